@@ -1,0 +1,64 @@
+//! What can go wrong in a store, as data.
+
+use crate::{Digest, Key};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+use thiserror::Error;
+
+/// The store could not do what was asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// An object is missing or holds other bytes than were written; it has been set aside.
+    #[error("object {} {what}", digest.short())]
+    Damaged {
+        /// The object asked for.
+        digest: Digest,
+        /// What is wrong with it: a clause such as `is missing` or `holds other bytes`.
+        what: String,
+    },
+    /// The store was written by a newer program.
+    #[error("the store at `{}` has format {found}, newer than {known}, the newest this program knows", root.display())]
+    NewerFormat {
+        /// Where the store is.
+        root: PathBuf,
+        /// Its format.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The folder holds something that is not a store.
+    #[error("`{}` is not a store: {why}", root.display())]
+    NotAStore {
+        /// The folder.
+        root: PathBuf,
+        /// What was found there.
+        why: String,
+    },
+    /// A record cannot be written down.
+    #[error("the record of {} cannot be written", key.short())]
+    BadRecord {
+        /// The key.
+        key: Key,
+        /// What the encoder said.
+        source: serde_json::Error,
+    },
+    /// The file system refused.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// A verb: `read`, `write`, `create`.
+        action: &'static str,
+        /// The path it was done to.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        Self::Io { action, path: path.to_owned(), source: source.into() }
+    }
+}

@@ -1,0 +1,18 @@
+//! Where results live: objects named by what they contain, records named by what made them.
+//!
+//! This crate knows bytes, hashes, and files. It has never heard of a stage.
+
+mod artifact;
+mod error;
+mod id;
+mod recipe;
+mod store;
+
+pub use artifact::{Artifact, Blob};
+pub use error::StoreError;
+pub use id::{Digest, Key, ParseIdError};
+pub use recipe::{Provenance, Recipe, Record};
+pub use store::{
+    Bytes, Checkpoint, Commit, Finding, GcOptions, GcReport, KindStats, Lease, Lookup,
+    ObjectWriter, Reach, Stats, Store, Thing, Verify, VerifyReport,
+};

@@ -1,0 +1,154 @@
+//! States of unfinished computations. They save work and are never needed.
+
+use super::{Store, seal, sharded};
+use crate::{Artifact, Key, StoreError};
+use serde::{Deserialize, Serialize};
+use std::{fs, io, path::PathBuf};
+
+const LABEL: &str = "checkpoint";
+
+/// The state of a training at a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The step.
+    pub step: u64,
+    /// The state.
+    pub state: Artifact,
+}
+
+// The trajectory is named inside, so that a file in the wrong folder is noticed.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    trajectory: Key,
+    step: u64,
+    state: Artifact,
+}
+
+impl Store {
+    /// Keeps the state of trajectory `key` after `step`, in place of an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if one of its objects is not here, [`StoreError::Io`] if it
+    /// cannot be written.
+    pub fn commit_checkpoint(&self, key: Key, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.writable()?;
+        for blob in checkpoint.state.parts.values() {
+            if let Some(what) = self.health(blob)?.wrong() {
+                return Err(StoreError::Damaged { digest: blob.digest, what });
+            }
+        }
+        let Checkpoint { step, state } = checkpoint.clone();
+        let body = serde_json::to_vec(&Written { trajectory: key, step, state })
+            .map_err(|source| StoreError::BadRecord { key, source })?;
+        let file = self.temporary_with(&seal::seal(LABEL, &body), 0o444)?;
+        self.place_over(file, &checkpoint_path(key, step))?;
+        self.mark_dirty();
+        Ok(())
+    }
+
+    /// Returns the whole checkpoints of trajectory `key`, by step. Damaged ones are set aside.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the store cannot be read.
+    pub fn checkpoints(&self, key: Key) -> Result<Vec<Checkpoint>, StoreError> {
+        let mut whole = vec![];
+        for (step, _) in self.steps(key)? {
+            if let Some(Ok(checkpoint)) = self.read_checkpoint(key, step)?
+                && self.lacks(&checkpoint)?.is_none()
+            {
+                whole.push(checkpoint);
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Removes the checkpoints of trajectory `key` whose step `keep` refuses, and returns how
+    /// many these were. Their objects stay until the next collection.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if one cannot be removed.
+    pub fn drop_checkpoints(
+        &self,
+        key: Key,
+        keep: impl Fn(u64) -> bool,
+    ) -> Result<usize, StoreError> {
+        self.writable()?;
+        let (mut dropped, steps) = (0, self.steps(key)?);
+        for (_, path) in steps.iter().filter(|(step, _)| !keep(*step)) {
+            match fs::remove_file(path) {
+                Ok(()) => dropped += 1,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(StoreError::io("remove", path, error)),
+            }
+        }
+        // Refused unless it is empty.
+        let _ = fs::remove_dir(self.at(&trajectory_path(key)));
+        Ok(dropped)
+    }
+
+    /// Returns the steps of trajectory `key` and their files, by step.
+    pub(super) fn steps(&self, key: Key) -> Result<Vec<(u64, PathBuf)>, StoreError> {
+        let listed = super::walk::names(&self.at(&trajectory_path(key)))?;
+        let mut steps: Vec<_> = listed
+            .into_iter()
+            .filter_map(|(name, path)| {
+                let step = name.strip_suffix(".json")?.parse().ok()?;
+                (name == format!("{step:08}.json")).then_some((step, path))
+            })
+            .collect();
+        steps.sort_unstable_by_key(|(step, _)| *step);
+        Ok(steps)
+    }
+
+    /// Returns the checkpoint, or what is wrong with it; it has then been set aside.
+    pub(super) fn read_checkpoint(
+        &self,
+        key: Key,
+        step: u64,
+    ) -> Result<Option<Result<Checkpoint, String>>, StoreError> {
+        let read = self.peek_checkpoint(key, step)?;
+        if let Some(Err(_)) = &read {
+            let name = format!("checkpoint-{key}-{step:08}.json");
+            self.set_aside(&checkpoint_path(key, step), &name, None);
+        }
+        Ok(read)
+    }
+
+    /// Returns the checkpoint, or what is wrong with it; it stays where it is.
+    pub(super) fn peek_checkpoint(
+        &self,
+        key: Key,
+        step: u64,
+    ) -> Result<Option<Result<Checkpoint, String>>, StoreError> {
+        let Some(sealed) = self.read_small(&checkpoint_path(key, step))? else { return Ok(None) };
+        Ok(Some(seal::unseal::<Written>(LABEL, &sealed).and_then(|written| {
+            if (written.trajectory, written.step) == (key, step) {
+                Ok(Checkpoint { step, state: written.state })
+            } else {
+                Err(format!("is step {} of {}", written.step, written.trajectory.short()))
+            }
+        })))
+    }
+
+    /// Returns what is wrong with an object of `checkpoint`, if anything is.
+    fn lacks(&self, checkpoint: &Checkpoint) -> Result<Option<String>, StoreError> {
+        for blob in checkpoint.state.parts.values() {
+            if let Some(what) = self.health(blob)?.wrong() {
+                return Ok(Some(what));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn checkpoint_path(key: Key, step: u64) -> String {
+    format!("{}/{step:08}.json", trajectory_path(key))
+}
+
+fn trajectory_path(key: Key) -> String {
+    sharded("checkpoints", &key.to_string(), "")
+}

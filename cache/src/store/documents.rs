@@ -1,0 +1,73 @@
+//! Small files of others that live in the store, such as the engine's records of its runs.
+
+use super::{FOLDERS, Store, walk};
+use crate::StoreError;
+use std::{fs, io};
+
+impl Store {
+    /// Writes a document, whole or not at all, in place of one of the same name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it cannot be written, or `folder` or `name` is no plain name or
+    /// belongs to the store.
+    pub fn put_document(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let relative = self.document_path("write", folder, name)?;
+        self.place_over(self.temporary_with(bytes, 0o644)?, &relative)?;
+        self.mark_dirty();
+        Ok(())
+    }
+
+    /// Returns the names of the documents in `folder`, sorted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the folder cannot be read; one that does not exist is empty.
+    pub fn documents(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        self.document_path("read", folder, "any")?;
+        let listed = walk::names(&self.at(folder))?;
+        Ok(listed.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Returns the bytes of a document.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it is not there or cannot be read.
+    pub fn document(&self, folder: &str, name: &str) -> Result<Vec<u8>, StoreError> {
+        let path = self.at(&self.document_path("read", folder, name)?);
+        fs::read(&path).map_err(|error| StoreError::io("read", &path, error))
+    }
+
+    /// Removes a document, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it cannot be removed.
+    pub fn remove_document(&self, folder: &str, name: &str) -> Result<(), StoreError> {
+        self.writable()?;
+        let path = self.at(&self.document_path("remove", folder, name)?);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn document_path(
+        &self,
+        action: &'static str,
+        folder: &str,
+        name: &str,
+    ) -> Result<String, StoreError> {
+        let plain =
+            |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']);
+        if plain(folder) && plain(name) && !FOLDERS.contains(&folder) {
+            return Ok(format!("{folder}/{name}"));
+        }
+        let why = "it is not the name of a document";
+        let path = self.root.join(folder).join(name);
+        Err(StoreError::io(action, &path, io::Error::new(io::ErrorKind::InvalidInput, why)))
+    }
+}

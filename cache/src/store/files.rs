@@ -1,0 +1,129 @@
+//! Digests of files outside the store, remembered as long as the files look the same.
+
+use super::{Store, lock, now, objects, seal};
+use crate::{Digest, StoreError};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, Metadata},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::UNIX_EPOCH,
+};
+
+const LABEL: &str = "files";
+const NAME: &str = "files";
+/// A file that was changed this shortly before it was hashed could be changed once more without
+/// its date showing it (git calls such an entry racy).
+const RACY_NANOS: i128 = 2_000_000_000;
+
+/// What is remembered, by canonical path.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    seen: BTreeMap<String, Seen>,
+    changed: bool,
+}
+
+/// How a file looked when it was hashed; times in nanoseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seen {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    /// When hashing began, in seconds and nanoseconds since 1970.
+    began: (i64, i64),
+    digest: Digest,
+}
+
+impl Seen {
+    fn new(metadata: &Metadata, began: (i64, i64), digest: Digest) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            began,
+            digest,
+        }
+    }
+
+    fn still_holds(&self, metadata: &Metadata) -> bool {
+        let settled = nanos(self.began) - nanos(self.modified) >= RACY_NANOS;
+        settled && *self == Self::new(metadata, self.began, self.digest)
+    }
+}
+
+impl Store {
+    /// Returns the digest of a file outside the store, and its length in bytes. A file is hashed
+    /// once, and again when its size, dates or inode have changed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it cannot be read or is no regular file.
+    pub fn file_digest(&self, path: &Path) -> Result<(Digest, u64), StoreError> {
+        let fail = |error| StoreError::io("read", path, error);
+        let canonical = path.canonicalize().map_err(fail)?;
+        let metadata = fs::metadata(&canonical).map_err(fail)?;
+        // Opening a pipe would wait for somebody to write to it.
+        if !metadata.is_file() {
+            return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
+        }
+        // A path that is not text is hashed each time.
+        let name = canonical.to_str();
+        if let Some(name) = name {
+            let mut memo = lock(&self.files);
+            let memo = memo.get_or_insert_with(|| self.load_files());
+            if let Some(seen) = memo.seen.get(name).filter(|seen| seen.still_holds(&metadata)) {
+                return Ok((seen.digest, seen.size));
+            }
+        }
+        let began = now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let began = (i64::try_from(began.as_secs()).unwrap_or(0), i64::from(began.subsec_nanos()));
+        let file = File::open(&canonical).map_err(fail)?;
+        let before = file.metadata().map_err(fail)?;
+        let (digest, size) = objects::hash(&file).map_err(fail)?;
+        let seen = Seen::new(&before, began, digest);
+        let after = file.metadata().map_err(fail)?;
+        let quiet = seen == Seen::new(&after, began, digest) && size == before.len();
+        if let Some(name) = name.filter(|_| quiet) {
+            let mut memo = lock(&self.files);
+            let memo = memo.get_or_insert_with(|| self.load_files());
+            memo.seen.insert(name.to_owned(), seen);
+            memo.changed = true;
+        }
+        Ok((digest, size))
+    }
+
+    /// Writes down what was learnt, beside what other processes have; files that are gone are
+    /// forgotten.
+    pub(super) fn save_files(&self) -> Result<(), StoreError> {
+        let seen = {
+            let mut memo = lock(&self.files);
+            let Some(memo) = memo.as_mut().filter(|memo| memo.changed) else { return Ok(()) };
+            memo.changed = false;
+            memo.seen.clone()
+        };
+        let mut all = self.load_files().seen;
+        all.extend(seen);
+        all.retain(|path, _| Path::new(path).exists());
+        let Ok(body) = serde_json::to_vec(&all) else { return Ok(()) };
+        self.place_over(self.temporary_with(&seal::seal(LABEL, &body), 0o644)?, NAME)?;
+        self.mark_dirty();
+        Ok(())
+    }
+
+    // Whatever is wrong with it, the files can be hashed again.
+    fn load_files(&self) -> Memo {
+        let sealed = self.read_small(NAME).ok().flatten().unwrap_or_default();
+        Memo { seen: seal::unseal(LABEL, &sealed).unwrap_or_default(), changed: false }
+    }
+}
+
+fn nanos((seconds, nanos): (i64, i64)) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+}

@@ -1,0 +1,133 @@
+//! The right to compute a key: a locked file, which the kernel unlocks when its holder dies.
+//!
+//! Leases save work. Nothing needs them to be correct, so where a file system has no locks, and
+//! in a store that can only be read, everybody gets one.
+
+use super::Store;
+use crate::{Key, StoreError};
+use rustix::io::Errno;
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+/// The right to compute a key, held by one process at a time; given back when dropped.
+#[derive(Debug)]
+pub struct Lease {
+    // `None` where nothing can be locked.
+    held: Option<(PathBuf, File)>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Unlinked while still locked: whoever opened it before sees that it is gone, and opens
+        // its successor. A file left behind is locked by nobody and does no harm.
+        if let Some((path, locked)) = &self.held
+            && is_at(path, locked)
+        {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Store {
+    /// Takes the lease of `key`, or returns `None` while another process or thread holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the lease cannot be written.
+    pub fn lease(&self, key: Key) -> Result<Option<Lease>, StoreError> {
+        if self.is_read_only() {
+            return Ok(Some(Lease { held: None }));
+        }
+        let path = self.lease_path(key);
+        let fail = |error| StoreError::io("lock", &path, error);
+        loop {
+            let file = match open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    super::create_parent(&path)?;
+                    open(&path).map_err(fail)?
+                }
+                Err(error) => return Err(fail(error)),
+            };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
+                Err(TryLockError::Error(error)) => return Err(fail(error)),
+            }
+            // The last holder may have unlinked it between our opening and our locking.
+            if is_at(&path, &file) {
+                // Only for messages; a lease without a name is a lease.
+                let _ = sign(&file);
+                return Ok(Some(Lease { held: Some((path, file)) }));
+            }
+        }
+    }
+
+    /// Returns who holds the lease of `key`, such as `process 4711 on node3`, for messages: to be
+    /// asked after [`lease`](Self::lease) was refused.
+    #[must_use]
+    pub fn lease_holder(&self, key: Key) -> Option<String> {
+        let text = fs::read_to_string(self.lease_path(key)).ok()?;
+        let text = text.trim();
+        Some(if text.is_empty() { "another process" } else { text }.to_owned())
+    }
+
+    fn lease_path(&self, key: Key) -> PathBuf {
+        self.at(&format!("leases/{key}"))
+    }
+
+    /// Tells whether somebody holds the lease of `key`, without leaving a trace.
+    pub(super) fn is_leased(&self, key: Key) -> bool {
+        is_locked(&self.lease_path(key))
+    }
+}
+
+/// Tells whether the file is locked. For the moment it takes, a would-be holder is refused.
+pub(super) fn is_locked(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let opened = options.read(true).write(true).create(true).truncate(false).mode(0o666).open(path);
+    opened.or_else(|error| match error.kind() {
+        // Another user's: it can be locked all the same.
+        io::ErrorKind::PermissionDenied => File::open(path).map_err(|_| error),
+        _ => Err(error),
+    })
+}
+
+/// Tells whether the name `path` still stands for the open file.
+fn is_at(path: &Path, file: &File) -> bool {
+    let (Ok(there), Ok(ours)) = (fs::metadata(path), file.metadata()) else { return false };
+    (there.dev(), there.ino()) == (ours.dev(), ours.ino())
+}
+
+fn has_no_locks(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL))
+}
+
+fn sign(mut file: &File) -> io::Result<()> {
+    let text = name();
+    let before = file.metadata()?.len();
+    file.write_all(text.as_bytes())?;
+    // Never cut to nothing: ext4 then writes the file out as it is closed, which takes 2 ms.
+    if before > text.len() as u64 { file.set_len(text.len() as u64) } else { Ok(()) }
+}
+
+fn name() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host.or_else(|_| fs::read_to_string("/etc/hostname")).unwrap_or_default();
+    let process = std::process::id();
+    match host.trim() {
+        "" => format!("process {process}"),
+        host => format!("process {process} on {host}"),
+    }
+}

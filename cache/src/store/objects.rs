@@ -1,0 +1,422 @@
+//! Bytes named by their blake3.
+//!
+//! An object is written once and never again, so its date says nothing and is put to use: every
+//! object is dated one second after 1970, and one with another date was touched by somebody. It is
+//! then hashed on the spot. That finds a changed byte on the next run, and costs whole objects
+//! nothing but the `stat` they need anyway.
+
+use super::{Store, lock, now, sharded};
+use crate::{Blob, Digest, StoreError, id};
+use memmap2::Mmap;
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
+    io::Errno,
+};
+use std::{
+    fs::File,
+    io::{self, Read as _, Write},
+    ops::Deref,
+    os::fd::AsFd,
+    path::Path,
+    time::UNIX_EPOCH,
+};
+use tempfile::NamedTempFile;
+
+/// From here on an object is synced at once, and mapped instead of read.
+const LARGE: u64 = 1 << 20;
+const BUFFER: usize = 256 * 1024;
+/// An object that is stored again is marked as young, so that no collection takes it, if its
+/// mark is older than this.
+const MARK_SECONDS: i64 = 60;
+
+/// What tells a mapped file from another one under the same name: inode and date.
+pub(super) type Stamp = (u64, i64, i64);
+
+/// The verified bytes of an object; large ones are mapped, not read.
+#[derive(Debug)]
+pub struct Bytes(Held);
+
+#[derive(Debug)]
+enum Held {
+    Read(Vec<u8>),
+    Mapped(Mmap),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Held::Read(bytes) => bytes,
+            Held::Mapped(map) => map,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+/// How an object is.
+pub(super) enum Health {
+    /// As far as its size and date tell, as it was written.
+    Whole {
+        /// When it was placed or last marked as young, in seconds since 1970.
+        marked: i64,
+    },
+    Missing,
+    /// What is wrong: a clause. It has been set aside.
+    Damaged(String),
+}
+
+impl Health {
+    /// Returns what is wrong, if anything is.
+    pub(super) fn wrong(self) -> Option<String> {
+        match self {
+            Self::Whole { .. } => None,
+            Self::Missing => Some("is missing".to_owned()),
+            Self::Damaged(what) => Some(what),
+        }
+    }
+}
+
+/// An object being written: it is in the store once it is finished.
+#[derive(Debug)]
+pub struct ObjectWriter<'a> {
+    store: &'a Store,
+    file: NamedTempFile,
+    hasher: blake3::Hasher,
+    buffer: Vec<u8>,
+    size: u64,
+    failed: Option<io::ErrorKind>,
+}
+
+impl ObjectWriter<'_> {
+    // Past a failure the file and the hash no longer agree, and the object cannot be finished.
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(kind) = self.failed {
+            return Err(kind.into());
+        }
+        let written = self.file.as_file_mut().write_all(bytes);
+        written.inspect_err(|error| self.failed = Some(error.kind()))?;
+        id::update(&mut self.hasher, bytes);
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Ends the object and names it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it could not be written; no part of it is left behind.
+    pub fn finish(mut self) -> Result<Blob, StoreError> {
+        self.flush().map_err(|error| StoreError::io("write", self.file.path(), error))?;
+        let digest = Digest::from_hash(self.hasher.finalize());
+        let blob = Blob { digest, size: self.size };
+        if !self.store.has(&blob)? {
+            self.store.install(self.file, &blob)?;
+        }
+        Ok(blob)
+    }
+}
+
+impl Write for ObjectWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.buffer.len() + bytes.len() > BUFFER {
+            self.flush()?;
+        }
+        if bytes.len() < BUFFER {
+            self.buffer.extend_from_slice(bytes);
+        } else {
+            self.send(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let sent = self.send(&buffer);
+        buffer.clear();
+        self.buffer = buffer;
+        sent
+    }
+}
+
+impl Store {
+    /// Stores `bytes`. Storing the same bytes twice is one object.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if they could not be written; no part of them is left behind.
+    pub fn put(&self, bytes: &[u8]) -> Result<Blob, StoreError> {
+        self.writable()?;
+        let blob = Blob { digest: Digest::of(bytes), size: bytes.len() as u64 };
+        if !self.has(&blob)? {
+            let file = self.temporary_with(bytes, 0o444)?;
+            self.install(file, &blob)?;
+        }
+        Ok(blob)
+    }
+
+    /// Begins an object whose bytes come piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the store cannot be written to.
+    pub fn writer(&self) -> Result<ObjectWriter<'_>, StoreError> {
+        let (hasher, buffer) = (blake3::Hasher::new(), Vec::new());
+        let file = self.temporary(0o444)?;
+        Ok(ObjectWriter { store: self, file, hasher, buffer, size: 0, failed: None })
+    }
+
+    /// Returns the bytes of `blob`, verified.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if the object is missing or holds other bytes, in which case it
+    /// has been set aside; [`StoreError::Io`] if it cannot be read.
+    pub fn get(&self, blob: &Blob) -> Result<Bytes, StoreError> {
+        let relative = object_path(&blob.digest);
+        let damaged =
+            |what: &str| Err(StoreError::Damaged { digest: blob.digest, what: what.to_owned() });
+        let fail = |error: io::Error| StoreError::io("read", &self.at(&relative), error);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = match rustix::fs::openat(&self.dir, &relative, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT | Errno::NOTDIR) => return damaged("is missing"),
+            Err(Errno::LOOP) => return damaged("is not a file"),
+            Err(error) => return Err(fail(error.into())),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|error| fail(error.into()))?;
+        if !is_file(&stat) || size(&stat) != blob.size {
+            let what = self.examine(blob, &relative, &stat)?.wrong();
+            return damaged(&what.unwrap_or_else(|| "changed while it was read".to_owned()));
+        }
+        let held = if blob.size < LARGE {
+            let mut bytes = Vec::with_capacity(usize::try_from(blob.size).unwrap_or(0));
+            match (&file).read_to_end(&mut bytes) {
+                Err(error) if !is_damage(&error) => return Err(fail(error)),
+                // What was read before a bad sector does not have the digest.
+                Err(_) | Ok(_) => Held::Read(bytes),
+            }
+        } else {
+            #[expect(unsafe_code, reason = "a map is the only way to read gigabytes at no cost")]
+            // SAFETY: no program changes or cuts an object under its name: it is written in
+            // `tmp/`, renamed, read-only, and only ever unlinked. Somebody who writes to it
+            // past its permissions can end this process, as with any mapped file.
+            let map = unsafe { Mmap::map(&file) };
+            Held::Mapped(map.map_err(fail)?)
+        };
+        let bytes = Bytes(held);
+        let stamp: Stamp = (stat.st_ino, modified(&stat).0, modified(&stat).1);
+        let known = blob.size >= LARGE && lock(&self.verified).get(&blob.digest) == Some(&stamp);
+        if known {
+            return Ok(bytes);
+        }
+        if Digest::of(&bytes) != blob.digest {
+            self.set_aside(&relative, &aside_name(&blob.digest), Some(stat.st_ino));
+            return damaged("holds other bytes");
+        }
+        if !is_dated(&stat) {
+            self.date(&relative);
+        } else if blob.size >= LARGE {
+            lock(&self.verified).insert(blob.digest, stamp);
+        }
+        Ok(bytes)
+    }
+
+    /// Tells how the object of `blob` is: by its size and date, and by its bytes if these differ
+    /// from what they should be. What is damaged is set aside.
+    pub(super) fn health(&self, blob: &Blob) -> Result<Health, StoreError> {
+        let relative = object_path(&blob.digest);
+        match rustix::fs::statat(&self.dir, &relative, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if is_file(&stat) && size(&stat) == blob.size && is_dated(&stat) => {
+                Ok(Health::Whole { marked: changed(&stat) })
+            }
+            Ok(stat) => self.examine(blob, &relative, &stat),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Health::Missing),
+            Err(error) => Err(StoreError::io("read", &self.at(&relative), error)),
+        }
+    }
+
+    /// Hashes an object that does not look as it should, or that is to be verified anyway.
+    pub(super) fn examine(
+        &self,
+        blob: &Blob,
+        relative: &str,
+        stat: &Stat,
+    ) -> Result<Health, StoreError> {
+        let set_aside = |what: String| {
+            self.set_aside(relative, &aside_name(&blob.digest), Some(stat.st_ino));
+            Ok(Health::Damaged(what))
+        };
+        if !is_file(stat) {
+            return set_aside("is not a file".to_owned());
+        }
+        let path = self.at(relative);
+        let (digest, size) = match File::open(&path).and_then(|file| hash(&file)) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Health::Missing),
+            Err(error) if is_damage(&error) => {
+                return set_aside(format!("cannot be read ({error})"));
+            }
+            Err(error) => return Err(StoreError::io("read", &path, error)),
+        };
+        let lengths = || format!("has {size} bytes instead of {}", blob.size);
+        if digest != blob.digest {
+            let other = size == blob.size;
+            return set_aside(if other { "holds other bytes".to_owned() } else { lengths() });
+        }
+        if !is_dated(stat) {
+            self.date(relative);
+        }
+        // An object that has its digest is whole, whatever is said of its size.
+        if size != blob.size {
+            return Ok(Health::Damaged(lengths()));
+        }
+        Ok(Health::Whole { marked: changed(stat) })
+    }
+
+    /// Tells whether the object is there and whole, and if so marks it as young.
+    fn has(&self, blob: &Blob) -> Result<bool, StoreError> {
+        let Health::Whole { marked } = self.health(blob)? else { return Ok(false) };
+        self.keep_young(blob, marked);
+        Ok(true)
+    }
+
+    /// Marks an object as just used, so that no collection takes it before its record is there.
+    pub(super) fn keep_young(&self, blob: &Blob, marked: i64) {
+        let now = now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(marked) > MARK_SECONDS {
+            self.date(&object_path(&blob.digest));
+        }
+    }
+
+    fn install(&self, file: NamedTempFile, blob: &Blob) -> Result<(), StoreError> {
+        let fail = |error: io::Error| StoreError::io("write", file.path(), error);
+        let dated = rustix::fs::futimens(file.as_fd(), &DATE);
+        dated.map_err(|error| fail(error.into()))?;
+        let relative = object_path(&blob.digest);
+        if blob.size < LARGE {
+            self.place_over(file, &relative)?;
+            lock(&self.unsynced).insert(blob.digest);
+            self.mark_dirty();
+            return Ok(());
+        }
+        file.as_file().sync_data().map_err(fail)?;
+        self.place_over(file, &relative)?;
+        self.sync_folder(&relative[.."objects/ab".len()])?;
+        self.sync_folder("objects")
+    }
+
+    /// Brings those of `blobs` to the disk that were written since the last flush.
+    pub(super) fn sync_objects<'a>(
+        &self,
+        blobs: impl Iterator<Item = &'a Blob>,
+    ) -> Result<(), StoreError> {
+        let waiting: Vec<Digest> = {
+            let unsynced = lock(&self.unsynced);
+            blobs.map(|blob| blob.digest).filter(|digest| unsynced.contains(digest)).collect()
+        };
+        // Past a handful, one call for all of them is the cheaper way.
+        if waiting.len() > 8 {
+            return self.flush();
+        }
+        for digest in &waiting {
+            let relative = object_path(digest);
+            let synced = File::open(self.at(&relative)).and_then(|file| file.sync_data());
+            synced.map_err(|error| StoreError::io("write", &self.at(&relative), error))?;
+            self.sync_folder(&relative[.."objects/ab".len()])?;
+        }
+        if !waiting.is_empty() {
+            self.sync_folder("objects")?;
+        }
+        let mut unsynced = lock(&self.unsynced);
+        waiting.iter().for_each(|digest| {
+            unsynced.remove(digest);
+        });
+        Ok(())
+    }
+
+    /// Gives an object the date every object has; its change time becomes now.
+    fn date(&self, relative: &str) {
+        // Another user's object cannot be dated; it is then hashed whenever it is asked for.
+        let _ = rustix::fs::utimensat(&self.dir, relative, &DATE, AtFlags::SYMLINK_NOFOLLOW);
+    }
+}
+
+/// Hashes a file to its end.
+pub(super) fn hash(mut file: &File) -> io::Result<(Digest, u64)> {
+    let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
+    let expected = file.metadata()?.len();
+    let mut buffer = vec![0; usize::try_from(expected.clamp(4096, 4 << 20)).unwrap_or(4096)];
+    loop {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if filled == 0 {
+            return Ok((Digest::from_hash(hasher.finalize()), size));
+        }
+        id::update(&mut hasher, &buffer[..filled]);
+        size += filled as u64;
+    }
+}
+
+pub(super) fn object_path(digest: &Digest) -> String {
+    sharded("objects", blake3::Hash::from_bytes(*digest.as_bytes()).to_hex().as_str(), "")
+}
+
+/// Returns what a damaged object is called in quarantine.
+fn aside_name(digest: &Digest) -> String {
+    format!("object-{digest}")
+}
+
+/// A sector that does not read is damage to one object; anything else concerns the whole store.
+fn is_damage(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::IO | Errno::ISDIR | Errno::LOOP))
+}
+
+const DATE: Timestamps = Timestamps {
+    last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+    last_modification: Timespec { tv_sec: 1, tv_nsec: 0 },
+};
+
+fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+fn is_dated(stat: &Stat) -> bool {
+    modified(stat) == (1, 0)
+}
+
+pub(super) fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+#[expect(clippy::unnecessary_cast, reason = "the fields' types differ between platforms")]
+fn modified(stat: &Stat) -> (i64, i64) {
+    (stat.st_mtime as i64, stat.st_mtime_nsec as i64)
+}
+
+#[expect(clippy::unnecessary_cast, reason = "the field's type differs between platforms")]
+pub(super) fn changed(stat: &Stat) -> i64 {
+    stat.st_ctime as i64
+}
+
+/// Returns how an entry of `objects` looks, or `None` if it has gone meanwhile.
+pub(super) fn look(path: &Path) -> Result<Option<Stat>, StoreError> {
+    match rustix::fs::lstat(path) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(StoreError::io("read", path, error)),
+    }
+}

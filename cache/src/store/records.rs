@@ -1,0 +1,169 @@
+//! What was computed, from what, and where its objects are.
+
+use super::{Store, objects::Health, seal, sharded};
+use crate::{Digest, Key, Record, StoreError};
+use serde::ser::Error as _;
+
+const LABEL: &str = "record";
+/// What took this long is on the disk before its record is.
+const DEAR_SECONDS: f64 = 1.0;
+
+/// What the store has under a key.
+#[derive(Debug)]
+pub enum Lookup {
+    /// A whole record.
+    Hit(Box<Record>),
+    /// Nothing.
+    Absent,
+    /// Something that cannot be used any more; it was set aside.
+    Damaged(String),
+}
+
+/// What became of a record that was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// It is the first one under its key, or equal to the first.
+    Stored,
+    /// Another process was first, with another result: the computation is not deterministic.
+    Differs {
+        /// The digest of the artifact already recorded.
+        existing: Digest,
+    },
+}
+
+impl Store {
+    /// Returns what `key` produced, if its record and all its objects are whole.
+    ///
+    /// An object counts as whole if it has its size and date, or else its digest: see
+    /// [`get`](Self::get), which always verifies.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the store cannot be read. Damage is not an error.
+    pub fn lookup(&self, key: Key) -> Result<Lookup, StoreError> {
+        let record = match self.read_record(key)? {
+            None => return Ok(Lookup::Absent),
+            Some(Err(what)) => {
+                return Ok(Lookup::Damaged(format!("the record of {} {what}", key.short())));
+            }
+            Some(Ok(record)) => record,
+        };
+        let mut damage = String::new();
+        for (part, blob) in &record.output.parts {
+            if let Some(what) = self.health(blob)?.wrong() {
+                let (and, digest) =
+                    (if damage.is_empty() { "" } else { "; " }, blob.digest.short());
+                damage.push_str(&format!("{and}object {digest} (part `{part}`) {what}"));
+            }
+        }
+        Ok(if damage.is_empty() { Lookup::Hit(record) } else { Lookup::Damaged(damage) })
+    }
+
+    /// Returns the record of `key`, whether or not its objects are still here. A damaged one counts
+    /// as none, and stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the store cannot be read.
+    pub fn record(&self, key: Key) -> Result<Option<Record>, StoreError> {
+        Ok(self.peek_record(key)?.and_then(Result::ok).map(|record| *record))
+    }
+
+    /// Writes down what `record.recipe` produced; the first record under a key stays, as long
+    /// as it is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if one of its objects is not here, [`StoreError::BadRecord`] if
+    /// it is not JSON, [`StoreError::Io`] if it cannot be written.
+    pub fn commit(&self, record: &Record) -> Result<Commit, StoreError> {
+        self.writable()?;
+        let key = record.recipe.key();
+        let bad = |source| StoreError::BadRecord { key, source };
+        if !record.provenance.seconds.is_finite() {
+            return Err(bad(serde_json::Error::custom("its seconds are not a number")));
+        }
+        let sealed = seal::seal(LABEL, &serde_json::to_vec(record).map_err(bad)?);
+        for blob in record.output.parts.values() {
+            match self.health(blob)? {
+                Health::Whole { marked } => self.keep_young(blob, marked),
+                other => {
+                    let what = other.wrong().unwrap_or_default();
+                    return Err(StoreError::Damaged { digest: blob.digest, what });
+                }
+            }
+        }
+        let dear = record.provenance.seconds >= DEAR_SECONDS;
+        if dear {
+            self.sync_objects(record.output.parts.values())?;
+        }
+        let relative = record_path(key);
+        let digest = record.output.digest();
+        let mut placed = false;
+        for _ in 0..3 {
+            let file = self.temporary_with(&sealed, 0o444)?;
+            if dear {
+                let synced = file.as_file().sync_data();
+                synced.map_err(|error| StoreError::io("write", file.path(), error))?;
+            }
+            placed = self.place_new(file, &relative)?;
+            if placed {
+                break;
+            }
+            // A damaged record is set aside as it is read, and the next round finds room.
+            let Some(Ok(first)) = self.read_record(key)? else { continue };
+            let existing = first.output.digest();
+            if existing == digest {
+                return Ok(Commit::Stored);
+            }
+            if self.is_whole(&first)? {
+                return Ok(Commit::Differs { existing });
+            }
+            // Its objects are gone, and nobody can read what it promises.
+            break;
+        }
+        if !placed {
+            self.place_over(self.temporary_with(&sealed, 0o444)?, &relative)?;
+        }
+        if dear {
+            self.sync_folder(&relative[.."records/ab".len()])?;
+            return self.sync_folder("records").map(|()| Commit::Stored);
+        }
+        self.mark_dirty();
+        Ok(Commit::Stored)
+    }
+
+    fn is_whole(&self, record: &Record) -> Result<bool, StoreError> {
+        for blob in record.output.parts.values() {
+            if self.health(blob)?.wrong().is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the record of `key`, or what is wrong with it; it has then been set aside.
+    pub(super) fn read_record(&self, key: Key) -> Result<Option<Read>, StoreError> {
+        let read = self.peek_record(key)?;
+        if let Some(Err(_)) = &read {
+            self.set_aside(&record_path(key), &format!("record-{key}.json"), None);
+        }
+        Ok(read)
+    }
+
+    /// Returns the record of `key`, or what is wrong with it; it stays where it is.
+    fn peek_record(&self, key: Key) -> Result<Option<Read>, StoreError> {
+        let Some(sealed) = self.read_small(&record_path(key))? else { return Ok(None) };
+        Ok(Some(seal::unseal::<Box<Record>>(LABEL, &sealed).and_then(|record| {
+            let own = record.recipe.key();
+            if own == key { Ok(record) } else { Err(format!("belongs to {}", own.short())) }
+        })))
+    }
+}
+
+/// A record, or a clause that says what is wrong with it.
+type Read = Result<Box<Record>, String>;
+
+fn record_path(key: Key) -> String {
+    sharded("records", blake3::Hash::from_bytes(*key.as_bytes()).to_hex().as_str(), ".json")
+}

@@ -1,0 +1,64 @@
+//! Listing what is in the store.
+
+use super::Store;
+use crate::StoreError;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// What lies in a folder of two levels: what is named by an id, by id, and what is not.
+pub(super) struct Listing<T> {
+    pub(super) named: Vec<(T, PathBuf)>,
+    pub(super) strays: Vec<PathBuf>,
+}
+
+impl Store {
+    /// Lists `objects`, `records` or `checkpoints`.
+    pub(super) fn list_ids<T: FromStr>(
+        &self,
+        folder: &str,
+        end: &str,
+    ) -> Result<Listing<T>, StoreError> {
+        let (mut named, mut strays) = (vec![], vec![]);
+        for (shard, path) in names(&self.at(folder))? {
+            if shard.len() != 2 || !path.is_dir() {
+                strays.push(path);
+                continue;
+            }
+            for (rest, path) in names(&path)? {
+                match rest.strip_suffix(end).map(|rest| format!("{shard}{rest}").parse()) {
+                    Some(Ok(id)) => named.push((id, path)),
+                    _ => strays.push(path),
+                }
+            }
+        }
+        Ok(Listing { named, strays })
+    }
+}
+
+/// Returns the entries of `folder` by name, or none if it does not exist. Names that begin with
+/// a dot or are not text belong to the system.
+pub(super) fn names(folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
+    let fail = |error| StoreError::io("read", folder, error);
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let none = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+            return if none.contains(&error.kind()) { Ok(vec![]) } else { Err(fail(error)) };
+        }
+    };
+    let mut names = vec![];
+    for entry in entries {
+        let entry = entry.map_err(fail)?;
+        if let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with('.')
+        {
+            names.push((name, entry.path()));
+        }
+    }
+    // Names in one folder are distinct.
+    names.sort_unstable();
+    Ok(names)
+}

@@ -1,0 +1,90 @@
+use super::*;
+use std::{
+    io::Read as _,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+const CHILD: &str = "CACHE_TEST_LEASE_OF";
+
+fn key(name: &str) -> Key {
+    let place = Place::new();
+    record(&place.store(), name, 0.0, &[]).recipe.key()
+}
+
+#[test]
+fn one_thread_at_a_time_holds_a_lease() {
+    let place = Place::new();
+    let (store, other) = (place.store(), place.store());
+    let held = store.lease(key("a")).expect("a lock").expect("free");
+    assert!(store.lease(key("a")).expect("a lock").is_none());
+    assert!(other.lease(key("a")).expect("a lock").is_none());
+    assert!(other.lease(key("b")).expect("a lock").is_some());
+    let holder = other.lease_holder(key("a")).expect("held");
+    assert!(holder.starts_with(&format!("process {}", std::process::id())), "{holder}");
+    drop(held);
+    assert_eq!(store.lease_holder(key("a")), None);
+    assert!(other.lease(key("a")).expect("a lock").is_some());
+}
+
+#[test]
+fn leases_exclude_under_contention() {
+    let place = Place::new();
+    let (inside, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let store = place.store();
+                while taken.load(Ordering::SeqCst) < 2000 {
+                    if let Some(lease) = store.lease(key("busy")).expect("a lock") {
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        taken.fetch_add(1, Ordering::SeqCst);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(lease);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(fs::read_dir(place.root().join("leases")).expect("a folder").count(), 0);
+}
+
+// Not a test by itself: the process that the next one kills.
+#[test]
+fn holder() {
+    #[expect(clippy::disallowed_methods, reason = "how the test below tells its child what to do")]
+    let Ok(root) = std::env::var(CHILD) else { return };
+    let store = Store::open(root).expect("a store");
+    let _lease = store.lease(key("killed")).expect("a lock").expect("free");
+    let mut writer = store.writer().expect("room");
+    std::io::Write::write_all(&mut writer, &vec![7; 1 << 20]).expect("room");
+    fs::write(store.root().join("ready"), "").expect("room");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn a_killed_process_holds_nothing() {
+    let place = Place::new();
+    let store = place.store();
+    let mut child = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "leases::holder", "--nocapture"])
+        .env(CHILD, place.root())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let ready = place.root().join("ready");
+    while !ready.exists() {
+        assert!(child.try_wait().expect("ours").is_none(), "the child ended early");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(store.lease(key("killed")).expect("a lock").is_none());
+    let holder = store.lease_holder(key("killed")).expect("held");
+    assert!(holder.starts_with(&format!("process {}", child.id())), "{holder}");
+    child.kill().expect("ours");
+    child.wait().expect("ours");
+    let mut said = String::new();
+    let _ = child.stdout.take().map(|mut out| out.read_to_string(&mut said));
+    assert!(store.lease(key("killed")).expect("a lock").is_some(), "{said}");
+    assert_eq!(store.stats().expect("a store").tmp, 1);
+}
