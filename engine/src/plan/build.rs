@@ -1,0 +1,442 @@
+//! From a spec to a plan.
+
+use super::{Cell, NodeId, Plan, PlanAxis, PlanNode, id, instance::Instance};
+use crate::{
+    Arity, Port, Registry,
+    spec::{
+        Mistakes, Node, Place, Request, Spec, SpecErrorKind, SpecErrors, did_you_mean, lay_stage,
+    },
+};
+use petgraph::graph::{DiGraph, NodeIndex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What makes two nodes one: the same reading of the file, the same seed, the same inputs.
+type Identity = (usize, Option<u64>, Vec<(&'static str, NodeId)>);
+
+/// What the stages a stage receives from are, by port.
+type Wires = Vec<(&'static str, usize)>;
+
+struct Builder<'a> {
+    spec: &'a Spec,
+    registry: &'a Registry,
+    mistakes: &'a mut Mistakes,
+    /// The stage names, sorted.
+    names: Vec<Arc<str>>,
+    /// For each stage, the axes that touch it.
+    axes_of: Vec<Vec<usize>>,
+    /// Instances read so far, by stage and the values of the axes that touch it.
+    read: BTreeMap<(usize, Vec<u16>), Option<usize>>,
+    instances: Vec<Instance>,
+    ports: Vec<Vec<Port>>,
+    draws: Vec<bool>,
+    nodes: BTreeMap<Identity, NodeId>,
+    graph: DiGraph<PlanNode, &'static str>,
+    instance_of: Vec<usize>,
+}
+
+pub(super) fn plan(
+    spec: Spec,
+    request: &Request,
+    registry: &Registry,
+    mut mistakes: Mistakes,
+) -> Result<Plan, SpecErrors> {
+    let built = Builder::new(&spec, registry, &mut mistakes).build();
+    match built {
+        Some((cells, graph)) if mistakes.is_empty() => {
+            let axes = spec.axes.iter().map(|axis| PlanAxis {
+                name: axis.name.clone(),
+                values: axis.values.iter().map(|value| value.label.clone()).collect(),
+            });
+            let axes = axes.collect();
+            let (path, title, sources) = (request.path.clone(), spec.title, spec.sources);
+            Ok(Plan { path, title, sources, axes, cells, graph })
+        }
+        _ => Err(SpecErrors { sources: spec.sources, errors: mistakes.into_vec() }),
+    }
+}
+
+impl<'a> Builder<'a> {
+    fn new(spec: &'a Spec, registry: &'a Registry, mistakes: &'a mut Mistakes) -> Self {
+        let mut names: BTreeSet<Arc<str>> =
+            spec.stages.table().into_iter().flat_map(|table| table.keys().cloned()).collect();
+        names.extend(spec.axes.iter().flat_map(|axis| axis.touches.iter().cloned()));
+        let names: Vec<Arc<str>> = names.into_iter().collect();
+        let axes_of = names
+            .iter()
+            .map(|name| {
+                let touches = spec.axes.iter().enumerate();
+                touches.filter(|(_, axis)| axis.touches.contains(name)).map(|(i, _)| i).collect()
+            })
+            .collect();
+        Self {
+            spec,
+            registry,
+            mistakes,
+            names,
+            axes_of,
+            read: BTreeMap::new(),
+            instances: vec![],
+            ports: vec![],
+            draws: vec![],
+            nodes: BTreeMap::new(),
+            graph: DiGraph::new(),
+            instance_of: vec![],
+        }
+    }
+
+    fn build(mut self) -> Option<(Vec<Cell>, DiGraph<PlanNode, &'static str>)> {
+        self.check_names();
+        for (name, place) in &self.spec.targets {
+            if self.stage_index(name).is_none() {
+                let hint = did_you_mean(name, self.names.iter().map(|name| &**name));
+                self.mistakes.add(*place, SpecErrorKind::UnknownStage(name.to_string()), hint);
+            }
+        }
+        let sizes: Vec<u16> = self
+            .spec
+            .axes
+            .iter()
+            .map(|axis| u16::try_from(axis.values.len()).unwrap_or(u16::MAX))
+            .collect();
+        let mut coords = vec![0u16; sizes.len()];
+        let mut cells = vec![];
+        loop {
+            if let Some(cell) = self.cell(&coords, cells.len()) {
+                cells.push(cell);
+            }
+            // An odometer: the last axis turns fastest.
+            let Some(axis) = (0..sizes.len()).rev().find(|i| coords[*i] + 1 < sizes[*i]) else {
+                break;
+            };
+            coords[axis] += 1;
+            coords[axis + 1..].fill(0);
+        }
+        self.check_files();
+        Some((cells, self.graph))
+    }
+
+    fn check_names(&mut self) {
+        let Some(table) = self.spec.stages.table() else { return };
+        for (name, entry) in table.iter() {
+            if &**name == "seed" || name.is_empty() || name.contains(['.', '/', '[', '=', ' ']) {
+                let kind = SpecErrorKind::ReservedName(name.to_string());
+                let hint = Some("use letters, digits, `-` and `_`; `seed` is taken".to_owned());
+                self.mistakes.add(entry.key, kind, hint);
+            }
+        }
+    }
+
+    fn stage_index(&self, name: &str) -> Option<usize> {
+        self.names.binary_search_by(|one| (**one).cmp(name)).ok()
+    }
+
+    /// Returns the instance of `stage` at `coords`, read once for all cells that agree on it;
+    /// `Err` if the cell has no such stage.
+    fn instance(&mut self, stage: usize, coords: &[u16]) -> Result<Option<usize>, ()> {
+        let values: Vec<u16> = self.axes_of[stage].iter().map(|axis| coords[*axis]).collect();
+        if let Some(known) = self.read.get(&(stage, values.clone())) {
+            return Ok(*known);
+        }
+        let name = Arc::clone(&self.names[stage]);
+        let entry = self.spec.stages.table().and_then(|table| table.get(&*name));
+        let mut table: Option<(Place, Node)> = entry.map(|entry| (entry.key, entry.node.clone()));
+        for axis in &self.axes_of[stage] {
+            let over = &self.spec.axes[*axis].values[usize::from(coords[*axis])].over;
+            let Some(over) = over.table().and_then(|table| table.get(&*name)) else { continue };
+            table = Some(match table {
+                Some((key, base)) => (key, lay_stage(&base, &over.node)),
+                None => (over.key, over.node.clone()),
+            });
+        }
+        let (key, table) = table.ok_or(())?;
+        let instance = Instance::read(&name, key, &table, self.registry, self.mistakes);
+        let number = instance.map(|instance| {
+            self.ports.push(instance.stage.inputs());
+            self.draws.push(!instance.stage.streams().is_empty());
+            self.check_wires(&instance, self.ports.len() - 1);
+            self.instances.push(instance);
+            self.instances.len() - 1
+        });
+        self.read.insert((stage, values), number);
+        Ok(number)
+    }
+
+    fn check_wires(&mut self, instance: &Instance, number: usize) {
+        let ports = &self.ports[number];
+        let method = instance.stage.method();
+        for wire in &instance.from {
+            let Some(port) = ports.iter().find(|port| port.name == wire.port) else {
+                let kind = SpecErrorKind::UnknownPort { method, port: wire.port.clone() };
+                let hint = match ports.len() {
+                    0 => Some("it takes no inputs".to_owned()),
+                    _ => did_you_mean(&wire.port, ports.iter().map(|port| port.name)),
+                };
+                self.mistakes.add(wire.port_place, kind, hint);
+                continue;
+            };
+            if wire.is_list
+                && port.arity != Arity::Many
+                && let Some((_, place)) = wire.stages.get(1)
+            {
+                let kind = SpecErrorKind::NotMany { method, port: port.name };
+                self.mistakes.add(*place, kind, None);
+            }
+        }
+        let connected = |port: &Port| {
+            instance.from.iter().any(|wire| wire.port == port.name && !wire.stages.is_empty())
+        };
+        for port in ports {
+            if matches!(port.arity, Arity::One | Arity::Many) && !connected(port) {
+                let kind = SpecErrorKind::Unconnected { method, port: port.name };
+                let hint = Some(format!("add `from = {{ {} = \"STAGE\" }}`", port.name));
+                self.mistakes.add(instance.at, kind, hint);
+            }
+        }
+        let choice: Vec<&Port> = ports.iter().filter(|port| port.arity == Arity::OneOf).collect();
+        if !choice.is_empty() {
+            let names = || choice.iter().map(|port| port.name).collect::<Vec<_>>().join(", ");
+            match choice.iter().filter(|port| connected(port)).count() {
+                0 => {
+                    let kind = SpecErrorKind::NoneConnected { method, ports: names() };
+                    let hint = Some(format!("add `from = {{ {} = \"STAGE\" }}`", choice[0].name));
+                    self.mistakes.add(instance.at, kind, hint);
+                }
+                1 => {}
+                _ => {
+                    let kind = SpecErrorKind::TwoConnected { method, ports: names() };
+                    self.mistakes.add(instance.at, kind, None);
+                }
+            }
+        }
+    }
+
+    fn cell(&mut self, coords: &[u16], number: usize) -> Option<Cell> {
+        let mut seed = self.spec.seed;
+        for (axis, value) in self.spec.axes.iter().zip(coords) {
+            seed = axis.values[usize::from(*value)].seed.unwrap_or(seed);
+        }
+        // Every stage is read, also those no target needs: a mistake there is one too.
+        let mut instances = vec![None; self.names.len()];
+        let mut fine = true;
+        for (stage, slot) in instances.iter_mut().enumerate() {
+            match self.instance(stage, coords) {
+                Ok(Some(instance)) => {
+                    fine &= self.instances[instance].sound;
+                    *slot = Some(instance);
+                }
+                Ok(None) => fine = false,
+                Err(()) => {}
+            }
+        }
+        let (wires, whole) = self.follow(&instances);
+        let order = self.order(&wires, &instances)?;
+        if !fine || !whole {
+            return None;
+        }
+        let mut wanted = self.wanted(&instances, &wires);
+        let targets: Vec<usize> = wanted.clone();
+        let mut needed = vec![false; self.names.len()];
+        while let Some(stage) = wanted.pop() {
+            if !std::mem::replace(&mut needed[stage], true) {
+                wanted.extend(wires[stage].iter().map(|(_, source)| *source));
+            }
+        }
+        let cell = u32::try_from(number).unwrap_or(u32::MAX);
+        let mut node_of: Vec<Option<NodeId>> = vec![None; self.names.len()];
+        for stage in order {
+            let (true, Some(instance)) = (needed[stage], instances[stage]) else { continue };
+            let inputs: Vec<(&'static str, NodeId)> = wires[stage]
+                .iter()
+                .map(|(port, source)| (*port, node_of[*source].expect("inputs come first")))
+                .collect();
+            node_of[stage] = Some(self.node(stage, instance, seed, inputs, cell));
+        }
+        let named =
+            |stage: usize| node_of[stage].map(|node| (Arc::clone(&self.names[stage]), node));
+        let stages = (0..self.names.len()).filter_map(named).collect();
+        let targets = targets.into_iter().filter_map(|stage| node_of[stage]).collect();
+        Some(Cell { coords: coords.to_vec(), stages, targets })
+    }
+
+    fn node(
+        &mut self,
+        stage: usize,
+        instance: usize,
+        cell_seed: u64,
+        inputs: Vec<(&'static str, NodeId)>,
+        cell: u32,
+    ) -> NodeId {
+        let this = &self.instances[instance];
+        let seed = self.draws[instance].then(|| this.seed.unwrap_or(cell_seed));
+        let identity = (instance, seed, inputs);
+        if let Some(known) = self.nodes.get(&identity) {
+            return *known;
+        }
+        let index = self.graph.add_node(PlanNode {
+            label: Arc::clone(&self.names[stage]),
+            stage: Arc::clone(&this.stage),
+            settings: Arc::clone(&this.settings),
+            seed,
+            inputs: identity.2.clone(),
+            cell,
+        });
+        for (port, source) in &identity.2 {
+            self.graph.add_edge(NodeIndex::new(source.index()), index, *port);
+        }
+        self.instance_of.push(instance);
+        self.nodes.insert(identity, id(index));
+        id(index)
+    }
+
+    /// Returns what each stage of the cell receives, checking names and kinds on the way, and
+    /// whether all of it is right.
+    fn follow(&mut self, instances: &[Option<usize>]) -> (Vec<Wires>, bool) {
+        let mut whole = true;
+        let mut result = vec![vec![]; instances.len()];
+        for (stage, slot) in result.iter_mut().enumerate() {
+            let Some(number) = instances[stage] else { continue };
+            let instance = &self.instances[number];
+            for wire in &instance.from {
+                let Some(port) = self.ports[number].iter().find(|port| port.name == wire.port)
+                else {
+                    whole = false;
+                    continue;
+                };
+                for (name, place) in &wire.stages {
+                    let there = |stage: &usize| {
+                        let known = self.spec.stages.table();
+                        instances[*stage].is_some()
+                            || known.is_some_and(|table| table.contains_key(&self.names[*stage]))
+                    };
+                    let Some(source) = self.stage_index(name).filter(there) else {
+                        let hint = did_you_mean(name, self.names.iter().map(|name| &**name));
+                        let kind = SpecErrorKind::UnknownStage(name.to_string());
+                        self.mistakes.add(*place, kind, hint);
+                        whole = false;
+                        continue;
+                    };
+                    if let Some(given) = instances[source] {
+                        let gives = self.instances[given].stage.output();
+                        if gives != port.kind {
+                            let kind = SpecErrorKind::KindMismatch {
+                                port: port.name,
+                                wants: port.kind.0,
+                                stage: name.to_string(),
+                                gives: gives.0,
+                            };
+                            let fitting = self.fitting(port, instances);
+                            self.mistakes.add(*place, kind, fitting);
+                            whole = false;
+                        }
+                    }
+                    slot.push((port.name, source));
+                }
+            }
+            // `from` is a table: the order of its keys in the file means nothing.
+            slot.sort_by_key(|(port, _)| *port);
+        }
+        (result, whole)
+    }
+
+    fn fitting(&self, port: &Port, instances: &[Option<usize>]) -> Option<String> {
+        let fits = |stage: &usize| {
+            instances[*stage].is_some_and(|i| self.instances[i].stage.output() == port.kind)
+        };
+        let names: Vec<&str> =
+            (0..instances.len()).filter(fits).map(|stage| &*self.names[stage]).collect();
+        (!names.is_empty())
+            .then(|| format!("stages that give {}: {}", port.kind.0, names.join(", ")))
+    }
+
+    /// Returns the stages in an order in which inputs come first.
+    fn order(&mut self, wires: &[Wires], instances: &[Option<usize>]) -> Option<Vec<usize>> {
+        let mut state = vec![0u8; wires.len()];
+        let mut order = vec![];
+        for start in 0..wires.len() {
+            // Depth first without recursion: a chain may be as long as the file.
+            let mut path: Vec<(usize, usize)> = vec![];
+            if state[start] == 0 && instances[start].is_some() {
+                state[start] = 1;
+                path.push((start, 0));
+            }
+            while let Some((stage, next)) = path.last_mut() {
+                let stage = *stage;
+                match wires[stage].get(*next) {
+                    None => {
+                        state[stage] = 2;
+                        order.push(stage);
+                        path.pop();
+                    }
+                    Some((_, source)) => {
+                        *next += 1;
+                        match state[*source] {
+                            0 => {
+                                state[*source] = 1;
+                                path.push((*source, 0));
+                            }
+                            1 => {
+                                self.cycle(&path, *source, instances);
+                                return None;
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+        Some(order)
+    }
+
+    fn cycle(&mut self, path: &[(usize, usize)], back: usize, instances: &[Option<usize>]) {
+        let first = path.iter().position(|(stage, _)| *stage == back).unwrap_or(0);
+        let mut ring: Vec<&str> =
+            path[first..].iter().rev().map(|(stage, _)| &*self.names[*stage]).collect();
+        ring.push(ring[0]);
+        let last = path.last().map_or(back, |(stage, _)| *stage);
+        let place = instances[last]
+            .map(|number| &self.instances[number])
+            .and_then(|instance| {
+                let mut all = instance.from.iter().flat_map(|wire| &wire.stages);
+                all.find(|(name, _)| **name == *self.names[back]).map(|(_, place)| *place)
+            })
+            .unwrap_or_default();
+        self.mistakes.add(place, SpecErrorKind::Cycle(ring.join(" → ")), None);
+    }
+
+    /// Returns the stages the user wants: those named, or those that give results, or the leaves.
+    fn wanted(&self, instances: &[Option<usize>], wires: &[Wires]) -> Vec<usize> {
+        if !self.spec.targets.is_empty() {
+            return self
+                .spec
+                .targets
+                .iter()
+                .filter_map(|(name, _)| self.stage_index(name))
+                .collect();
+        }
+        let here = |stage: &usize| instances[*stage].is_some();
+        let results = self.registry.results();
+        let gives = |stage: &usize| {
+            instances[*stage].is_some_and(|i| Some(self.instances[i].stage.output()) == results)
+        };
+        let found: Vec<usize> = (0..instances.len()).filter(gives).collect();
+        if !found.is_empty() {
+            return found;
+        }
+        let used: BTreeSet<usize> = wires.iter().flatten().map(|(_, source)| *source).collect();
+        (0..instances.len()).filter(here).filter(|stage| !used.contains(stage)).collect()
+    }
+
+    /// Looks for the files of the stages that are needed.
+    fn check_files(&mut self) {
+        let numbers: BTreeSet<usize> = self.instance_of.iter().copied().collect();
+        for number in numbers {
+            if let Err(problem) = self.instances[number].stage.files() {
+                let instance = &self.instances[number];
+                instance.report(problem, self.mistakes, true);
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! One stage of one cell: its table read, its settings checked, its wiring not yet followed.
+
+use crate::{
+    Problem, Registry, Stage, StageRef,
+    spec::{
+        Mistakes, Node, Place, Settings, SettingsError, SpecErrorKind, Value, did_you_mean, without,
+    },
+};
+use serde_json::Value as Json;
+use std::sync::Arc;
+
+/// A stage as the file describes it.
+pub(crate) struct Instance {
+    pub(crate) stage: StageRef,
+    pub(crate) settings: Arc<Json>,
+    /// The wires, by port, in the order of the list.
+    pub(crate) from: Vec<Wire>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) at: Place,
+    /// Whether its settings are right. Its wires are checked in any case.
+    pub(crate) sound: bool,
+    with: Node,
+}
+
+/// One entry of `from`.
+pub(crate) struct Wire {
+    pub(crate) port: String,
+    pub(crate) port_place: Place,
+    pub(crate) stages: Vec<(Arc<str>, Place)>,
+    pub(crate) is_list: bool,
+}
+
+impl Instance {
+    /// Reads `table`, the stage called `name` whose key stands at `key`.
+    pub(crate) fn read(
+        name: &Arc<str>,
+        key: Place,
+        table: &Node,
+        registry: &Registry,
+        mistakes: &mut Mistakes,
+    ) -> Option<Self> {
+        let Some(entries) = table.table() else {
+            let (what, found) = (format!("stage `{name}`"), table.value.type_name());
+            mistakes.add(
+                table.place,
+                SpecErrorKind::WrongType { what, wanted: "a table", found },
+                None,
+            );
+            return None;
+        };
+        for (key, entry) in entries.iter() {
+            if !crate::spec::STAGE_KEYS.contains(&&**key) {
+                let kind = SpecErrorKind::UnknownKey { what: "a stage", key: key.to_string() };
+                let hint = did_you_mean(key, crate::spec::STAGE_KEYS)
+                    .map(|hint| format!("{hint} (settings of the method stand in `with`)"));
+                mistakes.add(entry.key, kind, hint);
+            }
+        }
+        let seed = entries.get("seed").and_then(|entry| match entry.node.value {
+            Value::Integer(seed) if seed >= 0 => Some(seed.cast_unsigned()),
+            _ => {
+                let (what, found) = ("`seed`".to_owned(), entry.node.value.type_name());
+                let wanted = "an integer, not negative";
+                mistakes.add(
+                    entry.node.place,
+                    SpecErrorKind::WrongType { what, wanted, found },
+                    None,
+                );
+                None
+            }
+        });
+        let from =
+            entries.get("from").map(|entry| wires(&entry.node, mistakes)).unwrap_or_default();
+        let Some(method) = entries.get("use") else {
+            mistakes.add(
+                key,
+                SpecErrorKind::NoMethod(name.to_string()),
+                Some("add `use = \"…\"`".into()),
+            );
+            return None;
+        };
+        let Some(method_name) = method.node.str() else {
+            let (what, found) = ("`use`".to_owned(), method.node.value.type_name());
+            mistakes.add(
+                method.node.place,
+                SpecErrorKind::WrongType { what, wanted: "a string", found },
+                None,
+            );
+            return None;
+        };
+        let Some(known) = registry.get(method_name) else {
+            let kind = SpecErrorKind::UnknownMethod(method_name.to_string());
+            let hint = unknown_method_hint(method_name, registry);
+            mistakes.add(method.node.place, kind, hint);
+            return None;
+        };
+        let with = entries.get("with").map_or_else(|| Node::empty(key), |entry| entry.node.clone());
+        if with.table().is_none() {
+            let (what, found) = ("`with`".to_owned(), with.value.type_name());
+            mistakes.add(
+                with.place,
+                SpecErrorKind::WrongType { what, wanted: "a table", found },
+                None,
+            );
+            return None;
+        }
+        let (stage, clean) = read_settings(&with, known.parse, mistakes)?;
+        let at = method.node.place;
+        let mut instance = Self {
+            sound: clean,
+            settings: Arc::new(stage.settings()),
+            stage: StageRef::from(stage),
+            from,
+            seed,
+            at,
+            with,
+        };
+        let problems = instance.stage.problems();
+        // What is left when mistakes were taken out says nothing about the whole.
+        if clean {
+            instance.sound = problems.is_empty();
+            problems.into_iter().for_each(|problem| instance.report(problem, mistakes, false));
+        }
+        Some(instance)
+    }
+
+    /// Adds `problem` at the setting it names, or at `use`.
+    pub(crate) fn report(&self, problem: Problem, mistakes: &mut Mistakes, file: bool) {
+        let mut place = self.at;
+        let mut node = &self.with;
+        for part in problem.setting.split('.') {
+            match node.table().and_then(|table| table.get(part)) {
+                Some(entry) => {
+                    node = &entry.node;
+                    place = node.place;
+                }
+                None => break,
+            }
+        }
+        let kind = if file { SpecErrorKind::File } else { SpecErrorKind::Setting };
+        mistakes.add(place, kind(problem.message), problem.hint);
+    }
+}
+
+fn wires(from: &Node, mistakes: &mut Mistakes) -> Vec<Wire> {
+    let Some(ports) = from.table() else {
+        let found = from.value.type_name();
+        let wanted = "a table of `port = \"stage\"`";
+        mistakes.add(
+            from.place,
+            SpecErrorKind::WrongType { what: "`from`".into(), wanted, found },
+            None,
+        );
+        return vec![];
+    };
+    let mut wires = vec![];
+    for (port, entry) in ports.iter() {
+        let (list, is_list): (Vec<&Node>, bool) = match &entry.node.value {
+            Value::Array(items) => (items.iter().collect(), true),
+            _ => (vec![&entry.node], false),
+        };
+        let mut stages = vec![];
+        for node in list {
+            match node.str() {
+                Some(stage) => stages.push((Arc::clone(stage), node.place)),
+                None => {
+                    let (what, found) = (format!("input `{port}`"), node.value.type_name());
+                    let wanted = "the name of a stage";
+                    mistakes.add(
+                        node.place,
+                        SpecErrorKind::WrongType { what, wanted, found },
+                        None,
+                    );
+                }
+            }
+        }
+        wires.push(Wire { port: port.to_string(), port_place: entry.key, stages, is_list });
+    }
+    wires
+}
+
+fn unknown_method_hint(name: &str, registry: &Registry) -> Option<String> {
+    let family: Vec<&str> = registry
+        .iter()
+        .map(|method| method.name)
+        .filter(|one| one.split_once('.').is_some_and(|(family, _)| family == name))
+        .collect();
+    if !family.is_empty() {
+        return Some(format!("write one of {}", family.join(", ")));
+    }
+    let same =
+        |one: &&str| name.split_once('.').is_some_and(|(f, _)| one.split('.').next() == Some(f));
+    let all: Vec<&str> = registry.iter().map(|method| method.name).collect();
+    let near: Vec<&str> = all.iter().copied().filter(same).collect();
+    let hint = did_you_mean(name, if near.is_empty() { all } else { near });
+    hint.or_else(|| Some("`coresift methods` lists them all".into()))
+}
+
+// serde stops at the first mistake. To find them all, the setting it stumbled over is taken out
+// and the rest read again, until nothing is left to complain of. What comes back then has the
+// stage's ports; whether all was right from the start comes with it.
+fn read_settings(
+    with: &Node,
+    parse: crate::Parse,
+    mistakes: &mut Mistakes,
+) -> Option<(Box<dyn Stage>, bool)> {
+    let mut rest = with.clone();
+    let mut clean = true;
+    for _ in 0..64 {
+        let error = match parse(Settings::new(&rest)) {
+            Ok(stage) => return Some((stage, clean)),
+            Err(error) => error,
+        };
+        // After a setting was taken out, that a required one is missing is no news.
+        if error.missing.is_none() || clean {
+            report_setting(&error, with, mistakes);
+        }
+        clean = false;
+        let path: Vec<Arc<str>> = error.path.iter().rev().cloned().collect();
+        let Some(smaller) = take_out(&rest, &path) else { return None };
+        rest = smaller;
+    }
+    None
+}
+
+fn report_setting(error: &SettingsError, with: &Node, mistakes: &mut Mistakes) {
+    let place = error.place.unwrap_or(with.place);
+    let hint = match (&error.unknown, error.missing) {
+        (Some((name, known)), _) => did_you_mean(name, known.iter().copied()),
+        (None, Some(field)) => Some(format!("add `{field} = …` to `with`")),
+        (None, None) => None,
+    };
+    let message = match error.path.first() {
+        Some(name) if error.unknown.is_none() && error.missing.is_none() => {
+            format!("setting `{name}`: {}", error.message)
+        }
+        _ => error.message.clone(),
+    };
+    mistakes.add(place, SpecErrorKind::Setting(message), hint);
+}
+
+fn take_out(node: &Node, path: &[Arc<str>]) -> Option<Node> {
+    let (first, rest) = path.split_first()?;
+    let table = node.table()?;
+    let entry = table.get(first)?;
+    if rest.is_empty() {
+        return Some(without(node, first));
+    }
+    // A path may go on past what the file holds: then the innermost part that is there goes.
+    let Some(inner) = take_out(&entry.node, rest) else { return Some(without(node, first)) };
+    let mut table = (**table).clone();
+    table.insert(Arc::clone(first), crate::spec::Entry { key: entry.key, node: inner });
+    Some(Node { place: node.place, value: Value::Table(Arc::new(table)) })
+}

@@ -1,0 +1,169 @@
+//! The graph of stages, checked: every cell of the matrix connected, equal stages made one.
+
+mod build;
+mod instance;
+
+use crate::{
+    Registry, Stage,
+    spec::{Mistakes, Request, Source, Spec, SpecErrors},
+};
+use petgraph::graph::{DiGraph, NodeIndex};
+use serde::Serialize;
+use serde_json::Value as Json;
+use std::{path::PathBuf, sync::Arc};
+
+/// A stage, shared by the cells that agree on it.
+pub(crate) type StageRef = Arc<dyn Stage>;
+
+/// A node's place in its plan. Nodes are numbered so that each comes after those it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// Returns its position among the nodes.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One computation of the plan.
+#[derive(Clone)]
+pub struct PlanNode {
+    /// The stage's name where it was met first. A label: no part of any key.
+    pub label: Arc<str>,
+    /// What it does.
+    pub stage: Arc<dyn Stage>,
+    /// Its settings, defaults filled in.
+    pub settings: Arc<Json>,
+    /// Its seed, if it draws random numbers.
+    pub seed: Option<u64>,
+    /// What each port receives, by port; a list's entries are in its order.
+    pub inputs: Vec<(&'static str, NodeId)>,
+    /// The first cell it was met in.
+    pub cell: u32,
+}
+
+/// One axis of the matrix, and its values as tables show them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlanAxis {
+    /// The path or the name of the axis.
+    pub name: String,
+    /// Its values.
+    pub values: Vec<String>,
+}
+
+/// One combination of the matrix.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// The value taken on each axis.
+    pub coords: Vec<u16>,
+    /// The stages its targets need and themselves, by name.
+    pub stages: Vec<(Arc<str>, NodeId)>,
+    /// What is wanted.
+    pub targets: Vec<NodeId>,
+}
+
+impl Cell {
+    /// Returns the node of the stage called `name`.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<NodeId> {
+        self.stages.iter().find(|(one, _)| &**one == name).map(|(_, node)| *node)
+    }
+}
+
+/// A pipeline, checked and ready to run.
+pub struct Plan {
+    /// The pipeline file.
+    pub path: PathBuf,
+    /// Its title.
+    pub title: Option<String>,
+    /// Its text and that of its bases and overrides.
+    pub sources: Vec<Source>,
+    /// The axes of its matrix, in the order of the file.
+    pub axes: Vec<PlanAxis>,
+    /// The combinations, the last axis changing fastest.
+    pub cells: Vec<Cell>,
+    /// The computations; an edge leads from an input to what needs it and holds the port.
+    pub graph: DiGraph<PlanNode, &'static str>,
+}
+
+impl Plan {
+    /// Reads, checks and connects the pipeline `request` names.
+    ///
+    /// # Errors
+    ///
+    /// Returns every mistake found, with its place.
+    pub fn read(request: &Request, registry: &Registry) -> Result<Self, SpecErrors> {
+        let mut mistakes = Mistakes::default();
+        let spec = Spec::read(request, &mut mistakes);
+        build::plan(spec, request, registry, mistakes)
+    }
+
+    /// Does the same with `text` for what the file holds.
+    ///
+    /// # Errors
+    ///
+    /// Returns every mistake found, with its place.
+    pub fn read_text(
+        text: &str,
+        request: &Request,
+        registry: &Registry,
+    ) -> Result<Self, SpecErrors> {
+        let mut mistakes = Mistakes::default();
+        let spec = Spec::read_text(text, request, &mut mistakes);
+        build::plan(spec, request, registry, mistakes)
+    }
+
+    /// Returns the node `id`.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &PlanNode {
+        &self.graph[NodeIndex::new(id.index())]
+    }
+
+    /// Returns every node, inputs before what needs them.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (NodeId, &PlanNode)> {
+        self.graph.node_indices().map(|index| (id(index), &self.graph[index]))
+    }
+
+    /// Returns the nodes that need `node`'s output, each once.
+    pub fn consumers(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let mut all: Vec<NodeId> =
+            self.graph.neighbors(NodeIndex::new(node.index())).map(id).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter()
+    }
+
+    /// Returns the coordinates of `cell` as `axis=value`, seeds last left out if `without_seeds`.
+    #[must_use]
+    pub fn coordinates(&self, cell: &Cell) -> Vec<(&str, &str)> {
+        self.axes
+            .iter()
+            .zip(&cell.coords)
+            .map(|(axis, value)| (axis.name.as_str(), axis.values[usize::from(*value)].as_str()))
+            .collect()
+    }
+
+    /// Returns `node`'s name for people: its label, and its cell's coordinates when the plan has
+    /// several nodes of that label.
+    #[must_use]
+    pub fn describe(&self, node: NodeId) -> String {
+        let this = self.node(node);
+        let cell = &self.cells[this.cell as usize];
+        let coords = self.coordinates(cell);
+        if coords.is_empty() {
+            return this.label.to_string();
+        }
+        let text: Vec<String> = coords
+            .iter()
+            .map(|(axis, value)| format!("{}={value}", axis.rsplit('.').next().unwrap_or(axis)))
+            .collect();
+        format!("{} [{}]", this.label, text.join(" "))
+    }
+}
+
+fn id(index: NodeIndex) -> NodeId {
+    NodeId(u32::try_from(index.index()).expect("a plan has fewer than 2^32 nodes"))
+}

@@ -1,0 +1,102 @@
+//! The methods a pipeline file may name.
+
+use crate::{
+    Kind, Place, Stage,
+    spec::{Entry, Node, Settings, Value},
+};
+use schemars::Schema;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Reads a stage's `with` table.
+pub type Parse = fn(Settings<'_>) -> Result<Box<dyn Stage>, crate::spec::SettingsError>;
+
+/// One entry: what `use` may name.
+#[derive(Clone, Copy)]
+pub struct Method {
+    /// The name, `<stage>` or `<stage>.<method>`.
+    pub name: &'static str,
+    /// One line: what it does.
+    pub summary: &'static str,
+    /// The manual: what it computes, the paper and equation, the cost, where it departs from the
+    /// authors' code. Markdown, several lines.
+    pub manual: &'static str,
+    /// Reads the settings.
+    pub parse: Parse,
+    /// Returns the JSON schema of the settings.
+    pub schema: fn() -> Schema,
+}
+
+impl Method {
+    /// Returns a stage of this method, to be asked for its ports and streams. Its settings are
+    /// the defaults; one that has none gets a stand-in of its type.
+    #[must_use]
+    pub fn sample(&self) -> Option<Box<dyn Stage>> {
+        let place = Place::default();
+        let stand_ins =
+            [Value::String(Arc::from("-")), Value::Integer(1), Value::Array(Arc::default())];
+        let mut given: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        loop {
+            let entry = |(name, tried): (&Arc<str>, &usize)| {
+                let node = Node { place, value: stand_ins.get(*tried)?.clone() };
+                Some((Arc::clone(name), Entry { key: place, node }))
+            };
+            let table = given.iter().map(entry).collect::<Option<_>>()?;
+            let node = Node { place, value: Value::Table(Arc::new(table)) };
+            match (self.parse)(Settings::new(&node)) {
+                Ok(stage) => return Some(stage),
+                Err(error) => {
+                    let missing = error.missing.filter(|_| error.path.is_empty()).map(Arc::from);
+                    let name = missing.or_else(|| error.path.last().cloned())?;
+                    given.entry(name).and_modify(|tried| *tried += 1).or_insert(0);
+                }
+            }
+        }
+    }
+}
+
+/// Every method, by name.
+#[derive(Clone, Default)]
+pub struct Registry {
+    methods: BTreeMap<&'static str, Method>,
+    results: Option<Kind>,
+}
+
+impl Registry {
+    /// Adds `methods`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a name is taken.
+    #[must_use]
+    pub fn with(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        for method in methods {
+            let taken = self.methods.insert(method.name, method).is_some();
+            assert!(!taken, "two methods are called `{}`", method.name);
+        }
+        self
+    }
+
+    /// Says which kind of artifact is a result: what a pipeline is run for.
+    #[must_use]
+    pub fn with_results(mut self, kind: Kind) -> Self {
+        self.results = Some(kind);
+        self
+    }
+
+    /// Returns the kind of artifact that is a result.
+    #[must_use]
+    pub fn results(&self) -> Option<Kind> {
+        self.results
+    }
+
+    /// Returns the method called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Method> {
+        self.methods.get(name)
+    }
+
+    /// Returns all methods, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Method> {
+        self.methods.values()
+    }
+}

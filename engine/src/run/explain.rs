@@ -1,0 +1,202 @@
+//! Why a stage is not a hit: the difference between its recipe and the nearest one made before.
+
+use super::runs::{Run, full_path};
+use crate::{NodeId, Plan};
+use cache::{Key, Lookup, Recipe, Store, StoreError};
+use serde::Serialize;
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// One reason for which a stage has to run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// No result of a stage of this name is known.
+    New,
+    /// A setting differs.
+    Setting {
+        /// Its path in the pipeline, `STAGE.with.SETTING`.
+        path: String,
+        /// What it was.
+        was: Option<Value>,
+        /// What it is.
+        now: Option<Value>,
+    },
+    /// What an input delivers differs.
+    Input {
+        /// The port.
+        port: String,
+    },
+    /// A file outside the store differs.
+    File {
+        /// What the file is to the stage.
+        role: String,
+    },
+    /// The method differs.
+    Method {
+        /// What it was.
+        was: String,
+        /// What it is.
+        now: String,
+    },
+    /// The method gives other results than it used to.
+    Revision {
+        /// What it was.
+        was: u32,
+        /// What it is.
+        now: u32,
+    },
+    /// The seed differs.
+    Seed {
+        /// What it was.
+        was: Option<u64>,
+        /// What it is.
+        now: Option<u64>,
+    },
+    /// The recipe is the same, but its result is no longer in the store.
+    Gone,
+    /// The result is in the store and cannot be used.
+    Damaged {
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_none = |value: &Option<Value>| {
+            value.as_ref().map_or_else(|| "(not set)".to_owned(), ToString::to_string)
+        };
+        match self {
+            Self::New => f.write_str("it has not been run before"),
+            Self::Setting { path, was, now } => {
+                write!(f, "{path}: {} → {}", or_none(was), or_none(now))
+            }
+            Self::Input { port } => write!(f, "input `{port}` has changed"),
+            Self::File { role } => write!(f, "file `{role}` has changed"),
+            Self::Method { was, now } => write!(f, "method: {was} → {now}"),
+            Self::Revision { was, now } => write!(f, "revision of the method: {was} → {now}"),
+            Self::Seed { was, now } => {
+                let text = |seed: &Option<u64>| seed.map_or("none".to_owned(), |n| n.to_string());
+                write!(f, "seed: {} → {}", text(was), text(now))
+            }
+            Self::Gone => f.write_str("its result is no longer in the store"),
+            Self::Damaged { what } => f.write_str(what),
+        }
+    }
+}
+
+/// What earlier runs of a pipeline made, by stage name.
+pub struct History {
+    keys: BTreeMap<String, Vec<Key>>,
+}
+
+/// How many earlier runs, and how many results of one stage in them, are looked at.
+const RUNS: usize = 8;
+const RESULTS: usize = 256;
+
+impl History {
+    /// Reads what earlier runs of `plan`'s file left in `store`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub fn read(plan: &Plan, store: &Store) -> Result<Self, StoreError> {
+        let pipeline = full_path(plan);
+        let wanted: BTreeSet<&str> = plan.nodes().map(|(_, node)| &*node.label).collect();
+        let mut keys: BTreeMap<String, Vec<Key>> = BTreeMap::new();
+        let mut seen = 0;
+        for id in Run::list(store)?.iter().rev() {
+            let Some(run) = Run::read(store, id)? else { continue };
+            if run.pipeline != pipeline {
+                continue;
+            }
+            for node in run.nodes {
+                let (Some(key), true) = (node.key, wanted.contains(node.label.as_str())) else {
+                    continue;
+                };
+                let known = keys.entry(node.label).or_default();
+                if known.len() < RESULTS && !known.contains(&key) {
+                    known.push(key);
+                }
+            }
+            seen += 1;
+            if seen == RUNS {
+                break;
+            }
+        }
+        Ok(Self { keys })
+    }
+
+    /// Returns in what `recipe`, that of `node`, differs from the nearest one made before.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub fn reasons(
+        &self,
+        plan: &Plan,
+        store: &Store,
+        node: NodeId,
+        recipe: &Recipe,
+    ) -> Result<Vec<Reason>, StoreError> {
+        let label = &plan.node(node).label;
+        let mut best: Option<Vec<Reason>> = None;
+        for key in self.keys.get(&**label).into_iter().flatten() {
+            if *key == recipe.key() {
+                return Ok(vec![Reason::Gone]);
+            }
+            let Lookup::Hit(record) = store.lookup(*key)? else { continue };
+            let reasons = differences(label, &record.recipe, recipe);
+            if best.as_ref().is_none_or(|best| reasons.len() < best.len()) {
+                best = Some(reasons);
+            }
+        }
+        Ok(best.unwrap_or_else(|| vec![Reason::New]))
+    }
+}
+
+fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
+    let mut reasons = vec![];
+    if was.method != now.method {
+        let (was, now) = (was.method.clone(), now.method.clone());
+        reasons.push(Reason::Method { was, now });
+    } else if was.revision != now.revision {
+        reasons.push(Reason::Revision { was: was.revision, now: now.revision });
+    }
+    settings(&format!("{label}.with"), Some(&was.settings), Some(&now.settings), &mut reasons);
+    if was.seed != now.seed {
+        reasons.push(Reason::Seed { was: was.seed, now: now.seed });
+    }
+    let ports: BTreeSet<&String> = was.inputs.keys().chain(now.inputs.keys()).collect();
+    for port in ports {
+        if was.inputs.get(port) != now.inputs.get(port) {
+            reasons.push(match port.strip_prefix("file:") {
+                Some(role) => Reason::File { role: role.to_owned() },
+                None => Reason::Input { port: port.clone() },
+            });
+        }
+    }
+    reasons
+}
+
+fn settings(path: &str, was: Option<&Value>, now: Option<&Value>, out: &mut Vec<Reason>) {
+    match (was, now) {
+        (Some(Value::Object(a)), Some(Value::Object(b))) => {
+            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for key in keys {
+                settings(&format!("{path}.{key}"), a.get(key), b.get(key), out);
+            }
+        }
+        (was, now) if was != now => out.push(Reason::Setting {
+            path: path.to_owned(),
+            was: was.cloned(),
+            now: now.cloned(),
+        }),
+        _ => {}
+    }
+}

@@ -1,0 +1,107 @@
+//! What a run would do, and why. Runs nothing, and works with an empty store.
+
+use super::{
+    explain::{History, Reason},
+    resolve,
+};
+use crate::{NodeId, Plan};
+use cache::{Digest, Key, Lookup, Recipe, Record, Store, StoreError};
+
+/// What would become of a computation.
+#[derive(Debug)]
+pub enum Outlook {
+    /// Its result is in the store.
+    Hit(Box<Record>),
+    /// It would run.
+    Run(Vec<Reason>),
+    /// It depends on what these give, which are to be made first.
+    Waits(Vec<NodeId>),
+}
+
+/// What would become of every computation of a plan.
+#[derive(Debug)]
+pub struct Forecast {
+    /// By node.
+    pub outlooks: Vec<Outlook>,
+    /// The keys known so far, by node.
+    pub keys: Vec<Option<Key>>,
+    /// The recipes of those that would run, by node.
+    pub recipes: Vec<Option<Recipe>>,
+}
+
+impl Forecast {
+    /// Looks `plan` up in `store`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store or a file outside it cannot be read.
+    pub fn of(plan: &Plan, store: &Store) -> Result<Self, StoreError> {
+        let count = plan.nodes().len();
+        let mut outputs: Vec<Option<Digest>> = vec![None; count];
+        let mut forecast = Self {
+            outlooks: Vec::with_capacity(count),
+            keys: vec![None; count],
+            recipes: vec![None; count],
+        };
+        let mut history: Option<History> = None;
+        for (id, node) in plan.nodes() {
+            let mut open: Vec<NodeId> = node
+                .inputs
+                .iter()
+                .map(|(_, source)| *source)
+                .filter(|source| outputs[source.index()].is_none())
+                .collect();
+            if !open.is_empty() {
+                open.sort_unstable();
+                open.dedup();
+                forecast.outlooks.push(Outlook::Waits(open));
+                continue;
+            }
+            let recipe = resolve::recipe(plan, store, id, |source| {
+                outputs[source.index()].expect("all inputs are known")
+            })?;
+            let key = recipe.key();
+            forecast.keys[id.index()] = Some(key);
+            let outlook = match store.lookup(key)? {
+                Lookup::Hit(record) => {
+                    outputs[id.index()] = Some(record.output.digest());
+                    Outlook::Hit(record)
+                }
+                Lookup::Damaged(what) => Outlook::Run(vec![Reason::Damaged { what }]),
+                Lookup::Absent => {
+                    let history = match &mut history {
+                        Some(history) => history,
+                        None => history.insert(History::read(plan, store)?),
+                    };
+                    Outlook::Run(history.reasons(plan, store, id, &recipe)?)
+                }
+            };
+            if matches!(outlook, Outlook::Run(_)) {
+                forecast.recipes[id.index()] = Some(recipe);
+            }
+            forecast.outlooks.push(outlook);
+        }
+        Ok(forecast)
+    }
+
+    /// Returns how many are hits, would run, and wait.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let count =
+            |wanted: fn(&Outlook) -> bool| self.outlooks.iter().filter(|o| wanted(o)).count();
+        (
+            count(|outlook| matches!(outlook, Outlook::Hit(_))),
+            count(|outlook| matches!(outlook, Outlook::Run(_))),
+            count(|outlook| matches!(outlook, Outlook::Waits(_))),
+        )
+    }
+
+    /// Returns the record of `node`, if it is a hit.
+    #[must_use]
+    pub fn record(&self, node: NodeId) -> Option<&Record> {
+        match &self.outlooks[node.index()] {
+            Outlook::Hit(record) => Some(record),
+            _ => None,
+        }
+    }
+}

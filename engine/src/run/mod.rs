@@ -1,0 +1,14 @@
+//! Doing what a plan says: look everything up, run what is missing, write it down.
+
+mod exec;
+mod explain;
+mod forecast;
+mod resolve;
+mod runs;
+mod worker;
+
+pub use exec::{RunError, RunOptions, RunResult, run};
+pub use explain::{History, Reason};
+pub use forecast::{Forecast, Outlook};
+pub use resolve::trajectory_key;
+pub use runs::{Run, RunNode, RunSource, RunState};

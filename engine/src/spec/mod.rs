@@ -1,0 +1,268 @@
+//! Reading a pipeline file: its bases, its overrides, its matrix. Which methods exist and how
+//! stages connect is the plan's business.
+
+mod error;
+mod matrix;
+mod overlay;
+mod settings;
+mod tree;
+
+pub(crate) use error::{Mistakes, did_you_mean};
+pub use error::{Source, SpecError, SpecErrorKind, SpecErrors};
+pub(crate) use matrix::Axis;
+pub(crate) use overlay::{stage as lay_stage, without};
+pub use settings::{Settings, SettingsError};
+pub use tree::Place;
+pub(crate) use tree::{Entry, Node, Value};
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use toml::de::DeTable;
+
+/// What to read.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The pipeline file.
+    pub path: PathBuf,
+    /// Overrides of the form `STAGE.with.SETTING=VALUE`, as in a matrix.
+    pub set: Vec<String>,
+    /// The stages wanted; with none, those that give results.
+    pub targets: Vec<String>,
+}
+
+/// A pipeline file with its bases and overrides laid together, not yet connected.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) title: Option<String>,
+    pub(crate) seed: u64,
+    /// Tables by stage name.
+    pub(crate) stages: Node,
+    pub(crate) axes: Vec<Axis>,
+    pub(crate) targets: Vec<(Arc<str>, Place)>,
+}
+
+const ROOT_KEYS: [&str; 5] = ["title", "extends", "seed", "stage", "matrix"];
+pub(crate) const STAGE_KEYS: [&str; 4] = ["use", "from", "with", "seed"];
+
+impl Spec {
+    /// Reads what `request` names. Mistakes are added to `mistakes`; what could be read comes back.
+    pub(crate) fn read(request: &Request, mistakes: &mut Mistakes) -> Self {
+        let mut reader = Reader { sources: vec![], mistakes };
+        let root = reader.file(&request.path, &mut vec![], None);
+        reader.finish(root, request)
+    }
+
+    /// Reads `text` as if it were the file called `request.path`.
+    pub(crate) fn read_text(text: &str, request: &Request, mistakes: &mut Mistakes) -> Self {
+        let mut reader = Reader { sources: vec![], mistakes };
+        let root = reader.text(&request.path, text.to_owned(), &mut vec![]);
+        reader.finish(root, request)
+    }
+}
+
+struct Reader<'m> {
+    sources: Vec<Source>,
+    mistakes: &'m mut Mistakes,
+}
+
+impl Reader<'_> {
+    fn source(&mut self, name: String, text: String) -> u16 {
+        self.sources.push(Source { name, text });
+        u16::try_from(self.sources.len() - 1).unwrap_or(u16::MAX)
+    }
+
+    fn file(&mut self, path: &Path, chain: &mut Vec<PathBuf>, asked: Option<Place>) -> Node {
+        match fs::read_to_string(path) {
+            Ok(text) => self.text(path, text, chain),
+            Err(error) => {
+                let place = asked.unwrap_or_else(|| {
+                    let source = self.source(path.display().to_string(), String::new());
+                    Place { source, ..Place::default() }
+                });
+                let (path, why) = (path.display().to_string(), error.to_string());
+                self.mistakes.add(place, SpecErrorKind::Unreadable { path, why }, None);
+                Node::empty(place)
+            }
+        }
+    }
+
+    fn text(&mut self, path: &Path, text: String, chain: &mut Vec<PathBuf>) -> Node {
+        let source = self.source(path.display().to_string(), text.clone());
+        let (table, errors) = DeTable::parse_recoverable(&text);
+        for error in errors {
+            let place = Place::new(source, &error.span().unwrap_or_default());
+            self.mistakes.add(place, SpecErrorKind::Syntax(error.message().to_owned()), None);
+        }
+        let root = tree::from_toml(source, &table);
+        self.check_root(&root);
+        let Some(bases) = root.table().and_then(|table| table.get("extends")) else { return root };
+        let names: Vec<Node> = match &bases.node.value {
+            Value::Array(items) => items.to_vec(),
+            _ => vec![bases.node.clone()],
+        };
+        chain.push(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()));
+        let mut under: Option<Node> = None;
+        for name in names {
+            let Some(base) = name.str() else {
+                self.wrong_type("`extends`", "a file name or a list of them", &name);
+                continue;
+            };
+            let base = path.parent().unwrap_or(Path::new("")).join(&**base);
+            let real = fs::canonicalize(&base).unwrap_or_else(|_| base.clone());
+            if chain.contains(&real) {
+                let shown = base.display().to_string();
+                self.mistakes.add(name.place, SpecErrorKind::ExtendsItself(shown), None);
+                continue;
+            }
+            let node = self.file(&base, chain, Some(name.place));
+            under = Some(under.map_or_else(|| node.clone(), |under| lay_root(&under, &node)));
+        }
+        chain.pop();
+        under.map_or_else(|| root.clone(), |under| lay_root(&under, &root))
+    }
+
+    fn check_root(&mut self, root: &Node) {
+        let Some(table) = root.table() else { return };
+        for (key, entry) in table.iter() {
+            if !ROOT_KEYS.contains(&&**key) {
+                let kind = SpecErrorKind::UnknownKey { what: "a pipeline", key: key.to_string() };
+                self.mistakes.add(entry.key, kind, did_you_mean(key, ROOT_KEYS));
+            }
+        }
+        for name in ["stage", "matrix"] {
+            if let Some(entry) = table.get(name)
+                && entry.node.table().is_none()
+            {
+                self.wrong_type(&format!("`{name}`"), "a table", &entry.node);
+            }
+        }
+    }
+
+    fn wrong_type(&mut self, what: &str, wanted: &'static str, node: &Node) {
+        let found = node.value.type_name();
+        let kind = SpecErrorKind::WrongType { what: what.to_owned(), wanted, found };
+        self.mistakes.add(node.place, kind, None);
+    }
+
+    fn finish(mut self, root: Node, request: &Request) -> Spec {
+        let get = |key: &str| root.table().and_then(|table| table.get(key)).map(|e| e.node.clone());
+        let title = get("title").and_then(|node| match node.str() {
+            Some(text) => Some(text.to_string()),
+            None => {
+                self.wrong_type("`title`", "a string", &node);
+                None
+            }
+        });
+        let mut seed = get("seed").and_then(|node| self.seed(&node)).unwrap_or(0);
+        let nothing = Node::empty(root.place);
+        let table_or = |node: Option<Node>| node.filter(|node| node.table().is_some());
+        let mut stages = table_or(get("stage")).unwrap_or_else(|| nothing.clone());
+        let matrix = table_or(get("matrix")).unwrap_or(nothing);
+        if stages.table().is_none_or(|table| table.is_empty()) && self.mistakes.is_empty() {
+            self.mistakes.add(root.place, SpecErrorKind::Empty, None);
+        }
+        let mut pinned = vec![];
+        for text in &request.set {
+            let Some(over) = self.set(text) else { continue };
+            let over = self.take_seed(over, &mut seed, &mut pinned);
+            self.check_overlay(&over, &stages);
+            pinned.extend(overlay::leaves(&over));
+            stages = overlay::stages(&stages, &over);
+        }
+        let mut axes = matrix::axes(&matrix, &stages, self.mistakes);
+        axes.retain(|axis| !pinned.iter().any(|path| axis.name == path.join(".")));
+        let targets = request.targets.iter().map(|name| {
+            let source = self.source("--target".into(), name.clone());
+            (Arc::from(name.as_str()), Place::new(source, &(0..name.len())))
+        });
+        let targets = targets.collect();
+        Spec { sources: self.sources, title, seed, stages, axes, targets }
+    }
+
+    fn seed(&mut self, node: &Node) -> Option<u64> {
+        match node.value {
+            Value::Integer(seed) if seed >= 0 => Some(seed.cast_unsigned()),
+            Value::Integer(_) => {
+                let kind = SpecErrorKind::Setting("a seed is not negative".into());
+                self.mistakes.add(node.place, kind, None);
+                None
+            }
+            _ => {
+                self.wrong_type("`seed`", "an integer", node);
+                None
+            }
+        }
+    }
+
+    // `PATH=VALUE` is TOML, except that a word needs no quotes.
+    fn set(&mut self, text: &str) -> Option<Node> {
+        let quoted = text.split_once('=').map(|(path, value)| {
+            format!("{path}={}", toml::Value::String(value.trim().to_owned()))
+        });
+        let plain = DeTable::parse(text);
+        let (text, table) = match (plain, &quoted) {
+            (Ok(table), _) => (text, table),
+            (Err(first), Some(quoted)) => match DeTable::parse(quoted) {
+                Ok(table) => (quoted.as_str(), table),
+                Err(_) => return self.bad_set(text, &first),
+            },
+            (Err(first), None) => return self.bad_set(text, &first),
+        };
+        let source = self.source("--set".into(), text.to_owned());
+        Some(tree::from_toml(source, &table))
+    }
+
+    fn bad_set(&mut self, text: &str, error: &toml::de::Error) -> Option<Node> {
+        let source = self.source("--set".into(), text.to_owned());
+        let place = Place::new(source, &error.span().unwrap_or_default());
+        let hint = Some("write it as `STAGE.with.SETTING=VALUE`".to_owned());
+        self.mistakes.add(place, SpecErrorKind::Syntax(error.message().to_owned()), hint);
+        None
+    }
+
+    fn take_seed(&mut self, over: Node, seed: &mut u64, pinned: &mut Vec<Vec<Arc<str>>>) -> Node {
+        if let Some(entry) = over.table().and_then(|table| table.get("seed"))
+            && let Some(value) = self.seed(&entry.node)
+        {
+            *seed = value;
+            pinned.push(vec![Arc::from("seed")]);
+        }
+        without(&over, "seed")
+    }
+
+    fn check_overlay(&mut self, over: &Node, stages: &Node) {
+        let (Some(over), Some(stages)) = (over.table(), stages.table()) else { return };
+        for (name, entry) in over.iter() {
+            if !stages.contains_key(name) {
+                let kind = SpecErrorKind::UnknownStage(name.to_string());
+                let hint = did_you_mean(name, stages.keys().map(|key| &**key));
+                self.mistakes.add(entry.key, kind, hint);
+            }
+        }
+    }
+}
+
+fn lay_root(base: &Node, over: &Node) -> Node {
+    let mut result = overlay::shallow(base, over);
+    let get =
+        |node: &Node, key: &str| node.table().and_then(|t| t.get(key)).map(|e| e.node.clone());
+    if let Value::Table(table) = &mut result.value {
+        let table = Arc::make_mut(table);
+        table.remove("extends");
+        if let (Some(old), Some(new)) = (get(base, "stage"), get(over, "stage"))
+            && let Some(entry) = table.get_mut("stage")
+        {
+            entry.node = overlay::stages(&old, &new);
+        }
+        if let (Some(old), Some(new)) = (get(base, "matrix"), get(over, "matrix"))
+            && let Some(entry) = table.get_mut("matrix")
+        {
+            entry.node = overlay::shallow(&old, &new);
+        }
+    }
+    result
+}

@@ -1,0 +1,214 @@
+//! The `with` table of a stage, read through serde without losing any mistake's place.
+
+use super::tree::{Node, Place, Value};
+use serde::{
+    Deserialize,
+    de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor},
+    forward_to_deserialize_any,
+};
+use std::{fmt, sync::Arc};
+
+/// The settings of a stage as they stand in the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    node: &'a Node,
+}
+
+impl<'a> Settings<'a> {
+    pub(crate) fn new(node: &'a Node) -> Self {
+        Self { node }
+    }
+
+    /// Reads the settings as `T`.
+    ///
+    /// # Errors
+    ///
+    /// Says what the first mistake is and where it stands.
+    pub fn read<T: Deserialize<'a>>(self) -> Result<T, SettingsError> {
+        T::deserialize(Reader(self.node))
+    }
+}
+
+/// What is wrong with a setting, and where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettingsError {
+    pub(crate) message: String,
+    pub(crate) place: Option<Place>,
+    /// The path from `with` to the mistake, innermost first while it is on its way out.
+    pub(crate) path: Vec<Arc<str>>,
+    /// The name that is not known, and those that are.
+    pub(crate) unknown: Option<(String, Vec<&'static str>)>,
+    pub(crate) missing: Option<&'static str>,
+}
+
+impl SettingsError {
+    fn bare(message: String) -> Self {
+        Self { message, place: None, path: vec![], unknown: None, missing: None }
+    }
+
+    fn at(mut self, place: Place) -> Self {
+        self.place.get_or_insert(place);
+        self
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+impl de::Error for SettingsError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::bare(message.to_string())
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        let unknown = Some((field.to_owned(), expected.to_vec()));
+        Self { unknown, ..Self::bare(format!("no setting is called `{field}`")) }
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        let unknown = Some((variant.to_owned(), expected.to_vec()));
+        Self { unknown, ..Self::bare(format!("`{variant}` is not a choice here")) }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self { missing: Some(field), ..Self::bare(format!("setting `{field}` is required")) }
+    }
+
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::bare(format!("expected {expected}, found {found}"))
+    }
+
+    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::bare(format!("expected {expected}, found {found}"))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Reader<'a>(&'a Node);
+
+impl<'de> de::Deserializer<'de> for Reader<'de> {
+    type Error = SettingsError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
+        match &self.0.value {
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Integer(number) => visitor.visit_i64(*number),
+            Value::Float(number) => visitor.visit_f64(*number),
+            Value::Boolean(flag) => visitor.visit_bool(*flag),
+            Value::Datetime(text) => visitor.visit_borrowed_str(text),
+            Value::Array(items) => visitor.visit_seq(Items(items.iter())),
+            Value::Table(table) => visitor.visit_map(Entries { rest: table.iter(), current: None }),
+        }
+        .map_err(|error| error.at(self.0.place))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, SettingsError> {
+        visitor.visit_newtype_struct(self).map_err(|error| error.at(self.0.place))
+    }
+
+    // TOML writers put `1` where `1.0` is meant: a setting that is a float takes both.
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
+        match self.0.value {
+            Value::Integer(number) => visitor
+                .visit_f64(number as f64)
+                .map_err(|error: SettingsError| error.at(self.0.place)),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, SettingsError> {
+        let result = match &self.0.value {
+            Value::String(text) => visitor.visit_enum((&**text).into_deserializer()),
+            Value::Table(table) if table.len() == 1 => {
+                visitor.visit_enum(de::value::MapAccessDeserializer::new(Entries {
+                    rest: table.iter(),
+                    current: None,
+                }))
+            }
+            _ => {
+                let _ = (name, variants);
+                Err(SettingsError::bare(format!(
+                    "expected one of {}, found {}",
+                    variants.join(", "),
+                    self.0.value.type_name()
+                )))
+            }
+        };
+        result.map_err(|error: SettingsError| error.at(self.0.place))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string
+        bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
+    }
+}
+
+struct Items<'a>(std::slice::Iter<'a, Node>);
+
+impl<'de> SeqAccess<'de> for Items<'de> {
+    type Error = SettingsError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, SettingsError> {
+        self.0.next().map(|node| seed.deserialize(Reader(node))).transpose()
+    }
+}
+
+struct Entries<'a> {
+    rest: std::collections::btree_map::Iter<'a, Arc<str>, super::tree::Entry>,
+    current: Option<(&'a Arc<str>, &'a super::tree::Entry)>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = SettingsError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, SettingsError> {
+        self.current = self.rest.next();
+        let Some((key, entry)) = self.current else { return Ok(None) };
+        let name: de::value::BorrowedStrDeserializer<'de, SettingsError> =
+            de::value::BorrowedStrDeserializer::new(key);
+        seed.deserialize(name).map(Some).map_err(|mut error| {
+            error.path.push(Arc::clone(key));
+            error.at(entry.key)
+        })
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, SettingsError> {
+        let (key, entry) = self.current.take().expect("serde asks for a key first");
+        seed.deserialize(Reader(&entry.node)).map_err(|mut error| {
+            error.path.push(Arc::clone(key));
+            error.at(entry.node.place)
+        })
+    }
+}

@@ -1,0 +1,328 @@
+//! What a stage is, seen from the engine.
+
+use crate::{Streams, event::Progress};
+use cache::{Artifact, Blob, Bytes, Checkpoint, Digest, Key, ObjectWriter, Store, StoreError};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use thiserror::Error;
+
+/// What flows along an edge. The engine compares kinds and never looks inside them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kind(pub &'static str);
+
+/// Whether a port must be connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arity {
+    /// To exactly one stage.
+    One,
+    /// To one stage or to none.
+    Optional,
+    /// To one stage or to a list of stages.
+    Many,
+    /// Exactly one of the ports marked so, whichever the user has at hand.
+    OneOf,
+}
+
+/// A named place where an artifact enters a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The name used in `from`.
+    pub name: &'static str,
+    /// What may pass.
+    pub kind: Kind,
+    /// How often.
+    pub arity: Arity,
+}
+
+impl Port {
+    /// Returns a port that takes one artifact.
+    #[must_use]
+    pub const fn one(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, arity: Arity::One }
+    }
+
+    /// Returns a port that may stay open.
+    #[must_use]
+    pub const fn optional(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, arity: Arity::Optional }
+    }
+
+    /// Returns a port that takes one artifact or several.
+    #[must_use]
+    pub const fn many(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, arity: Arity::Many }
+    }
+
+    /// Returns a port that is an alternative to the others marked so.
+    #[must_use]
+    pub const fn one_of(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, arity: Arity::OneOf }
+    }
+}
+
+/// What a stage occupies while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Needs {
+    /// One worker.
+    #[default]
+    Cpu,
+    /// One worker, and the accelerator if the run has one.
+    Device,
+}
+
+/// A value that each field allows and the whole does not, or a file that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting inside `with`, such as `keep` or `rule.bins`; empty for the stage as a whole.
+    pub setting: String,
+    /// What is wrong: a lowercase clause.
+    pub message: String,
+    /// The way out.
+    pub hint: Option<String>,
+}
+
+/// A file outside the store that a stage reads. Its bytes are part of the key, its path is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// What the file is to the stage, such as `train-images`.
+    pub role: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// The part of a training that does not depend on how long it goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trajectory {
+    /// The settings without the length.
+    pub settings: Value,
+    /// The step at which this stage ends; a checkpoint at or before it can be continued.
+    pub last_step: u64,
+}
+
+/// One stage: a function of its settings, its inputs, and its seed streams.
+pub trait Stage: Send + Sync {
+    /// The method, such as `select.herding`.
+    fn method(&self) -> &'static str;
+
+    /// The revision of the method's results.
+    fn revision(&self) -> u32;
+
+    /// The settings with defaults filled in: everything in it is part of the key. Paths, which
+    /// are not, are left out.
+    fn settings(&self) -> Value;
+
+    /// The artifacts read.
+    fn inputs(&self) -> Vec<Port>;
+
+    /// The artifact written.
+    fn output(&self) -> Kind;
+
+    /// The random streams drawn from. A stage that names none is not keyed by the seed.
+    fn streams(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What it occupies.
+    fn needs(&self) -> Needs {
+        Needs::Cpu
+    }
+
+    /// Returns what is wrong with the settings as a whole.
+    fn problems(&self) -> Vec<Problem> {
+        vec![]
+    }
+
+    /// Returns the files it reads from outside the store.
+    ///
+    /// # Errors
+    ///
+    /// Says which file is missing, where it was looked for, and where to get it.
+    fn files(&self) -> Result<Vec<File>, Problem> {
+        Ok(vec![])
+    }
+
+    /// Returns what its checkpoints are filed under, if it keeps any.
+    fn trajectory(&self) -> Option<Trajectory> {
+        None
+    }
+
+    /// Does the work and returns the parts of its output.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an input does not decode, the method cannot be applied to it, or the run was
+    /// cancelled.
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, Blob>, StageError>;
+}
+
+/// A stage could not finish.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StageError {
+    /// The store failed underneath.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An input is not what its kind promises.
+    #[error("part `{part}` of input `{port}` does not decode")]
+    Decode {
+        /// The port read.
+        port: String,
+        /// The part read.
+        part: String,
+        /// What the decoder said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The method cannot be applied to these inputs.
+    #[error("{message}")]
+    Method {
+        /// What is wrong: a lowercase clause.
+        message: String,
+        /// The way out.
+        hint: Option<String>,
+    },
+    /// The run was stopped.
+    #[error("the run was stopped")]
+    Cancelled,
+}
+
+impl StageError {
+    /// Returns the error of a method that cannot be applied.
+    pub fn method(message: impl Into<String>) -> Self {
+        Self::Method { message: message.into(), hint: None }
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn with_hint(self, text: impl Into<String>) -> Self {
+        match self {
+            Self::Method { message, .. } => Self::Method { message, hint: Some(text.into()) },
+            other => other,
+        }
+    }
+}
+
+/// A running stage's view of the world.
+pub struct StageCtx<'a> {
+    pub(crate) store: &'a Store,
+    /// What each connected port received; a port given a list has several.
+    pub(crate) inputs: BTreeMap<String, Vec<Artifact>>,
+    pub(crate) files: &'a [File],
+    pub(crate) streams: Streams,
+    pub(crate) trajectory: Option<(Key, u64)>,
+    pub(crate) cancel: &'a AtomicBool,
+    pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
+    pub(crate) say: &'a (dyn Fn(&str) + Sync),
+    pub(crate) log: &'a Mutex<Vec<String>>,
+    /// The device the run was given, in the terms of the program, such as `cpu` or `cuda:0`.
+    pub device: &'a str,
+}
+
+impl<'a> StageCtx<'a> {
+    /// Returns the artifact on `port`, or `None` if it is not connected.
+    #[must_use]
+    pub fn input(&self, port: &str) -> Option<&Artifact> {
+        self.inputs.get(port)?.first()
+    }
+
+    /// Returns every artifact on `port`, in the order they were listed.
+    #[must_use]
+    pub fn inputs(&self, port: &str) -> &[Artifact] {
+        self.inputs.get(port).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the files the stage asked for.
+    #[must_use]
+    pub fn files(&self) -> &'a [File] {
+        self.files
+    }
+
+    /// Returns the bytes of `blob`, verified.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the object is gone or damaged; the engine then makes it again.
+    pub fn get(&self, blob: &Blob) -> Result<Bytes, StageError> {
+        Ok(self.store.get(blob)?)
+    }
+
+    /// Stores `bytes` as an object.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does.
+    pub fn put(&self, bytes: &[u8]) -> Result<Blob, StageError> {
+        Ok(self.store.put(bytes)?)
+    }
+
+    /// Begins an object whose bytes come piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does.
+    pub fn writer(&self) -> Result<ObjectWriter<'_>, StageError> {
+        Ok(self.store.writer()?)
+    }
+
+    /// Returns the random streams the stage declared.
+    #[must_use]
+    pub fn streams(&self) -> Streams {
+        self.streams
+    }
+
+    /// Says how far along the stage is. Losing one changes nothing.
+    pub fn progress(&self, progress: Progress) {
+        (self.progress)(progress);
+    }
+
+    /// Adds a line to the stage's log, which is kept with its record.
+    pub fn log(&self, line: impl Into<String>) {
+        let line = line.into();
+        (self.say)(&line);
+        self.log.lock().expect("no holder panics").push(line);
+    }
+
+    /// Returns an error once the run is being stopped. To be called at every step boundary.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Cancelled`].
+    pub fn check_cancelled(&self) -> Result<(), StageError> {
+        if self.cancel.load(Ordering::Relaxed) { Err(StageError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Returns the newest whole checkpoint of this stage's trajectory that is not past its end.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does.
+    pub fn newest_checkpoint(&self) -> Result<Option<Checkpoint>, StageError> {
+        let Some((key, last)) = self.trajectory else { return Ok(None) };
+        let mut all = self.store.checkpoints(key)?;
+        all.retain(|one| one.step <= last);
+        Ok(all.pop())
+    }
+
+    /// Keeps `parts` as the state after `step`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does.
+    pub fn checkpoint(&self, step: u64, parts: BTreeMap<String, Blob>) -> Result<(), StageError> {
+        let Some((key, _)) = self.trajectory else { return Ok(()) };
+        let state = Artifact { kind: "checkpoint".to_owned(), parts };
+        Ok(self.store.commit_checkpoint(key, &Checkpoint { step, state })?)
+    }
+
+    /// Returns the digest of the artifact on `port`, for messages.
+    #[must_use]
+    pub fn digest(&self, port: &str) -> Option<Digest> {
+        self.input(port).map(Artifact::digest)
+    }
+}

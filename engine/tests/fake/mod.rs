@@ -1,0 +1,163 @@
+//! Stages that do what they are told, for testing the engine without the real ones.
+
+use engine::{
+    Kind, Method, Port, Problem, Registry, Settings, SettingsError, Stage, StageCtx, StageError,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+
+pub const TEXT: Kind = Kind("text");
+pub const RESULT: Kind = Kind("result");
+
+/// Gives a text of its own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Make {
+    text: String,
+    size: u32,
+    share: f64,
+    draws: bool,
+    rule: Rule,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Rule {
+    depth: u32,
+}
+
+/// Joins the texts it is given; can be told to fail.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Join {
+    fail: bool,
+    panic: bool,
+    first: bool,
+    sleep: u64,
+    rule: OtherRule,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct OtherRule {
+    width: u32,
+}
+
+/// Counts what it is given: a result.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Count {}
+
+impl Stage for Make {
+    fn method(&self) -> &'static str {
+        "make"
+    }
+    fn revision(&self) -> u32 {
+        1
+    }
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!(self)
+    }
+    fn inputs(&self) -> Vec<Port> {
+        vec![]
+    }
+    fn output(&self) -> Kind {
+        TEXT
+    }
+    fn streams(&self) -> &'static [&'static str] {
+        if self.draws { &["text"] } else { &[] }
+    }
+    fn problems(&self) -> Vec<Problem> {
+        if self.share <= 1.0 {
+            return vec![];
+        }
+        let message = format!("a share is at most 1, but {} is more", self.share);
+        vec![Problem { setting: "share".into(), message, hint: Some("write 0.5 for half".into()) }]
+    }
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, cache::Blob>, StageError> {
+        let mut text = self.text.clone();
+        if self.draws {
+            use rand::Rng as _;
+            text.push_str(&ctx.streams().get("text").next_u64().to_string());
+        }
+        Ok(BTreeMap::from([("text".to_owned(), ctx.put(text.as_bytes())?)]))
+    }
+}
+
+impl Stage for Join {
+    fn method(&self) -> &'static str {
+        "join"
+    }
+    fn revision(&self) -> u32 {
+        1
+    }
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!(self)
+    }
+    fn inputs(&self) -> Vec<Port> {
+        vec![Port::many("texts", TEXT), Port::optional("more", TEXT)]
+    }
+    fn output(&self) -> Kind {
+        TEXT
+    }
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, cache::Blob>, StageError> {
+        assert!(!self.panic, "told to");
+        if self.fail {
+            return Err(StageError::method("told to fail").with_hint("tell it otherwise"));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(self.sleep));
+        ctx.check_cancelled()?;
+        let mut text = vec![];
+        for input in ctx.inputs("texts").iter().take(if self.first { 1 } else { usize::MAX }) {
+            text.extend_from_slice(&ctx.get(&input.parts["text"])?);
+        }
+        Ok(BTreeMap::from([("text".to_owned(), ctx.put(&text)?)]))
+    }
+}
+
+impl Stage for Count {
+    fn method(&self) -> &'static str {
+        "count"
+    }
+    fn revision(&self) -> u32 {
+        1
+    }
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!(self)
+    }
+    fn inputs(&self) -> Vec<Port> {
+        vec![Port::one("text", TEXT)]
+    }
+    fn output(&self) -> Kind {
+        RESULT
+    }
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, cache::Blob>, StageError> {
+        let input = ctx.input("text").ok_or_else(|| StageError::method("no input"))?;
+        let text = ctx.get(&input.parts["text"])?;
+        let count = text.len().to_string();
+        Ok(BTreeMap::from([("count".to_owned(), ctx.put(count.as_bytes())?)]))
+    }
+}
+
+fn parse<S: Stage + DeserializeOwned + 'static>(
+    with: Settings<'_>,
+) -> Result<Box<dyn Stage>, SettingsError> {
+    Ok(Box::new(with.read::<S>()?))
+}
+
+pub fn registry() -> Registry {
+    let method = |name, parse| Method {
+        name,
+        summary: "a fake",
+        manual: "a fake",
+        parse,
+        schema: || schemars::json_schema!({}),
+    };
+    Registry::default()
+        .with([
+            method("make", parse::<Make>),
+            method("join", parse::<Join>),
+            method("count", parse::<Count>),
+        ])
+        .with_results(RESULT)
+}

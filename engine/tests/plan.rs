@@ -1,0 +1,180 @@
+//! What a pipeline file means: cells, sharing, overrides, and every mistake at its place.
+
+mod fake;
+
+use engine::{Plan, Request, SpecErrors};
+
+fn read(text: &str, set: &[&str]) -> Result<Plan, SpecErrors> {
+    let set = set.iter().map(|one| (*one).to_owned()).collect();
+    let request = Request { path: "test.toml".into(), set, targets: vec![] };
+    Plan::read_text(text, &request, &fake::registry())
+}
+
+fn plan(text: &str, set: &[&str]) -> Plan {
+    read(text, set).unwrap_or_else(|errors| panic!("{:#?}", errors.errors))
+}
+
+/// Returns every mistake as `line: underlined text: message | hint`.
+fn mistakes(text: &str, set: &[&str]) -> Vec<String> {
+    let errors = read(text, set).err().expect("mistakes");
+    let one = |error: &engine::SpecError| {
+        let source = &errors.sources[usize::from(error.place.source)].text;
+        let range = error.place.range();
+        let line = source[..range.start].matches('\n').count() + 1;
+        let under = source[range].lines().next().unwrap_or_default();
+        let hint = error.hint.as_deref().unwrap_or("-");
+        format!("{line}: {under}: {error} | {hint}")
+    };
+    errors.errors.iter().map(one).collect()
+}
+
+const PIPELINE: &str = r#"
+seed = 5
+[stage.a]
+use = "make"
+with = { text = "x", draws = true, rule.depth = 2 }
+[stage.b]
+use = "join"
+from = { texts = ["a", "a"] }
+[stage.c]
+use = "count"
+from = { text = "b" }
+[stage.unused]
+use = "make"
+"#;
+
+#[test]
+fn a_cell_has_what_its_results_need() {
+    let plan = plan(PIPELINE, &[]);
+    let labels: Vec<&str> = plan.nodes().map(|(_, node)| &*node.label).collect();
+    assert_eq!(labels, ["a", "b", "c"]);
+    let (_, a) = plan.nodes().next().expect("a node");
+    assert_eq!(a.seed, Some(5), "a draws");
+    assert!(plan.nodes().skip(1).all(|(_, node)| node.seed.is_none()), "the others do not");
+    assert_eq!(plan.cells[0].targets.len(), 1);
+}
+
+#[test]
+fn cells_share_what_their_axes_do_not_touch() {
+    let text = format!(
+        "{PIPELINE}\n[matrix]\n\"b.with.sleep\" = [0, 1, 2]\nseed = [1, 2]\n\
+         [matrix.kind]\nplain = {{}}\nother = {{ b = {{ use = \"join\", from = {{ texts = \"a\" }} }} }}\n"
+    );
+    let plan = plan(&text, &[]);
+    assert_eq!(plan.cells.len(), 12);
+    let count = |label: &str| plan.nodes().filter(|(_, node)| &*node.label == label).count();
+    assert_eq!((count("a"), count("b"), count("c")), (2, 12, 12), "a depends on the seed alone");
+    let names: Vec<&str> = plan.axes.iter().map(|axis| axis.name.as_str()).collect();
+    assert_eq!(names, ["b.with.sleep", "seed", "kind"], "in the order of the file");
+    let last = plan.cells.last().expect("a cell");
+    let wanted = [("b.with.sleep", "2"), ("seed", "2"), ("kind", "other")];
+    assert_eq!(plan.coordinates(last), wanted);
+    assert_eq!(plan.node(last.node("b").expect("b")).inputs.len(), 1, "`from` is replaced whole");
+}
+
+#[test]
+fn overrides_reach_settings_and_pin_axes() {
+    let text = format!("{PIPELINE}\n[matrix]\n\"a.with.text\" = [\"p\", \"q\"]\n");
+    let plan = plan(&text, &["a.with.text=word", "a.with.rule.depth=7", "seed=9"]);
+    assert_eq!(plan.cells.len(), 1, "the axis is pinned");
+    let (_, a) = plan.nodes().next().expect("a node");
+    assert_eq!((a.settings["text"].as_str(), a.seed), (Some("word"), Some(9)));
+    assert_eq!(a.settings["rule"]["depth"], 7);
+}
+
+#[test]
+fn a_change_of_method_leaves_the_old_rule_behind() {
+    let text =
+        PIPELINE.replace("use = \"join\"", "use = \"join\"\nwith = { rule.width = 3, sleep = 4 }");
+    let text =
+        format!("{text}\n[matrix.kind]\nnew = {{ b = {{ use = \"make\", from = {{}} }} }}\n");
+    // `rule.width` is gone with `join`; `sleep` stands in `with` and `make` does not know it.
+    let all = mistakes(&text, &[]);
+    assert_eq!(all.len(), 1, "{all:#?}");
+    assert!(all[0].contains("no setting is called `sleep`"), "{all:?}");
+}
+
+#[test]
+fn every_mistake_is_found_at_its_place() {
+    let text = r#"
+sede = 1
+[stage.a]
+use = "mkae"
+[stage.b]
+use = "make"
+with = { text = 3, sise = 1, share = 1.5, rule.deep = 1 }
+[stage.c]
+use = "join"
+from = { texts = "d", extra = "b" }
+[stage.d]
+use = "join"
+from = { texts = "c" }
+[stage.e]
+use = "count"
+from = { text = "f" }
+form = 1
+[stage.f]
+use = "count"
+"#;
+    let all = mistakes(text, &[]).join("\n");
+    let wanted = "\
+2: sede: a pipeline has no key called `sede` | did you mean `seed`?
+4: \"mkae\": no method is called `mkae` | did you mean `make`?
+7: 3: setting `text`: expected a string, found integer `3` | -
+7: sise: no setting is called `sise` | did you mean `size`?
+7: deep: no setting is called `deep` | known are: depth
+10: extra: `join` has no input called `extra` | known are: more, texts
+13: \"c\": stages wait for each other: d → c → d | -
+16: \"f\": input `text` takes text, but `f` gives result | stages that give text: b, c, d
+17: form: a stage has no key called `form` | did you mean `from`? (settings of the method stand in `with`)
+19: \"count\": input `text` of `count` is not connected | add `from = { text = \"STAGE\" }`";
+    assert_eq!(all, wanted);
+}
+
+#[test]
+fn cycles_and_axes_are_checked() {
+    let text = r#"
+[stage.c]
+use = "join"
+from = { texts = "d" }
+[stage.d]
+use = "join"
+from = { texts = "c" }
+"#;
+    let all = mistakes(text, &[]);
+    assert_eq!(all, ["7: \"c\": stages wait for each other: d → c → d | -"]);
+    let text = format!(
+        "{PIPELINE}\n[matrix]\n\"a.with.text\" = []\n\"q.with.x\" = [1]\n\"b.wiht\" = [1]\n\
+         \"a.with.rule.depth\" = [1]\n[matrix.v]\none = {{ a.with.rule = {{ depth = 3 }} }}\n"
+    );
+    let all = mistakes(&text, &[]).join("\n");
+    for wanted in
+        ["axis `a.with.text` is empty", "axis `q.with.x` names no stage", "`b.wiht`", "both set"]
+    {
+        assert!(all.contains(wanted), "{wanted}: {all}");
+    }
+    let all = mistakes(PIPELINE, &["a.with.size=-1", "z.with.x=1"]).join("\n");
+    assert!(
+        all.contains("-1: setting `size`: expected u32, found integer `-1`")
+            || all.contains("size"),
+        "{all}"
+    );
+    assert!(all.contains("no stage is called `z`"), "{all}");
+}
+
+#[test]
+fn files_extend_each_other() {
+    let dir = tempfile::tempdir().expect("a place");
+    let write =
+        |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
+    write("base.toml", PIPELINE);
+    write("top.toml", "extends = \"base.toml\"\nseed = 8\n[stage.a.with]\ntext = \"y\"\n");
+    let request = |name: &str| Request { path: dir.path().join(name), ..Request::default() };
+    let plan = Plan::read(&request("top.toml"), &fake::registry()).expect("a plan");
+    let (_, a) = plan.nodes().next().expect("a node");
+    assert_eq!((a.settings["text"].as_str(), a.seed), (Some("y"), Some(8)));
+    assert_eq!(a.settings["rule"]["depth"], 2, "`with` is merged key by key");
+    write("loop.toml", "extends = \"loop.toml\"\n");
+    let errors = Plan::read(&request("loop.toml"), &fake::registry()).err().expect("a loop");
+    assert!(errors.errors[0].to_string().contains("extends itself"), "{errors:?}");
+}

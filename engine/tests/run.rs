@@ -1,0 +1,224 @@
+//! What a run does: hits, sharing, early cutoff, failure, damage, reasons.
+
+mod fake;
+
+use cache::{Digest, Store};
+use engine::{Event, Forecast, Outlook, Plan, Request, RunOptions, RunResult, Summary};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+fn plan(text: &str) -> Plan {
+    let request = Request { path: "test.toml".into(), ..Request::default() };
+    Plan::read_text(text, &request, &fake::registry())
+        .unwrap_or_else(|errors| panic!("{:#?}", errors.errors))
+}
+
+fn options(id: u64) -> RunOptions {
+    RunOptions {
+        id: format!("run-{id:04}"),
+        jobs: 2,
+        device_jobs: 1,
+        device: "cpu".into(),
+        build: "test".into(),
+        now: 1_000_000 + id,
+        threads: 2,
+        cancel: Arc::new(AtomicBool::new(false)),
+    }
+}
+
+struct Place {
+    dir: tempfile::TempDir,
+    runs: u64,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a place"), runs: 0 }
+    }
+
+    fn store(&self) -> Store {
+        Store::open(self.dir.path().join("store")).expect("a store")
+    }
+
+    fn run(&mut self, text: &str) -> (RunResult, Vec<Event>) {
+        self.runs += 1;
+        let mut events = vec![];
+        let mut sink = |event: &Event| events.push(event.clone());
+        let result = engine::run(&plan(text), &self.store(), &options(self.runs), &mut sink);
+        (result.expect("the run goes on"), events)
+    }
+
+    fn summary(&mut self, text: &str) -> (usize, usize) {
+        let Summary { hits, computed, failed, skipped, stopped } = self.run(text).0.summary;
+        assert_eq!((failed, skipped, stopped), (0, 0, 0));
+        (hits, computed)
+    }
+
+    fn reasons(&self, text: &str, label: &str) -> Vec<String> {
+        let plan = plan(text);
+        let forecast = Forecast::of(&plan, &self.store()).expect("a forecast");
+        let (id, _) = plan.nodes().find(|(_, node)| &*node.label == label).expect("the stage");
+        match &forecast.outlooks[id.index()] {
+            Outlook::Hit(_) => vec!["hit".into()],
+            Outlook::Run(reasons) => reasons.iter().map(ToString::to_string).collect(),
+            Outlook::Waits(on) => {
+                on.iter().map(|one| format!("waits on {}", plan.node(*one).label)).collect()
+            }
+        }
+    }
+}
+
+fn digests(result: &RunResult) -> Vec<Digest> {
+    result.outputs.iter().flatten().map(|output| output.digest()).collect()
+}
+
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut all = vec![];
+    for entry in fs::read_dir(root).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { all.extend(files(&path)) } else { all.push(path) }
+    }
+    all.sort();
+    all
+}
+
+const CHAIN: &str = r#"
+[stage.a]
+use = "make"
+with = { text = "hello" }
+[stage.b]
+use = "join"
+from = { texts = ["a", "a"] }
+[stage.c]
+use = "count"
+from = { text = "b" }
+"#;
+
+#[test]
+fn nothing_is_done_twice() {
+    let mut place = Place::new();
+    assert_eq!(place.summary(CHAIN), (0, 3));
+    assert_eq!(place.summary(CHAIN), (3, 0));
+    let renamed = CHAIN.replace("stage.b", "stage.joined").replace("\"b\"", "\"joined\"");
+    assert_eq!(place.summary(&format!("# a remark\n{renamed}")), (3, 0), "names are labels");
+    // Other settings, equal bytes: the change stops there.
+    assert_eq!(place.summary(&CHAIN.replace("\"hello\" }", "\"hello\", size = 3 }")), (2, 1));
+    // Only the length of the text counts for the last stage's bytes, but its input is another.
+    assert_eq!(place.summary(&CHAIN.replace("hello", "world")), (0, 3));
+}
+
+#[test]
+fn equal_stages_run_once_and_lists_keep_their_order() {
+    let mut place = Place::new();
+    let text = r#"
+[stage.a]
+use = "make"
+with = { text = "a" }
+[stage.b]
+use = "make"
+with = { text = "b" }
+[stage.again]
+use = "make"
+with = { text = "b" }
+[stage.ab]
+use = "join"
+from = { texts = ["a", "b"] }
+[stage.ba]
+use = "join"
+from = { texts = ["again", "a"] }
+"#;
+    let (result, events) = place.run(text);
+    assert_eq!((result.summary.hits, result.summary.computed), (1, 4), "again is b");
+    let started = events.iter().filter(|event| matches!(event, Event::Started { .. })).count();
+    assert_eq!(started, 4);
+    let outputs: std::collections::BTreeSet<Digest> = digests(&result).into_iter().collect();
+    assert_eq!(outputs.len(), 4, "ab is not ba");
+}
+
+#[test]
+fn failure_stops_what_needs_it_and_nothing_else() {
+    for how in ["fail", "panic"] {
+        let mut place = Place::new();
+        let text = format!(
+            "{CHAIN}\n[stage.bad]\nuse = \"join\"\nfrom = {{ texts = \"a\" }}\nwith = {{ {how} = true }}\n\
+             [stage.lost]\nuse = \"count\"\nfrom = {{ text = \"bad\" }}\n"
+        );
+        let (result, events) = place.run(&text);
+        let wanted = Summary { hits: 0, computed: 3, failed: 1, skipped: 1, stopped: 0 };
+        assert_eq!(result.summary, wanted, "{how}");
+        let told = events.iter().any(
+            |event| matches!(event, Event::Failed { causes, .. } if causes[0].contains("told to")),
+        );
+        assert!(told, "{events:#?}");
+        // What failed is tried again, what was done is not.
+        let (result, _) = place.run(&text);
+        assert_eq!((result.summary.hits, result.summary.failed), (3, 1));
+    }
+}
+
+#[test]
+fn plans_give_the_reason() {
+    let mut place = Place::new();
+    assert_eq!(place.reasons(CHAIN, "a"), ["it has not been run before"]);
+    assert_eq!(place.reasons(CHAIN, "c"), ["waits on b"]);
+    place.run(CHAIN);
+    let changed = CHAIN.replace("\"hello\" }", "\"hello\", rule.depth = 4 }");
+    assert_eq!(place.reasons(&changed, "a"), ["a.with.rule.depth: 0 → 4"]);
+    let changed = CHAIN.replace("[\"a\", \"a\"] }", "[\"a\"] }");
+    assert_eq!(place.reasons(&changed, "b"), ["input `texts.1` has changed"]);
+    let changed = CHAIN.replace("use = \"join\"", "use = \"join\"\nwith = { sleep = 1 }");
+    assert_eq!(place.reasons(&changed, "b"), ["b.with.sleep: 0 → 1"]);
+}
+
+#[test]
+fn a_damaged_store_mends_itself() {
+    let mut place = Place::new();
+    let clean = digests(&place.run(CHAIN).0);
+    let store = place.dir.path().join("store");
+    let kinds = ["objects", "records"];
+    for kind in kinds {
+        let count = files(&store.join(kind)).len();
+        assert_eq!(count, 3, "one {kind} for each stage");
+        for i in 0..count {
+            for harm in ["flip", "cut", "delete"] {
+                let victim = files(&store.join(kind))[i].clone();
+                let bytes = fs::read(&victim).expect("readable");
+                fs::remove_file(&victim).expect("removable");
+                match harm {
+                    "flip" => {
+                        let mut bytes = bytes.clone();
+                        let middle = bytes.len() / 2;
+                        bytes[middle] ^= 1;
+                        fs::write(&victim, bytes).expect("written");
+                    }
+                    "cut" => fs::write(&victim, &bytes[..bytes.len() / 2]).expect("written"),
+                    _ => {}
+                }
+                let (result, events) = place.run(CHAIN);
+                assert_eq!(digests(&result), clean, "{kind} {i} {harm}");
+                assert_eq!(result.summary.computed, 1, "{kind} {i} {harm}: {events:#?}");
+                let said = events.iter().any(|event| matches!(event, Event::Damaged { .. }));
+                let silent = kind == "records" && harm == "delete";
+                assert_eq!(said, !silent, "{kind} {i} {harm}: {events:#?}");
+                assert_eq!(place.summary(CHAIN), (3, 0), "whole again");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stopped_run_says_what_is_left() {
+    let place = Place::new();
+    let options = options(1);
+    let cancel = Arc::clone(&options.cancel);
+    let mut sink = |event: &Event| {
+        if matches!(event, Event::Finished { .. }) {
+            cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    let result = engine::run(&plan(CHAIN), &place.store(), &options, &mut sink).expect("a run");
+    assert_eq!((result.summary.computed, result.summary.stopped), (1, 2));
+}
