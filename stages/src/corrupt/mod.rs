@@ -1,0 +1,65 @@
+//! What is done to a data set before anything is trained on it: `corrupt.*`.
+//!
+//! Only training labels are touched; the samples stay one object with the clean data set's.
+
+mod labels;
+
+use crate::artifact::{DATA, Parts};
+use crate::data;
+use engine::{Kind, Method, Port, Stage, StageCtx, StageError};
+use schemars::{JsonSchema, schema_for};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Returns every way to corrupt a data set.
+pub(crate) fn methods() -> Vec<Method> {
+    vec![
+        Method {
+            name: "corrupt.labels",
+            summary: "gives a share of the training samples a wrong label",
+            manual: labels::MANUAL,
+            parse: |with| Ok(Box::new(with.read::<labels::Labels>()?)),
+            schema: || schema_for!(labels::Labels),
+        },
+        Method {
+            name: "corrupt.none",
+            summary: "passes the data on as it is",
+            manual: "Passes the data on as it is, so that a matrix can compare corrupted labels \
+                     with clean ones: its output is its input, and what was done with that is not \
+                     done again.",
+            parse: |with| Ok(Box::new(with.read::<Untouched>()?)),
+            schema: || schema_for!(Untouched),
+        },
+    ]
+}
+
+/// Nothing can be set.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Untouched {}
+
+impl Stage for Untouched {
+    fn method(&self) -> &'static str {
+        "corrupt.none"
+    }
+
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    fn settings(&self) -> Value {
+        json!(self)
+    }
+
+    fn inputs(&self) -> Vec<Port> {
+        vec![Port::one("data", DATA)]
+    }
+
+    fn output(&self) -> Kind {
+        DATA
+    }
+
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        Ok(data::input(ctx, "data")?.parts.clone())
+    }
+}

@@ -1,0 +1,36 @@
+//! What the stages do: the data, the models, the scores, the selectors.
+//!
+//! This crate has never heard of a terminal.
+
+mod artifact;
+mod corrupt;
+mod data;
+mod device;
+mod evaluate;
+mod linalg;
+mod load;
+mod nn;
+mod proxy_train;
+mod record;
+mod score;
+mod select;
+mod train;
+mod units;
+
+pub use device::{Device, DeviceChoice, DeviceError, ParseDeviceError, report as device_report};
+pub use linalg::set_memory;
+pub use units::{Fraction, OutOfRange};
+
+/// Returns every method a pipeline file may name.
+#[must_use]
+pub fn registry() -> engine::Registry {
+    engine::Registry::default()
+        .with(load::methods())
+        .with(corrupt::methods())
+        .with(proxy_train::methods())
+        .with(score::methods())
+        .with(select::methods())
+        .with(train::methods())
+        .with(evaluate::methods())
+        .with_results(artifact::METRICS)
+}

@@ -1,0 +1,231 @@
+//! Where data comes from: `load.*`. What is done to it afterwards is the business of others.
+
+mod cifar;
+mod digits;
+mod features;
+mod file;
+mod idx;
+mod names;
+mod npy;
+mod published;
+mod synthetic;
+
+use crate::{
+    artifact::Parts,
+    data::{self, Inputs, Meta, Split},
+    units::Count,
+};
+use engine::{Method, StageCtx, StageError};
+use published::{Folder, OnDisk};
+use schemars::schema_for;
+
+/// Returns every way to get a data set.
+pub(crate) fn methods() -> Vec<Method> {
+    vec![
+        Method {
+            name: "load.cifar10",
+            summary: "CIFAR-10: 50,000 + 10,000 colour images of 32x32 in 10 classes",
+            manual: CIFAR10,
+            parse: |with| Ok(Box::new(OnDisk { settings: with.read()?, set: &cifar::CIFAR10 })),
+            schema: || schema_for!(Folder),
+        },
+        Method {
+            name: "load.cifar100",
+            summary: "CIFAR-100: 50,000 + 10,000 colour images of 32x32 in 100 classes",
+            manual: CIFAR100,
+            parse: |with| Ok(Box::new(OnDisk { settings: with.read()?, set: &cifar::CIFAR100 })),
+            schema: || schema_for!(Folder),
+        },
+        Method {
+            name: "load.digits",
+            summary: "UCI's handwritten digits: 1,797 grey images of 8x8, carried in the program",
+            manual: DIGITS,
+            parse: |with| Ok(Box::new(with.read::<digits::Digits>()?)),
+            schema: || schema_for!(digits::Digits),
+        },
+        Method {
+            name: "load.fashion-mnist",
+            summary: "Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 in 10 classes",
+            manual: FASHION,
+            parse: |with| Ok(Box::new(OnDisk { settings: with.read()?, set: &idx::FASHION })),
+            schema: || schema_for!(Folder),
+        },
+        Method {
+            name: "load.features",
+            summary: "embeddings and labels from safetensors or NumPy files",
+            manual: FEATURES,
+            parse: |with| Ok(Box::new(with.read::<features::Features>()?)),
+            schema: || schema_for!(features::Features),
+        },
+        Method {
+            name: "load.idx",
+            summary: "any data set in IDX files, the format of MNIST",
+            manual: IDX,
+            parse: |with| Ok(Box::new(with.read::<idx::Idx>()?)),
+            schema: || schema_for!(idx::Idx),
+        },
+        Method {
+            name: "load.mnist",
+            summary: "MNIST: 60,000 + 10,000 handwritten digits of 28x28",
+            manual: MNIST,
+            parse: |with| Ok(Box::new(OnDisk { settings: with.read()?, set: &idx::MNIST })),
+            schema: || schema_for!(Folder),
+        },
+        Method {
+            name: "load.synthetic",
+            summary: "Gaussian classes with known hard, duplicate and mislabelled samples",
+            manual: SYNTHETIC,
+            parse: |with| Ok(Box::new(with.read::<synthetic::Synthetic>()?)),
+            schema: || schema_for!(synthetic::Synthetic),
+        },
+    ]
+}
+
+/// A data set that was read, on its way into the store.
+#[derive(Debug)]
+struct Loaded {
+    meta: Meta,
+    train: Split,
+    test: Split,
+}
+
+impl Loaded {
+    fn new(meta: Meta, train: Split, test: Split) -> Self {
+        Self { meta, train, test }
+    }
+
+    /// Keeps the first `train` and the first `test` samples.
+    fn limit(&mut self, train: Option<Count>, test: Option<Count>) {
+        let each = self.meta.each();
+        for (split, limit) in [(&mut self.train, train), (&mut self.test, test)] {
+            let Some(n) = limit else { continue };
+            split.labels.truncate(n.get());
+            split.inputs.truncate(n.get(), each);
+        }
+        (self.meta.train, self.meta.test) = (self.train.labels.len(), self.test.labels.len());
+    }
+
+    /// Takes mean and standard deviation of each channel from the training images.
+    fn with_moments(mut self) -> Self {
+        let Inputs::Images(images) = &self.train.inputs else { return self };
+        let channels = self.meta.sample[0];
+        let plane = self.meta.each() / channels;
+        // Counted, not summed: exact, and the same in any order.
+        let mut counts = vec![[0_u64; 256]; channels];
+        for (at, pixels) in images.chunks_exact(plane).enumerate() {
+            let count = &mut counts[at % channels];
+            pixels.iter().for_each(|level| count[usize::from(*level)] += 1);
+        }
+        let moment = |count: &[u64; 256], f: &dyn Fn(f64) -> f64| {
+            let n = count.iter().sum::<u64>() as f64;
+            let levels = count.iter().enumerate();
+            levels.map(|(level, times)| f(level as f64 / 255.0) * *times as f64).sum::<f64>() / n
+        };
+        let both = counts.iter().map(|count| {
+            let mean = moment(count, &|x| x);
+            let std = moment(count, &|x| (x - mean) * (x - mean)).sqrt();
+            // A channel that never changes must not be divided by zero.
+            (mean as f32, if std > 0.0 { std as f32 } else { 1.0 })
+        });
+        (self.meta.mean, self.meta.std) = both.unzip();
+        self
+    }
+
+    fn put(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        data::put(ctx, &self.meta, &self.train, &self.test)
+    }
+}
+
+const DIGITS: &str = "\
+Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, UCI Machine Learning Repository, \
+1998; CC BY 4.0): the 1,797 images of UCI's test file, 8x8, carried in the program. Nothing has to \
+be downloaded, which makes it the set for first steps and for tests.
+
+The original 17 grey levels (0 to 16) are stored as `min(255, 17 * level)`, so the two brightest are \
+one. The split is fixed and stratified: within each class, in the order of the file, every fifth \
+sample is a test sample. 1,442 are to train on, 355 to test.";
+
+const MNIST: &str = "\
+MNIST (LeCun, Bottou, Bengio, Haffner, 1998), from its four IDX files, each as it is or as `.gz`. \
+Searched in `data/mnist`, `data/MNIST` and `data/MNIST/raw` below the current directory, or only in \
+`dir` (and `raw`, `MNIST/raw` below it) if that is given.
+
+The key holds the files' bytes, not their place. Packed or not, what comes out is the same, so all \
+stages behind are cache hits. Normalised with mean .1307, standard deviation .3081.";
+
+const FASHION: &str = "\
+Fashion-MNIST (Xiao, Rasul, Vollgraf, arXiv:1708.07747), from its four IDX files, each as it is or \
+as `.gz`. Searched where Debian's package `dataset-fashion-mnist` puts it \
+(`/usr/share/datasets/fashion-mnist`), then in `data/fashion-mnist`, `data/FashionMNIST` and \
+`data/FashionMNIST/raw` below the current directory; or only in `dir` (and `raw`, \
+`FashionMNIST/raw` below it) if that is given.
+
+Normalised with mean .2860, standard deviation .3530.";
+
+const IDX: &str = "\
+Any data set in MNIST's format (KMNIST, EMNIST, your own): `train-images-idx3-ubyte`, \
+`train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte` in `dir`, each as it \
+is or as `.gz`. Elements are unsigned bytes. Images have the dimensions [n, h, w], or [n, c, h, w] for \
+colour.
+
+Mean and standard deviation of each channel are measured on the whole training split, before \
+`train-limit`.";
+
+const CIFAR10: &str = "\
+CIFAR-10 (Krizhevsky, 2009), the binary version: `data_batch_1.bin` to `data_batch_5.bin` and \
+`test_batch.bin`. Searched in `data/cifar10`, `data/cifar10/cifar-10-batches-bin` and \
+`data/cifar-10-batches-bin` below the current directory, or only in `dir` (and \
+`cifar-10-batches-bin` below it) if that is given.
+
+Training samples stand in the order of the files, as in other libraries, so positions can be compared. \
+Normalised with mean .4914 .4822 .4465, standard deviation .2470 .2435 .2616.";
+
+const CIFAR100: &str = "\
+CIFAR-100 (Krizhevsky, 2009), the binary version: `train.bin` and `test.bin`, with the 100 fine labels. \
+Searched in `data/cifar100`, `data/cifar100/cifar-100-binary` and `data/cifar-100-binary` below the \
+current directory, or only in `dir` (and `cifar-100-binary` below it) if that is given.
+
+Normalised with mean .5071 .4865 .4409, standard deviation .2673 .2564 .2762.";
+
+const SYNTHETIC: &str = "\
+Gaussian classes of unit variance, made from the stage's seed, for tests and for questions whose \
+answer is known. Class centres are `separation` apart: exactly if there are at most as many classes \
+as dimensions, else about so (random directions). Samples take turns through the classes.
+
+Three disjoint sets of training samples are special. *Hard* ones have their centre moved nine \
+twentieths of the way to another class's. *Duplicates* are exact copies, label included, of a sample \
+that is neither a duplicate nor mislabelled; the log lists each with its source. *Mislabelled* ones \
+have a label drawn from the other classes; they stand in part `clean`, as corrupted ones do, for \
+evaluation only. The test split has none of the three.";
+
+const FEATURES: &str = "\
+Embeddings and labels made elsewhere, so that selectors can be run on them. Each file is safetensors \
+(tensors named by `embeddings` and `labels`) or NumPy's `.npy`; which one is told by its content. A \
+`.npy` file holds one array, so its labels come from a second file.
+
+Embeddings are f16, bf16, f32 or f64 (kept as f32), of shape [n, ...], flattened to [n, d]. Labels are \
+whole numbers from 0, of shape [n]. A value that is not finite is refused. Of `.npy`, versions 1 to 3 \
+in C order and little-endian are read. Without test files the test split is empty. Nothing is \
+normalised. Paths are relative to the current directory and not part of the key: the files' bytes are.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_per_channel() {
+        let images = vec![0, 255, 51, 51, 255, 0, 51, 51];
+        let split = Split { inputs: Inputs::Images(images), labels: vec![0, 0] };
+        let meta = Meta {
+            name: "two".to_owned(),
+            classes: names::owned(&["a"]),
+            sample: vec![2, 1, 2],
+            train: 2,
+            test: 2,
+            mean: vec![],
+            std: vec![],
+        };
+        let meta = Loaded::new(meta, split.clone(), split).with_moments().meta;
+        assert_eq!((meta.mean, meta.std), (vec![0.5, 0.2], vec![0.5, 1.0]));
+    }
+}

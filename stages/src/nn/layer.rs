@@ -1,0 +1,200 @@
+//! Layers as data: what they are made of, what shape they give, how they start.
+//!
+//! A network is a list of named layers. The names are those of the PyTorch module it follows, so
+//! that its weights load there. What a layer computes is `forward`'s business.
+
+use super::draw;
+use rand::Rng;
+
+/// A layer and the name of its module.
+pub(crate) type Named = (String, Layer);
+
+/// One layer. How many channels or features come in follows from the layer before.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Layer {
+    /// A square 2D convolution.
+    Conv { out: usize, kernel: usize, stride: usize, pad: usize, groups: usize, bias: bool },
+    /// 2D batch normalisation (Ioffe and Szegedy, 2015), PyTorch's momentum 0.1 and epsilon 1e-5.
+    BatchNorm,
+    /// max(x, 0).
+    Relu,
+    /// The largest of each square window.
+    MaxPool { kernel: usize, stride: usize, pad: usize },
+    /// The mean of each square window, its padding counted as zeros.
+    AvgPool { kernel: usize, stride: usize, pad: usize },
+    /// The mean of each channel; flat after it.
+    GlobalAvgPool,
+    /// From maps to a flat vector.
+    Flatten,
+    /// y = x W^T + b. The last one of a network is its head.
+    Linear { out: usize },
+    /// `main`, plus its input taken through `shortcut`; an empty shortcut is the identity.
+    Residual { main: Vec<Named>, shortcut: Vec<Named> },
+    /// Each branch, on the same input; their channels one after another.
+    Branches(Vec<Vec<Named>>),
+}
+
+/// The shape of one sample between two layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// So many features.
+    Flat(usize),
+    /// Channels, height, width.
+    Map([usize; 3]),
+}
+
+/// What a tensor of a network is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Multiplies; drawn within the bound of its fan-in.
+    Weight { fan_in: usize },
+    /// Adds; drawn within the bound of its layer's fan-in.
+    Bias { fan_in: usize },
+    /// Batch normalisation's weight: starts at 1.
+    Scale,
+    /// Batch normalisation's bias: starts at 0.
+    Shift,
+    /// Batch normalisation's running mean: starts at 0 and is not trained.
+    Mean,
+    /// Batch normalisation's running variance: starts at 1 and is not trained.
+    Variance,
+}
+
+/// A tensor of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spec {
+    /// Its name in PyTorch's state dict, such as `layer1.0.bn1.weight`.
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) role: Role,
+}
+
+impl Spec {
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub(crate) fn trained(&self) -> bool {
+        !matches!(self.role, Role::Mean | Role::Variance)
+    }
+
+    /// Returns its first values: PyTorch's defaults, Kaiming-uniform with a = sqrt 5, which is the
+    /// bound 1 / sqrt(fan-in), for weights and biases alike.
+    pub(super) fn start(&self, rng: &mut impl Rng) -> Vec<f32> {
+        match self.role {
+            Role::Weight { fan_in } | Role::Bias { fan_in } => {
+                let bound = 1.0 / (fan_in as f64).sqrt();
+                (0..self.len()).map(|_| draw::uniform(rng, bound)).collect()
+            }
+            Role::Scale | Role::Variance => vec![1.0; self.len()],
+            Role::Shift | Role::Mean => vec![0.0; self.len()],
+        }
+    }
+}
+
+/// Returns the shape after `layers`, and adds their tensors to `specs`.
+///
+/// # Errors
+///
+/// Says which layer does not fit what comes in.
+pub(super) fn trace(
+    layers: &[Named],
+    prefix: &str,
+    mut shape: Shape,
+    specs: &mut Vec<Spec>,
+) -> Result<Shape, String> {
+    for (name, layer) in layers {
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        shape = step(layer, &path, shape, specs)?;
+    }
+    Ok(shape)
+}
+
+fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Result<Shape, String> {
+    let mut add = |part: &str, shape: Vec<usize>, role: Role| {
+        specs.push(Spec { name: format!("{path}.{part}"), shape, role });
+    };
+    match *layer {
+        Layer::Relu => Ok(shape),
+        Layer::Flatten => Ok(Shape::Flat(match shape {
+            Shape::Flat(d) => d,
+            Shape::Map([c, h, w]) => c * h * w,
+        })),
+        Layer::Linear { out } => {
+            let Shape::Flat(fan_in) = shape else {
+                return Err(format!("`{path}` takes a flat vector, not images"));
+            };
+            add("weight", vec![out, fan_in], Role::Weight { fan_in });
+            add("bias", vec![out], Role::Bias { fan_in });
+            Ok(Shape::Flat(out))
+        }
+        Layer::GlobalAvgPool => Ok(Shape::Flat(map(shape, path)?[0])),
+        Layer::Conv { out, kernel, stride, pad, groups, bias } => {
+            let [channels, h, w] = map(shape, path)?;
+            let inner = channels / groups;
+            let fan_in = inner * kernel * kernel;
+            add("weight", vec![out, inner, kernel, kernel], Role::Weight { fan_in });
+            if bias {
+                add("bias", vec![out], Role::Bias { fan_in });
+            }
+            let side = |side| window(side, kernel, stride, pad, path);
+            Ok(Shape::Map([out, side(h)?, side(w)?]))
+        }
+        Layer::BatchNorm => {
+            let [channels, h, w] = map(shape, path)?;
+            add("weight", vec![channels], Role::Scale);
+            add("bias", vec![channels], Role::Shift);
+            add("running_mean", vec![channels], Role::Mean);
+            add("running_var", vec![channels], Role::Variance);
+            Ok(Shape::Map([channels, h, w]))
+        }
+        Layer::MaxPool { kernel, stride, pad } | Layer::AvgPool { kernel, stride, pad } => {
+            let [channels, h, w] = map(shape, path)?;
+            let side = |side| window(side, kernel, stride, pad, path);
+            Ok(Shape::Map([channels, side(h)?, side(w)?]))
+        }
+        Layer::Residual { ref main, ref shortcut } => {
+            let out = trace(main, path, shape, specs)?;
+            let around = trace(shortcut, path, shape, specs)?;
+            if out == around {
+                Ok(out)
+            } else {
+                Err(format!("`{path}` adds {out:?} to {around:?}"))
+            }
+        }
+        Layer::Branches(ref branches) => {
+            let mut joined: Option<[usize; 3]> = None;
+            for branch in branches {
+                let [c, h, w] = map(trace(branch, path, shape, specs)?, path)?;
+                joined = match joined {
+                    None => Some([c, h, w]),
+                    Some([sum, rows, columns]) if [rows, columns] == [h, w] => {
+                        Some([sum + c, h, w])
+                    }
+                    Some(other) => return Err(format!("`{path}` joins {other:?} and {h}x{w}")),
+                };
+            }
+            joined.map(Shape::Map).ok_or_else(|| format!("`{path}` has no branches"))
+        }
+    }
+}
+
+fn map(shape: Shape, path: &str) -> Result<[usize; 3], String> {
+    match shape {
+        Shape::Map(map) => Ok(map),
+        Shape::Flat(_) => Err(format!("`{path}` takes images, not a flat vector")),
+    }
+}
+
+fn window(
+    side: usize,
+    kernel: usize,
+    stride: usize,
+    pad: usize,
+    path: &str,
+) -> Result<usize, String> {
+    match (side + 2 * pad).checked_sub(kernel) {
+        Some(room) => Ok(room / stride + 1),
+        None => Err(format!("{side} pixels are too few for the {kernel}x{kernel} of `{path}`")),
+    }
+}

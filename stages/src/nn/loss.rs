@@ -1,0 +1,133 @@
+//! The loss, on the device for the gradient and on the host for the books.
+
+use super::Tensor;
+use burn::tensor::activation;
+use rayon::prelude::*;
+
+/// Returns the target matrix \[b, `classes`\], row-major, with which [`loss`] is the mean cross-entropy
+/// with label smoothing (Szegedy et al., 2016; PyTorch's `label_smoothing`), weighted if there are
+/// weights: sum(w ce) / sum(w).
+pub(super) fn targets(
+    labels: &[u32],
+    weights: Option<&[f32]>,
+    classes: usize,
+    smoothing: f64,
+) -> Vec<f32> {
+    let total: f64 = match weights {
+        Some(weights) => weights.iter().map(|w| f64::from(*w)).sum(),
+        None => labels.len() as f64,
+    };
+    // A batch that weighs nothing moves nothing.
+    let total = if total == 0.0 { 1.0 } else { total };
+    let mut out = vec![0f32; labels.len() * classes];
+    for (at, (row, label)) in out.chunks_exact_mut(classes).zip(labels).enumerate() {
+        let share = weights.map_or(1.0, |weights| f64::from(weights[at])) / total;
+        row.fill((share * smoothing / classes as f64) as f32);
+        row[*label as usize] = (share * (1.0 - smoothing + smoothing / classes as f64)) as f32;
+    }
+    out
+}
+
+/// Returns minus the sum of `targets` times the log-softmax of `logits`: one number.
+pub(super) fn loss(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    (activation::log_softmax(logits, 1) * targets).sum().neg()
+}
+
+/// What an epoch adds up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Tally {
+    loss: f64,
+    weight: f64,
+    correct: u64,
+    seen: u64,
+}
+
+impl Tally {
+    /// Adds a batch. `logits` is \[b, classes\], row-major. Returns its mean loss.
+    pub(super) fn add(
+        &mut self,
+        logits: &[f32],
+        labels: &[u32],
+        weights: Option<&[f32]>,
+        smoothing: f64,
+    ) -> f64 {
+        let classes = logits.len() / labels.len().max(1);
+        let rows = logits.par_chunks_exact(classes.max(1)).zip(labels);
+        let figures: Vec<(f64, bool)> =
+            rows.map(|(row, label)| figures(row, *label, smoothing)).collect();
+        let (mut loss, mut weight) = (0.0, 0.0);
+        for (at, (ce, correct)) in figures.into_iter().enumerate() {
+            let w = weights.map_or(1.0, |weights| f64::from(weights[at]));
+            loss += w * ce;
+            weight += w;
+            self.correct += u64::from(correct);
+        }
+        self.loss += loss;
+        self.weight += weight;
+        self.seen += labels.len() as u64;
+        if weight == 0.0 { 0.0 } else { loss / weight }
+    }
+
+    /// Returns the mean loss.
+    pub(super) fn loss(&self) -> f64 {
+        if self.weight == 0.0 { 0.0 } else { self.loss / self.weight }
+    }
+
+    /// Returns the share of samples whose largest logit is their label's.
+    pub(super) fn accuracy(&self) -> f64 {
+        if self.seen == 0 { 0.0 } else { self.correct as f64 / self.seen as f64 }
+    }
+}
+
+fn figures(row: &[f32], label: u32, smoothing: f64) -> (f64, bool) {
+    let top = argmax(row);
+    let largest = f64::from(row[top]);
+    let total: f64 = row.iter().map(|z| (f64::from(*z) - largest).exp()).sum();
+    let norm = largest + total.ln();
+    let own = norm - f64::from(row[label as usize]);
+    let mean = norm - row.iter().map(|z| f64::from(*z)).sum::<f64>() / row.len() as f64;
+    ((1.0 - smoothing) * own + smoothing * mean, top == label as usize)
+}
+
+/// Returns the position of the largest value; of equals the first.
+pub(crate) fn argmax(row: &[f32]) -> usize {
+    let mut top = 0;
+    for (at, value) in row.iter().enumerate() {
+        if *value > row[top] {
+            top = at;
+        }
+    }
+    top
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use burn::tensor::TensorData;
+
+    // p = (1/4, 1/2, 1/4) and (1/2, 1/4, 1/4); labels 0 and 0; weights 1 and 3.
+    #[test]
+    fn weighted_and_smoothed_by_hand() {
+        let ln2 = 2f64.ln();
+        let logits = vec![0.0, ln2 as f32, 0.0, ln2 as f32, 0.0, 0.0];
+        let device = Device::CPU.inner();
+        let matrix =
+            |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [2, 3]), &device);
+        let cases = [
+            (None, 0.0, (2.0 + 1.0) / 2.0 * ln2),
+            (Some(&[1.0, 3.0][..]), 0.0, (2.0 + 3.0) / 4.0 * ln2),
+            // Smoothed: .7 of the label's and .3 of the mean (2 + 1 + 2) / 3.
+            (Some(&[1.0, 3.0][..]), 0.3, (0.7 * (2.0 + 3.0) / 4.0 + 0.3 * 5.0 / 3.0) * ln2),
+        ];
+        for (weights, smoothing, want) in cases {
+            let target = matrix(targets(&[0, 0], weights, 3, smoothing));
+            let found = loss(matrix(logits.clone()), target).into_scalar();
+            assert!((f64::from(found) - want).abs() < 1e-6, "{found} is not {want}");
+            let mut tally = Tally::default();
+            let found = tally.add(&logits, &[0, 0], weights, smoothing);
+            assert!((found - want).abs() < 1e-7 && (tally.loss() - want).abs() < 1e-7);
+            assert!((tally.accuracy() - 0.5).abs() < 1e-12);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Neural networks: architectures, optimisers, schedules, and the one training loop.
+//!
+//! Which device the tensors live on is a value here, no type. Which device that may be is
+//! `device`'s business.
+
+mod draw;
+pub(crate) mod epoch;
+pub(crate) mod feed;
+mod layer;
+mod loss;
+pub(crate) mod model;
+mod models;
+mod network;
+mod optim;
+pub(crate) mod schedule;
+pub(crate) mod settings;
+mod state;
+pub(crate) mod training;
+mod values;
+
+pub(crate) use loss::argmax;
+pub(crate) use model::Model;
+pub(crate) use models::Family;
+pub(crate) use network::{Architecture, Batch};
+pub(crate) use values::download;
+
+/// A tensor on any device.
+pub(crate) type Tensor<const D: usize, K = burn::tensor::Float> =
+    burn::tensor::Tensor<burn::Dispatch, D, K>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! A trained network, read back from a `proxy` or a `model`.
+
+use super::{
+    epoch::{self, Outputs},
+    feed::{Feed, Form},
+    network::{Architecture, Batch, Mode, Network, Pass},
+    training::device,
+    values::Values,
+};
+use crate::{artifact, data::Inputs, device::Device};
+use burn::tensor::Tensor as Plain;
+use cache::Artifact;
+use engine::{Progress, StageCtx, StageError};
+use serde::Deserialize;
+
+/// A network with its values, on the device of the run.
+pub(crate) struct Model {
+    pub(crate) network: Network,
+    pub(crate) form: Form,
+    pub(crate) classes: usize,
+    pub(crate) device: Device,
+    values: Values,
+}
+
+// What both kinds say of their network; the rest of their summaries is not needed here.
+#[derive(Deserialize)]
+struct Summary {
+    model: Architecture,
+    classes: usize,
+    sample: Vec<usize>,
+    mean: Vec<f32>,
+    std: Vec<f32>,
+}
+
+impl Model {
+    /// Reads the network of the `proxy` or `model` that came in on `port`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if its parts do not decode or do not fit each other.
+    pub(crate) fn load(
+        ctx: &StageCtx<'_>,
+        port: &str,
+        artifact: &Artifact,
+    ) -> Result<Self, StageError> {
+        let meta = artifact::part(ctx, port, artifact, "meta")?;
+        let Summary { model, classes, sample, mean, std } = meta.json()?;
+        let network = Network::new(model, &sample, classes).map_err(|why| meta.wrong(why))?;
+        let weights = artifact::part(ctx, port, artifact, "weights")?;
+        let device = device(ctx)?;
+        let values = Values::read(&network, device, &weights.tensors()?)
+            .map_err(|why| weights.wrong(why))?;
+        Ok(Self { network, form: Form { sample, mean, std }, classes, device, values })
+    }
+
+    /// Takes samples of the network's own shape, to be normalised as it expects.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they are of another shape.
+    pub(crate) fn feed(&self, sample: &[usize], inputs: Inputs) -> Result<Feed, StageError> {
+        if sample != self.form.sample {
+            let mine = &self.form.sample;
+            return Err(StageError::method(format!(
+                "the network was trained on samples of shape {mine:?}, not {sample:?}"
+            )));
+        }
+        Ok(Feed::new(self.device, &self.form, inputs))
+    }
+
+    /// Returns the logits of every sample of `feed`, in evaluation mode, and its embeddings if they
+    /// are asked for.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the run was stopped.
+    pub(crate) fn outputs(
+        &self,
+        ctx: &StageCtx<'_>,
+        feed: &Feed,
+        embeddings: bool,
+    ) -> Result<Outputs, StageError> {
+        epoch::outputs(&self.network, &self.values, feed, embeddings, &mut pause(ctx, feed.len()))
+    }
+
+    /// Returns one batch of `feed`: the samples at `rows`, normalised.
+    pub(crate) fn batch(&self, feed: &Feed, rows: &[u32]) -> Batch {
+        feed.batch(rows, None)
+    }
+
+    /// Runs a batch in evaluation mode, with the values as constants. With `recorded` the pass can
+    /// be followed back to an input that requires a gradient; the batch must then live on
+    /// [`Device::autodiff`].
+    pub(crate) fn pass(&self, input: Batch, recorded: bool) -> Pass {
+        let Values { params, stats } = &self.values;
+        if recorded {
+            let params: Vec<_> = params.iter().map(|p| Plain::from_inner(p.clone())).collect();
+            self.network.forward(&params, stats, input, Mode::Eval)
+        } else {
+            self.network.forward(params, stats, input, Mode::Eval)
+        }
+    }
+}
+
+/// Returns what to do between two batches of `n` samples: look whether to stop, and say how far.
+pub(crate) fn pause<'a>(
+    ctx: &'a StageCtx<'_>,
+    n: usize,
+) -> impl FnMut(usize) -> Result<(), StageError> + 'a {
+    move |done| {
+        ctx.check_cancelled()?;
+        let (done, total) = (done as u64, n as u64);
+        ctx.progress(Progress { done, total, unit: "sample", figure: None });
+        Ok(())
+    }
+}

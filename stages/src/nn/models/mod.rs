@@ -1,0 +1,81 @@
+//! The architectures, one family a file. Each is a function to a list of named layers.
+
+mod lenet;
+mod mlp;
+mod resnet;
+mod vgg;
+
+use super::layer::{Layer, Named, Shape};
+use crate::units::Count;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Family {
+    /// Softmax regression: a single linear layer.
+    Linear,
+    /// Two hidden layers of `width` (128) units with ReLU. Takes images and features.
+    Mlp,
+    /// LeNet-5 with ReLU and max pooling. Images of 12 pixels or more.
+    Lenet,
+    /// ResNet-18 for small images: a 3x3 stem without pooling (He et al., 2016). `width` 64.
+    Resnet18,
+    /// ResNet-34 for small images. `width` 64.
+    Resnet34,
+    /// ResNet-50 for small images, with bottlenecks. `width` 64.
+    Resnet50,
+    /// VGG-11 with batch normalisation for images of 32 pixels or more. `width` 64.
+    Vgg11,
+    /// VGG-13 with batch normalisation. `width` 64.
+    Vgg13,
+    /// VGG-16 with batch normalisation (Simonyan and Zisserman, 2015). `width` 64.
+    Vgg16,
+    /// VGG-19 with batch normalisation. `width` 64.
+    Vgg19,
+}
+
+impl Family {
+    /// Returns the width used where none is set; `None` if the family has no width.
+    pub(crate) fn width(self) -> Option<Count> {
+        let width = match self {
+            Self::Linear | Self::Lenet => return None,
+            Self::Mlp => 128,
+            Self::Resnet18 | Self::Resnet34 | Self::Resnet50 => 64,
+            Self::Vgg11 | Self::Vgg13 | Self::Vgg16 | Self::Vgg19 => 64,
+        };
+        Count::try_from(width).ok()
+    }
+
+    /// Returns the layers for samples of `shape`. The last is the linear head.
+    pub(super) fn layers(self, shape: Shape, classes: usize, width: usize) -> Vec<Named> {
+        match self {
+            Self::Linear => {
+                vec![named("flatten", Layer::Flatten), named("linear", linear(classes))]
+            }
+            Self::Mlp => mlp::layers(classes, width),
+            Self::Lenet => lenet::layers(shape, classes),
+            Self::Resnet18 => resnet::basic([2, 2, 2, 2], classes, width),
+            Self::Resnet34 => resnet::basic([3, 4, 6, 3], classes, width),
+            Self::Resnet50 => resnet::bottleneck([3, 4, 6, 3], classes, width),
+            Self::Vgg11 => vgg::layers([1, 1, 2, 2, 2], classes, width),
+            Self::Vgg13 => vgg::layers([2, 2, 2, 2, 2], classes, width),
+            Self::Vgg16 => vgg::layers([2, 2, 3, 3, 3], classes, width),
+            Self::Vgg19 => vgg::layers([2, 2, 4, 4, 4], classes, width),
+        }
+    }
+}
+
+fn named(name: impl Into<String>, layer: Layer) -> Named {
+    (name.into(), layer)
+}
+
+fn linear(out: usize) -> Layer {
+    Layer::Linear { out }
+}
+
+/// A convolution that keeps the size at stride 1, without bias: batch normalisation has its own.
+fn conv(out: usize, kernel: usize, stride: usize) -> Layer {
+    Layer::Conv { out, kernel, stride, pad: kernel / 2, groups: 1, bias: false }
+}

@@ -1,0 +1,71 @@
+//! Residual networks (He et al., 2016) for small images: a 3x3 stem at stride 1 and no pooling
+//! after it, 1x1 convolutions with batch normalisation as shortcuts where the shape changes.
+
+use super::{Layer, Named, conv, linear, named};
+
+/// Two 3x3 convolutions a block: ResNet-18 and -34.
+pub(super) fn basic(blocks: [usize; 4], classes: usize, width: usize) -> Vec<Named> {
+    stack(blocks, classes, width, 1, |width, stride| {
+        vec![
+            named("conv1", conv(width, 3, stride)),
+            named("bn1", Layer::BatchNorm),
+            named("relu1", Layer::Relu),
+            named("conv2", conv(width, 3, 1)),
+            named("bn2", Layer::BatchNorm),
+        ]
+    })
+}
+
+/// A 3x3 convolution between two 1x1, the second four times as wide: ResNet-50 and deeper.
+pub(super) fn bottleneck(blocks: [usize; 4], classes: usize, width: usize) -> Vec<Named> {
+    stack(blocks, classes, width, 4, |width, stride| {
+        vec![
+            named("conv1", conv(width, 1, 1)),
+            named("bn1", Layer::BatchNorm),
+            named("relu1", Layer::Relu),
+            named("conv2", conv(width, 3, stride)),
+            named("bn2", Layer::BatchNorm),
+            named("relu2", Layer::Relu),
+            named("conv3", conv(4 * width, 1, 1)),
+            named("bn3", Layer::BatchNorm),
+        ]
+    })
+}
+
+fn stack(
+    blocks: [usize; 4],
+    classes: usize,
+    width: usize,
+    expansion: usize,
+    main: impl Fn(usize, usize) -> Vec<Named>,
+) -> Vec<Named> {
+    let mut layers = vec![
+        named("conv1", conv(width, 3, 1)),
+        named("bn1", Layer::BatchNorm),
+        named("relu", Layer::Relu),
+    ];
+    let mut channels = width;
+    for (stage, count) in blocks.into_iter().enumerate() {
+        let inner = width << stage;
+        for block in 0..count {
+            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+            let out = inner * expansion;
+            let shortcut = if stride != 1 || channels != out {
+                vec![
+                    named("shortcut.0", conv(out, 1, stride)),
+                    named("shortcut.1", Layer::BatchNorm),
+                ]
+            } else {
+                vec![]
+            };
+            let name = format!("layer{}.{block}", stage + 1);
+            let main = main(inner, stride);
+            layers.push(named(name.clone(), Layer::Residual { main, shortcut }));
+            layers.push(named(format!("{name}.relu"), Layer::Relu));
+            channels = out;
+        }
+    }
+    layers.push(named("avgpool", Layer::GlobalAvgPool));
+    layers.push(named("linear", linear(classes)));
+    layers
+}

@@ -1,0 +1,280 @@
+//! A network: its layers, its tensors' names and shapes, and its forward pass.
+
+use super::{
+    Tensor,
+    layer::{self, Layer, Named, Shape, Spec},
+    models::Family,
+};
+use crate::units::Count;
+use burn::tensor::{activation, module, ops::ConvOptions};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+/// An architecture and how wide it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Architecture {
+    pub(crate) name: Family,
+    /// Left out where the family has no width.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) width: Option<Count>,
+}
+
+/// A network without its values.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    pub(crate) architecture: Architecture,
+    layers: Vec<Named>,
+    specs: Vec<Spec>,
+    embedding: usize,
+}
+
+/// What goes in and out of a layer: a batch.
+#[derive(Clone)]
+pub(crate) enum Batch {
+    /// \[n, d\].
+    Flat(Tensor<2>),
+    /// \[n, c, h, w\].
+    Map(Tensor<4>),
+}
+
+/// Where batch normalisation takes its statistics from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// From the batch; the running ones are updated.
+    Train,
+    /// From the running ones.
+    Eval,
+}
+
+/// What a forward pass returns.
+pub(crate) struct Pass {
+    /// \[n, classes\].
+    pub(crate) logits: Tensor<2>,
+    /// What goes into the head: \[n, embedding\].
+    pub(crate) embeddings: Tensor<2>,
+    /// The running statistics after it: those that went in, if the mode is `Eval`.
+    pub(crate) stats: Vec<Tensor<1>>,
+}
+
+// PyTorch's `BatchNorm2d`.
+const EPSILON: f64 = 1e-5;
+const MOMENTUM: f64 = 0.1;
+
+impl Network {
+    /// Returns the network for samples of `sample`'s shape: \[d\] or \[c, h, w\].
+    ///
+    /// # Errors
+    ///
+    /// Says why the architecture cannot take such samples.
+    pub(crate) fn new(
+        architecture: Architecture,
+        sample: &[usize],
+        classes: usize,
+    ) -> Result<Self, String> {
+        let shape = match *sample {
+            [d] => Shape::Flat(d),
+            [c, h, w] => Shape::Map([c, h, w]),
+            _ => return Err(format!("a sample of shape {sample:?} is neither image nor vector")),
+        };
+        let Architecture { name, width } = architecture;
+        let width = width.or(name.width()).map_or(0, Count::get);
+        let layers = name.layers(shape, classes, width);
+        let (head, body) = layers.split_last().expect("every family ends in its head");
+        let mut specs = vec![];
+        let embedding = match layer::trace(body, "", shape, &mut specs)? {
+            Shape::Flat(d) => d,
+            Shape::Map(_) => unreachable!("every family is flat before its head"),
+        };
+        layer::trace(std::slice::from_ref(head), "", Shape::Flat(embedding), &mut specs)?;
+        Ok(Self { architecture, layers, specs, embedding })
+    }
+
+    /// Returns its tensors, the trained ones and the running statistics, in the order of the layers.
+    pub(crate) fn specs(&self) -> &[Spec] {
+        &self.specs
+    }
+
+    /// Returns how many features the head takes.
+    pub(crate) fn embedding(&self) -> usize {
+        self.embedding
+    }
+
+    /// Returns the name of the head's weight, such as `linear.weight`.
+    pub(crate) fn head(&self) -> String {
+        let (name, _) = self.layers.last().expect("every family ends in its head");
+        format!("{name}.weight")
+    }
+
+    /// Returns the first values of every tensor, drawn in order.
+    pub(crate) fn start(&self, rng: &mut impl Rng) -> Vec<Vec<f32>> {
+        self.specs.iter().map(|spec| spec.start(rng)).collect()
+    }
+
+    /// Runs `input` through the layers. `params` are the trained tensors and `stats` the running
+    /// statistics, both flat and in the order of [`Self::specs`]. With `params` that require a
+    /// gradient, the pass is recorded for a backward pass.
+    pub(crate) fn forward(
+        &self,
+        params: &[Tensor<1>],
+        stats: &[Tensor<1>],
+        input: Batch,
+        mode: Mode,
+    ) -> Pass {
+        let (head, body) = self.layers.split_last().expect("every family ends in its head");
+        let mut run = Run {
+            specs: self.specs.iter().filter(|spec| spec.trained()),
+            params: params.iter(),
+            stats: stats.iter(),
+            updated: Vec::with_capacity(stats.len()),
+            mode,
+        };
+        let embeddings = run.all(body, input).flat();
+        let logits = run.layer(&head.1, Batch::Flat(embeddings.clone())).flat();
+        Pass { logits, embeddings, stats: run.updated }
+    }
+}
+
+impl Batch {
+    fn flat(self) -> Tensor<2> {
+        match self {
+            Self::Flat(x) => x,
+            Self::Map(x) => x.flatten(1, 3),
+        }
+    }
+
+    fn map(self) -> Tensor<4> {
+        match self {
+            Self::Map(x) => x,
+            Self::Flat(_) => unreachable!("the shapes were checked when the network was made"),
+        }
+    }
+
+    /// Returns the same batch as a constant of a recorded pass.
+    pub(crate) fn recorded(self) -> Self {
+        match self {
+            Self::Flat(x) => Self::Flat(Tensor::from_inner(x)),
+            Self::Map(x) => Self::Map(Tensor::from_inner(x)),
+        }
+    }
+}
+
+/// A forward pass on its way: each layer takes its tensors off the front.
+struct Run<'a, S> {
+    specs: S,
+    params: std::slice::Iter<'a, Tensor<1>>,
+    stats: std::slice::Iter<'a, Tensor<1>>,
+    updated: Vec<Tensor<1>>,
+    mode: Mode,
+}
+
+impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
+    fn all(&mut self, layers: &[Named], input: Batch) -> Batch {
+        layers.iter().fold(input, |x, (_, layer)| self.layer(layer, x))
+    }
+
+    fn layer(&mut self, layer: &Layer, x: Batch) -> Batch {
+        match *layer {
+            Layer::Conv { stride, pad, groups, bias, .. } => {
+                let weight = self.param::<4>();
+                let bias = bias.then(|| self.param::<1>());
+                let options = ConvOptions::new([stride; 2], [pad; 2], [1; 2], groups);
+                Batch::Map(module::conv2d(x.map(), weight, bias, options))
+            }
+            Layer::BatchNorm => Batch::Map(self.batch_norm(x.map())),
+            Layer::Relu => match x {
+                Batch::Flat(x) => Batch::Flat(activation::relu(x)),
+                Batch::Map(x) => Batch::Map(activation::relu(x)),
+            },
+            Layer::MaxPool { kernel, stride, pad } => Batch::Map(module::max_pool2d(
+                x.map(),
+                [kernel; 2],
+                [stride; 2],
+                [pad; 2],
+                [1; 2],
+                false,
+            )),
+            Layer::AvgPool { kernel, stride, pad } => Batch::Map(module::avg_pool2d(
+                x.map(),
+                [kernel; 2],
+                [stride; 2],
+                [pad; 2],
+                true,
+                false,
+            )),
+            Layer::GlobalAvgPool => {
+                let x = x.map();
+                let [n, c, h, w] = x.dims();
+                Batch::Flat(x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c]))
+            }
+            Layer::Flatten => Batch::Flat(x.flat()),
+            Layer::Linear { .. } => {
+                let weight = self.param::<2>();
+                let bias = self.param::<1>();
+                Batch::Flat(x.flat().matmul(weight.transpose()) + bias.unsqueeze())
+            }
+            Layer::Residual { ref main, ref shortcut } => {
+                let around = x.clone();
+                let out = self.all(main, x).map();
+                Batch::Map(out + self.all(shortcut, around).map())
+            }
+            Layer::Branches(ref branches) => {
+                let joined =
+                    branches.iter().map(|branch| self.all(branch, x.clone()).map()).collect();
+                Batch::Map(Tensor::cat(joined, 1))
+            }
+        }
+    }
+
+    /// Returns the next trained tensor in its own shape.
+    fn param<const D: usize>(&mut self) -> Tensor<D> {
+        let spec = self.specs.next().expect("there is a spec for every tensor");
+        let flat = self.params.next().expect("there is a value for every spec").clone();
+        let shape: [usize; D] = spec.shape.clone().try_into().expect("the layer knows its rank");
+        flat.reshape(shape)
+    }
+
+    fn batch_norm(&mut self, x: Tensor<4>) -> Tensor<4> {
+        let scale = self.param::<1>();
+        let shift = self.param::<1>();
+        let mean = self.stats.next().expect("there is a running mean").clone();
+        let variance = self.stats.next().expect("there is a running variance").clone();
+        let [n, c, h, w] = x.dims();
+        // One row a sample and channel: the CPU's kernels are fast for one scalar a row, and walk
+        // any other broadcast element by element.
+        let x = x.reshape([n * c, h * w]);
+        let rows = |t: Tensor<1>| t.reshape([1, c]).repeat_dim(0, n).reshape([n * c, 1]);
+        if self.mode == Mode::Eval {
+            // One multiplication and one addition an element.
+            let scale = scale / (like(&variance, &x) + EPSILON).sqrt();
+            let shift = shift - like(&mean, &x) * scale.clone();
+            self.updated.extend([mean, variance]);
+            return (x * rows(scale) + rows(shift)).reshape([n, c, h, w]);
+        }
+        let count = (n * h * w) as f64;
+        let over =
+            |t: Tensor<2>| t.sum_dim(1).reshape([n, c]).sum_dim(0).div_scalar(count).reshape([c]);
+        let batch_mean = over(x.clone());
+        let centred = x - rows(batch_mean.clone());
+        let batch_variance = over(centred.clone() * centred.clone());
+        let toward = |old: Tensor<1>, new: Tensor<1>, weight: f64| {
+            let new = if is_recorded(&new) { new.inner() } else { new };
+            old.mul_scalar(1.0 - MOMENTUM) + new.mul_scalar(weight)
+        };
+        // The running variance is the unbiased one, the one normalised by is not.
+        let unbiased = MOMENTUM * count / (count - 1.0).max(1.0);
+        self.updated.push(toward(mean, batch_mean, MOMENTUM));
+        self.updated.push(toward(variance, batch_variance.clone(), unbiased));
+        let scale = scale / (batch_variance + EPSILON).sqrt();
+        (centred * rows(scale) + rows(shift)).reshape([n, c, h, w])
+    }
+}
+
+/// Whether `tensor` lives where operations are recorded.
+fn is_recorded<const D: usize>(tensor: &Tensor<D>) -> bool {
+    matches!(tensor.device(), burn::DispatchDevice::Autodiff(_))
+}
+
+/// Returns `tensor` as a constant where `other` lives.
+fn like<const D: usize>(tensor: &Tensor<1>, other: &Tensor<D>) -> Tensor<1> {
+    if is_recorded(other) { Tensor::from_inner(tensor.clone()) } else { tensor.clone() }
+}

@@ -1,0 +1,153 @@
+//! Optimisers, step by step as PyTorch writes them.
+//!
+//! A parameter is a flat tensor. The state is one list of such tensors per slot, in the order of
+//! the parameters, so that it is saved and restored as it is. The learning rate comes with each
+//! step; where it comes from is `schedule`'s business.
+
+use super::Tensor;
+
+/// How a gradient moves a parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Rule {
+    /// Stochastic gradient descent, dampening 0; weight decay is added to the gradient.
+    Sgd { momentum: f64, nesterov: bool, weight_decay: f64 },
+    /// Adam (Kingma and Ba, 2015) with betas 0.9 and 0.999, or AdamW (Loshchilov and Hutter, 2019)
+    /// where `decoupled`: the decay then shrinks the parameter itself.
+    Adam { weight_decay: f64, decoupled: bool },
+}
+
+const BETAS: (f64, f64) = (0.9, 0.999);
+const EPSILON: f64 = 1e-8;
+
+/// A rule and what it remembers.
+#[derive(Clone)]
+pub(crate) struct Optimizer {
+    rule: Rule,
+    /// SGD: the momentum buffers, if any. Adam: the first moments, then the second.
+    slots: Vec<Vec<Tensor<1>>>,
+    /// How many steps were taken.
+    steps: u64,
+}
+
+impl Rule {
+    /// Returns how many tensors are remembered for each parameter.
+    pub(super) fn slots(&self) -> usize {
+        match self {
+            Self::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
+            Self::Adam { .. } => 2,
+        }
+    }
+}
+
+impl Optimizer {
+    /// Returns the optimiser before its first step.
+    pub(super) fn new(rule: Rule, params: &[Tensor<1>]) -> Self {
+        let zeros = || params.iter().map(Tensor::zeros_like).collect();
+        Self { rule, slots: (0..rule.slots()).map(|_| zeros()).collect(), steps: 0 }
+    }
+
+    /// Returns the optimiser after `steps` steps, which left `slots`.
+    pub(super) fn restored(rule: Rule, slots: Vec<Vec<Tensor<1>>>, steps: u64) -> Self {
+        Self { rule, slots, steps }
+    }
+
+    pub(super) fn slots(&self) -> &[Vec<Tensor<1>>] {
+        &self.slots
+    }
+
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Moves each of `params` against its gradient. A parameter without one stays.
+    pub(super) fn step(
+        &mut self,
+        params: &mut [Tensor<1>],
+        gradients: Vec<Option<Tensor<1>>>,
+        lr: f64,
+    ) {
+        self.steps += 1;
+        for (at, (param, gradient)) in params.iter_mut().zip(gradients).enumerate() {
+            let Some(gradient) = gradient else { continue };
+            let old = param.clone();
+            *param = match self.rule {
+                Rule::Sgd { momentum, nesterov, weight_decay } => {
+                    let mut move_by = decayed(gradient, &old, weight_decay);
+                    if let Some(slot) = self.slots.first_mut() {
+                        // The buffer starts at 0, which makes the first one the gradient itself.
+                        let buffer = slot[at].clone().mul_scalar(momentum) + move_by.clone();
+                        slot[at] = buffer.clone();
+                        move_by =
+                            if nesterov { move_by + buffer.mul_scalar(momentum) } else { buffer };
+                    }
+                    old - move_by.mul_scalar(lr)
+                }
+                Rule::Adam { weight_decay, decoupled } => {
+                    let (old, gradient) = if decoupled {
+                        (old.mul_scalar(1.0 - lr * weight_decay), gradient)
+                    } else {
+                        let gradient = decayed(gradient, &old, weight_decay);
+                        (old, gradient)
+                    };
+                    let [first, second] = &mut self.slots[..] else {
+                        unreachable!("Adam has two slots")
+                    };
+                    let squared = gradient.clone() * gradient.clone();
+                    first[at] =
+                        first[at].clone().mul_scalar(BETAS.0) + gradient.mul_scalar(1.0 - BETAS.0);
+                    second[at] =
+                        second[at].clone().mul_scalar(BETAS.1) + squared.mul_scalar(1.0 - BETAS.1);
+                    let age = self.steps as f64;
+                    let (unbias_1, unbias_2) = (1.0 - BETAS.0.powf(age), 1.0 - BETAS.1.powf(age));
+                    let scale = second[at].clone().sqrt().div_scalar(unbias_2.sqrt());
+                    let direction = first[at].clone() / scale.add_scalar(EPSILON);
+                    old - direction.mul_scalar(lr / unbias_1)
+                }
+            };
+        }
+    }
+}
+
+fn decayed(gradient: Tensor<1>, param: &Tensor<1>, weight_decay: f64) -> Tensor<1> {
+    if weight_decay == 0.0 { gradient } else { gradient + param.clone().mul_scalar(weight_decay) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+
+    // One parameter, 1.0; its gradient is 0.5, then 0.25; the learning rate 0.1.
+    fn trace(rule: Rule) -> [f32; 2] {
+        let device = Device::CPU.inner();
+        let mut params = [Tensor::<1>::from_floats([1.0], &device)];
+        let mut optimizer = Optimizer::new(rule, &params);
+        [0.5, 0.25].map(|gradient| {
+            let gradient = Tensor::<1>::from_floats([gradient], &device);
+            optimizer.step(&mut params, vec![Some(gradient)], 0.1);
+            params[0].to_data().as_slice::<f32>().expect("it is f32")[0]
+        })
+    }
+
+    fn near(found: [f32; 2], want: [f32; 2]) {
+        for (found, want) in found.into_iter().zip(want) {
+            assert!((found - want).abs() < 2e-6, "{found} is not {want}");
+        }
+    }
+
+    #[test]
+    fn traces_worked_by_hand() {
+        // g = .5 + .01 = .51, b = .51, step .51 + .9*.51 = .969, p = .9031;
+        // g = .25 + .009031 = .259031, b = .459 + .259031 = .718031, step .259031 + .6462279.
+        let sgd = |nesterov| Rule::Sgd { momentum: 0.9, nesterov, weight_decay: 0.01 };
+        near(trace(sgd(true)), [0.9031, 0.812_574_1]);
+        // p = 1 - .051 = .949; g = .25949, b = .459 + .25949 = .71849.
+        near(trace(sgd(false)), [0.949, 0.877_151]);
+        near(trace(Rule::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 }), [0.95, 0.925]);
+        // Step 1 is lr * g/|g|. Step 2: m = .045 + .025 = .07, /.19 = .368421;
+        // v = .00024975 + .0000625 = .00031225, /.001999 = .156203, root .395225; ratio .932180.
+        near(trace(Rule::Adam { weight_decay: 0.0, decoupled: false }), [0.9, 0.806_782]);
+        // Decoupled decay .1 * .1 shrinks by .99 before each: .99 - .1, then .8811 - .0932180.
+        near(trace(Rule::Adam { weight_decay: 0.1, decoupled: true }), [0.89, 0.787_882]);
+    }
+}

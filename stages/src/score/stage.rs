@@ -1,0 +1,255 @@
+//! The stage around every scoring method: what it reads, repeats, and what it writes.
+
+use super::{Proxy, Reads, Scorer, Values};
+use crate::{
+    artifact::{self, Parts, Tensor},
+    linalg::Matrix,
+    record::{self, Row},
+};
+use cache::{Artifact, Blob};
+use engine::{Kind, Method, Port, Problem, Progress, Stage, StageCtx, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What every score is told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case", bound = "S: Scorer")]
+#[schemars(rename = "{S}", bound = "S: Scorer")]
+pub(super) struct Score<S> {
+    /// The method's own settings.
+    rule: S,
+}
+
+/// Returns the registry entry of `S`.
+pub(super) fn method<S: Scorer>() -> Method {
+    Method {
+        name: S::NAME,
+        summary: S::SUMMARY,
+        manual: S::MANUAL,
+        parse: |with| Ok(Box::new(with.read::<Score<S>>()?)),
+        schema: || schemars::schema_for!(Score<S>),
+    }
+}
+
+impl<S: Scorer> Stage for Score<S> {
+    fn method(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn revision(&self) -> u32 {
+        S::REVISION
+    }
+
+    fn settings(&self) -> Value {
+        serde_json::json!(self)
+    }
+
+    fn inputs(&self) -> Vec<Port> {
+        match S::READS {
+            Reads::Labels => {
+                vec![Port::one_of("data", artifact::DATA), Port::one_of("proxy", artifact::PROXY)]
+            }
+            Reads::Proxy => vec![Port::many("proxy", artifact::PROXY)],
+        }
+    }
+
+    fn output(&self) -> Kind {
+        artifact::SCORES
+    }
+
+    fn streams(&self) -> &'static [&'static str] {
+        S::STREAMS
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let inside = |problem: Problem| Problem {
+            setting: format!("rule.{}", problem.setting).trim_end_matches('.').to_owned(),
+            ..problem
+        };
+        self.rule.problems().into_iter().map(inside).collect()
+    }
+
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let port = ["proxy", "data"].into_iter().find(|port| ctx.input(port).is_some());
+        let port = port.ok_or_else(|| StageError::method("no input is connected"))?;
+        let repeats = ctx.inputs(port);
+        let labels = labels_blob(port, &repeats[0])?;
+        let mut total: Option<Totals> = None;
+        for (at, artifact) in repeats.iter().enumerate() {
+            ctx.check_cancelled()?;
+            if labels_blob(port, artifact)? != labels {
+                return Err(StageError::method(format!(
+                    "proxy {} of {} was trained on other labels than the first",
+                    at + 1,
+                    repeats.len()
+                ))
+                .with_hint("repeats differ in their seed alone"));
+            }
+            let stored = Stored::read(ctx, port, artifact)?;
+            let values = self.rule.score(&stored, ctx.streams())?;
+            let total = total.get_or_insert_with(|| Totals::new(stored.classes));
+            total.add(values);
+            ctx.progress(Progress {
+                done: at as u64 + 1,
+                total: repeats.len() as u64,
+                unit: port,
+                figure: None,
+            });
+        }
+        let total = total.expect("a port that is not empty has an artifact");
+        let (classes, values) = (total.classes, total.mean());
+        let missing = values.scores.iter().filter(|score| score.is_nan()).count();
+        if missing > 0 {
+            ctx.log(format!("{missing} samples have no score: no epoch saw them"));
+        }
+        let shape = [values.scores.len()];
+        let mut tensors = vec![Tensor::f32("scores", &shape, &values.scores)];
+        if let Some(published) = &values.published {
+            tensors.push(Tensor::f32("published", &shape, published));
+        }
+        let meta = serde_json::json!({ "name": S::NAME, "n": shape[0], "classes": classes });
+        Ok(Parts::from([
+            ("scores".to_owned(), artifact::put_tensors(ctx, &tensors)?),
+            ("labels".to_owned(), labels),
+            ("meta".to_owned(), artifact::put_json(ctx, &meta)?),
+        ]))
+    }
+}
+
+fn labels_blob(port: &str, artifact: &Artifact) -> Result<Blob, StageError> {
+    artifact.parts.get("labels").copied().ok_or_else(|| StageError::Decode {
+        port: port.to_owned(),
+        part: "labels".to_owned(),
+        source: "it is missing".into(),
+    })
+}
+
+/// The sums of values over repeats.
+struct Totals {
+    classes: usize,
+    scores: Vec<f64>,
+    published: Option<Vec<f64>>,
+    repeats: usize,
+}
+
+impl Totals {
+    fn new(classes: usize) -> Self {
+        Self { classes, scores: vec![], published: None, repeats: 0 }
+    }
+
+    fn add(&mut self, values: Values) {
+        let add = |sums: &mut Vec<f64>, values: &[f32]| {
+            sums.resize(values.len(), 0.0);
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += f64::from(*value);
+            }
+        };
+        add(&mut self.scores, &values.scores);
+        if let Some(published) = &values.published {
+            add(self.published.get_or_insert_default(), published);
+        }
+        self.repeats += 1;
+    }
+
+    fn mean(self) -> Values {
+        let repeats = self.repeats as f64;
+        let mean = |sums: Vec<f64>| sums.iter().map(|sum| (sum / repeats) as f32).collect();
+        Values { scores: mean(self.scores), published: self.published.map(mean) }
+    }
+}
+
+/// A proxy, or a data set standing in for one, in the store.
+struct Stored<'a> {
+    ctx: &'a StageCtx<'a>,
+    port: &'a str,
+    artifact: &'a Artifact,
+    labels: Vec<u32>,
+    classes: usize,
+    logits: std::sync::OnceLock<(usize, Vec<f32>)>,
+    embeddings: std::sync::OnceLock<(usize, Vec<f32>)>,
+}
+
+impl<'a> Stored<'a> {
+    fn read(
+        ctx: &'a StageCtx<'a>,
+        port: &'a str,
+        artifact: &'a Artifact,
+    ) -> Result<Self, StageError> {
+        let part = artifact::part(ctx, port, artifact, "labels")?;
+        let labels = part.indices("train")?;
+        let classes = record::classes(ctx, port, artifact)?;
+        if let Some(at) = labels.iter().position(|label| *label as usize >= classes) {
+            return Err(part.wrong(format!(
+                "the label of sample {at} is {}, but there are {classes} classes",
+                labels[at]
+            )));
+        }
+        let (logits, embeddings) = Default::default();
+        Ok(Self { ctx, port, artifact, labels, classes, logits, embeddings })
+    }
+
+    fn output<'b>(
+        &self,
+        cell: &'b std::sync::OnceLock<(usize, Vec<f32>)>,
+        name: &str,
+    ) -> Result<Matrix<'b>, StageError> {
+        if cell.get().is_none() {
+            let read = record::outputs(self.ctx, self.port, self.artifact, name)?;
+            if read.rows() != self.labels.len() {
+                return Err(StageError::method(format!(
+                    "the proxy's {name} are of {} samples, its labels of {}",
+                    read.rows(),
+                    self.labels.len()
+                )));
+            }
+            // Another thread may have been faster; both read the same bytes.
+            let _ = cell.set((read.cols(), read.data().to_vec()));
+        }
+        let (cols, values) = cell.get().expect("it was set above");
+        Ok(Matrix::new(&values[..], self.labels.len(), *cols))
+    }
+}
+
+impl Proxy for Stored<'_> {
+    fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn logits(&self) -> Result<Matrix<'_>, StageError> {
+        self.output(&self.logits, "logits")
+    }
+
+    fn embeddings(&self) -> Result<Matrix<'_>, StageError> {
+        self.output(&self.embeddings, "embeddings")
+    }
+
+    fn epochs(&self) -> usize {
+        record::epochs(self.artifact)
+    }
+
+    fn rows(&self, epoch: usize) -> Result<Vec<Row>, StageError> {
+        self.ctx.check_cancelled()?;
+        record::epoch(self.ctx, self.port, self.artifact, epoch, &self.labels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_are_averaged_and_a_missing_value_stays_missing() {
+        let mut total = Totals::new(2);
+        total.add(Values::harder_when_low(vec![1.0, f32::NAN]));
+        total.add(Values::harder_when_low(vec![2.0, 5.0]));
+        let mean = total.mean();
+        assert_eq!(mean.scores[0], -1.5);
+        assert_eq!(mean.published.as_deref().map(|p| p[0]), Some(1.5));
+        assert!(mean.scores[1].is_nan());
+    }
+}

@@ -1,0 +1,220 @@
+//! The methods against results of DeepCore itself, and of the textbook rules, on given inputs.
+//!
+//! The cases and what each holds are described in their own README. DeepFool and the numerics of
+//! training belong to the crates' other tests.
+
+mod gradients;
+mod ranking;
+mod submodular;
+mod traversal;
+
+use super::{Ground, Group, Picks, Selector, budget, group::Unwatched};
+use crate::linalg::Matrix;
+use engine::Streams;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// One case on disk.
+struct Case {
+    folder: PathBuf,
+    params: Value,
+    expected: Value,
+}
+
+impl Case {
+    #[expect(clippy::disallowed_methods, reason = "a test may be pointed at other cases")]
+    fn open(name: &str) -> Self {
+        let root = match std::env::var("CORESIFT_CONFORMANCE") {
+            Ok(root) => PathBuf::from(root),
+            Err(_) => {
+                PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/deepcore")
+            }
+        };
+        let folder = root.join(name);
+        let json = |file: &str| -> Value {
+            let text = std::fs::read(folder.join(file)).expect("the case is there");
+            serde_json::from_slice(&text).expect("it is JSON")
+        };
+        let params = json("params.json")["params"].clone();
+        let expected = json("expected.json")["expected"].clone();
+        Self { folder, params, expected }
+    }
+
+    /// Returns the shape and the raw elements of an array, and the size of one.
+    fn array(&self, name: &str, kind: &str) -> (Vec<usize>, Vec<u8>) {
+        let bytes = std::fs::read(self.folder.join(format!("{name}.npy"))).expect("it is there");
+        let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        let text = String::from_utf8_lossy(&bytes[10..10 + header]).into_owned();
+        assert!(text.contains(&format!("'{kind}'")) && text.contains("False"), "{name}: {text}");
+        let shape = text.split('(').nth(1).and_then(|rest| rest.split(')').next());
+        let shape = shape.expect("it has a shape").split(',').map(str::trim);
+        let shape = shape.filter(|size| !size.is_empty()).map(|size| size.parse());
+        let shape = shape.collect::<Result<_, _>>().expect("sizes are numbers");
+        (shape, bytes[10 + header..].to_vec())
+    }
+
+    fn matrix(&self, name: &str) -> Matrix<'static> {
+        let (shape, bytes) = self.array(name, "<f4");
+        let values = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let cols = shape.get(1).copied().unwrap_or(1);
+        Matrix::new(values.collect::<Vec<f32>>(), shape[0], cols)
+    }
+
+    fn labels(&self) -> Vec<u32> {
+        let (_, bytes) = self.array("in_labels", "<i8");
+        bytes.chunks_exact(8).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    }
+
+    fn fraction(&self) -> f64 {
+        self.params["fraction"].as_f64().expect("it is a number")
+    }
+
+    fn number(&self, name: &str) -> usize {
+        self.params[name].as_u64().expect("it is a whole number") as usize
+    }
+
+    /// Returns the logits `H W' + b`, in f64 before they are rounded.
+    fn head(&self, suffix: &str) -> (Matrix<'static>, Matrix<'static>) {
+        let h = self.matrix(&format!("in_embeddings{suffix}"));
+        let w = self.matrix(&format!("in_W{suffix}"));
+        let b = self.matrix(&format!("in_b{suffix}"));
+        let mut logits = vec![];
+        for i in 0..h.rows() {
+            for c in 0..w.rows() {
+                let pairs = h.row(i).iter().zip(w.row(c));
+                let z: f64 = pairs.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+                logits.push((z + f64::from(b.data()[c])) as f32);
+            }
+        }
+        (Matrix::new(logits, h.rows(), w.rows()), h)
+    }
+}
+
+fn indices(value: &Value) -> Vec<u32> {
+    let all = value.as_array().expect("it is a list").iter();
+    all.map(|v| v.as_u64().expect("it is a position") as u32).collect()
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    value.as_array().expect("it is a list").iter().map(|v| v.as_f64().expect("a number")).collect()
+}
+
+fn assert_close(
+    found: impl IntoIterator<Item = f64>,
+    expected: &[f64],
+    relative: f64,
+    absolute: f64,
+) {
+    let found: Vec<f64> = found.into_iter().collect();
+    assert_eq!(found.len(), expected.len());
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let most = relative * expected.abs() + absolute;
+        assert!((found - expected).abs() <= most, "at {at}: {found} is not {expected}");
+    }
+}
+
+fn select<S: Selector>(
+    rule: &S,
+    ground: &Ground<'_>,
+    members: &[u32],
+    index: u64,
+    budget: usize,
+) -> Picks {
+    let streams = Streams::new(0, rule.streams());
+    let group = Group { ground, members, index, streams, watch: &Unwatched };
+    rule.select(&group, budget).expect("nobody stops it")
+}
+
+/// Positions in the training set as picked, with weights.
+fn placed(picks: &Picks, members: &[u32]) -> Vec<(u32, f32)> {
+    let weight = |at: usize| picks.weights.as_ref().map_or(1.0, |weights| weights[at]);
+    let places = picks.places.iter().enumerate();
+    places.map(|(at, place)| (members[*place as usize], weight(at))).collect()
+}
+
+/// Picks from the whole.
+fn whole<S: Selector>(rule: &S, ground: &Ground<'_>, budget: usize) -> Vec<(u32, f32)> {
+    let members: Vec<u32> = (0..ground.labels.len() as u32).collect();
+    placed(&select(rule, ground, &members, 0, budget), &members)
+}
+
+/// Picks from class after class as DeepCore divides a fraction.
+fn balanced<S: Selector>(rule: &S, ground: &Ground<'_>, fraction: f64) -> Vec<Vec<(u32, f32)>> {
+    let classes = ground.labels.iter().max().expect("there are labels") + 1;
+    (0..classes)
+        .map(|class| {
+            let all = 0..ground.labels.len() as u32;
+            let members: Vec<u32> = all.filter(|at| ground.labels[*at as usize] == class).collect();
+            let budget = budget::rounded(fraction, members.len());
+            placed(&select(rule, ground, &members, class.into(), budget), &members)
+        })
+        .collect()
+}
+
+fn in_order(picked: &[(u32, f32)]) -> Vec<u32> {
+    picked.iter().map(|(at, _)| *at).collect()
+}
+
+fn sorted(picked: &[(u32, f32)]) -> Vec<u32> {
+    let mut all = in_order(picked);
+    all.sort_unstable();
+    all
+}
+
+fn each_sorted(picked: &[Vec<(u32, f32)>]) -> Vec<u32> {
+    picked.iter().flat_map(|class| sorted(class)).collect()
+}
+
+fn each_in_order(picked: &[Vec<(u32, f32)>]) -> Vec<u32> {
+    picked.iter().flat_map(|class| in_order(class)).collect()
+}
+
+/// Weights by ascending position within each group.
+fn weights(picked: &[Vec<(u32, f32)>]) -> Vec<f64> {
+    let mut all = vec![];
+    for class in picked {
+        let mut class = class.clone();
+        class.sort_by_key(|(at, _)| *at);
+        all.extend(class.iter().map(|(_, weight)| f64::from(*weight)));
+    }
+    all
+}
+
+fn none(labels: &[u32]) -> Ground<'_> {
+    Ground { labels, scores: None, logits: None, embeddings: None }
+}
+
+#[test]
+fn budgets_17_18() {
+    let case = Case::open("18_budgets");
+    for row in case.expected["rows"].as_array().expect("it is a list") {
+        let fraction = row["fraction"].as_f64().expect("it is a number");
+        let sizes = indices(&row["class_sizes"]);
+        let total: u32 = sizes.iter().sum();
+        assert_eq!(budget::rounded(fraction, total as usize) as u64, row["coreset_size"]);
+        let each: Vec<u32> =
+            sizes.iter().map(|n| budget::rounded(fraction, *n as usize) as u32).collect();
+        assert_eq!(each, indices(&row["per_class_budget"]));
+    }
+    for illegal in case.expected["illegal_fractions"].as_array().expect("it is a list") {
+        let fraction = illegal[0].as_f64().expect("it is a number");
+        // Nothing at all is a subset here; DeepCore refuses it.
+        assert_eq!(crate::units::Fraction::try_from(fraction).is_ok(), fraction == 0.0);
+    }
+
+    let case = Case::open("17_uniform");
+    let labels = case.labels();
+    for fraction in floats(&case.params["fractions"]) {
+        let key = |balance: &str| format!("fraction={fraction},balance={balance},replace=False");
+        let expected = &case.expected[key("True")];
+        let rule = super::random::Random::default();
+        let picked = balanced(&rule, &none(&labels), fraction);
+        let counts: Vec<u32> = picked.iter().map(|class| class.len() as u32).collect();
+        assert_eq!(counts, indices(&expected["per_class"]));
+        let total = budget::rounded(fraction, labels.len());
+        let picked = whole(&rule, &none(&labels), total);
+        assert_eq!(picked.len() as u64, case.expected[key("False")]["count"]);
+    }
+    let full = whole(&super::full::Full::default(), &none(&labels), labels.len());
+    assert_eq!(full.len() as u64, case.expected["full_count"]);
+}

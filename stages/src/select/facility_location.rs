@@ -1,0 +1,121 @@
+//! Facility location.
+
+use super::{
+    Compat, Group, Picks, Reads, Selector,
+    greedy::{self, Greedy, Objective, Optimizer},
+    similarity::{self, Features},
+};
+use crate::{
+    linalg::{BLOCK, Rows, excess},
+    units::Fraction,
+};
+use engine::StageError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Keeps samples so that every sample has one like it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct FacilityLocation {
+    /// What similarity is of: `gradient` or `embedding`.
+    pub(crate) features: Features,
+    /// `naive`, `lazy`, `approximate-lazy`, or `stochastic`.
+    pub(crate) optimizer: Optimizer,
+    /// For `approximate-lazy`: which share of its former gain is good enough.
+    pub(crate) beta: Fraction,
+    /// For `stochastic`: the share of the optimum that may be lost to the draw.
+    pub(crate) epsilon: Fraction,
+    /// `deepcore-2022` takes gradients of the softmax taken twice, as that release does.
+    pub(crate) compat: Compat,
+}
+
+impl Default for FacilityLocation {
+    fn default() -> Self {
+        Self {
+            features: Features::default(),
+            optimizer: Optimizer::default(),
+            beta: greedy::beta(),
+            epsilon: greedy::epsilon(),
+            compat: Compat::default(),
+        }
+    }
+}
+
+/// `sum_i max_{j in S} s_ij` and how well each place is served so far.
+pub(super) struct Coverage<F> {
+    rows: Rows<'static, F>,
+    served: Vec<f32>,
+}
+
+impl<F: Fn(usize, usize, f32) -> f32 + Sync> Coverage<F> {
+    /// Starts with every place served by `at_first`.
+    pub(super) fn new(mut rows: Rows<'static, F>, at_first: f32) -> Self {
+        rows.hold();
+        let served = vec![at_first; rows.len()];
+        Self { rows, served }
+    }
+
+    pub(super) fn rows(&self) -> &Rows<'static, F> {
+        &self.rows
+    }
+
+    /// Starts anew with every place served by `level`.
+    pub(super) fn serve_all(&mut self, level: f32) {
+        self.served.fill(level);
+    }
+}
+
+impl<F: Fn(usize, usize, f32) -> f32 + Sync> Objective for Coverage<F> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn batch(&self) -> usize {
+        BLOCK
+    }
+
+    fn running(&self) -> bool {
+        false
+    }
+
+    fn gains(&self, places: &[u32]) -> Vec<f64> {
+        let gain = |_: usize, start: usize, row: &[f32]| {
+            f64::from(excess(row, &self.served[start..start + row.len()]))
+        };
+        self.rows.fold(places, gain, |a, b| a + b)
+    }
+
+    fn choose(&mut self, place: usize) {
+        for (served, row) in self.served.iter_mut().zip(self.rows.row(place)) {
+            *served = served.max(row);
+        }
+    }
+}
+
+impl Selector for FacilityLocation {
+    const NAME: &'static str = "select.facility-location";
+    const SUMMARY: &'static str = "keeps samples so that every sample has one like it";
+    const MANUAL: &'static str = "\
+Greedily maximises `f(S) = sum_i max_{j in S} s_ij`, with the similarity s = (1 + cosine) / 2 of last-layer
+gradients (or of embeddings) within the group: within 1 - 1/e of the best. Of equal gains the earlier
+sample is picked.
+
+Wei, Iyer & Bilmes, *Submodularity in Data Subset Selection and Active Learning*, ICML 2015; Mirzasoleiman
+et al. 2013; on gradients as in DeepCore. Cost: O(n^2 (C + d)) for the similarities, which are kept
+while they fit in memory and computed anew in tiles where not, and O(n) a gain. `naive` computes n gains
+a pick, `lazy` a few.";
+    const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
+    const READS: Reads = Reads::Outputs;
+
+    fn streams(&self) -> &'static [&'static str] {
+        Greedy::streams(self.optimizer)
+    }
+
+    fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
+        let rows = similarity::rows(similarity::cosines(group, self.features, self.compat));
+        let mut coverage = Coverage::new(rows, 0.0);
+        let Self { optimizer, beta, epsilon, .. } = *self;
+        let greedy = Greedy { optimizer, beta, epsilon };
+        Ok(greedy::maximize(&mut coverage, budget, greedy, group)?.into())
+    }
+}

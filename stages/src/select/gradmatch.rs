@@ -1,0 +1,266 @@
+//! GradMatch: a weighted subset whose gradient is that of the whole.
+
+use super::{Compat, Group, Picks, Reads, Selector, deepcore_batch};
+use crate::{
+    linalg::{Gram, PartialCholesky, cross, nonnegative, weighted},
+    units::{Count, NonNegative},
+};
+use engine::StageError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Keeps samples, and weighs them, so that their gradient matches the mean gradient of the group.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct GradMatch {
+    /// The ridge on the weights. Left out, it is 0.5, the paper's; with `compat`, it is 1, which
+    /// that release uses whatever it is told.
+    pub(crate) lambda: Option<NonNegative>,
+    /// `deepcore` divides gradients by the size of their batch, takes the first step without the
+    /// ridge, and drops samples of no weight, so that fewer than the budget may be kept;
+    /// `deepcore-2022` also takes the softmax twice.
+    pub(crate) compat: Compat,
+    /// The batch size that `compat` divides by.
+    pub(crate) batch: Count,
+}
+
+impl Default for GradMatch {
+    fn default() -> Self {
+        Self { lambda: None, compat: Compat::default(), batch: deepcore_batch() }
+    }
+}
+
+/// Orthogonal matching pursuit of a target known by its inner products, `target`, with all vectors
+/// of `gram`: the picks in order, and the Gram matrix of the picks, row-major.
+pub(super) fn pursue(
+    gram: &Gram<'_>,
+    target: &[f64],
+    lambda: f64,
+    budget: usize,
+    plain_first: bool,
+    watch: &dyn super::Watch,
+) -> Result<(Vec<u32>, Vec<f64>), StageError> {
+    let n = gram.len();
+    let mut factor = PartialCholesky::new(n);
+    // The inner products of all vectors with the residual.
+    let mut left = target.to_vec();
+    let mut instead: Option<Vec<f64>> = None;
+    let (mut taken, mut picks) = (vec![false; n], Vec::with_capacity(budget));
+    let mut pairs: Vec<Vec<f32>> = vec![];
+    while picks.len() < budget {
+        watch.step(picks.len(), budget)?;
+        let now = instead.as_ref().unwrap_or(&left);
+        let mut best: Option<usize> = None;
+        for i in (0..n).filter(|i| !taken[*i]) {
+            if best.is_none_or(|best| now[i] > now[best]) {
+                best = Some(i);
+            }
+        }
+        let next = best.expect("there are more samples than the budget");
+        taken[next] = true;
+        picks.push(next as u32);
+        let row = gram.single_row(next);
+        pairs.push(picks.iter().map(|pick| row[*pick as usize]).collect());
+        instead = (plain_first && picks.len() == 1 && row[next] > 0.0).then(|| {
+            let share = target[next] / f64::from(row[next]);
+            target.iter().zip(&row).map(|(t, k)| t - share * f64::from(*k)).collect()
+        });
+        // With y = L^-1 (target of the picks), the residual is target - (L^-1 K)' y, and only the
+        // last entry of y is new.
+        let was = left[next];
+        let (new, pivot) = factor.choose(next, &row, lambda);
+        if pivot > 0.0 {
+            let y = was / pivot;
+            for (left, v) in left.iter_mut().zip(new) {
+                *left -= y * f64::from(*v);
+            }
+        }
+    }
+    let k = picks.len();
+    let mut square = vec![0.0; k * k];
+    for (i, row) in pairs.iter().enumerate() {
+        for (j, value) in row.iter().enumerate() {
+            square[i * k + j] = f64::from(*value);
+            square[j * k + i] = f64::from(*value);
+        }
+    }
+    Ok((picks, square))
+}
+
+/// How weights are found once the picks are known.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Solve {
+    /// The best weights that are not negative.
+    Best,
+    /// The weights, not negative, that come nearest to solving the normal equations: DeepCore's.
+    Nearest,
+}
+
+/// Returns weights of the picks whose Gram matrix is `square` and whose products with the target
+/// are `target`, none of them negative.
+pub(super) fn weigh(square: &[f64], target: &[f64], lambda: f64, solve: Solve) -> Vec<f64> {
+    let k = target.len();
+    let mut ridge = lambda;
+    let trace: f64 = (0..k).map(|i| square[i * k + i]).sum();
+    loop {
+        let mut m = square.to_vec();
+        (0..k).for_each(|i| m[i * k + i] += ridge);
+        let found = match solve {
+            Solve::Best => nonnegative(&m, target),
+            Solve::Nearest => {
+                let mut q = vec![0.0; k * k];
+                for i in 0..k {
+                    for j in 0..=i {
+                        // The matrix is symmetric: a row is a column.
+                        let rows = m[i * k..(i + 1) * k].iter().zip(&m[j * k..(j + 1) * k]);
+                        let value: f64 = rows.map(|(a, b)| a * b).sum();
+                        (q[i * k + j], q[j * k + i]) = (value, value);
+                    }
+                }
+                let row = |i: usize| m[i * k..(i + 1) * k].iter().zip(target);
+                let c: Vec<f64> = (0..k).map(|i| row(i).map(|(a, b)| a * b).sum()).collect();
+                nonnegative(&q, &c)
+            }
+        };
+        match found {
+            Some(weights) => return weights,
+            // Picks that repeat each other, and no ridge: the smallest that tells them apart.
+            None => ridge = (ridge * 10.0).max(1e-9 * (trace / k as f64)).max(f64::MIN_POSITIVE),
+        }
+    }
+}
+
+impl GradMatch {
+    fn lambda(&self) -> f64 {
+        let default = if self.compat == Compat::None { 0.5 } else { 1.0 };
+        self.lambda.filter(|_| self.compat == Compat::None).map_or(default, f64::from)
+    }
+
+    /// Replaces picks of no weight by others that still point towards the target, until all have
+    /// one; those that never do get the smallest weight there is.
+    fn refill(
+        &self,
+        gram: &Gram<'_>,
+        target: &[f64],
+        mean: &[f64],
+        mut picks: Vec<u32>,
+        mut weights: Vec<f64>,
+    ) -> (Vec<u32>, Vec<f64>) {
+        const ROUNDS: usize = 8;
+        let (residuals, inputs) = (&gram.spaces()[0], &gram.spaces()[1]);
+        let budget = picks.len();
+        let mut tried = vec![false; gram.len()];
+        picks.iter().for_each(|pick| tried[*pick as usize] = true);
+        for _ in 0..ROUNDS {
+            if weights.iter().all(|weight| *weight > 0.0) {
+                return (picks, weights);
+            }
+            let kept: Vec<(u32, f64)> =
+                picks.iter().copied().zip(weights).filter(|(_, weight)| *weight > 0.0).collect();
+            let mut rest = mean.to_vec();
+            for (pick, weight) in &kept {
+                let (r, h) = (residuals.row(*pick as usize), inputs.row(*pick as usize));
+                for (rest, r) in rest.chunks_exact_mut(h.len()).zip(r) {
+                    for (rest, h) in rest.iter_mut().zip(h) {
+                        *rest -= weight * f64::from(*r) * f64::from(*h);
+                    }
+                }
+            }
+            let left = weighted(inputs, Some(residuals), &rest);
+            let mut fresh: Vec<u32> = (0..gram.len() as u32)
+                .filter(|i| !tried[*i as usize] && left[*i as usize] > 0.0)
+                .collect();
+            fresh.sort_by(|a, b| left[*b as usize].total_cmp(&left[*a as usize]).then(a.cmp(b)));
+            fresh.truncate(budget - kept.len());
+            let done = fresh.is_empty();
+            fresh.iter().for_each(|pick| tried[*pick as usize] = true);
+            let idle = picks.iter().filter(|pick| kept.iter().all(|(one, _)| one != *pick));
+            let idle: Vec<u32> = idle.copied().take(budget - kept.len() - fresh.len()).collect();
+            picks = kept.iter().map(|(pick, _)| *pick).chain(fresh).chain(idle).collect();
+            let square = pairs(gram, &picks);
+            let right: Vec<f64> = picks.iter().map(|pick| target[*pick as usize]).collect();
+            weights = weigh(&square, &right, self.lambda(), Solve::Best);
+            if done {
+                break;
+            }
+        }
+        let positive = weights.iter().copied().filter(|weight| *weight > 0.0);
+        let least = positive.fold(f64::INFINITY, f64::min);
+        let least = if least.is_finite() { least } else { 1.0 / gram.len() as f64 };
+        weights.iter_mut().for_each(|weight| *weight = weight.max(least));
+        (picks, weights)
+    }
+}
+
+/// Returns the products of all pairs of `picks`, row-major.
+fn pairs(gram: &Gram<'_>, picks: &[u32]) -> Vec<f64> {
+    let spaces: Vec<_> = gram.spaces().iter().map(|space| space.gather(picks)).collect();
+    let mut square = vec![1.0; picks.len() * picks.len()];
+    for space in &spaces {
+        for (value, product) in square.iter_mut().zip(crate::linalg::product(space, space)) {
+            *value *= f64::from(product);
+        }
+    }
+    square
+}
+
+impl Selector for GradMatch {
+    const NAME: &'static str = "select.gradmatch";
+    const SUMMARY: &'static str = "a weighted subset whose gradient matches that of the whole";
+    const MANUAL: &'static str = "\
+Orthogonal matching pursuit of the group's mean last-layer gradient b: each pick is the sample whose gradient
+has the largest inner product with what is left of b, and the weights of all picks are then solved for anew,
+with a ridge. In the end the weights are the best that are not negative, times the size of the group: they
+sum to about that. Of equal products the earlier sample is picked. Samples that come out with no weight
+are replaced by others that still point towards the rest of b.
+
+Killamsetty, Sivasubramanian, Ramakrishnan, De & Iyer, *GRAD-MATCH*, ICML 2021, algorithm 2. Cost: O(n (C + d +
+k)) a pick: inner products come from the gradients' factors, and the Cholesky factor grows by a row; memory
+O(n k).
+
+DeepCore divides gradients by the size of their batch, so that its ridge of 1 outweighs them and the pursuit
+becomes a ranking; solves the normal equations for non-negative weights instead of the problem itself; and
+keeps fewer samples where weights are 0: `rule.compat = \"deepcore\"`.";
+    const READS: Reads = Reads::Outputs;
+
+    fn problems(&self) -> Vec<engine::Problem> {
+        if self.compat != Compat::None && self.lambda.is_some() {
+            return vec![engine::Problem {
+                setting: "lambda".to_owned(),
+                message: "DeepCore's ridge is 1 whatever it is told".to_owned(),
+                hint: Some("leave out `lambda`, or leave out `compat`".to_owned()),
+            }];
+        }
+        vec![]
+    }
+
+    fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
+        let deepcore = self.compat != Compat::None;
+        let residuals = group.residuals(self.compat, self.batch.get());
+        let inputs = group.inputs_of_last_layer();
+        let n = group.len() as f64;
+        let mean: Vec<f64> = cross(&residuals, &inputs).iter().map(|sum| sum / n).collect();
+        let gram = Gram::new(vec![residuals, inputs]);
+        let target = weighted(&gram.spaces()[1], Some(&gram.spaces()[0]), &mean);
+        let (picks, square) = pursue(&gram, &target, self.lambda(), budget, deepcore, group.watch)?;
+        let right: Vec<f64> = picks.iter().map(|pick| target[*pick as usize]).collect();
+        let solve = if deepcore { Solve::Nearest } else { Solve::Best };
+        let weights = weigh(&square, &right, self.lambda(), solve);
+        if deepcore {
+            return Ok(without_zeros(&picks, &weights));
+        }
+        let (places, weights) = self.refill(&gram, &target, &mean, picks, weights);
+        let weights = weights.iter().map(|weight| (weight * n) as f32).collect();
+        Ok(Picks { places, weights: Some(weights) })
+    }
+}
+
+/// DeepCore's answer: picks of no weight are dropped, and a single pick weighs 1.
+pub(super) fn without_zeros(picks: &[u32], weights: &[f64]) -> Picks {
+    if picks.len() == 1 {
+        return Picks { places: picks.to_vec(), weights: Some(vec![1.0]) };
+    }
+    let kept = picks.iter().zip(weights).filter(|(_, weight)| **weight > 0.0);
+    let (places, weights) = kept.map(|(pick, weight)| (*pick, *weight as f32)).unzip();
+    Picks { places, weights: Some(weights) }
+}

@@ -1,0 +1,139 @@
+//! k-centre greedy.
+
+use super::{Group, Picks, Reads, Selector, draw, farthest::farthest_first};
+use crate::linalg::{Matrix, squared_distance};
+use engine::StageError;
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Covers the embeddings with balls: each pick is the sample farthest from those before.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct KCenter {
+    /// Samples to start from, as positions in the training set, in this order; they count towards
+    /// the budget. Left empty, or where a class holds none of them, the first centre is drawn at
+    /// random.
+    pub(crate) centers: Vec<u32>,
+}
+
+/// Returns the places in `group` of those `centers` that belong to it, or one drawn from `first`.
+pub(super) fn seeds(group: &Group<'_>, centers: &[u32]) -> Result<Vec<u32>, StageError> {
+    let n = group.ground.labels.len();
+    let mut seeds: Vec<u32> = vec![];
+    for center in centers {
+        if *center as usize >= n {
+            return Err(StageError::method(format!(
+                "centre {center} is not a sample: there are {n}"
+            ))
+            .with_hint("centres are positions in the training set, counted from 0"));
+        }
+        if let Ok(place) = group.members.binary_search(center)
+            && !seeds.contains(&(place as u32))
+        {
+            seeds.push(place as u32);
+        }
+    }
+    if seeds.is_empty() {
+        let mut stream = group.streams.at("first", group.index);
+        seeds.push(draw::below(&mut stream, group.len()) as u32);
+    }
+    Ok(seeds)
+}
+
+/// Runs the traversal by Euclidean distance. A sample whose centre is at least twice as far from the new
+/// centre as from itself cannot come nearer, and its distance is not computed.
+pub(super) fn cover(
+    features: &Matrix<'_>,
+    seeds: &[u32],
+    budget: usize,
+    watch: &dyn super::Watch,
+) -> Result<Vec<u32>, StageError> {
+    let mut owner = vec![0u32; features.rows()];
+    let mut centres: Vec<usize> = vec![];
+    // Rounding may be off by this much; only what is safe beyond it is skipped.
+    const SLACK: f32 = 1.001;
+    farthest_first(features.rows(), seeds, budget, watch, |centre, order, nearest| {
+        let new = features.row(centre);
+        let apart: Vec<f32> = centres
+            .par_iter()
+            .with_min_len(64)
+            .map(|other| squared_distance(new, features.row(*other)))
+            .collect();
+        let all = nearest.par_iter_mut().zip(owner.par_iter_mut()).enumerate();
+        all.with_min_len(256).for_each(|(i, (nearest, owner))| {
+            let near = nearest.is_finite()
+                && apart.get(*owner as usize).is_some_and(|apart| *apart >= 4.0 * SLACK * *nearest);
+            if !near && *nearest > 0.0 {
+                let distance = squared_distance(new, features.row(i));
+                if distance < *nearest {
+                    (*nearest, *owner) = (distance, order as u32);
+                }
+            }
+        });
+        centres.push(centre);
+    })
+}
+
+impl Selector for KCenter {
+    const NAME: &'static str = "select.k-center";
+    const SUMMARY: &'static str =
+        "covers the embeddings: each pick is the sample farthest from those before";
+    const MANUAL: &'static str = "\
+Farthest-first traversal by Euclidean distance: a 2-approximation of the smallest radius that covers all
+samples with k balls. Of equally far samples the earlier is picked.
+
+Sener & Savarese, *Active Learning for Convolutional Neural Networks: A Core-Set Approach*, ICLR 2018,
+algorithm 1; Gonzalez 1985. Cost: O(k n d) at most; the triangle inequality (Elkan 2003) skips samples
+that a new centre cannot come nearer to. Memory: O(n) beside the embeddings.
+
+DeepCore draws the first centre of every class at the same rank; here each class draws its own. To
+repeat its result, give `rule.centers`.";
+    const STREAMS: &'static [&'static str] = &["first"];
+    const READS: Reads = Reads::Embeddings;
+
+    fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
+        let seeds = seeds(group, &self.centers)?;
+        Ok(cover(&group.embeddings(), &seeds, budget, group.watch)?.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{linalg::noise, select::group::Unwatched};
+
+    #[test]
+    fn pruning_changes_nothing() {
+        // Low dimension and clusters: where pruning bites.
+        let (n, d) = (3000, 3);
+        let mut x = noise(n * d, 5);
+        x.iter_mut().enumerate().for_each(|(at, v)| *v += ((at / d) % 7) as f32 * 3.0);
+        let features = Matrix::new(&x, n, d);
+        let fast = cover(&features, &[17], 200, &Unwatched).expect("nobody stops it");
+
+        let mut nearest = vec![f32::INFINITY; n];
+        let mut slow = vec![17usize];
+        while slow.len() < 200 {
+            let last = *slow.last().expect("it has a first");
+            for (i, near) in nearest.iter_mut().enumerate() {
+                *near = near.min(squared_distance(features.row(i), features.row(last)));
+            }
+            let mut best = 0;
+            for i in 0..n {
+                if nearest[i] > nearest[best] {
+                    best = i;
+                }
+            }
+            slow.push(best);
+        }
+        assert_eq!(fast, slow.iter().map(|i| *i as u32).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn duplicates_are_picked_once_each() {
+        let features = Matrix::new(vec![1.0; 8], 4, 2);
+        let all = cover(&features, &[2], 4, &Unwatched).expect("nobody stops it");
+        assert_eq!(all, [2, 0, 1, 3]);
+    }
+}

@@ -1,0 +1,130 @@
+//! The log-determinant: the mode of a determinantal point process.
+
+use super::{
+    Compat, Group, Picks, Reads, Selector,
+    greedy::{self, Greedy, Objective, Optimizer},
+    similarity::{self, Features},
+};
+use crate::{
+    linalg::{Gram, PartialCholesky},
+    units::{Fraction, NonNegative},
+};
+use engine::StageError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Keeps samples that span the largest volume.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct LogDet {
+    /// What is added to the diagonal, so that volumes stay above 0 beyond the rank of the features.
+    pub(crate) ridge: NonNegative,
+    /// What similarity is of: `gradient` or `embedding`.
+    pub(crate) features: Features,
+    /// `naive`, `lazy`, `approximate-lazy`, or `stochastic`.
+    pub(crate) optimizer: Optimizer,
+    /// For `approximate-lazy`: which share of its former gain is good enough.
+    pub(crate) beta: Fraction,
+    /// For `stochastic`: the share of the optimum that may be lost to the draw.
+    pub(crate) epsilon: Fraction,
+    /// `deepcore` picks the most redundant samples, with no ridge, as that release does.
+    pub(crate) compat: Compat,
+}
+
+impl Default for LogDet {
+    fn default() -> Self {
+        Self {
+            ridge: NonNegative::try_from(1e-3).expect("it is not negative"),
+            features: Features::default(),
+            optimizer: Optimizer::default(),
+            beta: greedy::beta(),
+            epsilon: greedy::epsilon(),
+            compat: Compat::default(),
+        }
+    }
+}
+
+/// What of each place is outside the span of those picked, kept up to date.
+pub(super) struct Volume {
+    cosines: Gram<'static>,
+    factor: PartialCholesky,
+    /// The squared length of each place inside the span.
+    inside: Vec<f64>,
+    ridge: f64,
+    redundant: bool,
+}
+
+impl Volume {
+    /// With `redundant` the gain is what is inside the span: DeepCore's sign.
+    pub(super) fn new(cosines: Gram<'static>, ridge: f64, redundant: bool) -> Self {
+        let n = cosines.len();
+        let factor = PartialCholesky::new(n);
+        Self { cosines, factor, inside: vec![0.0; n], ridge, redundant }
+    }
+}
+
+impl Objective for Volume {
+    fn len(&self) -> usize {
+        self.inside.len()
+    }
+
+    fn batch(&self) -> usize {
+        self.inside.len()
+    }
+
+    fn running(&self) -> bool {
+        true
+    }
+
+    fn gains(&self, places: &[u32]) -> Vec<f64> {
+        let gain = |place: &u32| {
+            let inside = self.inside[*place as usize];
+            // The logarithm would not change which is largest.
+            if self.redundant { inside } else { 1.0 + self.ridge - inside }
+        };
+        places.iter().map(gain).collect()
+    }
+
+    fn choose(&mut self, place: usize) {
+        let row = similarity::row(&self.cosines, place);
+        let (new, _) = self.factor.choose(place, &row, self.ridge);
+        for (inside, part) in self.inside.iter_mut().zip(new) {
+            *inside += f64::from(*part).powi(2);
+        }
+    }
+}
+
+impl Selector for LogDet {
+    const NAME: &'static str = "select.log-det";
+    const SUMMARY: &'static str = "keeps samples that span the largest volume";
+    const MANUAL: &'static str = "\
+Greedily maximises `log det (s_SS + ridge I)`, with the similarity s = (1 + cosine) / 2 of last-layer
+gradients (or of embeddings): each pick is the sample of which most is outside the span of those before.
+Of equal ones the earlier is picked, so the first pick is the first sample.
+
+Kulesza & Taskar, *Determinantal Point Processes for Machine Learning*, 2012; Chen, Zhang & Zhou, *Fast
+Greedy MAP Inference for DPP*, NeurIPS 2018, algorithm 1: the Cholesky factor grows by a row a pick. Cost:
+O(n (C + d + k)) a pick; memory O(n k). `naive` and `lazy` are the same here.
+
+DeepCore has the sign the other way round and picks the most redundant samples, and where its lazy greedy
+meets that it returns samples 0, 1, 2, ...: `rule.compat = \"deepcore\"` repeats both.";
+    const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
+    const READS: Reads = Reads::Outputs;
+
+    fn streams(&self) -> &'static [&'static str] {
+        Greedy::streams(self.optimizer)
+    }
+
+    fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
+        let cosines = similarity::cosines(group, self.features, self.compat);
+        let redundant = self.compat != Compat::None;
+        let ridge = if redundant { 0.0 } else { self.ridge.into() };
+        let mut volume = Volume::new(cosines, ridge, redundant);
+        let Self { optimizer, beta, epsilon, .. } = *self;
+        if redundant && optimizer == Optimizer::Lazy {
+            return Ok(greedy::lazy_as_deepcore(&mut volume, budget, group)?.into());
+        }
+        let greedy = Greedy { optimizer, beta, epsilon };
+        Ok(greedy::maximize(&mut volume, budget, greedy, group)?.into())
+    }
+}
