@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# What the engine itself costs: a matrix of N stages over synthetic data and cheap stages.
+# usage: benches/engine.sh [STAGES…]      prints CPU seconds and peak memory of plan, cold run, all-hit run
+set -euo pipefail
+bin=${CORESIFT:-target/release/coresift}
+sizes=("${@:-5000}")
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+printf '%8s  %-8s %8s %8s %8s\n' stages command 'cpu s' 'wall s' 'MiB'
+for n in "${sizes[@]}"; do
+  # Two stages a cell, and the data they share.
+  cells=$(((n - 1) / 2))
+  python3 - "$cells" > "$dir/p$n.toml" <<'P'
+import sys
+cells = int(sys.argv[1])
+print('''[stage.data]
+use  = "load.synthetic"
+with = { train = 50, test = 10, d = 2, classes = 2 }
+[stage.hardness]
+use  = "score.random"
+from = { data = "data" }
+[stage.subset]
+use  = "select.top"
+from = { scores = "hardness" }
+with = { keep = 0.5 }
+[matrix]
+"hardness.seed" = [''' + ', '.join(map(str, range(cells))) + ']')
+P
+  for command in plan run run; do
+    /usr/bin/time -f '%U %S %e %M' -o "$dir/time" \
+      "$bin" "$command" "$dir/p$n.toml" --store "$dir/s$n" --quiet > /dev/null
+    read -r user sys wall kib < "$dir/time"
+    [ "$command" = run ] && { label=${label:-cold}; } || label=
+    awk -v n="$n" -v c="$command${label:+ $label}" -v u="$user" -v s="$sys" -v w="$wall" -v k="$kib" \
+      'BEGIN { printf "%8d  %-8s %8.3f %8.3f %8.1f\n", n, c, u + s, w, k / 1024 }'
+    [ "${label:-}" = cold ] && label=hit
+  done
+  unset label
+done

@@ -1,0 +1,460 @@
+//! `coresift cache`: what the store holds, whether it is whole, and what may go.
+
+use crate::{
+    context::{
+        Context, DAMAGED, Failure, MISTAKE, Pipeline, bytes_of, columns, duration_of, print,
+        print_line, time_of,
+    },
+    runs,
+};
+use cache::{
+    Finding, GcOptions, GcReport, Key, Reach, Record, Stats, Store, Thing, Verify, VerifyReport,
+};
+use engine::{Forecast, Run, trajectory_key};
+use serde_json::{Value, json};
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Say how much the store holds of what.
+    Stats,
+    /// List the results in the store.
+    Ls(LsArgs),
+    /// Read the store and set aside what is damaged; the next run makes it again.
+    Verify(VerifyArgs),
+    /// Remove what neither the last runs nor the pipelines named here reach.
+    Gc(GcArgs),
+}
+
+#[derive(clap::Args)]
+struct LsArgs {
+    /// Only this kind of artifact, such as `subset`.
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only this method, or this family of methods.
+    #[arg(long)]
+    method: Option<String>,
+    /// The largest, slowest or newest first.
+    #[arg(long, value_enum, default_value_t)]
+    sort: Sort,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Sort {
+    Size,
+    Seconds,
+    #[default]
+    Time,
+}
+
+#[derive(clap::Args)]
+struct VerifyArgs {
+    /// Read only this share of the objects, from 0 to 1; others each time.
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "for")]
+    sample: Option<f64>,
+    /// Read for this long: `30s`, `10m`.
+    #[arg(long, value_name = "DURATION")]
+    r#for: Option<Span>,
+}
+
+#[derive(clap::Args)]
+struct GcArgs {
+    /// Keep what this many of the last runs reach.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    keep_runs: usize,
+    /// Keep what this pipeline reaches; may be given several times.
+    #[arg(long, value_name = "PIPELINE")]
+    keep: Vec<PathBuf>,
+    /// Go on until the store is no larger than this (`10GB`, `512MiB`), with what is cheapest to
+    /// make again.
+    #[arg(long, value_name = "SIZE")]
+    max_size: Option<Size>,
+    /// Leave alone what is younger: `0s`, `30m`, `2h`, `7d`.
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    min_age: Span,
+    /// Remove nothing, say what would be.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+    let store = context.store()?;
+    match &args.command {
+        Command::Stats => stats(&store, context),
+        Command::Ls(args) => ls(args, &store, context),
+        Command::Verify(args) => verify(args, &store, context),
+        Command::Gc(args) => gc(args, &store, context),
+    }
+}
+
+fn stats(store: &Store, context: &Context) -> Result<ExitCode, Failure> {
+    let stats = store.stats()?;
+    if context.global.json {
+        print_line(&stats_json(&stats, store).to_string());
+    } else {
+        print(&stats_text(&stats, store));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stats_text(stats: &Stats, store: &Store) -> String {
+    let objects = format!("{} in {}", stats.objects, bytes_of(stats.bytes));
+    let mut rows = vec![
+        vec!["store".to_owned(), store.root().display().to_string()],
+        vec!["results".to_owned(), stats.records.to_string()],
+        vec!["objects".to_owned(), objects],
+        vec!["checkpoints".to_owned(), stats.checkpoints.to_string()],
+        vec!["computed in".to_owned(), duration_of(stats.seconds_saved)],
+    ];
+    for (what, count) in [("set aside", stats.quarantine), ("left over", stats.tmp)] {
+        if count > 0 {
+            rows.push(vec![what.to_owned(), count.to_string()]);
+        }
+    }
+    let mut out = columns(&rows, |_| false);
+    if !stats.kinds.is_empty() {
+        let mut rows = vec![["kind", "results", "size"].map(str::to_owned).to_vec()];
+        for (kind, held) in &stats.kinds {
+            rows.push(vec![kind.clone(), held.records.to_string(), bytes_of(held.bytes)]);
+        }
+        out.push('\n');
+        out.push_str(&columns(&rows, |column| column > 0));
+    }
+    out
+}
+
+fn stats_json(stats: &Stats, store: &Store) -> Value {
+    let kind = |(kind, held): (&String, &cache::KindStats)| {
+        (kind.clone(), json!({ "records": held.records, "bytes": held.bytes }))
+    };
+    json!({
+        "store": store.root().display().to_string(),
+        "records": stats.records,
+        "objects": stats.objects,
+        "bytes": stats.bytes,
+        "checkpoints": stats.checkpoints,
+        "quarantine": stats.quarantine,
+        "tmp": stats.tmp,
+        "seconds_saved": stats.seconds_saved,
+        "kinds": stats.kinds.iter().map(kind).collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+fn ls(args: &LsArgs, store: &Store, context: &Context) -> Result<ExitCode, Failure> {
+    let mut all: Vec<(Key, Record)> = vec![];
+    store.list(&mut |key, record| {
+        let method = &record.recipe.method;
+        let of_family = |wanted: &String| method.split('.').next() == Some(wanted.as_str());
+        let wanted = args.kind.as_ref().is_none_or(|kind| record.output.kind == *kind)
+            && args.method.as_ref().is_none_or(|one| method == one || of_family(one));
+        if wanted {
+            all.push((key, record));
+        }
+    })?;
+    // The list came by key: so do those that are equal.
+    all.sort_by(|(_, a), (_, b)| match args.sort {
+        Sort::Size => size(b).cmp(&size(a)),
+        Sort::Seconds => b.provenance.seconds.total_cmp(&a.provenance.seconds),
+        Sort::Time => b.provenance.finished.cmp(&a.provenance.finished),
+    });
+    if context.global.json {
+        let record = |(key, record): &(Key, Record)| {
+            json!({
+                "key": key,
+                "kind": record.output.kind,
+                "method": record.recipe.method,
+                "output": record.output.digest(),
+                "bytes": size(record),
+                "seconds": record.provenance.seconds,
+                "finished": record.provenance.finished,
+                "device": record.provenance.device,
+                "build": record.provenance.build,
+            })
+        };
+        print_line(&all.iter().map(record).collect::<Value>().to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let head = ["kind", "method", "key", "size", "took", "made (UTC)"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for (key, record) in &all {
+        rows.push(vec![
+            record.output.kind.clone(),
+            record.recipe.method.clone(),
+            key.short(),
+            bytes_of(size(record)),
+            duration_of(record.provenance.seconds),
+            time_of(record.provenance.finished),
+        ]);
+    }
+    print(&columns(&rows, |column| column == 3 || column == 4));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn size(record: &Record) -> u64 {
+    record.output.parts.values().map(|blob| blob.size).sum()
+}
+
+fn verify(args: &VerifyArgs, store: &Store, context: &Context) -> Result<ExitCode, Failure> {
+    let mode = match (args.sample, args.r#for) {
+        (Some(share), _) => Verify::Sample(share),
+        (None, Some(Span(limit))) => Verify::Within(limit),
+        (None, None) => Verify::All,
+    };
+    let mut found: Vec<Value> = vec![];
+    let report = store.verify(mode, &mut |finding| {
+        if context.global.json {
+            found.push(finding_json(finding));
+        } else {
+            print_line(&finding_text(finding));
+        }
+    })?;
+    if context.global.json {
+        print_line(&report_json(&report, found).to_string());
+    } else {
+        print(&report_text(&report));
+    }
+    Ok(if report.damaged > 0 { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS })
+}
+
+fn thing(thing: Thing) -> &'static str {
+    match thing {
+        Thing::Record => "record",
+        Thing::Object => "object",
+        Thing::Checkpoint => "checkpoint",
+        Thing::Stray => "stray file",
+    }
+}
+
+fn finding_text(finding: &Finding) -> String {
+    let mut text = format!("{} {}: {}", thing(finding.thing), finding.path.display(), finding.what);
+    let keys: Vec<String> = finding.records.iter().map(Key::short).collect();
+    if finding.thing == Thing::Object && !keys.is_empty() {
+        let _ = write!(text, "; needed by {}", keys.join(", "));
+    }
+    text
+}
+
+fn finding_json(finding: &Finding) -> Value {
+    json!({
+        "thing": thing(finding.thing),
+        "path": finding.path.display().to_string(),
+        "what": finding.what,
+        "records": finding.records,
+    })
+}
+
+fn report_text(report: &VerifyReport) -> String {
+    let mut out = format!(
+        "read {} records, {} checkpoints and {} of {} objects ({}): ",
+        report.records,
+        report.checkpoints,
+        report.objects,
+        report.of_objects,
+        bytes_of(report.bytes),
+    );
+    out.push_str(&match report.damaged {
+        0 => "all whole\n".to_owned(),
+        1 => "1 is damaged; it was set aside, and the next run that needs it makes it again\n".to_owned(),
+        n => format!("{n} are damaged; they were set aside, and the next run that needs them makes them again\n"),
+    });
+    if report.strays > 0 {
+        let _ = writeln!(
+            out,
+            "{} files there are not the store's; they were left alone",
+            report.strays
+        );
+    }
+    out
+}
+
+fn report_json(report: &VerifyReport, findings: Vec<Value>) -> Value {
+    json!({
+        "records": report.records,
+        "checkpoints": report.checkpoints,
+        "objects": report.objects,
+        "of_objects": report.of_objects,
+        "bytes": report.bytes,
+        "damaged": report.damaged,
+        "strays": report.strays,
+        "findings": findings,
+    })
+}
+
+fn gc(args: &GcArgs, store: &Store, context: &Context) -> Result<ExitCode, Failure> {
+    let mut reach = Reach::default();
+    let runs = runs::newest(store, args.keep_runs, |_| true)?;
+    if runs.is_empty() && args.keep_runs > 0 && args.keep.is_empty() {
+        let failure = Failure::new(MISTAKE, "the store remembers no run, so all of it would go");
+        return Err(
+            failure.hint("name what to keep with --keep PIPELINE, or mean it with --keep-runs 0")
+        );
+    }
+    runs.iter().for_each(|run| reach_of_run(run, &mut reach));
+    for path in &args.keep {
+        reach_of_pipeline(path, store, context, &mut reach)?;
+    }
+    let options = GcOptions {
+        dry_run: args.dry_run,
+        min_age: args.min_age.0,
+        max_bytes: args.max_size.map(|size| size.0),
+    };
+    let report = store.gc(&reach, options)?;
+    if context.global.json {
+        print_line(&gc_json(&report, args.dry_run).to_string());
+    } else {
+        print(&gc_text(&report, args.dry_run));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reach_of_run(run: &Run, reach: &mut Reach) {
+    reach.records.extend(run.nodes.iter().filter_map(|node| node.key));
+    reach.trajectories.extend(run.nodes.iter().filter_map(|node| node.trajectory));
+}
+
+fn reach_of_pipeline(
+    path: &PathBuf,
+    store: &Store,
+    context: &Context,
+    reach: &mut Reach,
+) -> Result<(), Failure> {
+    let plan = context.plan(&Pipeline { pipeline: path.clone(), set: vec![], target: vec![] })?;
+    let forecast = Forecast::of(&plan, store)?;
+    reach.records.extend(forecast.keys.iter().flatten());
+    for (node, _) in plan.nodes() {
+        let made = forecast.record(node).map(|record| &record.recipe);
+        let recipe = made.or(forecast.recipes[node.index()].as_ref());
+        reach.trajectories.extend(recipe.and_then(|recipe| trajectory_key(&plan, node, recipe)));
+    }
+    Ok(())
+}
+
+fn gc_text(report: &GcReport, dry_run: bool) -> String {
+    let parts = [
+        (report.records, "results"),
+        (report.objects, "objects"),
+        (report.checkpoints, "checkpoints"),
+        (report.quarantine, "damaged files"),
+        (report.tmp, "leftovers"),
+    ];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    let left = bytes_of(report.bytes_left);
+    if parts.is_empty() {
+        return format!("nothing to remove; the store holds {left}\n");
+    }
+    let done = if dry_run { "would remove" } else { "removed" };
+    let mut out = format!("{done} {}: {}", parts.join(", "), bytes_of(report.bytes));
+    if report.records > 0 {
+        let _ = write!(out, ", {} of computing", duration_of(report.seconds_lost));
+    }
+    let _ = writeln!(out, "; {left} are left");
+    out
+}
+
+fn gc_json(report: &GcReport, dry_run: bool) -> Value {
+    json!({
+        "dry_run": dry_run,
+        "records": report.records,
+        "objects": report.objects,
+        "checkpoints": report.checkpoints,
+        "quarantine": report.quarantine,
+        "tmp": report.tmp,
+        "bytes": report.bytes,
+        "bytes_left": report.bytes_left,
+        "seconds_lost": report.seconds_lost,
+    })
+}
+
+/// A length of time on the command line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Span(Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write a number and a unit: `30s`, `10m`, `2h`, `7d`".to_owned();
+        let (number, unit) = amount(text).ok_or_else(wrong)?;
+        let seconds = match unit.as_str() {
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3_600.0,
+            "d" => 86_400.0,
+            "" if number == 0.0 => 1.0,
+            _ => return Err(wrong()),
+        };
+        Duration::try_from_secs_f64(number * seconds).map(Self).map_err(|_| wrong())
+    }
+}
+
+/// A number of bytes on the command line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Size(u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write a number and a unit: `500MB`, `10GB`, `2GiB`".to_owned();
+        let (number, unit) = amount(text).ok_or_else(wrong)?;
+        let bytes = match unit.as_str() {
+            "" | "b" => 1.0,
+            "k" | "kb" => 1e3,
+            "m" | "mb" => 1e6,
+            "g" | "gb" => 1e9,
+            "t" | "tb" => 1e12,
+            "kib" => 1_024.0,
+            "mib" => 1_048_576.0,
+            "gib" => 1_073_741_824.0,
+            "tib" => 1_099_511_627_776.0,
+            _ => return Err(wrong()),
+        };
+        Ok(Self((number * bytes) as u64))
+    }
+}
+
+/// Returns a number, not negative, and the lowercase unit behind it.
+fn amount(text: &str) -> Option<(f64, String)> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..end].parse().ok()?;
+    Some((number, text[end..].trim().to_lowercase()))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share lies between 0 and 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_units() {
+        let seconds = |text: &str| text.parse::<Span>().map(|span| span.0.as_secs_f64());
+        assert_eq!(seconds("1.5h"), Ok(5_400.0));
+        assert_eq!(seconds("0"), Ok(0.0));
+        assert_eq!(seconds("10 min"), Ok(600.0));
+        let size = |text: &str| text.parse::<Size>().map(|size| size.0);
+        assert_eq!(size("10GB"), Ok(10_000_000_000));
+        assert_eq!(size("1.5 KiB"), Ok(1_536));
+        assert_eq!(size("7"), Ok(7));
+        for wrong in ["", "h", "-1h", "5", "1e3s", "1.2.3s", "1w"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+        assert!(size("10 elephants").is_err() && share("1.1").is_err() && share("nan").is_err());
+    }
+}

@@ -1,0 +1,402 @@
+//! What every command shares: global flags, the store, how output is written, exit codes.
+
+use cache::{Store, StoreError};
+use clap::Args;
+use engine::{NodeId, Plan, Registry, Request, SpecErrors};
+use std::{
+    collections::BTreeSet,
+    env,
+    error::Error,
+    fmt::Display,
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// The flags every command takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Global {
+    /// Where results are kept [default: .coresift beside the nearest coresift.toml or repository
+    /// root above the current folder, else in it]
+    #[arg(long, global = true, env = "CORESIFT_STORE", value_name = "FOLDER")]
+    store: Option<PathBuf>,
+    /// Answer in JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but errors.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// A pipeline on the command line.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Pipeline {
+    /// The pipeline file.
+    pub(crate) pipeline: PathBuf,
+    /// Override a setting, as an axis of the matrix would: `subset.with.keep=0.3`.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Run only what this stage needs [default: the evaluate stages].
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Vec<String>,
+}
+
+/// A command that could not do its work, and the exit code that says why.
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) text: String,
+}
+
+/// A mistake in a file or on the command line.
+pub(crate) const MISTAKE: u8 = 2;
+/// The store is damaged or of another kind.
+pub(crate) const DAMAGED: u8 = 3;
+
+impl Failure {
+    pub(crate) fn new(code: u8, text: impl Display) -> Self {
+        Self { code, text: format!("error: {text}") }
+    }
+
+    /// Adds the way out.
+    pub(crate) fn hint(mut self, hint: impl Display) -> Self {
+        self.text.push_str(&format!("\nhelp: {hint}"));
+        self
+    }
+
+    /// Prints it and returns the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        eprint_line(self.text.trim_end());
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (code, hint) = match &error {
+            StoreError::NewerFormat { .. } => {
+                (DAMAGED, Some("use a newer coresift, or another store with --store"))
+            }
+            StoreError::NotAStore { .. } => {
+                (MISTAKE, Some("name an empty or new folder with --store"))
+            }
+            StoreError::Damaged { .. } => {
+                (DAMAGED, Some("`coresift cache verify` checks the whole store"))
+            }
+            StoreError::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull => (
+                    1,
+                    Some(
+                        "free some space (`coresift cache gc`) and run it again: what is done is kept",
+                    ),
+                ),
+                std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+                    (1, Some("the store cannot be written; choose another with --store"))
+                }
+                _ => (1, None),
+            },
+            _ => (1, None),
+        };
+        let failure = Self::new(code, chain(&error));
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// Returns an error and its causes in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
+}
+
+/// What every command shares.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) registry: Registry,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global) -> Self {
+        Self { global, registry: stages::registry() }
+    }
+
+    /// Returns where the store is or would be.
+    pub(crate) fn store_path(&self) -> PathBuf {
+        if let Some(path) = &self.global.store {
+            return path.clone();
+        }
+        let here = env::current_dir().unwrap_or_default();
+        let is_root =
+            |folder: &&Path| folder.join("coresift.toml").exists() || folder.join(".git").exists();
+        here.ancestors().find(is_root).unwrap_or(&here).join(".coresift")
+    }
+
+    /// Opens the store, creating it if need be.
+    pub(crate) fn store(&self) -> Result<Store, Failure> {
+        Ok(Store::open(self.store_path())?)
+    }
+
+    /// Reads and checks a pipeline.
+    pub(crate) fn plan(&self, pipeline: &Pipeline) -> Result<Plan, Failure> {
+        let request = Request {
+            path: pipeline.pipeline.clone(),
+            set: pipeline.set.clone(),
+            targets: pipeline.target.clone(),
+        };
+        Plan::read(&request, &self.registry).map_err(|errors| self.mistakes(errors))
+    }
+
+    pub(crate) fn mistakes(&self, errors: SpecErrors) -> Failure {
+        if self.global.json {
+            let text = crate::mistakes::json(&errors).to_string();
+            print_line(&text);
+        }
+        Failure { code: MISTAKE, text: crate::mistakes::render(errors) }
+    }
+}
+
+/// Writes one line to stdout.
+pub(crate) fn print_line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").ok();
+}
+
+/// Writes `text` to stdout as it is.
+pub(crate) fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+/// Writes `bytes` to stdout as they are.
+pub(crate) fn print_bytes(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).ok();
+}
+
+/// Writes one line to stderr.
+pub(crate) fn eprint_line(text: &str) {
+    let mut err = std::io::stderr().lock();
+    writeln!(err, "{text}").ok();
+}
+
+/// Returns the seconds since 1970 (UTC).
+#[expect(clippy::disallowed_methods, reason = "the edge is where the clock is read")]
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// Returns `seconds` since 1970 as `2026-01-31 23:59:59`, in UTC.
+pub(crate) fn time_of(seconds: u64) -> String {
+    let days = (seconds / 86_400).cast_signed();
+    let rest = seconds % 86_400;
+    // Days to a civil date: eras of 400 years, years that begin in March.
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+/// Returns seconds as people say them: `0.04 s`, `12.3 s`, `4 min 05 s`, `2 h 03 min`.
+pub(crate) fn duration_of(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match seconds {
+        s if s < 10.0 => format!("{s:.2} s"),
+        s if s < 60.0 => format!("{s:.1} s"),
+        s if s < 3600.0 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
+    }
+}
+
+/// Returns bytes as people say them.
+pub(crate) fn bytes_of(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
+
+/// Tells whether stderr is a terminal whose user wants colour.
+pub(crate) fn stderr_is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+impl Context {
+    /// Reads a pipeline as far as `stage` needs it, or as far as `--target` says.
+    pub(crate) fn plan_to(&self, pipeline: &Pipeline, stage: &str) -> Result<Plan, Failure> {
+        let mut pipeline = pipeline.clone();
+        if pipeline.target.is_empty() {
+            pipeline.target.push(stage.to_owned());
+        }
+        self.plan(&pipeline)
+    }
+
+    /// Writes a line to stderr, unless only errors are wanted.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.global.quiet {
+            eprint_line(text);
+        }
+    }
+}
+
+/// Returns what each axis is called in tables: the last part of its path, or all of it where two
+/// axes end alike.
+pub(crate) fn axis_names<'a>(axes: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    let last = |axis: &'a str| axis.rsplit('.').next().unwrap_or(axis);
+    let name = |axis: &'a str| {
+        let alike = axes.clone().filter(|one| last(one) == last(axis)).count();
+        if alike > 1 { axis } else { last(axis) }.to_owned()
+    };
+    axes.clone().map(name).collect()
+}
+
+/// The cells of a matrix that `--cell AXIS=VALUE` picks, by axis and value numbers. An axis that
+/// is not named takes every value.
+pub(crate) struct Cells(Vec<(usize, Vec<usize>)>);
+
+impl Cells {
+    /// Reads `wanted`, where an axis goes by its path or the end of it.
+    pub(crate) fn read(wanted: &[String], axes: &[(&str, &[String])]) -> Result<Self, Failure> {
+        let mut picked: Vec<(usize, Vec<usize>)> = vec![];
+        for text in wanted {
+            let wrong = |what: String| Failure::new(MISTAKE, format!("--cell {text}: {what}"));
+            let Some((name, value)) = text.split_once('=') else {
+                return Err(wrong("not of the form AXIS=VALUE".to_owned()));
+            };
+            let (name, value) = (name.trim().trim_matches('"'), value.trim());
+            let names = || axes.iter().map(|(axis, _)| *axis).collect::<Vec<_>>().join(", ");
+            let end = format!(".{name}");
+            let exact = axes.iter().position(|(axis, _)| *axis == name);
+            let ends: Vec<usize> =
+                (0..axes.len()).filter(|axis| axes[*axis].0.ends_with(&end)).collect();
+            let axis = match (exact, &ends[..]) {
+                (Some(axis), _) | (None, &[axis]) => axis,
+                (None, []) if axes.is_empty() => {
+                    return Err(wrong("the pipeline has no matrix".to_owned()));
+                }
+                (None, []) => {
+                    let hint = format!("the axes are {}", names());
+                    return Err(wrong(format!("no axis is called `{name}`")).hint(hint));
+                }
+                (None, _) => {
+                    let hint = format!("write one of {}", names());
+                    return Err(wrong(format!("several axes end in `{name}`")).hint(hint));
+                }
+            };
+            let values = axes[axis].1;
+            let number = |text: &str| text.parse::<f64>().ok();
+            let same = |one: &String| {
+                one == value || number(one).is_some_and(|one| Some(one) == number(value))
+            };
+            let Some(found) = values.iter().position(same) else {
+                let hint = format!("its values are {}", values.join(", "));
+                return Err(wrong(format!("the axis has no value `{value}`")).hint(hint));
+            };
+            match picked.iter_mut().find(|(one, _)| *one == axis) {
+                Some((_, values)) => values.push(found),
+                None => picked.push((axis, vec![found])),
+            }
+        }
+        Ok(Self(picked))
+    }
+
+    /// Reads `wanted` with the axes of `plan`.
+    pub(crate) fn of(wanted: &[String], plan: &Plan) -> Result<Self, Failure> {
+        let axes: Vec<(&str, &[String])> =
+            plan.axes.iter().map(|axis| (axis.name.as_str(), &axis.values[..])).collect();
+        Self::read(wanted, &axes)
+    }
+
+    /// Tells whether the cell at `coords` is one of them.
+    pub(crate) fn hold(&self, coords: &[u16]) -> bool {
+        let at = |axis: usize| coords.get(axis).map(|value| usize::from(*value));
+        self.0.iter().all(|(axis, values)| at(*axis).is_some_and(|value| values.contains(&value)))
+    }
+
+    /// Returns the nodes called `stage` in these cells, each once, in the order of the plan.
+    pub(crate) fn nodes(&self, plan: &Plan, stage: &str) -> Result<Vec<NodeId>, Failure> {
+        let held = plan.cells.iter().filter(|cell| self.hold(&cell.coords));
+        let nodes: BTreeSet<NodeId> = held.filter_map(|cell| cell.node(stage)).collect();
+        if nodes.is_empty() {
+            let what = format!("no stage called `{stage}` is needed there");
+            return Err(Failure::new(MISTAKE, what)
+                .hint(format!("name it as a target: `--target {stage}`, and look at --cell")));
+        }
+        Ok(nodes.into_iter().collect())
+    }
+}
+
+/// Returns `rows` as columns, each as wide as its widest entry; `right` tells which are numbers.
+pub(crate) fn columns(rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let entries = rows.iter().filter_map(|row| row.get(column));
+        entries.map(|entry| entry.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, entry) in row.iter().enumerate() {
+            let room = " ".repeat(widths[column] - entry.chars().count());
+            let (before, after) = if right(column) { (&*room, "") } else { ("", &*room) };
+            let gap = if column == 0 { "" } else { "  " };
+            line.extend([gap, before, entry, after]);
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// Writes `bytes` to `path`: a file that is there is replaced at once, or left as it was.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = name.ok_or_else(|| Failure::new(MISTAKE, "that is not the name of a file"))?;
+    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|error| {
+        std::fs::remove_file(&beside).ok();
+        Failure::new(1, format!("cannot write `{}`: {error}", path.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_picked_by_the_end_of_an_axis() {
+        let keep = ["0.1".to_owned(), "0.30".to_owned()];
+        let seeds = ["0".to_owned(), "1".to_owned()];
+        let axes: Vec<(&str, &[String])> =
+            vec![("subset.with.keep", &keep), ("seed", &seeds), ("student.seed", &seeds)];
+        let pick = |text: &[&str]| {
+            let text: Vec<String> = text.iter().map(|one| (*one).to_owned()).collect();
+            Cells::read(&text, &axes).map_err(|failure| failure.text)
+        };
+        let cells = pick(&["keep=0.3", "seed=0", "seed=1"]).expect("all are there");
+        assert!(cells.hold(&[1, 0, 0]) && cells.hold(&[1, 1, 1]) && !cells.hold(&[0, 0, 0]));
+        assert!(pick(&["with.keep=0.1"]).is_ok() && pick(&["student.seed=1"]).is_ok());
+        for wrong in ["keep", "keeps=1", "keep=0.2", "ep=0.1"] {
+            assert!(pick(&[wrong]).is_err(), "{wrong}");
+        }
+        let names = axis_names(axes.iter().map(|(axis, _)| *axis));
+        assert_eq!(names, ["keep", "seed", "student.seed"]);
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+        let text = columns(&[row("a", "±"), row("long", "12")], |column| column == 1);
+        assert_eq!(text, "a      ±\nlong  12\n");
+    }
+}

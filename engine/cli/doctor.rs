@@ -1,0 +1,105 @@
+//! `coresift doctor`: devices, data sets and the store.
+
+use crate::context::{Context, Failure, bytes_of, columns, print, print_line};
+use cache::{Store, StoreError};
+use engine::Registry;
+use serde_json::{Map, Value, json};
+use std::{path::Path, process::ExitCode};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+/// What was looked at, and how it is.
+type Findings = Vec<(String, String)>;
+
+pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode, Failure> {
+    let devices = stages::device_report();
+    let data = data_sets(&context.registry);
+    let path = context.store_path();
+    let (store, failure) = match store(&path) {
+        Ok(findings) => (findings, None),
+        Err(error) => {
+            let what = crate::context::chain(&error);
+            (
+                vec![
+                    ("store".to_owned(), path.display().to_string()),
+                    ("problem".to_owned(), what),
+                ],
+                Some(error),
+            )
+        }
+    };
+    if context.global.json {
+        let table = |findings: &Findings| -> Value {
+            let pairs = findings.iter().map(|(what, how)| (what.clone(), json!(how)));
+            Value::Object(pairs.collect::<Map<_, _>>())
+        };
+        let value = json!({
+            "program": env!("CARGO_PKG_VERSION"),
+            "devices": table(&devices),
+            "data": table(&data),
+            "store": table(&store),
+        });
+        print_line(&value.to_string());
+    } else {
+        let row = |(what, how): &(String, String)| vec![what.clone(), how.clone()];
+        let mut rows = vec![vec!["coresift".to_owned(), env!("CARGO_PKG_VERSION").to_owned()]];
+        for findings in [&devices, &data, &store] {
+            rows.push(vec![]);
+            rows.extend(findings.iter().map(row));
+        }
+        print(&columns(&rows, |_| false));
+    }
+    failure.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
+}
+
+/// Returns whether the files of each data set that needs some are there.
+fn data_sets(registry: &Registry) -> Findings {
+    let mut findings = vec![];
+    for method in registry.iter().filter(|method| method.name.starts_with("load.")) {
+        // One that asks for a path has no place of its own to look in.
+        let required = (method.schema)().to_value().get("required").is_some();
+        let Some(stage) = method.sample().filter(|_| !required) else { continue };
+        let how = match stage.files() {
+            Ok(files) => match files.first() {
+                None => "needs no files".to_owned(),
+                Some(file) => {
+                    let folder = file.path.parent().unwrap_or(&file.path);
+                    format!("found in {}", folder.display())
+                }
+            },
+            Err(problem) => problem.message,
+        };
+        findings.push((method.name.to_owned(), how));
+    }
+    findings
+}
+
+/// Looks at the store without making one.
+fn store(path: &Path) -> Result<Findings, StoreError> {
+    let mut findings = vec![("store".to_owned(), path.display().to_string())];
+    let mut say = |what: &str, how: String| findings.push((what.to_owned(), how));
+    let Some(store) = Store::open_existing(path)? else {
+        say("state", "not there yet: the first run makes it".to_owned());
+        return Ok(findings);
+    };
+    let stats = store.stats()?;
+    let state = if store.is_read_only() { "can be read, not written" } else { "can be written" };
+    say("state", state.to_owned());
+    say(
+        "holds",
+        format!(
+            "{} results, {} in {} objects",
+            stats.records,
+            bytes_of(stats.bytes),
+            stats.objects
+        ),
+    );
+    if stats.quarantine > 0 {
+        say(
+            "set aside",
+            format!("{} damaged files; `coresift cache gc` removes them", stats.quarantine),
+        );
+    }
+    Ok(findings)
+}

@@ -1,0 +1,100 @@
+//! The program: arguments, progress, tables. The only place that prints and reads the environment.
+
+mod cache_cmd;
+mod context;
+mod doctor;
+mod explain;
+mod export;
+mod graph;
+mod methods;
+mod mistakes;
+mod new;
+mod plan;
+mod progress;
+mod run;
+mod runs;
+mod schema;
+mod show;
+mod table;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use context::{Context, Failure, Global};
+use std::process::ExitCode;
+
+/// Finds the part of a training set worth training on: runs a pipeline of load, corrupt,
+/// proxy-train, score, select, train and evaluate stages, and keeps every result.
+#[derive(Parser)]
+#[command(name = "coresift", version, max_term_width = 100)]
+struct Args {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a pipeline: take what the store has, make the rest.
+    Run(run::Args),
+    /// Say what a run would do, and why; runs nothing.
+    Plan(plan::Args),
+    /// Say why a stage is a hit or a miss.
+    Explain(explain::Args),
+    /// Draw the DAG.
+    Graph(graph::Args),
+    /// List earlier runs.
+    Runs(runs::Args),
+    /// Show a run: its stages, their state, keys and seconds.
+    Show(show::Args),
+    /// Print the results, one row per matrix cell, mean ± std over seeds.
+    Table(table::Args),
+    /// Write an artifact to a file: indices, scores, tensors.
+    Export(export::Args),
+    /// Look after the store.
+    Cache(cache_cmd::Args),
+    /// List the methods, or show the manual of one.
+    Methods(methods::Args),
+    /// Write a new pipeline file.
+    New(new::Args),
+    /// Print the JSON schema of pipeline files.
+    Schema(schema::Args),
+    /// Check devices, CUDA libraries and the store.
+    Doctor(doctor::Args),
+    /// Print a shell's completion script.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            error.print().ok();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let context = Context::new(args.global);
+    let result = match args.command {
+        Command::Run(args) => run::run(&args, &context),
+        Command::Plan(args) => plan::run(&args, &context),
+        Command::Explain(args) => explain::run(&args, &context),
+        Command::Graph(args) => graph::run(&args, &context),
+        Command::Runs(args) => runs::run(&args, &context),
+        Command::Show(args) => show::run(&args, &context),
+        Command::Table(args) => table::run(&args, &context),
+        Command::Export(args) => export::run(&args, &context),
+        Command::Cache(args) => cache_cmd::run(&args, &context),
+        Command::Methods(args) => methods::run(&args, &context),
+        Command::New(args) => new::run(&args, &context),
+        Command::Schema(args) => schema::run(&args, &context),
+        Command::Doctor(args) => doctor::run(&args, &context),
+        Command::Completions { shell } => {
+            let mut out = std::io::stdout().lock();
+            clap_complete::generate(shell, &mut Args::command(), "coresift", &mut out);
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|failure: Failure| failure.report())
+}

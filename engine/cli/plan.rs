@@ -1,0 +1,89 @@
+//! `coresift plan`: what a run would do, and why.
+
+use crate::context::{Context, Failure, Pipeline, print, print_line};
+use engine::{Forecast, NodeId, Outlook, Plan};
+use std::{fmt::Write as _, process::ExitCode};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pipeline: Pipeline,
+    /// List the hits too.
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+    let plan = context.plan(&args.pipeline)?;
+    let store = context.store()?;
+    let forecast = Forecast::of(&plan, &store)?;
+    if context.global.json {
+        print_line(&json(&plan, &forecast).to_string());
+    } else {
+        print(&text(&plan, &forecast, args.all));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(plan: &Plan, forecast: &Forecast, all: bool) -> String {
+    let mut out = String::new();
+    for (id, _) in plan.nodes() {
+        let name = plan.describe(id);
+        match &forecast.outlooks[id.index()] {
+            Outlook::Hit(_) if all => writeln!(out, "hit    {name}"),
+            Outlook::Hit(_) => Ok(()),
+            Outlook::Run(reasons) => {
+                let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                writeln!(out, "run    {name}: {}", reasons.join("; "))
+            }
+            Outlook::Waits(on) => writeln!(out, "waits  {name}: on {}", names(plan, on)),
+        }
+        .ok();
+    }
+    let (hits, run, wait) = forecast.counts();
+    let cells = plan.cells.len();
+    let noun = if cells == 1 { "cell" } else { "cells" };
+    writeln!(out, "{cells} {noun}: {hits} hits, {run} to run, {wait} waiting on them").ok();
+    out
+}
+
+fn names(plan: &Plan, nodes: &[NodeId]) -> String {
+    let names: Vec<String> = nodes.iter().map(|node| plan.describe(*node)).collect();
+    names.join(", ")
+}
+
+fn json(plan: &Plan, forecast: &Forecast) -> serde_json::Value {
+    let nodes = plan.nodes().map(|(id, node)| {
+        let mut value = serde_json::json!({
+            "stage": node.label,
+            "name": plan.describe(id),
+            "method": node.stage.method(),
+            "key": forecast.keys[id.index()],
+        });
+        match &forecast.outlooks[id.index()] {
+            Outlook::Hit(record) => {
+                value["state"] = "hit".into();
+                value["seconds"] = record.provenance.seconds.into();
+            }
+            Outlook::Run(reasons) => {
+                value["state"] = "run".into();
+                value["reasons"] = serde_json::json!(reasons);
+                value["because"] =
+                    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().into();
+            }
+            Outlook::Waits(on) => {
+                value["state"] = "waits".into();
+                value["on"] = on.iter().map(|one| plan.describe(*one)).collect::<Vec<_>>().into();
+            }
+        }
+        value
+    });
+    let (hits, run, waits) = forecast.counts();
+    serde_json::json!({
+        "cells": plan.cells.len(),
+        "hits": hits,
+        "run": run,
+        "waits": waits,
+        "nodes": nodes.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,191 @@
+//! What a run shows while it goes on: bars on a terminal, plain lines elsewhere.
+
+use crate::context::{Context, bytes_of, duration_of, eprint_line, stderr_is_terminal};
+use engine::{Event, NodeId, Plan, RunOptions, Sink, Summary};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// Plain lines say how far a long stage is this often.
+const EVERY: Duration = Duration::from_secs(15);
+
+pub(crate) struct Progress<'a> {
+    plan: &'a Plan,
+    quiet: bool,
+    bars: Option<MultiProgress>,
+    total: Option<ProgressBar>,
+    running: BTreeMap<NodeId, (Option<ProgressBar>, Instant)>,
+    ended: u64,
+    began: Instant,
+    summary: Option<Summary>,
+    device: String,
+    store: std::path::PathBuf,
+}
+
+impl<'a> Progress<'a> {
+    pub(crate) fn new(plan: &'a Plan, context: &Context, options: &RunOptions) -> Self {
+        let quiet = context.global.quiet;
+        let bars = (!quiet && stderr_is_terminal()).then(MultiProgress::new);
+        Self {
+            plan,
+            quiet,
+            bars,
+            total: None,
+            running: BTreeMap::new(),
+            ended: 0,
+            began: Instant::now(),
+            summary: None,
+            device: options.device.clone(),
+            store: context.store_path(),
+        }
+    }
+
+    /// Takes the bars away and says what became of the run.
+    pub(crate) fn end(&mut self) {
+        if let Some(bars) = &self.bars {
+            bars.clear().ok();
+        }
+        let (false, Some(summary)) = (self.quiet, self.summary) else { return };
+        let mut parts =
+            vec![format!("{} hits", summary.hits), format!("{} computed", summary.computed)];
+        for (count, word) in [
+            (summary.failed, "failed"),
+            (summary.skipped, "skipped"),
+            (summary.stopped, "not done"),
+        ] {
+            if count > 0 {
+                parts.push(format!("{count} {word}"));
+            }
+        }
+        let mut line =
+            format!("{} in {}", parts.join(", "), duration_of(self.began.elapsed().as_secs_f64()));
+        if summary.computed > 0 {
+            line.push_str(&format!(" on {}; store {}", self.device, self.store_size()));
+        }
+        eprint_line(&line);
+    }
+
+    fn store_size(&self) -> String {
+        match cache::Store::open(&self.store).and_then(|store| store.stats()) {
+            Ok(stats) => format!("{} ({})", self.store.display(), bytes_of(stats.bytes)),
+            Err(_) => self.store.display().to_string(),
+        }
+    }
+
+    fn say(&self, line: &str) {
+        if self.quiet {
+            return;
+        }
+        match &self.bars {
+            Some(bars) => bars.println(line).unwrap_or_default(),
+            None => eprint_line(line),
+        }
+    }
+
+    fn count(&mut self, node: NodeId) {
+        if let Some((Some(bar), _)) = self.running.remove(&node) {
+            bar.finish_and_clear();
+        }
+        self.ended += 1;
+        if let Some(total) = &self.total {
+            total.set_position(self.ended);
+        }
+    }
+
+    fn start(&mut self, node: NodeId) {
+        let name = self.plan.describe(node);
+        let bar = self.bars.as_ref().map(|bars| {
+            let style = ProgressStyle::with_template(
+                "{prefix:36!} {bar:24} {pos}/{len} {msg} {per_sec} eta {eta}",
+            );
+            let bar = ProgressBar::new(0);
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_prefix(name.clone());
+            bars.add(bar)
+        });
+        if bar.is_none() {
+            self.say(&format!("start  {name}"));
+        }
+        self.running.insert(node, (bar, Instant::now()));
+    }
+
+    fn progress(&mut self, node: NodeId, progress: &engine::Progress) {
+        let Some((bar, last)) = self.running.get_mut(&node) else { return };
+        let figure =
+            progress.figure.map(|(name, value)| format!("{name} {value:.4}")).unwrap_or_default();
+        if let Some(bar) = bar {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+            bar.set_message(figure);
+        } else if last.elapsed() >= EVERY {
+            *last = Instant::now();
+            let (done, total, unit) = (progress.done, progress.total, progress.unit);
+            let line =
+                format!("...    {}: {unit} {done}/{total} {figure}", self.plan.describe(node));
+            self.say(line.trim_end());
+        }
+    }
+}
+
+impl Sink for Progress<'_> {
+    fn emit(&mut self, event: &Event) {
+        let name = |node: &NodeId| self.plan.describe(*node);
+        match event {
+            Event::RunStarted { nodes, .. } => {
+                self.total = self.bars.as_ref().map(|bars| {
+                    let style =
+                        ProgressStyle::with_template("{bar:40} {pos}/{len} stages, {elapsed}");
+                    let bar = ProgressBar::new(*nodes as u64);
+                    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                    bars.add(bar)
+                });
+            }
+            Event::Hit { node, .. } => self.count(*node),
+            Event::Started { node, .. } => self.start(*node),
+            Event::Progressed { node, progress } => self.progress(*node, progress),
+            Event::Said { node, line } => self.say(&format!("       {}: {line}", name(node))),
+            Event::Damaged { node, what } => {
+                self.say(&format!("repair {}: {what}; it is made again", name(node)));
+            }
+            Event::Waiting { node, holder } => {
+                self.say(&format!("waits  {}: {holder} is computing it", name(node)));
+            }
+            Event::Finished { node, seconds, .. } => {
+                self.say(&format!("done   {} in {}", name(node), duration_of(*seconds)));
+                self.count(*node);
+            }
+            Event::Differs { node, recorded, made } => {
+                let (recorded, made) = (recorded.short(), made.short());
+                self.say(&format!(
+                    "note   {}: gave {made}, but {recorded} is recorded for the same recipe; \
+                     the recorded one is used",
+                    name(node)
+                ));
+            }
+            Event::Failed { node, causes, hint } => {
+                // Errors are told even when nothing else is.
+                let mut text = format!("failed {}: {}", name(node), causes.join(": "));
+                if let Some(hint) = hint {
+                    text.push_str(&format!("\n  help: {hint}"));
+                }
+                match &self.bars {
+                    Some(bars) => bars.println(text).unwrap_or_default(),
+                    None => eprint_line(&text),
+                }
+                self.count(*node);
+            }
+            Event::Stopped { node } => {
+                self.say(&format!("stop   {}", name(node)));
+                self.count(*node);
+            }
+            Event::Skipped { node, because } => {
+                self.say(&format!("skip   {}: {} failed", name(node), name(because)));
+                self.count(*node);
+            }
+            Event::RunFinished { summary } => self.summary = Some(*summary),
+            _ => {}
+        }
+    }
+}

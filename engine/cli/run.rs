@@ -1,0 +1,108 @@
+//! `coresift run`: takes what the store has, makes the rest, and prints the results.
+
+use crate::{
+    context::{Context, Failure, MISTAKE, Pipeline, eprint_line, now, print, print_line},
+    progress::Progress,
+    table,
+};
+use engine::{RunError, RunOptions, Summary};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use stages::{Device, DeviceChoice};
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pipeline: Pipeline,
+    /// Where networks run: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// How many stages may run at once [default: the number of cores; on a GPU, one uses it]
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// How many cores the kernels may use [default: all]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Print no table at the end.
+    #[arg(long)]
+    no_table: bool,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+    let plan = context.plan(&args.pipeline)?;
+    let device = Device::open(args.device)
+        .map_err(|error| Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint))?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.map_or(cores, usize::from);
+    let store = context.store()?;
+    let started = now();
+    let jobs = args.jobs.map_or(cores, usize::from);
+    let options = RunOptions {
+        id: run_id(started),
+        jobs,
+        device_jobs: if device.is_cpu() { jobs } else { args.jobs.map_or(1, usize::from) },
+        device: device.name(),
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        now: started,
+        threads,
+        cancel: stop_on_signals()?,
+    };
+    silence_panics();
+    let mut progress = Progress::new(&plan, context, &options);
+    let result = engine::run(&plan, &store, &options, &mut progress);
+    progress.end();
+    let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
+    if context.global.json {
+        print_line(&table::json(&plan, &store, &result.outputs, &result.keys).to_string());
+    } else if !args.no_table && !context.global.quiet {
+        let shown = table::text(&plan, &store, &result.outputs, &result.keys);
+        if !shown.is_empty() {
+            print(&shown);
+        }
+    }
+    Ok(exit_code(result.summary, options.cancel.load(Ordering::Relaxed)))
+}
+
+fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
+    if interrupted {
+        eprint_line("stopped; what was finished is kept, run it again to go on");
+        return ExitCode::from(130);
+    }
+    if summary.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn run_id(started: u64) -> String {
+    let time = crate::context::time_of(started).replace(['-', ':'], "").replace(' ', "-");
+    format!("{time}-{}", std::process::id())
+}
+
+// The first signal asks the run to stop at the next step boundary, the second kills the program.
+fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let register = || {
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&cancel))?;
+            signal_hook::flag::register(signal, Arc::clone(&cancel))
+        };
+        register()
+            .map_err(|error| Failure::new(1, format!("cannot watch for signals: {error}")))?;
+    }
+    Ok(cancel)
+}
+
+// A stage that panics is reported as a failed stage; the backtrace is for those who ask.
+fn silence_panics() {
+    let show = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if show {
+            default(info);
+        }
+    }));
+}

@@ -1,0 +1,198 @@
+//! `coresift show`: one run, its stages and what they left behind.
+
+use crate::{
+    context::{
+        Cells, Context, Failure, MISTAKE, axis_names, bytes_of, columns, duration_of, print,
+        print_line, time_of,
+    },
+    explain::recipe_text,
+    runs,
+};
+use cache::{Record, Store};
+use engine::{Run, RunNode, RunState};
+use serde_json::{Value, json};
+use std::{fmt::Write as _, process::ExitCode};
+
+/// How many records are shown to people; programs get all.
+const SHOWN: usize = 20;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The run: its name, the beginning of it, or `last`.
+    run: String,
+    /// Show the records of this stage: recipe, parts, log.
+    #[arg(long, value_name = "STAGE")]
+    stage: Option<String>,
+    /// Only in these cells of the matrix: `keep=0.1`.
+    #[arg(long, value_name = "AXIS=VALUE")]
+    cell: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+    let store = context.store()?;
+    let run = find(&store, &args.run)?;
+    let axes: Vec<(&str, &[String])> =
+        run.axes.iter().map(|(name, values)| (name.as_str(), &values[..])).collect();
+    let cells = Cells::read(&args.cell, &axes)?;
+    let held = |node: &&RunNode| {
+        let named = args.stage.as_ref().is_none_or(|stage| node.label == *stage);
+        named && (args.cell.is_empty() || cells.hold(&node.cell))
+    };
+    let nodes: Vec<&RunNode> = run.nodes.iter().filter(held).collect();
+    if let Some(stage) = &args.stage
+        && nodes.is_empty()
+    {
+        return Err(Failure::new(MISTAKE, format!("the run has no stage called `{stage}` there")));
+    }
+    if context.global.json {
+        let with_records = args.stage.is_some();
+        print_line(&json(&run, &nodes, with_records.then_some(&store))?.to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.stage.is_none() {
+        print(&text(&run, &nodes));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (position, node) in nodes.iter().take(SHOWN).enumerate() {
+        let gap = if position == 0 { "" } else { "\n" };
+        print(&format!("{gap}{}", record_text(&run, node, &store)?));
+    }
+    if nodes.len() > SHOWN {
+        let more = nodes.len() - SHOWN;
+        context.note(&format!("{more} more cells: pick some with --cell, or take all with --json"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the run called `name`, or the only one whose name begins so, or the last.
+fn find(store: &Store, name: &str) -> Result<Run, Failure> {
+    let all = Run::list(store)?;
+    let hint = "`coresift runs` lists them";
+    let found: Vec<&String> = match name {
+        "last" => {
+            let last = runs::newest(store, 1, |_| true)?.pop();
+            return last.ok_or_else(|| Failure::new(MISTAKE, "the store remembers no run"));
+        }
+        _ if all.iter().any(|id| id == name) => all.iter().filter(|id| *id == name).collect(),
+        _ => all.iter().filter(|id| id.starts_with(name)).collect(),
+    };
+    match found[..] {
+        [] => Err(Failure::new(MISTAKE, format!("no run is called `{name}`")).hint(hint)),
+        [id] => Run::read(store, id)?
+            .ok_or_else(|| Failure::new(1, format!("the record of run {id} does not read"))),
+        [first, .., last] => {
+            let what = format!("{} runs begin with `{name}`: {first} to {last}", found.len());
+            Err(Failure::new(MISTAKE, what).hint(hint))
+        }
+    }
+}
+
+/// Returns the stage's name and its cell.
+fn name(run: &Run, node: &RunNode) -> String {
+    let names = axis_names(run.axes.iter().map(|(name, _)| name.as_str()));
+    let values = run.axes.iter().zip(&node.cell);
+    let values = values.map(|((_, values), value)| values.get(usize::from(*value)));
+    let pairs = names.iter().zip(values);
+    let pairs = pairs.filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+    let coords = pairs.collect::<Vec<_>>().join(" ");
+    if coords.is_empty() { node.label.clone() } else { format!("{} [{coords}]", node.label) }
+}
+
+fn state(node: &RunNode) -> &'static str {
+    match node.state {
+        RunState::Open => "open",
+        RunState::Hit => "hit",
+        RunState::Computed => "computed",
+        RunState::Failed => "failed",
+        RunState::Skipped => "skipped",
+        RunState::Stopped => "stopped",
+    }
+}
+
+fn text(run: &Run, nodes: &[&RunNode]) -> String {
+    let mut out = format!("run       {}\npipeline  {}\n", run.id, run.pipeline);
+    if let Some(title) = &run.title {
+        writeln!(out, "title     {title}").ok();
+    }
+    writeln!(out, "began     {} UTC", time_of(run.started)).ok();
+    writeln!(out, "device    {}, coresift {}", run.device, run.build).ok();
+    match run.summary {
+        None => writeln!(out, "status    unfinished: it is still going on, or was killed"),
+        Some(one) => writeln!(
+            out,
+            "status    {} in {}: {} hits, {} computed, {} failed, {} skipped, {} not done",
+            runs::status(run),
+            duration_of(run.seconds),
+            one.hits,
+            one.computed,
+            one.failed,
+            one.skipped,
+            one.stopped,
+        ),
+    }
+    .ok();
+    let mut rows = vec![["state", "took", "key", "stage"].map(str::to_owned).to_vec()];
+    for node in nodes {
+        let took = match node.state {
+            RunState::Computed => duration_of(node.seconds),
+            _ => "-".to_owned(),
+        };
+        let key = node.key.map_or("-".to_owned(), |key| key.short());
+        rows.push(vec![state(node).to_owned(), took, key, name(run, node)]);
+    }
+    out.push('\n');
+    out.push_str(&columns(&rows, |column| column == 1));
+    out
+}
+
+fn record(node: &RunNode, store: &Store) -> Result<Option<Record>, Failure> {
+    Ok(node.key.map(|key| store.record(key)).transpose()?.flatten())
+}
+
+fn record_text(run: &Run, node: &RunNode, store: &Store) -> Result<String, Failure> {
+    let mut out = format!("{}\n  {} in run {}\n", name(run, node), state(node), run.id);
+    let Some(record) = record(node, store)? else {
+        out.push_str(match node.key {
+            Some(_) => "  its result is not in the store\n",
+            None => "  it was not reached, so its key is not known\n",
+        });
+        return Ok(out);
+    };
+    out.push_str(&recipe_text(&record.recipe));
+    let made = &record.provenance;
+    let (when, took) = (time_of(made.finished), duration_of(made.seconds));
+    writeln!(out, "  made {when} UTC in {took} on {} by coresift {}", made.device, made.build).ok();
+    writeln!(out, "  {} {}", record.output.kind, record.output.digest().short()).ok();
+    let row = |(part, blob): (&String, &cache::Blob)| {
+        vec![format!("    {part}"), bytes_of(blob.size), blob.digest.short()]
+    };
+    let rows: Vec<Vec<String>> = record.output.parts.iter().map(row).collect();
+    out.push_str(&columns(&rows, |column| column == 1));
+    for line in &made.log {
+        writeln!(out, "  log: {line}").ok();
+    }
+    Ok(out)
+}
+
+fn json(run: &Run, nodes: &[&RunNode], store: Option<&Store>) -> Result<Value, Failure> {
+    let mut stages = vec![];
+    for node in nodes {
+        let mut value = json!({
+            "stage": node.label,
+            "name": name(run, node),
+            "state": node.state,
+            "seconds": node.seconds,
+            "key": node.key,
+        });
+        if let Some(store) = store {
+            value["record"] = json!(record(node, store)?);
+        }
+        stages.push(value);
+    }
+    let mut value = runs::json(run);
+    value["axes"] =
+        run.axes.iter().map(|(name, values)| json!({ "name": name, "values": values })).collect();
+    value["sources"] = json!(run.sources);
+    value["stages"] = stages.into();
+    Ok(value)
+}

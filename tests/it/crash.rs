@@ -1,0 +1,131 @@
+//! Processes killed with real signals, stores damaged on disk.
+
+use crate::program::{Place, counts};
+use std::{fs, os::unix::process::ExitStatusExt as _, thread, time::Duration};
+
+const PIPELINE: &str = r#"
+[stage.data]
+use  = "load.synthetic"
+with = { train = 600, test = 100, d = 8, classes = 3 }
+[stage.proxy]
+use  = "proxy-train"
+from = { data = "data" }
+with = { model = "mlp", epochs = 6, batch = 32 }
+[stage.hardness]
+use  = "score.el2n"
+from = { proxy = "proxy" }
+[stage.subset]
+use  = "select.top"
+from = { scores = "hardness" }
+with = { keep = 0.3 }
+[stage.student]
+use  = "train"
+from = { data = "data", subset = "subset" }
+with = { model = "mlp", epochs = 12, batch = 32 }
+[stage.result]
+use  = "evaluate"
+from = { data = "data", model = "student" }
+[matrix]
+seed = [0, 1]
+"#;
+
+fn whole() -> Vec<String> {
+    let place = Place::new();
+    place.write("p.toml", PIPELINE);
+    place.run("p.toml", &[]);
+    place.digests()
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_end() {
+    let wanted = whole();
+    let place = Place::new();
+    place.write("p.toml", PIPELINE);
+    let mut killed = 0;
+    for pause in [20, 45, 70, 95, 120, 160, 200, 260] {
+        let mut child = place.start(&["run", "p.toml", "--device", "cpu"]);
+        thread::sleep(Duration::from_millis(pause));
+        child.kill().ok();
+        let status = child.wait().expect("it ends");
+        killed += usize::from(status.signal() == Some(9));
+    }
+    assert!(killed > 0, "at least one was killed at work");
+    place.run("p.toml", &[]);
+    assert_eq!(place.digests(), wanted);
+    assert_eq!(place.run("p.toml", &[]).0.1, 0);
+}
+
+#[test]
+fn an_interrupted_run_keeps_what_is_done() {
+    let place = Place::new();
+    let long = PIPELINE.replace("epochs = 12", "epochs = 4000");
+    place.write("p.toml", &long);
+    let child = place.start(&["run", "p.toml", "--device", "cpu"]);
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    thread::sleep(Duration::from_millis(1500));
+    rustix::process::kill_process(pid.expect("a process"), rustix::process::Signal::INT)
+        .expect("it is there");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("what was finished is kept"), "{said}");
+    let (_, computed) = counts(&said);
+    assert!(computed >= 1, "{said}");
+    assert!(!place.digests().is_empty());
+}
+
+#[test]
+fn a_damaged_file_is_made_again_and_nothing_else() {
+    let place = Place::new();
+    place.write("p.toml", PIPELINE);
+    place.run("p.toml", &[]);
+    let wanted = place.digests();
+    let total = counts(&place.run("p.toml", &[]).1).0;
+    let objects = place.stored("objects");
+    let records = place.stored("records");
+    let mut harmed = 0;
+    for (i, victim) in objects.iter().chain(&records).enumerate() {
+        let bytes = fs::read(victim).expect("readable");
+        fs::remove_file(victim).expect("removable");
+        let harm = i % 3;
+        match harm {
+            0 => {
+                let mut bytes = bytes.clone();
+                let at = (i * 7919) % bytes.len();
+                bytes[at] ^= 0x10;
+                fs::write(victim, bytes).expect("written");
+            }
+            1 => fs::write(victim, &bytes[..bytes.len() / 3]).expect("written"),
+            _ => {}
+        }
+        let ((hits, computed), said) = place.run("p.toml", &[]);
+        // A part of a checkpoint alone is no result: nobody misses it.
+        let shared = victim.starts_with(place.path("store").join("objects"));
+        assert!(computed <= 2 && hits + computed == total, "{}: {said}", victim.display());
+        if computed > 0 && (shared || harm != 2) {
+            assert!(said.contains("repair "), "{said}");
+            harmed += 1;
+        }
+        assert_eq!(place.digests(), wanted, "{}", victim.display());
+    }
+    assert!(
+        harmed > records.len() / 2,
+        "{harmed} repairs of {} files",
+        objects.len() + records.len()
+    );
+}
+
+#[test]
+fn a_newer_store_is_left_alone() {
+    let place = Place::new();
+    place.write("p.toml", PIPELINE);
+    place.run("p.toml", &["--target", "data"]);
+    let format = place.path("store").join("format");
+    fs::write(&format, "coresift store 99\n").expect("written");
+    let before = place.stored("");
+    let output = place.output(&["run", "p.toml"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("format 99"), "{said}");
+    assert_eq!(place.stored(""), before);
+}

@@ -1,0 +1,234 @@
+//! Laws every method keeps. A new one is held to them by being registered.
+
+use crate::program::Place;
+use cache::{Artifact, Store};
+use engine::{Event, Plan, Request, RunOptions};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+/// The stages every method is tried on: 97 samples of three classes of unlike sizes would be too
+/// even without the limit, some of them mislabelled.
+const STAGES: &str = r#"
+seed = 7
+[stage.data]
+use  = "load.synthetic"
+with = { train = 97, test = 31, d = 6, classes = 3 }
+[stage.noisy]
+use  = "corrupt.labels"
+from = { data = "data" }
+with = { rate = 0.2, count = "bernoulli" }
+[stage.proxy]
+use  = "proxy-train"
+from = { data = "noisy" }
+with = { model = "mlp", epochs = 5, batch = 16, lr = 0.05 }
+[stage.scores]
+use  = "score.el2n"
+from = { proxy = "proxy" }
+"#;
+
+const WIRINGS: [&str; 5] = [
+    r#"{ scores = "scores" }"#,
+    r#"{ proxy = "proxy" }"#,
+    r#"{ data = "noisy" }"#,
+    r#"{ proxy = "proxy", data = "noisy" }"#,
+    r#"{ scores = "scores", proxy = "proxy" }"#,
+];
+
+fn read(text: &str) -> Result<Plan, Vec<String>> {
+    let request = Request { path: "laws.toml".into(), ..Request::default() };
+    Plan::read_text(text, &request, &stages::registry())
+        .map_err(|errors| errors.errors.iter().map(ToString::to_string).collect())
+}
+
+/// Returns a pipeline in which stage `it` uses `method`, wired in the first way that fits.
+fn pipeline(method: &str, with: &str, matrix: &str) -> String {
+    let text = |from: &str| {
+        format!("{STAGES}\n[stage.it]\nuse = \"{method}\"\nfrom = {from}\nwith = {with}\n{matrix}")
+    };
+    let fits = WIRINGS.into_iter().map(text).find(|text| read(text).is_ok());
+    fits.unwrap_or_else(|| panic!("{method}: {:?}", read(&text(WIRINGS[0])).err()))
+}
+
+fn run(store: &Store, text: &str) -> (Plan, Vec<Artifact>, Vec<String>) {
+    let plan = read(text).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let options = RunOptions {
+        id: "laws".into(),
+        jobs: 2,
+        device_jobs: 2,
+        device: "cpu".into(),
+        build: "test".into(),
+        now: 0,
+        threads: 2,
+        cancel: Arc::new(AtomicBool::new(false)),
+    };
+    let mut failures = vec![];
+    let mut sink = |event: &Event| {
+        if let Event::Failed { causes, .. } = event {
+            failures.push(causes.join(": "));
+        }
+    };
+    let result = engine::run(&plan, store, &options, &mut sink).expect("a run");
+    let outputs = plan.cells.iter().filter_map(|cell| {
+        let node = cell.node("it")?;
+        result.outputs[node.index()].as_ref().map(|output| (**output).clone())
+    });
+    let outputs = outputs.collect();
+    (plan, outputs, failures)
+}
+
+fn numbers(store: &Store, artifact: &Artifact, part: &str, tensor: &str) -> Option<Vec<f64>> {
+    let bytes = store.get(&artifact.parts[part]).expect("readable");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let view = tensors.tensor(tensor).ok()?;
+    let eight = |b: &[u8]| <[u8; 8]>::try_from(b).expect("eight bytes");
+    let four = |b: &[u8]| <[u8; 4]>::try_from(b).expect("four bytes");
+    Some(match view.dtype() {
+        safetensors::Dtype::I64 => {
+            view.data().chunks_exact(8).map(|b| i64::from_le_bytes(eight(b)) as f64).collect()
+        }
+        _ => view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(four(b)))).collect(),
+    })
+}
+
+fn methods(family: &str) -> Vec<&'static str> {
+    let registry = stages::registry();
+    let names: Vec<&'static str> =
+        registry.iter().map(|method| method.name).filter(|name| name.starts_with(family)).collect();
+    assert!(names.len() >= 6, "{family}: {names:?}");
+    names
+}
+
+const KEEPS: [f64; 7] = [0.0, 0.01, 0.1, 0.33, 0.5, 0.99, 1.0];
+
+#[test]
+fn selectors_keep_their_budget() {
+    let dir = tempfile::tempdir().expect("a place");
+    let store = Store::open(dir.path().join("store")).expect("a store");
+    let labels = labels(&store);
+    let class_of = |index: f64| labels[index as usize] as usize;
+    let sizes = [0, 1, 2].map(|class| labels.iter().filter(|one| **one as usize == class).count());
+    assert_eq!(sizes.iter().sum::<usize>(), 97);
+    for method in methods("select.") {
+        for balance in ["none", "class"] {
+            let matrix = format!("[matrix]\n\"it.with.keep\" = {KEEPS:?}\n");
+            let with = format!("{{ keep = 0.1, balance = \"{balance}\" }}");
+            // `full` has no budget to keep.
+            let with = if method == "select.full" { "{}".to_owned() } else { with };
+            let matrix = if method == "select.full" { String::new() } else { matrix };
+            let (_, outputs, failures) = run(&store, &pipeline(method, &with, &matrix));
+            assert!(failures.is_empty(), "{method} {balance}: {failures:#?}");
+            for (output, keep) in outputs.iter().zip(KEEPS) {
+                let keep = if method == "select.full" { 1.0 } else { keep };
+                let kept = numbers(&store, output, "subset", "indices").expect("indices");
+                let budget = (keep * 97.0).round_ties_even() as usize;
+                let name = format!("{method} {balance} keep {keep}");
+                assert_eq!(kept.len(), budget, "{name}: the budget is exact");
+                assert!(kept.is_sorted_by(|a, b| a < b), "{name}: each sample once");
+                assert!(kept.iter().all(|index| (0.0..97.0).contains(index)), "{name}: in the set");
+                if let Some(weights) = numbers(&store, output, "subset", "weights") {
+                    assert_eq!(weights.len(), budget, "{name}: a weight for each");
+                    let sound = |weight: &f64| weight.is_finite() && *weight >= 0.0;
+                    assert!(weights.iter().all(sound), "{name}: {weights:?}");
+                }
+                if balance == "class" && method != "select.full" {
+                    for (class, size) in sizes.into_iter().enumerate() {
+                        let count = kept.iter().filter(|index| class_of(**index) == class).count();
+                        let exact = keep * size as f64;
+                        let near = (count as f64 - exact).abs() < 1.0 + 1e-9;
+                        assert!(near, "{name}: class {class} of {size} keeps {count}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn labels(store: &Store) -> Vec<f64> {
+    let text =
+        format!("{STAGES}\n[stage.it]\nuse = \"corrupt.none\"\nfrom = {{ data = \"noisy\" }}\n");
+    let (_, outputs, failures) = run(store, &text);
+    assert!(failures.is_empty(), "{failures:?}");
+    numbers(store, &outputs[0], "labels", "train").expect("labels")
+}
+
+#[test]
+fn scores_are_one_finite_number_a_sample() {
+    let dir = tempfile::tempdir().expect("a place");
+    let store = Store::open(dir.path().join("store")).expect("a store");
+    for method in methods("score.") {
+        let (_, outputs, failures) = run(&store, &pipeline(method, "{}", ""));
+        assert!(failures.is_empty(), "{method}: {failures:#?}");
+        let scores = numbers(&store, &outputs[0], "scores", "scores").expect("scores");
+        assert_eq!(scores.len(), 97, "{method}");
+        assert!(scores.iter().all(|score| score.is_finite()), "{method}: {scores:?}");
+        let first = scores[0];
+        assert!(scores.iter().any(|score| *score != first), "{method} tells samples apart");
+    }
+}
+
+// A changed line here means that a method gives other results than it did. If that is meant, its
+// REVISION goes up in the same commit, or old records will be taken for new ones.
+#[test]
+fn results_are_frozen() {
+    let dir = tempfile::tempdir().expect("a place");
+    let store = Store::open(dir.path().join("store")).expect("a store");
+    let mut frozen = BTreeMap::new();
+    for (family, with) in [("score.", "{}"), ("select.", "{ keep = 0.3 }")] {
+        for method in methods(family) {
+            let with = if method == "select.full" { "{}" } else { with };
+            let (plan, outputs, _) = run(&store, &pipeline(method, with, ""));
+            let node = plan.cells[0].node("it").expect("the stage");
+            let revision = plan.node(node).stage.revision();
+            frozen.insert(format!("{method}@{revision}"), outputs[0].digest().short());
+        }
+    }
+    let text: String = frozen.iter().map(|(name, digest)| format!("{name} {digest}\n")).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/frozen.txt");
+    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    if known != text {
+        // Beside the old one, so that the change is a look at two files and a rename away.
+        let made = dir.keep().join("frozen.txt");
+        std::fs::write(&made, &text).expect("written");
+        panic!(
+            "results differ from tests/it/frozen.txt; the new ones are in {}:\n{text}",
+            made.display()
+        );
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let all: String = methods("select.")
+        .into_iter()
+        .enumerate()
+        .map(|(i, method)| {
+            let with = if method == "select.full" { "{}" } else { "{ keep = 0.3 }" };
+            let text = pipeline(method, with, "");
+            let stage = text.split("[stage.it]").nth(1).expect("the stage").to_owned();
+            format!("[stage.s{i}]{stage}")
+        })
+        .collect();
+    let digests = |threads: &str| {
+        let place = Place::new();
+        place.write("p.toml", &format!("{STAGES}\n{all}"));
+        place.run("p.toml", &["--threads", threads, "--no-table"]);
+        place.digests()
+    };
+    assert_eq!(digests("1"), digests("2"));
+}
+
+#[test]
+fn every_file_is_a_method() {
+    let registry = stages::registry();
+    for family in ["select", "score"] {
+        let folder = crate::program::repository(&format!("stages/src/{family}"));
+        let prefix = format!("{family}.");
+        for name in registry.iter().filter_map(|method| method.name.strip_prefix(&prefix)) {
+            let file = folder.join(format!("{}.rs", name.replace('-', "_")));
+            assert!(file.exists(), "{family}.{name} lives in {}", file.display());
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Every kind of mistake in a pipeline file, at its place.
+
+use crate::program::{Place, files, repository};
+use std::fs;
+
+/// A file under tests/specs/invalid opens with the mistakes it holds, `# expect LINE: message`;
+/// a message is given by its beginning. All of them must be found, in this order, and no other.
+#[test]
+fn every_mistake_is_shown_at_its_line() {
+    let place = Place::new();
+    let specs = files(&repository("tests/specs/invalid"));
+    assert!(specs.len() > 25, "the files are there");
+    let mut wrong = vec![];
+    for path in specs {
+        let text = fs::read_to_string(&path).expect("text");
+        let wanted: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("# expect ")).collect();
+        let output = place.output(&["plan", path.to_str().expect("text"), "--json"]);
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let found: Vec<String> = found["mistakes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|one| format!("{}: {}", one["line"], one["message"].as_str().unwrap_or_default()))
+            .collect();
+        let same = wanted.len() == found.len()
+            && wanted.iter().zip(&found).all(|(wanted, found)| found.starts_with(wanted));
+        if !same || output.status.code() != Some(2) {
+            wrong.push(format!("{}: wanted {wanted:#?}, found {found:#?}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(place.stored("objects").is_empty(), "nothing was run");
+}
+
+#[test]
+fn mistakes_are_underlined() {
+    let place = Place::new();
+    let path = repository("tests/specs/invalid/eight.toml");
+    let output = place.output(&["run", path.to_str().expect("text")]);
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text.matches("──").count().min(8), 8, "{text}");
+    assert!(text.contains("help: did you mean `load.fashion-mnist`?"), "{text}");
+    assert!(text.contains("8 mistakes; nothing was run"), "{text}");
+}
+
+#[test]
+fn valid_files_are_accepted() {
+    let place = Place::new();
+    let mut all = files(&repository("tests/specs/valid"));
+    all.extend(
+        files(&repository("pipelines"))
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|extension| extension == "toml")),
+    );
+    for path in all {
+        let output = place.output(&["plan", path.to_str().expect("text"), "--json"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        // A data set that is not on this machine is the one thing that may be missing.
+        let only_data = told["mistakes"].as_array().is_some_and(|all| {
+            all.iter().all(|one| one["message"].as_str().is_some_and(|m| m.contains("not found")))
+        });
+        assert!(output.status.success() || only_data, "{}: {text}", path.display());
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_a_mistake() {
+    let place = Place::new();
+    let path = repository("pipelines/digits.toml");
+    let output = place.output(&["run", path.to_str().expect("text"), "--device", "cuda:9"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("--device cpu"), "{text}");
+    assert!(place.stored("objects").is_empty(), "nothing was run");
+}

@@ -1,0 +1,116 @@
+//! The program, run in a store of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+/// A folder with a store and pipeline files, gone at the end.
+pub(crate) struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a place") }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).expect("written");
+        path
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coresift"));
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("CORESIFT_STORE", self.path("store"))
+            .env("NO_COLOR", "1")
+            .env_remove("RUST_BACKTRACE");
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn output(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("the program starts")
+    }
+
+    /// Runs the program, which must succeed, and returns stdout.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {err}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Does the same and returns the JSON on stdout.
+    pub(crate) fn json(&self, args: &[&str]) -> serde_json::Value {
+        let text = self.ok(&[args, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// Runs a pipeline and returns (hits, computed) and what it said.
+    pub(crate) fn run(&self, pipeline: &str, more: &[&str]) -> ((usize, usize), String) {
+        let output = self.output(&[&["run", pipeline, "--device", "cpu"], more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        (counts(&said), said)
+    }
+
+    /// Starts the program and leaves it running.
+    pub(crate) fn start(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
+    }
+
+    /// Returns every file under `folder` of the store.
+    pub(crate) fn stored(&self, folder: &str) -> Vec<PathBuf> {
+        files(&self.path("store").join(folder))
+    }
+
+    /// Returns the output digest of every record in the store, by key.
+    pub(crate) fn digests(&self) -> Vec<String> {
+        let listed = self.json(&["cache", "ls"]);
+        let list = listed.as_array().or_else(|| listed["records"].as_array()).expect("a list");
+        let mut all: Vec<String> =
+            list.iter().map(|record| format!("{} {}", record["key"], record["output"])).collect();
+        all.sort();
+        assert!(all.iter().all(|line| !line.contains("null")), "{listed}");
+        all
+    }
+}
+
+/// Returns (hits, computed) from what a run said at its end.
+pub(crate) fn counts(said: &str) -> (usize, usize) {
+    let line = said.lines().rev().find(|line| line.contains(" hits, ")).unwrap_or_default();
+    let number = |word: &str| {
+        let before = line.split(word).next().unwrap_or_default().trim_end();
+        before.rsplit([' ', ',']).next().and_then(|text| text.parse().ok())
+    };
+    match (number(" hits"), number(" computed")) {
+        (Some(hits), Some(computed)) => (hits, computed),
+        _ => panic!("no summary in: {said}"),
+    }
+}
+
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = vec![];
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { all.extend(files(&path)) } else { all.push(path) }
+    }
+    all.sort();
+    all
+}
+
+/// Returns the path of a file of the repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
