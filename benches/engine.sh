@@ -15,7 +15,7 @@ import sys
 cells = int(sys.argv[1])
 print('''[stage.data]
 use  = "load.synthetic"
-with = { train = 50, test = 10, d = 2, classes = 2 }
+with = { n = 50, test = 10, d = 2, classes = 2 }
 [stage.hardness]
 use  = "score.random"
 from = { data = "data" }

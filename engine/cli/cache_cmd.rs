@@ -233,9 +233,12 @@ fn thing(thing: Thing) -> &'static str {
 
 fn finding_text(finding: &Finding) -> String {
     let mut text = format!("{} {}: {}", thing(finding.thing), finding.path.display(), finding.what);
-    let keys: Vec<String> = finding.records.iter().map(Key::short).collect();
+    let keys: Vec<String> = finding.records.iter().take(5).map(Key::short).collect();
     if finding.thing == Thing::Object && !keys.is_empty() {
         let _ = write!(text, "; needed by {}", keys.join(", "));
+        if finding.records.len() > keys.len() {
+            let _ = write!(text, " and {} more", finding.records.len() - keys.len());
+        }
     }
     text
 }
@@ -337,16 +340,16 @@ fn reach_of_pipeline(
 
 fn gc_text(report: &GcReport, dry_run: bool) -> String {
     let parts = [
-        (report.records, "results"),
-        (report.objects, "objects"),
-        (report.checkpoints, "checkpoints"),
-        (report.quarantine, "damaged files"),
-        (report.tmp, "leftovers"),
+        (report.records, "result"),
+        (report.objects, "object"),
+        (report.checkpoints, "checkpoint"),
+        (report.quarantine, "damaged file"),
+        (report.tmp, "leftover"),
     ];
     let parts: Vec<String> = parts
         .iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
+        .map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" }))
         .collect();
     let left = bytes_of(report.bytes_left);
     if parts.is_empty() {

@@ -3,10 +3,14 @@
 use crate::context::{
     Cells, Context, Failure, Pipeline, columns, duration_of, print, print_line, time_of,
 };
-use cache::{Recipe, Record};
+use cache::{Key, Recipe, Record};
 use engine::{Forecast, NodeId, Outlook, Plan};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, fmt::Write as _, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    process::ExitCode,
+};
 
 /// How many computations are explained to people; programs get all.
 const SHOWN: usize = 20;
@@ -32,19 +36,43 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         print_line(&json!({ "stage": args.stage, "nodes": all }).to_string());
         return Ok(ExitCode::SUCCESS);
     }
-    for (position, node) in nodes.iter().take(SHOWN).enumerate() {
+    let groups = by_key(&forecast, &nodes);
+    for (position, group) in groups.iter().take(SHOWN).enumerate() {
         let gap = if position == 0 { "" } else { "\n" };
-        print(&format!("{gap}{}", text(&plan, &forecast, *node)));
+        print(&format!("{gap}{}", text(&plan, &forecast, group)));
     }
-    if nodes.len() > SHOWN {
-        let more = nodes.len() - SHOWN;
+    if groups.len() > SHOWN {
+        let more = groups.len() - SHOWN;
         context.note(&format!("{more} more cells: pick some with --cell, or take all with --json"));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(plan: &Plan, forecast: &Forecast, node: NodeId) -> String {
-    let mut out = format!("{}\n", plan.describe(node));
+/// Returns `nodes` in groups that have the same key, and so the same story.
+fn by_key(forecast: &Forecast, nodes: &[NodeId]) -> Vec<Vec<NodeId>> {
+    let mut groups: Vec<Vec<NodeId>> = vec![];
+    let mut known: BTreeMap<Key, usize> = BTreeMap::new();
+    for node in nodes {
+        let met = forecast.keys[node.index()].map(|key| *known.entry(key).or_insert(groups.len()));
+        match met.and_then(|group| groups.get_mut(group)) {
+            Some(group) => group.push(*node),
+            None => groups.push(vec![*node]),
+        }
+    }
+    groups
+}
+
+fn text(plan: &Plan, forecast: &Forecast, group: &[NodeId]) -> String {
+    let node = group[0];
+    let mut out = plan.describe(node);
+    match group.len() {
+        1 => {}
+        2 => out.push_str(" and one more with the same key"),
+        n => {
+            let _ = write!(out, " and {} more with the same key", n - 1);
+        }
+    }
+    out.push('\n');
     match &forecast.outlooks[node.index()] {
         Outlook::Hit(record) => out.push_str(&hit(record)),
         Outlook::Run(reasons) => {

@@ -53,9 +53,10 @@ enum Format {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan_to(&args.pipeline, &args.stage)?;
-    let node = only(&plan, &Cells::of(&args.cell, &plan)?, &args.stage)?;
+    let cells = Cells::of(&args.cell, &plan)?;
     let store = context.store()?;
     let forecast = Forecast::of(&plan, &store)?;
+    let node = only(&plan, &forecast, &cells, &args.stage)?;
     let Outlook::Hit(record) = &forecast.outlooks[node.index()] else {
         let failure = Failure::new(1, format!("{} is not computed yet", plan.describe(node)));
         let path = args.pipeline.pipeline.display();
@@ -80,10 +81,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// Returns the one computation called `stage` in `cells`, or says which axes tell several apart.
-fn only(plan: &Plan, cells: &Cells, stage: &str) -> Result<NodeId, Failure> {
+fn only(plan: &Plan, forecast: &Forecast, cells: &Cells, stage: &str) -> Result<NodeId, Failure> {
     let nodes = cells.nodes(plan, stage)?;
-    if let [node] = nodes[..] {
-        return Ok(node);
+    // Several that gave the same are one to whoever reads the file.
+    let output = |node: &NodeId| forecast.record(*node).map(|record| &record.output);
+    if nodes.len() == 1
+        || nodes.iter().all(|node| output(node).is_some_and(|one| Some(one) == output(&nodes[0])))
+    {
+        return Ok(nodes[0]);
     }
     let differ = |axis: &usize| {
         // Whether two cells that differ on this axis alone have different nodes.

@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn items_hang_under_their_dash() {
         let text = format!("- {}\n\n  deep\n", "word ".repeat(20).trim());
-        let wanted = format!("- {}\n  word word\n\n  deep\n", "word ".repeat(18).trim());
+        let wanted = format!("- {}\n  word\n\n  deep\n", "word ".repeat(19).trim());
         assert_eq!(wrapped(&text, 0), wanted);
     }
 }

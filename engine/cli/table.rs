@@ -414,8 +414,12 @@ impl Table {
             };
             line.extend(self.metrics.iter().map(shown));
             line.extend(counted.then(|| row.done.to_string()));
-            let gap = format!("{} of {} cells done", row.done, row.wanted);
-            line.extend(gaps.then(|| if row.done < row.wanted { gap } else { String::new() }));
+            let gap = match (row.done, row.wanted) {
+                (done, wanted) if done == wanted => String::new(),
+                (_, 1) => "not done".to_owned(),
+                (done, wanted) => format!("{done} of {wanted} cells done"),
+            };
+            line.extend(gaps.then_some(gap));
             all.push(line);
         }
         (all, words)

@@ -6,7 +6,7 @@ use std::{fs, os::unix::process::ExitStatusExt as _, thread, time::Duration};
 const PIPELINE: &str = r#"
 [stage.data]
 use  = "load.synthetic"
-with = { train = 600, test = 100, d = 8, classes = 3 }
+with = { n = 600, test = 100, d = 8, classes = 3 }
 [stage.proxy]
 use  = "proxy-train"
 from = { data = "data" }

@@ -15,7 +15,7 @@ const STAGES: &str = r#"
 seed = 7
 [stage.data]
 use  = "load.synthetic"
-with = { train = 97, test = 31, d = 6, classes = 3 }
+with = { n = 97, test = 31, d = 6, classes = 3 }
 [stage.noisy]
 use  = "corrupt.labels"
 from = { data = "data" }
@@ -23,7 +23,7 @@ with = { rate = 0.2, count = "bernoulli" }
 [stage.proxy]
 use  = "proxy-train"
 from = { data = "noisy" }
-with = { model = "mlp", epochs = 5, batch = 16, lr = 0.05 }
+with = { model = "mlp", epochs = 12, batch = 16, lr = 0.05 }
 [stage.scores]
 use  = "score.el2n"
 from = { proxy = "proxy" }

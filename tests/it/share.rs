@@ -10,7 +10,7 @@ fn each_key_is_computed_once() {
         r#"
 [stage.data]
 use  = "load.synthetic"
-with = { train = 300, test = 60, d = 4, classes = 3 }
+with = { n = 300, test = 60, d = 4, classes = 3 }
 [stage.student]
 use  = "train"
 from = { data = "data" }

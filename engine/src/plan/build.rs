@@ -148,7 +148,11 @@ impl<'a> Builder<'a> {
             let Some(over) = over.table().and_then(|table| table.get(&*name)) else { continue };
             table = Some(match table {
                 Some((key, base)) => (key, lay_stage(&base, &over.node)),
-                None => (over.key, over.node.clone()),
+                // A variant may add a stage; what is no stage was reported with the axis.
+                None if over.node.table().is_some_and(|table| table.contains_key("use")) => {
+                    (over.key, over.node.clone())
+                }
+                None => continue,
             });
         }
         let (key, table) = table.ok_or(())?;

@@ -75,10 +75,10 @@ impl<'a> Matrix<'a> {
         Matrix::new(data, positions.len(), self.cols)
     }
 
-    /// Returns the first row that holds a NaN or an infinity.
-    pub(crate) fn first_not_finite(&self) -> Option<usize> {
+    /// Returns the first row that holds a NaN, or a number whose square an f32 cannot hold sums of.
+    pub(crate) fn first_unusable(&self) -> Option<usize> {
         let cols = self.cols.max(1);
-        let bad = self.data.par_iter().position_first(|value| !value.is_finite());
+        let bad = self.data.par_iter().position_first(|value| value.is_nan() || value.abs() > 1e15);
         bad.map(|at| at / cols)
     }
 

@@ -44,11 +44,8 @@ pub(crate) enum Reads {
 
 /// What a proxy left behind, in sample order.
 pub(crate) trait Proxy: Sync {
-    /// The labels it was trained on; each is below [`Proxy::classes`].
+    /// The labels it was trained on.
     fn labels(&self) -> &[u32];
-
-    /// How many classes.
-    fn classes(&self) -> usize;
 
     /// The final logits, \[n, classes\].
     fn logits(&self) -> Result<Matrix<'_>, StageError>;

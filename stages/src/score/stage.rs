@@ -216,10 +216,6 @@ impl Proxy for Stored<'_> {
         &self.labels
     }
 
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
     fn logits(&self) -> Result<Matrix<'_>, StageError> {
         self.output(&self.logits, "logits")
     }

@@ -30,9 +30,6 @@ impl Proxy for InMemory {
     fn labels(&self) -> &[u32] {
         &self.labels
     }
-    fn classes(&self) -> usize {
-        self.classes
-    }
     fn logits(&self) -> Result<Matrix<'_>, StageError> {
         Ok(Matrix::new(&self.logits, self.labels.len(), self.classes))
     }

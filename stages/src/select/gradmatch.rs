@@ -98,11 +98,21 @@ pub(super) enum Solve {
 
 /// Returns weights of the picks whose Gram matrix is `square` and whose products with the target
 /// are `target`, none of them negative.
-pub(super) fn weigh(square: &[f64], target: &[f64], lambda: f64, solve: Solve) -> Vec<f64> {
+///
+/// # Errors
+///
+/// Fails if the gradients are too large for their products to be told apart.
+pub(super) fn weigh(
+    square: &[f64],
+    target: &[f64],
+    lambda: f64,
+    solve: Solve,
+) -> Result<Vec<f64>, StageError> {
+    const TRIES: usize = 16;
     let k = target.len();
     let mut ridge = lambda;
     let trace: f64 = (0..k).map(|i| square[i * k + i]).sum();
-    loop {
+    for _ in 0..TRIES {
         let mut m = square.to_vec();
         (0..k).for_each(|i| m[i * k + i] += ridge);
         let found = match solve {
@@ -123,11 +133,13 @@ pub(super) fn weigh(square: &[f64], target: &[f64], lambda: f64, solve: Solve) -
             }
         };
         match found {
-            Some(weights) => return weights,
+            Some(weights) => return Ok(weights),
             // Picks that repeat each other, and no ridge: the smallest that tells them apart.
             None => ridge = (ridge * 10.0).max(1e-9 * (trace / k as f64)).max(f64::MIN_POSITIVE),
         }
     }
+    Err(StageError::method("the gradients of the picks cannot be told apart")
+        .with_hint("set a larger `rule.lambda`"))
 }
 
 impl GradMatch {
@@ -145,7 +157,7 @@ impl GradMatch {
         mean: &[f64],
         mut picks: Vec<u32>,
         mut weights: Vec<f64>,
-    ) -> (Vec<u32>, Vec<f64>) {
+    ) -> Result<(Vec<u32>, Vec<f64>), StageError> {
         const ROUNDS: usize = 8;
         let (residuals, inputs) = (&gram.spaces()[0], &gram.spaces()[1]);
         let budget = picks.len();
@@ -153,7 +165,7 @@ impl GradMatch {
         picks.iter().for_each(|pick| tried[*pick as usize] = true);
         for _ in 0..ROUNDS {
             if weights.iter().all(|weight| *weight > 0.0) {
-                return (picks, weights);
+                return Ok((picks, weights));
             }
             let kept: Vec<(u32, f64)> =
                 picks.iter().copied().zip(weights).filter(|(_, weight)| *weight > 0.0).collect();
@@ -179,7 +191,7 @@ impl GradMatch {
             picks = kept.iter().map(|(pick, _)| *pick).chain(fresh).chain(idle).collect();
             let square = pairs(gram, &picks);
             let right: Vec<f64> = picks.iter().map(|pick| target[*pick as usize]).collect();
-            weights = weigh(&square, &right, self.lambda(), Solve::Best);
+            weights = weigh(&square, &right, self.lambda(), Solve::Best)?;
             if done {
                 break;
             }
@@ -188,7 +200,7 @@ impl GradMatch {
         let least = positive.fold(f64::INFINITY, f64::min);
         let least = if least.is_finite() { least } else { 1.0 / gram.len() as f64 };
         weights.iter_mut().for_each(|weight| *weight = weight.max(least));
-        (picks, weights)
+        Ok((picks, weights))
     }
 }
 
@@ -245,11 +257,11 @@ keeps fewer samples where weights are 0: `rule.compat = \"deepcore\"`.";
         let (picks, square) = pursue(&gram, &target, self.lambda(), budget, deepcore, group.watch)?;
         let right: Vec<f64> = picks.iter().map(|pick| target[*pick as usize]).collect();
         let solve = if deepcore { Solve::Nearest } else { Solve::Best };
-        let weights = weigh(&square, &right, self.lambda(), solve);
+        let weights = weigh(&square, &right, self.lambda(), solve)?;
         if deepcore {
             return Ok(without_zeros(&picks, &weights));
         }
-        let (places, weights) = self.refill(&gram, &target, &mean, picks, weights);
+        let (places, weights) = self.refill(&gram, &target, &mean, picks, weights)?;
         let weights = weights.iter().map(|weight| (weight * n) as f32).collect();
         Ok(Picks { places, weights: Some(weights) })
     }
@@ -263,4 +275,60 @@ pub(super) fn without_zeros(picks: &[u32], weights: &[f64]) -> Picks {
     let kept = picks.iter().zip(weights).filter(|(_, weight)| **weight > 0.0);
     let (places, weights) = kept.map(|(pick, weight)| (*pick, *weight as f32)).unzip();
     Picks { places, weights: Some(weights) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        linalg::{Matrix, dot, noise},
+        select::group::Unwatched,
+    };
+
+    #[test]
+    fn the_pursuit_is_the_one_that_solves_anew_at_every_step() {
+        let (n, d, k) = (40, 6, 12);
+        let x = Matrix::new(noise(n * d, 4), n, d);
+        let product = |i: usize, j: usize| f64::from(dot(x.row(i), x.row(j)));
+        let target: Vec<f64> =
+            (0..n).map(|i| (0..n).map(|j| product(i, j)).sum::<f64>() / n as f64).collect();
+        for lambda in [0.5, 0.05] {
+            let gram = Gram::new(vec![x.view()]);
+            let (fast, square) =
+                pursue(&gram, &target, lambda, k, false, &Unwatched).expect("nobody stops it");
+
+            let mut slow: Vec<usize> = vec![];
+            let mut weights: Vec<f64> = vec![];
+            while slow.len() < k {
+                let left = |i: usize| {
+                    let known = slow.iter().zip(&weights).map(|(j, w)| w * product(i, *j));
+                    target[i] - known.sum::<f64>()
+                };
+                let open = (0..n).filter(|i| !slow.contains(i));
+                let best = open.fold(None, |best: Option<usize>, i| match best {
+                    Some(best) if left(best) >= left(i) => Some(best),
+                    _ => Some(i),
+                });
+                slow.push(best.expect("there are enough"));
+                // Gauss-Seidel on the normal equations, run until it stands still.
+                weights = vec![0.0; slow.len()];
+                for _ in 0..20_000 {
+                    for (a, i) in slow.iter().enumerate() {
+                        let others = slow.iter().zip(&weights).enumerate();
+                        let known: f64 = others
+                            .filter(|(b, _)| *b != a)
+                            .map(|(_, (j, w))| w * product(*i, *j))
+                            .sum();
+                        weights[a] = (target[*i] - known) / (product(*i, *i) + lambda);
+                    }
+                }
+            }
+            assert_eq!(fast.iter().map(|i| *i as usize).collect::<Vec<_>>(), slow);
+            for (a, i) in slow.iter().enumerate() {
+                for (b, j) in slow.iter().enumerate() {
+                    assert!((square[a * k + b] - product(*i, *j)).abs() < 1e-6);
+                }
+            }
+        }
+    }
 }

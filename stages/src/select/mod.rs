@@ -22,6 +22,8 @@ mod greedy;
 mod group;
 mod herding;
 mod k_center;
+#[cfg(test)]
+mod laws;
 mod log_det;
 mod random;
 mod residuals;

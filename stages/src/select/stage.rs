@@ -341,9 +341,9 @@ fn read_outputs(
             matrix.rows()
         )));
     }
-    match matrix.first_not_finite() {
+    match matrix.first_unusable() {
         Some(at) => Err(StageError::method(format!(
-            "the proxy's {name} of sample {at} are not finite numbers"
+            "the proxy's {name} of sample {at} are not finite numbers, or beyond 1e15"
         ))
         .with_hint("its training diverged: lower the learning rate")),
         None => Ok(matrix),
