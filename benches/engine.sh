@@ -6,7 +6,7 @@ bin=${CORESIFT:-target/release/coresift}
 sizes=("${@:-5000}")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-printf '%8s  %-8s %8s %8s %8s\n' stages command 'cpu s' 'wall s' 'MiB'
+printf '%8s  %-18s %8s %8s %8s\n' stages command 'cpu s' 'wall s' 'MiB'
 for n in "${sizes[@]}"; do
   # Two stages a cell, and the data they share.
   cells=$(((n - 1) / 2))
@@ -26,14 +26,12 @@ with = { keep = 0.5 }
 [matrix]
 "hardness.seed" = [''' + ', '.join(map(str, range(cells))) + ']')
 P
-  for command in plan run run; do
+  for step in 'plan,empty store' 'run,cold' 'plan,all hits' 'run,all hits'; do
+    command=${step%,*}
     /usr/bin/time -f '%U %S %e %M' -o "$dir/time" \
       "$bin" "$command" "$dir/p$n.toml" --store "$dir/s$n" --quiet > /dev/null
     read -r user sys wall kib < "$dir/time"
-    [ "$command" = run ] && { label=${label:-cold}; } || label=
-    awk -v n="$n" -v c="$command${label:+ $label}" -v u="$user" -v s="$sys" -v w="$wall" -v k="$kib" \
-      'BEGIN { printf "%8d  %-8s %8.3f %8.3f %8.1f\n", n, c, u + s, w, k / 1024 }'
-    [ "${label:-}" = cold ] && label=hit
+    awk -v n="$n" -v c="$command, ${step#*,}" -v u="$user" -v s="$sys" -v w="$wall" -v k="$kib" \
+      'BEGIN { printf "%8d  %-18s %8.3f %8.3f %8.1f\n", n, c, u + s, w, k / 1024 }'
   done
-  unset label
 done

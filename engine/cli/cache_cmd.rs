@@ -12,7 +12,13 @@ use cache::{
 };
 use engine::{Forecast, Run, trajectory_key};
 use serde_json::{Value, json};
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    str::FromStr,
+    time::Duration,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -322,12 +328,13 @@ fn reach_of_run(run: &Run, reach: &mut Reach) {
 }
 
 fn reach_of_pipeline(
-    path: &PathBuf,
+    path: &Path,
     store: &Store,
     context: &Context,
     reach: &mut Reach,
 ) -> Result<(), Failure> {
-    let plan = context.plan(&Pipeline { pipeline: path.clone(), set: vec![], target: vec![] })?;
+    let plan =
+        context.plan(&Pipeline { pipeline: path.to_owned(), set: vec![], target: vec![] })?;
     let forecast = Forecast::of(&plan, store)?;
     reach.records.extend(forecast.keys.iter().flatten());
     for (node, _) in plan.nodes() {
@@ -402,7 +409,7 @@ impl FromStr for Span {
 
 /// A number of bytes on the command line.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Size(u64);
+pub(crate) struct Size(pub(crate) u64);
 
 impl FromStr for Size {
     type Err = String;

@@ -312,33 +312,60 @@ fn range(schema: &Value) -> String {
     }
 }
 
-/// Returns `text` with its long lines broken, and `indent` spaces before each. What was indented
-/// stays so, and an item of a list hangs under its dash.
+/// Returns `text` with its paragraphs broken anew, and `indent` spaces before each line. An item of
+/// a list hangs under its dash; what is indented after an empty line stays as it is.
 fn wrapped(text: &str, indent: usize) -> String {
     let mut out = String::new();
+    let mut block = String::new();
     for line in text.lines() {
-        let inside = line.len() - line.trim_start().len();
-        let hang = if line.trim_start().starts_with("- ") { inside + 2 } else { inside };
-        let mut current = " ".repeat(indent + inside);
-        let mut empty = true;
-        for word in line.split_whitespace() {
-            let length = current.chars().count() + 1 + word.chars().count();
-            if !empty && length > WIDTH {
-                out.push_str(&current);
-                out.push('\n');
-                current = " ".repeat(indent + hang);
-                empty = true;
-            }
-            if !empty {
-                current.push(' ');
-            }
-            current.push_str(word);
-            empty = false;
+        let inside = line.starts_with(' ');
+        let begins =
+            ["- ", "* ", "# ", "| "].iter().any(|mark| line.trim_start().starts_with(mark));
+        if line.trim().is_empty() || begins {
+            push_block(&mut out, indent, &std::mem::take(&mut block));
         }
-        out.push_str(current.trim_end());
-        out.push('\n');
+        match line.trim() {
+            "" => out.push('\n'),
+            _ if inside && block.is_empty() && !begins => {
+                out.push_str(&format!("{}{}\n", " ".repeat(indent), line.trim_end()));
+            }
+            words => {
+                let gap = if block.is_empty() {
+                    &line[..line.len() - line.trim_start().len()]
+                } else {
+                    " "
+                };
+                block.extend([gap, words]);
+            }
+        }
     }
-    if text.is_empty() { String::new() } else { out }
+    push_block(&mut out, indent, &block);
+    out
+}
+
+fn push_block(out: &mut String, indent: usize, block: &str) {
+    if block.is_empty() {
+        return;
+    }
+    let inside = block.len() - block.trim_start().len();
+    let hang = if block.trim_start().starts_with(['-', '*']) { inside + 2 } else { inside };
+    let mut line = " ".repeat(indent + inside);
+    let mut empty = true;
+    for word in block.split_whitespace() {
+        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            out.push_str(&line);
+            out.push('\n');
+            line = " ".repeat(indent + hang);
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    out.push_str(&line);
+    out.push('\n');
 }
 
 #[cfg(test)]
@@ -385,7 +412,7 @@ mod tests {
 
     #[test]
     fn items_hang_under_their_dash() {
-        let text = format!("- {}\n\n  deep\n", "word ".repeat(20).trim());
+        let text = format!("- word\n  {}\n\n  deep\n", "word ".repeat(19).trim());
         let wanted = format!("- {}\n  word\n\n  deep\n", "word ".repeat(19).trim());
         assert_eq!(wrapped(&text, 0), wanted);
     }

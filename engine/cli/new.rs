@@ -94,12 +94,13 @@ fn recipe(dataset: &str) -> Recipe {
 fn pipeline(args: &Args, registry: &Registry) -> Result<String, Failure> {
     let (load, select) =
         (method(registry, "load", &args.dataset)?, method(registry, "select", &args.selector)?);
-    let required = registry.get(&load).map(|method| (method.schema)().to_value());
-    if required.is_some_and(|schema| schema.get("required").is_some()) {
+    let loader = registry.get(&load).and_then(engine::Method::sample);
+    if loader.is_none_or(|stage| !stage.problems().is_empty()) {
         let failure = Failure::new(MISTAKE, format!("`{load}` has to be told where its files are"));
-        return Err(failure.hint(format!(
-            "begin with another --dataset and put in what `coresift methods {load}` says"
-        )));
+        let hint = format!(
+            "begin with another --dataset, then put in what `coresift methods {load}` says"
+        );
+        return Err(failure.hint(hint));
     }
     let ports = registry.get(&select).and_then(engine::Method::sample).map(|stage| stage.inputs());
     let mut ports: Vec<(&str, &str)> =

@@ -55,7 +55,7 @@ fn names(plan: &Plan, nodes: &[NodeId]) -> String {
 fn json(plan: &Plan, forecast: &Forecast) -> serde_json::Value {
     let nodes = plan.nodes().map(|(id, node)| {
         let mut value = serde_json::json!({
-            "stage": node.label,
+            "stage": &*node.label,
             "name": plan.describe(id),
             "method": node.stage.method(),
             "key": forecast.keys[id.index()],

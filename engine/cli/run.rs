@@ -1,6 +1,7 @@
 //! `coresift run`: takes what the store has, makes the rest, and prints the results.
 
 use crate::{
+    cache_cmd::Size,
     context::{Context, Failure, MISTAKE, Pipeline, eprint_line, now, print, print_line},
     progress::Progress,
     table,
@@ -29,6 +30,10 @@ pub(crate) struct Args {
     /// How many cores the kernels may use [default: all]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// How many bytes of working memory a selection may use for similarities, such as 8GB
+    /// [default: 4GB]; above it they are computed in tiles.
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<Size>,
     /// Print no table at the end.
     #[arg(long)]
     no_table: bool,
@@ -41,6 +46,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.threads.map_or(cores, usize::from);
     let store = context.store()?;
+    if let Some(Size(bytes)) = args.memory {
+        stages::set_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
     let started = now();
     let jobs = args.jobs.map_or(cores, usize::from);
     let options = RunOptions {

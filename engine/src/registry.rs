@@ -45,6 +45,7 @@ impl Method {
             match (self.parse)(Settings::new(&node)) {
                 Ok(stage) => return Some(stage),
                 Err(error) => {
+                    let error = error.details();
                     let missing = error.missing.filter(|_| error.path.is_empty()).map(Arc::from);
                     let name = missing.or_else(|| error.path.last().cloned())?;
                     given.entry(name).and_modify(|tried| *tried += 1).or_insert(0);

@@ -10,20 +10,20 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
 /// `data`: parts `images` or `features`, `labels`, `meta`, and `clean` if it was corrupted.
-pub const DATA: Kind = Kind("data");
+pub(crate) const DATA: Kind = Kind("data");
 /// `proxy`: parts `weights`, `outputs`, `labels`, `history`, `meta`, and the training record.
-pub const PROXY: Kind = Kind("proxy");
+pub(crate) const PROXY: Kind = Kind("proxy");
 /// `scores`: parts `scores`, `labels`, `meta`.
-pub const SCORES: Kind = Kind("scores");
+pub(crate) const SCORES: Kind = Kind("scores");
 /// `subset`: parts `subset`, `meta`.
-pub const SUBSET: Kind = Kind("subset");
+pub(crate) const SUBSET: Kind = Kind("subset");
 /// `model`: parts `weights`, `history`, `meta`.
-pub const MODEL: Kind = Kind("model");
+pub(crate) const MODEL: Kind = Kind("model");
 /// `metrics`: part `metrics`.
-pub const METRICS: Kind = Kind("metrics");
+pub(crate) const METRICS: Kind = Kind("metrics");
 
 /// The parts of an artifact on their way into the store.
-pub type Parts = BTreeMap<String, Blob>;
+pub(crate) type Parts = BTreeMap<String, Blob>;
 
 /// A tensor to be written: its elements little-endian, row-major.
 pub(crate) struct Tensor<'a> {
@@ -106,11 +106,6 @@ impl Part<'_> {
 
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, StageError> {
         serde_json::from_slice(&self.bytes).map_err(|error| self.wrong(error))
-    }
-
-    /// Returns the raw bytes of the part.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
     }
 
     /// Returns every tensor of the part.

@@ -102,11 +102,6 @@ impl Data {
         Ok(data)
     }
 
-    /// Returns how many elements one sample has.
-    pub(crate) fn each(&self) -> usize {
-        self.meta.each()
-    }
-
     fn agree(&self) -> Result<(), String> {
         self.meta.agree(&self.train, self.meta.train, "train")?;
         self.meta.agree(&self.test, self.meta.test, "test")?;

@@ -134,11 +134,6 @@ impl Device {
             Place::Cuda(index) => DispatchDevice::Cuda(CudaDevice::new(index)),
         }
     }
-
-    /// Returns the device for tensors whose operations are recorded for a backward pass.
-    pub(crate) fn autodiff(&self) -> DispatchDevice {
-        DispatchDevice::autodiff(self.inner())
-    }
 }
 
 /// Returns what there is to know about this machine's devices, as pairs of what and how it is.

@@ -279,7 +279,10 @@ impl<'a> Builder<'a> {
         if let Some(known) = self.nodes.get(&identity) {
             return *known;
         }
+        let axes = self.axes_behind(stage, seed.is_some() && this.seed.is_none(), &identity.2);
+        let this = &self.instances[instance];
         let index = self.graph.add_node(PlanNode {
+            axes,
             label: Arc::clone(&self.names[stage]),
             stage: Arc::clone(&this.stage),
             settings: Arc::clone(&this.settings),
@@ -293,6 +296,29 @@ impl<'a> Builder<'a> {
         self.instance_of.push(instance);
         self.nodes.insert(identity, id(index));
         id(index)
+    }
+
+    /// Returns the axes a node depends on: those that touch its stage, those of its inputs, and
+    /// the seed's if it draws with the cell's.
+    fn axes_behind(
+        &self,
+        stage: usize,
+        draws: bool,
+        inputs: &[(&'static str, NodeId)],
+    ) -> Vec<u16> {
+        let number = |axis: usize| u16::try_from(axis).unwrap_or(u16::MAX);
+        let seeds = |axis: &usize| {
+            draws && self.spec.axes[*axis].values.iter().any(|value| value.seed.is_some())
+        };
+        let own = self.axes_of[stage].iter().copied();
+        let mut axes: Vec<u16> =
+            own.chain((0..self.spec.axes.len()).filter(seeds)).map(number).collect();
+        for (_, source) in inputs {
+            axes.extend(&self.graph[NodeIndex::new(source.index())].axes);
+        }
+        axes.sort_unstable();
+        axes.dedup();
+        axes
     }
 
     /// Returns what each stage of the cell receives, checking names and kinds on the way, and

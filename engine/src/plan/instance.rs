@@ -2,9 +2,7 @@
 
 use crate::{
     Problem, Registry, Stage, StageRef,
-    spec::{
-        Mistakes, Node, Place, Settings, SettingsError, SpecErrorKind, Value, did_you_mean, without,
-    },
+    spec::{Details, Mistakes, Node, Place, Settings, SpecErrorKind, Value, did_you_mean, without},
 };
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -211,9 +209,10 @@ fn read_settings(
             Ok(stage) => return Some((stage, clean)),
             Err(error) => error,
         };
+        let error = error.details();
         // After a setting was taken out, that a required one is missing is no news.
         if error.missing.is_none() || clean {
-            report_setting(&error, with, mistakes);
+            report_setting(error, with, mistakes);
         }
         clean = false;
         let path: Vec<Arc<str>> = error.path.iter().rev().cloned().collect();
@@ -223,7 +222,7 @@ fn read_settings(
     None
 }
 
-fn report_setting(error: &SettingsError, with: &Node, mistakes: &mut Mistakes) {
+fn report_setting(error: &Details, with: &Node, mistakes: &mut Mistakes) {
     let place = error.place.unwrap_or(with.place);
     let hint = match (&error.unknown, error.missing) {
         (Some((name, known)), _) => did_you_mean(name, known.iter().copied()),

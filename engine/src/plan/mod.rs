@@ -43,6 +43,8 @@ pub struct PlanNode {
     pub inputs: Vec<(&'static str, NodeId)>,
     /// The first cell it was met in.
     pub cell: u32,
+    /// The axes it depends on, itself or through its inputs, in order.
+    pub axes: Vec<u16>,
 }
 
 /// One axis of the matrix, and its values as tables show them.
@@ -136,7 +138,7 @@ impl Plan {
         all.into_iter()
     }
 
-    /// Returns the coordinates of `cell` as `axis=value`, seeds last left out if `without_seeds`.
+    /// Returns the value of `cell` on each axis, with the axis's name.
     #[must_use]
     pub fn coordinates(&self, cell: &Cell) -> Vec<(&str, &str)> {
         self.axes
@@ -146,18 +148,19 @@ impl Plan {
             .collect()
     }
 
-    /// Returns `node`'s name for people: its label, and its cell's coordinates when the plan has
-    /// several nodes of that label.
+    /// Returns `node`'s name for people: its label, and its coordinates on the axes it depends on.
     #[must_use]
     pub fn describe(&self, node: NodeId) -> String {
         let this = self.node(node);
         let cell = &self.cells[this.cell as usize];
-        let coords = self.coordinates(cell);
-        if coords.is_empty() {
+        if this.axes.is_empty() {
             return this.label.to_string();
         }
-        let text: Vec<String> = coords
+        let coords = self.coordinates(cell);
+        let text: Vec<String> = this
+            .axes
             .iter()
+            .map(|axis| coords[usize::from(*axis)])
             .map(|(axis, value)| format!("{}={value}", axis.rsplit('.').next().unwrap_or(axis)))
             .collect();
         format!("{} [{}]", this.label, text.join(" "))

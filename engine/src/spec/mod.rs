@@ -11,6 +11,7 @@ pub(crate) use error::{Mistakes, did_you_mean};
 pub use error::{Source, SpecError, SpecErrorKind, SpecErrors};
 pub(crate) use matrix::Axis;
 pub(crate) use overlay::{stage as lay_stage, without};
+pub(crate) use settings::Details;
 pub use settings::{Settings, SettingsError};
 pub use tree::Place;
 pub(crate) use tree::{Entry, Node, Value};

@@ -29,9 +29,12 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// What is wrong with a setting, and where.
+/// What is wrong with a setting, and where. Boxed: it is rare, and every setting's result holds it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SettingsError {
+pub struct SettingsError(Box<Details>);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Details {
     pub(crate) message: String,
     pub(crate) place: Option<Place>,
     /// The path from `with` to the mistake, innermost first while it is on its way out.
@@ -42,19 +45,27 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
+    pub(crate) fn details(&self) -> &Details {
+        &self.0
+    }
+
+    fn new(details: Details) -> Self {
+        Self(Box::new(details))
+    }
+
     fn bare(message: String) -> Self {
-        Self { message, place: None, path: vec![], unknown: None, missing: None }
+        Self::new(Details { message, ..Details::default() })
     }
 
     fn at(mut self, place: Place) -> Self {
-        self.place.get_or_insert(place);
+        self.0.place.get_or_insert(place);
         self
     }
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -67,16 +78,19 @@ impl de::Error for SettingsError {
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         let unknown = Some((field.to_owned(), expected.to_vec()));
-        Self { unknown, ..Self::bare(format!("no setting is called `{field}`")) }
+        let message = format!("no setting is called `{field}`");
+        Self::new(Details { message, unknown, ..Details::default() })
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let unknown = Some((variant.to_owned(), expected.to_vec()));
-        Self { unknown, ..Self::bare(format!("`{variant}` is not a choice here")) }
+        let message = format!("`{variant}` is not a choice here");
+        Self::new(Details { message, unknown, ..Details::default() })
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { missing: Some(field), ..Self::bare(format!("setting `{field}` is required")) }
+        let message = format!("setting `{field}` is required");
+        Self::new(Details { message, missing: Some(field), ..Details::default() })
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -196,7 +210,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         let name: de::value::BorrowedStrDeserializer<'de, SettingsError> =
             de::value::BorrowedStrDeserializer::new(key);
         seed.deserialize(name).map(Some).map_err(|mut error| {
-            error.path.push(Arc::clone(key));
+            error.0.path.push(Arc::clone(key));
             error.at(entry.key)
         })
     }
@@ -207,7 +221,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     ) -> Result<V::Value, SettingsError> {
         let (key, entry) = self.current.take().expect("serde asks for a key first");
         seed.deserialize(Reader(&entry.node)).map_err(|mut error| {
-            error.path.push(Arc::clone(key));
+            error.0.path.push(Arc::clone(key));
             error.at(entry.node.place)
         })
     }

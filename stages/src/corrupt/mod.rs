@@ -7,8 +7,8 @@ mod labels;
 use crate::artifact::{DATA, Parts};
 use crate::data;
 use engine::{Kind, Method, Port, Stage, StageCtx, StageError};
-use schemars::{JsonSchema, schema_for};
-use serde::{Deserialize, Serialize};
+use schemars::schema_for;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Returns every way to corrupt a data set.
@@ -26,17 +26,20 @@ pub(crate) fn methods() -> Vec<Method> {
             summary: "passes the data on as it is",
             manual: "Passes the data on as it is, so that a matrix can compare corrupted labels \
                      with clean ones: its output is its input, and what was done with that is not \
-                     done again.",
+                     done again. It takes the settings of corrupt.labels and ignores them, so that a \
+                     variant can change the method alone.",
             parse: |with| Ok(Box::new(with.read::<Untouched>()?)),
-            schema: || schema_for!(Untouched),
+            schema: || schema_for!(labels::Labels),
         },
     ]
 }
 
-/// Nothing can be set.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct Untouched {}
+/// What is set for the other method is allowed here and changes nothing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+struct Untouched {
+    _ignored: labels::Labels,
+}
 
 impl Stage for Untouched {
     fn method(&self) -> &'static str {
@@ -48,7 +51,7 @@ impl Stage for Untouched {
     }
 
     fn settings(&self) -> Value {
-        json!(self)
+        json!({})
     }
 
     fn inputs(&self) -> Vec<Port> {

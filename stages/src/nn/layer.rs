@@ -20,8 +20,6 @@ pub(crate) enum Layer {
     Relu,
     /// The largest of each square window.
     MaxPool { kernel: usize, stride: usize, pad: usize },
-    /// The mean of each square window, its padding counted as zeros.
-    AvgPool { kernel: usize, stride: usize, pad: usize },
     /// The mean of each channel; flat after it.
     GlobalAvgPool,
     /// From maps to a flat vector.
@@ -30,8 +28,6 @@ pub(crate) enum Layer {
     Linear { out: usize },
     /// `main`, plus its input taken through `shortcut`; an empty shortcut is the identity.
     Residual { main: Vec<Named>, shortcut: Vec<Named> },
-    /// Each branch, on the same input; their channels one after another.
-    Branches(Vec<Vec<Named>>),
 }
 
 /// The shape of one sample between two layers.
@@ -148,7 +144,7 @@ fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Resul
             add("running_var", vec![channels], Role::Variance);
             Ok(Shape::Map([channels, h, w]))
         }
-        Layer::MaxPool { kernel, stride, pad } | Layer::AvgPool { kernel, stride, pad } => {
+        Layer::MaxPool { kernel, stride, pad } => {
             let [channels, h, w] = map(shape, path)?;
             let side = |side| window(side, kernel, stride, pad, path);
             Ok(Shape::Map([channels, side(h)?, side(w)?]))
@@ -161,20 +157,6 @@ fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Resul
             } else {
                 Err(format!("`{path}` adds {out:?} to {around:?}"))
             }
-        }
-        Layer::Branches(ref branches) => {
-            let mut joined: Option<[usize; 3]> = None;
-            for branch in branches {
-                let [c, h, w] = map(trace(branch, path, shape, specs)?, path)?;
-                joined = match joined {
-                    None => Some([c, h, w]),
-                    Some([sum, rows, columns]) if [rows, columns] == [h, w] => {
-                        Some([sum + c, h, w])
-                    }
-                    Some(other) => return Err(format!("`{path}` joins {other:?} and {h}x{w}")),
-                };
-            }
-            joined.map(Shape::Map).ok_or_else(|| format!("`{path}` has no branches"))
         }
     }
 }

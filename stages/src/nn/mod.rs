@@ -19,10 +19,8 @@ pub(crate) mod training;
 mod values;
 
 pub(crate) use loss::argmax;
-pub(crate) use model::Model;
 pub(crate) use models::Family;
-pub(crate) use network::{Architecture, Batch};
-pub(crate) use values::download;
+pub(crate) use network::Architecture;
 
 /// A tensor on any device.
 pub(crate) type Tensor<const D: usize, K = burn::tensor::Float> =

@@ -3,12 +3,11 @@
 use super::{
     epoch::{self, Outputs},
     feed::{Feed, Form},
-    network::{Architecture, Batch, Mode, Network, Pass},
+    network::{Architecture, Network},
     training::device,
     values::Values,
 };
 use crate::{artifact, data::Inputs, device::Device};
-use burn::tensor::Tensor as Plain;
 use cache::Artifact;
 use engine::{Progress, StageCtx, StageError};
 use serde::Deserialize;
@@ -81,24 +80,6 @@ impl Model {
         embeddings: bool,
     ) -> Result<Outputs, StageError> {
         epoch::outputs(&self.network, &self.values, feed, embeddings, &mut pause(ctx, feed.len()))
-    }
-
-    /// Returns one batch of `feed`: the samples at `rows`, normalised.
-    pub(crate) fn batch(&self, feed: &Feed, rows: &[u32]) -> Batch {
-        feed.batch(rows, None)
-    }
-
-    /// Runs a batch in evaluation mode, with the values as constants. With `recorded` the pass can
-    /// be followed back to an input that requires a gradient; the batch must then live on
-    /// [`Device::autodiff`].
-    pub(crate) fn pass(&self, input: Batch, recorded: bool) -> Pass {
-        let Values { params, stats } = &self.values;
-        if recorded {
-            let params: Vec<_> = params.iter().map(|p| Plain::from_inner(p.clone())).collect();
-            self.network.forward(&params, stats, input, Mode::Eval)
-        } else {
-            self.network.forward(params, stats, input, Mode::Eval)
-        }
     }
 }
 

@@ -22,7 +22,6 @@ pub(crate) struct Architecture {
 /// A network without its values.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
-    pub(crate) architecture: Architecture,
     layers: Vec<Named>,
     specs: Vec<Spec>,
     embedding: usize,
@@ -86,7 +85,7 @@ impl Network {
             Shape::Map(_) => unreachable!("every family is flat before its head"),
         };
         layer::trace(std::slice::from_ref(head), "", Shape::Flat(embedding), &mut specs)?;
-        Ok(Self { architecture, layers, specs, embedding })
+        Ok(Self { layers, specs, embedding })
     }
 
     /// Returns its tensors, the trained ones and the running statistics, in the order of the layers.
@@ -193,14 +192,6 @@ impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
                 [1; 2],
                 false,
             )),
-            Layer::AvgPool { kernel, stride, pad } => Batch::Map(module::avg_pool2d(
-                x.map(),
-                [kernel; 2],
-                [stride; 2],
-                [pad; 2],
-                true,
-                false,
-            )),
             Layer::GlobalAvgPool => {
                 let x = x.map();
                 let [n, c, h, w] = x.dims();
@@ -216,11 +207,6 @@ impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
                 let around = x.clone();
                 let out = self.all(main, x).map();
                 Batch::Map(out + self.all(shortcut, around).map())
-            }
-            Layer::Branches(ref branches) => {
-                let joined =
-                    branches.iter().map(|branch| self.all(branch, x.clone()).map()).collect();
-                Batch::Map(Tensor::cat(joined, 1))
             }
         }
     }
