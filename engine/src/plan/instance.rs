@@ -216,8 +216,7 @@ fn read_settings(
         }
         clean = false;
         let path: Vec<Arc<str>> = error.path.iter().rev().cloned().collect();
-        let Some(smaller) = take_out(&rest, &path) else { return None };
-        rest = smaller;
+        rest = take_out(&rest, &path)?;
     }
     None
 }

@@ -6,13 +6,13 @@ use engine::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
-pub const TEXT: Kind = Kind("text");
-pub const RESULT: Kind = Kind("result");
+pub(crate) const TEXT: Kind = Kind("text");
+pub(crate) const RESULT: Kind = Kind("result");
 
 /// Gives a text of its own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Make {
+pub(crate) struct Make {
     text: String,
     size: u32,
     share: f64,
@@ -22,14 +22,14 @@ pub struct Make {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Rule {
+pub(crate) struct Rule {
     depth: u32,
 }
 
 /// Joins the texts it is given; can be told to fail.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Join {
+pub(crate) struct Join {
     fail: bool,
     panic: bool,
     first: bool,
@@ -39,14 +39,14 @@ pub struct Join {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct OtherRule {
+pub(crate) struct OtherRule {
     width: u32,
 }
 
 /// Counts what it is given: a result.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Count {}
+pub(crate) struct Count {}
 
 impl Stage for Make {
     fn method(&self) -> &'static str {
@@ -145,7 +145,7 @@ fn parse<S: Stage + DeserializeOwned + 'static>(
     Ok(Box::new(with.read::<S>()?))
 }
 
-pub fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     let method = |name, parse| Method {
         name,
         summary: "a fake",

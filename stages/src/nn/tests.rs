@@ -1,7 +1,7 @@
 //! Networks and trainings as wholes.
 
 use super::{
-    Tensor, download,
+    Tensor,
     epoch::{Job, outputs},
     feed::{Augment, Feed, Form},
     models::Family,
@@ -10,7 +10,7 @@ use super::{
     schedule::Schedule,
     settings::{Length, Plan},
     state::State,
-    values::Values,
+    values::{Values, download},
 };
 use crate::{data::Inputs, device::Device, units::Count};
 use burn::tensor::TensorData;
