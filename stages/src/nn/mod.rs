@@ -27,4 +27,6 @@ pub(crate) type Tensor<const D: usize, K = burn::tensor::Float> =
     burn::tensor::Tensor<burn::Dispatch, D, K>;
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;

@@ -172,7 +172,7 @@ fn every_family_learns() {
         (Family::Mlp, Some(16), [1, 8, 8], 0.05),
         (Family::Lenet, None, [1, 12, 12], 0.02),
         (Family::Resnet18, Some(4), [3, 8, 8], 0.05),
-        (Family::Resnet50, Some(2), [1, 8, 8], 0.05),
+        (Family::Resnet50, Some(8), [1, 8, 8], 0.02),
         (Family::Vgg11, Some(4), [1, 32, 32], 0.05),
     ];
     for (name, width, sample, lr) in cases {
