@@ -2,9 +2,10 @@
 
 use crate::context::{Context, bytes_of, duration_of, eprint_line, stderr_is_terminal};
 use engine::{Event, NodeId, Plan, RunOptions, Sink, Summary};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::{
     collections::BTreeMap,
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -98,10 +99,15 @@ impl<'a> Progress<'a> {
         let name = self.plan.describe(node);
         let bar = self.bars.as_ref().map(|bars| {
             let style = ProgressStyle::with_template(
-                "{prefix:36!} {bar:24} {pos}/{len} {msg} {per_sec} eta {eta}",
+                "{prefix:36!} {bar:24} {pos}/{len} {msg} {rate} eta {eta}",
             );
             let bar = ProgressBar::new(0);
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // A bar that is too narrow for it is no reason to stop.
+                write!(out, "{:.0}/s", state.per_sec()).ok();
+            };
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.set_style(style.with_key("rate", rate));
             bar.set_prefix(name.clone());
             bars.add(bar)
         });
