@@ -1,7 +1,7 @@
 //! What a stage is, seen from the engine.
 
 use crate::{Streams, event::Progress};
-use cache::{Artifact, Blob, Bytes, Checkpoint, Digest, Key, ObjectWriter, Store, StoreError};
+use cache::{Artifact, Blob, Bytes, Checkpoint, Key, ObjectWriter, Store, StoreError};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -318,11 +318,5 @@ impl<'a> StageCtx<'a> {
         let Some((key, _)) = self.trajectory else { return Ok(()) };
         let state = Artifact { kind: "checkpoint".to_owned(), parts };
         Ok(self.store.commit_checkpoint(key, &Checkpoint { step, state })?)
-    }
-
-    /// Returns the digest of the artifact on `port`, for messages.
-    #[must_use]
-    pub fn digest(&self, port: &str) -> Option<Digest> {
-        self.input(port).map(Artifact::digest)
     }
 }

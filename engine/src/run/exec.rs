@@ -151,6 +151,8 @@ struct Exec<'a> {
     set_aside: BTreeSet<NodeId>,
     ready: BTreeSet<NodeId>,
     queue: BTreeSet<NodeId>,
+    /// Those of the queue that use the device: apart, so that a busy device costs no search.
+    device_queue: BTreeSet<NodeId>,
     running: BTreeSet<NodeId>,
     /// Which node computes a key, so that equal computations of a plan are done once.
     computing: BTreeMap<Key, Vec<NodeId>>,
@@ -186,6 +188,7 @@ impl<'a> Exec<'a> {
             set_aside: BTreeSet::new(),
             ready,
             queue: BTreeSet::new(),
+            device_queue: BTreeSet::new(),
             running: BTreeSet::new(),
             computing: BTreeMap::new(),
             wrote: false,
@@ -259,7 +262,9 @@ impl<'a> Exec<'a> {
             Some(same) => same.push(id),
             None => {
                 self.computing.insert(key, vec![]);
-                self.queue.insert(id);
+                let on_device = self.on_device(id);
+                let queue = if on_device { &mut self.device_queue } else { &mut self.queue };
+                queue.insert(id);
             }
         }
     }
@@ -282,6 +287,10 @@ impl<'a> Exec<'a> {
         }
     }
 
+    fn on_device(&self, id: NodeId) -> bool {
+        self.plan.node(id).stage.needs() == Needs::Device
+    }
+
     fn dispatch(
         &mut self,
         tasks: &mpsc::Sender<Task>,
@@ -289,10 +298,10 @@ impl<'a> Exec<'a> {
         start_worker: impl Fn(),
     ) -> Result<(), RunError> {
         while self.running.len() < self.options.jobs.max(1) && !self.cancelled() {
-            let on_device = |id: &NodeId| self.plan.node(*id).stage.needs() == Needs::Device;
-            let busy = self.running.iter().filter(|id| on_device(id)).count();
-            let full = busy >= self.options.device_jobs.max(1);
-            let Some(id) = self.queue.iter().copied().find(|id| !(full && on_device(id))) else {
+            let busy = self.running.iter().filter(|id| self.on_device(**id)).count();
+            let free = busy < self.options.device_jobs.max(1);
+            let device = self.device_queue.first().filter(|_| free);
+            let Some(id) = self.queue.first().into_iter().chain(device).min().copied() else {
                 break;
             };
             if !self.wrote {
@@ -306,6 +315,7 @@ impl<'a> Exec<'a> {
                 inputs.entry((*port).to_owned()).or_default().push((**output).clone());
             }
             self.queue.remove(&id);
+            self.device_queue.remove(&id);
             self.running.insert(id);
             self.states[id.index()] = State::Running;
             if *workers < self.running.len() {
