@@ -14,6 +14,7 @@ mod network;
 mod optim;
 pub(crate) mod schedule;
 pub(crate) mod settings;
+pub(crate) mod slopes;
 mod state;
 pub(crate) mod training;
 mod values;
@@ -26,6 +27,8 @@ pub(crate) use network::Architecture;
 pub(crate) type Tensor<const D: usize, K = burn::tensor::Float> =
     burn::tensor::Tensor<burn::Dispatch, D, K>;
 
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

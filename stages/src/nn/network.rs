@@ -134,7 +134,7 @@ impl Network {
 }
 
 impl Batch {
-    fn flat(self) -> Tensor<2> {
+    pub(super) fn flat(self) -> Tensor<2> {
         match self {
             Self::Flat(x) => x,
             Self::Map(x) => x.flatten(1, 3),
@@ -145,6 +145,14 @@ impl Batch {
         match self {
             Self::Map(x) => x,
             Self::Flat(_) => unreachable!("the shapes were checked when the network was made"),
+        }
+    }
+
+    /// Whether operations on it are recorded.
+    pub(super) fn is_recorded(&self) -> bool {
+        match self {
+            Self::Flat(x) => is_recorded(x),
+            Self::Map(x) => is_recorded(x),
         }
     }
 

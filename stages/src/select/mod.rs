@@ -8,7 +8,7 @@ mod bottom;
 mod budget;
 mod cal;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod contextual_diversity;
 mod craig;
 mod draw;
@@ -25,6 +25,7 @@ mod k_center;
 #[cfg(test)]
 mod laws;
 mod log_det;
+mod numpy;
 mod random;
 mod residuals;
 mod similarity;
