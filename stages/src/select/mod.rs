@@ -7,6 +7,7 @@
 mod bottom;
 mod budget;
 mod cal;
+mod ccs;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod contextual_diversity;
@@ -25,6 +26,7 @@ mod k_center;
 #[cfg(test)]
 mod laws;
 mod log_det;
+mod moderate;
 mod numpy;
 mod random;
 mod residuals;
@@ -114,6 +116,7 @@ pub(crate) fn methods() -> Vec<Method> {
     vec![
         stage::method::<bottom::Bottom>(),
         stage::method::<cal::Cal>(),
+        stage::method::<ccs::Ccs>(),
         stage::method::<contextual_diversity::ContextualDiversity>(),
         stage::method::<craig::Craig>(),
         stage::method::<facility_location::FacilityLocation>(),
@@ -124,6 +127,7 @@ pub(crate) fn methods() -> Vec<Method> {
         stage::method::<herding::Herding>(),
         stage::method::<k_center::KCenter>(),
         stage::method::<log_det::LogDet>(),
+        stage::method::<moderate::Moderate>(),
         stage::method::<random::Random>(),
         stage::method::<top::Top>(),
         stage::method::<window::Window>(),
