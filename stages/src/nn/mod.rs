@@ -6,14 +6,17 @@
 mod draw;
 pub(crate) mod epoch;
 pub(crate) mod feed;
+mod host;
 mod layer;
 mod loss;
+mod memory;
 pub(crate) mod model;
 mod models;
 mod network;
 mod optim;
 pub(crate) mod schedule;
 pub(crate) mod settings;
+pub(crate) mod speed;
 mod state;
 pub(crate) mod training;
 mod values;
