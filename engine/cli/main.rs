@@ -1,5 +1,6 @@
 //! The program: arguments, progress, tables. The only place that prints and reads the environment.
 
+mod bench;
 mod cache_cmd;
 mod context;
 mod doctor;
@@ -58,6 +59,8 @@ enum Command {
     New(new::Args),
     /// Print the JSON schema of pipeline files.
     Schema(schema::Args),
+    /// Time training and inference on random images, or compare a device with the CPU.
+    Bench(bench::Args),
     /// Check devices, CUDA libraries and the store.
     Doctor(doctor::Args),
     /// Print a shell's completion script.
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Methods(args) => methods::run(&args, &context),
         Command::New(args) => new::run(&args, &context),
         Command::Schema(args) => schema::run(&args, &context),
+        Command::Bench(args) => bench::run(&args, &context),
         Command::Doctor(args) => doctor::run(&args, &context),
         Command::Completions { shell } => {
             let mut out = std::io::stdout().lock();

@@ -105,7 +105,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 // A stage that panics is reported as a failed stage; the backtrace is for those who ask.
-fn silence_panics() {
+pub(crate) fn silence_panics() {
     let show = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

@@ -19,6 +19,7 @@ mod units;
 
 pub use device::{Device, DeviceChoice, DeviceError, ParseDeviceError, report as device_report};
 pub use linalg::set_memory;
+pub use nn::speed::{Agreement, Speed, Work, set_threads};
 pub use units::{Fraction, OutOfRange};
 
 /// Returns every method a pipeline file may name.

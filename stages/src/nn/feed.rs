@@ -167,7 +167,21 @@ impl Feed {
     /// Returns the samples at `rows`, normalised, as they are or each moved by its own move.
     pub(super) fn batch(&self, rows: &[u32], moves: Option<&[Move]>) -> Batch {
         match &self.store {
-            Store::Host(inputs) => self.on_host(inputs, rows, moves),
+            Store::Host(inputs) => {
+                let (n, device) = (rows.len(), self.device.inner());
+                let values = self.normalised(inputs, rows, moves);
+                match self.sample[..] {
+                    [c, h, w] => {
+                        let data = TensorData::new(values, [n, c, h, w]);
+                        Batch::Map(Tensor::from_data(data, &device))
+                    }
+                    _ => {
+                        let each = values.len() / n.max(1);
+                        let data = TensorData::new(values, [n, each]);
+                        Batch::Flat(Tensor::from_data(data, &device))
+                    }
+                }
+            }
             Store::Images(images) => self.gathered(images, rows, moves),
             Store::Features(features) => {
                 let (scale, shift) = self.norm(0);
@@ -186,7 +200,20 @@ impl Feed {
         Tensor::from_data(TensorData::new(values, [n]), (&self.device.inner(), DType::I32))
     }
 
-    fn on_host(&self, inputs: &Inputs, rows: &[u32], moves: Option<&[Move]>) -> Batch {
+    /// Returns what [`Self::batch`] does, one sample after the other, if they are kept on the host.
+    pub(super) fn on_host(&self, rows: &[u32], moves: Option<&[Move]>) -> Option<Vec<f32>> {
+        match &self.store {
+            Store::Host(inputs) => Some(self.normalised(inputs, rows, moves)),
+            Store::Images(_) | Store::Features(_) => None,
+        }
+    }
+
+    /// Returns the shape of one sample.
+    pub(super) fn sample(&self) -> &[usize] {
+        &self.sample
+    }
+
+    fn normalised(&self, inputs: &Inputs, rows: &[u32], moves: Option<&[Move]>) -> Vec<f32> {
         let each: usize = self.sample.iter().product();
         let mut out = vec![0f32; rows.len() * each];
         let places = out.par_chunks_exact_mut(each.max(1)).zip(rows).enumerate();
@@ -237,14 +264,7 @@ impl Feed {
                 }
             }),
         }
-        let device = self.device.inner();
-        match self.sample[..] {
-            [c, h, w] => {
-                let data = TensorData::new(out, [rows.len(), c, h, w]);
-                Batch::Map(Tensor::from_data(data, &device))
-            }
-            _ => Batch::Flat(Tensor::from_data(TensorData::new(out, [rows.len(), each]), &device)),
-        }
+        out
     }
 
     fn gathered(&self, images: &Tensor<3, Int>, rows: &[u32], moves: Option<&[Move]>) -> Batch {

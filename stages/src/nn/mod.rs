@@ -6,8 +6,10 @@
 mod draw;
 pub(crate) mod epoch;
 pub(crate) mod feed;
+mod host;
 mod layer;
 mod loss;
+mod memory;
 pub(crate) mod model;
 mod models;
 mod network;
@@ -15,6 +17,7 @@ mod optim;
 pub(crate) mod schedule;
 pub(crate) mod settings;
 pub(crate) mod slopes;
+pub(crate) mod speed;
 mod state;
 pub(crate) mod training;
 mod values;

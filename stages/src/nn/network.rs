@@ -6,7 +6,7 @@ use super::{
     models::Family,
 };
 use crate::units::Count;
-use burn::tensor::{activation, module, ops::ConvOptions};
+use burn::tensor::{DType, FloatDType, activation, module, ops::ConvOptions};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,7 @@ pub(crate) struct Architecture {
 pub(crate) struct Network {
     layers: Vec<Named>,
     specs: Vec<Spec>,
+    input: Shape,
     embedding: usize,
 }
 
@@ -56,8 +57,8 @@ pub(crate) struct Pass {
 }
 
 // PyTorch's `BatchNorm2d`.
-const EPSILON: f64 = 1e-5;
-const MOMENTUM: f64 = 0.1;
+pub(super) const EPSILON: f64 = 1e-5;
+pub(super) const MOMENTUM: f64 = 0.1;
 
 impl Network {
     /// Returns the network for samples of `sample`'s shape: \[d\] or \[c, h, w\].
@@ -85,7 +86,17 @@ impl Network {
             Shape::Map(_) => unreachable!("every family is flat before its head"),
         };
         layer::trace(std::slice::from_ref(head), "", Shape::Flat(embedding), &mut specs)?;
-        Ok(Self { layers, specs, embedding })
+        Ok(Self { layers, specs, input: shape, embedding })
+    }
+
+    /// Returns its layers; the last is the head.
+    pub(super) fn layers(&self) -> &[Named] {
+        &self.layers
+    }
+
+    /// Returns the shape of a sample.
+    pub(super) fn input(&self) -> Shape {
+        self.input
     }
 
     /// Returns its tensors, the trained ones and the running statistics, in the order of the layers.
@@ -153,6 +164,14 @@ impl Batch {
         match self {
             Self::Flat(x) => is_recorded(x),
             Self::Map(x) => is_recorded(x),
+        }
+    }
+
+    /// Returns the same batch in bf16.
+    pub(super) fn half(self) -> Self {
+        match self {
+            Self::Flat(x) => Self::Flat(x.cast(FloatDType::BF16)),
+            Self::Map(x) => Self::Map(x.cast(FloatDType::BF16)),
         }
     }
 
@@ -232,6 +251,9 @@ impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
         let shift = self.param::<1>();
         let mean = self.stats.next().expect("there is a running mean").clone();
         let variance = self.stats.next().expect("there is a running variance").clone();
+        // Sums over a batch and the statistics are in f32, whatever goes in.
+        let (x, half) = (floats(x.clone()), x.dtype() != DType::F32);
+        let back = |y: Tensor<4>| if half { y.cast(FloatDType::BF16) } else { y };
         let [n, c, h, w] = x.dims();
         // One row a sample and channel: the CPU's kernels are fast for one scalar a row, and walk
         // any other broadcast element by element.
@@ -242,7 +264,7 @@ impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
             let scale = scale / (like(&variance, &x) + EPSILON).sqrt();
             let shift = shift - like(&mean, &x) * scale.clone();
             self.updated.extend([mean, variance]);
-            return (x * rows(scale) + rows(shift)).reshape([n, c, h, w]);
+            return back((x * rows(scale) + rows(shift)).reshape([n, c, h, w]));
         }
         let count = (n * h * w) as f64;
         let over =
@@ -259,8 +281,13 @@ impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
         self.updated.push(toward(mean, batch_mean, MOMENTUM));
         self.updated.push(toward(variance, batch_variance.clone(), unbiased));
         let scale = scale / (batch_variance + EPSILON).sqrt();
-        (centred * rows(scale) + rows(shift)).reshape([n, c, h, w])
+        back((centred * rows(scale) + rows(shift)).reshape([n, c, h, w]))
     }
+}
+
+/// Returns `x` in f32.
+pub(super) fn floats<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if x.dtype() == DType::F32 { x } else { x.cast(FloatDType::F32) }
 }
 
 /// Whether `tensor` lives where operations are recorded.

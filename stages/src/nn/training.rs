@@ -6,6 +6,7 @@
 use super::{
     epoch::{Job, accuracy, outputs},
     feed::{Feed, Form},
+    memory::{self, guarded},
     network::Network,
     settings::{Length, Plan},
     state::{Epoch, State},
@@ -74,6 +75,7 @@ pub(crate) fn prepare(ctx: &StageCtx<'_>, plan: &Plan) -> Result<Bench, StageErr
         StageError::method(format!("this model cannot take samples of shape {sample:?}: {why}"))
             .with_hint("`mlp` and `linear` take samples of any shape")
     })?;
+    plan.precision.check(device)?;
     if let Some(why) = plan.augment.refuses(&data.meta.sample) {
         return Err(StageError::method(format!("cannot augment: {why}"))
             .with_hint("set `augment = \"none\"`"));
@@ -132,10 +134,13 @@ pub(crate) fn train(
         weights,
         classes: bench.classes,
         streams: ctx.streams(),
+        recorded: false,
     };
+    // The samples are there already.
+    memory::check(&bench.network, &plan, bench.device, 0)?;
     let mut run = Run::resume(ctx, &job, bench, recording)?;
     while run.trained.state.steps() < job.steps() {
-        match run.epoch() {
+        match guarded(bench.device, || run.epoch()) {
             Ok(()) => {}
             Err(StageError::Cancelled) => {
                 run.keep_whole()?;
