@@ -92,7 +92,7 @@ impl Row {
         for role in roles {
             self.append(file::path(files, role)?, rows, &mut images, &mut labels)?;
         }
-        Ok(Split { inputs: Inputs::Images(images), labels })
+        Ok(Split { inputs: Inputs::Images(images.into()), labels })
     }
 
     fn append(
@@ -152,7 +152,7 @@ mod tests {
         let split = row.read(&files, &["one", "two"], 2).expect("both are whole");
         assert_eq!(split.labels, [3, 9, 0, 1]);
         let want = [103, 109, 100, 101].map(|level| [level; PIXELS]).concat();
-        assert_eq!(split.inputs, Inputs::Images(want));
+        assert_eq!(split.inputs, Inputs::Images(want.into()));
         for (rows, want) in [(3, "should hold 9219 bytes of 3 images"), (1, "goes on after")] {
             let error = row.read(&files, &["one"], rows).expect_err("there are two images");
             let found = error.to_string();

@@ -58,7 +58,7 @@ const FILES: [Wanted; 4] = [
     },
 ];
 
-const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+pub(super) const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 const CLOTHES: [&str; 10] = [
     "T-shirt/top",
     "Trouser",
@@ -236,12 +236,16 @@ fn split(files: &[File], which: &str, classes: usize) -> Result<(Split, Vec<usiz
         shape.insert(0, 1);
     }
     let labels = file::labels(labels_path, labels, classes)?;
-    Ok((Split { inputs: Inputs::Images(images), labels }, shape))
+    Ok((Split { inputs: Inputs::Images(images.into()), labels }, shape))
 }
 
 /// Reads one IDX file of bytes: its dimensions, of which there are as many as `ranks` allows, and
 /// its elements.
-fn array(path: &Path, ranks: &[u8], what: &str) -> Result<(Vec<usize>, Vec<u8>), StageError> {
+pub(super) fn array(
+    path: &Path,
+    ranks: &[u8],
+    what: &str,
+) -> Result<(Vec<usize>, Vec<u8>), StageError> {
     let mut source = Source::open(path)?;
     let magic: [u8; 4] = source.header()?;
     let [0, 0, 8, rank] = magic else {
@@ -307,14 +311,14 @@ mod tests {
         let scratch = Scratch::new("idx");
         set(&scratch);
         let mut loaded = load(&scratch).expect("the files are whole");
-        assert_eq!(loaded.train.inputs, Inputs::Images(vec![0, 255, 0, 255, 0, 255]));
+        assert_eq!(loaded.train.inputs, Inputs::Images(vec![0, 255, 0, 255, 0, 255].into()));
         assert_eq!((&loaded.train.labels, &loaded.test.labels), (&vec![2, 0, 1], &vec![4]));
         assert_eq!(loaded.meta.classes, ["0", "1", "2", "3", "4"]);
         assert_eq!(loaded.meta.sample, [1, 1, 2]);
         assert_eq!((&loaded.meta.mean, &loaded.meta.std), (&vec![0.5], &vec![0.5]));
         loaded.limit(Count::try_from(2).ok(), None);
         assert_eq!((loaded.meta.train, loaded.meta.test), (2, 1));
-        assert_eq!(loaded.train.inputs, Inputs::Images(vec![0, 255, 0, 255]));
+        assert_eq!(loaded.train.inputs, Inputs::Images(vec![0, 255, 0, 255].into()));
         assert_eq!(loaded.train.labels, [2, 0]);
     }
 

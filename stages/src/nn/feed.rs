@@ -144,7 +144,7 @@ impl Feed {
         let inner = device.inner();
         let store = match (inputs, &sample[..]) {
             (Inputs::Images(values), [c, h, w]) if resident => {
-                let data = TensorData::new(values, [n, *c, h * w]);
+                let data = TensorData::new(values.into_vec(), [n, *c, h * w]);
                 Store::Images(Tensor::from_data(data, (&inner, DType::U8)))
             }
             (Inputs::Features(values), [d]) if resident => {
@@ -237,6 +237,9 @@ impl Feed {
                 }
             }),
         }
+        if let Inputs::Images(pixels) = inputs {
+            pixels.were_read(rows.len(), each);
+        }
         let device = self.device.inner();
         match self.sample[..] {
             [c, h, w] => {
@@ -311,7 +314,7 @@ mod tests {
     fn the_accelerators_way_gives_what_the_hosts_way_gives() {
         let form = form(&[2, 6, 7], 2);
         let pixels: Vec<u8> = (0..5 * 84).map(|i| (i * 37 % 256) as u8).collect();
-        let feed = |on| Feed::with(Device::CPU, &form, Inputs::Images(pixels.clone()), on);
+        let feed = |on| Feed::with(Device::CPU, &form, Inputs::Images(pixels.clone().into()), on);
         let mut rng = Streams::new(3, &["augment"]).get("augment");
         let rows = [4, 0, 0, 3, 2];
         let moves: Vec<_> = rows.iter().map(|_| Augment::CropFlip.draw(&mut rng)).collect();
