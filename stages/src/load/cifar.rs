@@ -27,8 +27,8 @@ pub(super) static CIFAR10: Published = Published {
         Wanted { role: "train-5", names: &["data_batch_5.bin"] },
         Wanted { role: "test", names: &["test_batch.bin"] },
     ],
-    hint: "download the binary version, `cifar-10-binary.tar.gz`, and unpack it in `data`, or say \
-           with `dir` where the folder with `data_batch_1.bin` is",
+    hint: "download the binary version, `cifar-10-binary.tar.gz`, from \
+           www.cs.toronto.edu/~kriz/cifar.html and unpack it in `data`, or say with `dir` where the folder with `data_batch_1.bin` is",
     read: |files| {
         let train = ["train-1", "train-2", "train-3", "train-4", "train-5"];
         let row = Row { before: 0, classes: &TEN };
@@ -48,8 +48,8 @@ pub(super) static CIFAR100: Published = Published {
         Wanted { role: "train", names: &["train.bin"] },
         Wanted { role: "test", names: &["test.bin"] },
     ],
-    hint: "download the binary version, `cifar-100-binary.tar.gz`, and unpack it in `data`, or say \
-           with `dir` where the folder with `train.bin` is",
+    hint: "download the binary version, `cifar-100-binary.tar.gz`, from \
+           www.cs.toronto.edu/~kriz/cifar.html and unpack it in `data`, or say with `dir` where the folder with `train.bin` is",
     read: |files| {
         let row = Row { before: 1, classes: &HUNDRED };
         let train = row.read(files, &["train"], 50_000)?;

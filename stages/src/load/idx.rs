@@ -79,7 +79,8 @@ pub(super) static MNIST: Published = Published {
     nested: &["", "raw", "MNIST/raw"],
     files: &FILES,
     hint: "download MNIST's four files (`train-images-idx3-ubyte.gz`, `train-labels-idx1-ubyte.gz`, \
-           `t10k-images-idx3-ubyte.gz`, `t10k-labels-idx1-ubyte.gz`) into `data/mnist`, or say with \
+           `t10k-images-idx3-ubyte.gz`, `t10k-labels-idx1-ubyte.gz`) from \
+           yann.lecun.com/exdb/mnist into `data/mnist`, or say with \
            `dir` where they are",
     read: |files| known(files, "mnist", &DIGITS, 0.1307, 0.3081),
 };
@@ -96,7 +97,8 @@ pub(super) static FASHION: Published = Published {
     nested: &["", "raw", "FashionMNIST/raw"],
     files: &FILES,
     hint: "install the Debian package `dataset-fashion-mnist`, or download Fashion-MNIST's four \
-           files (`train-images-idx3-ubyte.gz` and so on) into `data/fashion-mnist`, or say with \
+           files (`train-images-idx3-ubyte.gz` and so on) from \
+           github.com/zalandoresearch/fashion-mnist into `data/fashion-mnist`, or say with \
            `dir` where they are",
     read: |files| known(files, "fashion-mnist", &CLOTHES, 0.2860, 0.3530),
 };

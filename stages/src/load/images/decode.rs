@@ -167,3 +167,96 @@ fn resized(bytes: &[u8], (width, height): (usize, usize), shape: Shape) -> Resul
     done.map_err(|error| wrong(&error))?;
     Ok(target.into_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, Crc, write::ZlibEncoder};
+    use std::io::Write as _;
+
+    /// 40x24 pixels; red rises by 6 a column, green by 10 a row, blue is 100.
+    const JPEG: &[u8] = include_bytes!("test.jpg");
+
+    fn shape(size: usize, resize: Resize, channels: usize) -> Shape {
+        Shape { size, resize, channels }
+    }
+
+    fn shaped(bytes: &[u8], shape: Shape) -> Result<Vec<u8>, String> {
+        pixels(bytes).and_then(|raw| raw.shaped(shape))
+    }
+
+    fn near(found: u8, want: u8) {
+        assert!(found.abs_diff(want) <= 3, "{found}, not {want}");
+    }
+
+    fn chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        let named = [kind, body].concat();
+        let mut crc = Crc::new();
+        crc.update(&named);
+        [&(body.len() as u32).to_be_bytes()[..], &named, &crc.sum().to_be_bytes()].concat()
+    }
+
+    /// A PNG image of `depth` bits and colour type `kind`, whose rows are given.
+    fn png_of(width: u32, height: u32, depth: u8, kind: u8, rows: &[u8]) -> Vec<u8> {
+        let mut packed = ZlibEncoder::new(vec![], Compression::fast());
+        for row in rows.chunks(rows.len() / height as usize) {
+            packed.write_all(&[0]).expect("a vector takes all");
+            packed.write_all(row).expect("a vector takes all");
+        }
+        let packed = packed.finish().expect("a vector takes all");
+        let sides = [width.to_be_bytes(), height.to_be_bytes()].concat();
+        let header = [&sides[..], &[depth, kind, 0, 0, 0]].concat();
+        let parts = [chunk(b"IHDR", &header), chunk(b"IDAT", &packed), chunk(b"IEND", &[])];
+        [&b"\x89PNG\r\n\x1a\n"[..], &parts.concat()].concat()
+    }
+
+    #[test]
+    fn the_middle_is_kept_or_all_is_squeezed() {
+        // What Pillow's `resize` with its antialiased bilinear filter makes of the same file.
+        let crop = shaped(JPEG, shape(8, Resize::Crop, 3)).expect("it is whole");
+        for (at, want) in [(0, [55, 13, 100]), (7, [177, 13, 99]), (63, [180, 217, 101])] {
+            (0..3).for_each(|channel| near(crop[channel * 64 + at], want[channel]));
+        }
+        let stretch = shaped(JPEG, shape(8, Resize::Stretch, 3)).expect("it is whole");
+        for (at, want) in [(0, [14, 13, 100]), (28, [132, 100, 101]), (63, [220, 217, 102])] {
+            (0..3).for_each(|channel| near(stretch[channel * 64 + at], want[channel]));
+        }
+        let grey = shaped(JPEG, shape(8, Resize::Stretch, 1)).expect("it is whole");
+        assert_eq!(grey.len(), 64);
+        near(grey[28], 110);
+    }
+
+    #[test]
+    fn each_kind_of_png_comes_out_in_the_channels_asked_for() {
+        let (grey, colour) = (shape(2, Resize::Crop, 1), shape(2, Resize::Crop, 3));
+        let levels = png_of(2, 2, 8, 0, &[1, 2, 3, 4]);
+        assert_eq!(shaped(&levels, grey), Ok(vec![1, 2, 3, 4]));
+        assert_eq!(shaped(&levels, colour), Ok([1, 2, 3, 4].repeat(3)));
+        let colours = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120];
+        let rgb = png_of(2, 2, 8, 2, &colours);
+        let planes = vec![10, 40, 70, 100, 20, 50, 80, 110, 30, 60, 90, 120];
+        assert_eq!(shaped(&rgb, colour), Ok(planes.clone()));
+        // .299 * 10 + .587 * 20 + .114 * 30 is 18.15.
+        assert_eq!(shaped(&rgb, grey), Ok(vec![18, 48, 78, 108]));
+        let rgba: Vec<u8> = colours.chunks(3).flat_map(|rgb| [rgb, &[7]].concat()).collect();
+        assert_eq!(shaped(&png_of(2, 2, 8, 6, &rgba), colour), Ok(planes));
+        let deep = png_of(2, 2, 16, 0, &[1, 99, 2, 99, 3, 99, 4, 99]);
+        assert_eq!(shaped(&deep, grey), Ok(vec![1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let all = shape(2, Resize::Crop, 3);
+        let png = png_of(2, 2, 8, 0, &[1, 2, 3, 4]);
+        for end in 0..JPEG.len() - 2 {
+            assert!(shaped(&JPEG[..end], all).is_err(), "{end} bytes of a JPEG");
+        }
+        for end in 0..png.len() - 12 {
+            assert!(shaped(&png[..end], all).is_err(), "{end} bytes of a PNG");
+        }
+        let mut flipped = png.clone();
+        flipped[45] ^= 1;
+        assert!(shaped(&flipped, all).is_err());
+        assert_eq!(shaped(b"GIF89a", all), Err("is neither a JPEG nor a PNG image".to_owned()));
+    }
+}

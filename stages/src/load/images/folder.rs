@@ -66,7 +66,7 @@ impl Default for Folder {
 
 /// What the folder of test images may be called, in the order they are looked for.
 const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
-const HINT: &str = "the folder holds `train/CLASS/IMAGE` and `test/CLASS/IMAGE` (or `val`), or \
+const HINT: &str = "put the images there, or say with `dir` where they are: `train/CLASS/IMAGE` and `test/CLASS/IMAGE` (or `val`), or \
                     `CLASS/IMAGE` and `test-fraction` says how many of them are to test on";
 
 impl Stage for Folder {
@@ -169,4 +169,44 @@ fn split<'a>(all: &mut Vec<Picture<'a>>, share: Fraction, streams: Streams) -> V
     }
     *all = train;
     test
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_share_of_each_class_is_drawn() {
+        let pictures: Vec<Picture<'_>> = [(0, 10), (1, 1), (2, 6)]
+            .iter()
+            .flat_map(|(label, n)| {
+                let file =
+                    |at: i32| ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"][at as usize];
+                (0..*n).map(move |at| Picture {
+                    folder: Path::new(""),
+                    file: file(at),
+                    label: *label,
+                })
+            })
+            .collect();
+        let drawn = |seed| {
+            let mut train = pictures.clone();
+            let share = Fraction::try_from(0.3).expect("it is a fraction");
+            let test = split(&mut train, share, Streams::new(seed, &["split"]));
+            (train, test)
+        };
+        let (train, test) = drawn(1);
+        let count =
+            |all: &[Picture<'_>], label| all.iter().filter(|one| one.label == label).count();
+        assert_eq!([0, 1, 2].map(|label| count(&test, label)), [3, 0, 2]);
+        assert_eq!([0, 1, 2].map(|label| count(&train, label)), [7, 1, 4]);
+        for split in [&train, &test] {
+            assert!(split.is_sorted_by_key(|one| (one.label, one.file)));
+            assert!(split.iter().all(|one| pictures.contains(one)));
+        }
+        assert!(test.iter().all(|one| !train.contains(one)));
+        assert!((2..20).any(|seed| drawn(seed) != (train.clone(), test.clone())));
+        assert_eq!(drawn(1), (train, test));
+    }
 }

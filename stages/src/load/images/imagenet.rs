@@ -24,9 +24,9 @@ static HOME: Home = Home {
     places: &["data/imagenet", "data/ILSVRC2012", "data/ILSVRC/Data/CLS-LOC"],
     nested: &["", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC"],
     needs: &["train", "val"],
-    hint: "register at image-net.org and download `ILSVRC2012_img_train.tar` and \
-           `ILSVRC2012_img_val.tar`, or the set of the Kaggle competition \
-           imagenet-object-localization-challenge; unpack them so that `data/imagenet` holds \
+    hint: "download `ILSVRC2012_img_train.tar` and `ILSVRC2012_img_val.tar` from image-net.org \
+           (after registering), or the data of the Kaggle competition \
+           `imagenet-object-localization-challenge`; unpack them so that `data/imagenet` holds \
            `train/WNID/*.JPEG` and `val`, or say with `dir` where these are",
 };
 
@@ -166,4 +166,63 @@ fn answered<'a>(
         }
     }
     Ok(pictures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::file::Scratch;
+
+    fn stage(scratch: &Scratch) -> ImageNet {
+        ImageNet(Images { dir: Some(scratch.path().to_owned()), ..Images::default() })
+    }
+
+    #[test]
+    fn flat_test_images_need_kaggles_answers() {
+        let scratch = Scratch::new("imagenet");
+        let root = "ILSVRC/Data/CLS-LOC";
+        for wnid in ["n02", "n01"] {
+            scratch.write(&format!("{root}/train/{wnid}/{wnid}_7.JPEG"), b"");
+        }
+        for at in [2, 1] {
+            scratch.write(&format!("{root}/val/ILSVRC2012_val_{at}.JPEG"), b"");
+        }
+        let problem = stage(&scratch).folders().expect_err("there are no labels");
+        assert!(problem.message.ends_with("have no labels"), "{problem:?}");
+        assert_eq!(problem.hint.as_deref(), Some(UNLABELLED));
+        let text =
+            "ImageId,PredictionString\nILSVRC2012_val_1,n02 1 2 3 4 \nILSVRC2012_val_2,n01 5";
+        let answers = scratch.write(ANSWERS, text.as_bytes());
+        let files = stage(&scratch).files().expect("they are there now");
+        assert_eq!((files.len(), files[0].role.as_str()), (1, "test-labels"));
+        let folders = stage(&scratch).folders().expect("they are there");
+        let classes = names(&folders, "train");
+        assert_eq!(classes, ["n01", "n02"]);
+        let train = labelled(&folders, "train", &classes).expect("both are known");
+        assert_eq!(train.iter().map(|one| one.label).collect::<Vec<_>>(), [0, 1]);
+        let test = answered(&folders, &answers, &classes).expect("both are known");
+        let found: Vec<_> = test.iter().map(|one| (one.file, one.label)).collect();
+        assert_eq!(found, [("ILSVRC2012_val_1.JPEG", 1), ("ILSVRC2012_val_2.JPEG", 0)]);
+        for (text, want) in [
+            (text.replace("n02", "n03"), "has the unknown class `n03` in line 2"),
+            (text.replace("val_2", "val_3"), "has no line for `ILSVRC2012_val_2.JPEG`"),
+        ] {
+            let path = scratch.write(ANSWERS, text.as_bytes());
+            let found = answered(&folders, &path, &classes).expect_err("it is wrong");
+            assert!(found.to_string().contains(want), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_class_that_is_only_tested_is_refused() {
+        let scratch = Scratch::new("imagenet-strange");
+        for path in ["train/n01/a.JPEG", "val/n01/b.JPEG", "val/n02/c.JPEG"] {
+            scratch.write(path, b"");
+        }
+        let problem = stage(&scratch).folders().expect_err("n02 is not trained on");
+        assert!(
+            problem.message.ends_with("is a class without a folder to train on"),
+            "{problem:?}"
+        );
+    }
 }

@@ -160,3 +160,60 @@ fn annotated<'a>(
         Some(file) => Err(broken(path, format!("has a line for `{file}`, which is not there"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::file::Scratch;
+
+    #[test]
+    fn test_images_are_labelled_by_the_annotations() {
+        let scratch = Scratch::new("tiny");
+        let names = ["val_0.JPEG", "val_1.JPEG", "val_2.JPEG"].map(str::to_owned);
+        let folder = Folder {
+            role: "test".to_owned(),
+            name: "val".to_owned(),
+            path: scratch.path().to_owned(),
+            files: names.to_vec(),
+        };
+        let (folders, classes) = ([folder], ["n01", "n02", "n03"].map(str::to_owned));
+        let read = |text: &str| {
+            let path = scratch.write("val_annotations.txt", text.as_bytes());
+            annotated(&folders, &path, &classes)
+                .map(|all| all.iter().map(|one| (one.file.to_owned(), one.label)).collect())
+                .map_err(|error| error.to_string())
+        };
+        // Lines in any order; images in the order of their names.
+        let text = "val_2.JPEG\tn01\t0\t1\t2\t3\nval_0.JPEG\tn03\t0\t1\t2\t3\nval_1.JPEG\tn01\t0\n";
+        let want: Vec<(String, u32)> = names.into_iter().zip([2, 0, 0]).collect();
+        assert_eq!(read(text), Ok(want));
+        for (text, want) in [
+            (text.replace("n03", "n04"), "has the unknown class `n04` in line 2"),
+            (text.replace("val_1.JPEG\tn01\t0\n", ""), "has no line for `val_1.JPEG`"),
+            (text.replace("\tn01\t0\n", "\n"), "has no class in line 3"),
+            (format!("{text}val_9.JPEG\tn01\n"), "a line for `val_9.JPEG`, which is not there"),
+        ] {
+            let found = read(&text).expect_err("it is wrong");
+            assert!(found.contains(want) && found.contains("val_annotations.txt"), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_missing_part_is_named_with_its_source() {
+        let scratch = Scratch::new("tiny-missing");
+        for name in ["train/n01/images/a.JPEG", "val/images/b.JPEG", "wnids.txt", "words.txt"] {
+            scratch.write(&format!("tiny-imagenet-200/{name}"), b"");
+        }
+        let problem = HOME.find(Some(scratch.path())).expect_err("a file is missing");
+        assert!(problem.message.ends_with("but no `val/val_annotations.txt`"), "{problem:?}");
+        assert!(problem.hint.expect("there is a way out").contains("cs231n.stanford.edu"));
+        scratch.write("tiny-imagenet-200/val/val_annotations.txt", b"");
+        let root = HOME.find(Some(scratch.path())).expect("all is there");
+        assert_eq!(root, scratch.path().join("tiny-imagenet-200"));
+        let train = scan::classes(&root.join("train"), "train", None).expect("one class");
+        assert_eq!(
+            (train[0].name.as_str(), &train[0].files[..]),
+            ("n01", &["images/a.JPEG".to_owned()][..])
+        );
+    }
+}
