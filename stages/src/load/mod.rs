@@ -253,7 +253,7 @@ to three folders above. Searched in `data/imagenet`, `data/ILSVRC2012` and \
 `data/ILSVRC/Data/CLS-LOC` below the current directory, or only in `dir` (and `ILSVRC/Data/CLS-LOC`, \
 `Data/CLS-LOC` below it) if that is given.
 
-The images are decoded once, in parallel, into one object of the store: 193 GB at 224x224, 63 GB at \
+The images are decoded once, in parallel, into one object of the store: 200 GB at 224x224, 65 GB at \
 128x128. They are never all in memory, neither here nor in training. Test images are the 50,000 of \
 `val`. Classes are sorted by number, images by name. Where \
 `LOC_synset_mapping.txt` is found, class names have words. Normalised with mean .485 .456 .406, standard deviation .229 \
