@@ -192,6 +192,7 @@ impl Feed {
         let places = out.par_chunks_exact_mut(each.max(1)).zip(rows).enumerate();
         match (inputs, &self.sample[..]) {
             (Inputs::Images(pixels), &[channels, height, width]) => {
+                pixels.were_read(rows.len(), each);
                 let tables: Vec<[f32; 256]> = (0..channels)
                     .map(|channel| {
                         let (scale, shift) = self.norm(channel);
@@ -236,9 +237,6 @@ impl Feed {
                     *to = from * scale + shift;
                 }
             }),
-        }
-        if let Inputs::Images(pixels) = inputs {
-            pixels.were_read(rows.len(), each);
         }
         let device = self.device.inner();
         match self.sample[..] {
