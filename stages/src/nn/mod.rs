@@ -17,6 +17,7 @@ pub(crate) mod settings;
 mod state;
 pub(crate) mod training;
 mod values;
+mod zoom;
 
 pub(crate) use loss::argmax;
 pub(crate) use models::Family;
