@@ -69,7 +69,7 @@ struct Recipe {
 
 fn recipe(dataset: &str) -> Recipe {
     match dataset {
-        "cifar10" | "cifar100" => Recipe {
+        "cifar10" | "cifar100" | "imagenet" | "tiny-imagenet" => Recipe {
             model: "resnet18",
             proxy_epochs: 10,
             epochs: 200,
@@ -77,7 +77,15 @@ fn recipe(dataset: &str) -> Recipe {
             lr: 0.1,
             student: ", augment = \"crop-flip\"",
         },
-        "mnist" | "fashion-mnist" => Recipe {
+        "svhn" => Recipe {
+            model: "resnet18",
+            proxy_epochs: 10,
+            epochs: 200,
+            batch: 128,
+            lr: 0.1,
+            student: ", augment = \"crop\"",
+        },
+        "mnist" | "fashion-mnist" | "qmnist" => Recipe {
             model: "lenet",
             proxy_epochs: 5,
             epochs: 20,

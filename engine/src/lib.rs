@@ -23,4 +23,6 @@ pub use seed::Streams;
 pub use spec::{
     Place, Request, Settings, SettingsError, Source, SpecError, SpecErrorKind, SpecErrors,
 };
-pub use stage::{Arity, File, Kind, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
+pub use stage::{
+    Arity, File, Folder, Kind, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory,
+};

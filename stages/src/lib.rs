@@ -10,6 +10,7 @@ mod evaluate;
 mod linalg;
 mod load;
 mod nn;
+mod pixels;
 mod proxy_train;
 mod record;
 mod score;

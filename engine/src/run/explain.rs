@@ -175,7 +175,7 @@ fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
     let ports: BTreeSet<&String> = was.inputs.keys().chain(now.inputs.keys()).collect();
     for port in ports {
         if was.inputs.get(port) != now.inputs.get(port) {
-            reasons.push(match port.strip_prefix("file:") {
+            reasons.push(match port.strip_prefix("file:").or(port.strip_prefix("folder:")) {
                 Some(role) => Reason::File { role: role.to_owned() },
                 None => Reason::Input { port: port.clone() },
             });

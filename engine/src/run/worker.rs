@@ -1,7 +1,7 @@
 //! One stage at work: its lease, its run, its record.
 
 use super::resolve;
-use crate::{NodeId, Plan, Progress, StageCtx, StageError, Streams};
+use crate::{NodeId, Plan, Problem, Progress, StageCtx, StageError, Streams};
 use cache::{Artifact, Commit, Digest, Key, Lease, Lookup, Provenance, Recipe, Record, Store};
 use std::{
     any::Any,
@@ -121,10 +121,9 @@ impl Shared<'_> {
         log: &Mutex<Vec<String>>,
     ) -> Result<BTreeMap<String, cache::Blob>, StageError> {
         let stage = &self.plan.node(task.node).stage;
-        let files = stage.files().map_err(|problem| StageError::Method {
-            message: problem.message,
-            hint: problem.hint,
-        })?;
+        let gone =
+            |problem: Problem| StageError::Method { message: problem.message, hint: problem.hint };
+        let (files, folders) = (stage.files().map_err(gone)?, stage.folders().map_err(gone)?);
         let trajectory = resolve::trajectory(self.plan, task.node, &task.recipe);
         let progress = |progress: Progress| {
             tx.send(Message::Progressed(task.node, progress)).ok();
@@ -136,6 +135,7 @@ impl Shared<'_> {
             store: self.store,
             inputs: task.inputs.clone(),
             files: &files,
+            folders: &folders,
             streams: Streams::new(task.recipe.seed.unwrap_or(0), stage.streams()),
             trajectory: trajectory.map(|(recipe, last)| (recipe.key(), last)),
             cancel: self.cancel,

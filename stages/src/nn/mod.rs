@@ -3,7 +3,7 @@
 //! Which device the tensors live on is a value here, no type. Which device that may be is
 //! `device`'s business.
 
-mod draw;
+pub(crate) mod draw;
 pub(crate) mod epoch;
 pub(crate) mod feed;
 mod host;
@@ -21,6 +21,7 @@ pub(crate) mod speed;
 mod state;
 pub(crate) mod training;
 mod values;
+mod zoom;
 
 pub(crate) use loss::argmax;
 pub(crate) use models::Family;

@@ -101,8 +101,9 @@ macro_rules! training_settings {
             weight_decay: Option<$crate::units::NonNegative>,
             /// How the learning rate changes.
             schedule: $crate::nn::schedule::Schedule,
-            /// What is done to an image before each use: `none`, `crop`, `flip`, `crop-flip`. A crop
-            /// is out of the image padded by 4 mirrored pixels.
+            /// What is done to an image before each use: `none`, `crop`, `flip`, `crop-flip`,
+            /// `resized-crop-flip`. A crop is out of the image padded by 4 mirrored pixels; a
+            /// resized one is a part of 8 to 100 percent of the area, brought to full size.
             augment: $crate::nn::feed::Augment,
             /// How much of each target is spread over all classes.
             label_smoothing: $crate::units::Fraction,

@@ -110,7 +110,7 @@ fn toy(network: Network, sample: &[usize], n: usize, plan: Plan) -> Toy {
     let channels = sample[0];
     let form =
         Form { sample: sample.to_vec(), mean: vec![0.3; channels], std: vec![0.2; channels] };
-    let feed = Feed::new(Device::CPU, &form, Inputs::Images(pixels));
+    let feed = Feed::new(Device::CPU, &form, Inputs::Images(pixels.into()));
     Toy { network, feed, labels, rows: (0..n as u32).collect(), weights: None, plan, recorded: false }
 }
 
