@@ -21,6 +21,6 @@ pub use run::{
 };
 pub use seed::Streams;
 pub use spec::{
-    Place, Request, Settings, SettingsError, Source, SpecError, SpecErrorKind, SpecErrors,
+    Place, Request, Settings, SettingsError, Source, SpecError, SpecErrorKind, SpecErrors, Written,
 };
 pub use stage::{Arity, File, Kind, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};

@@ -6,6 +6,7 @@
 mod draw;
 pub(crate) mod epoch;
 pub(crate) mod feed;
+pub(crate) mod foreign;
 mod layer;
 mod loss;
 pub(crate) mod model;
