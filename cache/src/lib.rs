@@ -14,5 +14,5 @@ pub use id::{Digest, Key, ParseIdError};
 pub use recipe::{Provenance, Recipe, Record};
 pub use store::{
     Bytes, Checkpoint, Commit, Finding, GcOptions, GcReport, KindStats, Lease, Lookup,
-    ObjectWriter, Reach, Stats, Store, Thing, Verify, VerifyReport,
+    ObjectWriter, Reach, Stats, Store, Thing, Verify, VerifyReport, WorkFolder,
 };

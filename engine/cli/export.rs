@@ -36,6 +36,17 @@ pub(crate) struct Args {
     /// How to write it [default: what the file's name ends in; on stdout, by the kind of artifact]
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Whose names the weights of a network get, in safetensors.
+    #[arg(long, value_enum, default_value = "stored")]
+    names: Names,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Names {
+    /// As they are stored: those of the PyTorch modules that the methods' papers used.
+    Stored,
+    /// Those of torchvision's models, where it has the architecture.
+    Torchvision,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -153,8 +164,17 @@ fn encode(
             _ => Err(wrong(name, "is JSON", "--format json, or another --part")),
         };
     }
+    if args.names == Names::Torchvision && (format != Format::Safetensors || name != "weights") {
+        return Err(wrong(name, "has no other names", "take --format safetensors --part weights"));
+    }
     if format == Format::Safetensors {
-        return Ok(bytes.to_vec());
+        return match (args.names, artifact.parts.get("meta")) {
+            (Names::Torchvision, Some(meta)) => {
+                stages::with_torchvision_names(&store.get(meta)?, &bytes)
+                    .ok_or_else(|| wrong(name, "is of no known network", "leave out --names"))
+            }
+            _ => Ok(bytes.to_vec()),
+        };
     }
     let part = Part { name, tensors: tensors(name, &bytes)?, only: args.tensor.as_deref() };
     match format {

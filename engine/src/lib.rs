@@ -21,7 +21,7 @@ pub use run::{
 };
 pub use seed::Streams;
 pub use spec::{
-    Place, Request, Settings, SettingsError, Source, SpecError, SpecErrorKind, SpecErrors,
+    Place, Request, Settings, SettingsError, Source, SpecError, SpecErrorKind, SpecErrors, Written,
 };
 pub use stage::{
     Arity, File, Folder, Kind, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory,

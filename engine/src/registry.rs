@@ -42,7 +42,7 @@ impl Method {
             };
             let table = given.iter().map(entry).collect::<Option<_>>()?;
             let node = Node { place, value: Value::Table(Arc::new(table)) };
-            match (self.parse)(Settings::new(&node)) {
+            match (self.parse)(Settings::new(&node, &[])) {
                 Ok(stage) => return Some(stage),
                 Err(error) => {
                     let error = error.details();

@@ -1,7 +1,7 @@
 //! What a stage is, seen from the engine.
 
 use crate::{Streams, event::Progress};
-use cache::{Artifact, Blob, Bytes, Checkpoint, Key, ObjectWriter, Store, StoreError};
+use cache::{Artifact, Blob, Bytes, Checkpoint, Key, ObjectWriter, Store, StoreError, WorkFolder};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -154,6 +154,12 @@ pub trait Stage: Send + Sync {
         vec![]
     }
 
+    /// Returns what is wrong if these of its ports are connected and no others.
+    fn wiring(&self, connected: &[&str]) -> Vec<Problem> {
+        let _ = connected;
+        vec![]
+    }
+
     /// Returns the files it reads from outside the store.
     ///
     /// # Errors
@@ -281,6 +287,26 @@ impl<'a> StageCtx<'a> {
     /// Fails if the object is gone or damaged; the engine then makes it again.
     pub fn get(&self, blob: &Blob) -> Result<Bytes, StageError> {
         Ok(self.store.get(blob)?)
+    }
+
+    /// Returns the path of an object, verified, for a program that reads it from there. It is not
+    /// to be written to.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the object is gone or damaged; the engine then makes it again.
+    pub fn path(&self, blob: &Blob) -> Result<PathBuf, StageError> {
+        Ok(self.store.path(blob)?)
+    }
+
+    /// Returns a new empty folder to work in. It goes away with what is returned; one that was
+    /// kept goes when the store is next collected.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does.
+    pub fn folder(&self) -> Result<WorkFolder, StageError> {
+        Ok(self.store.folder()?)
     }
 
     /// Stores `bytes` as an object.

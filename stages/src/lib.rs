@@ -3,6 +3,8 @@
 //! This crate has never heard of a terminal.
 
 mod artifact;
+mod brought;
+mod command;
 mod corrupt;
 mod data;
 mod device;
@@ -21,6 +23,7 @@ mod units;
 pub use device::{Device, DeviceChoice, DeviceError, ParseDeviceError, report as device_report};
 pub use linalg::set_memory;
 pub use nn::speed::{Agreement, Speed, Work, set_threads};
+pub use nn::foreign::with_torchvision_names;
 pub use units::{Fraction, OutOfRange};
 
 /// Returns every method a pipeline file may name.
@@ -34,5 +37,6 @@ pub fn registry() -> engine::Registry {
         .with(select::methods())
         .with(train::methods())
         .with(evaluate::methods())
+        .with(command::methods())
         .with_results(artifact::METRICS)
 }

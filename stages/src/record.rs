@@ -266,6 +266,47 @@ pub(crate) fn outputs(
     Ok(Matrix::new(values, rows, cols))
 }
 
+/// The samples that something is said of: their labels, in order.
+pub(crate) struct Ground {
+    pub(crate) labels: Vec<u32>,
+    pub(crate) classes: usize,
+    /// The part that holds the labels, to be shared.
+    pub(crate) blob: Blob,
+}
+
+impl Ground {
+    /// Reads the labels of what came in on the first of `ports` that is connected.
+    ///
+    /// # Errors
+    ///
+    /// Fails if none is, or a label is no class.
+    pub(crate) fn read(ctx: &StageCtx<'_>, ports: &[&str]) -> Result<Self, StageError> {
+        let connected = ports.iter().find_map(|port| Some((*port, ctx.input(port)?)));
+        let (port, input) =
+            connected.ok_or_else(|| StageError::method("no input says what the samples are"))?;
+        let part = artifact::part(ctx, port, input, "labels")?;
+        let labels = part.indices("train")?;
+        let classes = classes(ctx, port, input)?;
+        match labels.iter().position(|label| *label as usize >= classes) {
+            None => Ok(Self { labels, classes, blob: input.parts["labels"] }),
+            Some(at) => Err(part.wrong(format!(
+                "the label of sample {at} is {}, but there are {classes} classes",
+                labels[at]
+            ))),
+        }
+    }
+
+    /// Checks that there are as many of `what` as samples.
+    pub(crate) fn one_each(&self, found: usize, what: &str) -> Result<(), StageError> {
+        let n = self.labels.len();
+        if found == n {
+            return Ok(());
+        }
+        Err(StageError::method(format!("there are {found} {what} for {n} samples"))
+            .with_hint("give one for each sample of the full training set, in its order"))
+    }
+}
+
 /// Returns how many classes the artifact on `port` (data, a proxy, or scores) says there are.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The program from outside, and the laws every method keeps.
 
 mod changes;
+mod command;
 mod crash;
 mod images;
 mod laws;

@@ -30,6 +30,7 @@ mod seal;
 mod stats;
 mod verify;
 mod walk;
+mod work;
 
 pub use checkpoints::Checkpoint;
 pub use gc::{GcOptions, GcReport, Reach};
@@ -38,6 +39,7 @@ pub use objects::{Bytes, ObjectWriter};
 pub use records::{Commit, Lookup};
 pub use stats::{KindStats, Stats};
 pub use verify::{Finding, Thing, Verify, VerifyReport};
+pub use work::WorkFolder;
 
 use crate::{Digest, StoreError};
 use rustix::{

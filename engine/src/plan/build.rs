@@ -156,7 +156,8 @@ impl<'a> Builder<'a> {
             });
         }
         let (key, table) = table.ok_or(())?;
-        let instance = Instance::read(&name, key, &table, self.registry, self.mistakes);
+        let sources = &self.spec.sources;
+        let instance = Instance::read(&name, key, &table, self.registry, sources, self.mistakes);
         let number = instance.map(|instance| {
             self.ports.push(instance.stage.inputs());
             self.draws.push(!instance.stage.streams().is_empty());
@@ -198,6 +199,11 @@ impl<'a> Builder<'a> {
                 let hint = Some(format!("add `from = {{ {} = \"STAGE\" }}`", port.name));
                 self.mistakes.add(instance.at, kind, hint);
             }
+        }
+        let names: Vec<&str> = ports.iter().filter(|p| connected(p)).map(|p| p.name).collect();
+        if instance.sound {
+            let problems = instance.stage.wiring(&names).into_iter();
+            problems.for_each(|problem| instance.report(problem, self.mistakes, false));
         }
         let choice: Vec<&Port> = ports.iter().filter(|port| port.arity == Arity::OneOf).collect();
         if !choice.is_empty() {

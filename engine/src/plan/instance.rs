@@ -2,7 +2,10 @@
 
 use crate::{
     Problem, Registry, Stage, StageRef,
-    spec::{Details, Mistakes, Node, Place, Settings, SpecErrorKind, Value, did_you_mean, without},
+    spec::{
+        Details, Mistakes, Node, Place, Settings, Source, SpecErrorKind, Value, did_you_mean,
+        without,
+    },
 };
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -35,6 +38,7 @@ impl Instance {
         key: Place,
         table: &Node,
         registry: &Registry,
+        sources: &[Source],
         mistakes: &mut Mistakes,
     ) -> Option<Self> {
         let Some(entries) = table.table() else {
@@ -102,7 +106,7 @@ impl Instance {
             );
             return None;
         }
-        let (stage, clean) = read_settings(&with, known.parse, mistakes)?;
+        let (stage, clean) = read_settings(&with, known.parse, sources, mistakes)?;
         let at = method.node.place;
         let mut instance = Self {
             sound: clean,
@@ -200,12 +204,13 @@ fn unknown_method_hint(name: &str, registry: &Registry) -> Option<String> {
 fn read_settings(
     with: &Node,
     parse: crate::Parse,
+    sources: &[Source],
     mistakes: &mut Mistakes,
 ) -> Option<(Box<dyn Stage>, bool)> {
     let mut rest = with.clone();
     let mut clean = true;
     for _ in 0..64 {
-        let error = match parse(Settings::new(&rest)) {
+        let error = match parse(Settings::new(&rest, sources)) {
             Ok(stage) => return Some((stage, clean)),
             Err(error) => error,
         };

@@ -6,6 +6,7 @@ mod matrix;
 mod overlay;
 mod settings;
 mod tree;
+mod written;
 
 pub(crate) use error::{Mistakes, did_you_mean};
 pub use error::{Source, SpecError, SpecErrorKind, SpecErrors};
@@ -15,6 +16,7 @@ pub(crate) use settings::Details;
 pub use settings::{Settings, SettingsError};
 pub use tree::Place;
 pub(crate) use tree::{Entry, Node, Value};
+pub use written::Written;
 
 use std::{
     fs,

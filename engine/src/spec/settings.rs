@@ -1,22 +1,27 @@
 //! The `with` table of a stage, read through serde without losing any mistake's place.
 
-use super::tree::{Node, Place, Value};
+use super::{
+    Source,
+    tree::{Node, Place, Value},
+    written::Written,
+};
 use serde::{
     Deserialize,
     de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor},
     forward_to_deserialize_any,
 };
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 /// The settings of a stage as they stand in the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
     node: &'a Node,
+    sources: &'a [Source],
 }
 
 impl<'a> Settings<'a> {
-    pub(crate) fn new(node: &'a Node) -> Self {
-        Self { node }
+    pub(crate) fn new(node: &'a Node, sources: &'a [Source]) -> Self {
+        Self { node, sources }
     }
 
     /// Reads the settings as `T`.
@@ -25,7 +30,7 @@ impl<'a> Settings<'a> {
     ///
     /// Says what the first mistake is and where it stands.
     pub fn read<T: Deserialize<'a>>(self) -> Result<T, SettingsError> {
-        T::deserialize(Reader(self.node))
+        T::deserialize(Reader(self.node, self.sources))
     }
 }
 
@@ -102,8 +107,9 @@ impl de::Error for SettingsError {
     }
 }
 
+/// A value, and the sources that its places are in.
 #[derive(Clone, Copy)]
-struct Reader<'a>(&'a Node);
+struct Reader<'a>(&'a Node, &'a [Source]);
 
 impl<'de> de::Deserializer<'de> for Reader<'de> {
     type Error = SettingsError;
@@ -115,8 +121,8 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Boolean(flag) => visitor.visit_bool(*flag),
             Value::Datetime(text) => visitor.visit_borrowed_str(text),
-            Value::Array(items) => visitor.visit_seq(Items(items.iter())),
-            Value::Table(table) => visitor.visit_map(Entries { rest: table.iter(), current: None }),
+            Value::Array(items) => visitor.visit_seq(Items(items.iter(), self.1)),
+            Value::Table(table) => visitor.visit_map(Entries::new(table, self.1)),
         }
         .map_err(|error| error.at(self.0.place))
     }
@@ -127,9 +133,17 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, SettingsError> {
+        if let (Written::NAME, Value::String(text)) = (name, &self.0.value) {
+            let source = self.1.get(usize::from(self.0.place.source));
+            let folder = source.and_then(|source| Path::new(&source.name).parent()?.to_str());
+            let both = [folder.unwrap_or_default(), text].into_iter();
+            return visitor
+                .visit_seq(de::value::SeqDeserializer::new(both))
+                .map_err(|error: SettingsError| error.at(self.0.place));
+        }
         visitor.visit_newtype_struct(self).map_err(|error| error.at(self.0.place))
     }
 
@@ -156,10 +170,8 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         let result = match &self.0.value {
             Value::String(text) => visitor.visit_enum((&**text).into_deserializer()),
             Value::Table(table) if table.len() == 1 => {
-                visitor.visit_enum(de::value::MapAccessDeserializer::new(Entries {
-                    rest: table.iter(),
-                    current: None,
-                }))
+                let entries = Entries::new(table, self.1);
+                visitor.visit_enum(de::value::MapAccessDeserializer::new(entries))
             }
             _ => {
                 let _ = (name, variants);
@@ -180,7 +192,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
     }
 }
 
-struct Items<'a>(std::slice::Iter<'a, Node>);
+struct Items<'a>(std::slice::Iter<'a, Node>, &'a [Source]);
 
 impl<'de> SeqAccess<'de> for Items<'de> {
     type Error = SettingsError;
@@ -189,13 +201,20 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, SettingsError> {
-        self.0.next().map(|node| seed.deserialize(Reader(node))).transpose()
+        self.0.next().map(|node| seed.deserialize(Reader(node, self.1))).transpose()
     }
 }
 
 struct Entries<'a> {
     rest: std::collections::btree_map::Iter<'a, Arc<str>, super::tree::Entry>,
     current: Option<(&'a Arc<str>, &'a super::tree::Entry)>,
+    sources: &'a [Source],
+}
+
+impl<'a> Entries<'a> {
+    fn new(table: &'a super::tree::Table, sources: &'a [Source]) -> Self {
+        Self { rest: table.iter(), current: None, sources }
+    }
 }
 
 impl<'de> MapAccess<'de> for Entries<'de> {
@@ -220,7 +239,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         seed: V,
     ) -> Result<V::Value, SettingsError> {
         let (key, entry) = self.current.take().expect("serde asks for a key first");
-        seed.deserialize(Reader(&entry.node)).map_err(|mut error| {
+        seed.deserialize(Reader(&entry.node, self.sources)).map_err(|mut error| {
             error.0.path.push(Arc::clone(key));
             error.at(entry.node.place)
         })

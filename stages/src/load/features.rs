@@ -199,7 +199,7 @@ fn refused(path: &Path, what: String) -> StageError {
 
 /// The type of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scalar {
+pub(crate) enum Scalar {
     F16,
     Bf16,
     F32,
@@ -245,14 +245,14 @@ impl Scalar {
 }
 
 /// An array in the bytes it was read from, with as many elements as its shape says.
-struct Array<'a> {
-    scalar: Scalar,
-    shape: Vec<usize>,
-    data: &'a [u8],
+pub(crate) struct Array<'a> {
+    pub(crate) scalar: Scalar,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: &'a [u8],
 }
 
 /// Returns the array of a `.npy` file, or the one called `name` of a safetensors file.
-fn array<'a>(bytes: &'a [u8], name: &str) -> Result<Array<'a>, String> {
+pub(crate) fn array<'a>(bytes: &'a [u8], name: &str) -> Result<Array<'a>, String> {
     if npy::is_npy(bytes) {
         let npy::Npy { scalar, shape, data } = npy::read(bytes)?;
         return Ok(Array { scalar, shape, data });
@@ -276,8 +276,34 @@ fn each<const N: usize, T>(data: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
 }
 
 impl Array<'_> {
+    /// Returns the elements, if they are floats.
+    pub(crate) fn floats(&self) -> Option<Vec<f32>> {
+        Some(match self.scalar {
+            Scalar::F16 => each(self.data, |b| f16::from_le_bytes(b).to_f32()),
+            Scalar::Bf16 => each(self.data, |b| bf16::from_le_bytes(b).to_f32()),
+            Scalar::F32 => each(self.data, f32::from_le_bytes),
+            Scalar::F64 => each(self.data, |b| f64::from_le_bytes(b) as f32),
+            _ => return None,
+        })
+    }
+
+    /// Returns the elements, if they are whole numbers.
+    pub(crate) fn wholes(&self) -> Option<Vec<i128>> {
+        Some(match self.scalar {
+            Scalar::U8 => each(self.data, |b| u8::from_le_bytes(b).into()),
+            Scalar::I8 => each(self.data, |b| i8::from_le_bytes(b).into()),
+            Scalar::U16 => each(self.data, |b| u16::from_le_bytes(b).into()),
+            Scalar::I16 => each(self.data, |b| i16::from_le_bytes(b).into()),
+            Scalar::U32 => each(self.data, |b| u32::from_le_bytes(b).into()),
+            Scalar::I32 => each(self.data, |b| i32::from_le_bytes(b).into()),
+            Scalar::U64 => each(self.data, |b| u64::from_le_bytes(b).into()),
+            Scalar::I64 => each(self.data, |b| i64::from_le_bytes(b).into()),
+            _ => return None,
+        })
+    }
+
     /// Returns the values, the number of samples, and the number of values of each.
-    fn embeddings(&self) -> Result<(Vec<f32>, usize, usize), String> {
+    pub(crate) fn embeddings(&self) -> Result<(Vec<f32>, usize, usize), String> {
         let [n, rest @ ..] = self.shape.as_slice() else {
             return Err("has embeddings without dimensions: expected [n, d]".to_owned());
         };
@@ -285,13 +311,9 @@ impl Array<'_> {
         if rest.is_empty() || n == 0 || d == 0 {
             return Err(format!("has embeddings of shape {:?}: expected [n, d]", self.shape));
         }
-        let values = match self.scalar {
-            Scalar::F16 => each(self.data, |b| f16::from_le_bytes(b).to_f32()),
-            Scalar::Bf16 => each(self.data, |b| bf16::from_le_bytes(b).to_f32()),
-            Scalar::F32 => each(self.data, f32::from_le_bytes),
-            Scalar::F64 => each(self.data, |b| f64::from_le_bytes(b) as f32),
-            other => return Err(format!("has embeddings of type {other:?}: expected floats")),
-        };
+        let values = self
+            .floats()
+            .ok_or_else(|| format!("has embeddings of type {:?}: expected floats", self.scalar))?;
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok((values, n, d)),
             Some(at) => {
@@ -302,21 +324,13 @@ impl Array<'_> {
     }
 
     /// Returns the labels, each below `classes`.
-    fn labels(&self, classes: usize) -> Result<Vec<u32>, String> {
+    pub(crate) fn labels(&self, classes: usize) -> Result<Vec<u32>, String> {
         if !matches!(self.shape.as_slice(), [_] | [_, 1]) {
             return Err(format!("has labels of shape {:?}: expected [n]", self.shape));
         }
-        let values: Vec<i128> = match self.scalar {
-            Scalar::U8 => each(self.data, |b| u8::from_le_bytes(b).into()),
-            Scalar::I8 => each(self.data, |b| i8::from_le_bytes(b).into()),
-            Scalar::U16 => each(self.data, |b| u16::from_le_bytes(b).into()),
-            Scalar::I16 => each(self.data, |b| i16::from_le_bytes(b).into()),
-            Scalar::U32 => each(self.data, |b| u32::from_le_bytes(b).into()),
-            Scalar::I32 => each(self.data, |b| i32::from_le_bytes(b).into()),
-            Scalar::U64 => each(self.data, |b| u64::from_le_bytes(b).into()),
-            Scalar::I64 => each(self.data, |b| i64::from_le_bytes(b).into()),
-            other => return Err(format!("has labels of type {other:?}: expected integers")),
-        };
+        let values = self
+            .wholes()
+            .ok_or_else(|| format!("has labels of type {:?}: expected integers", self.scalar))?;
         let checked = values.into_iter().enumerate().map(|(at, value)| {
             let label = u32::try_from(value).ok().filter(|one| (*one as usize) < classes);
             let last = classes - 1;

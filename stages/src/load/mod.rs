@@ -20,6 +20,8 @@ use crate::{
     units::Count,
 };
 use engine::{Method, StageCtx, StageError};
+pub(crate) use features::{Array, Scalar, array};
+pub(crate) use names::numbers;
 use published::{Folder, OnDisk};
 use schemars::schema_for;
 
@@ -122,14 +124,14 @@ pub(crate) fn methods() -> Vec<Method> {
 
 /// A data set that was read, on its way into the store.
 #[derive(Debug)]
-struct Loaded {
+pub(crate) struct Loaded {
     meta: Meta,
     train: Split,
     test: Split,
 }
 
 impl Loaded {
-    fn new(meta: Meta, train: Split, test: Split) -> Self {
+    pub(crate) fn new(meta: Meta, train: Split, test: Split) -> Self {
         Self { meta, train, test }
     }
 
@@ -145,7 +147,7 @@ impl Loaded {
     }
 
     /// Takes mean and standard deviation of each channel from the training images.
-    fn with_moments(mut self) -> Self {
+    pub(crate) fn with_moments(mut self) -> Self {
         let Inputs::Images(images) = &self.train.inputs else { return self };
         let mut levels = Levels::new(self.meta.sample[0]);
         images.chunks_exact(self.meta.each()).for_each(|image| levels.add(image));
@@ -153,7 +155,7 @@ impl Loaded {
         self
     }
 
-    fn put(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+    pub(crate) fn put(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         data::put(ctx, &self.meta, &self.train, &self.test)
     }
 }

@@ -9,7 +9,7 @@ pub(super) fn owned(names: &[&str]) -> Vec<String> {
 }
 
 /// Returns the labels as their own names, from 0 to the highest of `splits`.
-pub(super) fn numbers(splits: &[&[u32]]) -> Vec<String> {
+pub(crate) fn numbers(splits: &[&[u32]]) -> Vec<String> {
     let highest = splits.iter().flat_map(|labels| labels.iter()).max().copied();
     highest.map_or_else(Vec::new, |last| (0..=last).map(|label| label.to_string()).collect())
 }

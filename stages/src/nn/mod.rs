@@ -7,6 +7,7 @@ pub(crate) mod draw;
 pub(crate) mod epoch;
 pub(crate) mod feed;
 mod host;
+pub(crate) mod foreign;
 mod layer;
 mod loss;
 mod memory;

@@ -171,7 +171,7 @@ impl Work {
 
 impl Setup {
     fn feed(&self, device: Device) -> Feed {
-        Feed::new(device, &self.form, Inputs::Images(self.pixels.clone()))
+        Feed::new(device, &self.form, Inputs::Images(self.pixels.clone().into()))
     }
 
     fn start(&self, device: Device) -> State {

@@ -12,6 +12,7 @@ mod el2n;
 mod entropy;
 mod forgetting;
 mod grand;
+mod import;
 mod least_confidence;
 mod loss;
 mod margin;
@@ -21,6 +22,8 @@ mod stage;
 pub(crate) mod testing;
 
 use crate::{linalg::Matrix, record::Row};
+pub(crate) use stage::put;
+
 use engine::{Method, Problem, StageError, Streams};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -178,6 +181,7 @@ pub(crate) fn methods() -> Vec<Method> {
         stage::method::<entropy::Entropy>(),
         stage::method::<forgetting::Forgetting>(),
         stage::method::<grand::GraNd>(),
+        import::method(),
         stage::method::<least_confidence::LeastConfidence>(),
         stage::method::<loss::Loss>(),
         stage::method::<margin::Margin>(),

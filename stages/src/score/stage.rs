@@ -172,18 +172,29 @@ impl<'a> Repeats<'a> {
         if far > 0 {
             ctx.log(format!("{far} samples have an infinite score"));
         }
-        let shape = [values.scores.len()];
-        let mut tensors = vec![Tensor::f32("scores", &shape, &values.scores)];
-        if let Some(published) = &values.published {
-            tensors.push(Tensor::f32("published", &shape, published));
-        }
-        let meta = serde_json::json!({ "name": name, "n": shape[0], "classes": self.classes });
-        Ok(Parts::from([
-            ("scores".to_owned(), artifact::put_tensors(ctx, &tensors)?),
-            ("labels".to_owned(), self.blob),
-            ("meta".to_owned(), artifact::put_json(ctx, &meta)?),
-        ]))
+        put(ctx, name, &values, self.blob, self.classes)
     }
+}
+
+/// Stores the values that `name` gave samples with these `labels`.
+pub(crate) fn put(
+    ctx: &StageCtx<'_>,
+    name: &str,
+    values: &Values,
+    labels: Blob,
+    classes: usize,
+) -> Result<Parts, StageError> {
+    let shape = [values.scores.len()];
+    let mut tensors = vec![Tensor::f32("scores", &shape, &values.scores)];
+    if let Some(published) = &values.published {
+        tensors.push(Tensor::f32("published", &shape, published));
+    }
+    let meta = serde_json::json!({ "name": name, "n": shape[0], "classes": classes });
+    Ok(Parts::from([
+        ("scores".to_owned(), artifact::put_tensors(ctx, &tensors)?),
+        ("labels".to_owned(), labels),
+        ("meta".to_owned(), artifact::put_json(ctx, &meta)?),
+    ]))
 }
 
 fn labels_blob(port: &str, artifact: &Artifact) -> Result<Blob, StageError> {

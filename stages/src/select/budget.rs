@@ -1,7 +1,7 @@
 //! How a budget is divided among classes: exactly, and never beyond what a class has.
 
 /// Returns `share` of `n`, rounded to the nearest whole, a half to the even one.
-pub(super) fn rounded(share: f64, n: usize) -> usize {
+pub(crate) fn rounded(share: f64, n: usize) -> usize {
     (share * n as f64).round_ties_even() as usize
 }
 

@@ -22,6 +22,7 @@ mod graph_cut;
 mod greedy;
 mod group;
 mod herding;
+mod import;
 mod k_center;
 #[cfg(test)]
 mod laws;
@@ -41,8 +42,10 @@ use engine::{Method, Problem, StageError};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) use budget::rounded;
 pub(crate) use group::{Ground, Group, Watch};
 pub(crate) use residuals::{Compat, Residuals, deepcore_batch, softmax};
+pub(crate) use stage::put;
 
 /// What a method looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +128,7 @@ pub(crate) fn methods() -> Vec<Method> {
         stage::method::<gradmatch::GradMatch>(),
         stage::method::<graph_cut::GraphCut>(),
         stage::method::<herding::Herding>(),
+        import::method(),
         stage::method::<k_center::KCenter>(),
         stage::method::<log_det::LogDet>(),
         stage::method::<moderate::Moderate>(),

@@ -229,41 +229,38 @@ impl<S: Selector> Stage for Select<S> {
         let groups = self.groups(&labels, classes)?;
         let total: usize = groups.iter().map(|(_, _, budget)| budget).sum();
         let picked = pick(&self.rule, ctx, &ground, &groups)?;
-        self.write(ctx, &labels, classes, total, picked)
+        put(ctx, &labels, classes, total, &picked)
     }
 }
 
-impl<S: Selector> Select<S> {
-    fn write(
-        &self,
-        ctx: &StageCtx<'_>,
-        labels: &[u32],
-        classes: usize,
-        budget: usize,
-        picked: Vec<(u32, Option<f32>)>,
-    ) -> Result<Parts, StageError> {
-        let (mut kept, mut available) = (vec![0; classes], vec![0; classes]);
-        labels.iter().for_each(|label| available[*label as usize] += 1);
-        picked.iter().for_each(|(at, _)| kept[labels[*at as usize] as usize] += 1);
-        let indices: Vec<u32> = picked.iter().map(|(at, _)| *at).collect();
-        let mut tensors = vec![Tensor::indices("indices", &indices)];
-        // A group whose method gives no weights beside one that does counts each sample once.
-        if picked.iter().any(|(_, weight)| weight.is_some()) {
-            let weights: Vec<f32> =
-                picked.iter().map(|(_, weight)| weight.unwrap_or(1.0)).collect();
-            tensors.push(Tensor::f32("weights", &[weights.len()], &weights));
-        }
-        let meta = serde_json::json!({
-            "n": labels.len(),
-            "budget": budget,
-            "keep": budget as f64 / (labels.len().max(1)) as f64,
-            "per_class": { "kept": kept, "available": available },
-        });
-        Ok(Parts::from([
-            ("subset".to_owned(), artifact::put_tensors(ctx, &tensors)?),
-            ("meta".to_owned(), artifact::put_json(ctx, &meta)?),
-        ]))
+/// Stores what was `picked`, sorted by position, out of samples with these `labels`.
+pub(crate) fn put(
+    ctx: &StageCtx<'_>,
+    labels: &[u32],
+    classes: usize,
+    budget: usize,
+    picked: &[(u32, Option<f32>)],
+) -> Result<Parts, StageError> {
+    let (mut kept, mut available) = (vec![0; classes], vec![0; classes]);
+    labels.iter().for_each(|label| available[*label as usize] += 1);
+    picked.iter().for_each(|(at, _)| kept[labels[*at as usize] as usize] += 1);
+    let indices: Vec<u32> = picked.iter().map(|(at, _)| *at).collect();
+    let mut tensors = vec![Tensor::indices("indices", &indices)];
+    // A group whose method gives no weights beside one that does counts each sample once.
+    if picked.iter().any(|(_, weight)| weight.is_some()) {
+        let weights: Vec<f32> = picked.iter().map(|(_, weight)| weight.unwrap_or(1.0)).collect();
+        tensors.push(Tensor::f32("weights", &[weights.len()], &weights));
     }
+    let meta = serde_json::json!({
+        "n": labels.len(),
+        "budget": budget,
+        "keep": budget as f64 / (labels.len().max(1)) as f64,
+        "per_class": { "kept": kept, "available": available },
+    });
+    Ok(Parts::from([
+        ("subset".to_owned(), artifact::put_tensors(ctx, &tensors)?),
+        ("meta".to_owned(), artifact::put_json(ctx, &meta)?),
+    ]))
 }
 
 /// Picks from every group; what comes back is sorted by position.

@@ -151,10 +151,10 @@ impl Stage for Train {
 }
 
 /// Positions in the training split, and the weight of each if there are any.
-type Picked = (Vec<u32>, Option<Vec<f32>>);
+pub(crate) type Picked = (Vec<u32>, Option<Vec<f32>>);
 
 /// Returns the subset, or all of the `n` samples if none is connected.
-fn subset(ctx: &StageCtx<'_>, n: usize) -> Result<Picked, StageError> {
+pub(crate) fn subset(ctx: &StageCtx<'_>, n: usize) -> Result<Picked, StageError> {
     let Some(artifact) = ctx.input("subset") else {
         return Ok(((0..n as u32).collect(), None));
     };

@@ -48,6 +48,14 @@ impl Family {
         Count::try_from(width).ok()
     }
 
+    /// Returns what torchvision calls the tensor `name` of its model of this family.
+    pub(super) fn torchvision(self, name: &str) -> String {
+        match self {
+            Self::Resnet18 | Self::Resnet34 | Self::Resnet50 => resnet::torchvision(name),
+            _ => name.to_owned(),
+        }
+    }
+
     /// Returns the layers for samples of `shape`. The last is the linear head.
     pub(super) fn layers(self, shape: Shape, classes: usize, width: usize) -> Vec<Named> {
         match self {

@@ -32,6 +32,14 @@ pub(super) fn bottleneck(blocks: [usize; 4], classes: usize, width: usize) -> Ve
     })
 }
 
+/// Returns torchvision's name of a tensor.
+pub(super) fn torchvision(name: &str) -> String {
+    match name.strip_prefix("linear.") {
+        Some(part) => format!("fc.{part}"),
+        None => name.replace(".shortcut.", ".downsample."),
+    }
+}
+
 fn stack(
     blocks: [usize; 4],
     classes: usize,

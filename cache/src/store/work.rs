@@ -1,0 +1,56 @@
+//! Folders in `tmp/` in which programs from outside work, and the objects they read.
+
+use super::{Store, objects};
+use crate::{Blob, StoreError};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+use tempfile::TempDir;
+
+/// A folder in `tmp/`, which goes away with it.
+#[derive(Debug)]
+pub struct WorkFolder(TempDir);
+
+impl WorkFolder {
+    /// Returns where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Leaves the folder where it is until a collection finds it old, and returns its path.
+    #[must_use]
+    pub fn keep(self) -> PathBuf {
+        self.0.keep()
+    }
+}
+
+impl Store {
+    /// Makes an empty folder in `tmp/`. Its path is absolute.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn folder(&self) -> Result<WorkFolder, StoreError> {
+        self.writable()?;
+        let folder = self.at("tmp");
+        let make = || {
+            fs::create_dir_all(&folder)?;
+            tempfile::Builder::new().prefix("work-").tempdir_in(folder.canonicalize()?)
+        };
+        let made = make().map_err(|error: io::Error| StoreError::io("write", &folder, error))?;
+        Ok(WorkFolder(made))
+    }
+
+    /// Returns the absolute path of an object, having verified it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] or [`StoreError::Io`], as for [`get`](Self::get).
+    pub fn path(&self, blob: &Blob) -> Result<PathBuf, StoreError> {
+        self.get(blob)?;
+        let path = self.at(&objects::object_path(&blob.digest));
+        path.canonicalize().map_err(|error| StoreError::io("read", &path, error))
+    }
+}
