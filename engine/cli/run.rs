@@ -6,10 +6,12 @@ use crate::{
     progress::Progress,
     table,
 };
-use engine::{RunError, RunOptions, Summary};
+use cache::Store;
+use engine::{Plan, RunError, RunOptions, RunResult, Summary};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use stages::{Device, DeviceChoice};
 use std::{
+    cell::Cell,
     process::ExitCode,
     sync::{
         Arc,
@@ -21,6 +23,16 @@ use std::{
 pub(crate) struct Args {
     #[command(flatten)]
     pipeline: Pipeline,
+    #[command(flatten)]
+    how: How,
+    /// Print no table at the end.
+    #[arg(long)]
+    no_table: bool,
+}
+
+/// Where and how stages run: nothing of it changes a result.
+#[derive(clap::Args)]
+pub(crate) struct How {
     /// Where networks run: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -34,38 +46,13 @@ pub(crate) struct Args {
     /// [default: 4GB]; above it they are computed in tiles.
     #[arg(long, value_name = "BYTES")]
     memory: Option<Size>,
-    /// Print no table at the end.
-    #[arg(long)]
-    no_table: bool,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
-    let device = Device::open(args.device)
-        .map_err(|error| Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint))?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.map_or(cores, usize::from);
+    let work = Work::begin(&args.how)?;
     let store = context.store()?;
-    if let Some(Size(bytes)) = args.memory {
-        stages::set_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
-    }
-    let started = now();
-    let jobs = args.jobs.map_or(cores, usize::from);
-    let options = RunOptions {
-        id: run_id(started),
-        jobs,
-        device_jobs: if device.is_cpu() { jobs } else { args.jobs.map_or(1, usize::from) },
-        device: device.name(),
-        build: env!("CARGO_PKG_VERSION").to_owned(),
-        now: started,
-        threads,
-        cancel: stop_on_signals()?,
-    };
-    silence_panics();
-    let mut progress = Progress::new(&plan, context, &options);
-    let result = engine::run(&plan, &store, &options, &mut progress);
-    progress.end();
-    let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
+    let result = work.run(&plan, &store, context)?;
     if context.global.json {
         print_line(&table::json(&plan, &store, &result.outputs, &result.keys).to_string());
     } else if !args.no_table && !context.global.quiet {
@@ -74,20 +61,83 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
             print(&shown);
         }
     }
-    Ok(exit_code(result.summary, options.cancel.load(Ordering::Relaxed)))
+    Ok(work.exit_code(result.summary))
 }
 
-fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
-    if interrupted {
-        eprint_line("stopped; what was finished is kept, run it again to go on");
-        return ExitCode::from(130);
+/// What the runs of one command share.
+pub(crate) struct Work {
+    device: Device,
+    jobs: Option<usize>,
+    threads: Option<usize>,
+    cancel: Arc<AtomicBool>,
+    /// How many runs were begun.
+    runs: Cell<usize>,
+}
+
+impl Work {
+    /// Opens the device and watches for signals.
+    pub(crate) fn begin(how: &How) -> Result<Self, Failure> {
+        let device = Device::open(how.device).map_err(|error| {
+            Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint)
+        })?;
+        if let Some(Size(bytes)) = how.memory {
+            stages::set_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+        silence_panics();
+        Ok(Self {
+            device,
+            jobs: how.jobs.map(usize::from),
+            threads: how.threads.map(usize::from),
+            cancel: stop_on_signals()?,
+            runs: Cell::new(0),
+        })
     }
-    if summary.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+
+    /// Runs `plan`, showing how it goes on.
+    pub(crate) fn run(
+        &self,
+        plan: &Plan,
+        store: &Store,
+        context: &Context,
+    ) -> Result<RunResult, Failure> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let started = now();
+        self.runs.set(self.runs.get() + 1);
+        let jobs = self.jobs.unwrap_or(cores);
+        let options = RunOptions {
+            id: run_id(started, self.runs.get()),
+            jobs,
+            device_jobs: if self.device.is_cpu() { jobs } else { self.jobs.unwrap_or(1) },
+            device: self.device.name(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            now: started,
+            threads: self.threads.unwrap_or(cores),
+            cancel: Arc::clone(&self.cancel),
+        };
+        let mut progress = Progress::new(plan, context, &options);
+        let result = engine::run(plan, store, &options, &mut progress);
+        progress.end();
+        result.map_err(|RunError::Store(error)| Failure::from(error))
+    }
+
+    /// Returns how a run that ended in `summary` ends the program.
+    pub(crate) fn exit_code(&self, summary: Summary) -> ExitCode {
+        if self.cancel.load(Ordering::Relaxed) {
+            eprint_line("stopped; what was finished is kept, run it again to go on");
+            return ExitCode::from(130);
+        }
+        if summary.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
 }
 
-fn run_id(started: u64) -> String {
+/// Returns the name of the `number`-th run of this process.
+fn run_id(started: u64, number: usize) -> String {
     let time = crate::context::time_of(started).replace(['-', ':'], "").replace(' ', "-");
-    format!("{time}-{}", std::process::id())
+    let process = std::process::id();
+    match number {
+        1 => format!("{time}-{process}"),
+        _ => format!("{time}-{process}-{number}"),
+    }
 }
 
 // The first signal asks the run to stop at the next step boundary, the second kills the program.
