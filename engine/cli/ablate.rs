@@ -30,6 +30,10 @@ pub(crate) struct Args {
     /// Try every combination, instead of one axis at a time with the others as the file has them.
     #[arg(long)]
     grid: bool,
+    /// Set no `schedule.horizon`: each length then runs its own schedule to its end, and is
+    /// trained from the beginning.
+    #[arg(long)]
+    own_horizons: bool,
     /// Show this metric, and no others but those named [default: the usual ones].
     #[arg(long, value_name = "NAME")]
     metric: Vec<String>,
@@ -56,7 +60,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     let base = context.plan(&args.pipeline)?;
     let grid = args.grid || axes.len() == 1;
-    let horizons = Horizon::of(&base, &axes, !grid);
+    let horizons = if args.own_horizons { vec![] } else { Horizon::of(&base, &axes, !grid) };
     let sweeps: Vec<Vec<Axis>> = match grid {
         true => vec![axes.clone()],
         false => axes.iter().map(|axis| vec![axis.clone()]).collect(),

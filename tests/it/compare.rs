@@ -16,7 +16,7 @@ with = { model = "mlp", epochs = 2, batch = 32, lr = 0.05 }
 [stage.hardness]
 use  = "score.el2n"
 from = { proxy = "proxy" }
-with = { rule.epochs = [1] }
+with = { rule = { of = "mean", last = 1 } }
 
 [stage.subset]
 use  = "select.top"

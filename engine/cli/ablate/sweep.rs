@@ -121,7 +121,8 @@ impl Horizon {
             let longest = axis.numbers().into_iter().chain(own).max()?;
             let why = format!(
                 "{name} is set to {longest}, the longest of all: the `{kind}` schedule then begins alike \
-                 at every length, and a longer training goes on from a shorter one"
+                 at every length, and a longer training goes on from a shorter one. A shorter one ends \
+                 before its rate has come down; --own-horizons lets each run its own schedule"
             );
             (Some(longest), why)
         };
