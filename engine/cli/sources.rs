@@ -213,7 +213,8 @@ pub(crate) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn is_file(name: &str) -> bool {
+/// Tells whether `name` is that of a pipeline file.
+pub(crate) fn is_file(name: &str) -> bool {
     let path = Path::new(name);
     path.extension().is_some_and(|end| end == "toml") || path.is_file()
 }

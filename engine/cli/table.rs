@@ -12,7 +12,7 @@ mod stat;
 
 use crate::{
     context::{Context, Failure, MISTAKE, eprint_line, print, print_line},
-    sources::Source,
+    sources::{self, Source},
 };
 use against::Against;
 use cache::{Artifact, Key, Store, StoreError};
@@ -109,6 +109,11 @@ fn level(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+    if !args.set.is_empty() && !args.source.iter().any(|name| sources::is_file(name)) {
+        let failure =
+            Failure::new(MISTAKE, "--set is laid over pipeline files, and these are runs");
+        return Err(failure.hint("to pick results by a setting, use --where"));
+    }
     let store = context.store()?;
     let read = |name: &String| Source::read(name, (&args.set, &args.target), context, &store);
     let sources: Vec<Source> = args.source.iter().map(read).collect::<Result<_, _>>()?;

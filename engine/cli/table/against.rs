@@ -131,7 +131,9 @@ impl Against {
         let value = |one: &Outcome| Some(one.metrics.as_ref()?.get(metric)?.value);
         let (mut rows, mut tests) = (vec![], vec![]);
         for group in groups.values() {
-            let pairs = group.iter().filter_map(|(a, b)| Some(value(a)? - value(b)?));
+            // Shares are multiples of 1 / n: equal differences of them must compare equal.
+            let exact = |difference: f64| (difference * 1e12).round() / 1e12;
+            let pairs = group.iter().filter_map(|(a, b)| Some(exact(value(a)? - value(b)?)));
             let differences: Vec<f64> = pairs.collect();
             let Some(difference) = Summary::of(&differences) else { continue };
             let kept = (0..frame.axes.len()).filter(|axis| !over[*axis]);
