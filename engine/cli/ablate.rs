@@ -6,7 +6,8 @@ mod cost;
 mod sweep;
 
 use crate::{
-    context::{Context, Failure, MISTAKE, Pipeline, print, print_line},
+    context::{Context, Failure, MISTAKE, Pipeline, now, print, print_line},
+    progress::Progress,
     run::{self, How},
     sources::Source,
     table::{self, More},
@@ -14,9 +15,9 @@ use crate::{
 use agreement::Agreement;
 use cache::Store;
 use cost::{Total, Trainings};
-use engine::Plan;
+use engine::{Plan, RunError};
 use serde_json::{Value, json};
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::atomic::Ordering};
 use sweep::{Axis, Horizon};
 
 #[derive(clap::Args)]
@@ -75,14 +76,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         context.note(&horizon.why);
     }
     let store = context.store()?;
-    let work = run::Work::begin(&args.how)?;
+    let mut options = args.how.options()?;
+    run::silence_panics();
     let mut parts = vec![];
-    for (swept, plan) in sweeps.iter().zip(&plans) {
+    for (number, (swept, plan)) in sweeps.iter().zip(&plans).enumerate() {
         let paths: Vec<String> = swept.iter().map(|axis| axis.path.clone()).collect();
         context.note(&format!("sweeping {}: {} cells", paths.join(" x "), plan.cells.len()));
-        let result = work.run(plan, &store, context)?;
+        if number > 0 {
+            options.now = now();
+            options.id = format!("{}-{}", run::run_id(options.now), number + 1);
+        }
+        let mut progress = Progress::new(plan, context, &options);
+        let result = engine::run(plan, &store, &options, &mut progress);
+        progress.end();
+        let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
         let source = Source::of_result(plan, &store, &result.outputs, &result.keys, true)?;
-        let code = work.exit_code(result.summary);
+        let code = run::exit_code(result.summary, options.cancel.load(Ordering::Relaxed));
         if code != ExitCode::SUCCESS {
             return Ok(code);
         }

@@ -332,7 +332,7 @@ fn measured((name, all): (&String, &Vec<Measurement>)) -> Vec<String> {
     });
     let spread = match all.len() {
         1 => String::new(),
-        n => format!("mean of {n} cells, each by {low:+.4} to {high:+.4}"),
+        n => format!("over the {n} cells that differ, by {low:+.4} to {high:+.4}"),
     };
     vec![name.clone(), format!("{a:.4}"), format!("→ {b:.4}"), format!("{:+.4}", b - a), spread]
 }

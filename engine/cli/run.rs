@@ -6,12 +6,10 @@ use crate::{
     progress::Progress,
     table,
 };
-use cache::Store;
-use engine::{Plan, RunError, RunOptions, RunResult, Summary};
+use engine::{RunError, RunOptions, Summary};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use stages::{Device, DeviceChoice};
 use std::{
-    cell::Cell,
     process::ExitCode,
     sync::{
         Arc,
@@ -50,9 +48,13 @@ pub(crate) struct How {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
-    let work = Work::begin(&args.how)?;
+    let options = args.how.options()?;
     let store = context.store()?;
-    let result = work.run(&plan, &store, context)?;
+    silence_panics();
+    let mut progress = Progress::new(&plan, context, &options);
+    let result = engine::run(&plan, &store, &options, &mut progress);
+    progress.end();
+    let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
     if context.global.json {
         print_line(&table::json(&plan, &store, &result.outputs, &result.keys).to_string());
     } else if !args.no_table && !context.global.quiet {
@@ -61,83 +63,46 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
             print(&shown);
         }
     }
-    Ok(work.exit_code(result.summary))
+    Ok(exit_code(result.summary, options.cancel.load(Ordering::Relaxed)))
 }
 
-/// What the runs of one command share.
-pub(crate) struct Work {
-    device: Device,
-    jobs: Option<usize>,
-    threads: Option<usize>,
-    cancel: Arc<AtomicBool>,
-    /// How many runs were begun.
-    runs: Cell<usize>,
-}
-
-impl Work {
-    /// Opens the device and watches for signals.
-    pub(crate) fn begin(how: &How) -> Result<Self, Failure> {
-        let device = Device::open(how.device).map_err(|error| {
+impl How {
+    /// Opens the device, watches for signals, and returns what a run that begins now is given.
+    pub(crate) fn options(&self) -> Result<RunOptions, Failure> {
+        let device = Device::open(self.device).map_err(|error| {
             Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint)
         })?;
-        if let Some(Size(bytes)) = how.memory {
+        if let Some(Size(bytes)) = self.memory {
             stages::set_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
         }
-        silence_panics();
-        Ok(Self {
-            device,
-            jobs: how.jobs.map(usize::from),
-            threads: how.threads.map(usize::from),
-            cancel: stop_on_signals()?,
-            runs: Cell::new(0),
-        })
-    }
-
-    /// Runs `plan`, showing how it goes on.
-    pub(crate) fn run(
-        &self,
-        plan: &Plan,
-        store: &Store,
-        context: &Context,
-    ) -> Result<RunResult, Failure> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = self.jobs.map_or(cores, usize::from);
         let started = now();
-        self.runs.set(self.runs.get() + 1);
-        let jobs = self.jobs.unwrap_or(cores);
-        let options = RunOptions {
-            id: run_id(started, self.runs.get()),
+        Ok(RunOptions {
+            id: run_id(started),
             jobs,
-            device_jobs: if self.device.is_cpu() { jobs } else { self.jobs.unwrap_or(1) },
-            device: self.device.name(),
+            device_jobs: if device.is_cpu() { jobs } else { self.jobs.map_or(1, usize::from) },
+            device: device.name(),
             build: env!("CARGO_PKG_VERSION").to_owned(),
             now: started,
-            threads: self.threads.unwrap_or(cores),
-            cancel: Arc::clone(&self.cancel),
-        };
-        let mut progress = Progress::new(plan, context, &options);
-        let result = engine::run(plan, store, &options, &mut progress);
-        progress.end();
-        result.map_err(|RunError::Store(error)| Failure::from(error))
-    }
-
-    /// Returns how a run that ended in `summary` ends the program.
-    pub(crate) fn exit_code(&self, summary: Summary) -> ExitCode {
-        if self.cancel.load(Ordering::Relaxed) {
-            eprint_line("stopped; what was finished is kept, run it again to go on");
-            return ExitCode::from(130);
-        }
-        if summary.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+            threads: self.threads.map_or(cores, usize::from),
+            cancel: stop_on_signals()?,
+        })
     }
 }
 
-/// Returns the name of the `number`-th run of this process.
-fn run_id(started: u64, number: usize) -> String {
-    let time = crate::context::time_of(started).replace(['-', ':'], "").replace(' ', "-");
-    let process = std::process::id();
-    match number {
-        1 => format!("{time}-{process}"),
-        _ => format!("{time}-{process}-{number}"),
+/// Returns the exit code of what ended in `summary`, and says so if it was interrupted.
+pub(crate) fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
+    if interrupted {
+        eprint_line("stopped; what was finished is kept, run it again to go on");
+        return ExitCode::from(130);
     }
+    if summary.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+pub(crate) fn run_id(started: u64) -> String {
+    let time = crate::context::time_of(started).replace(['-', ':'], "").replace(' ', "-");
+    format!("{time}-{}", std::process::id())
 }
 
 // The first signal asks the run to stop at the next step boundary, the second kills the program.
@@ -155,7 +120,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 // A stage that panics is reported as a failed stage; the backtrace is for those who ask.
-fn silence_panics() {
+pub(crate) fn silence_panics() {
     let show = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
