@@ -1,8 +1,10 @@
 //! The program: arguments, progress, tables. The only place that prints and reads the environment.
 
 mod bench;
+mod ablate;
 mod cache_cmd;
 mod context;
+mod diff;
 mod doctor;
 mod explain;
 mod export;
@@ -16,6 +18,8 @@ mod run;
 mod runs;
 mod schema;
 mod show;
+mod sources;
+mod stats;
 mod table;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -37,6 +41,8 @@ struct Args {
 enum Command {
     /// Run a pipeline: take what the store has, make the rest.
     Run(run::Args),
+    /// Run a pipeline at several settings, and say what each does to results, subsets and cost.
+    Ablate(ablate::Args),
     /// Say what a run would do, and why; runs nothing.
     Plan(plan::Args),
     /// Say why a stage is a hit or a miss.
@@ -49,6 +55,8 @@ enum Command {
     Show(show::Args),
     /// Print the results, one row per matrix cell, mean ± std over seeds.
     Table(table::Args),
+    /// Say in what two runs or pipelines differ, stage by stage.
+    Diff(diff::Args),
     /// Write an artifact to a file: indices, scores, tensors.
     Export(export::Args),
     /// Look after the store.
@@ -81,12 +89,14 @@ fn main() -> ExitCode {
     let context = Context::new(args.global);
     let result = match args.command {
         Command::Run(args) => run::run(&args, &context),
+        Command::Ablate(args) => ablate::run(&args, &context),
         Command::Plan(args) => plan::run(&args, &context),
         Command::Explain(args) => explain::run(&args, &context),
         Command::Graph(args) => graph::run(&args, &context),
         Command::Runs(args) => runs::run(&args, &context),
         Command::Show(args) => show::run(&args, &context),
         Command::Table(args) => table::run(&args, &context),
+        Command::Diff(args) => diff::run(&args, &context),
         Command::Export(args) => export::run(&args, &context),
         Command::Cache(args) => cache_cmd::run(&args, &context),
         Command::Methods(args) => methods::run(&args, &context),

@@ -21,6 +21,16 @@ use std::{
 pub(crate) struct Args {
     #[command(flatten)]
     pipeline: Pipeline,
+    #[command(flatten)]
+    how: How,
+    /// Print no table at the end.
+    #[arg(long)]
+    no_table: bool,
+}
+
+/// Where and how stages run: nothing of it changes a result.
+#[derive(clap::Args)]
+pub(crate) struct How {
     /// Where networks run: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -34,33 +44,12 @@ pub(crate) struct Args {
     /// [default: 4GB]; above it they are computed in tiles.
     #[arg(long, value_name = "BYTES")]
     memory: Option<Size>,
-    /// Print no table at the end.
-    #[arg(long)]
-    no_table: bool,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
-    let device = Device::open(args.device)
-        .map_err(|error| Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint))?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.map_or(cores, usize::from);
+    let options = args.how.options()?;
     let store = context.store()?;
-    if let Some(Size(bytes)) = args.memory {
-        stages::set_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
-    }
-    let started = now();
-    let jobs = args.jobs.map_or(cores, usize::from);
-    let options = RunOptions {
-        id: run_id(started),
-        jobs,
-        device_jobs: if device.is_cpu() { jobs } else { args.jobs.map_or(1, usize::from) },
-        device: device.name(),
-        build: env!("CARGO_PKG_VERSION").to_owned(),
-        now: started,
-        threads,
-        cancel: stop_on_signals()?,
-    };
     silence_panics();
     let mut progress = Progress::new(&plan, context, &options);
     let result = engine::run(&plan, &store, &options, &mut progress);
@@ -77,7 +66,33 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     Ok(exit_code(result.summary, options.cancel.load(Ordering::Relaxed)))
 }
 
-fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
+impl How {
+    /// Opens the device, watches for signals, and returns what a run that begins now is given.
+    pub(crate) fn options(&self) -> Result<RunOptions, Failure> {
+        let device = Device::open(self.device).map_err(|error| {
+            Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint)
+        })?;
+        if let Some(Size(bytes)) = self.memory {
+            stages::set_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = self.jobs.map_or(cores, usize::from);
+        let started = now();
+        Ok(RunOptions {
+            id: run_id(started),
+            jobs,
+            device_jobs: if device.is_cpu() { jobs } else { self.jobs.map_or(1, usize::from) },
+            device: device.name(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            now: started,
+            threads: self.threads.map_or(cores, usize::from),
+            cancel: stop_on_signals()?,
+        })
+    }
+}
+
+/// Returns the exit code of what ended in `summary`, and says so if it was interrupted.
+pub(crate) fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
     if interrupted {
         eprint_line("stopped; what was finished is kept, run it again to go on");
         return ExitCode::from(130);
@@ -85,7 +100,7 @@ fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
     if summary.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn run_id(started: u64) -> String {
+pub(crate) fn run_id(started: u64) -> String {
     let time = crate::context::time_of(started).replace(['-', ':'], "").replace(' ', "-");
     format!("{time}-{}", std::process::id())
 }

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// Returns the run called `name`, or the only one whose name begins so, or the last.
-fn find(store: &Store, name: &str) -> Result<Run, Failure> {
+pub(crate) fn find(store: &Store, name: &str) -> Result<Run, Failure> {
     let all = Run::list(store)?;
     let hint = "`coresift runs` lists them";
     let found: Vec<&String> = match name {

@@ -17,7 +17,7 @@ pub use plan::{Cell, NodeId, Plan, PlanAxis, PlanNode};
 pub use registry::{Method, Parse, Registry};
 pub use run::{
     Forecast, History, Outlook, Reason, Run, RunError, RunNode, RunOptions, RunResult, RunSource,
-    RunState, run, trajectory_key,
+    RunState, differences, run, trajectory_key,
 };
 pub use seed::Streams;
 pub use spec::{

@@ -2,6 +2,7 @@
 
 mod changes;
 mod command;
+mod compare;
 mod crash;
 mod images;
 mod laws;

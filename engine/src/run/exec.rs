@@ -3,6 +3,7 @@
 use super::{
     resolve,
     runs::{Run, RunState},
+    turns::Turns,
     worker::{Done, Message, Shared, Task},
 };
 use crate::{Event, Needs, NodeId, Plan, Sink, StageError, Summary};
@@ -153,6 +154,7 @@ struct Exec<'a> {
     queue: BTreeSet<NodeId>,
     /// Those of the queue that use the device: apart, so that a busy device costs no search.
     device_queue: BTreeSet<NodeId>,
+    turns: Turns,
     running: BTreeSet<NodeId>,
     /// Which node computes a key, so that equal computations of a plan are done once.
     computing: BTreeMap<Key, Vec<NodeId>>,
@@ -189,6 +191,7 @@ impl<'a> Exec<'a> {
             ready,
             queue: BTreeSet::new(),
             device_queue: BTreeSet::new(),
+            turns: Turns::of(plan),
             running: BTreeSet::new(),
             computing: BTreeMap::new(),
             wrote: false,
@@ -262,10 +265,30 @@ impl<'a> Exec<'a> {
             Some(same) => same.push(id),
             None => {
                 self.computing.insert(key, vec![]);
-                let on_device = self.on_device(id);
-                let queue = if on_device { &mut self.device_queue } else { &mut self.queue };
-                queue.insert(id);
+                let over =
+                    |id: NodeId| matches!(self.states[id.index()], State::Done | State::Lost);
+                if !self.turns.holds(id, over) {
+                    self.queue_up(id);
+                }
             }
+        }
+    }
+
+    fn queue_up(&mut self, id: NodeId) {
+        let on_device = self.on_device(id);
+        let queue = if on_device { &mut self.device_queue } else { &mut self.queue };
+        queue.insert(id);
+    }
+
+    /// Marks `id`, of which nothing more will come, and lets the one go that waited for it.
+    fn lost(&mut self, id: NodeId) {
+        self.states[id.index()] = State::Lost;
+        self.next_turn(id);
+    }
+
+    fn next_turn(&mut self, id: NodeId) {
+        if let Some(next) = self.turns.next(id) {
+            self.queue_up(next);
         }
     }
 
@@ -273,6 +296,7 @@ impl<'a> Exec<'a> {
         self.states[id.index()] = State::Done;
         self.digests[id.index()] = Some(output.digest());
         self.outputs[id.index()] = Some(output);
+        self.next_turn(id);
         for consumer in self.plan.consumers(id) {
             self.maybe_ready(consumer);
         }
@@ -423,7 +447,7 @@ impl<'a> Exec<'a> {
         let causes: Vec<String> = causes(error);
         let same = self.computing.remove(&key).unwrap_or_default();
         for id in iter::once(node).chain(same) {
-            self.states[id.index()] = State::Lost;
+            self.lost(id);
             self.summary.failed += 1;
             self.record.node_mut(id).state = RunState::Failed;
             self.sink.emit(&Event::Failed { node: id, causes: causes.clone(), hint: hint.clone() });
@@ -435,7 +459,7 @@ impl<'a> Exec<'a> {
         let mut next: Vec<NodeId> = self.plan.consumers(failed).collect();
         while let Some(id) = next.pop() {
             if self.states[id.index()] == State::Waiting {
-                self.states[id.index()] = State::Lost;
+                self.lost(id);
                 self.summary.skipped += 1;
                 self.record.node_mut(id).state = RunState::Skipped;
                 self.sink.emit(&Event::Skipped { node: id, because: failed });
@@ -445,7 +469,7 @@ impl<'a> Exec<'a> {
     }
 
     fn stopped(&mut self, node: NodeId) {
-        self.states[node.index()] = State::Lost;
+        self.lost(node);
         self.summary.stopped += 1;
         self.record.node_mut(node).state = RunState::Stopped;
         self.sink.emit(&Event::Stopped { node });

@@ -160,7 +160,9 @@ impl History {
     }
 }
 
-fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
+/// Returns in what `now`, of a stage called `label`, differs from `was`.
+#[must_use]
+pub fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
     let mut reasons = vec![];
     if was.method != now.method {
         let (was, now) = (was.method.clone(), now.method.clone());

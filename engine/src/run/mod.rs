@@ -5,10 +5,11 @@ mod explain;
 mod forecast;
 mod resolve;
 mod runs;
+mod turns;
 mod worker;
 
 pub use exec::{RunError, RunOptions, RunResult, run};
-pub use explain::{History, Reason};
+pub use explain::{History, Reason, differences};
 pub use forecast::{Forecast, Outlook};
 pub use resolve::trajectory_key;
 pub use runs::{Run, RunNode, RunSource, RunState};

@@ -54,6 +54,10 @@ pub struct RunNode {
     /// The coordinates of the first cell it was met in, as value numbers.
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub cell: Vec<u16>,
+    /// The axes it depends on, itself or through its inputs; a result stands in every cell that
+    /// agrees with its own on these. Earlier builds did not write it down.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub axes: Option<Vec<u16>>,
     /// What its checkpoints are filed under, if it keeps any.
     #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     pub trajectory: Option<Key>,
@@ -98,6 +102,7 @@ impl Run {
         let nodes = plan.nodes().map(|(_, node)| RunNode {
             label: node.label.to_string(),
             cell: plan.cells[node.cell as usize].coords.clone(),
+            axes: Some(node.axes.clone()),
             trajectory: None,
             key: None,
             state: RunState::Open,
