@@ -5,6 +5,7 @@ mod context;
 mod doctor;
 mod explain;
 mod export;
+mod follow;
 mod graph;
 mod methods;
 mod mistakes;
@@ -16,6 +17,7 @@ mod runs;
 mod schema;
 mod show;
 mod table;
+mod watch;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use context::{Context, Failure, Global};
@@ -44,8 +46,10 @@ enum Command {
     Graph(graph::Args),
     /// List earlier runs.
     Runs(runs::Args),
-    /// Show a run: its stages, their state, keys and seconds.
+    /// Show a run: its stages, their state, keys and seconds; or its events, as they happen.
     Show(show::Args),
+    /// Watch a run of another process, or look at one that ended: stages, progress, curves, log.
+    Watch(watch::Args),
     /// Print the results, one row per matrix cell, mean ± std over seeds.
     Table(table::Args),
     /// Write an artifact to a file: indices, scores, tensors.
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
         Command::Graph(args) => graph::run(&args, &context),
         Command::Runs(args) => runs::run(&args, &context),
         Command::Show(args) => show::run(&args, &context),
+        Command::Watch(args) => watch::run(&args, &context),
         Command::Table(args) => table::run(&args, &context),
         Command::Export(args) => export::run(&args, &context),
         Command::Cache(args) => cache_cmd::run(&args, &context),

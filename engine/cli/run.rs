@@ -4,9 +4,10 @@ use crate::{
     cache_cmd::Size,
     context::{Context, Failure, MISTAKE, Pipeline, eprint_line, now, print, print_line},
     progress::Progress,
-    table,
+    table, watch,
 };
-use engine::{RunError, RunOptions, Summary};
+use cache::Store;
+use engine::{Event, Journal, Plan, RunError, RunOptions, RunResult, Summary};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use stages::{Device, DeviceChoice};
 use std::{
@@ -15,6 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
 
 #[derive(clap::Args)]
@@ -37,6 +39,9 @@ pub(crate) struct Args {
     /// Print no table at the end.
     #[arg(long)]
     no_table: bool,
+    /// Show the run as it goes on: stages, progress, curves, log. Without a terminal, plain lines.
+    #[arg(long, short)]
+    watch: bool,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
@@ -62,19 +67,46 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         cancel: stop_on_signals()?,
     };
     silence_panics();
-    let mut progress = Progress::new(&plan, context, &options);
-    let result = engine::run(&plan, &store, &options, &mut progress);
-    progress.end();
+    let result = follow(args, context, &plan, &store, &options);
     let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
-    if context.global.json {
-        print_line(&table::json(&plan, &store, &result.outputs, &result.keys).to_string());
-    } else if !args.no_table && !context.global.quiet {
+    // With --json, stdout has the events and nothing else.
+    if !args.no_table && !context.global.quiet && !context.global.json {
         let shown = table::text(&plan, &store, &result.outputs, &result.keys);
         if !shown.is_empty() {
             print(&shown);
         }
     }
     Ok(exit_code(result.summary, options.cancel.load(Ordering::Relaxed)))
+}
+
+/// Runs `plan`, and shows it in the way that was asked for.
+fn follow(
+    args: &Args,
+    context: &Context,
+    plan: &Plan,
+    store: &Store,
+    options: &RunOptions,
+) -> Result<RunResult, RunError> {
+    if args.watch && !context.global.json && !context.global.quiet && watch::is_possible() {
+        return thread::scope(|scope| {
+            let (mut watched, view) = watch::Watched::start(scope, plan, context, options);
+            let result = engine::run(plan, store, options, &mut watched);
+            watched.end(view);
+            result
+        });
+    }
+    let mut progress = Progress::new(plan, context, options);
+    let mut journal = Journal::new(plan, &options.id);
+    let json = context.global.json;
+    let mut sink = |event: &Event| {
+        if let Some(entry) = journal.entry(event).filter(|_| json) {
+            print_line(&entry.line());
+        }
+        engine::Sink::emit(&mut progress, event);
+    };
+    let result = engine::run(plan, store, options, &mut sink);
+    progress.end();
+    result
 }
 
 fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
@@ -105,7 +137,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 // A stage that panics is reported as a failed stage; the backtrace is for those who ask.
-fn silence_panics() {
+pub(crate) fn silence_panics() {
     let show = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

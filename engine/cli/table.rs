@@ -9,7 +9,6 @@ use crate::context::{
 use cache::{Artifact, Key, Store};
 use engine::{Forecast, NodeId, Plan};
 use rows::Table;
-use serde_json::{Value, json};
 use std::{process::ExitCode, sync::Arc};
 
 /// The metrics shown when none are named, where an evaluation gives them.
@@ -108,17 +107,6 @@ pub(crate) fn text(
         return String::new();
     }
     of_run(plan, store, outputs, keys).map(|table| table.text()).unwrap_or_default()
-}
-
-/// Does the same in JSON, for a matrix of any size; a large one does without the seconds.
-pub(crate) fn json(
-    plan: &Plan,
-    store: &Store,
-    outputs: &[Option<Arc<Artifact>>],
-    keys: &[Option<Key>],
-) -> Value {
-    let nothing = || json!({ "axes": [], "metrics": [], "rows": [] });
-    of_run(plan, store, outputs, keys).map_or_else(nothing, |table| table.json())
 }
 
 fn of_run(
