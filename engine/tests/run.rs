@@ -3,9 +3,7 @@
 mod fake;
 
 use cache::{Digest, Store};
-use engine::{
-    Event, Forecast, Outlook, Plan, Request, Run, RunOptions, RunResult, Summary, Tail,
-};
+use engine::{Event, Forecast, Outlook, Plan, Request, Run, RunOptions, RunResult, Summary, Tail};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -261,7 +259,7 @@ from = { text = "c" }
 #[test]
 fn what_happened_can_be_read_again() {
     let mut place = Place::new();
-    let (_, events) = place.run(TWO);
+    let (_, events) = place.run(CHAIN);
     let store = place.store();
     let mut log = Tail::open(&store, "run-0001").expect("readable").expect("it is there");
     assert!(!log.is_growing(), "its writer is gone");
@@ -281,7 +279,7 @@ fn what_happened_can_be_read_again() {
     assert_eq!(cut.more(), entries[..entries.len() - 1]);
     assert_eq!(Run::list(&store).expect("readable"), ["run-0001"], "a log is no run");
     // A run of nothing but hits has one, too.
-    place.run(TWO);
+    place.run(CHAIN);
     let log = Tail::open(&store, "run-0002").expect("readable");
     let hits = log.expect("it is there").more();
     let hit = |entry: &&engine::Entry| matches!(entry.event, Event::Hit { .. });
