@@ -8,6 +8,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod export;
+mod follow;
 mod graph;
 mod methods;
 mod mistakes;
@@ -21,6 +22,7 @@ mod show;
 mod sources;
 mod stats;
 mod table;
+mod watch;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use context::{Context, Failure, Global};
@@ -51,8 +53,10 @@ enum Command {
     Graph(graph::Args),
     /// List earlier runs.
     Runs(runs::Args),
-    /// Show a run: its stages, their state, keys and seconds.
+    /// Show a run: its stages, their state, keys and seconds; or its events, as they happen.
     Show(show::Args),
+    /// Watch a run of another process, or look at one that ended: stages, progress, curves, log.
+    Watch(watch::Args),
     /// Print the results, one row per matrix cell, mean ± std over seeds.
     Table(table::Args),
     /// Say in what two runs or pipelines differ, stage by stage.
@@ -95,6 +99,7 @@ fn main() -> ExitCode {
         Command::Graph(args) => graph::run(&args, &context),
         Command::Runs(args) => runs::run(&args, &context),
         Command::Show(args) => show::run(&args, &context),
+        Command::Watch(args) => watch::run(&args, &context),
         Command::Table(args) => table::run(&args, &context),
         Command::Diff(args) => diff::run(&args, &context),
         Command::Export(args) => export::run(&args, &context),

@@ -4,9 +4,10 @@ use crate::{
     cache_cmd::Size,
     context::{Context, Failure, MISTAKE, Pipeline, eprint_line, now, print, print_line},
     progress::Progress,
-    table,
+    table, watch,
 };
-use engine::{RunError, RunOptions, Summary};
+use cache::Store;
+use engine::{Event, Journal, Plan, RunError, RunOptions, RunResult, Summary};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use stages::{Device, DeviceChoice};
 use std::{
@@ -15,6 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
 
 #[derive(clap::Args)]
@@ -26,6 +28,9 @@ pub(crate) struct Args {
     /// Print no table at the end.
     #[arg(long)]
     no_table: bool,
+    /// Show the run as it goes on: stages, progress, curves, log. Without a terminal, plain lines.
+    #[arg(long, short)]
+    watch: bool,
 }
 
 /// Where and how stages run: nothing of it changes a result.
@@ -51,13 +56,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let options = args.how.options()?;
     let store = context.store()?;
     silence_panics();
-    let mut progress = Progress::new(&plan, context, &options);
-    let result = engine::run(&plan, &store, &options, &mut progress);
-    progress.end();
+    let result = follow(args, context, &plan, &store, &options);
     let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
-    if context.global.json {
-        print_line(&table::json(&plan, &store, &result.outputs, &result.keys).to_string());
-    } else if !args.no_table && !context.global.quiet {
+    // With --json, stdout has the events and nothing else.
+    if !args.no_table && !context.global.quiet && !context.global.json {
         let shown = table::text(&plan, &store, &result.outputs, &result.keys);
         if !shown.is_empty() {
             print(&shown);
@@ -89,6 +91,36 @@ impl How {
             cancel: stop_on_signals()?,
         })
     }
+}
+
+/// Runs `plan`, and shows it in the way that was asked for.
+fn follow(
+    args: &Args,
+    context: &Context,
+    plan: &Plan,
+    store: &Store,
+    options: &RunOptions,
+) -> Result<RunResult, RunError> {
+    if args.watch && !context.global.json && !context.global.quiet && watch::is_possible() {
+        return thread::scope(|scope| {
+            let (mut watched, view) = watch::Watched::start(scope, plan, context, options);
+            let result = engine::run(plan, store, options, &mut watched);
+            watched.end(view);
+            result
+        });
+    }
+    let mut progress = Progress::new(plan, context, options);
+    let mut journal = Journal::new(plan, &options.id);
+    let json = context.global.json;
+    let mut sink = |event: &Event| {
+        if let Some(entry) = journal.entry(event).filter(|_| json) {
+            print_line(&entry.line());
+        }
+        engine::Sink::emit(&mut progress, event);
+    };
+    let result = engine::run(plan, store, options, &mut sink);
+    progress.end();
+    result
 }
 
 /// Returns the exit code of what ended in `summary`, and says so if it was interrupted.

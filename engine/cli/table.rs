@@ -240,17 +240,6 @@ pub(crate) fn text(
     of_run(plan, store, outputs, keys).map(|table| table.sheet().text()).unwrap_or_default()
 }
 
-/// Does the same in JSON, for a matrix of any size; a large one does without the seconds.
-pub(crate) fn json(
-    plan: &Plan,
-    store: &Store,
-    outputs: &[Option<Arc<Artifact>>],
-    keys: &[Option<Key>],
-) -> Value {
-    let nothing = || json!({ "axes": [], "metrics": [], "rows": [] });
-    of_run(plan, store, outputs, keys).map_or_else(nothing, |table| table.json())
-}
-
 fn of_run(
     plan: &Plan,
     store: &Store,

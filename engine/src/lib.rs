@@ -11,13 +11,13 @@ mod seed;
 mod spec;
 mod stage;
 
-pub use event::{Event, Progress, Sink, Summary};
+pub use event::{Event, Progress, Sink, StageCount, Summary};
 pub(crate) use plan::StageRef;
 pub use plan::{Cell, NodeId, Plan, PlanAxis, PlanNode};
 pub use registry::{Method, Parse, Registry};
 pub use run::{
-    Forecast, History, Outlook, Reason, Run, RunError, RunNode, RunOptions, RunResult, RunSource,
-    RunState, differences, run, trajectory_key,
+    Entry, Forecast, History, Journal, Outlook, Reason, Run, RunError, RunNode, RunOptions,
+    RunResult, RunSource, RunState, Tail, differences, run, trajectory_key,
 };
 pub use seed::Streams;
 pub use spec::{

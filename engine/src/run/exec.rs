@@ -1,6 +1,7 @@
 //! The run: which computation is next, and what follows from each that ends.
 
 use super::{
+    journal::{self, Logged},
     resolve,
     runs::{Run, RunState},
     turns::Turns,
@@ -77,7 +78,16 @@ pub fn run(
     let clock = Instant::now();
     // Fails when the process has a pool already, of another size: then that one serves.
     rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global().ok();
-    sink.emit(&Event::RunStarted { run: options.id.clone(), nodes: plan.nodes().len() });
+    let mut sink = Logged::new(plan, &options.id, sink);
+    sink.emit(&Event::RunStarted {
+        run: options.id.clone(),
+        nodes: plan.nodes().len(),
+        cells: plan.cells.len(),
+        pipeline: plan.path.display().to_string(),
+        stages: journal::stages(plan),
+        device: options.device.clone(),
+        process: std::process::id(),
+    });
     let shared = Shared {
         plan,
         store,
@@ -87,7 +97,7 @@ pub fn run(
         began: (options.now, clock),
     };
     let record = Run::new(plan, options.id.clone(), options.now, &options.device, &options.build);
-    let mut exec = Exec::new(plan, store, options, record, sink);
+    let mut exec = Exec::new(plan, store, options, record, &mut sink);
     let (tasks, inbox) = mpsc::channel::<Task>();
     let inbox = Mutex::new(inbox);
     let (tx, rx) = mpsc::channel();
@@ -109,18 +119,28 @@ pub fn run(
         }
         ended
     });
-    let Exec { mut record, summary, outputs, keys, sink, wrote, .. } = exec;
+    let Exec { mut record, summary, outputs, keys, wrote, full, .. } = exec;
     record.seconds = clock.elapsed().as_secs_f64();
     record.summary = Some(summary);
     let kept = record.write(store).and_then(|()| store.flush());
-    // An all-hit run on a store that cannot be written is still a run.
-    if wrote && ended.is_ok() {
+    // An all-hit run on a store that cannot be written is still a run, and a full disk was told.
+    if wrote && ended.is_ok() && full == 0 {
         kept?;
     }
     ended?;
+    if full > 0 {
+        sink.emit(&Event::StorageFull { met: full });
+    }
+    if !wrote && !store.is_read_only() {
+        sink.begin(store);
+    }
     sink.emit(&Event::RunFinished { summary });
     Ok(RunResult { summary, outputs, keys })
 }
+
+/// The way out when the disk is full.
+const FULL: &str = "free some space and run it again: what is done is kept, and what runs now \
+                    goes on, but no other stage is started";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -136,11 +156,11 @@ enum State {
     Lost,
 }
 
-struct Exec<'a> {
+struct Exec<'a, 'b> {
     plan: &'a Plan,
     store: &'a Store,
     options: &'a RunOptions,
-    sink: &'a mut dyn Sink,
+    sink: &'a mut Logged<'b>,
     record: Run,
     summary: Summary,
     states: Vec<State>,
@@ -160,15 +180,17 @@ struct Exec<'a> {
     computing: BTreeMap<Key, Vec<NodeId>>,
     /// Whether the run record was written: it is, once there is work.
     wrote: bool,
+    /// How many stages met a full disk; after the first, none is started.
+    full: usize,
 }
 
-impl<'a> Exec<'a> {
+impl<'a, 'b> Exec<'a, 'b> {
     fn new(
         plan: &'a Plan,
         store: &'a Store,
         options: &'a RunOptions,
         record: Run,
-        sink: &'a mut dyn Sink,
+        sink: &'a mut Logged<'b>,
     ) -> Self {
         let count = plan.nodes().len();
         let roots = plan.nodes().filter(|(_, node)| node.inputs.is_empty()).map(|(id, _)| id);
@@ -195,6 +217,7 @@ impl<'a> Exec<'a> {
             running: BTreeSet::new(),
             computing: BTreeMap::new(),
             wrote: false,
+            full: 0,
         }
     }
 
@@ -321,7 +344,8 @@ impl<'a> Exec<'a> {
         workers: &mut usize,
         start_worker: impl Fn(),
     ) -> Result<(), RunError> {
-        while self.running.len() < self.options.jobs.max(1) && !self.cancelled() {
+        let jobs = if self.full > 0 { 0 } else { self.options.jobs.max(1) };
+        while self.running.len() < jobs && !self.cancelled() {
             let busy = self.running.iter().filter(|id| self.on_device(**id)).count();
             let free = busy < self.options.device_jobs.max(1);
             let device = self.device_queue.first().filter(|_| free);
@@ -331,6 +355,7 @@ impl<'a> Exec<'a> {
             if !self.wrote {
                 self.record.write(self.store)?;
                 self.wrote = true;
+                self.sink.begin(self.store);
             }
             let recipe = self.recipe(id)?;
             let mut inputs: BTreeMap<String, Vec<Artifact>> = BTreeMap::new();
@@ -440,17 +465,26 @@ impl<'a> Exec<'a> {
     }
 
     fn failed(&mut self, node: NodeId, key: Key, error: &StageError) {
+        let full = journal::is_full(error);
+        self.full += usize::from(full);
         let hint = match error {
             StageError::Method { hint, .. } => hint.clone(),
+            _ if full => Some(FULL.to_owned()),
             _ => None,
         };
+        let told = !full || self.full == 1;
         let causes: Vec<String> = causes(error);
         let same = self.computing.remove(&key).unwrap_or_default();
         for id in iter::once(node).chain(same) {
             self.lost(id);
             self.summary.failed += 1;
             self.record.node_mut(id).state = RunState::Failed;
-            self.sink.emit(&Event::Failed { node: id, causes: causes.clone(), hint: hint.clone() });
+            if told {
+                let (causes, hint) = (causes.clone(), hint.clone());
+                self.sink.emit(&Event::Failed { node: id, causes, hint });
+            } else {
+                self.sink.emit(&Event::Stopped { node: id });
+            }
             self.skip_behind(id);
         }
     }

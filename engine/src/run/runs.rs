@@ -5,7 +5,7 @@ use cache::{Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 /// The folder of the store that holds them.
-const FOLDER: &str = "runs";
+pub(super) const FOLDER: &str = "runs";
 
 /// One run, as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -153,6 +153,20 @@ impl Run {
     pub fn read(store: &Store, id: &str) -> Result<Option<Self>, StoreError> {
         let bytes = store.document(FOLDER, &format!("{id}.json"))?;
         Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    /// Returns the name of the document that holds the events of the run called `id`.
+    pub(super) fn events_name(id: &str) -> String {
+        format!("{id}.events.jsonl")
+    }
+
+    /// Removes the log of the run called `id`, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
+    pub fn forget_events(store: &Store, id: &str) -> Result<(), StoreError> {
+        store.remove_document(FOLDER, &Self::events_name(id))
     }
 
     /// Returns the newest run of the pipeline file at `pipeline`, or of any if `None`.

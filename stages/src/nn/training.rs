@@ -232,6 +232,14 @@ impl<'a> Run<'a> {
                 last.test_accuracy = found;
             }
         }
+        if let Some(last) = state.history.last() {
+            let tell = |name, value| {
+                let (done, unit) = (state.steps(), "step");
+                ctx.progress(Progress { done, total, unit, figure: Some((name, value)) });
+            };
+            tell("train accuracy", last.train_accuracy);
+            last.test_accuracy.into_iter().for_each(|value| tell("test accuracy", value));
+        }
         self.keep_if_due()
     }
 
