@@ -10,7 +10,9 @@ mod methods;
 mod mistakes;
 mod new;
 mod plan;
+mod plot;
 mod progress;
+mod report;
 mod run;
 mod runs;
 mod schema;
@@ -48,6 +50,10 @@ enum Command {
     Show(show::Args),
     /// Print the results, one row per matrix cell, mean ± std over seeds.
     Table(table::Args),
+    /// Write one HTML page of the results: tables, figures, samples, provenance.
+    Report(report::Args),
+    /// Write one figure of the report as SVG or PNG.
+    Plot(plot::Args),
     /// Write an artifact to a file: indices, scores, tensors.
     Export(export::Args),
     /// Look after the store.
@@ -84,6 +90,8 @@ fn main() -> ExitCode {
         Command::Runs(args) => runs::run(&args, &context),
         Command::Show(args) => show::run(&args, &context),
         Command::Table(args) => table::run(&args, &context),
+        Command::Report(args) => report::run(&args, &context),
+        Command::Plot(args) => plot::run(&args, &context),
         Command::Export(args) => export::run(&args, &context),
         Command::Cache(args) => cache_cmd::run(&args, &context),
         Command::Methods(args) => methods::run(&args, &context),
