@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
     let store = context.store()?;
     let study = Study::read(&plan, &store)?;
-    let panels = args.figure.panels(&study, Room::Wide)?;
+    let panels = args.figure.panels(&study, Room::Sheet)?;
     if panels.is_empty() {
         let what = format!("there is nothing to show of `{}`", args.figure.heading());
         let path = args.pipeline.pipeline.display();

@@ -76,8 +76,8 @@ const NOISE: &str = "Labels that the corruption changed, counted among the sampl
     kept. A selector that ignores the labels keeps the share that the data has.";
 const PROXIES: &str = "The networks the scores and selections are read from; means over seeds.";
 const STUDENTS: &str = "The networks trained on the selections; means over seeds.";
-const SCORES: &str = "Larger is harder. The first seed; the dashed line is the cut, where kept and \
-    dropped samples part. Where they lie mixed there is none.";
+const SCORES: &str = "Larger is harder. The first seed, and the first selector that reads the score; the \
+    dashed line is its cut, where kept and dropped samples part.";
 const OVERLAP: &str = "The samples both selectors keep, as a share of those either keeps (Jaccard), \
     in percent. Each seed by itself, then averaged.";
 const CONFUSION: &str = "Each row is a class of the test split, and shows what its samples were \
@@ -116,6 +116,9 @@ fn figure_with(
         body.push_str(&page::panels(&wide, if alone(&wide) { "alone" } else { "" }));
     }
     body.push_str(more);
+    if !more.is_empty() && !one.uses_room() {
+        body = format!("<div class=\"split\">\n{body}</div>\n");
+    }
     page.section(one.heading(), note, &body);
     Ok(())
 }

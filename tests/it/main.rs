@@ -5,5 +5,6 @@ mod crash;
 mod laws;
 mod mistakes;
 mod program;
+mod report;
 mod share;
 mod whole;

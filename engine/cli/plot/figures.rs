@@ -22,20 +22,24 @@ pub(crate) struct Panel {
     pub(crate) label: String,
 }
 
-/// How wide the page is for a figure that can use it.
+/// How much room there is for a figure that can use it: a phone, a sheet of paper, a screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
     Narrow,
+    Sheet,
     Wide,
 }
 
-/// The width of a panel that stands beside others, and of one that fills a page.
-pub(crate) const PANEL: f64 = 340.0;
-pub(crate) const PAGE: f64 = 780.0;
+/// The width of a panel that stands beside others.
+const PANEL: f64 = 340.0;
 
 impl Room {
     fn width(self) -> f64 {
-        if self == Self::Wide { PAGE } else { PANEL }
+        match self {
+            Self::Narrow => PANEL,
+            Self::Sheet => 720.0,
+            Self::Wide => 1100.0,
+        }
     }
 }
 

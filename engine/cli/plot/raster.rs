@@ -63,9 +63,8 @@ impl Canvas {
 
     fn draw(&mut self, shape: &Shape) {
         match shape {
-            Shape::Rect { at, size, fill, outline, .. } => {
-                let Some(rect) = rect(*at, *size) else { return };
-                let path = PathBuilder::from_rect(rect);
+            Shape::Rect { at, size, round, fill, outline, .. } => {
+                let Some(path) = rounded(*at, *size, *round) else { return };
                 self.fill(&path, *fill);
                 if let Some(outline) = outline {
                     self.stroke(&path, *outline, 1.0, false);
@@ -135,6 +134,26 @@ fn colour(red: u8, green: u8, blue: u8) -> Paint<'static> {
 
 fn rect(at: (f64, f64), size: (f64, f64)) -> Option<Rect> {
     Rect::from_xywh(at.0 as f32, at.1 as f32, size.0 as f32, size.1 as f32)
+}
+
+fn rounded(at: (f64, f64), size: (f64, f64), round: f64) -> Option<Path> {
+    if round <= 0.0 {
+        return rect(at, size).map(PathBuilder::from_rect);
+    }
+    let [left, top, right, bottom, round] =
+        [at.0, at.1, at.0 + size.0, at.1 + size.1, round].map(|value| value as f32);
+    let mut path = PathBuilder::new();
+    path.move_to(left + round, top);
+    path.line_to(right - round, top);
+    path.quad_to(right, top, right, top + round);
+    path.line_to(right, bottom - round);
+    path.quad_to(right, bottom, right - round, bottom);
+    path.line_to(left + round, bottom);
+    path.quad_to(left, bottom, left, bottom - round);
+    path.line_to(left, top + round);
+    path.quad_to(left, top, left + round, top);
+    path.close();
+    path.finish()
 }
 
 fn through(points: &[(f64, f64)], closed: bool) -> Option<Path> {

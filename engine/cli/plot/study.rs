@@ -190,12 +190,13 @@ impl<'a> Study<'a> {
         for row in &mut rows {
             let Some(first) = row.outcomes.first() else { continue };
             let Some(data) = first.data else { continue };
-            if !sizes.contains_key(&data) {
-                let meta = self.json(data, "meta")?;
-                sizes.insert(data, meta.and_then(|meta| meta["train"].as_f64()));
-            }
+            let size = match sizes.get(&data) {
+                Some(known) => *known,
+                None => self.json(data, "meta")?.and_then(|meta| meta["train"].as_f64()),
+            };
+            sizes.insert(data, size);
             let samples = row.stat("train_samples").map(|stat| stat.mean);
-            row.keep = samples.zip(sizes[&data]).map(|(kept, all)| kept / all.max(1.0));
+            row.keep = samples.zip(size).map(|(kept, all)| kept / all.max(1.0));
         }
         Ok(rows)
     }

@@ -13,9 +13,16 @@ pub(super) fn stage_table(lines: &[StageLine]) -> String {
     let head =
         ["stage", "methods", "computations", "in the store", "made", "hits", "failed", "took"];
     let mut all = vec![head.map(str::to_owned).to_vec()];
+    let mut lines: Vec<&StageLine> = lines.iter().collect();
+    // Of those equally far down, the one met first.
+    lines.sort_by_key(|line| line.depth);
     for line in lines {
+        let methods = match line.methods.len() {
+            0..=3 => line.methods.join(", "),
+            many => format!("{many} methods"),
+        };
         let counts = [line.count, line.there, line.made, line.hits, line.failed];
-        let mut row = vec![line.label.clone(), line.methods.join(", ")];
+        let mut row = vec![line.label.clone(), methods];
         row.extend(counts.map(|count| count.to_string()));
         row.push(duration_of(line.seconds));
         all.push(row);
@@ -41,7 +48,7 @@ pub(super) fn facts(study: &Study<'_>) -> Result<String, Failure> {
         writeln!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", escape(&value)).ok();
     }
     out.push_str("</dl>\n");
-    let head = ["data", "name", "train", "test", "digest"];
+    let head = ["data", "name", "digest", "train samples", "test samples"];
     let mut all = vec![head.map(str::to_owned).to_vec()];
     for (id, _) in study.plan.nodes().filter(|(id, _)| study.kind(*id) == "data") {
         let Some(record) = study.forecast.record(id) else { continue };
@@ -50,15 +57,15 @@ pub(super) fn facts(study: &Study<'_>) -> Result<String, Failure> {
         all.push(vec![
             study.plan.describe(id),
             meta["name"].as_str().unwrap_or_default().to_owned(),
+            record.output.digest().to_string(),
             count("train"),
             count("test"),
-            record.output.digest().to_string(),
         ]);
     }
     /// More data sets than these are alike but for their seeds.
     const SHOWN: usize = 12;
     all.truncate(SHOWN + 1);
-    out.push_str(&page::table("The data, by the digest of its content", &all, 2));
+    out.push_str(&page::table("The data, by the digest of its content", &all, 3));
     Ok(out)
 }
 
@@ -72,12 +79,6 @@ fn machine() -> String {
 
 pub(super) fn repeat(study: &Study<'_>) -> String {
     let mut out = String::new();
-    let sources: Vec<(&str, &str)> = match &study.run {
-        Some(run) => run.sources.iter().map(|one| (one.name.as_str(), one.text.as_str())).collect(),
-        None => {
-            study.plan.sources.iter().map(|one| (one.name.as_str(), one.text.as_str())).collect()
-        }
-    };
     let block = |out: &mut String, name: &str, text: &str, open: &str| {
         let (name, text) = (escape(name), escape(text.trim_end()));
         writeln!(
@@ -87,11 +88,28 @@ pub(super) fn repeat(study: &Study<'_>) -> String {
         )
         .ok();
     };
-    for (at, (name, text)) in sources.iter().enumerate() {
-        block(&mut out, name, text, if at == 0 { " open" } else { "" });
+    let (flags, files): (Vec<_>, Vec<_>) =
+        study.plan.sources.iter().partition(|source| source.name == "--set");
+    let mut command = format!("coresift run {}", shell(&study.plan.path.display().to_string()));
+    for flag in flags {
+        command.push_str(&format!(" --set {}", shell(&flag.text)));
+    }
+    block(&mut out, "the command", &command, " open");
+    for (at, file) in files.iter().enumerate() {
+        block(&mut out, &file.name, &file.text, if at == 0 { " open" } else { "" });
     }
     block(&mut out, "one cell with every default (resolved.toml)", &resolved(study), "");
     out
+}
+
+/// Returns `word` as a shell reads it back.
+fn shell(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:+,".contains(letter);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// Returns the first cell as a pipeline of its own that leaves nothing to defaults.

@@ -72,13 +72,8 @@ impl Page {
 pub(super) fn panels(panels: &[Panel], class: &str) -> String {
     let mut out = format!("<div class=\"panels {class}\">\n");
     for panel in panels {
-        let (svg, label) = (svg::inline(&panel.drawing, &panel.label), escape(&panel.label));
-        writeln!(
-            out,
-            "<figure><div class=\"scroll\" tabindex=\"0\">{svg}</div>\
-             <figcaption class=\"said\">{label}</figcaption></figure>"
-        )
-        .ok();
+        let svg = svg::inline(&panel.drawing, &panel.label);
+        writeln!(out, "<figure class=\"scroll\" tabindex=\"0\">{svg}</figure>").ok();
     }
     out.push_str("</div>\n");
     out

@@ -18,23 +18,31 @@ struct Measure<'a> {
     upwards: &'a str,
     /// Whether a scale that does not start at zero would mislead.
     from_zero: bool,
+    /// What a selector without a preference gets, and its name.
+    level: Option<(f64, String)>,
 }
 
 pub(super) fn accuracy(study: &Study<'_>, room: Room) -> Vec<Panel> {
-    let measure = Measure { name: "accuracy", upwards: "test accuracy, %", from_zero: false };
+    let measure =
+        Measure { name: "accuracy", upwards: "test accuracy, %", from_zero: false, level: None };
     let points = study.rows.iter().filter_map(|row| Some((row, row.stat(measure.name)?)));
     panels(study, &measure, &points.collect::<Vec<_>>(), room)
 }
 
 pub(super) fn noise(study: &Study<'_>, room: Room) -> Result<Vec<Panel>, Failure> {
-    let mut points = vec![];
+    let (mut points, mut levels) = (vec![], vec![]);
     for row in &study.rows {
         if let Some(found) = mislabelled(study, row)? {
+            levels.push(found.base);
             points.push((row, found.share));
         }
     }
     let upwards = "mislabelled among the kept, %";
-    let measure = Measure { name: "share mislabelled", upwards, from_zero: true };
+    // Data of several kinds of noise have no level in common.
+    let even = levels.iter().all(|level| (level - levels[0]).abs() < 0.005);
+    let level = levels.first().filter(|_| even);
+    let level = level.map(|level| (*level, format!("in the data {}", percent(*level))));
+    let measure = Measure { name: "share mislabelled", upwards, from_zero: true, level };
     Ok(panels(study, &measure, &points, room))
 }
 
@@ -43,13 +51,14 @@ pub(crate) struct Mislabelled {
     /// Of the kept samples.
     pub(crate) share: Stat,
     pub(crate) count: Stat,
-    /// How many wrong labels there are in all.
+    /// How many wrong labels there are in all, and the share of all labels that is.
     pub(crate) all: Stat,
+    pub(crate) base: f64,
 }
 
 /// Returns how many of the samples a row keeps have a wrong label, where that is known.
 pub(crate) fn mislabelled(study: &Study<'_>, row: &Row) -> Result<Option<Mislabelled>, Failure> {
-    let (mut shares, mut counts, mut alls) = (vec![], vec![], vec![]);
+    let (mut shares, mut counts, mut alls, mut bases) = (vec![], vec![], vec![], vec![]);
     for outcome in &row.outcomes {
         let Some(data) = outcome.data else { continue };
         let (Some(clean), Some(labels)) = (study.clean(data)?, study.labels(data)?) else {
@@ -68,10 +77,11 @@ pub(crate) fn mislabelled(study: &Study<'_>, row: &Row) -> Result<Option<Mislabe
         shares.push(count as f64 / size.max(1) as f64);
         counts.push(count as f64);
         alls.push(all as f64);
+        bases.push(all as f64 / wrong.len().max(1) as f64);
     }
-    let stats = (Stat::of(shares), Stat::of(counts), Stat::of(alls));
-    let (Some(share), Some(count), Some(all)) = stats else { return Ok(None) };
-    Ok(Some(Mislabelled { share, count, all }))
+    let stats = (Stat::of(shares), Stat::of(counts), Stat::of(alls), Stat::of(bases));
+    let (Some(share), Some(count), Some(all), Some(base)) = stats else { return Ok(None) };
+    Ok(Some(Mislabelled { share, count, all, base: base.mean }))
 }
 
 fn panels(
@@ -147,6 +157,7 @@ fn lines(
         factor: 100.0,
         from_zero: measure.from_zero,
         legend,
+        level: measure.level.clone(),
         series,
     };
     let said = chart.series.iter().filter(|one| one.number.is_some()).map(|one| {
@@ -158,7 +169,7 @@ fn lines(
     });
     let said = said.collect::<Vec<_>>().join("; ");
     let label = format!("{} against share kept. {said}.", measure.name);
-    let height = if room == Room::Wide { 400.0 } else { 290.0 };
+    let height = if room == Room::Narrow { 290.0 } else { 400.0 };
     Panel { drawing: chart.draw(room.width(), height), label }
 }
 

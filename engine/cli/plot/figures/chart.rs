@@ -35,6 +35,8 @@ pub(super) struct Chart<'a> {
     pub(super) factor: f64,
     pub(super) from_zero: bool,
     pub(super) legend: bool,
+    /// A value to compare with, and what it is.
+    pub(super) level: Option<(f64, String)>,
     pub(super) series: Vec<Series>,
 }
 
@@ -46,6 +48,10 @@ impl Chart<'_> {
             [stat.mean - spread, stat.mean + spread].map(|value| value * self.factor)
         };
         let values: Vec<f64> = points().flat_map(reach).filter(|value| value.is_finite()).collect();
+        let values: Vec<f64> = values
+            .into_iter()
+            .chain(self.level.iter().map(|(level, _)| level * self.factor))
+            .collect();
         let mut low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let mut high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         if values.is_empty() {
@@ -80,6 +86,12 @@ impl Chart<'_> {
         let (heading, across, upwards) = (self.heading, self.across, self.upwards);
         let frame = Frame { heading, across, upwards, x, y, ratios: self.ratios, legend: &legend };
         let (mut page, over, up) = frame.draw(width, height);
+        if let Some((level, name)) = &self.level {
+            let y = up.at(level * self.factor);
+            page.dashes((over.from, y), (over.to, y), Ink::Muted, 1.2);
+            let middle = f64::midpoint(over.from, over.to);
+            page.text((middle, y - 5.0), name, SMALL, Ink::Muted, Anchor::Middle);
+        }
         let behind = self.series.iter().filter(|one| one.number.is_none());
         for one in behind.chain(self.series.iter().filter(|one| one.number.is_some())) {
             let place = |x: f64, value: f64| {

@@ -21,7 +21,7 @@ const PANELS: usize = 24;
 
 type Points = Vec<(f64, Stat)>;
 
-/// Returns the mean of a figure over trainings, by epoch.
+/// Returns the mean of a figure over trainings, by epoch. One epoch alone makes no curve.
 fn curve(study: &Study<'_>, trainings: &[NodeId], figure: &str) -> Result<Points, Failure> {
     let mut values: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for training in trainings {
@@ -51,7 +51,7 @@ pub(super) fn proxies(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
         let mut series = vec![];
         for (at, (name, nodes)) in groups.iter().enumerate() {
             let points = curve(study, nodes, figure)?;
-            if !points.is_empty() {
+            if points.len() > 1 {
                 series.push(Series { name: name.clone(), number: Some(at), plain: false, points });
             }
         }
@@ -83,7 +83,7 @@ pub(super) fn students(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
                 let Some(row) = found else { continue };
                 let models: Vec<NodeId> = row.outcomes.iter().filter_map(|one| one.model).collect();
                 let points = curve(study, &models, "test_accuracy")?;
-                if points.is_empty() {
+                if points.len() < 2 {
                     continue;
                 }
                 // What keeps everything gives no panel its name.
@@ -119,7 +119,8 @@ fn panel(heading: &str, upwards: &str, factor: f64, mut series: Vec<Series>) -> 
         at = points.iter().map(|(epoch, _)| (*epoch, format!("{epoch:.0}"))).collect();
     }
     let across = "epoch";
-    let (ratios, from_zero, legend) = (false, false, true);
-    let chart = Chart { heading, across, upwards, at, ratios, factor, from_zero, legend, series };
+    let (ratios, from_zero, legend, level) = (false, false, true, None);
+    let chart =
+        Chart { heading, across, upwards, at, ratios, factor, from_zero, legend, level, series };
     Panel { drawing: chart.draw(PANEL, 270.0), label }
 }

@@ -30,11 +30,13 @@ pub(crate) struct StageLine {
     pub(crate) failed: usize,
     /// What it took to make those that are there, whenever that was.
     pub(crate) seconds: f64,
+    /// How many stages it stands below the first.
+    pub(crate) depth: usize,
     /// The stages it needs, by their places in the list.
     inputs: BTreeSet<usize>,
 }
 
-/// Returns the stages in the order they need each other.
+/// Returns the stages in the order they were met.
 pub(crate) fn stages(study: &Study<'_>) -> Vec<StageLine> {
     let mut lines: Vec<StageLine> = vec![];
     let mut place: BTreeMap<NodeId, usize> = BTreeMap::new();
@@ -42,7 +44,7 @@ pub(crate) fn stages(study: &Study<'_>) -> Vec<StageLine> {
         let at = lines.iter().position(|line| line.label == *node.label).unwrap_or_else(|| {
             let label = node.label.to_string();
             let (methods, inputs) = (vec![], BTreeSet::new());
-            let (count, there, hits, made, failed, seconds) = (0, 0, 0, 0, 0, 0.0);
+            let (count, there, hits, made, failed, seconds, depth) = (0, 0, 0, 0, 0, 0.0, 0);
             lines.push(StageLine {
                 label,
                 methods,
@@ -52,6 +54,7 @@ pub(crate) fn stages(study: &Study<'_>) -> Vec<StageLine> {
                 made,
                 failed,
                 seconds,
+                depth,
                 inputs,
             });
             lines.len() - 1
@@ -77,6 +80,10 @@ pub(crate) fn stages(study: &Study<'_>) -> Vec<StageLine> {
             RunState::Failed => line.failed += 1,
             RunState::Open | RunState::Skipped | RunState::Stopped => {}
         }
+    }
+    let depths = depths(&lines);
+    for (line, depth) in lines.iter_mut().zip(depths) {
+        line.depth = depth;
     }
     lines
 }
@@ -114,7 +121,7 @@ pub(super) fn graph(study: &Study<'_>) -> Vec<Panel> {
         }
     }
     let top = |depth: usize| depth as f64 * (BOX.1 + GAP.1) + 2.0;
-    let depths = depths(&lines);
+    let depths: Vec<usize> = lines.iter().map(|line| line.depth).collect();
     for (to, line) in lines.iter().enumerate() {
         for from in &line.inputs {
             let mut points =
@@ -211,7 +218,7 @@ fn depths(lines: &[StageLine]) -> Vec<usize> {
 }
 
 fn layers(lines: &[StageLine]) -> Vec<Vec<Slot>> {
-    let depths = depths(lines);
+    let depths: Vec<usize> = lines.iter().map(|line| line.depth).collect();
     let deepest = depths.iter().max().map_or(0, |deepest| deepest + 1);
     let mut layers: Vec<Vec<Slot>> = vec![vec![]; deepest];
     for (at, line) in lines.iter().enumerate() {

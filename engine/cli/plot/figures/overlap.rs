@@ -77,7 +77,7 @@ fn panel(heading: &str, rows: &[&Row], shares: &[Vec<Option<f64>>], chance: Opti
     let widest = rows.iter().map(|row| font::width(&name(row), SMALL)).fold(0.0, f64::max);
     let side = widest + 10.0;
     let mut page = Drawing::new((side + each * count as f64 + 2.0).max(240.0), 0.0);
-    let top = page.paragraph((0.0, 15.0), page.width, heading, HEADING, Ink::Text) - 4.0 + widest;
+    let top = page.paragraph((0.0, 15.0), page.width, heading, HEADING, Ink::Text) + 6.0 + widest;
     for (at, row) in rows.iter().enumerate() {
         let middle = (at as f64 + 0.5).mul_add(each, 0.0);
         let (name, y) = (name(row), top + middle + 4.0);

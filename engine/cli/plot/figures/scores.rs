@@ -5,7 +5,8 @@ use crate::{
     context::Failure,
     plot::{
         axes::{Frame, ticks},
-        drawing::{Drawing, Ink},
+        drawing::{Anchor, Drawing, Ink, SMALL},
+        font::{self, fitted},
         study::{Study, spread},
     },
 };
@@ -40,7 +41,11 @@ pub(super) fn histograms(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
                 }
             }
         }
-        let by = cut.map(|subset| study.plan.describe(subset));
+        let row = study.rows.iter().find(|row| row.outcomes.iter().any(|one| one.subset == cut));
+        let by = cut.map(|subset| match row {
+            Some(row) => titled(&row.series, &[&row.share()]),
+            None => study.plan.describe(subset),
+        });
         let names = class_names(study, node, &labels)?;
         let finite = || scores.iter().copied().filter(|score| score.is_finite());
         let low = finite().fold(f64::INFINITY, f64::min);
@@ -98,15 +103,9 @@ fn panel(
     // The ends hold the scale; what is written there comes from the round values.
     x.insert(0, (low, String::new()));
     x.push((high, String::new()));
-    let legend = match by {
-        Some(_) => {
-            vec![("kept".to_owned(), Ink::Series(0), None), ("dropped".to_owned(), Ink::Back, None)]
-        }
-        None => vec![],
-    };
     let (across, upwards) = ("score (harder to the right)", "samples");
-    let frame = Frame { heading, across, upwards, x, y, ratios: false, legend: &legend };
-    let (mut page, over, up) = frame.draw(PANEL, 190.0);
+    let frame = Frame { heading, across, upwards, x, y, ratios: false, legend: &[] };
+    let (mut page, over, up) = frame.draw(PANEL, 180.0);
     for (bin, (kept, dropped)) in bins.iter().enumerate() {
         let (left, right) =
             (over.at(low + wide * bin as f64), over.at(low + wide * (bin + 1) as f64));
@@ -119,6 +118,9 @@ fn panel(
         };
         bar(0, *kept, Ink::Series(0));
         bar(*kept, kept + dropped, ink);
+    }
+    if let Some(by) = by {
+        key(&mut page, by, up.to - 24.0);
     }
     let cuts = cuts(samples);
     for cut in &cuts {
@@ -134,6 +136,17 @@ fn panel(
         }
     }
     Panel { drawing: page, label }
+}
+
+/// Says who keeps and what the inks are, beside the name of the axis.
+fn key(page: &mut Drawing, by: &str, top: f64) {
+    let dropped = PANEL - 14.0 - font::width("dropped", SMALL);
+    let kept = fitted(&format!("kept by {by}"), SMALL, 170.0);
+    let left = dropped - 34.0 - font::width(&kept, SMALL);
+    page.rect((dropped - 16.0, top + 3.0), (12.0, 10.0), Ink::Back);
+    page.text((dropped, top + 12.0), "dropped", SMALL, Ink::Muted, Anchor::Start);
+    page.rect((left - 16.0, top + 3.0), (12.0, 10.0), Ink::Series(0));
+    page.text((left, top + 12.0), kept, SMALL, Ink::Muted, Anchor::Start);
 }
 
 fn mark_cut(page: &mut Drawing, x: f64, (top, bottom): (f64, f64)) {

@@ -64,7 +64,7 @@ pub(super) fn timeline(study: &Study<'_>, room: Room) -> Vec<Panel> {
     };
     let (left, right) = (66.0, width - 14.0);
     let bottom = top + LINE * free.len() as f64;
-    let (marks, digits) = ticks(0.0, end / each, if room == Room::Wide { 8 } else { 4 });
+    let (marks, digits) = ticks(0.0, end / each, if room == Room::Narrow { 4 } else { 8 });
     let last = marks[marks.len() - 1] * each;
     let at = |seconds: f64| left + seconds / last * (right - left);
     for mark in &marks {
