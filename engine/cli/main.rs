@@ -14,7 +14,9 @@ mod methods;
 mod mistakes;
 mod new;
 mod plan;
+mod plot;
 mod progress;
+mod report;
 mod run;
 mod runs;
 mod schema;
@@ -61,6 +63,10 @@ enum Command {
     Table(table::Args),
     /// Say in what two runs or pipelines differ, stage by stage.
     Diff(diff::Args),
+    /// Write one HTML page of the results: tables, figures, samples, provenance.
+    Report(report::Args),
+    /// Write one figure of the report as SVG or PNG.
+    Plot(plot::Args),
     /// Write an artifact to a file: indices, scores, tensors.
     Export(export::Args),
     /// Look after the store.
@@ -102,6 +108,8 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args, &context),
         Command::Table(args) => table::run(&args, &context),
         Command::Diff(args) => diff::run(&args, &context),
+        Command::Report(args) => report::run(&args, &context),
+        Command::Plot(args) => plot::run(&args, &context),
         Command::Export(args) => export::run(&args, &context),
         Command::Cache(args) => cache_cmd::run(&args, &context),
         Command::Methods(args) => methods::run(&args, &context),

@@ -8,5 +8,6 @@ mod images;
 mod laws;
 mod mistakes;
 mod program;
+mod report;
 mod share;
 mod whole;

@@ -416,6 +416,7 @@ impl<'a, 'b> Exec<'a, 'b> {
             self.summary.computed += 1;
             let record = self.record.node_mut(node);
             (record.state, record.seconds) = (RunState::Computed, seconds);
+            record.began = Some(done.began);
             self.done(node, Arc::new(done.output));
         }
         for other in same {

@@ -70,6 +70,9 @@ pub struct RunNode {
     /// Seconds it ran in this run.
     #[serde(rename = "t", default, skip_serializing_if = "is_zero")]
     pub seconds: f64,
+    /// Seconds from the beginning of the run to its own, if it ran.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<f64>,
 }
 
 /// What became of a computation in a run.
@@ -107,6 +110,7 @@ impl Run {
             key: None,
             state: RunState::Open,
             seconds: 0.0,
+            began: None,
         });
         Self {
             id,

@@ -37,6 +37,8 @@ pub(super) enum Message {
 pub(super) struct Done {
     pub(super) output: Artifact,
     pub(super) seconds: f64,
+    /// How long after the run it began.
+    pub(super) began: f64,
     /// Another process made it while this one waited.
     pub(super) by_another: bool,
     /// What was made here, if another result is recorded under the same key.
@@ -66,10 +68,11 @@ impl Shared<'_> {
         let _lease = self.lease(&task, tx)?;
         if let Lookup::Hit(record) = self.store.lookup(task.key)? {
             let (output, by_another) = (record.output, true);
-            return Ok(Done { output, seconds: 0.0, by_another, differs: None });
+            return Ok(Done { output, seconds: 0.0, began: 0.0, by_another, differs: None });
         }
         tx.send(Message::Started(task.node, task.key)).ok();
         let clock = Instant::now();
+        let began = (clock - self.began.1).as_secs_f64();
         let log = Mutex::new(vec![]);
         let parts = self.run_stage(&task, tx, &log)?;
         let seconds = clock.elapsed().as_secs_f64();
@@ -91,7 +94,7 @@ impl Shared<'_> {
                 _ => (record.output, None),
             },
         };
-        Ok(Done { output, seconds, by_another: false, differs })
+        Ok(Done { output, seconds, began, by_another: false, differs })
     }
 
     fn lease(&self, task: &Task, tx: &Sender<Message>) -> Result<Lease, StageError> {
