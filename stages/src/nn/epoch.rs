@@ -150,10 +150,11 @@ impl Job<'_> {
         let micro = self.plan.micro;
         let mut sums: Vec<Option<Tensor<1>>> = vec![None; state.values.params.len()];
         let mut all = vec![];
+        let mut drops = self.streams.at("dropout", state.steps());
         let parts = rows.chunks(micro).zip(targets.chunks(micro * self.classes));
         for (at, (rows, targets)) in parts.enumerate() {
             let moves = moves.map(|moves| &moves[at * micro..][..rows.len()]);
-            let (logits, gradients) = self.gradients(state, rows, targets, moves);
+            let (logits, gradients) = self.gradients(state, (rows, targets), moves, &mut drops);
             all.push(logits);
             for (sum, gradient) in sums.iter_mut().zip(gradients) {
                 *sum = match (sum.take(), gradient) {
@@ -171,9 +172,9 @@ impl Job<'_> {
     fn gradients(
         &self,
         state: &mut State,
-        rows: &[u32],
-        targets: &[f32],
+        (rows, targets): (&[u32], &[f32]),
         moves: Option<&[Move]>,
+        drops: &mut dyn rand::Rng,
     ) -> (Tensor<2>, Vec<Option<Tensor<1>>>) {
         let leaves: Vec<Tensor<1>> = state
             .values
@@ -185,7 +186,7 @@ impl Job<'_> {
         let stats = &state.values.stats;
         let pass = match self.plan.precision {
             Precision::F32 => {
-                self.network.forward(&leaves, stats, input.recorded(), Mode::Train)
+                self.network.forward_dropping(&leaves, stats, input.recorded(), drops)
             }
             Precision::Bf16 => {
                 let specs = self.network.specs().iter().filter(|spec| spec.trained());
@@ -194,7 +195,8 @@ impl Job<'_> {
                     _ => leaf.clone(),
                 });
                 let halves: Vec<Tensor<1>> = halves.collect();
-                self.network.forward(&halves, stats, input.half().recorded(), Mode::Train)
+                let input = input.half().recorded();
+                self.network.forward_dropping(&halves, stats, input, drops)
             }
         };
         let targets = TensorData::new(targets.to_vec(), [rows.len(), self.classes]);

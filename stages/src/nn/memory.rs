@@ -77,6 +77,10 @@ fn outputs(layers: &[Named], mut shape: Shape) -> (f64, Shape) {
         total += match &named.1 {
             // In place, or a view.
             Layer::Relu | Layer::Flatten => 0.0,
+            Layer::Gate { gate } => size + outputs(gate, shape).0,
+            Layer::Branches { branches } => {
+                size + branches.iter().map(|branch| outputs(branch, shape).0).sum::<f64>()
+            }
             Layer::Residual { main, shortcut } => {
                 size + outputs(main, shape).0 + outputs(shortcut, shape).0
             }

@@ -37,6 +37,33 @@ fn parameters_are_as_many_as_published() {
     assert_eq!(count(Family::Resnet50, &[3, 32, 32], 10), 23_520_842);
     assert_eq!(count(Family::Vgg16, &[3, 32, 32], 10), 14_728_266);
     assert_eq!(count(Family::Linear, &[20], 3), 63);
+    assert_eq!(count(Family::Wideresnet16, &[3, 32, 32], 10), 10_961_370);
+    assert_eq!(count(Family::Wideresnet28, &[3, 32, 32], 10), 36_479_194);
+    assert_eq!(count(Family::MobilenetV3Small, &[3, 32, 32], 10), 1_528_106);
+    assert_eq!(count(Family::MobilenetV3Large, &[3, 32, 32], 10), 4_214_842);
+    // For ImageNet: the figures torchvision prints.
+    for (family, published) in [
+        (Family::Alexnet, 61_100_840),
+        (Family::Vgg11, 132_868_840),
+        (Family::Vgg16, 138_365_992),
+        (Family::Vgg19, 143_678_248),
+        (Family::Resnet18, 11_689_512),
+        (Family::Resnet50, 25_557_032),
+        (Family::Resnet101, 44_549_160),
+        (Family::Resnet152, 60_192_808),
+        (Family::MobilenetV3Small, 2_542_856),
+        (Family::MobilenetV3Large, 5_483_032),
+    ] {
+        assert_eq!(count(family, &[3, 224, 224], 1000), published, "{family:?}");
+    }
+    assert_eq!(count(Family::InceptionV3, &[3, 299, 299], 1000), 23_834_568);
+    let embedding = |name, sample: &[usize]| network(name, None, sample, 10).embedding();
+    assert_eq!(embedding(Family::Alexnet, &[3, 32, 32]), 3072);
+    assert_eq!(embedding(Family::Alexnet, &[1, 28, 28]), 3072);
+    assert_eq!(embedding(Family::InceptionV3, &[3, 32, 32]), 2048);
+    assert_eq!(embedding(Family::Wideresnet16, &[3, 32, 32]), 512);
+    assert_eq!(embedding(Family::Resnet152, &[3, 32, 32]), 2048);
+    assert_eq!(embedding(Family::MobilenetV3Small, &[3, 32, 32]), 1024);
     let resnet = network(Family::Resnet18, None, &[3, 32, 32], 10);
     assert_eq!((resnet.embedding(), resnet.head()), (512, "linear.weight".to_owned()));
     let names: Vec<_> = resnet.specs().iter().map(|spec| spec.name.as_str()).collect();
@@ -178,6 +205,9 @@ fn every_family_learns() {
         (Family::Resnet18, Some(4), [3, 8, 8], 0.05),
         (Family::Resnet50, Some(8), [1, 8, 8], 0.02),
         (Family::Vgg11, Some(4), [1, 32, 32], 0.05),
+        (Family::Alexnet, None, [1, 8, 8], 0.02),
+        (Family::Wideresnet16, Some(1), [3, 8, 8], 0.05),
+        (Family::MobilenetV3Small, None, [3, 8, 8], 0.05),
     ];
     for (name, width, sample, lr) in cases {
         let toy = toy(network(name, width, &sample, 4), &sample, 64, plan(4, lr));

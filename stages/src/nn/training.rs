@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// The random streams a training draws from.
-pub(crate) const STREAMS: &[&str] = &["init", "shuffle", "augment"];
+pub(crate) const STREAMS: &[&str] = &["init", "shuffle", "augment", "dropout"];
 
 /// What is written down of every epoch, for the scores that watch training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
