@@ -185,6 +185,9 @@ fn an_ablation_keeps_the_horizon_of_the_file_and_sweeps_one_axis_at_a_time() {
     assert_eq!(grid["sweeps"][0]["trainings"][0]["epochs_trained"], 8, "two rates, four epochs");
     let long = place.output(&["ablate", "p.toml", "proxy.with.epochs=2,9"]);
     assert_eq!(long.status.code(), Some(2), "9 epochs are more than the horizon");
+    let both = ["ablate", "p.toml", "proxy.with.lr=0.1", "--set", "proxy.with.lr=0.2"];
+    let said = String::from_utf8_lossy(&place.output(&both).stderr).into_owned();
+    assert!(said.contains("swept and set at once"), "{said}");
     let wrong = place.output(&["ablate", "p.toml", "proxi.with.epochs=2"]);
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(said.contains("proxi") && said.contains("did you mean `proxy`"), "{said}");

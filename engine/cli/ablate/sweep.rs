@@ -139,6 +139,13 @@ pub(super) fn plan(
     (swept, fixed): (&[Axis], &[Axis]),
     horizons: &[Horizon],
 ) -> Result<Plan, Failure> {
+    let sets = |path: &str| {
+        let named = |text: &String| text.split_once('=').is_some_and(|(one, _)| one.trim() == path);
+        pipeline.set.iter().any(named)
+    };
+    if let Some(axis) = swept.iter().find(|axis| sets(&axis.path)) {
+        return Err(set_too(axis));
+    }
     let path = &pipeline.pipeline;
     let file = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let text = text(&file, base, (swept, fixed), horizons);
@@ -156,14 +163,18 @@ pub(super) fn plan(
     })?;
     if let Some(lost) = swept.iter().find(|axis| !plan.axes.iter().any(|one| one.name == axis.path))
     {
-        let failure = Failure::new(MISTAKE, format!("`{}` is swept and set at once", lost.path));
-        return Err(failure.hint("leave the --set away"));
+        return Err(set_too(lost));
     }
     plan.path.clone_from(path);
     if let Some(source) = plan.sources.first_mut() {
         source.name = NAME.to_owned();
     }
     Ok(plan)
+}
+
+fn set_too(axis: &Axis) -> Failure {
+    let failure = Failure::new(MISTAKE, format!("`{}` is swept and set at once", axis.path));
+    failure.hint("leave the --set away")
 }
 
 fn text(

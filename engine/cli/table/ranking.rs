@@ -143,9 +143,9 @@ impl Ranking {
         let mut notes = vec![];
         if let Some(test) = self.friedman {
             let (freedom, p) = (self.ranks.len() - 1, chance(test.p));
-            let is = if p.starts_with('<') { "" } else { "= " };
+            let is = if p.starts_with('<') { " " } else { " = " };
             notes.push(format!(
-                "Friedman: chi2 = {:.3}, {freedom} degrees of freedom, p {is}{p}",
+                "Friedman: chi2 = {:.3}, {freedom} degrees of freedom, p{is}{p}",
                 test.statistic
             ));
         }
