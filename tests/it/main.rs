@@ -2,6 +2,7 @@
 
 mod changes;
 mod crash;
+mod guide;
 mod laws;
 mod mistakes;
 mod program;
