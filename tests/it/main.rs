@@ -5,6 +5,7 @@ mod command;
 mod compare;
 mod crash;
 mod images;
+mod guide;
 mod laws;
 mod mistakes;
 mod program;

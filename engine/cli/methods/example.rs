@@ -35,9 +35,7 @@ pub(super) fn example(method: &Method) -> String {
         ("corrupt", "labels") => "kind = \"symmetric\", rate = 0.2",
         ("proxy-train", _) => "model = \"mlp\", epochs = 10, lr = 0.05",
         ("train", _) => "model = \"mlp\", epochs = 100, lr = 0.05",
-        ("load", "features") => {
-            "train = \"train.npy\", train-labels = \"labels.npy\", test = \"test.npy\", test-labels = \"test-labels.npy\""
-        }
+        ("load", "features") => "train = \"train.safetensors\", test = \"test.safetensors\"",
         ("load", "idx") => "dir = \"my-data\"",
         _ => "",
     };
