@@ -1,7 +1,7 @@
 //! The program: arguments, progress, tables. The only place that prints and reads the environment.
 
-mod bench;
 mod ablate;
+mod bench;
 mod cache_cmd;
 mod context;
 mod diff;

@@ -22,8 +22,8 @@ mod units;
 
 pub use device::{Device, DeviceChoice, DeviceError, ParseDeviceError, report as device_report};
 pub use linalg::set_memory;
-pub use nn::speed::{Agreement, Speed, Work, set_threads};
 pub use nn::foreign::with_torchvision_names;
+pub use nn::speed::{Agreement, Speed, Work, set_threads};
 pub use units::{Fraction, OutOfRange};
 
 /// Returns every method a pipeline file may name.

@@ -118,7 +118,10 @@ impl Job<'_> {
     }
 
     fn on_host(&self) -> bool {
-        !self.recorded && self.plan.precision == Precision::F32 && self.feed.device().is_cpu() && host::takes(self.network)
+        !self.recorded
+            && self.plan.precision == Precision::F32
+            && self.feed.device().is_cpu()
+            && host::takes(self.network)
     }
 
     /// Does what [`Self::step`] does, with the CPU's own kernels.

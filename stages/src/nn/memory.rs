@@ -97,8 +97,9 @@ mod tests {
 
     #[test]
     fn only_a_lack_of_memory_becomes_an_error() {
-        let broke =
-            |text: &str| guarded(Device::CPU, || -> Result<(), _> { panic!("{}", text.to_owned()) });
+        let broke = |text: &str| {
+            guarded(Device::CPU, || -> Result<(), _> { panic!("{}", text.to_owned()) })
+        };
         let error = broke("DriverError(CUDA_ERROR_OUT_OF_MEMORY)").expect_err("it ran out");
         assert_eq!(error.to_string(), "`cpu` ran out of memory");
         assert!(catch_unwind(|| broke("index out of bounds")).is_err());

@@ -6,8 +6,8 @@
 pub(crate) mod draw;
 pub(crate) mod epoch;
 pub(crate) mod feed;
-mod host;
 pub(crate) mod foreign;
+mod host;
 mod layer;
 mod loss;
 mod memory;

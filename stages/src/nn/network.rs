@@ -89,6 +89,16 @@ impl Network {
         Ok(Self { layers, specs, input: shape, embedding })
     }
 
+    /// Returns a network of `layers`, to look at what goes into a head of one class.
+    #[cfg(test)]
+    pub(super) fn of(mut layers: Vec<Named>, input: Shape) -> Self {
+        let mut specs = vec![];
+        let body = layer::trace(&layers, "", input, &mut specs).expect("it fits");
+        let Shape::Flat(embedding) = body else { panic!("it ends flat") };
+        layers.push(("head".to_owned(), Layer::Flatten));
+        Self { layers, specs, embedding, input }
+    }
+
     /// Returns its layers; the last is the head.
     pub(super) fn layers(&self) -> &[Named] {
         &self.layers

@@ -28,7 +28,8 @@ impl Default for Ccs {
 
 impl Selector for Ccs {
     const NAME: &'static str = "select.ccs";
-    const SUMMARY: &'static str = "spreads the budget over strata of the score, without the hardest";
+    const SUMMARY: &'static str =
+        "spreads the budget over strata of the score, without the hardest";
     const MANUAL: &'static str = "\
 Skips the share `rule.cutoff` of the hardest samples, cuts the range of the scores that are left into
 `rule.strata` bins of equal width, and visits the bins from the emptiest to the fullest: each gives

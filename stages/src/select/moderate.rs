@@ -42,9 +42,8 @@ is `balance = \"none\"`; with `balance = \"class\"` each class keeps its own mid
             }
         }
         let mut order: Vec<u32> = (0..group.len() as u32).collect();
-        order.sort_by(|a, b| {
-            distance[*a as usize].total_cmp(&distance[*b as usize]).then(a.cmp(b))
-        });
+        order
+            .sort_by(|a, b| distance[*a as usize].total_cmp(&distance[*b as usize]).then(a.cmp(b)));
         let nearer = (order.len() - budget) / 2;
         Ok(order[nearer..nearer + budget].to_vec().into())
     }

@@ -30,9 +30,9 @@ fn peak() -> Option<f64> {
 #[expect(clippy::print_stderr, reason = "the figures are what it is run for")]
 #[expect(clippy::disallowed_methods, reason = "whoever runs it picks by hand")]
 fn time<S: Selector>(rule: &S, group: &Group<'_>, budget: usize) {
-    if std::env::var("CORESIFT_METHODS").is_ok_and(|some| {
-        !some.split(',').any(|part| S::NAME.contains(part))
-    }) {
+    if std::env::var("CORESIFT_METHODS")
+        .is_ok_and(|some| !some.split(',').any(|part| S::NAME.contains(part)))
+    {
         return;
     }
     peak();

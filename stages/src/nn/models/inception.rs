@@ -139,10 +139,8 @@ fn e() -> Vec<Vec<Named>> {
     };
     let mut single = unit("branch3x3_1", square(384, 1, 1, 0));
     single.push(named("", fork("branch3x3_2a", "branch3x3_2b")));
-    let mut double = chain([
-        ("branch3x3dbl_1", square(448, 1, 1, 0)),
-        ("branch3x3dbl_2", square(384, 3, 1, 1)),
-    ]);
+    let mut double =
+        chain([("branch3x3dbl_1", square(448, 1, 1, 0)), ("branch3x3dbl_2", square(384, 3, 1, 1))]);
     double.push(named("", fork("branch3x3dbl_3a", "branch3x3dbl_3b")));
     vec![unit("branch1x1", square(320, 1, 1, 0)), single, double, pooled("branch_pool", 192)]
 }

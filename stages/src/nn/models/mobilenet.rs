@@ -76,8 +76,7 @@ fn stack(shape: Shape, classes: usize, blocks: &[Block], last: usize) -> Vec<Nam
 
 /// A convolution, its normalisation, and what comes after.
 fn unit(name: &str, conv: Layer, activation: Option<Layer>) -> Vec<Named> {
-    let mut layers =
-        vec![(format!("{name}.0"), conv), (format!("{name}.1"), Layer::BatchNorm)];
+    let mut layers = vec![(format!("{name}.0"), conv), (format!("{name}.1"), Layer::BatchNorm)];
     layers.extend(activation.map(|layer| (format!("{name}.2"), layer)));
     layers
 }
@@ -97,7 +96,8 @@ fn bottleneck(
         layers.extend(unit(&next(), conv(expanded, 1, 1), Some(activation.clone())));
     }
     let pad = kernel / 2;
-    let depthwise = Layer::Conv { out: expanded, kernel, stride, pad, groups: expanded, bias: false };
+    let depthwise =
+        Layer::Conv { out: expanded, kernel, stride, pad, groups: expanded, bias: false };
     layers.extend(unit(&next(), depthwise, Some(activation)));
     if excite {
         let one = |out| Layer::Conv { out, kernel: 1, stride: 1, pad: 0, groups: 1, bias: true };

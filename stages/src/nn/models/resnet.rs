@@ -5,12 +5,7 @@
 use super::{IMAGENET_SIDE, Layer, Named, Shape, conv, linear, named, side};
 
 /// Two 3x3 convolutions a block: ResNet-18 and -34.
-pub(super) fn basic(
-    shape: Shape,
-    blocks: [usize; 4],
-    classes: usize,
-    width: usize,
-) -> Vec<Named> {
+pub(super) fn basic(shape: Shape, blocks: [usize; 4], classes: usize, width: usize) -> Vec<Named> {
     stack(shape, blocks, classes, width, 1, |width, stride| {
         vec![
             named("conv1", conv(width, 3, stride)),

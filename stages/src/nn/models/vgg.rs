@@ -3,12 +3,7 @@
 
 use super::{IMAGENET_SIDE, Layer, Named, Shape, linear, named, side};
 
-pub(super) fn layers(
-    shape: Shape,
-    blocks: [usize; 5],
-    classes: usize,
-    width: usize,
-) -> Vec<Named> {
+pub(super) fn layers(shape: Shape, blocks: [usize; 5], classes: usize, width: usize) -> Vec<Named> {
     let mut layers: Vec<Named> = vec![];
     // The names count modules of one sequence, as PyTorch does.
     let mut add = |layer| layers.push((format!("features.{}", layers.len()), layer));

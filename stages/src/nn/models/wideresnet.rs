@@ -12,8 +12,7 @@ pub(super) fn layers(depth: usize, classes: usize, width: usize) -> Vec<Named> {
         for block in 0..(depth - 4) / 6 {
             let stride = if group > 0 && block == 0 { 2 } else { 1 };
             let name = format!("block{}.layer.{block}", group + 1);
-            let before =
-                vec![named("bn1", Layer::BatchNorm), named("relu1", Layer::Relu)];
+            let before = vec![named("bn1", Layer::BatchNorm), named("relu1", Layer::Relu)];
             let mut main = vec![
                 named("conv1", conv(out, 3, stride)),
                 named("bn2", Layer::BatchNorm),
