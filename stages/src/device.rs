@@ -216,7 +216,8 @@ impl Lack {
             ),
             Self::Nvrtc => (
                 "the CUDA run-time compiler is missing (libnvrtc was not found)".to_owned(),
-                "install NVIDIA's package `cuda-nvrtc-13-0`, where the loader finds its library".to_owned(),
+                "install NVIDIA's package `cuda-nvrtc-13-0`, where the loader finds its library"
+                    .to_owned(),
             ),
             Self::Headers => (
                 "the CUDA headers are missing (include/cuda_runtime.h was not found)".to_owned(),

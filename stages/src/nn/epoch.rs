@@ -118,7 +118,10 @@ impl Job<'_> {
     }
 
     fn on_host(&self) -> bool {
-        !self.recorded && self.plan.precision == Precision::F32 && self.feed.device().is_cpu() && host::takes(self.network)
+        !self.recorded
+            && self.plan.precision == Precision::F32
+            && self.feed.device().is_cpu()
+            && host::takes(self.network)
     }
 
     /// Does what [`Self::step`] does, with the CPU's own kernels.
@@ -184,9 +187,7 @@ impl Job<'_> {
         let input = self.feed.batch(rows, moves);
         let stats = &state.values.stats;
         let pass = match self.plan.precision {
-            Precision::F32 => {
-                self.network.forward(&leaves, stats, input.recorded(), Mode::Train)
-            }
+            Precision::F32 => self.network.forward(&leaves, stats, input.recorded(), Mode::Train),
             Precision::Bf16 => {
                 let specs = self.network.specs().iter().filter(|spec| spec.trained());
                 let halves = leaves.iter().zip(specs).map(|(leaf, spec)| match spec.role {

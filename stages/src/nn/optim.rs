@@ -106,12 +106,7 @@ impl<T> Optimizer<T> {
 
 impl Optimizer<Vec<f32>> {
     /// Moves each of `params` against its gradient, in one go and to the same bits as tensors.
-    pub(super) fn step_host(
-        &mut self,
-        params: &mut [Vec<f32>],
-        gradients: &[Vec<f32>],
-        lr: f64,
-    ) {
+    pub(super) fn step_host(&mut self, params: &mut [Vec<f32>], gradients: &[Vec<f32>], lr: f64) {
         self.steps += 1;
         let (rule, steps) = (self.rule, self.steps);
         let mut slots = self.slots.iter_mut();

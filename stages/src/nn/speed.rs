@@ -246,9 +246,8 @@ fn named<T: DeserializeOwned>(what: &str, name: &str) -> Result<T, StageError> {
 }
 
 fn agreement(here: &[f32], there: &[f32], labels: &[u32]) -> Agreement {
-    let apart = |a: &[f64], b: &[f64]| {
-        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-    };
+    let apart =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     let wide = |values: &[f32]| values.iter().map(|z| f64::from(*z)).collect::<Vec<_>>();
     let (a, b) = (wide(here), wide(there));
     let largest = a.iter().map(|z| z.abs()).fold(f64::MIN_POSITIVE, f64::max);
@@ -338,7 +337,8 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_an_error_before_it_begins() {
         let time = Duration::ZERO;
-        let said = |work: Work| work.speed(Device::CPU, 1, time).expect_err("it cannot").to_string();
+        let said =
+            |work: Work| work.speed(Device::CPU, 1, time).expect_err("it cannot").to_string();
         assert!(said(Work { precision: "bf16".to_owned(), ..work() }).contains("needs a CUDA"));
         assert!(said(Work { model: "no".to_owned(), ..work() }).contains("`no`"));
         let wide = Work { model: "mlp".to_owned(), width: Some(4_000_000), ..work() };

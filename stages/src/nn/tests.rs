@@ -111,7 +111,15 @@ fn toy(network: Network, sample: &[usize], n: usize, plan: Plan) -> Toy {
     let form =
         Form { sample: sample.to_vec(), mean: vec![0.3; channels], std: vec![0.2; channels] };
     let feed = Feed::new(Device::CPU, &form, Inputs::Images(pixels));
-    Toy { network, feed, labels, rows: (0..n as u32).collect(), weights: None, plan, recorded: false }
+    Toy {
+        network,
+        feed,
+        labels,
+        rows: (0..n as u32).collect(),
+        weights: None,
+        plan,
+        recorded: false,
+    }
 }
 
 fn plan(epochs: u64, lr: f64) -> Plan {
@@ -236,13 +244,17 @@ fn the_cpus_kernels_train_as_the_recorded_pass_does() {
         // The same weights give the same outputs.
         let state = &mut ends[0];
         let mut pause = |_| Ok(());
-        let all = outputs(&toy.network, &state.values, &toy.feed, true, &mut pause).expect("it runs");
+        let all =
+            outputs(&toy.network, &state.values, &toy.feed, true, &mut pause).expect("it runs");
         let rows: Vec<u32> = (0..37).collect();
         let input = toy.feed.batch(&rows, None);
         let pass =
             toy.network.forward(&state.values.params, &state.values.stats, input, Mode::Eval);
         let near = |found: &[f32], want: Vec<f32>| {
-            found.iter().zip(want).all(|(one, other)| (one - other).abs() < 1e-4 * (1.0 + other.abs()))
+            found
+                .iter()
+                .zip(want)
+                .all(|(one, other)| (one - other).abs() < 1e-4 * (1.0 + other.abs()))
         };
         assert!(near(&all.logits, download(&pass.logits)), "{name:?}");
         assert!(near(&all.embeddings, download(&pass.embeddings)), "{name:?}");

@@ -91,7 +91,9 @@ pub(super) fn to_bias(gradient: &Maps) -> Vec<f32> {
     let dims = gradient.dims;
     let channel = |c: usize| {
         let planes = gradient.data.chunks_exact(dims.block());
-        planes.map(|block| lanes_sum(&block[c * dims.plane()..][..dims.pixels() * LANES])).sum::<f32>()
+        planes
+            .map(|block| lanes_sum(&block[c * dims.plane()..][..dims.pixels() * LANES]))
+            .sum::<f32>()
     };
     (0..dims.c).into_par_iter().map(channel).collect()
 }
@@ -167,7 +169,17 @@ fn gather(
         out.par_chunks_mut(tile * to.plane()).enumerate().for_each(|(index, out)| {
             let weight = &packed[index * each..][..each];
             let bias = bias.map(|bias| &bias[index * tile..]);
-            wide::run(Gather { source, from, weight, bias, rows, columns, kernel, plane: to.plane(), out });
+            wide::run(Gather {
+                source,
+                from,
+                weight,
+                bias,
+                rows,
+                columns,
+                kernel,
+                plane: to.plane(),
+                out,
+            });
         });
     });
     Maps::new(to, out)
@@ -289,8 +301,7 @@ impl Kernel for WeightGradient<'_> {
                             }
                         }
                     }
-                    for (sum, kept) in
-                        sums.as_flattened().iter().zip(kept.chunks_exact_mut(LANES))
+                    for (sum, kept) in sums.as_flattened().iter().zip(kept.chunks_exact_mut(LANES))
                     {
                         kept.copy_from_slice(&sum.lane());
                     }

@@ -104,8 +104,7 @@ impl Maps {
             let planes = block.chunks_exact(from.plane());
             let lanes = planes.flat_map(|plane| plane.chunks_exact(LANES).take(from.pixels()));
             let planes = to.chunks_exact_mut(dims.plane());
-            let places =
-                planes.flat_map(|plane| plane.chunks_exact_mut(LANES).take(dims.pixels()));
+            let places = planes.flat_map(|plane| plane.chunks_exact_mut(LANES).take(dims.pixels()));
             for (to, from) in places.zip(lanes) {
                 to.copy_from_slice(from);
             }

@@ -119,7 +119,8 @@ impl<'a> Training<'a> {
             let (dims, updated) = (logits.dims, std::mem::take(&mut pass.updated));
             let logits = logits.unpack();
             let gradient = Maps::pack(&slope(&logits, targets, classes), dims);
-            let mut back = Back { weights: &self.weights, gradients: &mut gradients, first: at == 0 };
+            let mut back =
+                Back { weights: &self.weights, gradients: &mut gradients, first: at == 0 };
             back.all(tape.unwrap_or_default(), gradient, false);
             self.weights.stats = updated;
             all.extend(logits);

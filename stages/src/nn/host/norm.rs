@@ -47,7 +47,8 @@ fn fold(x: &Maps, c: usize, term: impl Fn(usize, f32) -> f32) -> f64 {
     for block in 0..dims.blocks() {
         let start = block * dims.block() + c * dims.plane();
         let mut sums = [0f32; LANES];
-        for (at, values) in x.data[start..][..dims.pixels() * LANES].chunks_exact(LANES).enumerate() {
+        for (at, values) in x.data[start..][..dims.pixels() * LANES].chunks_exact(LANES).enumerate()
+        {
             for (lane, value) in values.iter().enumerate() {
                 sums[lane] += term(start + at * LANES + lane, *value);
             }

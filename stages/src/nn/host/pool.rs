@@ -130,7 +130,8 @@ pub(super) fn average(x: &Maps) -> Maps {
 pub(super) fn average_backward(gradient: &Maps, from: Dims) -> Maps {
     let share = 1.0 / (from.h * from.w) as f32;
     let mut out = vec![0f32; from.len()];
-    let planes = out.par_chunks_mut(from.plane()).zip(gradient.data.par_chunks(gradient.dims.plane()));
+    let planes =
+        out.par_chunks_mut(from.plane()).zip(gradient.data.par_chunks(gradient.dims.plane()));
     planes.for_each(|(out, gradient)| {
         for out in out.chunks_exact_mut(LANES) {
             for (out, gradient) in out.iter_mut().zip(gradient) {
