@@ -9,13 +9,13 @@ use crate::device::Device;
 use engine::StageError;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Returns about how many bytes training takes: the values with their gradients and what the
-/// optimiser remembers, and of a step's samples every layer's output with its gradient.
+/// Returns how many bytes training takes at least: the values with their gradients and what the
+/// optimiser remembers, and every layer's output for the samples that go through at once.
 pub(super) fn estimate(network: &Network, plan: &Plan) -> f64 {
     let values: f64 = network.specs().iter().map(|spec| spec.len() as f64).sum();
     let passed = outputs(network.layers(), network.input()).0;
     let samples = plan.micro.min(plan.batch) as f64;
-    4.0 * (values * (2.0 + plan.rule.slots() as f64) + samples * 2.0 * passed)
+    4.0 * (values * (2.0 + plan.rule.slots() as f64) + samples * passed)
 }
 
 /// Fails if training takes more memory than `device` has free beside `data` bytes of samples.
@@ -31,8 +31,9 @@ pub(super) fn check(
     };
     let gib = |bytes: f64| bytes / f64::from(1 << 30);
     let (needed, free, name) = (gib(needed), gib(free as f64), device.name());
-    let message =
-        format!("this training needs about {needed:.1} GiB, and `{name}` has {free:.1} GiB free");
+    let message = format!(
+        "this training needs at least {needed:.1} GiB, and `{name}` has {free:.1} GiB free"
+    );
     Err(StageError::method(message).with_hint(HINT))
 }
 

@@ -243,11 +243,11 @@ fn full(rule: Rule) -> Toy {
 
 #[test]
 fn the_cpus_kernels_train_as_the_recorded_pass_does() {
+    // Not a narrow ResNet-50: its first gradient moves by a hundredth where weights move by 1e-7.
     let cases = [
         (Family::Mlp, Some(24), [1, 8, 8]),
         (Family::Lenet, None, [1, 28, 28]),
         (Family::Resnet18, Some(5), [3, 9, 7]),
-        (Family::Resnet50, Some(3), [2, 8, 8]),
         (Family::Vgg11, Some(3), [1, 32, 32]),
     ];
     for (name, width, sample) in cases {
