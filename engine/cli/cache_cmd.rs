@@ -10,7 +10,7 @@ use crate::{
 use cache::{
     Finding, GcOptions, GcReport, Key, Reach, Record, Stats, Store, Thing, Verify, VerifyReport,
 };
-use engine::{Forecast, Run, trajectory_key};
+use engine::{Forecast, Run, Tail, trajectory_key};
 use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
@@ -314,12 +314,25 @@ fn gc(args: &GcArgs, store: &Store, context: &Context) -> Result<ExitCode, Failu
         max_bytes: args.max_size.map(|size| size.0),
     };
     let report = store.gc(&reach, options)?;
+    if !args.dry_run {
+        forget_events(store, &runs)?;
+    }
     if context.global.json {
         print_line(&gc_json(&report, args.dry_run).to_string());
     } else {
         print(&gc_text(&report, args.dry_run));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes the event logs of all runs but `kept` and those that go on; their records stay.
+fn forget_events(store: &Store, kept: &[Run]) -> Result<(), Failure> {
+    for id in Run::list(store)?.iter().filter(|id| kept.iter().all(|run| run.id != **id)) {
+        if !Tail::open(store, id)?.is_some_and(|log| log.is_growing()) {
+            Run::forget_events(store, id)?;
+        }
+    }
+    Ok(())
 }
 
 fn reach_of_run(run: &Run, reach: &mut Reach) {

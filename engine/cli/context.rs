@@ -179,6 +179,12 @@ pub(crate) fn print_bytes(bytes: &[u8]) {
     out.write_all(bytes).and_then(|()| out.flush()).ok();
 }
 
+/// Writes `text` to stderr as it is.
+pub(crate) fn eprint(text: &str) {
+    let mut err = std::io::stderr().lock();
+    err.write_all(text.as_bytes()).and_then(|()| err.flush()).ok();
+}
+
 /// Writes one line to stderr.
 pub(crate) fn eprint_line(text: &str) {
     let mut err = std::io::stderr().lock();

@@ -57,17 +57,19 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode, Failure> {
 fn data_sets(registry: &Registry) -> Findings {
     let mut findings = vec![];
     // One that has to be told a path has no place of its own to look in.
-    let named =
-        |method: &&engine::Method| method.name.starts_with("load.") && method.name != "load.idx";
-    for method in registry.iter().filter(named) {
-        let how = match method.sample().map(|stage| stage.files()) {
-            Some(Ok(files)) if files.is_empty() => continue,
-            Some(Ok(files)) => {
-                let folder = files[0].path.parent().unwrap_or(&files[0].path);
-                format!("found in {}", folder.display())
-            }
-            Some(Err(problem)) => problem.message,
-            None => continue,
+    let placed = |method: &&engine::Method| {
+        method.name.starts_with("load.") && !["load.folder", "load.idx"].contains(&method.name)
+    };
+    for method in registry.iter().filter(placed) {
+        let Some(stage) = method.sample() else { continue };
+        let path = stage.files().and_then(|files| match files.into_iter().next() {
+            Some(file) => Ok(Some(file.path)),
+            None => Ok(stage.folders()?.into_iter().next().map(|folder| folder.path)),
+        });
+        let how = match path {
+            Ok(None) => continue,
+            Ok(Some(path)) => format!("found in {}", path.parent().unwrap_or(&path).display()),
+            Err(problem) => problem.message,
         };
         findings.push((method.name.to_owned(), how));
     }

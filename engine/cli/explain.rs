@@ -130,8 +130,8 @@ pub(crate) fn recipe_text(recipe: &Recipe) -> String {
         rows.push(vec!["seed".to_owned(), seed.to_string()]);
     }
     for (port, digest) in &recipe.inputs {
-        let what = match port.strip_prefix("file:") {
-            Some(role) => format!("file {role}"),
+        let what = match port.split_once(':') {
+            Some((kind, role)) => format!("{kind} {role}"),
             None => format!("input {port}"),
         };
         rows.push(vec![what, digest.short()]);

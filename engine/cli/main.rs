@@ -1,21 +1,30 @@
 //! The program: arguments, progress, tables. The only place that prints and reads the environment.
 
+mod bench;
+mod ablate;
 mod cache_cmd;
 mod context;
+mod diff;
 mod doctor;
 mod explain;
 mod export;
+mod follow;
 mod graph;
 mod methods;
 mod mistakes;
 mod new;
 mod plan;
+mod plot;
 mod progress;
+mod report;
 mod run;
 mod runs;
 mod schema;
 mod show;
+mod sources;
+mod stats;
 mod table;
+mod watch;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use context::{Context, Failure, Global};
@@ -36,6 +45,8 @@ struct Args {
 enum Command {
     /// Run a pipeline: take what the store has, make the rest.
     Run(run::Args),
+    /// Run a pipeline at several settings, and say what each does to results, subsets and cost.
+    Ablate(ablate::Args),
     /// Say what a run would do, and why; runs nothing.
     Plan(plan::Args),
     /// Say why a stage is a hit or a miss.
@@ -44,10 +55,18 @@ enum Command {
     Graph(graph::Args),
     /// List earlier runs.
     Runs(runs::Args),
-    /// Show a run: its stages, their state, keys and seconds.
+    /// Show a run: its stages, their state, keys and seconds; or its events, as they happen.
     Show(show::Args),
+    /// Watch a run of another process, or look at one that ended: stages, progress, curves, log.
+    Watch(watch::Args),
     /// Print the results, one row per matrix cell, mean ± std over seeds.
     Table(table::Args),
+    /// Say in what two runs or pipelines differ, stage by stage.
+    Diff(diff::Args),
+    /// Write one HTML page of the results: tables, figures, samples, provenance.
+    Report(report::Args),
+    /// Write one figure of the report as SVG or PNG.
+    Plot(plot::Args),
     /// Write an artifact to a file: indices, scores, tensors.
     Export(export::Args),
     /// Look after the store.
@@ -58,6 +77,8 @@ enum Command {
     New(new::Args),
     /// Print the JSON schema of pipeline files.
     Schema(schema::Args),
+    /// Time training and inference on random images, or compare a device with the CPU.
+    Bench(bench::Args),
     /// Check devices, CUDA libraries and the store.
     Doctor(doctor::Args),
     /// Print a shell's completion script.
@@ -78,17 +99,23 @@ fn main() -> ExitCode {
     let context = Context::new(args.global);
     let result = match args.command {
         Command::Run(args) => run::run(&args, &context),
+        Command::Ablate(args) => ablate::run(&args, &context),
         Command::Plan(args) => plan::run(&args, &context),
         Command::Explain(args) => explain::run(&args, &context),
         Command::Graph(args) => graph::run(&args, &context),
         Command::Runs(args) => runs::run(&args, &context),
         Command::Show(args) => show::run(&args, &context),
+        Command::Watch(args) => watch::run(&args, &context),
         Command::Table(args) => table::run(&args, &context),
+        Command::Diff(args) => diff::run(&args, &context),
+        Command::Report(args) => report::run(&args, &context),
+        Command::Plot(args) => plot::run(&args, &context),
         Command::Export(args) => export::run(&args, &context),
         Command::Cache(args) => cache_cmd::run(&args, &context),
         Command::Methods(args) => methods::run(&args, &context),
         Command::New(args) => new::run(&args, &context),
         Command::Schema(args) => schema::run(&args, &context),
+        Command::Bench(args) => bench::run(&args, &context),
         Command::Doctor(args) => doctor::run(&args, &context),
         Command::Completions { shell } => {
             let mut out = std::io::stdout().lock();

@@ -1,5 +1,7 @@
 //! `coresift methods`: every method, or the manual of one.
 
+mod example;
+
 use crate::context::{Context, Failure, MISTAKE, columns, print, print_line};
 use engine::{Arity, Method, Needs, Stage};
 use serde_json::{Value, json};
@@ -101,6 +103,10 @@ fn manual(method: &Method) -> String {
         }
         out.push_str(&columns(&rows, |_| false));
     }
+    out.push_str("\nexample:\n");
+    for line in example::example(method).lines() {
+        writeln!(out, "  {line}").ok();
+    }
     let settings = settings(method);
     if !settings.is_empty() {
         out.push_str("\nsettings (in `with`):\n");
@@ -146,6 +152,7 @@ fn manual_json(method: &Method) -> Value {
         "family": family(method),
         "summary": method.summary,
         "manual": method.manual,
+        "example": example::example(method),
         "schema": (method.schema)(),
     });
     let setting = |one: Setting| {
@@ -207,6 +214,10 @@ fn collect(root: &Value, table: &Value, given: Option<&Value>, path: &str, out: 
         let default = given.and_then(|given| given.get(name)).or_else(|| property.get("default"));
         if inner["properties"].is_object() && inner.get("oneOf").is_none() {
             collect(root, inner, default, &path, out);
+            continue;
+        }
+        // A method without settings of its own.
+        if inner["additionalProperties"] == false {
             continue;
         }
         let text = |value: &Value| value["description"].as_str().map(str::to_owned);

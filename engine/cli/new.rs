@@ -1,28 +1,52 @@
 //! `coresift new`: a pipeline to begin with.
 
-use crate::context::{Context, Failure, MISTAKE, print_line, write_file};
+use crate::context::{
+    Context, Failure, MISTAKE, eprint, eprint_line, print_line, stderr_is_terminal, write_file,
+};
 use engine::{Plan, Registry, Request, SpecErrorKind};
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The file to write.
     file: PathBuf,
-    /// The data set: any `load` method that finds its own files.
-    #[arg(long, value_name = "NAME", default_value = "digits")]
-    dataset: String,
-    /// How to select: any `select` method.
-    #[arg(long, value_name = "NAME", default_value = "top")]
-    selector: String,
+    /// The data set: any `load` method that finds its own files [default: digits]
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// The share of wrong labels given to the training set [default: 0]
+    #[arg(long, value_name = "RATE", value_parser = share)]
+    corrupt: Option<f64>,
+    /// How to select: `select` methods, to be compared with each other and with `random`
+    /// [default: top]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    selector: Vec<String>,
     /// The architecture [default: one that suits the data set]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Which share of the training set to keep.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
-    keep: f64,
+    /// Which shares of the training set to keep [default: 0.1]
+    #[arg(long, value_name = "SHARE", value_delimiter = ',', value_parser = share)]
+    keep: Vec<f64>,
+    /// How many times all of it is repeated [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    seeds: Option<u16>,
+    /// Ask nothing: what is not given is as its default.
+    #[arg(long, short)]
+    yes: bool,
     /// Replace a file that is there.
     #[arg(long)]
     force: bool,
+}
+
+/// What the file is to hold, nothing left open.
+struct Wanted {
+    /// The full name of the `load` method.
+    load: String,
+    corrupt: f64,
+    /// The full names of the `select` methods.
+    selectors: Vec<String>,
+    model: Option<String>,
+    keep: Vec<f64>,
+    seeds: u16,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
@@ -31,7 +55,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         let failure = Failure::new(MISTAKE, format!("`{path}` is there already"));
         return Err(failure.hint("choose another name, or replace it with --force"));
     }
-    let text = pipeline(args, &context.registry)?;
+    let text = pipeline(&wanted(args, context)?, &context.registry)?;
     let request = Request { path: args.file.clone(), ..Request::default() };
     let mut absent = vec![];
     if let Err(errors) = Plan::read_text(&text, &request, &context.registry) {
@@ -56,6 +80,94 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Takes what the flags say, asks for what they leave out where somebody can answer, and else
+/// takes the defaults.
+fn wanted(args: &Args, context: &Context) -> Result<Wanted, Failure> {
+    let global = &context.global;
+    let ask = std::io::stdin().is_terminal() && stderr_is_terminal();
+    let ask = ask && !args.yes && !global.json && !global.quiet;
+    let registry = &context.registry;
+    let load = |name: &str| loader(registry, name);
+    let select = |name: &str| method(registry, "select", name);
+    let rate = |text: &str| share(text).map_err(|why| Failure::new(MISTAKE, why));
+    let count = |text: &str| match text.parse::<u16>() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(Failure::new(MISTAKE, "a whole number from 1")),
+    };
+    if ask {
+        eprint_line("Enter takes what stands in brackets; several are parted by commas.");
+    }
+    let data = match &args.dataset {
+        Some(name) => load(name)?,
+        None => answer(ask, "data set", "digits", &load)?,
+    };
+    let corrupt = match args.corrupt {
+        Some(rate) => rate,
+        None => answer(ask, "share of wrong labels", "0", &rate)?,
+    };
+    let selectors = match &args.selector[..] {
+        [] => answer(ask, "selectors", "top", &|text| each(text, &select))?,
+        names => names.iter().map(|name| select(name)).collect::<Result<_, _>>()?,
+    };
+    let suits = recipe(short(&data)).model;
+    let model = match &args.model {
+        Some(model) => Some(model.clone()),
+        None => Some(answer(ask, "model", suits, &|text| Ok(text.to_owned()))?),
+    };
+    let keep = match &args.keep[..] {
+        [] => answer(ask, "shares to keep", "0.1", &|text| each(text, &rate))?,
+        shares => shares.to_vec(),
+    };
+    let seeds = match args.seeds {
+        Some(seeds) => seeds,
+        None => answer(ask, "repeats", "3", &count)?,
+    };
+    Ok(Wanted { load: data, corrupt, selectors, model, keep, seeds })
+}
+
+/// Returns what is answered, asking again until `read` takes it; without asking, the default.
+fn answer<T>(
+    ask: bool,
+    question: &str,
+    default: &str,
+    read: &dyn Fn(&str) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    loop {
+        let mut text = String::new();
+        if ask {
+            eprint(&format!("{question} [{default}]: "));
+            let ended = std::io::stdin()
+                .read_line(&mut text)
+                .map_err(|error| Failure::new(1, format!("cannot read the answer: {error}")))?
+                == 0;
+            if ended {
+                return Err(Failure::new(130, "nothing is written: the answers ended"));
+            }
+        }
+        let text = text.trim();
+        match read(if text.is_empty() { default } else { text }) {
+            Err(failure) if ask => eprint_line(failure.text.trim_end()),
+            other => return other,
+        }
+    }
+}
+
+fn each<T>(text: &str, read: &dyn Fn(&str) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
+    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(read).collect()
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share is a number from 0 to 1".to_owned()),
+    }
+}
+
+/// Returns a method's name without its family.
+fn short(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(_, name)| name)
+}
+
 /// What suits a data set: architecture, epochs of proxy and student, batch, learning rate, and
 /// what else the training is told.
 struct Recipe {
@@ -69,7 +181,7 @@ struct Recipe {
 
 fn recipe(dataset: &str) -> Recipe {
     match dataset {
-        "cifar10" | "cifar100" => Recipe {
+        "cifar10" | "cifar100" | "imagenet" | "tiny-imagenet" => Recipe {
             model: "resnet18",
             proxy_epochs: 10,
             epochs: 200,
@@ -77,7 +189,15 @@ fn recipe(dataset: &str) -> Recipe {
             lr: 0.1,
             student: ", augment = \"crop-flip\"",
         },
-        "mnist" | "fashion-mnist" => Recipe {
+        "svhn" => Recipe {
+            model: "resnet18",
+            proxy_epochs: 10,
+            epochs: 200,
+            batch: 128,
+            lr: 0.1,
+            student: ", augment = \"crop\"",
+        },
+        "mnist" | "fashion-mnist" | "qmnist" => Recipe {
             model: "lenet",
             proxy_epochs: 5,
             epochs: 20,
@@ -91,63 +211,94 @@ fn recipe(dataset: &str) -> Recipe {
     }
 }
 
-fn pipeline(args: &Args, registry: &Registry) -> Result<String, Failure> {
-    let (load, select) =
-        (method(registry, "load", &args.dataset)?, method(registry, "select", &args.selector)?);
-    let loader = registry.get(&load).and_then(engine::Method::sample);
-    if loader.is_none_or(|stage| !stage.problems().is_empty()) {
-        let failure = Failure::new(MISTAKE, format!("`{load}` has to be told where its files are"));
-        let hint = format!(
-            "begin with another --dataset, then put in what `coresift methods {load}` says"
-        );
-        return Err(failure.hint(hint));
+/// Returns the full name of a `load` method that finds its own files.
+fn loader(registry: &Registry, name: &str) -> Result<String, Failure> {
+    let load = method(registry, "load", name)?;
+    let stage = registry.get(&load).and_then(engine::Method::sample);
+    if stage.is_some_and(|stage| stage.problems().is_empty()) {
+        return Ok(load);
     }
-    let ports = registry.get(&select).and_then(engine::Method::sample).map(|stage| stage.inputs());
+    let failure = Failure::new(MISTAKE, format!("`{load}` has to be told where its files are"));
+    let hint =
+        format!("begin with another --dataset, then put in what `coresift methods {load}` says");
+    Err(failure.hint(hint))
+}
+
+/// Returns the port a selector is connected by, and the stage that is connected. Of several
+/// alternatives it is the one that costs least.
+fn source(
+    registry: &Registry,
+    select: &str,
+    data: &'static str,
+) -> Result<(&'static str, &'static str), Failure> {
+    let ports = registry.get(select).and_then(engine::Method::sample).map(|stage| stage.inputs());
     let mut ports: Vec<(&str, &str)> =
         ports.unwrap_or_default().iter().map(|port| (port.name, port.kind.0)).collect();
-    // Of several alternatives, the one that costs least.
     ports.sort_by_key(|(_, kind)| ["data", "proxy", "scores"].iter().position(|one| one == kind));
-    let Some((port, kind)) = ports.first().copied() else {
-        return Err(Failure::new(
-            MISTAKE,
-            format!("`{select}` takes nothing that could be connected"),
-        ));
+    match ports.first() {
+        Some((port, "data")) => Ok((port, data)),
+        Some((port, "proxy")) => Ok((port, "proxy")),
+        Some((port, _)) => Ok((port, "hardness")),
+        None => {
+            let what = format!("`{select}` takes nothing that could be connected");
+            Err(Failure::new(MISTAKE, what))
+        }
+    }
+}
+
+fn pipeline(wanted: &Wanted, registry: &Registry) -> Result<String, Failure> {
+    let Wanted { load, corrupt, selectors, model, keep, seeds } = wanted;
+    let data = if *corrupt > 0.0 { "noisy" } else { "data" };
+    let mut sources = vec![];
+    for select in selectors {
+        sources.push(source(registry, select, data)?);
+    }
+    let ([first, ..], [(port, from), ..]) = (&selectors[..], &sources[..]) else {
+        return Err(Failure::new(MISTAKE, "there is no selector to write a pipeline for"));
     };
-    let source = match kind {
-        "data" => "data",
-        "proxy" => "proxy",
-        _ => "hardness",
-    };
-    let dataset = load.split_once('.').map_or(load.as_str(), |(_, name)| name);
-    let selector = select.split_once('.').map_or(select.as_str(), |(_, name)| name);
-    let Recipe { model, proxy_epochs, epochs, batch, lr, student } = recipe(dataset);
-    let model = toml_string(args.model.as_deref().unwrap_or(model));
-    let keep = if args.keep.is_finite() { format!("{:?}", args.keep) } else { "0.1".to_owned() };
+    let dataset = short(load);
+    let names: Vec<&str> = selectors.iter().map(|one| short(one)).collect();
+    let names = names.join(", ");
+    let Recipe { model: suits, proxy_epochs, epochs, batch, lr, student } = recipe(dataset);
+    let model = toml_string(model.as_deref().unwrap_or(suits));
     let mut out = format!(
         "\
-# Is a coreset of {dataset} chosen by `{select}` better than a random one of the same size?
+# Which part of {dataset} is worth training on: what {names} keeps, or a random part of the same size?
 # `coresift plan FILE` says what a run would do, `coresift run FILE` does it and keeps every result.
 # `coresift methods NAME` is the manual of a method: what it computes and all its settings.
-title = \"{dataset}: {selector} against random\"
+title = \"{dataset}: {names} against random\"
 
 # The data set.
 [stage.data]
 use = \"{load}\"
 "
     );
-    if source != "data" {
+    if data == "noisy" {
+        let _ = write!(
+            out,
+            "
+# Some training samples get a wrong label; the test samples stay as they are.
+[stage.noisy]
+use  = \"corrupt.labels\"
+from = {{ data = \"data\" }}
+with = {{ kind = \"symmetric\", rate = {corrupt:?} }}
+"
+        );
+    }
+    let needs = |source: &str| sources.iter().any(|(_, from)| *from == source);
+    if needs("proxy") || needs("hardness") {
         let _ = write!(
             out,
             "
 # A small network, trained shortly on all samples, that says how each of them behaves.
 [stage.proxy]
 use  = \"proxy-train\"
-from = {{ data = \"data\" }}
+from = {{ data = \"{data}\" }}
 with = {{ model = {model}, epochs = {proxy_epochs}, batch = {batch}, lr = {lr} }}
 "
         );
     }
-    if source == "hardness" {
+    if needs("hardness") {
         out.push_str(
             "
 # How hard each sample is: larger is harder. Any other `score` method fits here.
@@ -157,19 +308,20 @@ from = { proxy = \"proxy\" }
 ",
         );
     }
+    let one = keep.first().copied().unwrap_or(0.1);
     let _ = write!(
         out,
         "
 # Which samples are kept: `keep` is their share, or `budget` their number.
 [stage.subset]
-use  = \"{select}\"
-from = {{ {port} = \"{source}\" }}
-with = {{ keep = {keep}, balance = \"class\" }}
+use  = \"{first}\"
+from = {{ {port} = \"{from}\" }}
+with = {{ keep = {one:?}, balance = \"class\" }}
 
 # The network that is trained on them alone.
 [stage.student]
 use  = \"train\"
-from = {{ data = \"data\", subset = \"subset\" }}
+from = {{ data = \"{data}\", subset = \"subset\" }}
 with = {{ model = {model}, epochs = {epochs}, batch = {batch}, lr = {lr}{student} }}
 
 # What it is worth on the test samples.
@@ -179,19 +331,29 @@ from = {{ data = \"data\", model = \"student\" }}
 
 # Every combination is run; what two of them share is done once. Seeds are what tables average over.
 [matrix]
-seed = [0, 1, 2]
 "
     );
-    if selector != "random" {
-        let _ = write!(
-            out,
-            "
-# Named variants: each lays its tables over the stages above.
-[matrix.selector]
-random = {{ subset = {{ use = \"select.random\", from = {{ data = \"data\" }} }} }}
-{selector} = {{}}
-"
-        );
+    if keep.len() > 1 {
+        let _ = writeln!(out, "\"subset.with.keep\" = {keep:?}");
+    }
+    let _ = writeln!(out, "seed = {:?}", (0..*seeds).collect::<Vec<u16>>());
+    let random = "select.random";
+    let mut variants: Vec<String> = vec![];
+    if !selectors.iter().any(|one| one == random) {
+        variants.push(format!(
+            "random = {{ subset = {{ use = \"{random}\", from = {{ data = \"{data}\" }} }} }}\n"
+        ));
+    }
+    for (select, (port, from)) in selectors.iter().zip(&sources) {
+        let name = short(select);
+        variants.push(format!(
+            "{name} = {{ subset = {{ use = \"{select}\", from = {{ {port} = \"{from}\" }} }} }}\n"
+        ));
+    }
+    if variants.len() > 1 {
+        out.push_str("\n# Named variants: each lays its tables over the stages above.\n");
+        out.push_str("[matrix.selector]\n");
+        out.push_str(&variants.concat());
     }
     Ok(out)
 }
@@ -218,25 +380,36 @@ fn toml_string(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn planned(wanted: &Wanted) -> Plan {
+        let registry = stages::registry();
+        let text = pipeline(wanted, &registry).map_err(|failure| failure.text).expect("a pipeline");
+        let request = Request { path: "p.toml".into(), ..Request::default() };
+        let plan = Plan::read_text(&text, &request, &registry).map_err(crate::mistakes::render);
+        plan.unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"))
+    }
+
     #[test]
     fn every_selector_gets_a_plan() {
         let registry = stages::registry();
-        let names = registry.iter().filter_map(|method| method.name.strip_prefix("select."));
-        for selector in names {
-            let args = Args {
-                file: "p.toml".into(),
-                dataset: "digits".to_owned(),
-                selector: selector.to_owned(),
-                model: None,
-                keep: 0.25,
-                force: false,
-            };
-            let text =
-                pipeline(&args, &registry).map_err(|failure| failure.text).expect("a pipeline");
-            let request = Request { path: "p.toml".into(), ..Request::default() };
-            let plan = Plan::read_text(&text, &request, &registry).map_err(crate::mistakes::render);
-            let plan = plan.unwrap_or_else(|mistakes| panic!("{selector}: {mistakes}\n{text}"));
-            assert_eq!(plan.cells.len(), if selector == "random" { 3 } else { 6 });
+        let selectors =
+            || registry.iter().map(|method| method.name).filter(|one| one.starts_with("select."));
+        let wanted = |selectors: Vec<String>, keep: &[f64]| Wanted {
+            load: "load.digits".to_owned(),
+            corrupt: 0.0,
+            selectors,
+            model: None,
+            keep: keep.to_vec(),
+            seeds: 3,
+        };
+        for selector in selectors() {
+            let plan = planned(&wanted(vec![selector.to_owned()], &[0.25]));
+            assert_eq!(plan.cells.len(), if selector == "select.random" { 3 } else { 6 });
         }
+        let all: Vec<String> = selectors().map(str::to_owned).collect();
+        let count = all.len();
+        let plan = planned(&Wanted { corrupt: 0.2, ..wanted(all, &[0.1, 0.3]) });
+        assert_eq!(plan.cells.len(), count * 2 * 3);
+        let corrupted = |(_, node): &(engine::NodeId, &engine::PlanNode)| &*node.label == "noisy";
+        assert_eq!(plan.nodes().filter(corrupted).count(), 3, "one for each seed");
     }
 }

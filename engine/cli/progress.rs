@@ -1,6 +1,9 @@
 //! What a run shows while it goes on: bars on a terminal, plain lines elsewhere.
 
-use crate::context::{Context, bytes_of, duration_of, eprint_line, stderr_is_terminal};
+use crate::{
+    context::{Context, duration_of, eprint_line, stderr_is_terminal},
+    follow::{full, work},
+};
 use engine::{Event, NodeId, Plan, RunOptions, Sink, Summary};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::{
@@ -22,7 +25,10 @@ pub(crate) struct Progress<'a> {
     began: Instant,
     summary: Option<Summary>,
     device: String,
-    store: std::path::PathBuf,
+    /// How many computations the plan has, and how many cells.
+    size: (usize, usize),
+    /// What was said while something else had the terminal, if it must not be lost.
+    muted: Option<Vec<String>>,
 }
 
 impl<'a> Progress<'a> {
@@ -39,8 +45,19 @@ impl<'a> Progress<'a> {
             began: Instant::now(),
             summary: None,
             device: options.device.clone(),
-            store: context.store_path(),
+            size: (0, 0),
+            muted: None,
         }
+    }
+
+    /// Returns one that draws nothing, and says nothing until it is unmuted.
+    pub(crate) fn muted(plan: &'a Plan, context: &Context, options: &RunOptions) -> Self {
+        Self { bars: None, muted: Some(vec![]), ..Self::new(plan, context, options) }
+    }
+
+    /// Says what must not be lost of what was kept back, and what follows as it comes.
+    pub(crate) fn unmute(&mut self) {
+        self.muted.take().into_iter().flatten().for_each(|line| eprint_line(&line));
     }
 
     /// Takes the bars away and says what became of the run.
@@ -60,23 +77,26 @@ impl<'a> Progress<'a> {
                 parts.push(format!("{count} {word}"));
             }
         }
-        let mut line =
-            format!("{} in {}", parts.join(", "), duration_of(self.began.elapsed().as_secs_f64()));
+        let (nodes, cells) = self.size;
+        let (work, took) = (work(nodes, cells), duration_of(self.began.elapsed().as_secs_f64()));
+        let mut line = format!("{work}: {} in {took}", parts.join(", "));
         if summary.computed > 0 {
-            line.push_str(&format!(" on {}; store {}", self.device, self.store_size()));
+            line.push_str(&format!(" on {}", self.device));
         }
         eprint_line(&line);
     }
 
-    fn store_size(&self) -> String {
-        match cache::Store::open(&self.store).and_then(|store| store.stats()) {
-            Ok(stats) => format!("{} ({})", self.store.display(), bytes_of(stats.bytes)),
-            Err(_) => self.store.display().to_string(),
+    /// Says what is told even when nothing else is.
+    fn insist(&mut self, text: String) {
+        match (&mut self.muted, &self.bars) {
+            (Some(kept), _) => kept.push(text),
+            (None, Some(bars)) => bars.println(text).unwrap_or_default(),
+            (None, None) => eprint_line(&text),
         }
     }
 
     fn say(&self, line: &str) {
-        if self.quiet {
+        if self.quiet || self.muted.is_some() {
             return;
         }
         match &self.bars {
@@ -119,12 +139,14 @@ impl<'a> Progress<'a> {
 
     fn progress(&mut self, node: NodeId, progress: &engine::Progress) {
         let Some((bar, last)) = self.running.get_mut(&node) else { return };
-        let figure =
-            progress.figure.map(|(name, value)| format!("{name} {value:.4}")).unwrap_or_default();
+        let figure = progress.figure.map(|(name, value)| format!("{name} {value:.4}"));
+        let figure = figure.unwrap_or_default();
         if let Some(bar) = bar {
             bar.set_length(progress.total);
             bar.set_position(progress.done);
-            bar.set_message(figure);
+            if progress.figure.is_none_or(|(name, _)| name == "loss") {
+                bar.set_message(figure);
+            }
         } else if last.elapsed() >= EVERY {
             *last = Instant::now();
             let (done, total, unit) = (progress.done, progress.total, progress.unit);
@@ -139,7 +161,8 @@ impl Sink for Progress<'_> {
     fn emit(&mut self, event: &Event) {
         let name = |node: &NodeId| self.plan.describe(*node);
         match event {
-            Event::RunStarted { nodes, .. } => {
+            Event::RunStarted { nodes, cells, .. } => {
+                self.size = (*nodes, *cells);
                 self.total = self.bars.as_ref().map(|bars| {
                     let style =
                         ProgressStyle::with_template("{bar:40} {pos}/{len} stages, {elapsed}");
@@ -171,15 +194,11 @@ impl Sink for Progress<'_> {
                 ));
             }
             Event::Failed { node, causes, hint } => {
-                // Errors are told even when nothing else is.
                 let mut text = format!("failed {}: {}", name(node), causes.join(": "));
                 if let Some(hint) = hint {
                     text.push_str(&format!("\n  help: {hint}"));
                 }
-                match &self.bars {
-                    Some(bars) => bars.println(text).unwrap_or_default(),
-                    None => eprint_line(&text),
-                }
+                self.insist(text);
                 self.count(*node);
             }
             Event::Stopped { node } => {
@@ -190,6 +209,7 @@ impl Sink for Progress<'_> {
                 self.say(&format!("skip   {}: {} failed", name(node), name(because)));
                 self.count(*node);
             }
+            Event::StorageFull { met } => self.insist(full(*met)),
             Event::RunFinished { summary } => self.summary = Some(*summary),
             _ => {}
         }

@@ -4,9 +4,10 @@ use crate::{
     cache_cmd::Size,
     context::{Context, Failure, MISTAKE, Pipeline, eprint_line, now, print, print_line},
     progress::Progress,
-    table,
+    table, watch,
 };
-use engine::{RunError, RunOptions, Summary};
+use cache::Store;
+use engine::{Event, Journal, Plan, RunError, RunOptions, RunResult, Summary};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use stages::{Device, DeviceChoice};
 use std::{
@@ -15,12 +16,26 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     pipeline: Pipeline,
+    #[command(flatten)]
+    how: How,
+    /// Print no table at the end.
+    #[arg(long)]
+    no_table: bool,
+    /// Show the run as it goes on: stages, progress, curves, log. Without a terminal, plain lines.
+    #[arg(long, short)]
+    watch: bool,
+}
+
+/// Where and how stages run: nothing of it changes a result.
+#[derive(clap::Args)]
+pub(crate) struct How {
     /// Where networks run: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -34,41 +49,17 @@ pub(crate) struct Args {
     /// [default: 4GB]; above it they are computed in tiles.
     #[arg(long, value_name = "BYTES")]
     memory: Option<Size>,
-    /// Print no table at the end.
-    #[arg(long)]
-    no_table: bool,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
-    let device = Device::open(args.device)
-        .map_err(|error| Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint))?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.map_or(cores, usize::from);
+    let options = args.how.options()?;
     let store = context.store()?;
-    if let Some(Size(bytes)) = args.memory {
-        stages::set_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
-    }
-    let started = now();
-    let jobs = args.jobs.map_or(cores, usize::from);
-    let options = RunOptions {
-        id: run_id(started),
-        jobs,
-        device_jobs: if device.is_cpu() { jobs } else { args.jobs.map_or(1, usize::from) },
-        device: device.name(),
-        build: env!("CARGO_PKG_VERSION").to_owned(),
-        now: started,
-        threads,
-        cancel: stop_on_signals()?,
-    };
     silence_panics();
-    let mut progress = Progress::new(&plan, context, &options);
-    let result = engine::run(&plan, &store, &options, &mut progress);
-    progress.end();
+    let result = follow(args, context, &plan, &store, &options);
     let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
-    if context.global.json {
-        print_line(&table::json(&plan, &store, &result.outputs, &result.keys).to_string());
-    } else if !args.no_table && !context.global.quiet {
+    // With --json, stdout has the events and nothing else.
+    if !args.no_table && !context.global.quiet && !context.global.json {
         let shown = table::text(&plan, &store, &result.outputs, &result.keys);
         if !shown.is_empty() {
             print(&shown);
@@ -77,7 +68,63 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     Ok(exit_code(result.summary, options.cancel.load(Ordering::Relaxed)))
 }
 
-fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
+impl How {
+    /// Opens the device, watches for signals, and returns what a run that begins now is given.
+    pub(crate) fn options(&self) -> Result<RunOptions, Failure> {
+        let device = Device::open(self.device).map_err(|error| {
+            Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint)
+        })?;
+        if let Some(Size(bytes)) = self.memory {
+            stages::set_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = self.jobs.map_or(cores, usize::from);
+        let started = now();
+        Ok(RunOptions {
+            id: run_id(started),
+            jobs,
+            device_jobs: if device.is_cpu() { jobs } else { self.jobs.map_or(1, usize::from) },
+            device: device.name(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            now: started,
+            threads: self.threads.map_or(cores, usize::from),
+            cancel: stop_on_signals()?,
+        })
+    }
+}
+
+/// Runs `plan`, and shows it in the way that was asked for.
+fn follow(
+    args: &Args,
+    context: &Context,
+    plan: &Plan,
+    store: &Store,
+    options: &RunOptions,
+) -> Result<RunResult, RunError> {
+    if args.watch && !context.global.json && !context.global.quiet && watch::is_possible() {
+        return thread::scope(|scope| {
+            let (mut watched, view) = watch::Watched::start(scope, plan, context, options);
+            let result = engine::run(plan, store, options, &mut watched);
+            watched.end(view);
+            result
+        });
+    }
+    let mut progress = Progress::new(plan, context, options);
+    let mut journal = Journal::new(plan, &options.id);
+    let json = context.global.json;
+    let mut sink = |event: &Event| {
+        if let Some(entry) = journal.entry(event).filter(|_| json) {
+            print_line(&entry.line());
+        }
+        engine::Sink::emit(&mut progress, event);
+    };
+    let result = engine::run(plan, store, options, &mut sink);
+    progress.end();
+    result
+}
+
+/// Returns the exit code of what ended in `summary`, and says so if it was interrupted.
+pub(crate) fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
     if interrupted {
         eprint_line("stopped; what was finished is kept, run it again to go on");
         return ExitCode::from(130);
@@ -85,7 +132,7 @@ fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
     if summary.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn run_id(started: u64) -> String {
+pub(crate) fn run_id(started: u64) -> String {
     let time = crate::context::time_of(started).replace(['-', ':'], "").replace(' ', "-");
     format!("{time}-{}", std::process::id())
 }
@@ -105,7 +152,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 // A stage that panics is reported as a failed stage; the backtrace is for those who ask.
-fn silence_panics() {
+pub(crate) fn silence_panics() {
     let show = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

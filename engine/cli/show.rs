@@ -6,7 +6,7 @@ use crate::{
         print_line, time_of,
     },
     explain::recipe_text,
-    runs,
+    follow, runs,
 };
 use cache::{Record, Store};
 use engine::{Run, RunNode, RunState};
@@ -26,11 +26,20 @@ pub(crate) struct Args {
     /// Only in these cells of the matrix: `keep=0.1`.
     #[arg(long, value_name = "AXIS=VALUE")]
     cell: Vec<String>,
+    /// Print the events of the run: those there are, and of a running one, those to come.
+    #[arg(long, conflicts_with_all = ["stage", "cell"])]
+    follow: bool,
+    /// Replay them this many times as fast as they happened [default: all at once]
+    #[arg(long, value_name = "TIMES", requires = "follow", value_parser = follow::speed)]
+    speed: Option<f64>,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
     let run = find(&store, &args.run)?;
+    if args.follow {
+        return follow::print_all(&store, &run, args.speed, context);
+    }
     let axes: Vec<(&str, &[String])> =
         run.axes.iter().map(|(name, values)| (name.as_str(), &values[..])).collect();
     let cells = Cells::read(&args.cell, &axes)?;
@@ -65,7 +74,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// Returns the run called `name`, or the only one whose name begins so, or the last.
-fn find(store: &Store, name: &str) -> Result<Run, Failure> {
+pub(crate) fn find(store: &Store, name: &str) -> Result<Run, Failure> {
     let all = Run::list(store)?;
     let hint = "`coresift runs` lists them";
     let found: Vec<&String> = match name {

@@ -1,16 +1,32 @@
-//! `coresift table`: one row per matrix cell, mean ± std over seeds.
+//! `coresift table`: one row per matrix cell, mean ± std over seeds; pivots, paired tests, ranks.
 
+mod against;
+mod frame;
 mod measured;
+mod metrics;
+mod pivot;
+mod ranking;
 mod rows;
+mod sheet;
+mod stat;
 
-use crate::context::{
-    Context, Failure, MISTAKE, Pipeline, axis_names, eprint_line, print, print_line,
+use crate::{
+    context::{Context, Failure, MISTAKE, eprint_line, print, print_line},
+    sources::{self, Source},
 };
-use cache::{Artifact, Key, Store};
-use engine::{Forecast, NodeId, Plan};
+use against::Against;
+use cache::{Artifact, Key, Store, StoreError};
+use engine::Plan;
+use frame::Frame;
+use measured::{Measured, Metric};
+use metrics::Metrics;
+use pivot::Pivot;
+use ranking::{Blocks, Ranking};
 use rows::Table;
 use serde_json::{Value, json};
-use std::{process::ExitCode, sync::Arc};
+use sheet::{Format, Sheet};
+use stat::{Ci, Judge};
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 /// The metrics shown when none are named, where an evaluation gives them.
 const USUAL: [&str; 8] = [
@@ -25,13 +41,27 @@ const USUAL: [&str; 8] = [
 ];
 /// What a result and all it stands on took to compute.
 const SECONDS: &str = "seconds";
+/// What a paired test compares with when it is not said.
+const BASE: &str = "random";
 /// A run with more cells than this does not end in a table.
 const CELLS_OF_A_RUN: usize = 200;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    pipeline: Pipeline,
+    /// Pipeline files, runs (a name, the beginning of one, `last`), or FILE@RUN (where RUN may
+    /// also be `~1`, the run before the last).
+    #[arg(required = true)]
+    source: Vec<String>,
+    /// Override a setting of the files, as an axis of the matrix would: `subset.with.keep=0.3`.
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// Show only the results of this stage.
+    #[arg(long, value_name = "STAGE")]
+    target: Vec<String>,
+    /// Keep the cells where an axis or a setting has this value: `selector=herding`,
+    /// `keep!=0.1`, `student.with.lr=0.05`. Several values of one axis are alternatives.
+    #[arg(long = "where", value_name = "AXIS=VALUE")]
+    wanted: Vec<String>,
     /// Show this metric, and no others but those named [default: the usual ones].
     #[arg(long, value_name = "NAME")]
     metric: Vec<String>,
@@ -46,52 +76,152 @@ pub(crate) struct Args {
     /// is a seed]
     #[arg(long, value_name = "AXIS")]
     over: Vec<String>,
+    /// Show a confidence interval for each mean, instead of the standard deviation.
+    #[arg(long, value_enum, value_name = "KIND")]
+    ci: Option<Ci>,
+    /// The level of intervals; 1 less it is that of the ranks' critical difference.
+    #[arg(long, default_value = "0.95", value_parser = level)]
+    level: f64,
+    /// Lay one axis down and another across; the first metric, or those named.
+    #[arg(long, value_name = "ROWS,COLUMNS", conflicts_with = "sort")]
+    pivot: Option<String>,
+    /// Test every method against `random`, paired over the averaged axes.
+    #[arg(long, conflicts_with_all = ["pivot", "sort"])]
+    test: bool,
+    /// Do so against this one.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["pivot", "sort"])]
+    against: Option<String>,
+    /// Show the mean rank of every method, with Friedman's test and the critical difference.
+    #[arg(long, conflicts_with_all = ["pivot", "sort", "test", "against"])]
+    ranks: bool,
+    /// What the methods are ranked in.
+    #[arg(long, value_enum, default_value_t, requires = "ranks")]
+    blocks: Blocks,
+    /// The axis that holds the methods [default: `selector`, or the one that has NAME]
+    #[arg(long, value_name = "AXIS")]
+    by: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    #[default]
-    Text,
-    Csv,
-    Json,
-    Markdown,
+fn level(text: &str) -> Result<f64, String> {
+    let level = text.parse::<f64>().map_err(|error| error.to_string())?;
+    let inside = level > 0.0 && level < 1.0;
+    inside.then_some(level).ok_or_else(|| "a level lies between 0 and 1, such as 0.95".to_owned())
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
-    let plan = context.plan(&args.pipeline)?;
-    let over = averaged(&plan, &args.over)?;
+    if !args.set.is_empty() && !args.source.iter().any(|name| sources::is_file(name)) {
+        let failure =
+            Failure::new(MISTAKE, "--set is laid over pipeline files, and these are runs");
+        return Err(failure.hint("to pick results by a setting, use --where"));
+    }
     let store = context.store()?;
-    let forecast = Forecast::of(&plan, &store)?;
-    let output = |node| forecast.record(node).map(|record| &record.output);
-    let seconds = |node| forecast.record(node).map(|record| record.provenance.seconds);
-    let (results, unread) = measured::read(&plan, &store, output, seconds)?;
-    if results.is_empty() {
-        let failure = Failure::new(MISTAKE, "no target of this pipeline gives metrics");
+    let read = |name: &String| Source::read(name, (&args.set, &args.target), context, &store);
+    let sources: Vec<Source> = args.source.iter().map(read).collect::<Result<_, _>>()?;
+    let measured = sources.iter().map(|source| measured::read(source, &store));
+    let measured: Vec<Measured> = measured.collect::<Result<_, StoreError>>()?;
+    for what in measured.iter().flat_map(|measured| &measured.unread) {
+        context.note(what);
+    }
+    let mut frame = Frame::of(&sources, &measured);
+    if !args.target.is_empty() {
+        frame.outcomes.retain(|outcome| args.target.contains(&outcome.label));
+    }
+    if frame.outcomes.is_empty() {
+        let failure = Failure::new(MISTAKE, "there are no targets here that give metrics");
         return Err(failure.hint("add a stage with `use = \"evaluate\"`, or name it with --target"));
     }
-    for what in unread {
-        context.note(&what);
+    frame.keep(&sources, &args.wanted)?;
+    if frame.outcomes.is_empty() {
+        return Err(Failure::new(MISTAKE, "no cell is left by --where"));
     }
-    let mut table = Table::new(&plan, &results, &over);
-    table.choose(&args.metric)?;
-    if let Some(column) = &args.sort {
-        table.sort(column)?;
+    let over = averaged(&frame, &args.over)?;
+    for datasets in frame.pooled_datasets(&sources, &over) {
+        context.note(&format!("rows average over different data sets: {datasets}"));
     }
-    let format = if context.global.json { Format::Json } else { args.format };
-    match format {
-        Format::Text => print(&table.text()),
-        Format::Csv => print(&table.csv()),
-        Format::Json => print_line(&table.json().to_string()),
-        Format::Markdown => print(&table.markdown()),
-    }
-    let missing = results.iter().filter(|result| result.metrics.is_none()).count();
+    show(&frame, &over, args, context)?;
+    let missing = frame.outcomes.iter().filter(|outcome| outcome.metrics.is_none()).count();
     if missing > 0 {
-        let (all, pipeline) = (results.len(), args.pipeline.pipeline.display());
-        context.note(&format!(
-            "{missing} of {all} results are not there yet: `coresift run {pipeline}`"
-        ));
+        let (all, names) = (frame.outcomes.len(), args.source.join(" "));
+        context
+            .note(&format!("{missing} of {all} results are not there yet: `coresift run {names}`"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn show(frame: &Frame, over: &[bool], args: &Args, context: &Context) -> Result<(), Failure> {
+    let mut metrics = Metrics::of(frame);
+    let format = if context.global.json { Format::Json } else { args.format };
+    let judge = Judge { ci: args.ci, level: args.level };
+    if let Some(axes) = &args.pivot {
+        metrics.choose_one(&args.metric)?;
+        let all = Pivot::all(frame, &metrics, axes, over, judge)?;
+        write_each(
+            &all,
+            format,
+            "pivots",
+            [Pivot::csv_head, Pivot::csv],
+            Pivot::sheet,
+            Pivot::json,
+        );
+    } else if args.test || args.against.is_some() {
+        metrics.choose_one(&args.metric)?;
+        let base = args.against.as_deref().unwrap_or(BASE);
+        let by = against::methods(frame, args.by.as_deref(), Some(base))?;
+        let all = Against::all(frame, &metrics, (by, base), over, args.level)?;
+        let csv = [Against::csv_head, Against::csv];
+        write_each(&all, format, "comparisons", csv, Against::sheet, Against::json);
+    } else if args.ranks {
+        metrics.choose_one(&args.metric)?;
+        let by = against::methods(frame, args.by.as_deref(), None)?;
+        let all = Ranking::all(frame, &metrics, by, args.blocks, over, args.level)?;
+        let csv = [Ranking::csv_head, Ranking::csv];
+        write_each(&all, format, "rankings", csv, Ranking::sheet, Ranking::json);
+    } else {
+        metrics.choose(&args.metric)?;
+        let mut table = Table::new(frame, metrics, over, judge);
+        if let Some(column) = &args.sort {
+            table.sort(column)?;
+        }
+        match format {
+            Format::Csv => print(&table.csv()),
+            Format::Json => print_line(&table.json().to_string()),
+            _ => print(&written(&table.sheet(), format)),
+        }
+    }
+    Ok(())
+}
+
+fn written(sheet: &Sheet, format: Format) -> String {
+    match format {
+        Format::Markdown => sheet.markdown(),
+        Format::Latex => sheet.latex(),
+        Format::Text | Format::Csv | Format::Json => sheet.text(),
+    }
+}
+
+/// Writes one view for each metric: under each other as text, as one list otherwise.
+fn write_each<T>(
+    all: &[T],
+    format: Format,
+    name: &str,
+    [csv_head, csv]: [fn(&T) -> String; 2],
+    sheet: fn(&T) -> Sheet,
+    json: fn(&T) -> Value,
+) {
+    match format {
+        Format::Json => {
+            let list: Vec<Value> = all.iter().map(json).collect();
+            print_line(&json!({ name: list }).to_string());
+        }
+        Format::Csv => {
+            let head = all.first().map(csv_head).unwrap_or_default();
+            print(&(head + &all.iter().map(csv).collect::<String>()));
+        }
+        _ => {
+            let texts: Vec<String> = all.iter().map(|one| written(&sheet(one), format)).collect();
+            print(&texts.join("\n"));
+        }
+    }
 }
 
 /// Returns the table a run ends in, or nothing where its targets give no metrics. For a large
@@ -107,18 +237,7 @@ pub(crate) fn text(
         eprint_line(&format!("{cells} cells: `coresift table {path}` shows them"));
         return String::new();
     }
-    of_run(plan, store, outputs, keys).map(|table| table.text()).unwrap_or_default()
-}
-
-/// Does the same in JSON, for a matrix of any size; a large one does without the seconds.
-pub(crate) fn json(
-    plan: &Plan,
-    store: &Store,
-    outputs: &[Option<Arc<Artifact>>],
-    keys: &[Option<Key>],
-) -> Value {
-    let nothing = || json!({ "axes": [], "metrics": [], "rows": [] });
-    of_run(plan, store, outputs, keys).map_or_else(nothing, |table| table.json())
+    of_run(plan, store, outputs, keys).map(|table| table.sheet().text()).unwrap_or_default()
 }
 
 fn of_run(
@@ -127,35 +246,78 @@ fn of_run(
     outputs: &[Option<Arc<Artifact>>],
     keys: &[Option<Key>],
 ) -> Option<Table> {
-    let output = |node: NodeId| outputs[node.index()].as_deref();
     let few = plan.cells.len() <= CELLS_OF_A_RUN;
-    let seconds = |node: NodeId| {
-        let key = keys[node.index()].filter(|_| few)?;
-        Some(store.record(key).ok()??.provenance.seconds)
-    };
     // The run itself is over and kept: a result that does not read is left out of its table.
-    let (results, _) = measured::read(plan, store, output, seconds).ok()?;
-    let mut table = Table::new(plan, &results, &averaged(plan, &[]).ok()?);
-    table.choose(&[]).ok()?;
+    let source = Source::of_result(plan, store, outputs, keys, few).ok()?;
+    let measured = measured::read(&source, store).ok()?;
+    let frame = Frame::of(&[source], &[measured]);
+    let mut metrics = Metrics::of(&frame);
+    metrics.choose(&[]).ok()?;
+    let over = averaged(&frame, &[]).ok()?;
+    let table = Table::new(&frame, metrics, &over, Judge { ci: None, level: 0.95 });
     (!table.rows.is_empty()).then_some(table)
 }
 
+/// What a summary says beside what was measured.
+pub(crate) struct More<'a> {
+    /// What a computation of the source took.
+    pub(crate) seconds: &'a dyn Fn(usize) -> Option<f64>,
+    /// Further whole numbers, by computation and name.
+    pub(crate) metrics: BTreeMap<usize, BTreeMap<String, u64>>,
+}
+
+/// Returns the table of `source`, averaged over seeds, for people and for programs.
+pub(crate) fn summary(
+    source: &Source,
+    store: &Store,
+    asked: &[String],
+    more: &More<'_>,
+) -> Result<(String, Value), Failure> {
+    let mut measured = measured::read_with(source, store, more.seconds)?;
+    let mut further: Vec<String> =
+        more.metrics.values().flat_map(BTreeMap::keys).cloned().collect();
+    further.sort();
+    further.dedup();
+    for (at, metrics) in &mut measured.metrics {
+        let own = more.metrics.get(at).into_iter().flatten();
+        let whole = |(name, value): (&String, &u64)| {
+            (name.clone(), Metric { value: *value as f64, whole: true })
+        };
+        metrics.extend(own.map(whole));
+    }
+    let frame = Frame::of(std::slice::from_ref(source), &[measured]);
+    if frame.outcomes.is_empty() {
+        let failure = Failure::new(MISTAKE, "no target of this pipeline gives metrics");
+        return Err(failure.hint("add a stage with `use = \"evaluate\"`"));
+    }
+    let mut metrics = Metrics::of(&frame);
+    metrics.choose(asked)?;
+    metrics.names.extend(further);
+    metrics.names.dedup();
+    let over = averaged(&frame, &[])?;
+    let table = Table::new(&frame, metrics, &over, Judge { ci: None, level: 0.95 });
+    Ok((table.sheet().text(), table.json()))
+}
+
+/// Returns the numbers an artifact of measurements holds, by name; of any other, none.
+pub(crate) fn metrics_of(
+    artifact: &Artifact,
+    store: &Store,
+) -> Result<BTreeMap<String, f64>, StoreError> {
+    let Some(blob) = artifact.parts.get("metrics") else { return Ok(BTreeMap::new()) };
+    let metrics = measured::numbers(&store.get(blob)?);
+    Ok(metrics.into_iter().map(|(name, metric)| (name, metric.value)).collect())
+}
+
 /// Returns, for each axis, whether rows are averaged over it.
-fn averaged(plan: &Plan, asked: &[String]) -> Result<Vec<bool>, Failure> {
+fn averaged(frame: &Frame, asked: &[String]) -> Result<Vec<bool>, Failure> {
     let seed = |name: &str| name == "seed" || name.ends_with(".seed");
     if asked.is_empty() {
-        return Ok(plan.axes.iter().map(|axis| seed(&axis.name)).collect());
+        return Ok(frame.axes.iter().map(|axis| seed(&axis.path)).collect());
     }
-    let names = axis_names(plan.axes.iter().map(|axis| axis.name.as_str()));
-    let mut over = vec![false; names.len()];
+    let mut over = vec![false; frame.axes.len()];
     for name in asked.iter().filter(|name| *name != "none") {
-        let found =
-            names.iter().zip(&plan.axes).position(|(s, axis)| s == name || axis.name == *name);
-        let Some(axis) = found else {
-            let failure = Failure::new(MISTAKE, format!("--over {name}: no axis is called so"));
-            return Err(failure.hint(format!("the axes are {}", names.join(", "))));
-        };
-        over[axis] = true;
+        over[frame.axis("--over", name)?] = true;
     }
     Ok(over)
 }

@@ -2,7 +2,11 @@
 
 use crate::NodeId;
 use cache::{Digest, Key};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
 /// How far along a stage is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -17,8 +21,52 @@ pub struct Progress {
     pub figure: Option<(&'static str, f64)>,
 }
 
+/// What a unit or a figure is called. Methods name them in their code, so they are few, and one
+/// read back is kept for as long as the process lives.
+static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+fn name(text: String) -> &'static str {
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(text.as_str()) {
+        return known;
+    }
+    let kept: &'static str = text.leak();
+    names.insert(kept);
+    kept
+}
+
+impl<'de> Deserialize<'de> for Progress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "Progress")]
+        struct Read {
+            done: u64,
+            total: u64,
+            unit: String,
+            figure: Option<(String, Option<f64>)>,
+        }
+        let Read { done, total, unit, figure } = Read::deserialize(deserializer)?;
+        // JSON has no word for what is not a number.
+        let figure = figure.map(|(what, value)| (name(what), value.unwrap_or(f64::NAN)));
+        Ok(Self { done, total, unit: name(unit), figure })
+    }
+}
+
+/// A stage of the pipeline, and how many computations the matrix makes of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageCount {
+    /// The stage's name.
+    pub stage: String,
+    /// The methods its cells use.
+    pub methods: Vec<String>,
+    /// The stages it reads from.
+    pub from: Vec<String>,
+    /// How many computations.
+    pub nodes: usize,
+}
+
 /// Something that happened during a run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Event {
@@ -28,6 +76,16 @@ pub enum Event {
         run: String,
         /// How many computations the plan has.
         nodes: usize,
+        /// How many cells the matrix has; what they agree on is one computation.
+        cells: usize,
+        /// The pipeline file.
+        pipeline: String,
+        /// The stages, inputs before what needs them.
+        stages: Vec<StageCount>,
+        /// The device.
+        device: String,
+        /// The process that runs it.
+        process: u32,
     },
     /// A record was found, so the stage was not run.
     Hit {
@@ -112,11 +170,37 @@ pub enum Event {
         /// The one that failed.
         because: NodeId,
     },
+    /// The store's disk was full: told at the end, once, after the first stage that met it failed.
+    StorageFull {
+        /// How many stages met it.
+        met: usize,
+    },
     /// The run ended.
     RunFinished {
         /// What became of it.
         summary: Summary,
     },
+}
+
+impl Event {
+    /// Returns the computation it is about, if it is about one.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        match self {
+            Self::RunStarted { .. } | Self::StorageFull { .. } | Self::RunFinished { .. } => None,
+            Self::Hit { node, .. }
+            | Self::Damaged { node, .. }
+            | Self::Waiting { node, .. }
+            | Self::Started { node, .. }
+            | Self::Progressed { node, .. }
+            | Self::Said { node, .. }
+            | Self::Finished { node, .. }
+            | Self::Differs { node, .. }
+            | Self::Failed { node, .. }
+            | Self::Stopped { node }
+            | Self::Skipped { node, .. } => Some(*node),
+        }
+    }
 }
 
 /// What became of a run's computations.

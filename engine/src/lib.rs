@@ -11,16 +11,18 @@ mod seed;
 mod spec;
 mod stage;
 
-pub use event::{Event, Progress, Sink, Summary};
+pub use event::{Event, Progress, Sink, StageCount, Summary};
 pub(crate) use plan::StageRef;
 pub use plan::{Cell, NodeId, Plan, PlanAxis, PlanNode};
 pub use registry::{Method, Parse, Registry};
 pub use run::{
-    Forecast, History, Outlook, Reason, Run, RunError, RunNode, RunOptions, RunResult, RunSource,
-    RunState, run, trajectory_key,
+    Entry, Forecast, History, Journal, Outlook, Reason, Run, RunError, RunNode, RunOptions,
+    RunResult, RunSource, RunState, Tail, differences, run, trajectory_key,
 };
 pub use seed::Streams;
 pub use spec::{
     Place, Request, Settings, SettingsError, Source, SpecError, SpecErrorKind, SpecErrors, Written,
 };
-pub use stage::{Arity, File, Kind, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
+pub use stage::{
+    Arity, File, Folder, Kind, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory,
+};

@@ -97,6 +97,21 @@ pub struct File {
     pub path: PathBuf,
 }
 
+/// A folder outside the store of which a stage reads many files. Their names and bytes, and the
+/// folder's own name, are part of the key; its path is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// What its files are to the stage, such as `train`. Folders with the same role are one
+    /// input, in their order.
+    pub role: String,
+    /// What the folder is called, such as `dog`.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The files in it: paths relative to it, in the order they are read.
+    pub files: Vec<String>,
+}
+
 /// The part of a training that does not depend on how long it goes on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trajectory {
@@ -151,6 +166,15 @@ pub trait Stage: Send + Sync {
     ///
     /// Says which file is missing, where it was looked for, and where to get it.
     fn files(&self) -> Result<Vec<File>, Problem> {
+        Ok(vec![])
+    }
+
+    /// Returns the folders it reads whole collections of files from.
+    ///
+    /// # Errors
+    ///
+    /// As [`files`](Self::files).
+    fn folders(&self) -> Result<Vec<Folder>, Problem> {
         Ok(vec![])
     }
 
@@ -220,6 +244,7 @@ pub struct StageCtx<'a> {
     /// What each connected port received; a port given a list has several.
     pub(crate) inputs: BTreeMap<String, Vec<Artifact>>,
     pub(crate) files: &'a [File],
+    pub(crate) folders: &'a [Folder],
     pub(crate) streams: Streams,
     pub(crate) trajectory: Option<(Key, u64)>,
     pub(crate) cancel: &'a AtomicBool,
@@ -247,6 +272,12 @@ impl<'a> StageCtx<'a> {
     #[must_use]
     pub fn files(&self) -> &'a [File] {
         self.files
+    }
+
+    /// Returns the folders the stage asked for.
+    #[must_use]
+    pub fn folders(&self) -> &'a [Folder] {
+        self.folders
     }
 
     /// Returns the bytes of `blob`, verified.

@@ -3,7 +3,7 @@
 mod fake;
 
 use cache::{Digest, Store};
-use engine::{Event, Forecast, Outlook, Plan, Request, RunOptions, RunResult, Summary};
+use engine::{Event, Forecast, Outlook, Plan, Request, Run, RunOptions, RunResult, Summary, Tail};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -221,4 +221,67 @@ fn a_stopped_run_says_what_is_left() {
     };
     let result = engine::run(&plan(CHAIN), &place.store(), &options, &mut sink).expect("a run");
     assert_eq!((result.summary.computed, result.summary.stopped), (1, 2));
+}
+
+#[test]
+fn a_full_disk_is_told_once_and_nothing_more_is_started() {
+    let text = r#"
+[stage.a]
+use = "make"
+with = { text = "a" }
+[stage.b]
+use = "join"
+from = { texts = "a" }
+with = { full = true, rule.width = 1 }
+[stage.c]
+use = "join"
+from = { texts = "b" }
+[stage.n]
+use = "count"
+from = { text = "c" }
+[matrix]
+"b.with.rule.width" = [1, 2, 3, 4, 5, 6, 7, 8]
+"#;
+    let (result, events) = Place::new().run(text);
+    let failures = events.iter().filter(|event| matches!(event, Event::Failed { .. })).count();
+    let Some(met) = events.iter().find_map(|event| match event {
+        Event::StorageFull { met } => Some(*met),
+        _ => None,
+    }) else {
+        panic!("it is told: {events:?}")
+    };
+    assert_eq!((failures, result.summary.failed), (1, met));
+    // Two run at once, so no more than two can have met it.
+    assert!(met <= 2, "{met}");
+    assert!(result.summary.stopped >= 6, "{:?}", result.summary);
+}
+
+#[test]
+fn what_happened_can_be_read_again() {
+    let mut place = Place::new();
+    let (_, events) = place.run(CHAIN);
+    let store = place.store();
+    let mut log = Tail::open(&store, "run-0001").expect("readable").expect("it is there");
+    assert!(!log.is_growing(), "its writer is gone");
+    let entries = log.more();
+    let told: Vec<Event> = entries.iter().map(|entry| entry.event.clone()).collect();
+    assert_eq!(told, events);
+    assert!(entries.windows(2).all(|pair| pair[0].t <= pair[1].t));
+    let stage = |entry: &engine::Entry| entry.stage.is_some() == entry.event.node().is_some();
+    assert!(entries.iter().all(stage));
+    assert_eq!(log.more(), []);
+    // What a killed process left half-written is no obstacle.
+    let path = place.dir.path().join("store/runs/run-0001.events.jsonl");
+    let mut bytes = fs::read(&path).expect("readable");
+    bytes.truncate(bytes.len() - 10);
+    fs::write(&path, bytes).expect("written");
+    let mut cut = Tail::open(&store, "run-0001").expect("readable").expect("it is there");
+    assert_eq!(cut.more(), entries[..entries.len() - 1]);
+    assert_eq!(Run::list(&store).expect("readable"), ["run-0001"], "a log is no run");
+    // A run of nothing but hits has one, too.
+    place.run(CHAIN);
+    let log = Tail::open(&store, "run-0002").expect("readable");
+    let hits = log.expect("it is there").more();
+    let hit = |entry: &&engine::Entry| matches!(entry.event, Event::Hit { .. });
+    assert_eq!(hits.iter().filter(hit).count(), 2);
 }

@@ -5,9 +5,12 @@
 
 use cache::{Artifact, Blob, Bytes};
 use engine::{Kind, StageCtx, StageError};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{
+    Dtype, SafeTensors,
+    tensor::{Metadata, TensorInfo, TensorView},
+};
 use serde::{Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display, ops::Range};
 
 /// `data`: parts `images` or `features`, `labels`, `meta`, and `clean` if it was corrupted.
 pub(crate) const DATA: Kind = Kind("data");
@@ -64,6 +67,26 @@ pub(crate) fn encode_tensors(tensors: &[Tensor<'_>]) -> Result<Vec<u8>, StageErr
     // No metadata: its order in the header is not fixed, and equal tensors must be equal bytes.
     safetensors::serialize(views, None)
         .map_err(|error| StageError::method(format!("cannot encode a tensor: {error}")))
+}
+
+/// Returns what stands before the tensors in an object of tensors of bytes, whose names are given
+/// in order. Written so, they are the object [`put_tensors`] makes of them.
+pub(crate) fn header_of_bytes(tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, StageError> {
+    let wrong =
+        |error: &dyn Display| StageError::method(format!("cannot encode a tensor: {error}"));
+    let mut end = 0_usize;
+    let infos = tensors.iter().map(|(name, shape)| {
+        let from = end;
+        end = shape.iter().fold(1, |all: usize, one| all.saturating_mul(*one)).saturating_add(end);
+        let (dtype, shape) = (Dtype::U8, shape.clone());
+        ((*name).to_owned(), TensorInfo { dtype, shape, data_offsets: (from, end) })
+    });
+    let metadata = Metadata::new(None, infos.collect()).map_err(|error| wrong(&error))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|error| wrong(&error))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.append(&mut header);
+    Ok(bytes)
 }
 
 /// Stores `value` as JSON.
@@ -133,6 +156,28 @@ impl Part<'_> {
         Ok((view.shape().to_vec(), values))
     }
 
+    /// Returns where in the part's bytes a tensor of bytes lies.
+    pub(crate) fn u8(&self, name: &str) -> Result<Range<usize>, StageError> {
+        let (length, all) =
+            SafeTensors::read_metadata(&self.bytes).map_err(|error| self.wrong(error))?;
+        let info = all.info(name).ok_or_else(|| self.wrong(format!("it has no `{name}`")))?;
+        if info.dtype != Dtype::U8 {
+            return Err(self.wrong(format!("tensor `{name}` is {:?}, not u8", info.dtype)));
+        }
+        // Eight bytes of length, then the header, then the tensors.
+        let (from, to) = info.data_offsets;
+        let data = 8 + length;
+        if self.bytes.len() < data + to {
+            return Err(self.wrong(format!("tensor `{name}` goes past the end")));
+        }
+        Ok(data + from..data + to)
+    }
+
+    /// Returns the bytes of the part.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     /// Returns a tensor of positions or labels.
     pub(crate) fn indices(&self, name: &str) -> Result<Vec<u32>, StageError> {
         let all = self.tensors()?;
@@ -145,5 +190,21 @@ impl Part<'_> {
             u32::try_from(value)
         });
         values.collect::<Result<_, _>>().map_err(|error| self.wrong(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_written_ahead_is_the_one_written_with_the_tensors() {
+        let (test, train) = (vec![7_u8; 3 * 4], vec![9_u8; 5 * 4]);
+        let shapes = [("test", vec![3, 1, 2, 2]), ("train", vec![5, 1, 2, 2])];
+        let ahead = header_of_bytes(&shapes).expect("it encodes");
+        let tensors =
+            [Tensor::u8("train", &shapes[1].1, &train), Tensor::u8("test", &shapes[0].1, &test)];
+        let whole = encode_tensors(&tensors).expect("it encodes");
+        assert_eq!(whole, [ahead, test, train].concat());
     }
 }

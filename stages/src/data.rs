@@ -2,11 +2,14 @@
 //!
 //! How a data set gets here is `load`'s business, what is done to its labels `corrupt`'s.
 
-use crate::artifact::{self, Parts, Tensor};
+use crate::{
+    artifact::{self, Parts, Tensor},
+    pixels::Pixels,
+};
 use cache::{Artifact, Blob};
 use engine::{StageCtx, StageError};
-use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a data set is, apart from its samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,7 +51,7 @@ pub(crate) struct Split {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Inputs {
     /// `[n, c, h, w]`, as 8-bit grey levels or colours.
-    Images(Vec<u8>),
+    Images(Pixels),
     /// `[n, d]`.
     Features(Vec<f32>),
 }
@@ -75,7 +78,7 @@ impl Inputs {
     /// Returns the first `n` samples of `each` elements, or all if there are fewer.
     pub(crate) fn truncate(&mut self, n: usize, each: usize) {
         match self {
-            Self::Images(values) => values.truncate(n.saturating_mul(each)),
+            Self::Images(pixels) => pixels.truncate(n.saturating_mul(each)),
             Self::Features(values) => values.truncate(n.saturating_mul(each)),
         }
     }
@@ -211,15 +214,10 @@ fn inputs(
         return Ok((read("train")?, read("test")?));
     }
     let part = artifact::part(ctx, port, artifact, "images")?;
-    let all = part.tensors()?;
-    let read = |name| {
-        let view = all.tensor(name).map_err(|error| part.wrong(error))?;
-        if view.dtype() != Dtype::U8 {
-            return Err(part.wrong(format!("tensor `{name}` is {:?}, not u8", view.dtype())));
-        }
-        Ok(Inputs::Images(view.data().to_vec()))
-    };
-    Ok((read("train")?, read("test")?))
+    let (train, test) = (part.u8("train")?, part.u8("test")?);
+    let bytes = Arc::new(part.into_bytes());
+    let images = |range| Inputs::Images(Pixels::stored(&bytes, range));
+    Ok((images(train), images(test)))
 }
 
 /// Stores a data set that has not been corrupted: parts `images` or `features`, `labels`, `meta`.

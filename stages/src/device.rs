@@ -127,6 +127,23 @@ impl Device {
         self.0 == Place::Cpu
     }
 
+    /// Returns how many bytes of its memory are free, where that can be found out.
+    pub(crate) fn free_memory(&self) -> Option<u64> {
+        match self.0 {
+            Place::Cpu => {
+                // What the kernel could hand out without swapping.
+                let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+                let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+                let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+                Some(kib << 10)
+            }
+            Place::Cuda(index) => {
+                let (free, _) = CudaContext::new(index).ok()?.mem_get_info().ok()?;
+                Some(free as u64)
+            }
+        }
+    }
+
     /// Returns the device for plain tensors.
     pub(crate) fn inner(&self) -> DispatchDevice {
         match self.0 {
@@ -144,17 +161,27 @@ pub fn report() -> Vec<(String, String)> {
     let mut lines = vec![("cpu threads".to_owned(), threads.to_string())];
     let mut say = |what: &str, how: String| lines.push((what.to_owned(), how));
     let found = |yes: bool| if yes { "found" } else { "not found" }.to_owned();
-    say("cuda driver", found(driver_present()));
+    let driver = driver_version().map(|version| format!("found, for CUDA {version} and older"));
+    say("cuda driver", driver.unwrap_or_else(|| found(driver_present())));
     say("cuda nvrtc", found(nvrtc_present()));
     let headers = headers();
     say("cuda headers", headers.map_or_else(|| found(false), |path| path.display().to_string()));
     match device_count() {
-        Err(lack) => say("cuda devices", lack.explain().0),
+        Err(lack) => {
+            let (message, help) = lack.explain();
+            say("cuda devices", message);
+            say("what helps", help);
+        }
         Ok(count) => {
             say("cuda devices", count.to_string());
             for index in 0..count {
                 let about = describe(index).unwrap_or_else(|error| error.to_string());
                 say(&format!("cuda:{index}"), about);
+            }
+            if let Err(lack) = cuda_device(0) {
+                let (message, help) = lack.explain();
+                say("cuda problem", message);
+                say("what helps", help);
             }
         }
     }
@@ -189,12 +216,12 @@ impl Lack {
             ),
             Self::Nvrtc => (
                 "the CUDA run-time compiler is missing (libnvrtc was not found)".to_owned(),
-                "install `cuda-nvrtc` of the CUDA toolkit, where the loader finds it".to_owned(),
+                "install NVIDIA's package `cuda-nvrtc-13-0`, where the loader finds its library".to_owned(),
             ),
             Self::Headers => (
                 "the CUDA headers are missing (include/cuda_runtime.h was not found)".to_owned(),
-                "install `cuda-cudart-dev` and `cuda-cccl` of the CUDA toolkit and let CUDA_PATH \
-                 name its folder"
+                "install NVIDIA's packages `cuda-cudart-dev-13-0` and `cuda-cccl-13-0` and let \
+                 CUDA_PATH name their folder"
                     .to_owned(),
             ),
         };
@@ -232,6 +259,19 @@ fn driver_present() -> bool {
     unsafe { cudarc::driver::sys::is_culib_present() }
 }
 
+/// Returns the newest CUDA version that the driver knows.
+#[expect(unsafe_code, reason = "cudarc has no safe call for it")]
+fn driver_version() -> Option<String> {
+    if !driver_present() {
+        return None;
+    }
+    let mut version = 0;
+    // SAFETY: the driver is there, and writes one number where the pointer points.
+    let status = unsafe { cudarc::driver::sys::cuDriverGetVersion(&raw mut version) };
+    let known = status == cudarc::driver::sys::CUresult::CUDA_SUCCESS;
+    known.then(|| format!("{}.{}", version / 1000, version % 1000 / 10))
+}
+
 #[expect(unsafe_code, reason = "cudarc has no safe question that does not panic")]
 fn nvrtc_present() -> bool {
     // SAFETY: as above, for the run-time compiler's library.
@@ -254,8 +294,14 @@ fn headers() -> Option<PathBuf> {
 fn describe(index: usize) -> Result<String, cudarc::driver::DriverError> {
     let context = CudaContext::new(index)?;
     let (major, minor) = context.compute_capability()?;
-    let memory = context.total_mem()? as f64 / f64::from(1 << 30);
-    Ok(format!("{}, compute capability {major}.{minor}, {memory:.0} GiB", context.name()?))
+    let (free, total) = context.mem_get_info()?;
+    let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
+    Ok(format!(
+        "{}, compute capability {major}.{minor}, {:.0} GiB, {:.1} GiB of it free",
+        context.name()?,
+        gib(total),
+        gib(free)
+    ))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod evaluate;
 mod linalg;
 mod load;
 mod nn;
+mod pixels;
 mod proxy_train;
 mod record;
 mod score;
@@ -21,6 +22,7 @@ mod units;
 
 pub use device::{Device, DeviceChoice, DeviceError, ParseDeviceError, report as device_report};
 pub use linalg::set_memory;
+pub use nn::speed::{Agreement, Speed, Work, set_threads};
 pub use nn::foreign::with_torchvision_names;
 pub use units::{Fraction, OutOfRange};
 

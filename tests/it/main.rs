@@ -2,9 +2,13 @@
 
 mod changes;
 mod command;
+mod compare;
 mod crash;
+mod images;
+mod guide;
 mod laws;
 mod mistakes;
 mod program;
+mod report;
 mod share;
 mod whole;

@@ -2,7 +2,10 @@
 
 use super::{FOLDERS, Store, walk};
 use crate::StoreError;
-use std::{fs, io};
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+};
 
 impl Store {
     /// Writes a document, whole or not at all, in place of one of the same name.
@@ -37,6 +40,40 @@ impl Store {
     pub fn document(&self, folder: &str, name: &str) -> Result<Vec<u8>, StoreError> {
         let path = self.at(&self.document_path("read", folder, name)?);
         fs::read(&path).map_err(|error| StoreError::io("read", &path, error))
+    }
+
+    /// Opens a document that grows by its end, creating it if need be. Not flushed with the
+    /// store: it is for what may be lost.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it cannot be written.
+    pub fn append_document(&self, folder: &str, name: &str) -> Result<File, StoreError> {
+        self.writable()?;
+        let path = self.at(&self.document_path("write", folder, name)?);
+        let open = || OpenOptions::new().append(true).create(true).open(&path);
+        let opened = open().or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                fs::create_dir_all(self.at(folder))?;
+                open()
+            }
+            _ => Err(error),
+        });
+        opened.map_err(|error| StoreError::io("write", &path, error))
+    }
+
+    /// Opens a document for reading, or returns `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it cannot be read.
+    pub fn open_document(&self, folder: &str, name: &str) -> Result<Option<File>, StoreError> {
+        let path = self.at(&self.document_path("read", folder, name)?);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", &path, error)),
+        }
     }
 
     /// Removes a document, if it is there.

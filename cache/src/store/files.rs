@@ -2,33 +2,33 @@
 
 use super::{Store, lock, now, objects, seal};
 use crate::{Digest, StoreError};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
     fs::{self, File, Metadata},
     io,
     os::unix::fs::MetadataExt as _,
     path::Path,
+    sync::Mutex,
     time::UNIX_EPOCH,
 };
 
-const LABEL: &str = "files";
 const NAME: &str = "files";
 /// A file that was changed this shortly before it was hashed could be changed once more without
 /// its date showing it (git calls such an entry racy).
 const RACY_NANOS: i128 = 2_000_000_000;
 
 /// What is remembered, by canonical path.
-#[derive(Debug, Default)]
-pub(super) struct Memo {
-    seen: BTreeMap<String, Seen>,
-    changed: bool,
+#[derive(Debug)]
+pub(super) struct Memo<T> {
+    pub(super) seen: BTreeMap<String, T>,
+    pub(super) changed: bool,
 }
 
-/// How a file looked when it was hashed; times in nanoseconds since 1970.
+/// How a file looked when it was hashed; times in seconds and nanoseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Seen {
+pub(super) struct Seen {
     device: u64,
     inode: u64,
     size: u64,
@@ -53,8 +53,7 @@ impl Seen {
     }
 
     fn still_holds(&self, metadata: &Metadata) -> bool {
-        let settled = nanos(self.began) - nanos(self.modified) >= RACY_NANOS;
-        settled && *self == Self::new(metadata, self.began, self.digest)
+        settled(self.began, self.modified) && *self == Self::new(metadata, self.began, self.digest)
     }
 }
 
@@ -77,13 +76,12 @@ impl Store {
         let name = canonical.to_str();
         if let Some(name) = name {
             let mut memo = lock(&self.files);
-            let memo = memo.get_or_insert_with(|| self.load_files());
+            let memo = memo.get_or_insert_with(|| self.load_memo(NAME));
             if let Some(seen) = memo.seen.get(name).filter(|seen| seen.still_holds(&metadata)) {
                 return Ok((seen.digest, seen.size));
             }
         }
-        let began = now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let began = (i64::try_from(began.as_secs()).unwrap_or(0), i64::from(began.subsec_nanos()));
+        let began = moment();
         let file = File::open(&canonical).map_err(fail)?;
         let before = file.metadata().map_err(fail)?;
         let (digest, size) = objects::hash(&file).map_err(fail)?;
@@ -92,36 +90,56 @@ impl Store {
         let quiet = seen == Seen::new(&after, began, digest) && size == before.len();
         if let Some(name) = name.filter(|_| quiet) {
             let mut memo = lock(&self.files);
-            let memo = memo.get_or_insert_with(|| self.load_files());
+            let memo = memo.get_or_insert_with(|| self.load_memo(NAME));
             memo.seen.insert(name.to_owned(), seen);
             memo.changed = true;
         }
         Ok((digest, size))
     }
 
-    /// Writes down what was learnt, beside what other processes have; files that are gone are
-    /// forgotten.
+    /// Writes down what was learnt of files and folders, beside what other processes have; what
+    /// is gone is forgotten.
     pub(super) fn save_files(&self) -> Result<(), StoreError> {
+        self.save_memo(&self.files, NAME)?;
+        self.save_memo(&self.folders, super::folders::NAME)
+    }
+
+    fn save_memo<T>(&self, memo: &Mutex<Option<Memo<T>>>, name: &str) -> Result<(), StoreError>
+    where
+        T: Clone + Serialize + DeserializeOwned,
+    {
         let seen = {
-            let mut memo = lock(&self.files);
+            let mut memo = lock(memo);
             let Some(memo) = memo.as_mut().filter(|memo| memo.changed) else { return Ok(()) };
             memo.changed = false;
             memo.seen.clone()
         };
-        let mut all = self.load_files().seen;
+        let mut all = self.load_memo(name).seen;
         all.extend(seen);
         all.retain(|path, _| Path::new(path).exists());
         let Ok(body) = serde_json::to_vec(&all) else { return Ok(()) };
-        self.place_over(self.temporary_with(&seal::seal(LABEL, &body), 0o644)?, NAME)?;
+        self.place_over(self.temporary_with(&seal::seal(name, &body), 0o644)?, name)?;
         self.mark_dirty();
         Ok(())
     }
 
     // Whatever is wrong with it, the files can be hashed again.
-    fn load_files(&self) -> Memo {
-        let sealed = self.read_small(NAME).ok().flatten().unwrap_or_default();
-        Memo { seen: seal::unseal(LABEL, &sealed).unwrap_or_default(), changed: false }
+    pub(super) fn load_memo<T: DeserializeOwned>(&self, name: &str) -> Memo<T> {
+        let sealed = self.read_small(name).ok().flatten().unwrap_or_default();
+        Memo { seen: seal::unseal(name, &sealed).unwrap_or_default(), changed: false }
     }
+}
+
+/// Tells whether a file last changed at `modified` had been left alone for long enough when
+/// hashing `began` for its date to tell of any later change.
+pub(super) fn settled(began: (i64, i64), modified: (i64, i64)) -> bool {
+    nanos(began) - nanos(modified) >= RACY_NANOS
+}
+
+/// Returns the time of day, in seconds and nanoseconds since 1970.
+pub(super) fn moment() -> (i64, i64) {
+    let since = now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (i64::try_from(since.as_secs()).unwrap_or(0), i64::from(since.subsec_nanos()))
 }
 
 fn nanos((seconds, nanos): (i64, i64)) -> i128 {

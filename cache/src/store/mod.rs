@@ -7,7 +7,7 @@
 //! checkpoints/ab/cdef…/00000010.json  the state of a trajectory after a step, sealed
 //! leases/abcdef…                      locked by the process that computes the key
 //! runs/                               documents of the engine
-//! files                               digests of files outside, by inode and date, sealed
+//! files  folders                      digests of files outside, by inode and date, sealed
 //! tmp/  quarantine/                   files on their way in; files found damaged
 //! ```
 //!
@@ -21,6 +21,7 @@
 mod checkpoints;
 mod documents;
 mod files;
+mod folders;
 mod gc;
 mod lease;
 mod objects;
@@ -79,7 +80,8 @@ pub struct Store {
     dirty: AtomicBool,
     unsynced: Mutex<BTreeSet<Digest>>,
     verified: Mutex<BTreeMap<Digest, objects::Stamp>>,
-    files: Mutex<Option<files::Memo>>,
+    files: Mutex<Option<files::Memo<files::Seen>>>,
+    folders: Mutex<Option<files::Memo<folders::Seen>>>,
 }
 
 impl Store {
@@ -114,8 +116,8 @@ impl Store {
             .map_err(|error| StoreError::io("open", &root, error))?;
         let read_only = rustix::fs::access(&root, Access::WRITE_OK).err();
         let (dirty, unsynced) = (AtomicBool::new(false), Mutex::default());
-        let (verified, files) = (Mutex::default(), Mutex::default());
-        Ok(Self { root, dir, read_only, dirty, unsynced, verified, files })
+        let (verified, files, folders) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { root, dir, read_only, dirty, unsynced, verified, files, folders })
     }
 
     /// Returns where the store is.

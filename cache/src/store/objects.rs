@@ -7,7 +7,7 @@
 
 use super::{Store, lock, now, sharded};
 use crate::{Blob, Digest, StoreError, id};
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
     io::Errno,
@@ -25,6 +25,8 @@ use tempfile::NamedTempFile;
 /// From here on an object is synced at once, and mapped instead of read.
 const LARGE: u64 = 1 << 20;
 const BUFFER: usize = 256 * 1024;
+/// What is verified of a mapped object before its pages are given back.
+const WINDOW: usize = 256 << 20;
 /// An object that is stored again is marked as young, so that no collection takes it, if its
 /// mark is older than this.
 const MARK_SECONDS: i64 = 60;
@@ -40,6 +42,33 @@ pub struct Bytes(Held);
 enum Held {
     Read(Vec<u8>),
     Mapped(Mmap),
+}
+
+impl Bytes {
+    /// Gives back the memory through which a mapped object was read so far. The bytes are read
+    /// from the file again when they are next looked at: a large object can be gone through in
+    /// little memory.
+    pub fn release(&self) {
+        let Held::Mapped(map) = &self.0 else { return };
+        #[expect(unsafe_code, reason = "the safe forms of advice do not give memory back")]
+        // SAFETY: the map is of a file and only read, so its pages hold what the file holds: one
+        // that is dropped is read back with the same bytes.
+        let advised = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
+        // Where it cannot be done, the system gives the pages back when it needs them.
+        advised.ok();
+    }
+
+    fn digest(&self) -> Digest {
+        if self.len() <= WINDOW {
+            return Digest::of(self);
+        }
+        let mut hasher = blake3::Hasher::new();
+        for window in self.chunks(WINDOW) {
+            id::update(&mut hasher, window);
+            self.release();
+        }
+        Digest::from_hash(hasher.finalize())
+    }
 }
 
 impl Deref for Bytes {
@@ -215,7 +244,7 @@ impl Store {
         if known {
             return Ok(bytes);
         }
-        if Digest::of(&bytes) != blob.digest {
+        if bytes.digest() != blob.digest {
             self.set_aside(&relative, &aside_name(&blob.digest), Some(stat.st_ino));
             return damaged("holds other bytes");
         }

@@ -156,3 +156,46 @@ fn files_are_hashed_again_when_they_change() {
     assert_eq!(digest(&store), (Digest::of(b"seven"), 5));
     assert!(store.file_digest(place.folder.path()).is_err());
 }
+
+#[test]
+fn a_folder_is_hashed_again_when_one_of_its_files_changes() {
+    let place = Place::new();
+    let folder = place.folder.path().join("images");
+    fs::create_dir_all(folder.join("deep")).expect("room");
+    let long_ago = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+    let write = |name: &str, bytes: &[u8]| {
+        fs::write(folder.join(name), bytes).expect("room");
+        let file = fs::File::options().write(true).open(folder.join(name)).expect("there");
+        file.set_times(long_ago).expect("ours");
+    };
+    let names = ["a", "deep/b"].map(str::to_owned);
+    let digest = |store: &Store, names: &[String]| {
+        store.folder_digest(&folder, names).expect("they are there")
+    };
+    write("a", b"one");
+    write("deep/b", b"two");
+    let store = place.store();
+    let first = digest(&store, &names);
+    // By hand: the digests of each name and its bytes, one after the other.
+    let parts = [&b"a"[..], b"one", b"deep/b", b"two"].map(|one| *Digest::of(one).as_bytes());
+    assert_eq!(first, Digest::of(&parts.concat()));
+    let turned = [names[1].clone(), names[0].clone()];
+    assert_ne!(digest(&store, &turned), first);
+    assert_eq!(digest(&store, &names), first);
+    store.flush().expect("room");
+    // What is remembered is used: here is a memo that tells a lie under a check of its own.
+    let memo = fs::read_to_string(place.root().join("folders")).expect("saved");
+    let body =
+        memo.split_once(r#""folders":"#).expect("sealed").1.strip_suffix("}\n").expect("sealed");
+    let lie = body.replace(&first.to_string(), &Digest::of(b"lie").to_string());
+    let check = Digest::of(lie.as_bytes());
+    let sealed = format!("{{\"check\":\"{check}\",\"folders\":{lie}}}\n");
+    fs::write(place.root().join("folders"), sealed).expect("room");
+    assert_eq!(digest(&place.store(), &names), Digest::of(b"lie"));
+    // As long and as old as it was, but changed just now.
+    write("deep/b", b"owt");
+    assert_ne!(digest(&place.store(), &names), Digest::of(b"lie"));
+    assert_ne!(digest(&place.store(), &names), first);
+    fs::remove_file(folder.join("a")).expect("ours");
+    assert!(place.store().folder_digest(&folder, &names).is_err());
+}

@@ -1,19 +1,10 @@
-//! What the targets of a plan measured.
+//! What the results of a source measured.
 
 use super::SECONDS;
-use cache::{Artifact, Store, StoreError};
-use engine::{NodeId, Plan};
+use crate::sources::Source;
+use cache::{Store, StoreError};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// What one target of one cell gave.
-pub(super) struct Outcome<'a> {
-    pub(super) cell: usize,
-    pub(super) target: NodeId,
-    pub(super) label: &'a str,
-    /// By name; `None` if it is not computed.
-    pub(super) metrics: Option<BTreeMap<String, Metric>>,
-}
+use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Metric {
@@ -21,49 +12,45 @@ pub(super) struct Metric {
     pub(super) whole: bool,
 }
 
-/// Returns what each target of each cell gave, and a line for each that cannot be read.
-pub(super) fn read<'a>(
-    plan: &'a Plan,
+/// What the results of a source measured.
+pub(super) struct Measured {
+    /// By computation, then by name.
+    pub(super) metrics: BTreeMap<usize, BTreeMap<String, Metric>>,
+    /// A line for each that cannot be read.
+    pub(super) unread: Vec<String>,
+}
+
+/// Returns what each result of `source` measured, and the seconds of all it stands on.
+pub(super) fn read(source: &Source, store: &Store) -> Result<Measured, StoreError> {
+    read_with(source, store, &|at| source.nodes[at].provenance.as_ref().map(|made| made.seconds))
+}
+
+/// Does the same where `seconds` says what a computation took.
+pub(super) fn read_with(
+    source: &Source,
     store: &Store,
-    output: impl Fn(NodeId) -> Option<&'a Artifact>,
-    seconds: impl Fn(NodeId) -> Option<f64>,
-) -> Result<(Vec<Outcome<'a>>, Vec<String>), StoreError> {
-    let (mut results, mut unread) = (vec![], vec![]);
-    let mut known: BTreeMap<NodeId, Option<BTreeMap<String, Metric>>> = BTreeMap::new();
-    let mut seconds_of: BTreeMap<NodeId, Option<f64>> = BTreeMap::new();
-    for (number, cell) in plan.cells.iter().enumerate() {
-        for target in &cell.targets {
-            let node = plan.node(*target);
-            if node.stage.output().0 != "metrics" {
+    seconds: &dyn Fn(usize) -> Option<f64>,
+) -> Result<Measured, StoreError> {
+    let mut found = Measured { metrics: BTreeMap::new(), unread: vec![] };
+    for (at, node) in source.nodes.iter().enumerate() {
+        let output = node.output.as_ref().filter(|_| !node.cells.is_empty());
+        let Some(blob) = output.and_then(|output| output.parts.get("metrics")) else { continue };
+        let mut metrics = match store.get(blob) {
+            Ok(bytes) => numbers(&bytes),
+            Err(StoreError::Damaged { what, .. }) => {
+                found.unread.push(format!("{}: what it measured {what}", source.describe(at)));
                 continue;
             }
-            if !known.contains_key(target) {
-                let mut metrics = match output(*target).and_then(|one| one.parts.get("metrics")) {
-                    None => None,
-                    Some(blob) => match store.get(blob) {
-                        Ok(bytes) => Some(numbers(&bytes)),
-                        Err(StoreError::Damaged { what, .. }) => {
-                            unread.push(format!(
-                                "{}: what it measured {what}",
-                                plan.describe(*target)
-                            ));
-                            None
-                        }
-                        Err(error) => return Err(error),
-                    },
-                };
-                if let Some(metrics) = &mut metrics
-                    && let Some(value) = total(plan, *target, &seconds, &mut seconds_of)
-                {
-                    metrics.insert(SECONDS.to_owned(), Metric { value, whole: false });
-                }
-                known.insert(*target, metrics);
-            }
-            let metrics = known[target].clone();
-            results.push(Outcome { cell: number, target: *target, label: &node.label, metrics });
+            Err(error) => return Err(error),
+        };
+        // Each computation once; nothing if that of one is not known.
+        let total: Option<f64> = source.behind(at).into_iter().map(seconds).sum();
+        if let Some(value) = total {
+            metrics.insert(SECONDS.to_owned(), Metric { value, whole: false });
         }
+        found.metrics.insert(at, metrics);
     }
-    Ok((results, unread))
+    Ok(found)
 }
 
 /// Returns the numbers of a metrics object; what is nested is not for tables.
@@ -74,20 +61,4 @@ pub(super) fn numbers(bytes: &[u8]) -> BTreeMap<String, Metric> {
         Some((name.clone(), Metric { value: value.as_f64()?, whole }))
     };
     value.as_object().into_iter().flatten().filter_map(number).collect()
-}
-
-/// Returns the seconds of `target` and all it stands on, each computation once; `None` if those
-/// of one are not known.
-fn total(
-    plan: &Plan,
-    target: NodeId,
-    seconds: &impl Fn(NodeId) -> Option<f64>,
-    known: &mut BTreeMap<NodeId, Option<f64>>,
-) -> Option<f64> {
-    let (mut open, mut seen) = (vec![target], BTreeSet::from([target]));
-    while let Some(node) = open.pop() {
-        let sources = plan.node(node).inputs.iter().map(|(_, source)| *source);
-        open.extend(sources.filter(|source| seen.insert(*source)));
-    }
-    seen.into_iter().map(|node| *known.entry(node).or_insert_with(|| seconds(node))).sum()
 }

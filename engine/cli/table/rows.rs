@@ -1,128 +1,79 @@
 //! Results averaged into rows, and the rows written down.
 
 use super::{
-    SECONDS, USUAL,
-    measured::{Metric, Outcome},
+    frame::{Frame, Outcome},
+    metrics::Metrics,
+    sheet::{Sheet, csv_line, csv_number},
+    stat::{Judge, Stat},
 };
-use crate::context::{Failure, MISTAKE, axis_names, columns};
-use engine::Plan;
+use crate::context::{Failure, MISTAKE};
 use serde_json::{Map, Value, json};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
 };
 
-/// The mean and the spread of a metric over the cells of a row.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Stat {
-    mean: f64,
-    /// With n - 1 below; `None` for a single value.
-    std: Option<f64>,
-    n: usize,
-}
-
-impl Stat {
-    fn of(values: &[f64]) -> Option<Self> {
-        let n = values.len();
-        if n == 0 {
-            return None;
-        }
-        let mean = values.iter().sum::<f64>() / n as f64;
-        let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
-        let std = (n > 1).then(|| (squares / (n - 1) as f64).sqrt());
-        Some(Self { mean, std, n })
-    }
-}
-
 pub(super) struct Row {
-    target: String,
-    coords: Vec<String>,
+    pub(super) target: String,
+    pub(super) coords: Vec<String>,
     /// How many results it averages, and how many of them are there.
     wanted: usize,
     done: usize,
-    stats: BTreeMap<String, Stat>,
+    pub(super) stats: BTreeMap<String, Stat>,
 }
 
 pub(super) struct Table {
     axes: Vec<String>,
     /// The full names of the axes, for programs.
     paths: Vec<String>,
-    metrics: Vec<String>,
-    /// Those shown in percent, and those that are whole numbers throughout.
-    percent: BTreeSet<String>,
-    whole: BTreeSet<String>,
+    pub(super) metrics: Metrics,
     pub(super) rows: Vec<Row>,
     targets: bool,
+    with_intervals: bool,
+}
+
+/// Returns the values of each metric in `group`, where cells that agree on a result count once,
+/// and how many results were wanted and are there.
+pub(super) fn values(group: &[&Outcome]) -> (BTreeMap<String, Vec<f64>>, usize, usize) {
+    let mut met = BTreeSet::new();
+    let group: Vec<&&Outcome> = group.iter().filter(|outcome| met.insert(outcome.id)).collect();
+    let done: Vec<_> = group.iter().filter_map(|outcome| outcome.metrics.as_ref()).collect();
+    let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for (name, metric) in done.iter().copied().flatten() {
+        values.entry(name.clone()).or_default().push(metric.value);
+    }
+    (values, group.len(), done.len())
 }
 
 impl Table {
-    pub(super) fn new(plan: &Plan, results: &[Outcome<'_>], over: &[bool]) -> Self {
-        let kept = |values: Vec<String>| -> Vec<String> {
-            values.into_iter().zip(over).filter(|(_, over)| !**over).map(|(one, _)| one).collect()
-        };
-        let labels: BTreeSet<&str> = results.iter().map(|result| result.label).collect();
-        // By target, then by the first cell met: the order of the matrix.
-        let mut groups: BTreeMap<(&str, Vec<u16>), Vec<&Outcome<'_>>> = BTreeMap::new();
-        for result in results {
-            let coords = plan.cells[result.cell].coords.iter().zip(over);
-            let coords = coords.filter(|(_, over)| !**over).map(|(value, _)| *value).collect();
-            groups.entry((result.label, coords)).or_default().push(result);
+    pub(super) fn new(frame: &Frame, metrics: Metrics, over: &[bool], judge: Judge) -> Self {
+        let labels: BTreeSet<&str> =
+            frame.outcomes.iter().map(|outcome| outcome.label.as_str()).collect();
+        let kept: Vec<usize> = (0..frame.axes.len()).filter(|axis| !over[*axis]).collect();
+        // By target, then by the order of the matrix.
+        let mut groups: BTreeMap<(&str, Vec<u16>), Vec<&Outcome>> = BTreeMap::new();
+        for outcome in &frame.outcomes {
+            groups.entry(frame.row(outcome, over)).or_default().push(outcome);
         }
-        let rows = groups.into_values().map(|mut group| {
-            let cell = &plan.cells[group[0].cell];
-            let coords = plan.coordinates(cell).into_iter().map(|(_, value)| value.to_owned());
-            let (target, coords) = (group[0].label.to_owned(), kept(coords.collect()));
-            // Cells that agree on a result measured it once.
-            let mut met = BTreeSet::new();
-            group.retain(|result| met.insert(result.target));
-            let done: Vec<_> = group.iter().filter_map(|result| result.metrics.as_ref()).collect();
-            let names: BTreeSet<&String> = done.iter().flat_map(|metrics| metrics.keys()).collect();
-            let stat = |name: &String| {
-                let values = done.iter().filter_map(|metrics| Some(metrics.get(name)?.value));
-                Some((name.clone(), Stat::of(&values.collect::<Vec<_>>())?))
-            };
-            let stats = names.into_iter().filter_map(stat).collect();
-            Row { target, coords, wanted: group.len(), done: done.len(), stats }
+        let rows = groups.into_iter().map(|((target, _), group)| {
+            let coords = kept.iter().map(|axis| frame.value(group[0], *axis).to_owned()).collect();
+            let (values, wanted, done) = values(&group);
+            let stat = |(name, values): (String, Vec<f64>)| Some((name, judge.stat(&values)?));
+            let stats = values.into_iter().filter_map(stat).collect();
+            Row { target: target.to_owned(), coords, wanted, done, stats }
         });
-        let rows: Vec<Row> = rows.collect();
-        let mut all: BTreeMap<&str, Vec<Metric>> = BTreeMap::new();
-        for (name, metric) in results.iter().filter_map(|result| result.metrics.as_ref()).flatten()
-        {
-            all.entry(name).or_default().push(*metric);
-        }
-        let are = |test: &dyn Fn(&str, &[Metric]) -> bool| -> BTreeSet<String> {
-            let those = all.iter().filter(|(name, values)| test(name, values));
-            those.map(|(name, _)| (*name).to_owned()).collect()
+        let rows = rows.collect();
+        let names = |of: fn(&super::frame::Axis) -> &String| -> Vec<String> {
+            kept.iter().map(|axis| of(&frame.axes[*axis]).clone()).collect()
         };
-        let whole = are(&|_, values| values.iter().all(|metric| metric.whole));
-        let percent = are(&|name, values| is_share(name) && are_shares(values));
-        let metrics = all.keys().map(|name| (*name).to_owned()).collect();
-        let axes = axis_names(plan.axes.iter().map(|axis| axis.name.as_str()));
-        let paths = plan.axes.iter().map(|axis| axis.name.clone()).collect();
-        let (axes, paths) = (kept(axes), kept(paths));
-        Self { axes, paths, metrics, percent, whole, rows, targets: labels.len() > 1 }
-    }
-
-    /// Takes the metrics asked for; without any, the usual ones, or all where none of those is
-    /// measured.
-    pub(super) fn choose(&mut self, asked: &[String]) -> Result<(), Failure> {
-        if asked.is_empty() {
-            let usual = USUAL.iter().filter(|name| self.metrics.iter().any(|one| one == *name));
-            let usual: Vec<String> = usual.map(|name| (*name).to_owned()).collect();
-            if usual.iter().any(|name| name != SECONDS) {
-                self.metrics = usual;
-            }
-            return Ok(());
+        Self {
+            axes: names(|axis| &axis.name),
+            paths: names(|axis| &axis.path),
+            metrics,
+            rows,
+            targets: labels.len() > 1,
+            with_intervals: judge.ci.is_some(),
         }
-        // Before the first result there is nothing to compare the names with.
-        if let Some(unknown) = asked.iter().find(|name| !self.metrics.contains(name))
-            && !self.metrics.is_empty()
-        {
-            let failure = Failure::new(MISTAKE, format!("no metric is called `{unknown}`"));
-            return Err(failure.hint(format!("there are {}", self.metrics.join(", "))));
-        }
-        self.metrics = asked.to_vec();
-        Ok(())
     }
 
     /// Orders the rows; those that are equal stay in the order of the matrix, those without a
@@ -139,7 +90,7 @@ impl Table {
             self.rows.sort_by(|a, b| turn(compare(&a.coords[axis], &b.coords[axis])));
         } else if name == "target" {
             self.rows.sort_by(|a, b| turn(a.target.cmp(&b.target)));
-        } else if self.metrics.iter().any(|one| one == name) {
+        } else if self.metrics.names.iter().any(|one| one == name) {
             let mean = |row: &Row| row.stats.get(name).map(|stat| stat.mean);
             self.rows.sort_by(|a, b| match (mean(a), mean(b)) {
                 (Some(a), Some(b)) => turn(a.total_cmp(&b)),
@@ -147,7 +98,7 @@ impl Table {
             });
         } else {
             let all: Vec<&str> =
-                self.axes.iter().chain(&self.metrics).map(String::as_str).collect();
+                self.axes.iter().chain(&self.metrics.names).map(String::as_str).collect();
             let failure =
                 Failure::new(MISTAKE, format!("--sort {column}: there is no such column"));
             return Err(failure.hint(format!("the columns are {}", all.join(", "))));
@@ -155,29 +106,26 @@ impl Table {
         Ok(())
     }
 
-    /// Returns the heading and the rows as people read them, and how many columns are words.
-    fn cells(&self) -> (Vec<Vec<String>>, usize) {
+    /// Returns the heading and the rows as people read them.
+    pub(super) fn sheet(&self) -> Sheet {
         let counted = self.rows.iter().any(|row| row.wanted > 1);
         let gaps = self.rows.iter().any(|row| row.done < row.wanted);
         let mut head: Vec<String> = vec![];
         head.extend(self.targets.then(|| "target".to_owned()));
         head.extend(self.axes.iter().cloned());
         let words = head.len();
-        let title = |name: &String| {
-            if self.percent.contains(name) { format!("{name} %") } else { name.clone() }
-        };
-        head.extend(self.metrics.iter().map(title));
+        head.extend(self.metrics.names.iter().map(|name| self.metrics.title(name)));
         head.extend(counted.then(|| "n".to_owned()));
+        let numbers = words..head.len();
         head.extend(gaps.then(String::new));
-        let mut all = vec![head];
-        for row in &self.rows {
+        let row = |row: &Row| {
             let mut line: Vec<String> = vec![];
             line.extend(self.targets.then(|| row.target.clone()));
             line.extend(row.coords.iter().cloned());
             let shown = |name: &String| {
-                row.stats.get(name).map_or("-".to_owned(), |stat| self.show(name, stat))
+                row.stats.get(name).map_or("-".to_owned(), |stat| self.metrics.show(name, stat))
             };
-            line.extend(self.metrics.iter().map(shown));
+            line.extend(self.metrics.names.iter().map(shown));
             line.extend(counted.then(|| row.done.to_string()));
             let gap = match (row.done, row.wanted) {
                 (done, wanted) if done == wanted => String::new(),
@@ -185,45 +133,10 @@ impl Table {
                 (done, wanted) => format!("{done} of {wanted} cells done"),
             };
             line.extend(gaps.then_some(gap));
-            all.push(line);
-        }
-        (all, words)
-    }
-
-    fn show(&self, name: &str, stat: &Stat) -> String {
-        let (factor, digits) = match name {
-            _ if self.percent.contains(name) => (100.0, 2),
-            _ if self.whole.contains(name) && stat.mean.fract() == 0.0 => (1.0, 0),
-            SECONDS if stat.mean < 10.0 => (1.0, 2),
-            SECONDS => (1.0, 1),
-            _ if stat.mean.abs() >= 100.0 || self.whole.contains(name) => (1.0, 1),
-            _ => (1.0, 4),
+            line
         };
-        let mean = format!("{:.digits$}", stat.mean * factor);
-        match stat.std {
-            // What is the same in every repeat is not a measurement.
-            Some(std) if !(std == 0.0 && self.whole.contains(name)) => {
-                format!("{mean} ± {:.digits$}", std * factor)
-            }
-            _ => mean,
-        }
-    }
-
-    pub(super) fn text(&self) -> String {
-        let (cells, words) = self.cells();
-        let last = words + self.metrics.len() + usize::from(self.rows.iter().any(|r| r.wanted > 1));
-        columns(&cells, |column| column >= words && column < last)
-    }
-
-    pub(super) fn markdown(&self) -> String {
-        let (mut cells, words) = self.cells();
-        let rule = |column| if column < words { "---" } else { "---:" }.to_owned();
-        cells.insert(1, (0..cells[0].len()).map(rule).collect());
-        let line = |row: &Vec<String>| {
-            let row: Vec<String> = row.iter().map(|entry| entry.replace('|', "\\|")).collect();
-            format!("| {} |\n", row.join(" | "))
-        };
-        cells.iter().map(line).collect()
+        let rows = self.rows.iter().map(row).collect();
+        Sheet { caption: None, head, rows, numbers, notes: vec![] }
     }
 
     pub(super) fn csv(&self) -> String {
@@ -231,8 +144,12 @@ impl Table {
         head.extend(self.targets.then(|| "target".to_owned()));
         head.extend(self.axes.iter().cloned());
         head.extend(["cells".to_owned(), "done".to_owned()]);
-        for name in &self.metrics {
-            head.extend(["mean", "std", "n"].map(|end| format!("{name}_{end}")));
+        let ends: &[&str] = match self.with_intervals {
+            true => &["mean", "std", "n", "low", "high"],
+            false => &["mean", "std", "n"],
+        };
+        for name in &self.metrics.names {
+            head.extend(ends.iter().map(|end| format!("{name}_{end}")));
         }
         let mut out = csv_line(&head);
         for row in &self.rows {
@@ -240,13 +157,16 @@ impl Table {
             line.extend(self.targets.then(|| row.target.clone()));
             line.extend(row.coords.iter().cloned());
             line.extend([row.wanted.to_string(), row.done.to_string()]);
-            for name in &self.metrics {
+            for name in &self.metrics.names {
                 let stat = row.stats.get(name);
-                line.push(stat.map(|stat| stat.mean.to_string()).unwrap_or_default());
-                line.push(
-                    stat.and_then(|stat| stat.std).map(|s| s.to_string()).unwrap_or_default(),
-                );
+                line.push(csv_number(stat.map(|stat| stat.mean)));
+                line.push(csv_number(stat.and_then(|stat| stat.std)));
                 line.push(stat.map_or(0, |stat| stat.n).to_string());
+                if self.with_intervals {
+                    let interval = stat.and_then(Stat::interval);
+                    line.push(csv_number(interval.map(|one| one.low)));
+                    line.push(csv_number(interval.map(|one| one.high)));
+                }
             }
             out.push_str(&csv_line(&line));
         }
@@ -257,11 +177,8 @@ impl Table {
         let row = |row: &Row| {
             let coords: Map<String, Value> =
                 self.paths.iter().cloned().zip(row.coords.iter().map(|v| json!(v))).collect();
-            let stat = |name: &String| {
-                let stat = row.stats.get(name)?;
-                Some((name.clone(), json!({ "mean": stat.mean, "std": stat.std, "n": stat.n })))
-            };
-            let metrics: Map<String, Value> = self.metrics.iter().filter_map(stat).collect();
+            let stat = |name: &String| Some((name.clone(), stat_json(row.stats.get(name)?)));
+            let metrics: Map<String, Value> = self.metrics.names.iter().filter_map(stat).collect();
             json!({
                 "target": row.target,
                 "coords": coords,
@@ -271,20 +188,17 @@ impl Table {
             })
         };
         let rows: Vec<Value> = self.rows.iter().map(row).collect();
-        json!({ "axes": self.paths, "metrics": self.metrics, "rows": rows })
+        json!({ "axes": self.paths, "metrics": self.metrics.names, "rows": rows })
     }
 }
 
-/// Tells whether a metric is a share by its name; whether its values are is looked at too.
-fn is_share(name: &str) -> bool {
-    name.starts_with("accuracy")
-        || ["worst_class", "ece"].contains(&name)
-        || name.starts_with("corrupted_kept")
-        || name.ends_with("_share")
-}
-
-fn are_shares(values: &[Metric]) -> bool {
-    values.iter().all(|metric| !metric.whole && (0.0..=1.0).contains(&metric.value))
+pub(super) fn stat_json(stat: &Stat) -> Value {
+    let mut value = json!({ "mean": stat.mean, "std": stat.std, "n": stat.n });
+    if let Some(interval) = stat.interval() {
+        value["low"] = interval.low.into();
+        value["high"] = interval.high.into();
+    }
+    value
 }
 
 /// Compares as numbers where both are, else as text.
@@ -295,33 +209,14 @@ fn compare(a: &str, b: &str) -> Ordering {
     }
 }
 
-fn csv_line(fields: &[String]) -> String {
-    let field = |field: &String| {
-        if field.contains([',', '"', '\n', '\r']) {
-            format!("\"{}\"", field.replace('"', "\"\""))
-        } else {
-            field.clone()
-        }
-    };
-    format!("{}\n", fields.iter().map(field).collect::<Vec<_>>().join(","))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{super::measured::numbers, *};
+    use super::{super::stat::Ci, *};
 
-    #[test]
-    fn the_spread_is_that_of_a_sample() {
-        let stat = Stat::of(&[2.0, 4.0, 9.0]).expect("there are values");
-        // The deviations are -3, -1 and 4: 26 / 2 = 13.
-        assert_eq!((stat.mean, stat.std, stat.n), (5.0, Some(13.0_f64.sqrt()), 3));
-        assert_eq!(Stat::of(&[2.0]), Some(Stat { mean: 2.0, std: None, n: 1 }));
-        assert_eq!(Stat::of(&[]), None);
-    }
-
-    fn table() -> Table {
+    fn table(ci: Option<Ci>) -> Table {
+        let judge = Judge { ci, level: 0.95 };
         let row = |selector: &str, keep: &str, accuracy: &[f64], wanted| {
-            let stat = Stat::of(accuracy).map(|stat| ("accuracy".to_owned(), stat));
+            let stat = judge.stat(accuracy).map(|stat| ("accuracy".to_owned(), stat));
             Row {
                 target: "result".to_owned(),
                 coords: vec![selector.to_owned(), keep.to_owned()],
@@ -333,15 +228,18 @@ mod tests {
         Table {
             axes: vec!["selector".to_owned(), "keep".to_owned()],
             paths: vec!["selector".to_owned(), "subset.with.keep".to_owned()],
-            metrics: vec!["accuracy".to_owned()],
-            percent: BTreeSet::from(["accuracy".to_owned()]),
-            whole: BTreeSet::new(),
+            metrics: Metrics {
+                names: vec!["accuracy".to_owned()],
+                percent: BTreeSet::from(["accuracy".to_owned()]),
+                whole: BTreeSet::new(),
+            },
             rows: vec![
                 row("a,b", "0.5", &[0.5, 0.75], 3),
                 row("random", "0.1", &[], 3),
                 row("random", "0.05", &[0.25], 1),
             ],
             targets: false,
+            with_intervals: ci.is_some(),
         }
     }
 
@@ -353,17 +251,21 @@ a,b       0.5   62.50 ± 17.68  2  2 of 3 cells done
 random    0.1               -  0  0 of 3 cells done
 random    0.05          25.00  1
 ";
-        assert_eq!(table().text(), wanted);
-        let csv = table().csv();
+        assert_eq!(table(None).sheet().text(), wanted);
+        let csv = table(None).csv();
         assert_eq!(csv.lines().nth(1), Some("\"a,b\",0.5,3,2,0.625,0.1767766952966369,2"));
         assert_eq!(csv.lines().nth(2), Some("random,0.1,3,0,,,0"));
-        assert!(table().markdown().contains("| --- | --- | ---: | ---: | ---: |\n| a,b | 0.5 |"));
+        let rule = "| --- | --- | ---: | ---: | --- |\n| a,b | 0.5 |";
+        assert!(table(None).sheet().markdown().contains(rule));
+        // t(0.975, 1) = 12.706 times 0.125.
+        let text = table(Some(Ci::T)).sheet().text();
+        assert!(text.contains("62.50 [-96.33, 221.33]"), "{text}");
     }
 
     #[test]
     fn axes_sort_as_numbers_and_what_is_missing_comes_last() {
         let order = |column: &str| {
-            let mut table = table();
+            let mut table = table(None);
             table.sort(column).map_err(|failure| failure.text).expect("a column");
             table.rows.iter().map(|row| row.coords[1].clone()).collect::<Vec<_>>()
         };
@@ -371,17 +273,6 @@ random    0.05          25.00  1
         assert_eq!(order("-subset.with.keep"), ["0.5", "0.1", "0.05"]);
         assert_eq!(order("accuracy"), ["0.05", "0.5", "0.1"]);
         assert_eq!(order("-accuracy"), ["0.5", "0.05", "0.1"]);
-        assert!(table().sort("nothing").is_err());
-    }
-
-    #[test]
-    fn only_what_lies_between_0_and_1_is_a_share() {
-        let metric = |value, whole| Metric { value, whole };
-        assert!(is_share("accuracy_best") && are_shares(&[metric(0.5, false), metric(1.0, false)]));
-        assert!(!are_shares(&[metric(13.0, true)]) && !are_shares(&[metric(1.5, false)]));
-        let read =
-            numbers(br#"{"accuracy": 0.5, "train_samples": 144, "per_class": [1], "of": {}}"#);
-        assert_eq!(read.len(), 2);
-        assert_eq!(read["train_samples"], metric(144.0, true));
+        assert!(table(None).sort("nothing").is_err());
     }
 }

@@ -469,7 +469,8 @@ impl<'a> Builder<'a> {
     fn check_files(&mut self) {
         let numbers: BTreeSet<usize> = self.instance_of.iter().copied().collect();
         for number in numbers {
-            if let Err(problem) = self.instances[number].stage.files() {
+            let stage = &self.instances[number].stage;
+            if let Err(problem) = stage.files().and_then(|_| stage.folders()) {
                 let instance = &self.instances[number];
                 instance.report(problem, self.mistakes, true);
             }

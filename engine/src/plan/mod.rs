@@ -8,7 +8,7 @@ use crate::{
     spec::{Mistakes, Request, Source, Spec, SpecErrors},
 };
 use petgraph::graph::{DiGraph, NodeIndex};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::{path::PathBuf, sync::Arc};
 
@@ -16,7 +16,7 @@ use std::{path::PathBuf, sync::Arc};
 pub(crate) type StageRef = Arc<dyn Stage>;
 
 /// A node's place in its plan. Nodes are numbered so that each comes after those it needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(pub u32);
 

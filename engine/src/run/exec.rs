@@ -1,8 +1,10 @@
 //! The run: which computation is next, and what follows from each that ends.
 
 use super::{
+    journal::{self, Logged},
     resolve,
     runs::{Run, RunState},
+    turns::Turns,
     worker::{Done, Message, Shared, Task},
 };
 use crate::{Event, Needs, NodeId, Plan, Sink, StageError, Summary};
@@ -76,7 +78,16 @@ pub fn run(
     let clock = Instant::now();
     // Fails when the process has a pool already, of another size: then that one serves.
     rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global().ok();
-    sink.emit(&Event::RunStarted { run: options.id.clone(), nodes: plan.nodes().len() });
+    let mut sink = Logged::new(plan, &options.id, sink);
+    sink.emit(&Event::RunStarted {
+        run: options.id.clone(),
+        nodes: plan.nodes().len(),
+        cells: plan.cells.len(),
+        pipeline: plan.path.display().to_string(),
+        stages: journal::stages(plan),
+        device: options.device.clone(),
+        process: std::process::id(),
+    });
     let shared = Shared {
         plan,
         store,
@@ -86,7 +97,7 @@ pub fn run(
         began: (options.now, clock),
     };
     let record = Run::new(plan, options.id.clone(), options.now, &options.device, &options.build);
-    let mut exec = Exec::new(plan, store, options, record, sink);
+    let mut exec = Exec::new(plan, store, options, record, &mut sink);
     let (tasks, inbox) = mpsc::channel::<Task>();
     let inbox = Mutex::new(inbox);
     let (tx, rx) = mpsc::channel();
@@ -108,18 +119,28 @@ pub fn run(
         }
         ended
     });
-    let Exec { mut record, summary, outputs, keys, sink, wrote, .. } = exec;
+    let Exec { mut record, summary, outputs, keys, wrote, full, .. } = exec;
     record.seconds = clock.elapsed().as_secs_f64();
     record.summary = Some(summary);
     let kept = record.write(store).and_then(|()| store.flush());
-    // An all-hit run on a store that cannot be written is still a run.
-    if wrote && ended.is_ok() {
+    // An all-hit run on a store that cannot be written is still a run, and a full disk was told.
+    if wrote && ended.is_ok() && full == 0 {
         kept?;
     }
     ended?;
+    if full > 0 {
+        sink.emit(&Event::StorageFull { met: full });
+    }
+    if !wrote && !store.is_read_only() {
+        sink.begin(store);
+    }
     sink.emit(&Event::RunFinished { summary });
     Ok(RunResult { summary, outputs, keys })
 }
+
+/// The way out when the disk is full.
+const FULL: &str = "free some space and run it again: what is done is kept, and what runs now \
+                    goes on, but no other stage is started";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -135,11 +156,11 @@ enum State {
     Lost,
 }
 
-struct Exec<'a> {
+struct Exec<'a, 'b> {
     plan: &'a Plan,
     store: &'a Store,
     options: &'a RunOptions,
-    sink: &'a mut dyn Sink,
+    sink: &'a mut Logged<'b>,
     record: Run,
     summary: Summary,
     states: Vec<State>,
@@ -153,20 +174,23 @@ struct Exec<'a> {
     queue: BTreeSet<NodeId>,
     /// Those of the queue that use the device: apart, so that a busy device costs no search.
     device_queue: BTreeSet<NodeId>,
+    turns: Turns,
     running: BTreeSet<NodeId>,
     /// Which node computes a key, so that equal computations of a plan are done once.
     computing: BTreeMap<Key, Vec<NodeId>>,
     /// Whether the run record was written: it is, once there is work.
     wrote: bool,
+    /// How many stages met a full disk; after the first, none is started.
+    full: usize,
 }
 
-impl<'a> Exec<'a> {
+impl<'a, 'b> Exec<'a, 'b> {
     fn new(
         plan: &'a Plan,
         store: &'a Store,
         options: &'a RunOptions,
         record: Run,
-        sink: &'a mut dyn Sink,
+        sink: &'a mut Logged<'b>,
     ) -> Self {
         let count = plan.nodes().len();
         let roots = plan.nodes().filter(|(_, node)| node.inputs.is_empty()).map(|(id, _)| id);
@@ -189,9 +213,11 @@ impl<'a> Exec<'a> {
             ready,
             queue: BTreeSet::new(),
             device_queue: BTreeSet::new(),
+            turns: Turns::of(plan),
             running: BTreeSet::new(),
             computing: BTreeMap::new(),
             wrote: false,
+            full: 0,
         }
     }
 
@@ -262,10 +288,30 @@ impl<'a> Exec<'a> {
             Some(same) => same.push(id),
             None => {
                 self.computing.insert(key, vec![]);
-                let on_device = self.on_device(id);
-                let queue = if on_device { &mut self.device_queue } else { &mut self.queue };
-                queue.insert(id);
+                let over =
+                    |id: NodeId| matches!(self.states[id.index()], State::Done | State::Lost);
+                if !self.turns.holds(id, over) {
+                    self.queue_up(id);
+                }
             }
+        }
+    }
+
+    fn queue_up(&mut self, id: NodeId) {
+        let on_device = self.on_device(id);
+        let queue = if on_device { &mut self.device_queue } else { &mut self.queue };
+        queue.insert(id);
+    }
+
+    /// Marks `id`, of which nothing more will come, and lets the one go that waited for it.
+    fn lost(&mut self, id: NodeId) {
+        self.states[id.index()] = State::Lost;
+        self.next_turn(id);
+    }
+
+    fn next_turn(&mut self, id: NodeId) {
+        if let Some(next) = self.turns.next(id) {
+            self.queue_up(next);
         }
     }
 
@@ -273,6 +319,7 @@ impl<'a> Exec<'a> {
         self.states[id.index()] = State::Done;
         self.digests[id.index()] = Some(output.digest());
         self.outputs[id.index()] = Some(output);
+        self.next_turn(id);
         for consumer in self.plan.consumers(id) {
             self.maybe_ready(consumer);
         }
@@ -297,7 +344,8 @@ impl<'a> Exec<'a> {
         workers: &mut usize,
         start_worker: impl Fn(),
     ) -> Result<(), RunError> {
-        while self.running.len() < self.options.jobs.max(1) && !self.cancelled() {
+        let jobs = if self.full > 0 { 0 } else { self.options.jobs.max(1) };
+        while self.running.len() < jobs && !self.cancelled() {
             let busy = self.running.iter().filter(|id| self.on_device(**id)).count();
             let free = busy < self.options.device_jobs.max(1);
             let device = self.device_queue.first().filter(|_| free);
@@ -307,6 +355,7 @@ impl<'a> Exec<'a> {
             if !self.wrote {
                 self.record.write(self.store)?;
                 self.wrote = true;
+                self.sink.begin(self.store);
             }
             let recipe = self.recipe(id)?;
             let mut inputs: BTreeMap<String, Vec<Artifact>> = BTreeMap::new();
@@ -367,6 +416,7 @@ impl<'a> Exec<'a> {
             self.summary.computed += 1;
             let record = self.record.node_mut(node);
             (record.state, record.seconds) = (RunState::Computed, seconds);
+            record.began = Some(done.began);
             self.done(node, Arc::new(done.output));
         }
         for other in same {
@@ -416,17 +466,26 @@ impl<'a> Exec<'a> {
     }
 
     fn failed(&mut self, node: NodeId, key: Key, error: &StageError) {
+        let full = journal::is_full(error);
+        self.full += usize::from(full);
         let hint = match error {
             StageError::Method { hint, .. } => hint.clone(),
+            _ if full => Some(FULL.to_owned()),
             _ => None,
         };
+        let told = !full || self.full == 1;
         let causes: Vec<String> = causes(error);
         let same = self.computing.remove(&key).unwrap_or_default();
         for id in iter::once(node).chain(same) {
-            self.states[id.index()] = State::Lost;
+            self.lost(id);
             self.summary.failed += 1;
             self.record.node_mut(id).state = RunState::Failed;
-            self.sink.emit(&Event::Failed { node: id, causes: causes.clone(), hint: hint.clone() });
+            if told {
+                let (causes, hint) = (causes.clone(), hint.clone());
+                self.sink.emit(&Event::Failed { node: id, causes, hint });
+            } else {
+                self.sink.emit(&Event::Stopped { node: id });
+            }
             self.skip_behind(id);
         }
     }
@@ -435,7 +494,7 @@ impl<'a> Exec<'a> {
         let mut next: Vec<NodeId> = self.plan.consumers(failed).collect();
         while let Some(id) = next.pop() {
             if self.states[id.index()] == State::Waiting {
-                self.states[id.index()] = State::Lost;
+                self.lost(id);
                 self.summary.skipped += 1;
                 self.record.node_mut(id).state = RunState::Skipped;
                 self.sink.emit(&Event::Skipped { node: id, because: failed });
@@ -445,7 +504,7 @@ impl<'a> Exec<'a> {
     }
 
     fn stopped(&mut self, node: NodeId) {
-        self.states[node.index()] = State::Lost;
+        self.lost(node);
         self.summary.stopped += 1;
         self.record.node_mut(node).state = RunState::Stopped;
         self.sink.emit(&Event::Stopped { node });

@@ -160,7 +160,9 @@ impl History {
     }
 }
 
-fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
+/// Returns in what `now`, of a stage called `label`, differs from `was`.
+#[must_use]
+pub fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
     let mut reasons = vec![];
     if was.method != now.method {
         let (was, now) = (was.method.clone(), now.method.clone());
@@ -175,7 +177,7 @@ fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
     let ports: BTreeSet<&String> = was.inputs.keys().chain(now.inputs.keys()).collect();
     for port in ports {
         if was.inputs.get(port) != now.inputs.get(port) {
-            reasons.push(match port.strip_prefix("file:") {
+            reasons.push(match port.strip_prefix("file:").or(port.strip_prefix("folder:")) {
                 Some(role) => Reason::File { role: role.to_owned() },
                 None => Reason::Input { port: port.clone() },
             });

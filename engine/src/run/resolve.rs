@@ -23,6 +23,16 @@ pub(crate) fn recipe(
         let (digest, _) = store.file_digest(&file.path)?;
         inputs.insert(format!("file:{}", file.role), digest);
     }
+    let mut folders: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for folder in this.stage.folders().unwrap_or_default() {
+        let digest = store.folder_digest(&folder.path, &folder.files)?;
+        let all = folders.entry(folder.role).or_default();
+        all.extend(Digest::of(folder.name.as_bytes()).as_bytes());
+        all.extend(digest.as_bytes());
+    }
+    for (role, all) in folders {
+        inputs.insert(format!("folder:{role}"), Digest::of(&all));
+    }
     Ok(Recipe {
         method: this.stage.method().to_owned(),
         revision: this.stage.revision(),

@@ -5,7 +5,7 @@ use cache::{Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 /// The folder of the store that holds them.
-const FOLDER: &str = "runs";
+pub(super) const FOLDER: &str = "runs";
 
 /// One run, as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,6 +54,10 @@ pub struct RunNode {
     /// The coordinates of the first cell it was met in, as value numbers.
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub cell: Vec<u16>,
+    /// The axes it depends on, itself or through its inputs; a result stands in every cell that
+    /// agrees with its own on these. Earlier builds did not write it down.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub axes: Option<Vec<u16>>,
     /// What its checkpoints are filed under, if it keeps any.
     #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     pub trajectory: Option<Key>,
@@ -66,6 +70,9 @@ pub struct RunNode {
     /// Seconds it ran in this run.
     #[serde(rename = "t", default, skip_serializing_if = "is_zero")]
     pub seconds: f64,
+    /// Seconds from the beginning of the run to its own, if it ran.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<f64>,
 }
 
 /// What became of a computation in a run.
@@ -98,10 +105,12 @@ impl Run {
         let nodes = plan.nodes().map(|(_, node)| RunNode {
             label: node.label.to_string(),
             cell: plan.cells[node.cell as usize].coords.clone(),
+            axes: Some(node.axes.clone()),
             trajectory: None,
             key: None,
             state: RunState::Open,
             seconds: 0.0,
+            began: None,
         });
         Self {
             id,
@@ -148,6 +157,20 @@ impl Run {
     pub fn read(store: &Store, id: &str) -> Result<Option<Self>, StoreError> {
         let bytes = store.document(FOLDER, &format!("{id}.json"))?;
         Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    /// Returns the name of the document that holds the events of the run called `id`.
+    pub(super) fn events_name(id: &str) -> String {
+        format!("{id}.events.jsonl")
+    }
+
+    /// Removes the log of the run called `id`, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
+    pub fn forget_events(store: &Store, id: &str) -> Result<(), StoreError> {
+        store.remove_document(FOLDER, &Self::events_name(id))
     }
 
     /// Returns the newest run of the pipeline file at `pipeline`, or of any if `None`.

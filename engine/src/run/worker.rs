@@ -1,7 +1,7 @@
 //! One stage at work: its lease, its run, its record.
 
 use super::resolve;
-use crate::{NodeId, Plan, Progress, StageCtx, StageError, Streams};
+use crate::{NodeId, Plan, Problem, Progress, StageCtx, StageError, Streams};
 use cache::{Artifact, Commit, Digest, Key, Lease, Lookup, Provenance, Recipe, Record, Store};
 use std::{
     any::Any,
@@ -37,6 +37,8 @@ pub(super) enum Message {
 pub(super) struct Done {
     pub(super) output: Artifact,
     pub(super) seconds: f64,
+    /// How long after the run it began.
+    pub(super) began: f64,
     /// Another process made it while this one waited.
     pub(super) by_another: bool,
     /// What was made here, if another result is recorded under the same key.
@@ -66,10 +68,11 @@ impl Shared<'_> {
         let _lease = self.lease(&task, tx)?;
         if let Lookup::Hit(record) = self.store.lookup(task.key)? {
             let (output, by_another) = (record.output, true);
-            return Ok(Done { output, seconds: 0.0, by_another, differs: None });
+            return Ok(Done { output, seconds: 0.0, began: 0.0, by_another, differs: None });
         }
         tx.send(Message::Started(task.node, task.key)).ok();
         let clock = Instant::now();
+        let began = (clock - self.began.1).as_secs_f64();
         let log = Mutex::new(vec![]);
         let parts = self.run_stage(&task, tx, &log)?;
         let seconds = clock.elapsed().as_secs_f64();
@@ -91,7 +94,7 @@ impl Shared<'_> {
                 _ => (record.output, None),
             },
         };
-        Ok(Done { output, seconds, by_another: false, differs })
+        Ok(Done { output, seconds, began, by_another: false, differs })
     }
 
     fn lease(&self, task: &Task, tx: &Sender<Message>) -> Result<Lease, StageError> {
@@ -121,10 +124,9 @@ impl Shared<'_> {
         log: &Mutex<Vec<String>>,
     ) -> Result<BTreeMap<String, cache::Blob>, StageError> {
         let stage = &self.plan.node(task.node).stage;
-        let files = stage.files().map_err(|problem| StageError::Method {
-            message: problem.message,
-            hint: problem.hint,
-        })?;
+        let gone =
+            |problem: Problem| StageError::Method { message: problem.message, hint: problem.hint };
+        let (files, folders) = (stage.files().map_err(gone)?, stage.folders().map_err(gone)?);
         let trajectory = resolve::trajectory(self.plan, task.node, &task.recipe);
         let progress = |progress: Progress| {
             tx.send(Message::Progressed(task.node, progress)).ok();
@@ -136,6 +138,7 @@ impl Shared<'_> {
             store: self.store,
             inputs: task.inputs.clone(),
             files: &files,
+            folders: &folders,
             streams: Streams::new(task.recipe.seed.unwrap_or(0), stage.streams()),
             trajectory: trajectory.map(|(recipe, last)| (recipe.key(), last)),
             cancel: self.cancel,

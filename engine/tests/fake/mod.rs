@@ -31,6 +31,7 @@ pub(crate) struct Rule {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Join {
     fail: bool,
+    full: bool,
     panic: bool,
     first: bool,
     sleep: u64,
@@ -104,6 +105,10 @@ impl Stage for Join {
         assert!(!self.panic, "told to");
         if self.fail {
             return Err(StageError::method("told to fail").with_hint("tell it otherwise"));
+        }
+        if self.full {
+            let source = std::io::ErrorKind::StorageFull.into();
+            return Err(cache::StoreError::Io { action: "write", path: "x".into(), source }.into());
         }
         std::thread::sleep(std::time::Duration::from_millis(self.sleep));
         ctx.check_cancelled()?;

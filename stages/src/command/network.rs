@@ -47,7 +47,7 @@ pub(super) fn data(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> 
     let (test, other) = match (test, &train.inputs) {
         (true, _) => split("test")?,
         (false, Inputs::Images(_)) => {
-            (Split { inputs: Inputs::Images(vec![]), labels: vec![] }, sample.clone())
+            (Split { inputs: Inputs::Images(vec![].into()), labels: vec![] }, sample.clone())
         }
         (false, Inputs::Features(_)) => {
             (Split { inputs: Inputs::Features(vec![]), labels: vec![] }, sample.clone())
@@ -85,7 +85,7 @@ fn split(bytes: &[u8], name: &str, classes: usize) -> Result<(Split, Vec<usize>)
     let labels = load::array(bytes, &format!("{name}_labels"))?.labels(classes)?;
     let (inputs, sample) = match (samples.scalar, &samples.shape[..]) {
         (Scalar::U8, [_, sample @ ..]) if sample.len() == 3 => {
-            (Inputs::Images(samples.data.to_vec()), sample.to_vec())
+            (Inputs::Images(samples.data.to_vec().into()), sample.to_vec())
         }
         (Scalar::U8, shape) => {
             return Err(format!("has images `{name}` of shape {shape:?}: expected [n, c, h, w]"));

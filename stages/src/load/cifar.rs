@@ -27,8 +27,8 @@ pub(super) static CIFAR10: Published = Published {
         Wanted { role: "train-5", names: &["data_batch_5.bin"] },
         Wanted { role: "test", names: &["test_batch.bin"] },
     ],
-    hint: "download the binary version, `cifar-10-binary.tar.gz`, and unpack it in `data`, or say \
-           with `dir` where the folder with `data_batch_1.bin` is",
+    hint: "download the binary version, `cifar-10-binary.tar.gz`, from \
+           www.cs.toronto.edu/~kriz/cifar.html and unpack it in `data`, or say with `dir` where the folder with `data_batch_1.bin` is",
     read: |files| {
         let train = ["train-1", "train-2", "train-3", "train-4", "train-5"];
         let row = Row { before: 0, classes: &TEN };
@@ -48,8 +48,8 @@ pub(super) static CIFAR100: Published = Published {
         Wanted { role: "train", names: &["train.bin"] },
         Wanted { role: "test", names: &["test.bin"] },
     ],
-    hint: "download the binary version, `cifar-100-binary.tar.gz`, and unpack it in `data`, or say \
-           with `dir` where the folder with `train.bin` is",
+    hint: "download the binary version, `cifar-100-binary.tar.gz`, from \
+           www.cs.toronto.edu/~kriz/cifar.html and unpack it in `data`, or say with `dir` where the folder with `train.bin` is",
     read: |files| {
         let row = Row { before: 1, classes: &HUNDRED };
         let train = row.read(files, &["train"], 50_000)?;
@@ -92,7 +92,7 @@ impl Row {
         for role in roles {
             self.append(file::path(files, role)?, rows, &mut images, &mut labels)?;
         }
-        Ok(Split { inputs: Inputs::Images(images), labels })
+        Ok(Split { inputs: Inputs::Images(images.into()), labels })
     }
 
     fn append(
@@ -152,7 +152,7 @@ mod tests {
         let split = row.read(&files, &["one", "two"], 2).expect("both are whole");
         assert_eq!(split.labels, [3, 9, 0, 1]);
         let want = [103, 109, 100, 101].map(|level| [level; PIXELS]).concat();
-        assert_eq!(split.inputs, Inputs::Images(want));
+        assert_eq!(split.inputs, Inputs::Images(want.into()));
         for (rows, want) in [(3, "should hold 9219 bytes of 3 images"), (1, "goes on after")] {
             let error = row.read(&files, &["one"], rows).expect_err("there are two images");
             let found = error.to_string();

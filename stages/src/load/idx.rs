@@ -58,7 +58,7 @@ const FILES: [Wanted; 4] = [
     },
 ];
 
-const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+pub(super) const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 const CLOTHES: [&str; 10] = [
     "T-shirt/top",
     "Trouser",
@@ -79,7 +79,8 @@ pub(super) static MNIST: Published = Published {
     nested: &["", "raw", "MNIST/raw"],
     files: &FILES,
     hint: "download MNIST's four files (`train-images-idx3-ubyte.gz`, `train-labels-idx1-ubyte.gz`, \
-           `t10k-images-idx3-ubyte.gz`, `t10k-labels-idx1-ubyte.gz`) into `data/mnist`, or say with \
+           `t10k-images-idx3-ubyte.gz`, `t10k-labels-idx1-ubyte.gz`) from \
+           yann.lecun.com/exdb/mnist into `data/mnist`, or say with \
            `dir` where they are",
     read: |files| known(files, "mnist", &DIGITS, 0.1307, 0.3081),
 };
@@ -96,7 +97,8 @@ pub(super) static FASHION: Published = Published {
     nested: &["", "raw", "FashionMNIST/raw"],
     files: &FILES,
     hint: "install the Debian package `dataset-fashion-mnist`, or download Fashion-MNIST's four \
-           files (`train-images-idx3-ubyte.gz` and so on) into `data/fashion-mnist`, or say with \
+           files (`train-images-idx3-ubyte.gz` and so on) from \
+           github.com/zalandoresearch/fashion-mnist into `data/fashion-mnist`, or say with \
            `dir` where they are",
     read: |files| known(files, "fashion-mnist", &CLOTHES, 0.2860, 0.3530),
 };
@@ -236,12 +238,16 @@ fn split(files: &[File], which: &str, classes: usize) -> Result<(Split, Vec<usiz
         shape.insert(0, 1);
     }
     let labels = file::labels(labels_path, labels, classes)?;
-    Ok((Split { inputs: Inputs::Images(images), labels }, shape))
+    Ok((Split { inputs: Inputs::Images(images.into()), labels }, shape))
 }
 
 /// Reads one IDX file of bytes: its dimensions, of which there are as many as `ranks` allows, and
 /// its elements.
-fn array(path: &Path, ranks: &[u8], what: &str) -> Result<(Vec<usize>, Vec<u8>), StageError> {
+pub(super) fn array(
+    path: &Path,
+    ranks: &[u8],
+    what: &str,
+) -> Result<(Vec<usize>, Vec<u8>), StageError> {
     let mut source = Source::open(path)?;
     let magic: [u8; 4] = source.header()?;
     let [0, 0, 8, rank] = magic else {
@@ -307,14 +313,14 @@ mod tests {
         let scratch = Scratch::new("idx");
         set(&scratch);
         let mut loaded = load(&scratch).expect("the files are whole");
-        assert_eq!(loaded.train.inputs, Inputs::Images(vec![0, 255, 0, 255, 0, 255]));
+        assert_eq!(loaded.train.inputs, Inputs::Images(vec![0, 255, 0, 255, 0, 255].into()));
         assert_eq!((&loaded.train.labels, &loaded.test.labels), (&vec![2, 0, 1], &vec![4]));
         assert_eq!(loaded.meta.classes, ["0", "1", "2", "3", "4"]);
         assert_eq!(loaded.meta.sample, [1, 1, 2]);
         assert_eq!((&loaded.meta.mean, &loaded.meta.std), (&vec![0.5], &vec![0.5]));
         loaded.limit(Count::try_from(2).ok(), None);
         assert_eq!((loaded.meta.train, loaded.meta.test), (2, 1));
-        assert_eq!(loaded.train.inputs, Inputs::Images(vec![0, 255, 0, 255]));
+        assert_eq!(loaded.train.inputs, Inputs::Images(vec![0, 255, 0, 255].into()));
         assert_eq!(loaded.train.labels, [2, 0]);
     }
 

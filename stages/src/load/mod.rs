@@ -5,9 +5,13 @@ mod digits;
 mod features;
 mod file;
 mod idx;
+mod images;
+mod mat;
 mod names;
 mod npy;
 mod published;
+mod qmnist;
+mod svhn;
 mod synthetic;
 
 use crate::{
@@ -60,11 +64,25 @@ pub(crate) fn methods() -> Vec<Method> {
             schema: || schema_for!(features::Features),
         },
         Method {
+            name: "load.folder",
+            summary: "any JPEG and PNG images, in a folder for each class",
+            manual: FOLDER,
+            parse: |with| Ok(Box::new(with.read::<images::folder::Folder>()?)),
+            schema: || schema_for!(images::folder::Folder),
+        },
+        Method {
             name: "load.idx",
             summary: "any data set in IDX files, the format of MNIST",
             manual: IDX,
             parse: |with| Ok(Box::new(with.read::<idx::Idx>()?)),
             schema: || schema_for!(idx::Idx),
+        },
+        Method {
+            name: "load.imagenet",
+            summary: "ImageNet (ILSVRC 2012): 1,281,167 + 50,000 colour images in 1,000 classes",
+            manual: IMAGENET,
+            parse: |with| Ok(Box::new(images::imagenet::ImageNet(with.read()?))),
+            schema: || schema_for!(images::Images),
         },
         Method {
             name: "load.mnist",
@@ -74,11 +92,32 @@ pub(crate) fn methods() -> Vec<Method> {
             schema: || schema_for!(Folder),
         },
         Method {
+            name: "load.qmnist",
+            summary: "QMNIST: 60,000 + 60,000 handwritten digits of 28x28",
+            manual: QMNIST,
+            parse: |with| Ok(Box::new(OnDisk { settings: with.read()?, set: &qmnist::QMNIST })),
+            schema: || schema_for!(Folder),
+        },
+        Method {
+            name: "load.svhn",
+            summary: "SVHN: 73,257 + 26,032 colour images of house numbers, 32x32, in 10 classes",
+            manual: SVHN,
+            parse: |with| Ok(Box::new(with.read::<svhn::Svhn>()?)),
+            schema: || schema_for!(svhn::Svhn),
+        },
+        Method {
             name: "load.synthetic",
             summary: "Gaussian classes with known hard, duplicate and mislabelled samples",
             manual: SYNTHETIC,
             parse: |with| Ok(Box::new(with.read::<synthetic::Synthetic>()?)),
             schema: || schema_for!(synthetic::Synthetic),
+        },
+        Method {
+            name: "load.tiny-imagenet",
+            summary: "Tiny ImageNet: 100,000 + 10,000 colour images of 64x64 in 200 classes",
+            manual: TINY,
+            parse: |with| Ok(Box::new(images::tiny::TinyImageNet(with.read()?))),
+            schema: || schema_for!(images::Images),
         },
     ]
 }
@@ -110,26 +149,9 @@ impl Loaded {
     /// Takes mean and standard deviation of each channel from the training images.
     pub(crate) fn with_moments(mut self) -> Self {
         let Inputs::Images(images) = &self.train.inputs else { return self };
-        let channels = self.meta.sample[0];
-        let plane = self.meta.each() / channels;
-        // Counted, not summed: exact, and the same in any order.
-        let mut counts = vec![[0_u64; 256]; channels];
-        for (at, pixels) in images.chunks_exact(plane).enumerate() {
-            let count = &mut counts[at % channels];
-            pixels.iter().for_each(|level| count[usize::from(*level)] += 1);
-        }
-        let moment = |count: &[u64; 256], f: &dyn Fn(f64) -> f64| {
-            let n = count.iter().sum::<u64>() as f64;
-            let levels = count.iter().enumerate();
-            levels.map(|(level, times)| f(level as f64 / 255.0) * *times as f64).sum::<f64>() / n
-        };
-        let both = counts.iter().map(|count| {
-            let mean = moment(count, &|x| x);
-            let std = moment(count, &|x| (x - mean) * (x - mean)).sqrt();
-            // A channel that never changes must not be divided by zero.
-            (mean as f32, if std > 0.0 { std as f32 } else { 1.0 })
-        });
-        (self.meta.mean, self.meta.std) = both.unzip();
+        let mut levels = Levels::new(self.meta.sample[0]);
+        images.chunks_exact(self.meta.each()).for_each(|image| levels.add(image));
+        (self.meta.mean, self.meta.std) = levels.moments();
         self
     }
 
@@ -138,13 +160,46 @@ impl Loaded {
     }
 }
 
+/// How often each grey level occurs in each channel. Counted, not summed: exact, and the same in
+/// any order.
+struct Levels(Vec<[u64; 256]>);
+
+impl Levels {
+    fn new(channels: usize) -> Self {
+        Self(vec![[0; 256]; channels])
+    }
+
+    /// Counts an image, `[c, h, w]`.
+    fn add(&mut self, image: &[u8]) {
+        let plane = image.len() / self.0.len();
+        for (count, plane) in self.0.iter_mut().zip(image.chunks_exact(plane)) {
+            plane.iter().for_each(|level| count[usize::from(*level)] += 1);
+        }
+    }
+
+    /// Returns mean and standard deviation of each channel, with levels scaled to 0..1.
+    fn moments(&self) -> (Vec<f32>, Vec<f32>) {
+        let moment = |count: &[u64; 256], f: &dyn Fn(f64) -> f64| {
+            let n = count.iter().sum::<u64>() as f64;
+            let levels = count.iter().enumerate();
+            levels.map(|(level, times)| f(level as f64 / 255.0) * *times as f64).sum::<f64>() / n
+        };
+        let both = self.0.iter().map(|count| {
+            let mean = moment(count, &|x| x);
+            let std = moment(count, &|x| (x - mean) * (x - mean)).sqrt();
+            // A channel that never changes must not be divided by zero.
+            (mean as f32, if std > 0.0 { std as f32 } else { 1.0 })
+        });
+        both.unzip()
+    }
+}
+
 const DIGITS: &str = "\
 Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, UCI Machine Learning Repository, \
 1998; CC BY 4.0): the 1,797 images of UCI's test file, 8x8, carried in the program. Nothing has to \
 be downloaded, which makes it the set for first steps and for tests.
 
-The original 17 grey levels (0 to 16) are stored as `min(255, 17 * level)`, so the two brightest are \
-one. The split is fixed and stratified: within each class, in the order of the file, every fifth \
+The original 17 grey levels (0 to 16) are stored as `level * 255 / 16`, rounded. The split is fixed and stratified: within each class, in the order of the file, every fifth \
 sample is a test sample. 1,442 are to train on, 355 to test.";
 
 const MNIST: &str = "\
@@ -163,6 +218,64 @@ as `.gz`. Searched where Debian's package `dataset-fashion-mnist` puts it \
 `FashionMNIST/raw` below it) if that is given.
 
 Normalised with mean .2860, standard deviation .3530.";
+
+const QMNIST: &str = "\
+QMNIST (Yadav and Bottou, arXiv:1905.10498): MNIST rebuilt from its source, with all 60,000 test \
+digits, of which MNIST kept the first 10,000. From its four files, `qmnist-train-images-idx3-ubyte` \
+and so on, each as it is or as `.gz`; of the extended labels the first column is read, the class. \
+Searched in `data/qmnist`, `data/QMNIST` and `data/QMNIST/raw` below the current directory, or only \
+in `dir` (and `raw`, `QMNIST/raw` below it) if that is given.
+
+`test-limit = 10_000` tests on MNIST's own test digits. Normalised with mean .1307, standard deviation \
+.3081, which are MNIST's.";
+
+const SVHN: &str = "\
+Street View House Numbers (Netzer et al., 2011), the cropped digits: `train_32x32.mat` and \
+`test_32x32.mat`, with `extra` also `extra_32x32.mat`. Searched in `data/svhn` and `data/SVHN` below \
+the current directory, or only in `dir` (and `svhn` below it) if that is given.
+
+The files' class 10 is the digit 0. Normalised with mean .4377 .4438 .4728, standard deviation .1980 \
+.2010 .1970, with `extra` too. A file is held in memory about three times while it is read.";
+
+const TINY: &str = "\
+Tiny ImageNet (Stanford, cs231n): 200 classes of ImageNet at 64x64, 500 images of each to train on and \
+50 to test on, in the folder `tiny-imagenet-200` as it unpacks. Searched in `data/tiny-imagenet-200`, \
+`data/tiny-imagenet` and `data/tiny-imagenet/tiny-imagenet-200` below the current directory, or only \
+in `dir` (and `tiny-imagenet-200` below it) if that is given.
+
+The test split is the archive's `val`, labelled by `val_annotations.txt`. Its own `test` has no labels \
+and is not read; DeepCore's loader takes it for the test split, so its accuracies mean nothing. \
+Classes are sorted by number, images by name. Normalised with mean .4802 .4481 .3975, standard \
+deviation .2770 .2691 .2821 (grey images with what is measured).";
+
+const IMAGENET: &str = "\
+ImageNet (Russakovsky et al., arXiv:1409.0575), ILSVRC 2012: `train/WNID/*.JPEG`, and in `val` either a \
+folder for each class or all images together with Kaggle's `LOC_val_solution.csv` beside `train` or up \
+to three folders above. Searched in `data/imagenet`, `data/ILSVRC2012` and \
+`data/ILSVRC/Data/CLS-LOC` below the current directory, or only in `dir` (and `ILSVRC/Data/CLS-LOC`, \
+`Data/CLS-LOC` below it) if that is given.
+
+The images are decoded once, in parallel, into one object of the store: 200 GB at 224x224, 65 GB at \
+128x128. They are never all in memory, neither here nor in training. Test images are the 50,000 of \
+`val`. Classes are sorted by number, images by name. Where \
+`LOC_synset_mapping.txt` is found, class names have words. Normalised with mean .485 .456 .406, standard deviation .229 \
+.224 .225 (grey images with what is measured).";
+
+const FOLDER: &str = "\
+Any images, each class a folder: `DIR/train/CLASS/IMAGE` and `DIR/test/CLASS/IMAGE` (or `val`, `valid`, \
+`validation`); or only `DIR/train/CLASS/IMAGE` or `DIR/CLASS/IMAGE`, and `test-fraction` of each class \
+is drawn from the stage's seed to test on. Classes are sorted by name, images by their path in the \
+folder of the class. JPEG and PNG are read, told by their content; another kind of image is an error, \
+other files are passed over.
+
+Images are resized with a bilinear filter as wide as the pixels it makes (antialiased). Transparency \
+is left out, 16 bits become 8, grey is 0.299 R + 0.587 G + 0.114 B, and an orientation in the file's \
+notes is not followed. Mean and standard deviation are those of the training images. A damaged image \
+is one that does not decode or ends before its end; a JPEG with wrong bits inside may decode to \
+wrong pixels, which no decoder can tell.
+
+The key holds the names and bytes of all images. Their digests are remembered folder by folder, by \
+name, size and dates, so a second plan reads no image.";
 
 const IDX: &str = "\
 Any data set in MNIST's format (KMNIST, EMNIST, your own): `train-images-idx3-ubyte`, \
@@ -217,7 +330,7 @@ mod tests {
     #[test]
     fn moments_are_per_channel() {
         let images = vec![0, 255, 51, 51, 255, 0, 51, 51];
-        let split = Split { inputs: Inputs::Images(images), labels: vec![0, 0] };
+        let split = Split { inputs: Inputs::Images(images.into()), labels: vec![0, 0] };
         let meta = Meta {
             name: "two".to_owned(),
             classes: names::owned(&["a"]),

@@ -5,13 +5,15 @@
 use super::{
     Tensor,
     feed::{Feed, Move},
+    host,
+    layer::Role,
     loss::{self, Tally},
-    network::{Mode, Network},
-    settings::Plan,
+    network::{self, Mode, Network},
+    settings::{Plan, Precision},
     state::{Epoch, State},
     values::{Values, download},
 };
-use burn::tensor::TensorData;
+use burn::tensor::{FloatDType, TensorData};
 use engine::{StageError, Streams};
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,8 @@ pub(crate) struct Job<'a> {
     pub(crate) weights: Option<&'a [f32]>,
     pub(crate) classes: usize,
     pub(crate) streams: Streams,
+    /// Whether the tensor library does it all, on the CPU too: slower, and what tests compare with.
+    pub(crate) recorded: bool,
 }
 
 /// Hears of every step, with the newest loss known; an error stops the training.
@@ -77,22 +81,32 @@ impl Job<'_> {
         let first_rate = rate(state.steps());
         let mut books = Books { job: self, tally: Tally::default(), waiting: vec![], last: None };
         let mut caught_up = Instant::now();
+        let mut host = self.on_host().then(|| host::Training::of(self.network, state));
         for (at, picks) in order.chunks(self.plan.batch).enumerate() {
-            if state.steps() >= self.steps() {
+            let done = host.as_ref().map_or(state.steps(), host::Training::steps);
+            if done >= self.steps() {
                 break;
             }
             let from = at * self.plan.batch;
             let moves = moves.as_ref().map(|moves| &moves[from..from + picks.len()]);
-            let logits = self.step(state, picks, moves, rate(state.steps()));
-            books.waiting.push((picks.to_vec(), logits));
-            let full = books.waiting.len() * picks.len() * self.classes >= WAITING;
-            if self.feed.device().is_cpu() || full || caught_up.elapsed() >= CATCH_UP {
-                books.catch_up(record.as_deref_mut(), index)?;
-                caught_up = Instant::now();
+            if let Some(host) = &mut host {
+                let logits = self.step_on_host(host, picks, moves, rate(done));
+                books.add(picks, &logits, record.as_deref_mut(), index)?;
+            } else {
+                let logits = self.step(state, picks, moves, rate(done));
+                books.waiting.push((picks.to_vec(), logits));
+                let full = books.waiting.len() * picks.len() * self.classes >= WAITING;
+                if self.feed.device().is_cpu() || full || caught_up.elapsed() >= CATCH_UP {
+                    books.catch_up(record.as_deref_mut(), index)?;
+                    caught_up = Instant::now();
+                }
             }
-            watch(state.steps(), books.last)?;
+            watch(done + 1, books.last)?;
         }
         books.catch_up(record, index)?;
+        if let Some(host) = host {
+            host.put(state);
+        }
         state.history.push(Epoch {
             epoch: index + 1,
             lr: first_rate,
@@ -103,30 +117,97 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Takes one step on the samples at `picks`, positions in `rows`. Returns their logits.
-    fn step(&self, state: &mut State, picks: &[u32], moves: Option<&[Move]>, lr: f64) -> Tensor<2> {
+    fn on_host(&self) -> bool {
+        !self.recorded && self.plan.precision == Precision::F32 && self.feed.device().is_cpu() && host::takes(self.network)
+    }
+
+    /// Does what [`Self::step`] does, with the CPU's own kernels.
+    fn step_on_host(
+        &self,
+        host: &mut host::Training<'_>,
+        picks: &[u32],
+        moves: Option<&[Move]>,
+        lr: f64,
+    ) -> Vec<f32> {
+        let (rows, targets) = self.targets(picks);
+        let samples = self.feed.on_host(&rows, moves).expect("the CPU keeps samples on the host");
+        host.step(&samples, self.feed.sample(), &targets, (self.plan.micro, lr))
+    }
+
+    /// Returns where in the feed the samples at `picks` are, and their targets.
+    fn targets(&self, picks: &[u32]) -> (Vec<u32>, Vec<f32>) {
         let rows: Vec<u32> = picks.iter().map(|pick| self.rows[*pick as usize]).collect();
         let labels: Vec<u32> = rows.iter().map(|row| self.labels[*row as usize]).collect();
         let weights = self.weights_of(picks);
+        let smoothing = self.plan.smoothing;
+        let targets = loss::targets(&labels, weights.as_deref(), self.classes, smoothing);
+        (rows, targets)
+    }
+
+    /// Takes one step on the samples at `picks`, positions in `rows`. Returns their logits.
+    fn step(&self, state: &mut State, picks: &[u32], moves: Option<&[Move]>, lr: f64) -> Tensor<2> {
+        let (rows, targets) = self.targets(picks);
+        let micro = self.plan.micro;
+        let mut sums: Vec<Option<Tensor<1>>> = vec![None; state.values.params.len()];
+        let mut all = vec![];
+        let mut drops = self.streams.at("dropout", state.steps());
+        let parts = rows.chunks(micro).zip(targets.chunks(micro * self.classes));
+        for (at, (rows, targets)) in parts.enumerate() {
+            let moves = moves.map(|moves| &moves[at * micro..][..rows.len()]);
+            let (logits, gradients) = self.gradients(state, (rows, targets), moves, &mut drops);
+            all.push(logits);
+            for (sum, gradient) in sums.iter_mut().zip(gradients) {
+                *sum = match (sum.take(), gradient) {
+                    (Some(sum), Some(gradient)) => Some(sum + gradient),
+                    (sum, gradient) => sum.or(gradient),
+                };
+            }
+        }
+        state.optimizer.step(&mut state.values.params, sums, lr);
+        if all.len() == 1 { all.remove(0) } else { Tensor::cat(all, 0) }
+    }
+
+    /// Runs samples forward and back. Returns their logits and the parameters' gradients, and puts
+    /// the running statistics into `state`.
+    fn gradients(
+        &self,
+        state: &mut State,
+        (rows, targets): (&[u32], &[f32]),
+        moves: Option<&[Move]>,
+        drops: &mut dyn rand::Rng,
+    ) -> (Tensor<2>, Vec<Option<Tensor<1>>>) {
         let leaves: Vec<Tensor<1>> = state
             .values
             .params
             .iter()
             .map(|param| Tensor::from_inner(param.clone()).require_grad())
             .collect();
-        let input = self.feed.batch(&rows, moves).recorded();
-        let pass = self.network.forward(&leaves, &state.values.stats, input, Mode::Train);
-        let targets = loss::targets(&labels, weights.as_deref(), self.classes, self.plan.smoothing);
-        let targets = TensorData::new(targets, [labels.len(), self.classes]);
+        let input = self.feed.batch(rows, moves);
+        let stats = &state.values.stats;
+        let pass = match self.plan.precision {
+            Precision::F32 => {
+                self.network.forward_dropping(&leaves, stats, input.recorded(), drops)
+            }
+            Precision::Bf16 => {
+                let specs = self.network.specs().iter().filter(|spec| spec.trained());
+                let halves = leaves.iter().zip(specs).map(|(leaf, spec)| match spec.role {
+                    Role::Weight { .. } | Role::Bias { .. } => leaf.clone().cast(FloatDType::BF16),
+                    _ => leaf.clone(),
+                });
+                let halves: Vec<Tensor<1>> = halves.collect();
+                let input = input.half().recorded();
+                self.network.forward_dropping(&halves, stats, input, drops)
+            }
+        };
+        let targets = TensorData::new(targets.to_vec(), [rows.len(), self.classes]);
         let targets = Tensor::<2>::from_data(targets, &self.feed.device().inner());
-        let logits = pass.logits.clone().inner();
-        let loss = loss::loss(pass.logits, Tensor::from_inner(targets));
+        let out = network::floats(pass.logits);
+        let logits = out.clone().inner();
+        let loss = loss::loss(out, Tensor::from_inner(targets));
         let mut gradients = loss.backward();
         let gradients = leaves.iter().map(|leaf| leaf.grad_remove(&mut gradients)).collect();
-        drop(leaves);
         state.values.stats = pass.stats;
-        state.optimizer.step(&mut state.values.params, gradients, lr);
-        logits
+        (logits, gradients)
     }
 
     fn weights_of(&self, picks: &[u32]) -> Option<Vec<f32>> {
@@ -145,25 +226,35 @@ struct Books<'j, 'a> {
 
 impl Books<'_, '_> {
     fn catch_up(&mut self, mut record: Option<&mut [f32]>, epoch: u64) -> Result<(), StageError> {
+        for (picks, logits) in std::mem::take(&mut self.waiting) {
+            self.add(&picks, &download(&logits), record.as_deref_mut(), epoch)?;
+        }
+        Ok(())
+    }
+
+    /// Adds one batch's logits.
+    fn add(
+        &mut self,
+        picks: &[u32],
+        logits: &[f32],
+        record: Option<&mut [f32]>,
+        epoch: u64,
+    ) -> Result<(), StageError> {
         let (job, classes) = (self.job, self.job.classes);
-        for (picks, logits) in self.waiting.drain(..) {
-            let logits = download(&logits);
-            if logits.iter().any(|z| !z.is_finite()) {
-                let message =
-                    format!("the training diverged: a logit of epoch {} is not finite", epoch + 1);
-                return Err(StageError::method(message)
-                    .with_hint("a smaller `lr` or a `schedule.warmup` usually helps"));
-            }
-            let rows: Vec<usize> =
-                picks.iter().map(|pick| job.rows[*pick as usize] as usize).collect();
-            let labels: Vec<u32> = rows.iter().map(|row| job.labels[*row]).collect();
-            let weights = job.weights_of(&picks);
-            let smoothing = job.plan.smoothing;
-            self.last = Some(self.tally.add(&logits, &labels, weights.as_deref(), smoothing));
-            if let Some(record) = record.as_deref_mut() {
-                for (row, logits) in rows.into_iter().zip(logits.chunks_exact(classes)) {
-                    record[row * classes..][..classes].copy_from_slice(logits);
-                }
+        if logits.iter().any(|z| !z.is_finite()) {
+            let message =
+                format!("the training diverged: a logit of epoch {} is not finite", epoch + 1);
+            return Err(StageError::method(message)
+                .with_hint("a smaller `lr` or a `schedule.warmup` usually helps"));
+        }
+        let rows: Vec<usize> = picks.iter().map(|pick| job.rows[*pick as usize] as usize).collect();
+        let labels: Vec<u32> = rows.iter().map(|row| job.labels[*row]).collect();
+        let weights = job.weights_of(picks);
+        let smoothing = job.plan.smoothing;
+        self.last = Some(self.tally.add(logits, &labels, weights.as_deref(), smoothing));
+        if let Some(record) = record {
+            for (row, logits) in rows.into_iter().zip(logits.chunks_exact(classes)) {
+                record[row * classes..][..classes].copy_from_slice(logits);
             }
         }
         Ok(())
@@ -194,8 +285,17 @@ pub(crate) fn outputs(
     let rows: Vec<u32> = (0..feed.len() as u32).collect();
     let mut out = Outputs { logits: vec![], embeddings: vec![] };
     let mut waiting = vec![];
+    let on_host = feed.device().is_cpu() && host::takes(network);
+    let weights = on_host.then(|| host::Weights::of(values));
     for picks in rows.chunks(EVAL_BATCH) {
         pause(picks[0] as usize)?;
+        if let Some(weights) = &weights {
+            let samples = feed.on_host(picks, None).expect("the CPU keeps samples on the host");
+            let (logits, inner) = weights.outputs(network, &samples, feed.sample());
+            out.logits.extend(logits);
+            out.embeddings.extend(if embeddings { inner } else { vec![] });
+            continue;
+        }
         let input = feed.batch(picks, None);
         let pass = network.forward(&values.params, &values.stats, input, Mode::Eval);
         waiting.push((pass.logits, embeddings.then_some(pass.embeddings)));

@@ -4,7 +4,11 @@
 //! they are uploaded once, as u8, and a batch is gathered, moved and normalised there; only
 //! positions go over. Which samples make a batch is the training loop's business.
 
-use super::{Tensor, draw, network::Batch};
+use super::{
+    Tensor, draw,
+    network::Batch,
+    zoom::{Tap, Zoom, between},
+};
 use crate::{data::Inputs, device::Device};
 use burn::tensor::{DType, Int, TensorData};
 use rand::Rng;
@@ -25,20 +29,25 @@ pub(crate) enum Augment {
     Flip,
     /// First the crop, then the flip.
     CropFlip,
+    /// A part of the image, 8 to 100 percent of its area with sides 3:4 to 4:3 of its own, brought
+    /// to the size of the whole, then the flip.
+    ResizedCropFlip,
 }
 
 /// How one image is moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Move {
     down: u8,
     right: u8,
     flip: bool,
+    /// The part that becomes the whole; `down` and `right` then mean nothing.
+    zoom: Option<Zoom>,
 }
 
 const PAD: usize = 4;
 
 impl Augment {
-    /// Draws one move. The same draws are made whatever is chosen.
+    /// Draws one move. The same draws are made whatever is chosen, and more for a zoom.
     pub(super) fn draw(self, rng: &mut impl Rng) -> Move {
         let span = 2 * PAD as u32 + 1;
         let (down, right, flip) =
@@ -46,7 +55,7 @@ impl Augment {
         let (crop, mirror) = match self {
             Self::None => (false, false),
             Self::Crop => (true, false),
-            Self::Flip => (false, true),
+            Self::Flip | Self::ResizedCropFlip => (false, true),
             Self::CropFlip => (true, true),
         };
         let still = PAD as u8;
@@ -54,6 +63,7 @@ impl Augment {
             down: if crop { down as u8 } else { still },
             right: if crop { right as u8 } else { still },
             flip: mirror && flip == 1,
+            zoom: (self == Self::ResizedCropFlip).then(|| Zoom::draw(rng)),
         }
     }
 
@@ -61,7 +71,7 @@ impl Augment {
     pub(super) fn refuses(self, sample: &[usize]) -> Option<String> {
         match (self, sample) {
             (Self::None, _) => None,
-            (Self::Flip, [_, _, _]) => None,
+            (Self::Flip | Self::ResizedCropFlip, [_, _, _]) => None,
             (_, [_, h, w]) if *h > PAD && *w > PAD => None,
             (_, [_, h, w]) => Some(format!("images of {h}x{w} pixels are too small to crop")),
             _ => Some("only images can be cropped or flipped".to_owned()),
@@ -144,7 +154,7 @@ impl Feed {
         let inner = device.inner();
         let store = match (inputs, &sample[..]) {
             (Inputs::Images(values), [c, h, w]) if resident => {
-                let data = TensorData::new(values, [n, *c, h * w]);
+                let data = TensorData::new(values.into_vec(), [n, *c, h * w]);
                 Store::Images(Tensor::from_data(data, (&inner, DType::U8)))
             }
             (Inputs::Features(values), [d]) if resident => {
@@ -167,7 +177,21 @@ impl Feed {
     /// Returns the samples at `rows`, normalised, as they are or each moved by its own move.
     pub(super) fn batch(&self, rows: &[u32], moves: Option<&[Move]>) -> Batch {
         match &self.store {
-            Store::Host(inputs) => self.on_host(inputs, rows, moves),
+            Store::Host(inputs) => {
+                let (n, device) = (rows.len(), self.device.inner());
+                let values = self.normalised(inputs, rows, moves);
+                match self.sample[..] {
+                    [c, h, w] => {
+                        let data = TensorData::new(values, [n, c, h, w]);
+                        Batch::Map(Tensor::from_data(data, &device))
+                    }
+                    _ => {
+                        let each = values.len() / n.max(1);
+                        let data = TensorData::new(values, [n, each]);
+                        Batch::Flat(Tensor::from_data(data, &device))
+                    }
+                }
+            }
             Store::Images(images) => self.gathered(images, rows, moves),
             Store::Features(features) => {
                 let (scale, shift) = self.norm(0);
@@ -186,12 +210,26 @@ impl Feed {
         Tensor::from_data(TensorData::new(values, [n]), (&self.device.inner(), DType::I32))
     }
 
-    fn on_host(&self, inputs: &Inputs, rows: &[u32], moves: Option<&[Move]>) -> Batch {
+    /// Returns what [`Self::batch`] does, one sample after the other, if they are kept on the host.
+    pub(super) fn on_host(&self, rows: &[u32], moves: Option<&[Move]>) -> Option<Vec<f32>> {
+        match &self.store {
+            Store::Host(inputs) => Some(self.normalised(inputs, rows, moves)),
+            Store::Images(_) | Store::Features(_) => None,
+        }
+    }
+
+    /// Returns the shape of one sample.
+    pub(super) fn sample(&self) -> &[usize] {
+        &self.sample
+    }
+
+    fn normalised(&self, inputs: &Inputs, rows: &[u32], moves: Option<&[Move]>) -> Vec<f32> {
         let each: usize = self.sample.iter().product();
         let mut out = vec![0f32; rows.len() * each];
         let places = out.par_chunks_exact_mut(each.max(1)).zip(rows).enumerate();
         match (inputs, &self.sample[..]) {
             (Inputs::Images(pixels), &[channels, height, width]) => {
+                pixels.were_read(rows.len(), each);
                 let tables: Vec<[f32; 256]> = (0..channels)
                     .map(|channel| {
                         let (scale, shift) = self.norm(channel);
@@ -211,6 +249,27 @@ impl Feed {
                             }
                             Some(moves) => {
                                 let step = moves[at];
+                                if let Some(zoom) = step.zoom {
+                                    let right = zoom.columns(width, step.flip);
+                                    for (to, down) in
+                                        to.chunks_exact_mut(width).zip(zoom.rows(height))
+                                    {
+                                        let row = |y: usize| &from[y * width..][..width];
+                                        let rows = (row(down.first), row(down.second));
+                                        for (to, right) in to.iter_mut().zip(&right) {
+                                            let along = |row: &[u8]| {
+                                                let level = |x: usize| table[row[x] as usize];
+                                                between(
+                                                    level(right.first),
+                                                    level(right.second),
+                                                    right.share,
+                                                )
+                                            };
+                                            *to = between(along(rows.0), along(rows.1), down.share);
+                                        }
+                                    }
+                                    continue;
+                                }
                                 for (y, to) in to.chunks_exact_mut(width).enumerate() {
                                     let from = &from[step.row(y, height) * width..][..width];
                                     for (x, to) in to.iter_mut().enumerate() {
@@ -237,14 +296,7 @@ impl Feed {
                 }
             }),
         }
-        let device = self.device.inner();
-        match self.sample[..] {
-            [c, h, w] => {
-                let data = TensorData::new(out, [rows.len(), c, h, w]);
-                Batch::Map(Tensor::from_data(data, &device))
-            }
-            _ => Batch::Flat(Tensor::from_data(TensorData::new(out, [rows.len(), each]), &device)),
-        }
+        out
     }
 
     fn gathered(&self, images: &Tensor<3, Int>, rows: &[u32], moves: Option<&[Move]>) -> Batch {
@@ -254,7 +306,11 @@ impl Feed {
         let n = rows.len();
         let rows = self.positions(rows.iter().map(|row| *row as i32).collect());
         let mut pixels = images.clone().select(0, rows).float();
-        if let Some(moves) = moves {
+        if let Some(moves) = moves
+            && moves.iter().any(|step| step.zoom.is_some())
+        {
+            pixels = self.zoomed(&pixels, moves);
+        } else if let Some(moves) = moves {
             let down = moves
                 .iter()
                 .flat_map(|step| (0..height).map(move |y| (step.row(y, height) * width) as i32));
@@ -273,6 +329,46 @@ impl Feed {
         };
         let pixels = pixels * column(|norm| norm.0) + column(|norm| norm.1);
         Batch::Map(pixels.reshape([n, channels, height, width]))
+    }
+
+    /// Returns images, \[n, c, h * w\], each with a part of it brought to the size of the whole.
+    fn zoomed(&self, pixels: &Tensor<3>, moves: &[Move]) -> Tensor<3> {
+        let &[channels, height, width] = &self.sample[..] else {
+            unreachable!("images are resident only with their three sides")
+        };
+        let n = moves.len();
+        let zoom = |step: &Move| step.zoom.unwrap_or(Zoom::WHOLE);
+        let down: Vec<Tap> = moves.iter().flat_map(|step| zoom(step).rows(height)).collect();
+        let right: Vec<Tap> =
+            moves.iter().flat_map(|step| zoom(step).columns(width, step.flip)).collect();
+        let ints = |taps: &[Tap], at: fn(&Tap) -> usize| {
+            self.positions(taps.iter().map(|tap| at(tap) as i32).collect())
+        };
+        let shares = |taps: &[Tap]| {
+            let values: Vec<f32> = taps.iter().map(|tap| tap.share).collect();
+            let n = values.len();
+            Tensor::<1>::from_data(TensorData::new(values, [n]), &self.device.inner())
+        };
+        let row = |at: fn(&Tap) -> usize| {
+            let starts = ints(&down, at).mul_scalar(width as i32).reshape([n, height, 1]);
+            starts.repeat_dim(2, width)
+        };
+        let column =
+            |at: fn(&Tap) -> usize| ints(&right, at).reshape([n, 1, width]).repeat_dim(1, height);
+        let pick = |row: Tensor<3, Int>, column: Tensor<3, Int>| {
+            let from = (row + column).reshape([n, 1, height * width]).repeat_dim(1, channels);
+            pixels.clone().gather(2, from)
+        };
+        let across = shares(&right).reshape([n, 1, width]).repeat_dim(1, height);
+        let across = across.reshape([n, 1, height * width]);
+        let along = |row: Tensor<3, Int>| {
+            let first = pick(row.clone(), column(|tap| tap.first));
+            let second = pick(row, column(|tap| tap.second));
+            first.clone() + (second - first) * across.clone()
+        };
+        let (top, bottom) = (along(row(|tap| tap.first)), along(row(|tap| tap.second)));
+        let share = shares(&down).reshape([n, height, 1]).repeat_dim(2, width);
+        top.clone() + (bottom - top) * share.reshape([n, 1, height * width])
     }
 }
 
@@ -298,7 +394,7 @@ mod tests {
     fn a_moved_row_worked_by_hand() {
         // One row of six pixels, padded: 4 3 2 1 | 0 1 2 3 4 5 | 4 3 2 1.
         let row = |right, flip| {
-            let step = Move { down: 4, right, flip };
+            let step = Move { down: 4, right, flip, zoom: None };
             (0..6).map(|x| step.column(x, 6)).collect::<Vec<_>>()
         };
         assert_eq!(row(4, false), [0, 1, 2, 3, 4, 5]);
@@ -311,11 +407,12 @@ mod tests {
     fn the_accelerators_way_gives_what_the_hosts_way_gives() {
         let form = form(&[2, 6, 7], 2);
         let pixels: Vec<u8> = (0..5 * 84).map(|i| (i * 37 % 256) as u8).collect();
-        let feed = |on| Feed::with(Device::CPU, &form, Inputs::Images(pixels.clone()), on);
+        let feed = |on| Feed::with(Device::CPU, &form, Inputs::Images(pixels.clone().into()), on);
         let mut rng = Streams::new(3, &["augment"]).get("augment");
         let rows = [4, 0, 0, 3, 2];
-        let moves: Vec<_> = rows.iter().map(|_| Augment::CropFlip.draw(&mut rng)).collect();
-        for moves in [None, Some(&moves[..])] {
+        let [crops, zooms] = [Augment::CropFlip, Augment::ResizedCropFlip]
+            .map(|augment| rows.map(|_| augment.draw(&mut rng)));
+        for moves in [None, Some(&crops[..]), Some(&zooms[..])] {
             let host = values(feed(false).batch(&rows, moves));
             let device = values(feed(true).batch(&rows, moves));
             for (one, other) in host.iter().zip(&device) {

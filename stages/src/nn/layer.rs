@@ -14,12 +14,25 @@ pub(crate) type Named = (String, Layer);
 pub(crate) enum Layer {
     /// A square 2D convolution.
     Conv { out: usize, kernel: usize, stride: usize, pad: usize, groups: usize, bias: bool },
+    /// A convolution of `height` x `width`, both odd, that keeps the size; without bias.
+    Strip { out: usize, height: usize, width: usize },
     /// 2D batch normalisation (Ioffe and Szegedy, 2015), PyTorch's momentum 0.1 and epsilon 1e-5.
     BatchNorm,
     /// max(x, 0).
     Relu,
+    /// x times [`Self::HardSigmoid`] (Howard et al., 2019).
+    HardSwish,
+    /// (x + 3) / 6, but at least 0 and at most 1.
+    HardSigmoid,
+    /// In training, `percent` of the features are 0 and the others scaled up to make up for it
+    /// (Srivastava et al., 2014). Flat vectors.
+    Dropout { percent: u8 },
     /// The largest of each square window.
     MaxPool { kernel: usize, stride: usize, pad: usize },
+    /// The mean of each square window; padding counts as 0.
+    AvgPool { kernel: usize, stride: usize, pad: usize },
+    /// The mean of each channel, as a map of one pixel.
+    Squeeze,
     /// The mean of each channel; flat after it.
     GlobalAvgPool,
     /// From maps to a flat vector.
@@ -28,6 +41,10 @@ pub(crate) enum Layer {
     Linear { out: usize },
     /// `main`, plus its input taken through `shortcut`; an empty shortcut is the identity.
     Residual { main: Vec<Named>, shortcut: Vec<Named> },
+    /// Its input, each channel times what `gate` makes of it: one pixel a channel.
+    Gate { gate: Vec<Named> },
+    /// What each branch makes of the input, one after the other along the channels.
+    Branches { branches: Vec<Vec<Named>> },
 }
 
 /// The shape of one sample between two layers.
@@ -100,7 +117,11 @@ pub(super) fn trace(
     specs: &mut Vec<Spec>,
 ) -> Result<Shape, String> {
     for (name, layer) in layers {
-        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let path = match (prefix, name.as_str()) {
+            ("", name) => name.to_owned(),
+            (prefix, "") => prefix.to_owned(),
+            (prefix, name) => format!("{prefix}.{name}"),
+        };
         shape = step(layer, &path, shape, specs)?;
     }
     Ok(shape)
@@ -111,7 +132,12 @@ fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Resul
         specs.push(Spec { name: format!("{path}.{part}"), shape, role });
     };
     match *layer {
-        Layer::Relu => Ok(shape),
+        Layer::Relu | Layer::HardSwish | Layer::HardSigmoid => Ok(shape),
+        Layer::Dropout { .. } => match shape {
+            Shape::Flat(_) => Ok(shape),
+            Shape::Map(_) => Err(format!("`{path}` takes a flat vector, not images")),
+        },
+        Layer::Squeeze => Ok(Shape::Map([map(shape, path)?[0], 1, 1])),
         Layer::Flatten => Ok(Shape::Flat(match shape {
             Shape::Flat(d) => d,
             Shape::Map([c, h, w]) => c * h * w,
@@ -136,6 +162,12 @@ fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Resul
             let side = |side| window(side, kernel, stride, pad, path);
             Ok(Shape::Map([out, side(h)?, side(w)?]))
         }
+        Layer::Strip { out, height, width } => {
+            let [channels, h, w] = map(shape, path)?;
+            let fan_in = channels * height * width;
+            add("weight", vec![out, channels, height, width], Role::Weight { fan_in });
+            Ok(Shape::Map([out, h, w]))
+        }
         Layer::BatchNorm => {
             let [channels, h, w] = map(shape, path)?;
             add("weight", vec![channels], Role::Scale);
@@ -144,7 +176,7 @@ fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Resul
             add("running_var", vec![channels], Role::Variance);
             Ok(Shape::Map([channels, h, w]))
         }
-        Layer::MaxPool { kernel, stride, pad } => {
+        Layer::MaxPool { kernel, stride, pad } | Layer::AvgPool { kernel, stride, pad } => {
             let [channels, h, w] = map(shape, path)?;
             let side = |side| window(side, kernel, stride, pad, path);
             Ok(Shape::Map([channels, side(h)?, side(w)?]))
@@ -157,6 +189,29 @@ fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Resul
             } else {
                 Err(format!("`{path}` adds {out:?} to {around:?}"))
             }
+        }
+        Layer::Gate { ref gate } => {
+            let [channels, _, _] = map(shape, path)?;
+            match trace(gate, path, shape, specs)? {
+                Shape::Map([gates, 1, 1]) if gates == channels => Ok(shape),
+                other => Err(format!("`{path}` scales {channels} channels by {other:?}")),
+            }
+        }
+        Layer::Branches { ref branches } => {
+            let mut out: Option<[usize; 3]> = None;
+            for branch in branches {
+                let [channels, h, w] = map(trace(branch, path, shape, specs)?, path)?;
+                out = match out {
+                    None => Some([channels, h, w]),
+                    Some([before, height, width]) if (height, width) == (h, w) => {
+                        Some([before + channels, h, w])
+                    }
+                    Some(other) => {
+                        return Err(format!("`{path}` joins {h}x{w} pixels to {other:?}"));
+                    }
+                };
+            }
+            out.map(Shape::Map).ok_or_else(|| format!("`{path}` has no branch"))
         }
     }
 }

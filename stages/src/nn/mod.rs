@@ -3,21 +3,26 @@
 //! Which device the tensors live on is a value here, no type. Which device that may be is
 //! `device`'s business.
 
-mod draw;
+pub(crate) mod draw;
 pub(crate) mod epoch;
 pub(crate) mod feed;
+mod host;
 pub(crate) mod foreign;
 mod layer;
 mod loss;
+mod memory;
 pub(crate) mod model;
 mod models;
 mod network;
 mod optim;
 pub(crate) mod schedule;
 pub(crate) mod settings;
+pub(crate) mod slopes;
+pub(crate) mod speed;
 mod state;
 pub(crate) mod training;
 mod values;
+mod zoom;
 
 pub(crate) use loss::argmax;
 pub(crate) use models::Family;
@@ -27,6 +32,8 @@ pub(crate) use network::Architecture;
 pub(crate) type Tensor<const D: usize, K = burn::tensor::Float> =
     burn::tensor::Tensor<burn::Dispatch, D, K>;
 
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! A trained network, read back from a `proxy` or a `model`.
 
 use super::{
+    Tensor,
     epoch::{self, Outputs},
     feed::{Feed, Form},
-    network::{Architecture, Network},
+    network::{Architecture, Batch, Mode, Network, Pass},
     training::device,
     values::Values,
 };
@@ -65,6 +66,17 @@ impl Model {
             )));
         }
         Ok(Feed::new(self.device, &self.form, inputs))
+    }
+
+    /// Runs normalised samples through the network in evaluation mode. A batch that is recorded gives
+    /// a recorded pass.
+    pub(super) fn forward(&self, input: Batch) -> Pass {
+        let recorded = input.is_recorded();
+        let lift = |param: &Tensor<1>| {
+            if recorded { Tensor::from_inner(param.clone()) } else { param.clone() }
+        };
+        let params: Vec<Tensor<1>> = self.values.params.iter().map(lift).collect();
+        self.network.forward(&params, &self.values.stats, input, Mode::Eval)
     }
 
     /// Returns the logits of every sample of `feed`, in evaluation mode, and its embeddings if they

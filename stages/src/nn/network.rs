@@ -1,12 +1,12 @@
 //! A network: its layers, its tensors' names and shapes, and its forward pass.
 
 use super::{
-    Tensor,
+    Tensor, draw,
     layer::{self, Layer, Named, Shape, Spec},
     models::Family,
 };
 use crate::units::Count;
-use burn::tensor::{activation, module, ops::ConvOptions};
+use burn::tensor::{DType, FloatDType, TensorData, activation, module, ops::ConvOptions};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,7 @@ pub(crate) struct Architecture {
 pub(crate) struct Network {
     layers: Vec<Named>,
     specs: Vec<Spec>,
+    input: Shape,
     embedding: usize,
 }
 
@@ -56,8 +57,8 @@ pub(crate) struct Pass {
 }
 
 // PyTorch's `BatchNorm2d`.
-const EPSILON: f64 = 1e-5;
-const MOMENTUM: f64 = 0.1;
+pub(super) const EPSILON: f64 = 1e-5;
+pub(super) const MOMENTUM: f64 = 0.1;
 
 impl Network {
     /// Returns the network for samples of `sample`'s shape: \[d\] or \[c, h, w\].
@@ -85,7 +86,17 @@ impl Network {
             Shape::Map(_) => unreachable!("every family is flat before its head"),
         };
         layer::trace(std::slice::from_ref(head), "", Shape::Flat(embedding), &mut specs)?;
-        Ok(Self { layers, specs, embedding })
+        Ok(Self { layers, specs, input: shape, embedding })
+    }
+
+    /// Returns its layers; the last is the head.
+    pub(super) fn layers(&self) -> &[Named] {
+        &self.layers
+    }
+
+    /// Returns the shape of a sample.
+    pub(super) fn input(&self) -> Shape {
+        self.input
     }
 
     /// Returns its tensors, the trained ones and the running statistics, in the order of the layers.
@@ -119,6 +130,28 @@ impl Network {
         input: Batch,
         mode: Mode,
     ) -> Pass {
+        self.pass(params, stats, input, mode, None)
+    }
+
+    /// Does what [`Self::forward`] does in training, and draws from `drops` what dropout leaves out.
+    pub(crate) fn forward_dropping(
+        &self,
+        params: &[Tensor<1>],
+        stats: &[Tensor<1>],
+        input: Batch,
+        drops: &mut dyn Rng,
+    ) -> Pass {
+        self.pass(params, stats, input, Mode::Train, Some(drops))
+    }
+
+    fn pass(
+        &self,
+        params: &[Tensor<1>],
+        stats: &[Tensor<1>],
+        input: Batch,
+        mode: Mode,
+        drops: Option<&mut dyn Rng>,
+    ) -> Pass {
         let (head, body) = self.layers.split_last().expect("every family ends in its head");
         let mut run = Run {
             specs: self.specs.iter().filter(|spec| spec.trained()),
@@ -126,6 +159,7 @@ impl Network {
             stats: stats.iter(),
             updated: Vec::with_capacity(stats.len()),
             mode,
+            drops,
         };
         let embeddings = run.all(body, input).flat();
         let logits = run.layer(&head.1, Batch::Flat(embeddings.clone())).flat();
@@ -134,7 +168,7 @@ impl Network {
 }
 
 impl Batch {
-    fn flat(self) -> Tensor<2> {
+    pub(super) fn flat(self) -> Tensor<2> {
         match self {
             Self::Flat(x) => x,
             Self::Map(x) => x.flatten(1, 3),
@@ -148,6 +182,22 @@ impl Batch {
         }
     }
 
+    /// Whether operations on it are recorded.
+    pub(super) fn is_recorded(&self) -> bool {
+        match self {
+            Self::Flat(x) => is_recorded(x),
+            Self::Map(x) => is_recorded(x),
+        }
+    }
+
+    /// Returns the same batch in bf16.
+    pub(super) fn half(self) -> Self {
+        match self {
+            Self::Flat(x) => Self::Flat(x.cast(FloatDType::BF16)),
+            Self::Map(x) => Self::Map(x.cast(FloatDType::BF16)),
+        }
+    }
+
     /// Returns the same batch as a constant of a recorded pass.
     pub(crate) fn recorded(self) -> Self {
         match self {
@@ -158,15 +208,17 @@ impl Batch {
 }
 
 /// A forward pass on its way: each layer takes its tensors off the front.
-struct Run<'a, S> {
+struct Run<'a, 'd, S> {
     specs: S,
     params: std::slice::Iter<'a, Tensor<1>>,
     stats: std::slice::Iter<'a, Tensor<1>>,
     updated: Vec<Tensor<1>>,
     mode: Mode,
+    /// Where dropout draws from; without it nothing is dropped.
+    drops: Option<&'d mut dyn Rng>,
 }
 
-impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
+impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, '_, S> {
     fn all(&mut self, layers: &[Named], input: Batch) -> Batch {
         layers.iter().fold(input, |x, (_, layer)| self.layer(layer, x))
     }
@@ -184,6 +236,45 @@ impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
                 Batch::Flat(x) => Batch::Flat(activation::relu(x)),
                 Batch::Map(x) => Batch::Map(activation::relu(x)),
             },
+            Layer::Strip { height, width, .. } => {
+                let weight = self.param::<4>();
+                let options = ConvOptions::new([1; 2], [height / 2, width / 2], [1; 2], 1);
+                Batch::Map(module::conv2d(x.map(), weight, None, options))
+            }
+            Layer::HardSigmoid => match x {
+                Batch::Flat(x) => Batch::Flat(hard_sigmoid(x)),
+                Batch::Map(x) => Batch::Map(hard_sigmoid(x)),
+            },
+            Layer::HardSwish => match x {
+                Batch::Flat(x) => Batch::Flat(x.clone() * hard_sigmoid(x)),
+                Batch::Map(x) => Batch::Map(x.clone() * hard_sigmoid(x)),
+            },
+            Layer::Dropout { percent } => Batch::Flat(self.dropout(x.flat(), percent)),
+            Layer::AvgPool { kernel, stride, pad } => Batch::Map(module::avg_pool2d(
+                x.map(),
+                [kernel; 2],
+                [stride; 2],
+                [pad; 2],
+                true,
+                false,
+            )),
+            Layer::Squeeze => {
+                let x = x.map();
+                let [n, c, h, w] = x.dims();
+                Batch::Map(x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c, 1, 1]))
+            }
+            Layer::Gate { ref gate } => {
+                let gates = self.all(gate, x.clone()).map();
+                let x = x.map();
+                let [n, c, h, w] = x.dims();
+                // One scalar a row, as in the normalisation.
+                let scaled = x.reshape([n * c, h * w]) * gates.reshape([n * c, 1]);
+                Batch::Map(scaled.reshape([n, c, h, w]))
+            }
+            Layer::Branches { ref branches } => {
+                let parts = branches.iter().map(|branch| self.all(branch, x.clone()).map());
+                Batch::Map(Tensor::cat(parts.collect(), 1))
+            }
             Layer::MaxPool { kernel, stride, pad } => Batch::Map(module::max_pool2d(
                 x.map(),
                 [kernel; 2],
@@ -211,6 +302,17 @@ impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
         }
     }
 
+    fn dropout(&mut self, x: Tensor<2>, percent: u8) -> Tensor<2> {
+        let Some(mut rng) = self.drops.as_deref_mut() else { return x };
+        let kept = 100.0 / (100.0 - f32::from(percent));
+        let [n, d] = x.dims();
+        let mut drawn = || u32::from(percent) <= draw::below(&mut rng, 100);
+        let mask: Vec<f32> = (0..n * d).map(|_| if drawn() { kept } else { 0.0 }).collect();
+        let place = if is_recorded(&x) { x.clone().inner().device() } else { x.device() };
+        let mask = Tensor::<2>::from_data(TensorData::new(mask, [n, d]), &place).cast(x.dtype());
+        x.clone() * if is_recorded(&x) { Tensor::from_inner(mask) } else { mask }
+    }
+
     /// Returns the next trained tensor in its own shape.
     fn param<const D: usize>(&mut self) -> Tensor<D> {
         let spec = self.specs.next().expect("there is a spec for every tensor");
@@ -224,6 +326,9 @@ impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
         let shift = self.param::<1>();
         let mean = self.stats.next().expect("there is a running mean").clone();
         let variance = self.stats.next().expect("there is a running variance").clone();
+        // Sums over a batch and the statistics are in f32, whatever goes in.
+        let (x, half) = (floats(x.clone()), x.dtype() != DType::F32);
+        let back = |y: Tensor<4>| if half { y.cast(FloatDType::BF16) } else { y };
         let [n, c, h, w] = x.dims();
         // One row a sample and channel: the CPU's kernels are fast for one scalar a row, and walk
         // any other broadcast element by element.
@@ -234,7 +339,7 @@ impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
             let scale = scale / (like(&variance, &x) + EPSILON).sqrt();
             let shift = shift - like(&mean, &x) * scale.clone();
             self.updated.extend([mean, variance]);
-            return (x * rows(scale) + rows(shift)).reshape([n, c, h, w]);
+            return back((x * rows(scale) + rows(shift)).reshape([n, c, h, w]));
         }
         let count = (n * h * w) as f64;
         let over =
@@ -251,8 +356,17 @@ impl<'a, S: Iterator<Item = &'a Spec>> Run<'a, S> {
         self.updated.push(toward(mean, batch_mean, MOMENTUM));
         self.updated.push(toward(variance, batch_variance.clone(), unbiased));
         let scale = scale / (batch_variance + EPSILON).sqrt();
-        (centred * rows(scale) + rows(shift)).reshape([n, c, h, w])
+        back((centred * rows(scale) + rows(shift)).reshape([n, c, h, w]))
     }
+}
+
+/// Returns `x` in f32.
+pub(super) fn floats<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if x.dtype() == DType::F32 { x } else { x.cast(FloatDType::F32) }
+}
+
+fn hard_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.add_scalar(3.0).clamp(0.0, 6.0).div_scalar(6.0)
 }
 
 /// Whether `tensor` lives where operations are recorded.

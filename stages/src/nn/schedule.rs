@@ -43,6 +43,15 @@ pub(crate) struct Schedule {
     /// length. Two trainings with one horizon and different lengths share their beginning, and the
     /// cached one is continued.
     pub(crate) horizon: usize,
+    /// `cosine` and `step`: begin one epoch before the training does, as DeepCore does by mistake:
+    /// the first epoch rises to the start, and all that follows comes an epoch late.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) late: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 // What `resolved` fills in.
@@ -91,6 +100,12 @@ impl Schedule {
         if self.min.is_some_and(|min| f64::from(min) > lr) {
             say("min", format!("the rate would end above its start, {lr}"), None);
         }
+        if self.late && !matches!(self.kind, Kind::Cosine | Kind::Step) {
+            say("late", "only schedules `cosine` and `step` can be late".to_owned(), None);
+        }
+        if self.late && f64::from(self.warmup) > 0.0 {
+            say("late", "DeepCore, whose schedule is late, has no warm-up".to_owned(), None);
+        }
         if self.kind == Kind::OneCycle && f64::from(self.warmup) > 0.0 {
             say("warmup", "schedule `one-cycle` has a warm-up of its own".to_owned(), None);
         }
@@ -121,6 +136,9 @@ impl Schedule {
         }
         let total = (horizon as f64 - warmup).max(1.0);
         let along = (at - warmup).min(total);
+        if self.late {
+            return self.late_rate(lr, at - per_epoch as f64, per_epoch as f64, total);
+        }
         match self.kind {
             Kind::Constant => lr,
             Kind::Cosine => {
@@ -143,6 +161,25 @@ impl Schedule {
                 }
             }
         }
+    }
+}
+
+impl Schedule {
+    /// Returns the rate `at` steps after the second epoch began, as PyTorch 1.10's chained form of
+    /// the cosine gives it when it is started at minus one epoch.
+    fn late_rate(&self, lr: f64, at: f64, per_epoch: f64, total: f64) -> f64 {
+        if self.kind == Kind::Step {
+            let step = self.step.map_or(1.0, |epochs| u64::from(epochs) as f64) * per_epoch;
+            return lr * self.gamma.map_or(1.0, f64::from).powf((at.max(0.0) / step).floor());
+        }
+        let min = self.min.map_or(0.0, f64::from);
+        let wave = |at: f64| 1.0 + (PI * at / total).cos();
+        // Before 0 the form scales what it finds; at 0 it leaves the rate of the step before.
+        let before = |at: f64| min + (lr - min) * wave(at) / wave(per_epoch);
+        if at <= 0.0 {
+            return before(at.min(-1.0));
+        }
+        min + (before(-1.0) - min) * wave(at) / 2.0
     }
 }
 

@@ -27,9 +27,11 @@ pub(crate) enum Optimizer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Precision {
-    /// 32-bit floats throughout.
+    /// 32-bit floats. On CUDA the tensor library may round the factors of a product to tf32.
     #[default]
     F32,
+    /// Products in 16-bit floats; values, statistics and the optimiser in 32 bits. CUDA only.
+    Bf16,
 }
 
 /// The shared settings, as read.
@@ -40,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) epochs: Option<Count>,
     pub(crate) iterations: Option<Count>,
     pub(crate) batch: Count,
+    pub(crate) micro_batch: Option<Count>,
     pub(crate) optimizer: Optimizer,
     pub(crate) lr: Option<Positive>,
     pub(crate) momentum: Option<Fraction>,
@@ -78,6 +81,10 @@ macro_rules! training_settings {
             iterations: Option<$crate::units::Count>,
             /// Samples a step; the last step of an epoch takes what is left.
             batch: $crate::units::Count,
+            /// How many samples of a batch go through the network at once, where memory does not do
+            /// for all; their gradients add up. Batch normalisation sees these alone. Default all.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            micro_batch: Option<$crate::units::Count>,
             /// `sgd`, `adam` or `adamw`, as PyTorch has them.
             optimizer: $crate::nn::settings::Optimizer,
             /// The learning rate. Default 0.1 for `sgd`, 1e-3 for the others.
@@ -94,12 +101,13 @@ macro_rules! training_settings {
             weight_decay: Option<$crate::units::NonNegative>,
             /// How the learning rate changes.
             schedule: $crate::nn::schedule::Schedule,
-            /// What is done to an image before each use: `none`, `crop`, `flip`, `crop-flip`. A crop
-            /// is out of the image padded by 4 mirrored pixels.
+            /// What is done to an image before each use: `none`, `crop`, `flip`, `crop-flip`,
+            /// `resized-crop-flip`. A crop is out of the image padded by 4 mirrored pixels; a
+            /// resized one is a part of 8 to 100 percent of the area, brought to full size.
             augment: $crate::nn::feed::Augment,
             /// How much of each target is spread over all classes.
             label_smoothing: $crate::units::Fraction,
-            /// `f32`.
+            /// `f32`, or `bf16` on CUDA: products in 16 bits, values and statistics in 32.
             precision: $crate::nn::settings::Precision,
             /// Every how many epochs the test split is evaluated; 0 is after the last only.
             test_every: usize,
@@ -119,6 +127,7 @@ macro_rules! training_settings {
                     epochs: None,
                     iterations: None,
                     batch: count(128),
+                    micro_batch: None,
                     optimizer: Default::default(),
                     lr: None,
                     momentum: None,
@@ -143,6 +152,7 @@ macro_rules! training_settings {
                     epochs: self.epochs,
                     iterations: self.iterations,
                     batch: self.batch,
+                    micro_batch: self.micro_batch,
                     optimizer: self.optimizer,
                     lr: self.lr,
                     momentum: self.momentum,
@@ -182,6 +192,9 @@ pub(crate) struct Plan {
     pub(crate) architecture: Architecture,
     pub(crate) length: Length,
     pub(crate) batch: usize,
+    /// How many samples go through the network at once.
+    pub(crate) micro: usize,
+    pub(crate) precision: Precision,
     pub(crate) rule: Rule,
     pub(crate) lr: f64,
     pub(crate) schedule: Schedule,
@@ -256,6 +269,9 @@ impl Shared {
         if self.width.is_some() && self.model.width().is_none() {
             say("width", "this model has no width", None);
         }
+        if self.micro_batch.is_some_and(|micro| micro.get() > self.batch.get()) {
+            say("micro-batch", "it is larger than the batch", Some("leave it out"));
+        }
         if self.optimizer != Optimizer::Sgd {
             let message = "only optimizer `sgd` has this setting";
             if self.momentum.is_some() {
@@ -285,8 +301,6 @@ impl Shared {
             Optimizer::Adam => Rule::Adam { weight_decay, decoupled: false },
             Optimizer::Adamw => Rule::Adam { weight_decay, decoupled: true },
         };
-        // The only value so far: naming it here makes a second one a compile error.
-        let Precision::F32 = self.precision;
         Plan {
             architecture: Architecture { name: self.model, width: self.width },
             length: match (self.iterations, self.epochs) {
@@ -294,6 +308,8 @@ impl Shared {
                 (None, epochs) => Length::Epochs(epochs.map_or(1, u64::from)),
             },
             batch: self.batch.get(),
+            micro: self.micro_batch.map_or(self.batch.get(), Count::get),
+            precision: self.precision,
             rule,
             lr: self.lr.map_or(0.0, f64::from),
             schedule: self.schedule,

@@ -8,12 +8,12 @@ use super::{
     network::{Architecture, Batch, Mode, Network},
     optim::Rule,
     schedule::Schedule,
-    settings::{Length, Plan},
+    settings::{Length, Plan, Precision},
     state::State,
     values::{Values, download},
 };
 use crate::{data::Inputs, device::Device, units::Count};
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use engine::Streams;
 use safetensors::SafeTensors;
 
@@ -37,6 +37,33 @@ fn parameters_are_as_many_as_published() {
     assert_eq!(count(Family::Resnet50, &[3, 32, 32], 10), 23_520_842);
     assert_eq!(count(Family::Vgg16, &[3, 32, 32], 10), 14_728_266);
     assert_eq!(count(Family::Linear, &[20], 3), 63);
+    assert_eq!(count(Family::Wideresnet16, &[3, 32, 32], 10), 10_961_370);
+    assert_eq!(count(Family::Wideresnet28, &[3, 32, 32], 10), 36_479_194);
+    assert_eq!(count(Family::MobilenetV3Small, &[3, 32, 32], 10), 1_528_106);
+    assert_eq!(count(Family::MobilenetV3Large, &[3, 32, 32], 10), 4_214_842);
+    // For ImageNet: the figures torchvision prints.
+    for (family, published) in [
+        (Family::Alexnet, 61_100_840),
+        (Family::Vgg11, 132_868_840),
+        (Family::Vgg16, 138_365_992),
+        (Family::Vgg19, 143_678_248),
+        (Family::Resnet18, 11_689_512),
+        (Family::Resnet50, 25_557_032),
+        (Family::Resnet101, 44_549_160),
+        (Family::Resnet152, 60_192_808),
+        (Family::MobilenetV3Small, 2_542_856),
+        (Family::MobilenetV3Large, 5_483_032),
+    ] {
+        assert_eq!(count(family, &[3, 224, 224], 1000), published, "{family:?}");
+    }
+    assert_eq!(count(Family::InceptionV3, &[3, 299, 299], 1000), 23_834_568);
+    let embedding = |name, sample: &[usize]| network(name, None, sample, 10).embedding();
+    assert_eq!(embedding(Family::Alexnet, &[3, 32, 32]), 3072);
+    assert_eq!(embedding(Family::Alexnet, &[1, 28, 28]), 3072);
+    assert_eq!(embedding(Family::InceptionV3, &[3, 32, 32]), 2048);
+    assert_eq!(embedding(Family::Wideresnet16, &[3, 32, 32]), 512);
+    assert_eq!(embedding(Family::Resnet152, &[3, 32, 32]), 2048);
+    assert_eq!(embedding(Family::MobilenetV3Small, &[3, 32, 32]), 1024);
     let resnet = network(Family::Resnet18, None, &[3, 32, 32], 10);
     assert_eq!((resnet.embedding(), resnet.head()), (512, "linear.weight".to_owned()));
     let names: Vec<_> = resnet.specs().iter().map(|spec| spec.name.as_str()).collect();
@@ -89,6 +116,7 @@ struct Toy {
     rows: Vec<u32>,
     weights: Option<Vec<f32>>,
     plan: Plan,
+    recorded: bool,
 }
 
 /// Random images, each a little brighter in the corner its label names.
@@ -109,8 +137,8 @@ fn toy(network: Network, sample: &[usize], n: usize, plan: Plan) -> Toy {
     let channels = sample[0];
     let form =
         Form { sample: sample.to_vec(), mean: vec![0.3; channels], std: vec![0.2; channels] };
-    let feed = Feed::new(Device::CPU, &form, Inputs::Images(pixels));
-    Toy { network, feed, labels, rows: (0..n as u32).collect(), weights: None, plan }
+    let feed = Feed::new(Device::CPU, &form, Inputs::Images(pixels.into()));
+    Toy { network, feed, labels, rows: (0..n as u32).collect(), weights: None, plan, recorded: false }
 }
 
 fn plan(epochs: u64, lr: f64) -> Plan {
@@ -118,6 +146,8 @@ fn plan(epochs: u64, lr: f64) -> Plan {
         architecture: Architecture { name: Family::Mlp, width: None },
         length: Length::Epochs(epochs),
         batch: 16,
+        micro: 16,
+        precision: Precision::F32,
         rule: Rule::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 },
         lr,
         schedule: Schedule { horizon: 4, ..Schedule::default() }.resolved(lr),
@@ -145,6 +175,7 @@ impl Toy {
             weights: self.weights.as_deref(),
             classes: 4,
             streams: Streams::new(7, super::training::STREAMS),
+            recorded: self.recorded,
         };
         while state.history.len() < epochs {
             job.epoch(state, None, &mut |_, _| Ok(())).expect("nothing stops it");
@@ -174,6 +205,9 @@ fn every_family_learns() {
         (Family::Resnet18, Some(4), [3, 8, 8], 0.05),
         (Family::Resnet50, Some(8), [1, 8, 8], 0.02),
         (Family::Vgg11, Some(4), [1, 32, 32], 0.05),
+        (Family::Alexnet, None, [1, 8, 8], 0.02),
+        (Family::Wideresnet16, Some(1), [3, 8, 8], 0.05),
+        (Family::MobilenetV3Small, None, [3, 8, 8], 0.05),
     ];
     for (name, width, sample, lr) in cases {
         let toy = toy(network(name, width, &sample, 4), &sample, 64, plan(4, lr));
@@ -197,6 +231,88 @@ fn full(rule: Rule) -> Toy {
     toy.rows.retain(|row| row % 7 != 3);
     toy.weights = Some(toy.rows.iter().map(|row| 0.5 + *row as f32 / 16.0).collect());
     toy
+}
+
+#[test]
+fn the_cpus_kernels_train_as_the_recorded_pass_does() {
+    let cases = [
+        (Family::Mlp, Some(24), [1, 8, 8]),
+        (Family::Lenet, None, [1, 28, 28]),
+        (Family::Resnet18, Some(5), [3, 9, 7]),
+        (Family::Resnet50, Some(3), [2, 8, 8]),
+        (Family::Vgg11, Some(3), [1, 32, 32]),
+    ];
+    for (name, width, sample) in cases {
+        // One step: rounding grows with every other. Its last register holds 5 samples of 16.
+        let plan = Plan { batch: 37, micro: 37, ..plan(2, 0.01) };
+        let mut toy = toy(network(name, width, &sample, 4), &sample, 37, plan);
+        toy.plan.smoothing = 0.1;
+        toy.weights = Some((0..37).map(|row| 0.5 + row as f32 / 16.0).collect());
+        let mut ends = [false, true].map(|recorded| {
+            toy.recorded = recorded;
+            let mut state = toy.start();
+            toy.go_on(&mut state, 1);
+            state
+        });
+        let (one, other) = (&ends[0], &ends[1]);
+        let pairs = one.values.params.iter().zip(&other.values.params);
+        let pairs = pairs.chain(one.values.stats.iter().zip(&other.values.stats));
+        for (at, (one, other)) in pairs.enumerate() {
+            for (one, other) in download(one).into_iter().zip(download(other)) {
+                let far = (one - other).abs();
+                assert!(far < 2e-4 * (1.0 + other.abs()), "{name:?}, tensor {at}: {one}, {other}");
+            }
+        }
+        // The same weights give the same outputs.
+        let state = &mut ends[0];
+        let mut pause = |_| Ok(());
+        let all = outputs(&toy.network, &state.values, &toy.feed, true, &mut pause).expect("it runs");
+        let rows: Vec<u32> = (0..37).collect();
+        let input = toy.feed.batch(&rows, None);
+        let pass =
+            toy.network.forward(&state.values.params, &state.values.stats, input, Mode::Eval);
+        let near = |found: &[f32], want: Vec<f32>| {
+            found.iter().zip(want).all(|(one, other)| (one - other).abs() < 1e-4 * (1.0 + other.abs()))
+        };
+        assert!(near(&all.logits, download(&pass.logits)), "{name:?}");
+        assert!(near(&all.embeddings, download(&pass.embeddings)), "{name:?}");
+    }
+}
+
+#[test]
+fn a_batch_in_parts_is_the_batch() {
+    let sample = [1, 12, 12];
+    for recorded in [false, true] {
+        let ends = [16, 5].map(|micro| {
+            let plan = Plan { micro, ..plan(1, 0.02) };
+            let mut toy = toy(network(Family::Lenet, None, &sample, 4), &sample, 40, plan);
+            toy.recorded = recorded;
+            let mut state = toy.start();
+            toy.go_on(&mut state, 1);
+            state
+        });
+        for (one, other) in ends[0].values.params.iter().zip(&ends[1].values.params) {
+            for (one, other) in download(one).into_iter().zip(download(other)) {
+                assert!((one - other).abs() < 1e-5, "{one}, {other}");
+            }
+        }
+        assert!((ends[0].history[0].loss - ends[1].history[0].loss).abs() < 1e-5);
+    }
+}
+
+// The tensor library computes in 16 bits on the CPU too, if slowly.
+#[test]
+fn half_precision_learns_what_single_does() {
+    let sample = [1, 8, 8];
+    let losses = [Precision::F32, Precision::Bf16].map(|precision| {
+        let plan = Plan { precision, ..plan(3, 0.05) };
+        let toy = toy(network(Family::Resnet18, Some(4), &sample, 4), &sample, 64, plan);
+        let mut state = toy.start();
+        toy.go_on(&mut state, 3);
+        assert!(state.values.params.iter().all(|param| param.dtype() == DType::F32));
+        state.history[2].loss
+    });
+    assert!((losses[0] - losses[1]).abs() < 0.1 && losses[0] != losses[1], "{losses:?}");
 }
 
 #[test]
@@ -251,6 +367,7 @@ fn a_recorded_row_is_the_samples_own() {
         weights: None,
         classes: 4,
         streams: Streams::new(7, super::training::STREAMS),
+        recorded: false,
     };
     let mut record = vec![f32::NAN; 40 * 4];
     job.epoch(&mut state, Some(&mut record), &mut |_, _| Ok(())).expect("nothing stops it");
@@ -272,7 +389,7 @@ fn how_fast() {
         (Family::Resnet18, Some(16), [1, 28, 28], 128),
     ];
     for (name, width, sample, n) in cases {
-        let plan = Plan { batch: 128, ..plan(4, 0.01) };
+        let plan = Plan { batch: 128, micro: 128, ..plan(4, 0.01) };
         let toy = toy(network(name, width, &sample, 4), &sample, n, plan);
         let mut state = toy.start();
         let began = std::time::Instant::now();

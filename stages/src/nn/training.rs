@@ -6,6 +6,7 @@
 use super::{
     epoch::{Job, accuracy, outputs},
     feed::{Feed, Form},
+    memory::{self, guarded},
     network::Network,
     settings::{Length, Plan},
     state::{Epoch, State},
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// The random streams a training draws from.
-pub(crate) const STREAMS: &[&str] = &["init", "shuffle", "augment"];
+pub(crate) const STREAMS: &[&str] = &["init", "shuffle", "augment", "dropout"];
 
 /// What is written down of every epoch, for the scores that watch training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +75,7 @@ pub(crate) fn prepare(ctx: &StageCtx<'_>, plan: &Plan) -> Result<Bench, StageErr
         StageError::method(format!("this model cannot take samples of shape {sample:?}: {why}"))
             .with_hint("`mlp` and `linear` take samples of any shape")
     })?;
+    plan.precision.check(device)?;
     if let Some(why) = plan.augment.refuses(&data.meta.sample) {
         return Err(StageError::method(format!("cannot augment: {why}"))
             .with_hint("set `augment = \"none\"`"));
@@ -132,10 +134,13 @@ pub(crate) fn train(
         weights,
         classes: bench.classes,
         streams: ctx.streams(),
+        recorded: false,
     };
+    // The samples are there already.
+    memory::check(&bench.network, &plan, bench.device, 0)?;
     let mut run = Run::resume(ctx, &job, bench, recording)?;
     while run.trained.state.steps() < job.steps() {
-        match run.epoch() {
+        match guarded(bench.device, || run.epoch()) {
             Ok(()) => {}
             Err(StageError::Cancelled) => {
                 run.keep_whole()?;
@@ -226,6 +231,14 @@ impl<'a> Run<'a> {
             if let Some(last) = state.history.last_mut() {
                 last.test_accuracy = found;
             }
+        }
+        if let Some(last) = state.history.last() {
+            let tell = |name, value| {
+                let (done, unit) = (state.steps(), "step");
+                ctx.progress(Progress { done, total, unit, figure: Some((name, value)) });
+            };
+            tell("train accuracy", last.train_accuracy);
+            last.test_accuracy.into_iter().for_each(|value| tell("test accuracy", value));
         }
         self.keep_if_due()
     }

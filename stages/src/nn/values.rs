@@ -30,6 +30,14 @@ impl Values {
         Self { params, stats }
     }
 
+    /// Returns the same values on `device`.
+    pub(super) fn moved(&self, device: Device) -> Self {
+        let all = |tensors: &[Tensor<1>]| {
+            tensors.iter().map(|tensor| upload(download(tensor), device)).collect()
+        };
+        Self { params: all(&self.params), stats: all(&self.stats) }
+    }
+
     /// Returns the state dict: the tensors by name, and how many batches each normalisation saw,
     /// which PyTorch expects beside its running statistics.
     pub(super) fn tensors<'a>(&self, network: &'a Network, steps: u64) -> StateDict<'a> {

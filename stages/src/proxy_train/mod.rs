@@ -86,7 +86,7 @@ impl Stage for ProxyTrain {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn settings(&self) -> Value {

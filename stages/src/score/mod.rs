@@ -5,6 +5,7 @@
 
 mod aum;
 mod cartography;
+mod deepfool;
 mod dual;
 mod dyn_unc;
 mod el2n;
@@ -29,6 +30,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 #[cfg(test)]
 pub(crate) use {
+    deepfool::DeepFool,
     entropy::Entropy,
     forgetting::{Forgetting, NeverLearnt},
     grand::GraNd,
@@ -172,6 +174,7 @@ pub(crate) fn methods() -> Vec<Method> {
     vec![
         stage::method::<aum::Aum>(),
         stage::method::<cartography::Cartography>(),
+        deepfool::method(),
         stage::method::<dual::Dual>(),
         stage::method::<dyn_unc::DynUnc>(),
         stage::method::<el2n::El2n>(),

@@ -73,37 +73,106 @@ impl<S: Scorer> Stage for Score<S> {
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let port = ["proxy", "data"].into_iter().find(|port| ctx.input(port).is_some());
         let port = port.ok_or_else(|| StageError::method("no input is connected"))?;
-        let repeats = ctx.inputs(port);
-        let labels = labels_blob(port, &repeats[0])?;
-        let mut total: Option<Totals> = None;
-        for (at, artifact) in repeats.iter().enumerate() {
+        let mut repeats = Repeats::new(ctx, port)?;
+        let all = ctx.inputs(port);
+        for (at, artifact) in all.iter().enumerate() {
             ctx.check_cancelled()?;
-            if labels_blob(port, artifact)? != labels {
-                return Err(StageError::method(format!(
-                    "proxy {} of {} was trained on other labels than the first",
-                    at + 1,
-                    repeats.len()
-                ))
-                .with_hint("repeats differ in their seed alone"));
-            }
-            let stored = Stored::read(ctx, port, artifact)?;
+            repeats.check(at, artifact)?;
+            let stored = Stored {
+                ctx,
+                port,
+                artifact,
+                labels: &repeats.labels,
+                logits: Default::default(),
+                embeddings: Default::default(),
+            };
             let values = self.rule.score(&stored, ctx.streams())?;
-            let total = total.get_or_insert_with(|| Totals::new(stored.classes));
-            total.add(values);
+            repeats.add(values);
             ctx.progress(Progress {
                 done: at as u64 + 1,
-                total: repeats.len() as u64,
+                total: all.len() as u64,
                 unit: port,
                 figure: None,
             });
         }
-        let total = total.expect("a port that is not empty has an artifact");
-        let (classes, values) = (total.classes, total.mean());
+        repeats.publish(S::NAME)
+    }
+}
+
+/// The values that one proxy after the other gives, and what they share.
+pub(super) struct Repeats<'a> {
+    ctx: &'a StageCtx<'a>,
+    port: &'a str,
+    blob: Blob,
+    labels: Vec<u32>,
+    classes: usize,
+    total: Totals,
+}
+
+impl<'a> Repeats<'a> {
+    /// Reads the labels of what came in on `port`: proxies, or a data set standing in for one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if nothing came in, or a label is no class.
+    pub(super) fn new(ctx: &'a StageCtx<'a>, port: &'a str) -> Result<Self, StageError> {
+        let first = ctx.inputs(port).first();
+        let first = first.ok_or_else(|| StageError::method("no input is connected"))?;
+        let part = artifact::part(ctx, port, first, "labels")?;
+        let labels = part.indices("train")?;
+        let classes = record::classes(ctx, port, first)?;
+        if let Some(at) = labels.iter().position(|label| *label as usize >= classes) {
+            return Err(part.wrong(format!(
+                "the label of sample {at} is {}, but there are {classes} classes",
+                labels[at]
+            )));
+        }
+        let blob = labels_blob(port, first)?;
+        Ok(Self { ctx, port, blob, labels, classes, total: Totals::default() })
+    }
+
+    /// Returns how many training samples there are.
+    pub(super) fn samples(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Checks that repeat `at`, counted from 0, was trained on the labels of the first.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it was not.
+    pub(super) fn check(&self, at: usize, artifact: &Artifact) -> Result<(), StageError> {
+        if labels_blob(self.port, artifact)? == self.blob {
+            return Ok(());
+        }
+        let all = self.ctx.inputs(self.port).len();
+        let message =
+            format!("proxy {} of {all} was trained on other labels than the first", at + 1);
+        Err(StageError::method(message).with_hint("repeats differ in their seed alone"))
+    }
+
+    /// Adds the values of one repeat.
+    pub(super) fn add(&mut self, values: Values) {
+        self.total.add(values);
+    }
+
+    /// Writes the means over the repeats as what `name` found.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does.
+    pub(super) fn publish(self, name: &str) -> Result<Parts, StageError> {
+        let ctx = self.ctx;
+        let values = self.total.mean();
         let missing = values.scores.iter().filter(|score| score.is_nan()).count();
         if missing > 0 {
             ctx.log(format!("{missing} samples have no score: no epoch saw them"));
         }
-        put(ctx, S::NAME, &values, labels, classes)
+        let far = values.scores.iter().filter(|score| score.is_infinite()).count();
+        if far > 0 {
+            ctx.log(format!("{far} samples have an infinite score"));
+        }
+        put(ctx, name, &values, self.blob, self.classes)
     }
 }
 
@@ -137,18 +206,14 @@ fn labels_blob(port: &str, artifact: &Artifact) -> Result<Blob, StageError> {
 }
 
 /// The sums of values over repeats.
+#[derive(Default)]
 struct Totals {
-    classes: usize,
     scores: Vec<f64>,
     published: Option<Vec<f64>>,
     repeats: usize,
 }
 
 impl Totals {
-    fn new(classes: usize) -> Self {
-        Self { classes, scores: vec![], published: None, repeats: 0 }
-    }
-
     fn add(&mut self, values: Values) {
         let add = |sums: &mut Vec<f64>, values: &[f32]| {
             sums.resize(values.len(), 0.0);
@@ -175,31 +240,12 @@ struct Stored<'a> {
     ctx: &'a StageCtx<'a>,
     port: &'a str,
     artifact: &'a Artifact,
-    labels: Vec<u32>,
-    classes: usize,
+    labels: &'a [u32],
     logits: std::sync::OnceLock<(usize, Vec<f32>)>,
     embeddings: std::sync::OnceLock<(usize, Vec<f32>)>,
 }
 
-impl<'a> Stored<'a> {
-    fn read(
-        ctx: &'a StageCtx<'a>,
-        port: &'a str,
-        artifact: &'a Artifact,
-    ) -> Result<Self, StageError> {
-        let part = artifact::part(ctx, port, artifact, "labels")?;
-        let labels = part.indices("train")?;
-        let classes = record::classes(ctx, port, artifact)?;
-        if let Some(at) = labels.iter().position(|label| *label as usize >= classes) {
-            return Err(part.wrong(format!(
-                "the label of sample {at} is {}, but there are {classes} classes",
-                labels[at]
-            )));
-        }
-        let (logits, embeddings) = Default::default();
-        Ok(Self { ctx, port, artifact, labels, classes, logits, embeddings })
-    }
-
+impl Stored<'_> {
     fn output<'b>(
         &self,
         cell: &'b std::sync::OnceLock<(usize, Vec<f32>)>,
@@ -224,7 +270,7 @@ impl<'a> Stored<'a> {
 
 impl Proxy for Stored<'_> {
     fn labels(&self) -> &[u32] {
-        &self.labels
+        self.labels
     }
 
     fn logits(&self) -> Result<Matrix<'_>, StageError> {
@@ -241,7 +287,7 @@ impl Proxy for Stored<'_> {
 
     fn rows(&self, epoch: usize) -> Result<Vec<Row>, StageError> {
         self.ctx.check_cancelled()?;
-        record::epoch(self.ctx, self.port, self.artifact, epoch, &self.labels)
+        record::epoch(self.ctx, self.port, self.artifact, epoch, self.labels)
     }
 }
 
@@ -251,7 +297,7 @@ mod tests {
 
     #[test]
     fn repeats_are_averaged_and_a_missing_value_stays_missing() {
-        let mut total = Totals::new(2);
+        let mut total = Totals::default();
         total.add(Values::harder_when_low(vec![1.0, f32::NAN]));
         total.add(Values::harder_when_low(vec![2.0, 5.0]));
         let mean = total.mean();

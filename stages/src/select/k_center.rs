@@ -1,8 +1,8 @@
 //! k-centre greedy.
 
-use super::{Group, Picks, Reads, Selector, draw, farthest::farthest_first};
+use super::{Group, Picks, Reads, Selector, draw, farthest::farthest_first, numpy::RandomState};
 use crate::linalg::{Matrix, squared_distance};
-use engine::StageError;
+use engine::{Problem, StageError};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,10 @@ pub(crate) struct KCenter {
     /// the budget. Left empty, or where a class holds none of them, the first centre is drawn at
     /// random.
     pub(crate) centers: Vec<u32>,
+    /// Draws the first centre as DeepCore does with this `--seed`, from numpy's legacy generator:
+    /// at the same rank in classes of the same size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) numpy_seed: Option<u32>,
 }
 
 /// Returns the places in `group` of those `centers` that belong to it, or one drawn from `first`.
@@ -88,12 +92,32 @@ algorithm 1; Gonzalez 1985. Cost: O(k n d) at most; the triangle inequality (Elk
 that a new centre cannot come nearer to. Memory: O(n) beside the embeddings.
 
 DeepCore draws the first centre of every class at the same rank; here each class draws its own. To
-repeat its result, give `rule.centers`.";
+repeat its result, give `rule.numpy-seed` the seed it was run with, or `rule.centers`.";
     const STREAMS: &'static [&'static str] = &["first"];
     const READS: Reads = Reads::Embeddings;
 
+    fn streams(&self) -> &'static [&'static str] {
+        if self.numpy_seed.is_some() { &[] } else { Self::STREAMS }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        if self.numpy_seed.is_none() || self.centers.is_empty() {
+            return vec![];
+        }
+        vec![Problem {
+            setting: "numpy-seed".to_owned(),
+            message: "the first centre is drawn, but `centers` are given".to_owned(),
+            hint: Some("keep one of them".to_owned()),
+        }]
+    }
+
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let seeds = seeds(group, &self.centers)?;
+        let seeds = match self.numpy_seed {
+            Some(seed) if self.centers.is_empty() => {
+                vec![RandomState::new(seed).below(group.len() as u32)]
+            }
+            _ => seeds(group, &self.centers)?,
+        };
         Ok(cover(&group.embeddings(), &seeds, budget, group.watch)?.into())
     }
 }

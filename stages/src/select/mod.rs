@@ -7,8 +7,9 @@
 mod bottom;
 mod budget;
 mod cal;
+mod ccs;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod contextual_diversity;
 mod craig;
 mod draw;
@@ -26,6 +27,8 @@ mod k_center;
 #[cfg(test)]
 mod laws;
 mod log_det;
+mod moderate;
+mod numpy;
 mod random;
 mod residuals;
 mod similarity;
@@ -116,6 +119,7 @@ pub(crate) fn methods() -> Vec<Method> {
     vec![
         stage::method::<bottom::Bottom>(),
         stage::method::<cal::Cal>(),
+        stage::method::<ccs::Ccs>(),
         stage::method::<contextual_diversity::ContextualDiversity>(),
         stage::method::<craig::Craig>(),
         stage::method::<facility_location::FacilityLocation>(),
@@ -127,6 +131,7 @@ pub(crate) fn methods() -> Vec<Method> {
         import::method(),
         stage::method::<k_center::KCenter>(),
         stage::method::<log_det::LogDet>(),
+        stage::method::<moderate::Moderate>(),
         stage::method::<random::Random>(),
         stage::method::<top::Top>(),
         stage::method::<window::Window>(),

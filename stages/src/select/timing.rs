@@ -1,42 +1,80 @@
-//! How long every selector takes on one group: run by hand, in release, with `--ignored`.
+//! What every selector costs on one group: run by hand, in release, with `--ignored --nocapture`.
+//!
+//! `CORESIFT_TIMING` gives the sizes, such as `5000,10000`, and `CORESIFT_METHODS` picks methods by a
+//! part of their names. A tenth is selected of each; d = 512, ten classes in one group.
 
 use super::{Ground, Group, Picks, Selector, group::Unwatched};
 use crate::linalg::{Matrix, noise};
 use engine::Streams;
+use rustix::time::{ClockId, clock_gettime};
 use std::time::Instant;
 
-const SHAPE: (usize, usize, usize, usize) = (5000, 512, 10, 500);
+const D: usize = 512;
+const CLASSES: usize = 10;
+
+fn cpu_seconds() -> f64 {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+}
+
+/// Returns the largest memory held since the last call, in MiB, where the system tells it.
+fn peak() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    // 5 resets the high-water mark.
+    std::fs::write("/proc/self/clear_refs", "5").ok()?;
+    Some(kib / 1024.0)
+}
 
 #[expect(clippy::print_stderr, reason = "the figures are what it is run for")]
+#[expect(clippy::disallowed_methods, reason = "whoever runs it picks by hand")]
 fn time<S: Selector>(rule: &S, group: &Group<'_>, budget: usize) {
-    let start = Instant::now();
+    if std::env::var("CORESIFT_METHODS").is_ok_and(|some| {
+        !some.split(',').any(|part| S::NAME.contains(part))
+    }) {
+        return;
+    }
+    peak();
+    let (start, cpu) = (Instant::now(), cpu_seconds());
     let Picks { places, .. } = rule.select(group, budget).expect("nobody stops it");
-    eprintln!("{:32} {:8.3} s  {} picks", S::NAME, start.elapsed().as_secs_f64(), places.len());
+    let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let peak = peak().unwrap_or(f64::NAN);
+    let (n, picks) = (group.len(), places.len());
+    eprintln!("{:30} n {n:7} k {picks:6}  {cpu:9.3} CPU s  {wall:9.3} s  {peak:8.0} MiB", S::NAME);
 }
 
 #[test]
 #[ignore = "it takes its time, and asserts nothing"]
+#[expect(clippy::disallowed_methods, reason = "whoever runs it picks by hand")]
 fn selectors() {
-    let (n, d, classes, budget) = SHAPE;
-    let labels: Vec<u32> = (0..n as u32).map(|i| i % classes as u32).collect();
-    let (means, noise_h) = (noise(classes * d, 1), noise(n * d, 2));
-    let embeddings: Vec<f32> = (0..n * d)
-        .map(|at| (means[labels[at / d] as usize * d + at % d] + noise_h[at]).max(0.0))
-        .collect();
-    let mut logits = noise(n * classes, 3);
+    let sizes = std::env::var("CORESIFT_TIMING").unwrap_or_else(|_| "5000".to_owned());
+    for n in sizes.split(',').map(|n| n.parse().expect("it is a number")) {
+        selectors_of(n);
+    }
+}
+
+fn selectors_of(n: usize) {
+    let labels: Vec<u32> = (0..n as u32).map(|i| i % CLASSES as u32).collect();
+    let (means, mut embeddings) = (noise(CLASSES * D, 1), noise(n * D, 2));
+    for (at, h) in embeddings.iter_mut().enumerate() {
+        *h = (*h + means[labels[at / D] as usize * D + at % D]).max(0.0);
+    }
+    let mut logits = noise(n * CLASSES, 3);
     for (i, label) in labels.iter().enumerate() {
-        logits[i * classes + *label as usize] += 2.0;
+        logits[i * CLASSES + *label as usize] += 2.0;
     }
     let scores = noise(n, 4);
     let ground = Ground {
         labels: &labels,
         scores: Some(&scores),
-        logits: Some(Matrix::new(&logits, n, classes)),
-        embeddings: Some(Matrix::new(&embeddings, n, d)),
+        logits: Some(Matrix::new(&logits, n, CLASSES)),
+        embeddings: Some(Matrix::new(&embeddings, n, D)),
     };
     let members: Vec<u32> = (0..n as u32).collect();
     let streams = Streams::new(0, &["first", "picks"]);
     let group = Group { ground: &ground, members: &members, index: 0, streams, watch: &Unwatched };
+    let budget = n / 10;
     time(&super::top::Top::default(), &group, budget);
     time(&super::random::Random::default(), &group, budget);
     time(&super::k_center::KCenter::default(), &group, budget);
@@ -45,6 +83,9 @@ fn selectors() {
     time(&super::cal::Cal::default(), &group, budget);
     time(&super::craig::Craig::default(), &group, budget);
     time(&super::gradmatch::GradMatch::default(), &group, budget);
+    if n == 5000 {
+        time(&super::gradmatch::GradMatch::default(), &group, 150);
+    }
     time(&super::glister::Glister::default(), &group, budget);
     time(&super::facility_location::FacilityLocation::default(), &group, budget);
     time(&super::graph_cut::GraphCut::default(), &group, budget);

@@ -83,7 +83,7 @@ impl Stage for Train {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn settings(&self) -> Value {

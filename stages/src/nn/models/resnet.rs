@@ -1,11 +1,17 @@
-//! Residual networks (He et al., 2016) for small images: a 3x3 stem at stride 1 and no pooling
-//! after it, 1x1 convolutions with batch normalisation as shortcuts where the shape changes.
+//! Residual networks (He et al., 2016): 1x1 convolutions with batch normalisation as shortcuts where
+//! the shape changes. For small images a 3x3 stem at stride 1 and no pooling after it, with
+//! DeepCore's names; for ImageNet's sizes a 7x7 stem at stride 2 and a pooling, with torchvision's.
 
-use super::{Layer, Named, conv, linear, named};
+use super::{IMAGENET_SIDE, Layer, Named, Shape, conv, linear, named, side};
 
 /// Two 3x3 convolutions a block: ResNet-18 and -34.
-pub(super) fn basic(blocks: [usize; 4], classes: usize, width: usize) -> Vec<Named> {
-    stack(blocks, classes, width, 1, |width, stride| {
+pub(super) fn basic(
+    shape: Shape,
+    blocks: [usize; 4],
+    classes: usize,
+    width: usize,
+) -> Vec<Named> {
+    stack(shape, blocks, classes, width, 1, |width, stride| {
         vec![
             named("conv1", conv(width, 3, stride)),
             named("bn1", Layer::BatchNorm),
@@ -17,8 +23,13 @@ pub(super) fn basic(blocks: [usize; 4], classes: usize, width: usize) -> Vec<Nam
 }
 
 /// A 3x3 convolution between two 1x1, the second four times as wide: ResNet-50 and deeper.
-pub(super) fn bottleneck(blocks: [usize; 4], classes: usize, width: usize) -> Vec<Named> {
-    stack(blocks, classes, width, 4, |width, stride| {
+pub(super) fn bottleneck(
+    shape: Shape,
+    blocks: [usize; 4],
+    classes: usize,
+    width: usize,
+) -> Vec<Named> {
+    stack(shape, blocks, classes, width, 4, |width, stride| {
         vec![
             named("conv1", conv(width, 1, 1)),
             named("bn1", Layer::BatchNorm),
@@ -41,39 +52,45 @@ pub(super) fn torchvision(name: &str) -> String {
 }
 
 fn stack(
+    shape: Shape,
     blocks: [usize; 4],
     classes: usize,
     width: usize,
     expansion: usize,
     main: impl Fn(usize, usize) -> Vec<Named>,
 ) -> Vec<Named> {
+    let imagenet = side(shape) >= IMAGENET_SIDE;
+    let (shortcut, head) = if imagenet { ("downsample", "fc") } else { ("shortcut", "linear") };
     let mut layers = vec![
-        named("conv1", conv(width, 3, 1)),
+        named("conv1", if imagenet { conv(width, 7, 2) } else { conv(width, 3, 1) }),
         named("bn1", Layer::BatchNorm),
         named("relu", Layer::Relu),
     ];
+    if imagenet {
+        layers.push(named("maxpool", Layer::MaxPool { kernel: 3, stride: 2, pad: 1 }));
+    }
     let mut channels = width;
     for (stage, count) in blocks.into_iter().enumerate() {
         let inner = width << stage;
         for block in 0..count {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let out = inner * expansion;
-            let shortcut = if stride != 1 || channels != out {
+            let around = if stride != 1 || channels != out {
                 vec![
-                    named("shortcut.0", conv(out, 1, stride)),
-                    named("shortcut.1", Layer::BatchNorm),
+                    named(format!("{shortcut}.0"), conv(out, 1, stride)),
+                    named(format!("{shortcut}.1"), Layer::BatchNorm),
                 ]
             } else {
                 vec![]
             };
             let name = format!("layer{}.{block}", stage + 1);
             let main = main(inner, stride);
-            layers.push(named(name.clone(), Layer::Residual { main, shortcut }));
+            layers.push(named(name.clone(), Layer::Residual { main, shortcut: around }));
             layers.push(named(format!("{name}.relu"), Layer::Relu));
             channels = out;
         }
     }
     layers.push(named("avgpool", Layer::GlobalAvgPool));
-    layers.push(named("linear", linear(classes)));
+    layers.push(named(head, linear(classes)));
     layers
 }

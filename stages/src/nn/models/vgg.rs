@@ -1,9 +1,14 @@
-//! VGG (Simonyan and Zisserman, 2015) for small images: batch normalisation after each
-//! convolution, five poolings, and a single linear layer instead of three.
+//! VGG (Simonyan and Zisserman, 2015) with batch normalisation after each convolution and five
+//! poolings. For ImageNet's sizes three linear layers as published, for small images a single one.
 
-use super::{Layer, Named, linear, named};
+use super::{IMAGENET_SIDE, Layer, Named, Shape, linear, named, side};
 
-pub(super) fn layers(blocks: [usize; 5], classes: usize, width: usize) -> Vec<Named> {
+pub(super) fn layers(
+    shape: Shape,
+    blocks: [usize; 5],
+    classes: usize,
+    width: usize,
+) -> Vec<Named> {
     let mut layers: Vec<Named> = vec![];
     // The names count modules of one sequence, as PyTorch does.
     let mut add = |layer| layers.push((format!("features.{}", layers.len()), layer));
@@ -16,6 +21,19 @@ pub(super) fn layers(blocks: [usize; 5], classes: usize, width: usize) -> Vec<Na
             add(Layer::Relu);
         }
         add(Layer::MaxPool { kernel: 2, stride: 2, pad: 0 });
+    }
+    if side(shape) >= IMAGENET_SIDE {
+        layers.extend([
+            named("flatten", Layer::Flatten),
+            named("classifier.0", linear(64 * width)),
+            named("classifier.1", Layer::Relu),
+            named("classifier.2", Layer::Dropout { percent: 50 }),
+            named("classifier.3", linear(64 * width)),
+            named("classifier.4", Layer::Relu),
+            named("classifier.5", Layer::Dropout { percent: 50 }),
+            named("classifier.6", linear(classes)),
+        ]);
+        return layers;
     }
     layers.push(named("avgpool", Layer::GlobalAvgPool));
     layers.push(named("classifier", linear(classes)));

@@ -1,8 +1,9 @@
 //! The methods against results of DeepCore itself, and of the textbook rules, on given inputs.
 //!
-//! The cases and what each holds are described in their own README. DeepFool and the numerics of
-//! training belong to the crates' other tests.
+//! The cases and what each holds are described in their own README. The numerics of training, case
+//! 19, are in `nn`.
 
+mod attack;
 mod gradients;
 mod ranking;
 mod submodular;
@@ -15,15 +16,15 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 /// One case on disk.
-struct Case {
+pub(crate) struct Case {
     folder: PathBuf,
     params: Value,
-    expected: Value,
+    pub(crate) expected: Value,
 }
 
 impl Case {
     #[expect(clippy::disallowed_methods, reason = "a test may be pointed at other cases")]
-    fn open(name: &str) -> Self {
+    pub(crate) fn open(name: &str) -> Self {
         let root = match std::env::var("CORESIFT_CONFORMANCE") {
             Ok(root) => PathBuf::from(root),
             Err(_) => {
@@ -41,7 +42,7 @@ impl Case {
     }
 
     /// Returns the shape and the raw elements of an array, and the size of one.
-    fn array(&self, name: &str, kind: &str) -> (Vec<usize>, Vec<u8>) {
+    pub(crate) fn array(&self, name: &str, kind: &str) -> (Vec<usize>, Vec<u8>) {
         let bytes = std::fs::read(self.folder.join(format!("{name}.npy"))).expect("it is there");
         let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
         let text = String::from_utf8_lossy(&bytes[10..10 + header]).into_owned();
@@ -53,14 +54,14 @@ impl Case {
         (shape, bytes[10 + header..].to_vec())
     }
 
-    fn matrix(&self, name: &str) -> Matrix<'static> {
+    pub(crate) fn matrix(&self, name: &str) -> Matrix<'static> {
         let (shape, bytes) = self.array(name, "<f4");
         let values = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         let cols = shape.get(1).copied().unwrap_or(1);
         Matrix::new(values.collect::<Vec<f32>>(), shape[0], cols)
     }
 
-    fn labels(&self) -> Vec<u32> {
+    pub(crate) fn labels(&self) -> Vec<u32> {
         let (_, bytes) = self.array("in_labels", "<i8");
         bytes.chunks_exact(8).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
     }
@@ -95,11 +96,11 @@ fn indices(value: &Value) -> Vec<u32> {
     all.map(|v| v.as_u64().expect("it is a position") as u32).collect()
 }
 
-fn floats(value: &Value) -> Vec<f64> {
+pub(crate) fn floats(value: &Value) -> Vec<f64> {
     value.as_array().expect("it is a list").iter().map(|v| v.as_f64().expect("a number")).collect()
 }
 
-fn assert_close(
+pub(crate) fn assert_close(
     found: impl IntoIterator<Item = f64>,
     expected: &[f64],
     relative: f64,
@@ -198,8 +199,13 @@ fn budgets_17_18() {
     }
     for illegal in case.expected["illegal_fractions"].as_array().expect("it is a list") {
         let fraction = illegal[0].as_f64().expect("it is a number");
-        // Nothing at all is a subset here; DeepCore refuses it.
+        // Nothing at all is a subset here; DeepCore refuses it, and a budget of 0 (below) as well.
         assert_eq!(crate::units::Fraction::try_from(fraction).is_ok(), fraction == 0.0);
+    }
+    for illegal in case.expected["optimizer_illegal_budget_n4"].as_array().expect("a list") {
+        let budget = illegal[0].as_u64().expect("it is a number") as usize;
+        // Four samples of one class: more than there are cannot be had, none can.
+        assert_eq!(budget::divide(budget, &[1.0], &[4]).is_some(), budget == 0);
     }
 
     let case = Case::open("17_uniform");
@@ -207,13 +213,15 @@ fn budgets_17_18() {
     for fraction in floats(&case.params["fractions"]) {
         let key = |balance: &str| format!("fraction={fraction},balance={balance},replace=False");
         let expected = &case.expected[key("True")];
-        let rule = super::random::Random::default();
+        let seed = u32::try_from(case.number("random_seed")).ok();
+        let rule = super::random::Random { numpy_seed: seed };
         let picked = balanced(&rule, &none(&labels), fraction);
         let counts: Vec<u32> = picked.iter().map(|class| class.len() as u32).collect();
         assert_eq!(counts, indices(&expected["per_class"]));
+        assert_eq!(each_in_order(&picked), indices(&expected["indices_in_order"]));
         let total = budget::rounded(fraction, labels.len());
         let picked = whole(&rule, &none(&labels), total);
-        assert_eq!(picked.len() as u64, case.expected[key("False")]["count"]);
+        assert_eq!(in_order(&picked), indices(&case.expected[key("False")]["indices_in_order"]));
     }
     let full = whole(&super::full::Full::default(), &none(&labels), labels.len());
     assert_eq!(full.len() as u64, case.expected["full_count"]);

@@ -1,0 +1,152 @@
+//! `coresift ablate`: runs a pipeline with other axes than the file's, and says what each setting
+//! does to the results, the scores, the subsets and the cost.
+
+mod agreement;
+mod cost;
+mod sweep;
+
+use crate::{
+    context::{Context, Failure, MISTAKE, Pipeline, now, print, print_line},
+    progress::Progress,
+    run::{self, How},
+    sources::Source,
+    table::{self, More},
+};
+use agreement::Agreement;
+use cache::Store;
+use cost::{Total, Trainings};
+use engine::{Plan, RunError};
+use serde_json::{Value, json};
+use std::{process::ExitCode, sync::atomic::Ordering};
+use sweep::{Axis, Horizon};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pipeline: Pipeline,
+    /// What to try: `proxy.with.epochs=1,2,5,10,20`. An axis of the file's matrix of the same
+    /// name gives way.
+    #[arg(required = true, value_name = "PATH=VALUES")]
+    axis: Vec<String>,
+    /// Try every combination, instead of one axis at a time with the others as the file has them.
+    #[arg(long)]
+    grid: bool,
+    /// Set no `schedule.horizon`: each length then runs its own schedule to its end, and is
+    /// trained from the beginning.
+    #[arg(long)]
+    own_horizons: bool,
+    /// Show this metric, and no others but those named [default: the usual ones].
+    #[arg(long, value_name = "NAME")]
+    metric: Vec<String>,
+    #[command(flatten)]
+    how: How,
+}
+
+/// What was found along one axis, or in the grid of all.
+struct Part {
+    axes: Vec<String>,
+    table: (String, Value),
+    agreements: Vec<Agreement>,
+    totals: Vec<Total>,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+    let axes: Vec<Axis> =
+        args.axis.iter().map(|text| Axis::read(text)).collect::<Result<_, _>>()?;
+    for (at, axis) in axes.iter().enumerate() {
+        if axes[..at].iter().any(|one| one.path == axis.path) {
+            let failure = Failure::new(MISTAKE, format!("`{}` is swept twice", axis.path));
+            return Err(failure.hint("write all its values into one list"));
+        }
+    }
+    let base = context.plan(&args.pipeline)?;
+    let grid = args.grid || axes.len() == 1;
+    let horizons = if args.own_horizons { vec![] } else { Horizon::of(&base, &axes, !grid) };
+    let sweeps: Vec<Vec<Axis>> = match grid {
+        true => vec![axes.clone()],
+        false => axes.iter().map(|axis| vec![axis.clone()]).collect(),
+    };
+    // All are read before the first is run: a mistake in the last costs nothing.
+    let read = |swept: &Vec<Axis>| {
+        let fixed: Vec<Axis> = axes.iter().filter(|one| !swept.contains(one)).cloned().collect();
+        sweep::plan(context, &args.pipeline, &base, (swept, &fixed), &horizons)
+    };
+    let plans: Vec<Plan> = sweeps.iter().map(read).collect::<Result<_, _>>()?;
+    for horizon in &horizons {
+        context.note(&horizon.why);
+    }
+    let store = context.store()?;
+    let mut options = args.how.options()?;
+    run::silence_panics();
+    let mut parts = vec![];
+    for (number, (swept, plan)) in sweeps.iter().zip(&plans).enumerate() {
+        let paths: Vec<String> = swept.iter().map(|axis| axis.path.clone()).collect();
+        context.note(&format!("sweeping {}: {} cells", paths.join(" x "), plan.cells.len()));
+        if number > 0 {
+            options.now = now();
+            options.id = format!("{}-{}", run::run_id(options.now), number + 1);
+        }
+        let mut progress = Progress::new(plan, context, &options);
+        let result = engine::run(plan, &store, &options, &mut progress);
+        progress.end();
+        let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
+        let source = Source::of_result(plan, &store, &result.outputs, &result.keys, true)?;
+        let code = run::exit_code(result.summary, options.cancel.load(Ordering::Relaxed));
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+        parts.push(part(plan, &source, &store, paths, &args.metric)?);
+    }
+    if context.global.json {
+        print_line(&json(&horizons, &parts).to_string());
+    } else {
+        print(&text(&horizons, &parts));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn part(
+    plan: &Plan,
+    source: &Source,
+    store: &Store,
+    axes: Vec<String>,
+    metrics: &[String],
+) -> Result<Part, Failure> {
+    let trainings = Trainings::of(plan, source);
+    let mut stages: Vec<String> =
+        axes.iter().filter_map(|path| Some(path.split_once('.')?.0.to_owned())).collect();
+    stages.sort();
+    stages.dedup();
+    let seconds = |at| trainings.seconds(source, at);
+    let more = More { seconds: &seconds, metrics: trainings.metrics(source, &stages) };
+    let table = table::summary(source, store, metrics, &more)?;
+    let agreements = agreement::all(source, store, &axes)?;
+    Ok(Part { axes, table, agreements, totals: trainings.totals(&stages) })
+}
+
+fn text(horizons: &[Horizon], parts: &[Part]) -> String {
+    let mut blocks: Vec<String> = horizons.iter().map(|one| format!("{}\n", one.why)).collect();
+    for part in parts {
+        let mut block = part.table.0.clone();
+        block.extend(part.totals.iter().map(|total| format!("{}\n", total.text())));
+        blocks.push(block);
+        blocks.extend(part.agreements.iter().map(Agreement::text));
+    }
+    blocks.join("\n")
+}
+
+fn json(horizons: &[Horizon], parts: &[Part]) -> Value {
+    let horizon = |one: &Horizon| json!({ "stage": one.stage, "set": one.set, "why": one.why });
+    let part = |part: &Part| {
+        json!({
+            "axes": part.axes,
+            "table": part.table.1,
+            "trainings": part.totals.iter().map(Total::json).collect::<Vec<_>>(),
+            "agreement": part.agreements.iter().map(Agreement::json).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "horizons": horizons.iter().map(horizon).collect::<Vec<_>>(),
+        "sweeps": parts.iter().map(part).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,221 @@
+//! Do the cells of an ablation score and select alike?
+
+use crate::{
+    context::{Failure, axis_names, columns},
+    sources::Source,
+    stats::{jaccard, spearman},
+};
+use cache::{Artifact, Store};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// How much the scores or the subsets of a stage agree from setting to setting.
+pub(super) struct Agreement {
+    stage: String,
+    kind: Kind,
+    /// Where it stands on the axes that are not swept: path, name, value.
+    coords: Vec<(String, String, String)>,
+    /// The settings swept.
+    settings: Vec<String>,
+    /// Means over the seeds, row by row; `None` where there is nothing to compare.
+    matrix: Vec<Vec<Option<f64>>>,
+    seeds: usize,
+    /// What two random subsets of these sizes would share.
+    by_chance: Option<f64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Scores,
+    Subset,
+}
+
+/// What one computation gave.
+enum Output {
+    Scores(Vec<f64>),
+    Subset { kept: Vec<u32>, of: Option<f64> },
+}
+
+/// Where a group of computations stands that differ in the settings swept and in seeds only.
+type Group = (Kind, String, Vec<(usize, u16)>);
+/// Computations by the settings swept, then by seeds.
+type Members = BTreeMap<Vec<(usize, u16)>, BTreeMap<Vec<(usize, u16)>, usize>>;
+
+/// Compares the scores and the subsets of `source` between the values of the axes `swept`.
+pub(super) fn all(
+    source: &Source,
+    store: &Store,
+    swept: &[String],
+) -> Result<Vec<Agreement>, Failure> {
+    let is_swept = |axis: usize| swept.contains(&source.axes[axis].0);
+    let is_seed = |axis: usize| {
+        let path = &source.axes[axis].0;
+        path == "seed" || path.ends_with(".seed")
+    };
+    let mut groups: BTreeMap<Group, Members> = BTreeMap::new();
+    for (at, node) in source.nodes.iter().enumerate() {
+        let kind = match node.output.as_ref().map(|output| output.kind.as_str()) {
+            Some("scores") => Kind::Scores,
+            Some("subset") => Kind::Subset,
+            _ => continue,
+        };
+        let on = |takes: &dyn Fn(usize) -> bool| -> Vec<(usize, u16)> {
+            let axes = node.axes.iter().map(|axis| usize::from(*axis)).filter(|axis| takes(*axis));
+            axes.map(|axis| (axis, node.coords[axis])).collect()
+        };
+        let settings = on(&|axis| is_swept(axis) && !is_seed(axis));
+        // What does not depend on the setting is the same at each of its values.
+        if !settings.is_empty() {
+            let group = (kind, node.label.clone(), on(&|axis| !is_swept(axis) && !is_seed(axis)));
+            let seeds = on(&is_seed);
+            groups.entry(group).or_default().entry(settings).or_default().insert(seeds, at);
+        }
+    }
+    let groups = groups.into_iter().filter(|(_, members)| members.len() > 1);
+    groups.map(|(group, members)| Agreement::of(source, store, group, &members)).collect()
+}
+
+impl Agreement {
+    fn of(
+        source: &Source,
+        store: &Store,
+        (kind, stage, coords): Group,
+        members: &Members,
+    ) -> Result<Self, Failure> {
+        let mut outputs: BTreeMap<usize, Output> = BTreeMap::new();
+        for at in members.values().flat_map(BTreeMap::values) {
+            if let Some(artifact) = &source.nodes[*at].output {
+                outputs.insert(*at, read(kind, artifact, store)?);
+            }
+        }
+        let (mut seeds, mut chances) = (0, vec![]);
+        let sets: Vec<_> = members.values().collect();
+        let mut matrix = vec![vec![None; sets.len()]; sets.len()];
+        for (row, one) in sets.iter().enumerate() {
+            for (column, other) in sets.iter().enumerate().skip(row) {
+                let pairs = one.iter().filter_map(|(seed, a)| Some((*a, *other.get(seed)?)));
+                let mut found = vec![];
+                for (a, b) in pairs {
+                    let (value, chance) = agree(&outputs[&a], &outputs[&b]);
+                    found.extend(value);
+                    chances.extend(chance.filter(|_| row != column));
+                }
+                seeds = seeds.max(found.len());
+                matrix[row][column] = mean(&found);
+                matrix[column][row] = matrix[row][column];
+            }
+        }
+        let names = axis_names(source.axes.iter().map(|(path, _)| path.as_str()));
+        let value =
+            |(axis, value): &(usize, u16)| source.axes[*axis].1[usize::from(*value)].clone();
+        let setting = |settings: &Vec<(usize, u16)>| {
+            let pair = |at: &(usize, u16)| format!("{}={}", names[at.0], value(at));
+            settings.iter().map(pair).collect::<Vec<_>>().join(" ")
+        };
+        let coord =
+            |at: &(usize, u16)| (source.axes[at.0].0.clone(), names[at.0].clone(), value(at));
+        Ok(Self {
+            stage,
+            kind,
+            coords: coords.iter().map(coord).collect(),
+            settings: members.keys().map(setting).collect(),
+            matrix,
+            seeds,
+            by_chance: mean(&chances),
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        let what = match self.kind {
+            Kind::Scores => "rank correlation of the scores (Spearman)",
+            Kind::Subset => "share of the samples in either subset that are in both (Jaccard)",
+        };
+        let pairs: Vec<String> =
+            self.coords.iter().map(|(_, name, value)| format!("{name}={value}")).collect();
+        let place =
+            if pairs.is_empty() { String::new() } else { format!(" [{}]", pairs.join(" ")) };
+        let seeds = match self.seeds {
+            0 | 1 => String::new(),
+            n => format!(", mean over {n} seeds"),
+        };
+        let mut head = vec![String::new()];
+        head.extend(self.settings.iter().cloned());
+        let row = |(name, values): (&String, &Vec<Option<f64>>)| {
+            let shown =
+                |value: &Option<f64>| value.map_or("-".to_owned(), |one| format!("{one:.3}"));
+            std::iter::once(name.clone()).chain(values.iter().map(shown)).collect()
+        };
+        let mut rows = vec![head];
+        rows.extend(self.settings.iter().zip(&self.matrix).map(row));
+        let chance = self.by_chance.map(|chance| {
+            format!("two random subsets of these sizes would share about {chance:.3}\n")
+        });
+        let title = format!("{}{place}: {what}{seeds}\n", self.stage);
+        title + &columns(&rows, |column| column > 0) + &chance.unwrap_or_default()
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let coords: Map<String, Value> =
+            self.coords.iter().map(|(path, _, value)| (path.clone(), json!(value))).collect();
+        let measure = match self.kind {
+            Kind::Scores => "spearman",
+            Kind::Subset => "jaccard",
+        };
+        json!({
+            "stage": self.stage,
+            "measure": measure,
+            "coords": coords,
+            "settings": self.settings,
+            "matrix": self.matrix,
+            "seeds": self.seeds,
+            "by_chance": self.by_chance,
+        })
+    }
+}
+
+/// Returns how much two outputs agree, and how much two random ones of their sizes would.
+fn agree(a: &Output, b: &Output) -> (Option<f64>, Option<f64>) {
+    match (a, b) {
+        (Output::Scores(a), Output::Scores(b)) if a.len() == b.len() => (spearman(a, b), None),
+        (Output::Subset { kept: a, of: n }, Output::Subset { kept: b, of: m }) if n == m => {
+            let (sizes, product) = ((a.len() + b.len()) as f64, (a.len() * b.len()) as f64);
+            let chance = n.map(|n| product / n / (sizes - product / n));
+            (Some(jaccard(a, b)), chance.filter(|chance| chance.is_finite()))
+        }
+        _ => (None, None),
+    }
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+fn read(kind: Kind, artifact: &Artifact, store: &Store) -> Result<Output, Failure> {
+    let (part, tensor, dtype) = match kind {
+        Kind::Scores => ("scores", "scores", Dtype::F32),
+        Kind::Subset => ("subset", "indices", Dtype::I64),
+    };
+    let wrong = |what: &str| Failure::new(1, format!("part `{part}` does not read: {what}"));
+    let blob = artifact.parts.get(part).ok_or_else(|| wrong("it is missing"))?;
+    let bytes = store.get(blob)?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(&error.to_string()))?;
+    let view = tensors.tensor(tensor).map_err(|error| wrong(&error.to_string()))?;
+    if view.dtype() != dtype {
+        return Err(wrong("it holds another type of number"));
+    }
+    match kind {
+        Kind::Scores => {
+            let (words, _) = view.data().as_chunks::<4>();
+            Ok(Output::Scores(words.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect()))
+        }
+        Kind::Subset => {
+            let (words, _) = view.data().as_chunks::<8>();
+            let kept = words.iter().map(|b| u32::try_from(i64::from_le_bytes(*b)));
+            let kept = kept.collect::<Result<_, _>>().map_err(|error| wrong(&error.to_string()))?;
+            let meta = artifact.parts.get("meta").map(|blob| store.get(blob)).transpose()?;
+            let meta: Option<Value> = meta.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            Ok(Output::Subset { kept, of: meta.and_then(|meta| meta["n"].as_f64()) })
+        }
+    }
+}

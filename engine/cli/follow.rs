@@ -1,0 +1,173 @@
+//! The log of a run, read as it grows or replayed, and what each of its events is in words.
+
+use crate::context::{Context, Failure, MISTAKE, duration_of, print, print_line};
+use cache::Store;
+use engine::{Entry, Event, NodeId, Run, Tail};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How often a log is looked at.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Plain lines say how far a long stage is this often, in seconds of the run.
+const EVERY: f64 = 15.0;
+
+/// The entries of a run's log, in time.
+pub(crate) struct Follow {
+    tail: Tail,
+    ahead: VecDeque<Entry>,
+    /// How many times as fast as it happened; all at once if `None`.
+    speed: Option<f64>,
+    began: Instant,
+    finished: bool,
+}
+
+impl Follow {
+    /// Opens the log of `run`.
+    pub(crate) fn open(store: &Store, run: &Run, speed: Option<f64>) -> Result<Self, Failure> {
+        let Some(tail) = Tail::open(store, &run.id)? else {
+            let what = format!("the store has no log of run {}", run.id);
+            return Err(Failure::new(MISTAKE, what)
+                .hint("`coresift cache gc` takes the logs of old runs away; `coresift show` still has its stages"));
+        };
+        let (ahead, began) = (VecDeque::new(), Instant::now());
+        Ok(Self { tail, ahead, speed, began, finished: false })
+    }
+
+    /// Returns what is due now, and whether there will be more.
+    pub(crate) fn take(&mut self) -> (Vec<Entry>, bool) {
+        // Asked first: what is written between the two is read.
+        let growing = self.tail.is_growing();
+        self.ahead.extend(self.tail.more());
+        let clock = self.began.elapsed().as_secs_f64();
+        let due = |entry: &Entry| self.speed.is_none_or(|speed| entry.t <= clock * speed);
+        let count = self.ahead.iter().take_while(|entry| due(entry)).count();
+        let now: Vec<Entry> = self.ahead.drain(..count).collect();
+        self.finished |= now.iter().any(|one| matches!(one.event, Event::RunFinished { .. }));
+        let more = !self.finished && (growing || !self.ahead.is_empty());
+        (now, more)
+    }
+}
+
+/// Prints the log of `run` until it ends.
+pub(crate) fn print_all(
+    store: &Store,
+    run: &Run,
+    speed: Option<f64>,
+    context: &Context,
+) -> Result<ExitCode, Failure> {
+    let mut follow = Follow::open(store, run, speed)?;
+    let mut plain = Plain::default();
+    loop {
+        let (entries, more) = follow.take();
+        for entry in &entries {
+            if context.global.json {
+                print_line(&entry.line());
+            } else if let Some(line) = plain.line(entry) {
+                print(&format!("{:>10}  {line}\n", duration_of(entry.t)));
+            }
+        }
+        if !more {
+            break;
+        }
+        thread::sleep(PAUSE);
+    }
+    if !follow.finished {
+        context.note("the log ends here: the run was killed");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads how many times as fast as it happened a run is replayed.
+pub(crate) fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if speed.is_finite() && speed > 0.0 => Ok(speed),
+        _ => Err("a number above 0, such as 1 for as fast as it happened".to_owned()),
+    }
+}
+
+/// Says every event in words, and progress now and then.
+#[derive(Default)]
+struct Plain {
+    told: BTreeMap<NodeId, f64>,
+}
+
+impl Plain {
+    fn line(&mut self, entry: &Entry) -> Option<String> {
+        match &entry.event {
+            Event::Started { node, .. } => {
+                self.told.insert(*node, entry.t);
+            }
+            Event::Progressed { node, progress } => {
+                let told = self.told.entry(*node).or_insert(entry.t);
+                if entry.t - *told < EVERY {
+                    return None;
+                }
+                *told = entry.t;
+                let name = entry.name.as_deref().unwrap_or_default();
+                let (done, total, unit) = (progress.done, progress.total, progress.unit);
+                let figure = progress.figure.map(|(what, value)| format!(" {what} {value:.4}"));
+                let figure = figure.unwrap_or_default();
+                return Some(format!("...    {name}: {unit} {done}/{total}{figure}"));
+            }
+            _ => {}
+        }
+        line(entry)
+    }
+}
+
+/// Returns an event in words, or `None` for progress, which comes too often.
+pub(crate) fn line(entry: &Entry) -> Option<String> {
+    let name = entry.name.as_deref().unwrap_or_default();
+    Some(match &entry.event {
+        Event::RunStarted { nodes, cells, pipeline, device, .. } => {
+            format!("run    {pipeline}: {} on {device}", work(*nodes, *cells))
+        }
+        Event::Hit { .. } => format!("hit    {name}"),
+        Event::Damaged { what, .. } => format!("repair {name}: {what}; it is made again"),
+        Event::Waiting { holder, .. } => format!("waits  {name}: {holder} is computing it"),
+        Event::Started { .. } => format!("start  {name}"),
+        Event::Said { line, .. } => format!("       {name}: {line}"),
+        Event::Finished { seconds, .. } => format!("done   {name} in {}", duration_of(*seconds)),
+        Event::Differs { recorded, made, .. } => format!(
+            "note   {name}: gave {}, but {} is recorded for the same recipe; the recorded one is \
+             used",
+            made.short(),
+            recorded.short()
+        ),
+        Event::Failed { causes, hint, .. } => {
+            let hint = hint.as_ref().map(|hint| format!("; help: {hint}")).unwrap_or_default();
+            format!("failed {name}: {}{hint}", causes.join(": "))
+        }
+        Event::Stopped { .. } => format!("stop   {name}"),
+        Event::Skipped { .. } => format!("skip   {name}: one it needs failed"),
+        Event::StorageFull { met } => full(*met),
+        Event::RunFinished { summary } => {
+            format!(
+                "end    {} hits, {} computed, {} failed, {} skipped, {} not done",
+                summary.hits, summary.computed, summary.failed, summary.skipped, summary.stopped
+            )
+        }
+        _ => return None,
+    })
+}
+
+/// Says how much a plan is to do.
+pub(crate) fn work(nodes: usize, cells: usize) -> String {
+    let stages = if nodes == 1 { "1 stage".to_owned() } else { format!("{nodes} stages") };
+    match cells {
+        0 | 1 => stages,
+        _ => format!("{stages} shared by {cells} cells"),
+    }
+}
+
+/// Says how many stages met a full disk.
+pub(crate) fn full(met: usize) -> String {
+    match met {
+        1 => "full   1 stage met the full disk; no other was started after it".to_owned(),
+        _ => format!("full   {met} stages met the full disk; no other was started after the first"),
+    }
+}

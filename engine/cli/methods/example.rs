@@ -1,0 +1,88 @@
+//! An example of a stage, for the manual of its method.
+
+use engine::{Arity, Method};
+use std::fmt::Write as _;
+
+/// Returns a stage of `method` as a pipeline file has it, connected to stages that are called as
+/// what they give.
+pub(super) fn example(method: &Method) -> String {
+    let (family, name) = method.name.split_once('.').unwrap_or((method.name, ""));
+    let label = match family {
+        "load" => "data",
+        "corrupt" => "noisy",
+        "proxy-train" => "proxy",
+        "score" => "scores",
+        "select" => "subset",
+        "train" => "model",
+        "evaluate" => "result",
+        other => other,
+    };
+    let mut out = format!("[stage.{label}]\nuse  = \"{}\"\n", method.name);
+    if let Some(stage) = method.sample() {
+        let mut ports = stage.inputs();
+        // Of alternatives one is connected: the first.
+        let mut one = false;
+        ports.retain(|port| port.arity != Arity::OneOf || !std::mem::replace(&mut one, true));
+        let pairs: Vec<String> =
+            ports.iter().map(|port| format!("{} = \"{}\"", port.name, port.kind.0)).collect();
+        if !pairs.is_empty() {
+            let _ = writeln!(out, "from = {{ {} }}", pairs.join(", "));
+        }
+    }
+    let with = match (family, name) {
+        ("select", "full") => "",
+        ("select", _) => "keep = 0.1, balance = \"class\"",
+        ("corrupt", "labels") => "kind = \"symmetric\", rate = 0.2",
+        ("proxy-train", _) => "model = \"mlp\", epochs = 10, lr = 0.05",
+        ("train", _) => "model = \"mlp\", epochs = 100, lr = 0.05",
+        ("load", "features") => "train = \"train.safetensors\", test = \"test.safetensors\"",
+        ("load", "idx") => "dir = \"my-data\"",
+        _ => "",
+    };
+    if !with.is_empty() {
+        let _ = writeln!(out, "with = {{ {with} }}");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::{Plan, Request, SpecErrorKind};
+
+    #[test]
+    fn every_example_is_part_of_a_pipeline_that_reads() {
+        let registry = stages::registry();
+        for method in registry.iter() {
+            let example = example(method);
+            let mut text = String::new();
+            // What gives each kind of input, unless it is the example itself.
+            for (label, uses) in [
+                ("data", "use = \"load.digits\""),
+                ("proxy", "use = \"proxy-train\"\nfrom = { data = \"data\" }"),
+                ("scores", "use = \"score.grand\"\nfrom = { proxy = \"proxy\" }"),
+                (
+                    "subset",
+                    "use = \"select.random\"\nfrom = { data = \"data\" }\nwith = { keep = 0.5 }",
+                ),
+                ("model", "use = \"train\"\nfrom = { data = \"data\" }"),
+            ] {
+                if !example.starts_with(&format!("[stage.{label}]")) {
+                    text.push_str(&format!("[stage.{label}]\n{uses}\n"));
+                }
+            }
+            text.push_str(&example);
+            let target = example["[stage.".len()..].split(']').next().unwrap_or_default();
+            let request = Request {
+                path: "p.toml".into(),
+                targets: vec![target.to_owned()],
+                ..Request::default()
+            };
+            let Err(errors) = Plan::read_text(&text, &request, &registry) else { continue };
+            // Whether the files are there depends on the machine.
+            let file = |kind: &SpecErrorKind| matches!(kind, SpecErrorKind::File(_));
+            let read = errors.errors.iter().all(|error| file(&error.kind));
+            assert!(read, "{}: {:?}\n{text}", method.name, errors.errors);
+        }
+    }
+}

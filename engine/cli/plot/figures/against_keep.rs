@@ -1,0 +1,187 @@
+//! What was measured against the share that was kept.
+
+use super::{
+    Panel, Room,
+    chart::{self, Chart, Series},
+    titled,
+};
+use crate::{
+    context::Failure,
+    plot::study::{Row, Stat, Study, percent},
+};
+
+/// More panels than these do not help.
+const PANELS: usize = 24;
+
+struct Measure<'a> {
+    name: &'a str,
+    upwards: &'a str,
+    /// Whether a scale that does not start at zero would mislead.
+    from_zero: bool,
+    /// What a selector without a preference gets, and its name.
+    level: Option<(f64, String)>,
+}
+
+pub(super) fn accuracy(study: &Study<'_>, room: Room) -> Vec<Panel> {
+    let measure =
+        Measure { name: "accuracy", upwards: "test accuracy, %", from_zero: false, level: None };
+    let points = study.rows.iter().filter_map(|row| Some((row, row.stat(measure.name)?)));
+    panels(study, &measure, &points.collect::<Vec<_>>(), room)
+}
+
+pub(super) fn noise(study: &Study<'_>, room: Room) -> Result<Vec<Panel>, Failure> {
+    let (mut points, mut levels) = (vec![], vec![]);
+    for row in &study.rows {
+        if let Some(found) = mislabelled(study, row)? {
+            levels.push(found.base);
+            points.push((row, found.share));
+        }
+    }
+    let upwards = "mislabelled among the kept, %";
+    // Data of several kinds of noise have no level in common.
+    let even = levels.iter().all(|level| (level - levels[0]).abs() < 0.005);
+    let level = levels.first().filter(|_| even);
+    let level = level.map(|level| (*level, format!("in the data {}", percent(*level))));
+    let measure = Measure { name: "share mislabelled", upwards, from_zero: true, level };
+    Ok(panels(study, &measure, &points, room))
+}
+
+/// What a row keeps of wrong labels.
+pub(crate) struct Mislabelled {
+    /// Of the kept samples.
+    pub(crate) share: Stat,
+    pub(crate) count: Stat,
+    /// How many wrong labels there are in all, and the share of all labels that is.
+    pub(crate) all: Stat,
+    pub(crate) base: f64,
+}
+
+/// Returns how many of the samples a row keeps have a wrong label, where that is known.
+pub(crate) fn mislabelled(study: &Study<'_>, row: &Row) -> Result<Option<Mislabelled>, Failure> {
+    let (mut shares, mut counts, mut alls, mut bases) = (vec![], vec![], vec![], vec![]);
+    for outcome in &row.outcomes {
+        let Some(data) = outcome.data else { continue };
+        let (Some(clean), Some(labels)) = (study.clean(data)?, study.labels(data)?) else {
+            continue;
+        };
+        let wrong: Vec<bool> = clean.iter().zip(&labels).map(|(a, b)| a != b).collect();
+        let all = wrong.iter().filter(|wrong| **wrong).count();
+        let kept = outcome.subset.map(|subset| study.positions(subset)).transpose()?.flatten();
+        let (count, size) = match kept {
+            Some(kept) => {
+                let hit = |at: &&u32| wrong.get(**at as usize).copied().unwrap_or_default();
+                (kept.iter().filter(hit).count(), kept.len())
+            }
+            None => (all, wrong.len()),
+        };
+        shares.push(count as f64 / size.max(1) as f64);
+        counts.push(count as f64);
+        alls.push(all as f64);
+        bases.push(all as f64 / wrong.len().max(1) as f64);
+    }
+    let stats = (Stat::of(shares), Stat::of(counts), Stat::of(alls), Stat::of(bases));
+    let (Some(share), Some(count), Some(all), Some(base)) = stats else { return Ok(None) };
+    Ok(Some(Mislabelled { share, count, all, base: base.mean }))
+}
+
+fn panels(
+    study: &Study<'_>,
+    measure: &Measure<'_>,
+    points: &[(&Row, Stat)],
+    room: Room,
+) -> Vec<Panel> {
+    let mut panels = vec![];
+    for facet in study.values(|row| &row.facet) {
+        let here: Vec<&(&Row, Stat)> =
+            points.iter().filter(|(row, _)| row.facet == facet && row.keep.is_some()).collect();
+        if here.is_empty() {
+            continue;
+        }
+        let names: Vec<&str> = study
+            .values(|row| &row.series)
+            .into_iter()
+            .filter(|name| here.iter().any(|(row, _)| row.series == *name))
+            .collect();
+        let series = |name: &str, number: Option<usize>| {
+            let mine = here.iter().filter(|(row, _)| row.series == name);
+            let mut points: Vec<(f64, Stat)> =
+                mine.filter_map(|(row, stat)| Some((row.keep?, *stat))).collect();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            // What keeps everything is the same at every size.
+            points.dedup_by(|a, b| (a.0 - b.0).abs() < 1e-9);
+            Series { name: name.to_owned(), number, plain: false, points }
+        };
+        let all: Vec<Series> = names
+            .iter()
+            .enumerate()
+            .map(|(at, name)| series(name, chart::number(at, names.len())))
+            .collect();
+        if all.iter().all(|one| one.points.len() < 2) {
+            panels.push(rows(measure, facet, &here, room));
+            continue;
+        }
+        if names.len() <= crate::plot::drawing::SERIES {
+            panels.push(lines(measure, facet, all, true, room));
+            continue;
+        }
+        // Too many to tell apart: each by itself, before all the others.
+        for (at, name) in names.iter().enumerate() {
+            let mut shown = all.clone();
+            shown[at].number = Some(0);
+            let heading = titled(name, &[facet]);
+            panels.push(lines(measure, &heading, shown, false, Room::Narrow));
+        }
+    }
+    panels.truncate(PANELS);
+    panels
+}
+
+fn lines(
+    measure: &Measure<'_>,
+    heading: &str,
+    series: Vec<Series>,
+    legend: bool,
+    room: Room,
+) -> Panel {
+    let mut keeps: Vec<f64> =
+        series.iter().flat_map(|one| one.points.iter().map(|(keep, _)| *keep)).collect();
+    keeps.sort_by(f64::total_cmp);
+    keeps.dedup_by(|a, b| (*a - *b).abs() < 1e-3 * *b);
+    let ratios = keeps.last().zip(keeps.first()).is_some_and(|(last, first)| last / first > 12.0);
+    let chart = Chart {
+        heading,
+        across: if ratios { "share kept (by ratio)" } else { "share kept" },
+        upwards: measure.upwards,
+        at: keeps.iter().map(|keep| (*keep, percent(*keep))).collect(),
+        ratios,
+        factor: 100.0,
+        from_zero: measure.from_zero,
+        legend,
+        level: measure.level.clone(),
+        series,
+    };
+    let said = chart.series.iter().filter(|one| one.number.is_some()).map(|one| {
+        let ends = one
+            .points
+            .iter()
+            .map(|(keep, stat)| format!("{} at {}", chart::said(*stat, 100.0), percent(*keep)));
+        format!("{}: {}", one.name, ends.collect::<Vec<_>>().join(", "))
+    });
+    let said = said.collect::<Vec<_>>().join("; ");
+    let label = format!("{} against share kept. {said}.", measure.name);
+    let height = if room == Room::Narrow { 290.0 } else { 400.0 };
+    Panel { drawing: chart.draw(room.width(), height), label }
+}
+
+fn rows(measure: &Measure<'_>, heading: &str, points: &[&(&Row, Stat)], room: Room) -> Panel {
+    let name = |row: &Row| titled(&row.series, &[&row.share()]);
+    let mut all: Vec<(String, Stat)> =
+        points.iter().map(|(row, stat)| (name(row), *stat)).collect();
+    // The best first; of equals, the first in the matrix.
+    all.sort_by(|a, b| b.1.mean.total_cmp(&a.1.mean));
+    let said = all.iter().map(|(name, stat)| format!("{name}: {}", chart::said(*stat, 100.0)));
+    let label = format!("{} by selector. {}.", measure.name, said.collect::<Vec<_>>().join("; "));
+    let from_zero = measure.from_zero;
+    let drawing = chart::dots(heading, measure.upwards, &all, from_zero, room.width().min(620.0));
+    Panel { drawing, label }
+}

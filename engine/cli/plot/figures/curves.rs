@@ -1,0 +1,126 @@
+//! What trainings said of themselves, epoch by epoch.
+
+use super::{
+    PANEL, Panel,
+    chart::{self, Chart, Series},
+    titled,
+};
+use crate::{
+    context::Failure,
+    plot::{
+        drawing::SERIES,
+        study::{Stat, Study, spread},
+    },
+};
+use engine::NodeId;
+use std::collections::BTreeMap;
+
+/// So many points make a smooth line.
+const POINTS: usize = 80;
+const PANELS: usize = 24;
+
+type Points = Vec<(f64, Stat)>;
+
+/// Returns the mean of a figure over trainings, by epoch. One epoch alone makes no curve.
+fn curve(study: &Study<'_>, trainings: &[NodeId], figure: &str) -> Result<Points, Failure> {
+    let mut values: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    for training in trainings {
+        let history = study.json(*training, "history")?.unwrap_or_default();
+        for epoch in history["epochs"].as_array().into_iter().flatten() {
+            if let (Some(at), Some(value)) = (epoch["epoch"].as_u64(), epoch[figure].as_f64()) {
+                values.entry(at).or_default().push(value);
+            }
+        }
+    }
+    let all: Points = values
+        .into_iter()
+        .filter_map(|(epoch, values)| Some((epoch as f64, Stat::of(values)?)))
+        .collect();
+    Ok(spread(&all, POINTS).into_iter().copied().collect())
+}
+
+pub(super) fn proxies(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
+    let groups = study.groups("proxy");
+    let groups = spread(&groups, SERIES);
+    let mut panels = vec![];
+    for (figure, heading, upwards, factor) in [
+        ("loss", "Loss on the training samples", "mean loss, nats", 1.0),
+        ("train_accuracy", "Accuracy on the training samples", "training accuracy, %", 100.0),
+        ("test_accuracy", "Accuracy on the test samples", "test accuracy, %", 100.0),
+    ] {
+        let mut series = vec![];
+        for (at, (name, nodes)) in groups.iter().enumerate() {
+            let points = curve(study, nodes, figure)?;
+            if points.len() > 1 {
+                series.push(Series { name: name.clone(), number: Some(at), plain: false, points });
+            }
+        }
+        if !series.is_empty() {
+            panels.push(panel(heading, upwards, factor, series));
+        }
+    }
+    Ok(panels)
+}
+
+pub(super) fn students(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
+    let names = study.values(|row| &row.series);
+    let sizes = study.values(|row| &row.size);
+    // Few selectors: a panel for each size. Many: a panel for each selector.
+    let few = names.len() <= SERIES;
+    let (outer, inner) = if few { (&sizes, &names) } else { (&names, &sizes) };
+    let inner: Vec<&str> = spread(inner, SERIES).into_iter().copied().collect();
+    let mut panels = vec![];
+    for facet in study.values(|row| &row.facet) {
+        for one in spread(outer, if few { 6 } else { PANELS }) {
+            let mut series = vec![];
+            let mut heading = titled(if few { "" } else { one }, &[facet]);
+            for (at, other) in inner.iter().enumerate() {
+                let (name, size) = if few { (other, one) } else { (one, other) };
+                let found = study
+                    .rows
+                    .iter()
+                    .find(|row| row.facet == facet && row.series == **name && row.size == **size);
+                let Some(row) = found else { continue };
+                let models: Vec<NodeId> = row.outcomes.iter().filter_map(|one| one.model).collect();
+                let points = curve(study, &models, "test_accuracy")?;
+                if points.len() < 2 {
+                    continue;
+                }
+                // What keeps everything gives no panel its name.
+                if few && row.keep.is_some_and(|keep| keep < 1.0) {
+                    heading = titled(facet, &[&format!("{} kept", row.share())]);
+                }
+                let name = if few { row.series.clone() } else { row.share() };
+                series.push(Series { name, number: Some(at), plain: false, points });
+            }
+            if !series.is_empty() {
+                panels.push(panel(&heading, "test accuracy, %", 100.0, series));
+            }
+        }
+    }
+    panels.truncate(PANELS);
+    Ok(panels)
+}
+
+fn panel(heading: &str, upwards: &str, factor: f64, mut series: Vec<Series>) -> Panel {
+    // A few epochs are points; many are a line.
+    let long = series.iter().any(|one| one.points.len() > 12);
+    series.iter_mut().for_each(|one| one.plain = long);
+    let ends = series.iter().filter_map(|one| {
+        let (_, last) = one.points.last()?;
+        Some(format!("{} ends at {}", one.name, chart::said(*last, factor)))
+    });
+    let ends = ends.collect::<Vec<_>>().join("; ");
+    let label = format!("{upwards} by epoch. {heading}. {ends}.");
+    let mut at = vec![];
+    if let Some(Series { points, .. }) = series.iter().max_by_key(|one| one.points.len())
+        && points.len() <= 12
+    {
+        at = points.iter().map(|(epoch, _)| (*epoch, format!("{epoch:.0}"))).collect();
+    }
+    let across = "epoch";
+    let (ratios, from_zero, legend, level) = (false, false, true, None);
+    let chart =
+        Chart { heading, across, upwards, at, ratios, factor, from_zero, legend, level, series };
+    Panel { drawing: chart.draw(PANEL, 270.0), label }
+}

@@ -1,0 +1,193 @@
+//! Samples as they are: the hardest and the easiest of a score, the kept and the dropped of a
+//! selector.
+
+use super::{PANEL, Panel, titled};
+use crate::{
+    context::Failure,
+    plot::{
+        drawing::{Anchor, Drawing, HEADING, Ink, Pixels, SMALL, Shape},
+        font,
+        study::{Row, Study, spread},
+    },
+};
+use engine::NodeId;
+use safetensors::{Dtype, SafeTensors};
+
+/// So many samples are on a grid, in rows of five.
+const SHOWN: usize = 20;
+const COLUMNS: usize = 5;
+/// So many scores and selectors have grids.
+const SCORES: usize = 3;
+const SELECTORS: usize = 8;
+/// No picture is larger than this on either side; a larger one is averaged down.
+const LARGEST: usize = 32;
+
+/// The training images of a data set, and what is said of them.
+struct Album {
+    bytes: cache::Bytes,
+    /// Channels, rows, columns.
+    shape: [usize; 3],
+    labels: Vec<u32>,
+    clean: Option<Vec<u32>>,
+    classes: Vec<String>,
+}
+
+impl Album {
+    fn read(study: &Study<'_>, data: NodeId) -> Result<Option<Self>, Failure> {
+        let meta = study.json(data, "meta")?.unwrap_or_default();
+        let sample = meta["sample"].as_array().into_iter().flatten();
+        let shape: Vec<usize> =
+            sample.filter_map(|side| usize::try_from(side.as_u64()?).ok()).collect();
+        let ([channels @ (1 | 3), height, width], Some(bytes), Some(labels)) =
+            (&shape[..], study.part(data, "images")?, study.labels(data)?)
+        else {
+            return Ok(None);
+        };
+        let (clean, classes) = (study.clean(data)?, study.classes(data)?);
+        Ok(Some(Self { bytes, shape: [*channels, *height, *width], labels, clean, classes }))
+    }
+
+    /// Returns the picture of a sample, channels last and not too large.
+    fn pixels(&self, at: usize) -> Option<Pixels> {
+        let all = SafeTensors::deserialize(&self.bytes).ok()?;
+        let view = all.tensor("train").ok().filter(|view| view.dtype() == Dtype::U8)?;
+        let [channels, rows, columns] = self.shape;
+        let each = channels * rows * columns;
+        let image = view.data().get(at * each..(at + 1) * each)?;
+        let block = rows.max(columns).div_ceil(LARGEST).max(1);
+        let (height, width) = (rows.div_ceil(block), columns.div_ceil(block));
+        let mut bytes = Vec::with_capacity(width * height * channels);
+        for place in 0..width * height {
+            let (top, left) = (place / width * block, place % width * block);
+            let (below, right) = ((top + block).min(rows), (left + block).min(columns));
+            for channel in 0..channels {
+                let inside = (top..below).flat_map(|y| (left..right).map(move |x| (y, x)));
+                let sum: usize = inside
+                    .map(|(y, x)| usize::from(image[(channel * rows + y) * columns + x]))
+                    .sum();
+                bytes.push((sum / ((below - top) * (right - left))) as u8);
+            }
+        }
+        Some(Pixels { width, height, channels, bytes })
+    }
+
+    fn name(&self, label: u32) -> String {
+        self.classes.get(label as usize).cloned().unwrap_or_else(|| label.to_string())
+    }
+
+    /// Returns up to [`SHOWN`] of `samples`, of every class in turn.
+    fn mixed(&self, samples: &[u32]) -> Vec<u32> {
+        let mut classes: Vec<Vec<u32>> = vec![vec![]; self.classes.len().max(1)];
+        for at in samples {
+            let label = self.labels.get(*at as usize).copied().unwrap_or_default() as usize;
+            if let Some(class) = classes.get_mut(label) {
+                class.push(*at);
+            }
+        }
+        let each = SHOWN.div_ceil(classes.len());
+        let classes = classes.iter().map(|class| spread(class, each.max(2)));
+        let classes: Vec<Vec<&u32>> = classes.collect();
+        let turns = (0..SHOWN).flat_map(|turn| classes.iter().filter_map(move |one| one.get(turn)));
+        turns.take(SHOWN).map(|at| **at).collect()
+    }
+
+    fn panel(&self, heading: &str, samples: &[u32]) -> Panel {
+        let cell = PANEL / COLUMNS as f64;
+        let side = cell - 12.0;
+        let mut page = Drawing::new(PANEL, 0.0);
+        let top = page.paragraph((0.0, 15.0), PANEL, heading, HEADING, Ink::Text) - 6.0;
+        let line = if self.clean.is_some() { 32.0 } else { 19.0 };
+        for (place, at) in samples.iter().enumerate() {
+            let Some(pixels) = self.pixels(*at as usize) else { continue };
+            let (column, row) = ((place % COLUMNS) as f64, (place / COLUMNS) as f64);
+            let (x, y) = (column * cell, top + row * (side + line + 6.0));
+            let label = self.labels[*at as usize];
+            let clean = self.clean.as_ref().and_then(|clean| clean.get(*at as usize).copied());
+            let clean = clean.filter(|clean| *clean != label);
+            let mut tip = format!("sample {at}, label {}", self.name(label));
+            if let Some(clean) = clean {
+                tip.push_str(&format!(", truly {}", self.name(clean)));
+                page.rect((x, y - 3.0), (side + 6.0, side + 6.0), Ink::Series(1));
+            }
+            let tall = side * pixels.height as f64 / pixels.width.max(1) as f64;
+            let size = if tall > side { (side * side / tall, side) } else { (side, tall) };
+            page.shapes.push(Shape::Image { at: (x + 3.0, y), size, pixels, tip });
+            let name = font::fitted(&self.name(label), SMALL, cell - 2.0);
+            page.text((x + 3.0, y + side + 15.0), name, SMALL, Ink::Text, Anchor::Start);
+            if let Some(clean) = clean {
+                let true_name = font::fitted(&format!("≠ {}", self.name(clean)), SMALL, cell - 2.0);
+                page.text(
+                    (x + 3.0, y + side + 28.0),
+                    true_name,
+                    SMALL,
+                    Ink::Series(1),
+                    Anchor::Start,
+                );
+            }
+        }
+        page.height = top + samples.len().div_ceil(COLUMNS) as f64 * (side + line + 6.0) + 4.0;
+        let wrong = self.clean.as_ref().map(|clean| {
+            let wrong = |at: &&u32| clean.get(**at as usize) != self.labels.get(**at as usize);
+            samples.iter().filter(wrong).count()
+        });
+        let mut label = format!("{heading}: {} samples", samples.len());
+        if let Some(wrong) = wrong {
+            label.push_str(&format!(", {wrong} of them mislabelled"));
+        }
+        Panel { drawing: page, label }
+    }
+}
+
+pub(super) fn grids(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
+    let mut panels = vec![];
+    for (name, nodes) in spread(&study.groups("scores"), SCORES) {
+        let Some(album) =
+            source(study, nodes[0]).map(|data| Album::read(study, data)).transpose()?.flatten()
+        else {
+            continue;
+        };
+        let Some(scores) = study.numbers(nodes[0], "scores", "scores")? else { continue };
+        let mut order: Vec<u32> = (0..scores.len() as u32).collect();
+        order.retain(|at| scores[*at as usize].is_finite());
+        // The hardest first; of equals, the earlier.
+        order.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]));
+        let ends = order.len().min(SHOWN);
+        panels.push(album.panel(&titled("the hardest", &[name]), &order[..ends]));
+        order.reverse();
+        panels.push(album.panel(&titled("the easiest", &[name]), &order[..ends]));
+    }
+    let facet = study.rows.first().map(|row| row.facet.clone());
+    let size = study.rows.first().map(|row| row.size.clone());
+    let rows: Vec<&Row> = study
+        .rows
+        .iter()
+        .filter(|row| Some(&row.facet) == facet.as_ref() && Some(&row.size) == size.as_ref())
+        .filter(|row| row.keep.is_some_and(|keep| keep < 1.0))
+        .collect();
+    for row in spread(&rows, SELECTORS) {
+        let Some((subset, data)) = row.outcomes.first().and_then(|one| one.subset.zip(one.data))
+        else {
+            continue;
+        };
+        let Some(album) = Album::read(study, data)? else { continue };
+        let Some(kept) = study.positions(subset)? else { continue };
+        let dropped: Vec<u32> =
+            (0..album.labels.len() as u32).filter(|at| kept.binary_search(at).is_err()).collect();
+        let of = [&*row.series, &row.share()];
+        panels.push(album.panel(&titled("kept", &of), &album.mixed(&kept)));
+        panels.push(album.panel(&titled("dropped", &of), &album.mixed(&dropped)));
+    }
+    Ok(panels)
+}
+
+/// Returns the data set whose samples `scores` are of.
+fn source(study: &Study<'_>, scores: NodeId) -> Option<NodeId> {
+    let mut open = vec![scores];
+    while let Some(node) = open.pop() {
+        if study.kind(node) == "data" {
+            return Some(node);
+        }
+        open.extend(study.plan.node(node).inputs.iter().map(|(_, source)| *source));
+    }
+    None
+}

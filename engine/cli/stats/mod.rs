@@ -1,0 +1,14 @@
+//! Statistics of repeated measurements: pure functions that have never heard of a table.
+//!
+//! Tests compare them with what SciPy 1.17 says of the same numbers.
+
+mod agreement;
+mod distributions;
+mod interval;
+mod paired;
+mod ranks;
+
+pub(crate) use agreement::{jaccard, spearman};
+pub(crate) use interval::{Interval, Summary, bootstrap_interval, t_interval};
+pub(crate) use paired::{Test, holm, paired_t, wilcoxon};
+pub(crate) use ranks::{friedman, mean_ranks, nemenyi_difference};

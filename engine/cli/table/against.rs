@@ -1,0 +1,298 @@
+//! Paired tests of every method against one of them.
+
+use super::{
+    frame::{Frame, Outcome},
+    metrics::Metrics,
+    sheet::{Sheet, csv_line, csv_number},
+};
+use crate::{
+    context::{Failure, MISTAKE},
+    stats::{Interval, Summary, Test, holm, paired_t, t_interval, wilcoxon},
+};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Every method against one of them, for one metric.
+pub(super) struct Against {
+    metric: String,
+    metrics: Metrics,
+    base: String,
+    level: f64,
+    axes: Vec<(String, String)>,
+    /// What the pairs are made over.
+    over: Vec<String>,
+    rows: Vec<Row>,
+}
+
+/// A method's result and that of the base under the same conditions.
+type Pair<'a> = (&'a Outcome, &'a Outcome);
+
+/// Pairs by the row they are in.
+type Groups<'a> = BTreeMap<(&'a str, Vec<u16>), Vec<Pair<'a>>>;
+
+struct Row {
+    coords: Vec<String>,
+    /// Method minus base, each pair once.
+    difference: Summary,
+    interval: Option<Interval>,
+    t: Option<Corrected>,
+    wilcoxon: Option<Corrected>,
+}
+
+struct Corrected {
+    test: Test,
+    holm: f64,
+}
+
+/// Returns the axis that names the methods: the one asked for, or `selector`, or the only one
+/// that has the value `base`.
+pub(super) fn methods(
+    frame: &Frame,
+    asked: Option<&str>,
+    base: Option<&str>,
+) -> Result<usize, Failure> {
+    if let Some(name) = asked {
+        return frame.axis("--by", name);
+    }
+    let named = frame.axes.iter().position(|axis| axis.path == "selector");
+    let holds = |axis: &usize| {
+        base.is_some_and(|base| frame.axes[*axis].values.iter().any(|value| value == base))
+    };
+    let holding: Vec<usize> = (0..frame.axes.len()).filter(holds).collect();
+    match (named, &holding[..]) {
+        (Some(axis), _) if base.is_none() || holds(&axis) => Ok(axis),
+        (_, [axis]) => Ok(*axis),
+        _ => {
+            let what = match base {
+                Some(base) => format!("no axis of methods has the value `{base}`"),
+                None => "no axis is called `selector`".to_owned(),
+            };
+            let hint = format!("say which with --by; the axes are {}", frame.names());
+            Err(Failure::new(MISTAKE, what).hint(hint))
+        }
+    }
+}
+
+impl Against {
+    /// Tests for each of `metrics` the methods on axis `by` against `base`. Pairs are cells that
+    /// agree on all other axes; a test is made of those that differ only on the axes of `over`.
+    pub(super) fn all(
+        frame: &Frame,
+        metrics: &Metrics,
+        (by, base): (usize, &str),
+        over: &[bool],
+        level: f64,
+    ) -> Result<Vec<Self>, Failure> {
+        let Some(zero) = frame.axes[by].values.iter().position(|value| value == base) else {
+            let axis = &frame.axes[by];
+            let failure =
+                Failure::new(MISTAKE, format!("axis `{}` has no value `{base}`", axis.name));
+            let hint = format!("name one with --against: {}", axis.values.join(", "));
+            return Err(failure.hint(hint));
+        };
+        if over[by] {
+            let name = &frame.axes[by].name;
+            let failure = Failure::new(MISTAKE, format!("axis `{name}` holds what is compared"));
+            return Err(failure.hint("leave it out of --over"));
+        }
+        let zero = u16::try_from(zero).unwrap_or(u16::MAX);
+        let known: BTreeMap<(&str, &[u16]), &Outcome> =
+            frame.outcomes.iter().map(|one| ((one.label.as_str(), &one.coords[..]), one)).collect();
+        let mut groups: Groups<'_> = BTreeMap::new();
+        for outcome in frame.outcomes.iter().filter(|one| one.coords[by] != zero) {
+            let mut coords = outcome.coords.clone();
+            coords[by] = zero;
+            if let Some(partner) = known.get(&(outcome.label.as_str(), &coords[..])) {
+                groups.entry(frame.row(outcome, over)).or_default().push((outcome, partner));
+            }
+        }
+        if groups.is_empty() {
+            let what = format!("no cell has a partner that differs from it by `{base}` alone");
+            return Err(Failure::new(MISTAKE, what)
+                .hint("the pairs agree on every axis but the one compared: look at --where"));
+        }
+        // Cells that share both results are one pair.
+        for group in groups.values_mut() {
+            let mut met = BTreeSet::new();
+            group.retain(|(a, b)| met.insert((a.id, b.id)));
+        }
+        let one = |metric: &String| Self::one(frame, metrics, metric, (base, level), over, &groups);
+        Ok(metrics.names.iter().map(one).collect())
+    }
+
+    fn one(
+        frame: &Frame,
+        metrics: &Metrics,
+        metric: &str,
+        (base, level): (&str, f64),
+        over: &[bool],
+        groups: &Groups<'_>,
+    ) -> Self {
+        let value = |one: &Outcome| Some(one.metrics.as_ref()?.get(metric)?.value);
+        let (mut rows, mut tests) = (vec![], vec![]);
+        for group in groups.values() {
+            // Shares are multiples of 1 / n: equal differences of them must compare equal.
+            let exact = |difference: f64| (difference * 1e12).round() / 1e12;
+            let pairs = group.iter().filter_map(|(a, b)| Some(exact(value(a)? - value(b)?)));
+            let differences: Vec<f64> = pairs.collect();
+            let Some(difference) = Summary::of(&differences) else { continue };
+            let kept = (0..frame.axes.len()).filter(|axis| !over[*axis]);
+            rows.push(Row {
+                coords: kept.map(|axis| frame.value(group[0].0, axis).to_owned()).collect(),
+                difference,
+                interval: t_interval(&differences, level),
+                t: None,
+                wilcoxon: None,
+            });
+            tests.push((paired_t(&differences), wilcoxon(&differences)));
+        }
+        let (t, w): (Vec<_>, Vec<_>) = tests.into_iter().unzip();
+        for (row, (t, w)) in rows.iter_mut().zip(corrected(t).into_iter().zip(corrected(w))) {
+            (row.t, row.wilcoxon) = (t, w);
+        }
+        let name = |axis: usize| (frame.axes[axis].name.clone(), frame.axes[axis].path.clone());
+        let axes = 0..frame.axes.len();
+        Self {
+            metric: metric.to_owned(),
+            metrics: metrics.clone(),
+            base: base.to_owned(),
+            level,
+            axes: axes.clone().filter(|axis| !over[*axis]).map(name).collect(),
+            over: axes.filter(|axis| over[*axis]).map(|axis| name(axis).0).collect(),
+            rows,
+        }
+    }
+
+    pub(super) fn sheet(&self) -> Sheet {
+        let mut head: Vec<String> = self.axes.iter().map(|(name, _)| name.clone()).collect();
+        let words = head.len();
+        let level = self.level * 100.0;
+        head.extend(["difference".to_owned(), format!("{level} % interval")]);
+        head.extend(["t", "p", "p Holm", "W", "p", "p Holm", "pairs"].map(str::to_owned));
+        let numbers = words..head.len();
+        let show = |value: f64| self.metrics.show_difference(&self.metric, value);
+        let row = |row: &Row| {
+            let mut line = row.coords.clone();
+            line.push(show(row.difference.mean));
+            line.push(match row.interval {
+                Some(one) => format!("[{}, {}]", show(one.low), show(one.high)),
+                None => "-".to_owned(),
+            });
+            for (one, digits) in [(&row.t, 2), (&row.wilcoxon, 1)] {
+                match one {
+                    Some(one) => line.extend([
+                        format!("{:.digits$}", one.test.statistic),
+                        chance(one.test.p),
+                        chance(one.holm),
+                    ]),
+                    None => line.extend(["-"; 3].map(str::to_owned)),
+                }
+            }
+            line.push(row.difference.n.to_string());
+            line
+        };
+        let over = if self.over.is_empty() { "nothing".to_owned() } else { self.over.join(", ") };
+        let caption = format!(
+            "{}, less that of {}; paired over {over}; paired t test, Wilcoxon's signed ranks, \
+             Holm's correction over {} tests of each",
+            self.metrics.title(&self.metric),
+            self.base,
+            self.rows.len(),
+        );
+        let fewest = self.rows.iter().map(|row| row.difference.n).min().unwrap_or(0);
+        let mut notes = vec![];
+        if fewest < 6 {
+            let least = 2.0_f64.powi(1 - i32::try_from(fewest).unwrap_or(0)).min(1.0);
+            notes.push(format!(
+                "with {fewest} pairs Wilcoxon's p cannot fall below {least}: more seeds say more"
+            ));
+        }
+        let rows = self.rows.iter().map(row).collect();
+        Sheet { caption: Some(caption), head, rows, numbers, notes }
+    }
+
+    pub(super) fn csv_head(&self) -> String {
+        let mut head = vec!["metric".to_owned()];
+        head.extend(self.axes.iter().map(|(name, _)| name.clone()));
+        let columns = [
+            "against",
+            "difference",
+            "low",
+            "high",
+            "t",
+            "t_p",
+            "t_holm",
+            "w",
+            "w_p",
+            "w_holm",
+            "pairs",
+        ];
+        head.extend(columns.map(str::to_owned));
+        csv_line(&head)
+    }
+
+    /// Returns a line for each test, without the heading.
+    pub(super) fn csv(&self) -> String {
+        let row = |row: &Row| {
+            let mut line = vec![self.metric.clone()];
+            line.extend(row.coords.iter().cloned());
+            line.extend([self.base.clone(), row.difference.mean.to_string()]);
+            line.push(csv_number(row.interval.map(|one| one.low)));
+            line.push(csv_number(row.interval.map(|one| one.high)));
+            for one in [&row.t, &row.wilcoxon] {
+                let one = one.as_ref();
+                line.push(csv_number(one.map(|one| one.test.statistic)));
+                line.push(csv_number(one.map(|one| one.test.p)));
+                line.push(csv_number(one.map(|one| one.holm)));
+            }
+            line.push(row.difference.n.to_string());
+            csv_line(&line)
+        };
+        self.rows.iter().map(row).collect()
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let test = |one: &Option<Corrected>| {
+            one.as_ref().map(
+                |one| json!({ "statistic": one.test.statistic, "p": one.test.p, "holm": one.holm }),
+            )
+        };
+        let row = |row: &Row| {
+            let values = row.coords.iter().map(|value| json!(value));
+            let coords: Map<String, Value> =
+                self.axes.iter().map(|(_, path)| path.clone()).zip(values).collect();
+            json!({
+                "coords": coords,
+                "difference": {
+                    "mean": row.difference.mean,
+                    "std": row.difference.std,
+                    "low": row.interval.map(|one| one.low),
+                    "high": row.interval.map(|one| one.high),
+                },
+                "pairs": row.difference.n,
+                "t": test(&row.t),
+                "wilcoxon": test(&row.wilcoxon),
+            })
+        };
+        json!({
+            "metric": self.metric,
+            "against": self.base,
+            "over": self.over,
+            "level": self.level,
+            "tests": self.rows.iter().map(row).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Adds Holm's correction; what could not be tested is no member of the family.
+fn corrected(tests: Vec<Option<Test>>) -> Vec<Option<Corrected>> {
+    let p: Vec<f64> = tests.iter().flatten().map(|test| test.p).collect();
+    let mut holm = holm(&p).into_iter();
+    let mut add = |test| Corrected { test, holm: holm.next().expect("there is one for each test") };
+    tests.into_iter().map(|test| test.map(&mut add)).collect()
+}
+
+/// Returns a chance as people read it.
+pub(super) fn chance(p: f64) -> String {
+    if p < 0.0001 { "<0.0001".to_owned() } else { format!("{p:.4}") }
+}

@@ -1,0 +1,230 @@
+//! Mean ranks of the methods, and which of them the data cannot tell apart (Demšar 2006).
+
+use super::{
+    against::chance,
+    frame::{Frame, Outcome},
+    metrics::{Metrics, small_is_good},
+    sheet::{Sheet, csv_line},
+};
+use crate::{
+    context::{Failure, MISTAKE},
+    stats::{Test, friedman, mean_ranks, nemenyi_difference},
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// What a block is: a comparison of all methods under one set of conditions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Blocks {
+    /// Every cell of the other axes, each seed for itself.
+    #[default]
+    Cells,
+    /// The means over seeds: fewer blocks, but no block is another's repeat.
+    Means,
+}
+
+/// The mean ranks of the methods for one metric.
+pub(super) struct Ranking {
+    metric: String,
+    axis: (String, String),
+    /// By mean rank.
+    ranks: Vec<(String, f64)>,
+    blocks: usize,
+    /// Blocks in which a method had no value.
+    left_out: usize,
+    of: String,
+    friedman: Option<Test>,
+    /// How far apart mean ranks must be, and at which level.
+    difference: f64,
+    alpha: f64,
+}
+
+impl Ranking {
+    /// Ranks the methods on axis `by` for each of `metrics`.
+    pub(super) fn all(
+        frame: &Frame,
+        metrics: &Metrics,
+        by: usize,
+        blocks: Blocks,
+        over: &[bool],
+        level: f64,
+    ) -> Result<Vec<Self>, Failure> {
+        let one = |metric: &String| Self::one(frame, metric, by, blocks, over, 1.0 - level);
+        metrics.names.iter().map(one).collect()
+    }
+
+    fn one(
+        frame: &Frame,
+        metric: &str,
+        by: usize,
+        blocks: Blocks,
+        over: &[bool],
+        alpha: f64,
+    ) -> Result<Self, Failure> {
+        let used =
+            |value: &usize| frame.outcomes.iter().any(|one| usize::from(one.coords[by]) == *value);
+        let methods: Vec<usize> = (0..frame.axes[by].values.len()).filter(used).collect();
+        let averaged = |axis: usize| blocks == Blocks::Means && over[axis];
+        // Blocks, and in them the values of each method.
+        let mut all: BTreeMap<(&str, Vec<u16>), Vec<Vec<f64>>> = BTreeMap::new();
+        for outcome in &frame.outcomes {
+            let method = methods.binary_search(&usize::from(outcome.coords[by]));
+            let method = method.expect("every value is among them");
+            let others = outcome.coords.iter().enumerate();
+            let others = others.filter(|(axis, _)| *axis != by && !averaged(*axis));
+            let block = (outcome.label.as_str(), others.map(|(_, value)| *value).collect());
+            let slot = all.entry(block).or_insert_with(|| vec![vec![]; methods.len()]);
+            let value = |one: &Outcome| Some(one.metrics.as_ref()?.get(metric)?.value);
+            slot[method].extend(value(outcome));
+        }
+        let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+        let (whole, parts): (Vec<_>, Vec<_>) =
+            all.into_values().partition(|block| block.iter().all(|values| !values.is_empty()));
+        let whole: Vec<Vec<f64>> =
+            whole.iter().map(|block| block.iter().map(mean).collect()).collect();
+        let name = &frame.axes[by].name;
+        if methods.len() < 2 || whole.is_empty() {
+            let what = format!("there is no cell in which two values of `{name}` have `{metric}`");
+            let failure = Failure::new(MISTAKE, what);
+            return Err(
+                failure.hint("a block counts where every method has a value: pick with --where")
+            );
+        }
+        let named = methods.iter().map(|method| frame.axes[by].values[*method].clone());
+        let mut ranks: Vec<(String, f64)> =
+            named.zip(mean_ranks(&whole, small_is_good(metric))).collect();
+        // Equal ranks stay in the order of the axis.
+        ranks.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let others = (0..frame.axes.len()).filter(|axis| *axis != by && !averaged(*axis));
+        let others: Vec<&str> = others.map(|axis| frame.axes[axis].name.as_str()).collect();
+        Ok(Self {
+            metric: metric.to_owned(),
+            axis: (name.clone(), frame.axes[by].path.clone()),
+            ranks,
+            blocks: whole.len(),
+            left_out: parts.len(),
+            of: others.join(" x "),
+            friedman: friedman(&whole),
+            difference: nemenyi_difference(methods.len(), whole.len(), alpha),
+            alpha,
+        })
+    }
+
+    /// Returns the longest runs of methods whose ranks are not farther apart than the critical
+    /// difference, as first and last place.
+    fn alike(&self) -> Vec<(usize, usize)> {
+        let mut runs: Vec<(usize, usize)> = vec![];
+        for first in 0..self.ranks.len() {
+            let near = |one: &&(String, f64)| one.1 - self.ranks[first].1 <= self.difference;
+            let last = first + self.ranks[first..].iter().take_while(near).count() - 1;
+            if last > first && runs.last().is_none_or(|(_, end)| last > *end) {
+                runs.push((first, last));
+            }
+        }
+        runs
+    }
+
+    pub(super) fn sheet(&self) -> Sheet {
+        let runs = self.alike();
+        let row = |(place, (name, rank)): (usize, &(String, f64))| {
+            // One letter for each group the method is in, as statisticians mark them.
+            let inside = |(group, (first, last)): (usize, &(usize, usize))| {
+                let letter = char::from(b'a' + u8::try_from(group % 26).unwrap_or(0));
+                if (*first..=*last).contains(&place) { letter } else { ' ' }
+            };
+            let marks: String = runs.iter().enumerate().map(inside).collect();
+            vec![name.clone(), format!("{rank:.2}"), marks.trim_end().to_owned()]
+        };
+        let first = if small_is_good(&self.metric) { "smallest" } else { "largest" };
+        let caption = format!(
+            "{}: mean ranks over {} blocks ({}), rank 1 the {first}",
+            self.metric, self.blocks, self.of
+        );
+        let mut notes = vec![];
+        if let Some(test) = self.friedman {
+            let (freedom, p) = (self.ranks.len() - 1, chance(test.p));
+            let is = if p.starts_with('<') { " " } else { " = " };
+            notes.push(format!(
+                "Friedman: chi2 = {:.3}, {freedom} degrees of freedom, p{is}{p}",
+                test.statistic
+            ));
+        }
+        notes.push(format!(
+            "Nemenyi: ranks farther apart than {:.3} differ at {:.3}; methods that share a letter do not",
+            self.difference, self.alpha
+        ));
+        if self.left_out > 0 {
+            notes
+                .push(format!("{} blocks without a value of every method left out", self.left_out));
+        }
+        Sheet {
+            caption: Some(caption),
+            head: [&self.axis.0, "mean rank", "alike"].map(str::to_owned).to_vec(),
+            rows: self.ranks.iter().enumerate().map(row).collect(),
+            numbers: 1..2,
+            notes,
+        }
+    }
+
+    pub(super) fn csv_head(&self) -> String {
+        let head = ["metric", &self.axis.0, "mean_rank", "blocks", "critical_difference"];
+        csv_line(&head.map(str::to_owned))
+    }
+
+    /// Returns a line for each method, without the heading.
+    pub(super) fn csv(&self) -> String {
+        let row = |(name, rank): &(String, f64)| {
+            csv_line(&[
+                self.metric.clone(),
+                name.clone(),
+                rank.to_string(),
+                self.blocks.to_string(),
+                self.difference.to_string(),
+            ])
+        };
+        self.ranks.iter().map(row).collect()
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let rank = |(name, rank): &(String, f64)| json!({ "value": name, "rank": rank });
+        let names = |(first, last): &(usize, usize)| -> Vec<&str> {
+            self.ranks[*first..=*last].iter().map(|(name, _)| name.as_str()).collect()
+        };
+        json!({
+            "metric": self.metric,
+            "axis": self.axis.1,
+            "ranks": self.ranks.iter().map(rank).collect::<Vec<_>>(),
+            "blocks": self.blocks,
+            "left_out": self.left_out,
+            "friedman": self.friedman.map(|test| json!({ "chi2": test.statistic, "p": test.p })),
+            "nemenyi": { "critical_difference": self.difference, "alpha": self.alpha },
+            "alike": self.alike().iter().map(names).collect::<Vec<_>>(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_alike_up_to_the_critical_difference() {
+        let rank = |name: &str, rank: f64| (name.to_owned(), rank);
+        let ranking = Ranking {
+            metric: "accuracy".to_owned(),
+            axis: ("selector".to_owned(), "selector".to_owned()),
+            ranks: vec![rank("a", 1.2), rank("b", 2.0), rank("c", 2.9), rank("d", 3.9)],
+            blocks: 14,
+            left_out: 0,
+            of: "keep x seed".to_owned(),
+            friedman: None,
+            difference: 1.25,
+            alpha: 0.05,
+        };
+        assert_eq!(ranking.alike(), [(0, 1), (1, 2), (2, 3)]);
+        let marks: Vec<String> =
+            ranking.sheet().rows.into_iter().map(|mut row| row.remove(2)).collect();
+        assert_eq!(marks, ["a", "ab", " bc", "  c"]);
+        assert_eq!(Ranking { difference: 0.5, ..ranking }.alike(), []);
+    }
+}

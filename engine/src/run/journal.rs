@@ -1,0 +1,228 @@
+//! The events of a run as lines of JSON: what a file keeps, what `--json` prints, what can be
+//! replayed.
+
+use super::runs::Run;
+use crate::{Event, NodeId, Plan, Sink, StageError, event::StageCount};
+use cache::{Store, StoreError};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs::{File, TryLockError},
+    io::{Read as _, Write as _},
+    time::{Duration, Instant},
+};
+
+/// News of a stage's progress are not written more often than this...
+const APART: Duration = Duration::from_millis(250);
+/// ...nor more often than this part of the time the stage has taken, so that a long training
+/// writes no longer a log than a short one by much.
+const SHARE: u32 = 300;
+/// Lines are handed to the system at least once they are as long as this.
+const FULL: usize = 1 << 16;
+
+/// One event, and when and where it happened: a line of a run's log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The run.
+    pub run: String,
+    /// Seconds since the run began.
+    pub t: f64,
+    /// The stage's name in the pipeline, for an event of a stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// The stage's name and its coordinates in the matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl Entry {
+    /// Returns the entry as one line of JSON, without its end.
+    #[must_use]
+    pub fn line(&self) -> String {
+        serde_json::to_string(self).expect("an event has no map with odd keys")
+    }
+}
+
+/// Makes entries of events, and leaves out news of progress that come too often.
+pub struct Journal<'a> {
+    plan: &'a Plan,
+    run: String,
+    began: Instant,
+    /// When each running stage began, and when its last news of each figure were let through.
+    told: BTreeMap<NodeId, (Instant, BTreeMap<&'static str, Instant>)>,
+}
+
+impl<'a> Journal<'a> {
+    /// Begins the journal of the run called `run`.
+    #[must_use]
+    pub fn new(plan: &'a Plan, run: &str) -> Self {
+        Self { plan, run: run.to_owned(), began: Instant::now(), told: BTreeMap::new() }
+    }
+
+    /// Returns the entry of `event`, or `None` if it can be done without.
+    pub fn entry(&mut self, event: &Event) -> Option<Entry> {
+        if !self.worth(event) {
+            return None;
+        }
+        let node = event.node();
+        Some(Entry {
+            run: self.run.clone(),
+            t: (self.began.elapsed().as_secs_f64() * 1e4).round() / 1e4,
+            stage: node.map(|node| self.plan.node(node).label.to_string()),
+            name: node.map(|node| self.plan.describe(node)),
+            event: event.clone(),
+        })
+    }
+
+    fn worth(&mut self, event: &Event) -> bool {
+        let now = Instant::now();
+        match event {
+            Event::Started { node, .. } => {
+                self.told.insert(*node, (now, BTreeMap::new()));
+            }
+            Event::Progressed { node, progress } => {
+                let (began, told) =
+                    self.told.entry(*node).or_insert_with(|| (now, BTreeMap::new()));
+                let apart = APART.max((now - *began) / SHARE);
+                let figure = progress.figure.map_or("", |(name, _)| name);
+                let early = told.get(figure).is_some_and(|last| now - *last < apart);
+                if early && progress.done < progress.total {
+                    return false;
+                }
+                told.insert(figure, now);
+            }
+            _ => {}
+        }
+        true
+    }
+}
+
+/// Returns the stages of `plan`, inputs before what needs them.
+pub(super) fn stages(plan: &Plan) -> Vec<StageCount> {
+    let mut met: Vec<StageCount> = vec![];
+    let add = |list: &mut Vec<String>, text: &str| {
+        if !list.iter().any(|one| one == text) {
+            list.push(text.to_owned());
+        }
+    };
+    for (_, node) in plan.nodes() {
+        let at = met.iter().position(|one| one.stage == *node.label).unwrap_or_else(|| {
+            let stage = node.label.to_string();
+            met.push(StageCount { stage, methods: vec![], from: vec![], nodes: 0 });
+            met.len() - 1
+        });
+        add(&mut met[at].methods, node.stage.method());
+        let inputs = node.inputs.iter().map(|(_, input)| &plan.node(*input).label);
+        inputs.for_each(|from| add(&mut met[at].from, from));
+        met[at].nodes += 1;
+    }
+    let mut out = vec![];
+    while !met.is_empty() {
+        let open = |from: &String| met.iter().any(|one| one.stage == *from);
+        let ready = met.iter().position(|one| !one.from.iter().any(open));
+        // Cells may wire the same names in opposite ways: then the first met goes first.
+        out.push(met.remove(ready.unwrap_or(0)));
+    }
+    out
+}
+
+/// Passes events on, and appends them to the run's log once that is begun. A log that cannot be
+/// written ends; the run does not.
+pub(super) struct Logged<'a> {
+    sink: &'a mut dyn Sink,
+    journal: Journal<'a>,
+    file: Option<File>,
+    lines: String,
+    ended: bool,
+}
+
+impl<'a> Logged<'a> {
+    pub(super) fn new(plan: &'a Plan, run: &str, sink: &'a mut dyn Sink) -> Self {
+        let (lines, journal) = (String::new(), Journal::new(plan, run));
+        Self { sink, journal, file: None, lines, ended: false }
+    }
+
+    /// Creates the log. It is locked for as long as the run lives, which tells a run that goes on
+    /// from one that was killed.
+    pub(super) fn begin(&mut self, store: &Store) {
+        let file = store.append_document(super::runs::FOLDER, &Run::events_name(&self.journal.run));
+        self.file = file.ok().filter(|file| file.lock().is_ok());
+        self.ended = self.file.is_none();
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        if let Some(file) = &mut self.file
+            && file.write_all(self.lines.as_bytes()).is_err()
+        {
+            (self.file, self.ended) = (None, true);
+        }
+        self.lines.clear();
+    }
+}
+
+impl Sink for Logged<'_> {
+    fn emit(&mut self, event: &Event) {
+        self.sink.emit(event);
+        if self.ended {
+            return;
+        }
+        let Some(entry) = self.journal.entry(event) else { return };
+        self.lines.push_str(&entry.line());
+        self.lines.push('\n');
+        // Hits come in thousands, and nobody waits for them.
+        let hit = matches!(event, Event::Hit { .. });
+        if self.file.is_some() && (!hit || self.lines.len() >= FULL) {
+            self.hand_over();
+        }
+    }
+}
+
+/// The log of a run, read from its beginning as it grows.
+#[derive(Debug)]
+pub struct Tail {
+    file: File,
+    rest: Vec<u8>,
+}
+
+impl Tail {
+    /// Opens the log of the run called `id`, or returns `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub fn open(store: &Store, id: &str) -> Result<Option<Self>, StoreError> {
+        let file = store.open_document(super::runs::FOLDER, &Run::events_name(id))?;
+        Ok(file.map(|file| Self { file, rest: vec![] }))
+    }
+
+    /// Returns the entries that were added since the last call. A line that does not read is
+    /// passed over, and one that is not whole yet waits for its end.
+    pub fn more(&mut self) -> Vec<Entry> {
+        // What was read before a failure is kept, and the rest tried again by the next call.
+        self.file.read_to_end(&mut self.rest).ok();
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return vec![] };
+        let whole: Vec<u8> = self.rest.drain(..=end).collect();
+        let lines = whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    /// Tells whether the process that writes the log is still there.
+    #[must_use]
+    pub fn is_growing(&self) -> bool {
+        matches!(self.file.try_lock_shared(), Err(TryLockError::WouldBlock)) || {
+            self.file.unlock().ok();
+            false
+        }
+    }
+}
+
+/// Tells whether `error` says that the disk is full.
+pub(super) fn is_full(error: &StageError) -> bool {
+    let StageError::Store(StoreError::Io { source, .. }) = error else { return false };
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(source.kind(), StorageFull | QuotaExceeded)
+}

@@ -1,0 +1,50 @@
+//! Trainings that share their beginning take turns, the shortest first: each then goes on from
+//! the one before, and no epoch is trained twice.
+
+use crate::{NodeId, Plan};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which computations wait for a shorter one of the same trajectory.
+pub(super) struct Turns {
+    before: BTreeMap<NodeId, NodeId>,
+    after: BTreeMap<NodeId, NodeId>,
+    held: BTreeSet<NodeId>,
+}
+
+impl Turns {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let mut groups: BTreeMap<_, Vec<(u64, NodeId)>> = BTreeMap::new();
+        for (id, node) in plan.nodes() {
+            let Some(trajectory) = node.stage.trajectory() else { continue };
+            let settings = trajectory.settings.to_string();
+            let identity = (node.stage.method(), settings, node.seed, &node.inputs);
+            groups.entry(identity).or_default().push((trajectory.last_step, id));
+        }
+        let mut turns =
+            Self { before: BTreeMap::new(), after: BTreeMap::new(), held: BTreeSet::new() };
+        for mut group in groups.into_values() {
+            // Equally long ones are one computation, whichever comes first.
+            group.sort_unstable();
+            for pair in group.windows(2) {
+                turns.before.insert(pair[1].1, pair[0].1);
+                turns.after.insert(pair[0].1, pair[1].1);
+            }
+        }
+        turns
+    }
+
+    /// Tells whether `node` is to wait for the one before it, and remembers it if so.
+    pub(super) fn holds(&mut self, node: NodeId, is_over: impl Fn(NodeId) -> bool) -> bool {
+        let waits = self.before.get(&node).is_some_and(|before| !is_over(*before));
+        if waits {
+            self.held.insert(node);
+        }
+        waits
+    }
+
+    /// Returns the one that waited for `node`, which is over.
+    pub(super) fn next(&mut self, node: NodeId) -> Option<NodeId> {
+        let next = *self.after.get(&node)?;
+        self.held.remove(&next).then_some(next)
+    }
+}

@@ -1,0 +1,131 @@
+//! Batch normalisation on the CPU (Ioffe and Szegedy, 2015), with the ReLU that may follow it.
+
+use super::{
+    maps::{Dims, Maps},
+    wide::{self, Kernel, LANES, Wide},
+};
+use rayon::prelude::*;
+
+/// What normalises each channel.
+#[derive(Clone, Debug)]
+pub(super) struct Statistics {
+    pub(super) mean: Vec<f32>,
+    /// One over the deviation.
+    pub(super) inverse: Vec<f32>,
+    /// The variance, biased.
+    pub(super) variance: Vec<f32>,
+}
+
+/// Returns how many values a channel has.
+pub(super) fn count(dims: Dims) -> f64 {
+    (dims.n * dims.h * dims.w) as f64
+}
+
+/// Returns the statistics of the batch.
+pub(super) fn statistics(x: &Maps, epsilon: f64) -> Statistics {
+    let count = count(x.dims);
+    let channel = |c: usize| {
+        let mean = fold(x, c, |_, value| value) / count;
+        let center = mean as f32;
+        let variance = fold(x, c, |_, value| (value - center) * (value - center)) / count;
+        (center, (1.0 / (variance + epsilon).sqrt()) as f32, variance as f32)
+    };
+    let all: Vec<(f32, f32, f32)> = (0..x.dims.c).into_par_iter().map(channel).collect();
+    Statistics {
+        mean: all.iter().map(|one| one.0).collect(),
+        inverse: all.iter().map(|one| one.1).collect(),
+        variance: all.iter().map(|one| one.2).collect(),
+    }
+}
+
+/// Returns the sum of `term` over what samples have in channel `c`: its place in the batch's
+/// numbers and its value.
+#[inline(always)]
+fn fold(x: &Maps, c: usize, term: impl Fn(usize, f32) -> f32) -> f64 {
+    let dims = x.dims;
+    let mut total = 0.0;
+    for block in 0..dims.blocks() {
+        let start = block * dims.block() + c * dims.plane();
+        let mut sums = [0f32; LANES];
+        for (at, values) in x.data[start..][..dims.pixels() * LANES].chunks_exact(LANES).enumerate() {
+            for (lane, value) in values.iter().enumerate() {
+                sums[lane] += term(start + at * LANES + lane, *value);
+            }
+        }
+        total += sums[..dims.live(block)].iter().map(|sum| f64::from(*sum)).sum::<f64>();
+    }
+    total
+}
+
+/// Returns x times `scale` plus `shift`, each of its channel; negative ones as 0 with `relu`.
+pub(super) fn affine(x: &Maps, scale: &[f32], shift: &[f32], relu: bool) -> Maps {
+    let dims = x.dims;
+    let mut out = vec![0f32; dims.len()];
+    let planes = out.par_chunks_mut(dims.plane()).zip(x.data.par_chunks(dims.plane()));
+    planes.enumerate().for_each(|(at, (out, x))| {
+        let (scale, shift) = (scale[at % dims.c], shift[at % dims.c]);
+        wide::run(Affine { x, scale, shift, relu, out });
+    });
+    Maps::new(dims, out)
+}
+
+struct Affine<'a> {
+    x: &'a [f32],
+    scale: f32,
+    shift: f32,
+    relu: bool,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Affine<'_> {
+    #[inline(always)]
+    fn run<W: Wide, const TILE: usize, const SIDE: usize>(self) {
+        let floor = if self.relu { 0.0 } else { f32::NEG_INFINITY };
+        let (scale, shift) = (W::splat(self.scale), W::splat(self.shift));
+        for (out, x) in self.out.chunks_exact_mut(LANES).zip(self.x.chunks_exact(LANES)) {
+            for (out, y) in out.iter_mut().zip(W::load(x).multiply_add(scale, shift).lane()) {
+                // Not `max`, which would hide that a number is none.
+                *out = if y < floor { floor } else { y };
+            }
+        }
+    }
+}
+
+/// Turns the gradient of the output into that of `x`. Returns the gradients of scale and shift.
+pub(super) fn backward(
+    gradient: &mut Maps,
+    x: &Maps,
+    statistics: &Statistics,
+    scale: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
+    let dims = x.dims;
+    let from = &*gradient;
+    let channel = |c: usize| {
+        let (mean, inverse) = (statistics.mean[c], statistics.inverse[c]);
+        let shift = fold(from, c, |_, value| value);
+        let scale = fold(from, c, |at, value| value * (x.data[at] - mean)) * f64::from(inverse);
+        (scale as f32, shift as f32)
+    };
+    let (scales, shifts): (Vec<f32>, Vec<f32>) = (0..dims.c).into_par_iter().map(channel).unzip();
+    let count = count(dims) as f32;
+    let planes = gradient.change().par_chunks_mut(dims.plane());
+    planes.zip(x.data.par_chunks(dims.plane())).enumerate().for_each(|(at, (gradient, x))| {
+        let (block, c) = (at / dims.c, at % dims.c);
+        let (mean, inverse) = (statistics.mean[c], statistics.inverse[c]);
+        // g s i - (s i / m)(sum of g + x̂ sum of g x̂), with x̂ = (x - mean) i.
+        let whole = scale[c] * inverse;
+        let slope = -whole * scales[c] * inverse / count;
+        let level = -whole * shifts[c] / count - slope * mean;
+        for (g, x) in gradient.iter_mut().zip(x) {
+            *g = *g * whole + (*x * slope + level);
+        }
+        // An empty lane is no sample: nothing may go back through it.
+        let live = dims.live(block);
+        if live < LANES {
+            for lane in gradient.chunks_exact_mut(LANES) {
+                lane[live..].fill(0.0);
+            }
+        }
+    });
+    (scales, shifts)
+}
