@@ -76,7 +76,11 @@ impl Family {
     /// Returns what torchvision calls the tensor `name` of its model of this family.
     pub(super) fn torchvision(self, name: &str) -> String {
         match self {
-            Self::Resnet18 | Self::Resnet34 | Self::Resnet50 => resnet::torchvision(name),
+            Self::Resnet18
+            | Self::Resnet34
+            | Self::Resnet50
+            | Self::Resnet101
+            | Self::Resnet152 => resnet::torchvision(name),
             _ => name.to_owned(),
         }
     }
