@@ -88,7 +88,7 @@ fn wanted(args: &Args, context: &Context) -> Result<Wanted, Failure> {
     let ask = ask && !args.yes && !global.json && !global.quiet;
     let registry = &context.registry;
     let load = |name: &str| loader(registry, name);
-    let select = |name: &str| method(registry, "select", name);
+    let select = |name: &str| selector(registry, name);
     let rate = |text: &str| share(text).map_err(|why| Failure::new(MISTAKE, why));
     let count = |text: &str| match text.parse::<u16>() {
         Ok(count) if count > 0 => Ok(count),
@@ -221,6 +221,21 @@ fn loader(registry: &Registry, name: &str) -> Result<String, Failure> {
     let failure = Failure::new(MISTAKE, format!("`{load}` has to be told where its files are"));
     let hint =
         format!("begin with another --dataset, then put in what `coresift methods {load}` says");
+    Err(failure.hint(hint))
+}
+
+/// Returns the full name of a `select` method that selects by itself.
+fn selector(registry: &Registry, name: &str) -> Result<String, Failure> {
+    let select = method(registry, "select", name)?;
+    let stage = registry.get(&select).and_then(engine::Method::sample);
+    let from_file =
+        stage.is_some_and(|stage| stage.problems().iter().any(|one| one.setting == "file"));
+    if !from_file {
+        return Ok(select);
+    }
+    let failure = Failure::new(MISTAKE, format!("`{select}` has to be told where its file is"));
+    let hint =
+        format!("begin with another selector, then put in what `coresift methods {select}` says");
     Err(failure.hint(hint))
 }
 
@@ -391,8 +406,8 @@ mod tests {
     #[test]
     fn every_selector_gets_a_plan() {
         let registry = stages::registry();
-        let selectors =
-            || registry.iter().map(|method| method.name).filter(|one| one.starts_with("select."));
+        let own = |one: &&str| one.starts_with("select.") && *one != "select.import";
+        let selectors = || registry.iter().map(|method| method.name).filter(own);
         let wanted = |selectors: Vec<String>, keep: &[f64]| Wanted {
             load: "load.digits".to_owned(),
             corrupt: 0.0,

@@ -139,7 +139,7 @@ fn what_goes_wrong_is_said() {
         ("true", "the program left no `out/indices.npy`"),
         ("echo 60 > out/indices.txt", "has index 60 at position 0: expected 0 to 59"),
         ("printf '1\\n1\\n' > out/indices.txt", "has index 1 twice"),
-        ("echo x > out/indices.txt", "`out/indices.txt` has `x` on line 1"),
+        ("printf '1\\nx\\n' > out/indices.txt", "`out/indices.txt` has `x` on line 2"),
         ("echo 1 > out/indices.txt; echo [1] > out/indices.json", "are both there"),
         ("echo 1 > out/indices.txt; echo -1 > out/weights.txt", "the weight -1 of index 0"),
         (
@@ -213,7 +213,7 @@ fn mistakes_are_found_before_anything_runs() {
     };
     says(&[r#"mine.with.run=["no-such-program"]"#], "no program `no-such-program` is on the PATH");
     says(&["mine.with.run=[]"], "no program is named");
-    says(&[r#"mine.with.files=["gone.sh"]"#], "there is no file `gone.sh`");
+    says(&[r#"mine.with.files=["mine.sh", "gone.sh"]"#], "there is no file `gone.sh`");
     says(&["mine.with.files=[]"], "`mine.sh` is a file, but not among `files`");
     says(&[r#"mine.with.run=["./mine.sh"]"#], "the program `./mine.sh` is not among `files`");
     let own = [r#"mine.with.run=["./mine.sh"]"#, r#"mine.with.files=["./mine.sh"]"#];

@@ -19,6 +19,13 @@ impl WorkFolder {
         self.0.path()
     }
 
+    /// Marks the folder as young, so that no collection takes it while somebody works in it.
+    pub fn touch(&self) {
+        // Setting what is set already changes nothing but the date that a collection looks at.
+        let same = fs::metadata(self.path()).map(|data| data.permissions());
+        let _ = same.and_then(|same| fs::set_permissions(self.path(), same));
+    }
+
     /// Leaves the folder where it is until a collection finds it old, and returns its path.
     #[must_use]
     pub fn keep(self) -> PathBuf {

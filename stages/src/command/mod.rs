@@ -16,6 +16,7 @@ use crate::{
     select,
     units::{Count, Fraction, Positive},
 };
+use cache::WorkFolder;
 use engine::{File, Kind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Written};
 use rand::Rng as _;
 use schemars::JsonSchema;
@@ -145,7 +146,7 @@ impl Command {
     fn work(
         &self,
         ctx: &StageCtx<'_>,
-        folder: &std::path::Path,
+        folder: &WorkFolder,
         ground: Option<&Ground>,
     ) -> Result<Parts, StageError> {
         let request = exchange::Request {
@@ -156,14 +157,14 @@ impl Command {
             classes: ground.map(|ground| ground.classes),
             budget: ground.and_then(|ground| self.budget(ground.labels.len())),
         };
-        let laid = exchange::lay_out(ctx, folder, &request, &self.files)?;
-        let mut command = program::command(&self.run, &self.files, folder)?;
+        let laid = exchange::lay_out(ctx, folder.path(), &request, &self.files)?;
+        let mut command = program::command(&self.run, &self.files, folder.path())?;
         program::set_environment(&mut command, &self.env);
         let time_out = self.time_out.map(|seconds| Duration::from_secs_f64(seconds.into()));
-        let ended = process::run(ctx, &mut command, time_out);
+        let ended = process::run(ctx, &mut command, time_out, folder);
         laid.check(ctx)?;
         ended?;
-        self.answer(ctx, &folder.join("out"), ground)
+        self.answer(ctx, &folder.path().join("out"), ground)
     }
 }
 
@@ -267,7 +268,7 @@ impl Stage for Command {
             return Err(StageError::method(message).with_hint("lower `budget`, or set `keep`"));
         }
         let folder = ctx.folder()?;
-        match self.work(ctx, folder.path(), ground.as_ref()) {
+        match self.work(ctx, &folder, ground.as_ref()) {
             Err(StageError::Method { message, hint }) => {
                 // To look at and to try again in, until the store is next collected.
                 let kept =

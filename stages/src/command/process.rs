@@ -1,5 +1,6 @@
 //! Running a program to its end, or putting an end to it.
 
+use cache::WorkFolder;
 use engine::{Progress, StageCtx, StageError};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::{
@@ -16,6 +17,8 @@ use std::{
 const TICK: Duration = Duration::from_millis(25);
 /// How long a program that is asked to stop may take before it is killed.
 const GRACE: Duration = Duration::from_secs(1);
+/// How often its directory is marked as in use.
+const MARK: Duration = Duration::from_secs(60);
 /// A longer line is cut in pieces.
 const LONGEST: u64 = 4096;
 /// How many lines are logged, and how many of the last tell of a failure.
@@ -37,6 +40,7 @@ pub(super) fn run(
     ctx: &StageCtx<'_>,
     command: &mut Command,
     time_out: Option<Duration>,
+    folder: &WorkFolder,
 ) -> Result<(), StageError> {
     let (program, clock) = (command.get_program().to_owned(), Instant::now());
     let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -50,6 +54,7 @@ pub(super) fn run(
     }
     drop(tx);
     let mut heard = Heard { ctx, last: VecDeque::new(), logged: 0, traceback: false };
+    let mut touched = clock;
     let stop = loop {
         heard.listen(&lines, TICK);
         if ctx.check_cancelled().is_err() {
@@ -57,6 +62,10 @@ pub(super) fn run(
         }
         if has_ended(&child) {
             break None;
+        }
+        if touched.elapsed() >= MARK {
+            folder.touch();
+            touched = Instant::now();
         }
         if let Some(limit) = time_out.filter(|limit| clock.elapsed() >= *limit) {
             let message = format!("the program was stopped: it took longer than {limit:?}");

@@ -132,7 +132,9 @@ fn craig_weights_count_the_samples() {
 
 #[test]
 fn every_method_has_a_name_of_its_family_and_a_schema() {
-    let all = methods();
+    // What comes from a file has no budget of its own.
+    let own = |method: &Method| method.name != "select.import";
+    let all: Vec<Method> = methods().into_iter().filter(own).collect();
     for method in &all {
         assert!(method.name.starts_with("select.") && !method.manual.is_empty());
         let schema = serde_json::to_value((method.schema)()).expect("it is JSON");
