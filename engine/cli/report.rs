@@ -86,7 +86,8 @@ const SAMPLES: &str = "The pixels the networks saw, first seed, under the label 
     An orange frame marks a wrong label; ≠ gives the true class.";
 const GRAPH: &str = "Each box is a stage in all cells of the matrix: what the run made and found, \
     and the time it took to make all of it. Stages of equal settings are made once.";
-const TIMELINE: &str = "What was computed when. What the store had is not drawn.";
+const TIMELINE: &str = "What was computed when; of very many computations, the longest. What \
+    the store had is not drawn.";
 const ORIGIN: &str = "Where these results come from.";
 const REPEAT: &str = "The files as the run read them, and one cell of the matrix with every default \
     filled in.";
@@ -108,7 +109,8 @@ fn figure_with(
         return Ok(());
     }
     let mut body = String::new();
-    if one.uses_room() {
+    let roomy = wide.iter().any(|panel| panel.drawing.width > Room::Narrow.width());
+    if roomy && one.uses_room() {
         let narrow = one.panels(study, Room::Narrow)?;
         body.push_str(&page::panels(&narrow, "narrow"));
         body.push_str(&page::panels(&wide, "wide"));

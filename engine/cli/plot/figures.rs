@@ -34,7 +34,7 @@ pub(crate) enum Room {
 const PANEL: f64 = 340.0;
 
 impl Room {
-    fn width(self) -> f64 {
+    pub(crate) fn width(self) -> f64 {
         match self {
             Self::Narrow => PANEL,
             Self::Sheet => 720.0,

@@ -10,18 +10,17 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
 pub(super) fn stage_table(lines: &[StageLine]) -> String {
-    let head =
-        ["stage", "methods", "computations", "in the store", "made", "hits", "failed", "took"];
+    let head = ["stage", "methods", "computations", "in the store", "made", "hits", "took"];
     let mut all = vec![head.map(str::to_owned).to_vec()];
     let mut lines: Vec<&StageLine> = lines.iter().collect();
     // Of those equally far down, the one met first.
     lines.sort_by_key(|line| line.depth);
     for line in lines {
         let methods = match line.methods.len() {
-            0..=3 => line.methods.join(", "),
+            0..=2 => line.methods.join(", "),
             many => format!("{many} methods"),
         };
-        let counts = [line.count, line.there, line.made, line.hits, line.failed];
+        let counts = [line.count, line.there, line.made, line.hits];
         let mut row = vec![line.label.clone(), methods];
         row.extend(counts.map(|count| count.to_string()));
         row.push(duration_of(line.seconds));

@@ -7,6 +7,9 @@ pub(super) use crate::plot::svg::escape;
 
 const STYLE: &str = include_str!("page.css");
 
+/// A table of more rows than these scrolls up and down as well.
+const TALL: usize = 30;
+
 pub(super) struct Page {
     head: String,
     contents: String,
@@ -82,8 +85,9 @@ pub(super) fn panels(panels: &[Panel], class: &str) -> String {
 /// Returns a table in a box of its own to scroll in. The first `words` columns are not numbers.
 pub(super) fn table(caption: &str, rows: &[Vec<String>], words: usize) -> String {
     let Some((head, rows)) = rows.split_first() else { return String::new() };
+    let tall = if rows.len() > TALL { " tall" } else { "" };
     let mut out = format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table>\n\
+        "<div class=\"scroll{tall}\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table>\n\
          <caption>{0}</caption>\n<thead><tr>",
         escape(caption)
     );

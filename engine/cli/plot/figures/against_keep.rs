@@ -10,8 +10,9 @@ use crate::{
     plot::study::{Row, Stat, Study, percent},
 };
 
-/// More panels than these do not help.
-const PANELS: usize = 24;
+/// More panels than these do not help: what is in no selector, size or seed axis is then shown
+/// for its first values only.
+const PANELS: usize = 36;
 
 struct Measure<'a> {
     name: &'a str,
@@ -125,6 +126,9 @@ fn panels(
             continue;
         }
         // Too many to tell apart: each by itself, before all the others.
+        if !panels.is_empty() && panels.len() + names.len() > PANELS {
+            break;
+        }
         for (at, name) in names.iter().enumerate() {
             let mut shown = all.clone();
             shown[at].number = Some(0);
@@ -132,7 +136,6 @@ fn panels(
             panels.push(lines(measure, &heading, shown, false, Room::Narrow));
         }
     }
-    panels.truncate(PANELS);
     panels
 }
 

@@ -83,14 +83,16 @@ impl Chart<'_> {
         let legend: Vec<(String, Ink, Option<usize>)> = named
             .map(|one| (one.name.clone(), one.ink(), one.number.filter(|_| !one.plain)))
             .collect();
-        let (heading, across, upwards) = (self.heading, self.across, self.upwards);
+        let upwards = match &self.level {
+            Some((_, name)) => format!("{} (dashed: {name})", self.upwards),
+            None => self.upwards.to_owned(),
+        };
+        let (heading, across, upwards) = (self.heading, self.across, &*upwards);
         let frame = Frame { heading, across, upwards, x, y, ratios: self.ratios, legend: &legend };
         let (mut page, over, up) = frame.draw(width, height);
-        if let Some((level, name)) = &self.level {
+        if let Some((level, _)) = &self.level {
             let y = up.at(level * self.factor);
             page.dashes((over.from, y), (over.to, y), Ink::Muted, 1.2);
-            let middle = f64::midpoint(over.from, over.to);
-            page.text((middle, y - 5.0), name, SMALL, Ink::Muted, Anchor::Middle);
         }
         let behind = self.series.iter().filter(|one| one.number.is_none());
         for one in behind.chain(self.series.iter().filter(|one| one.number.is_some())) {

@@ -14,6 +14,8 @@ use crate::{
 const SIZES: usize = 4;
 const SEEDS: usize = 3;
 const PANELS: usize = 12;
+/// So many overlaps are said in words.
+const SAID: usize = 12;
 
 pub(super) fn matrices(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
     let mut panels = vec![];
@@ -94,9 +96,10 @@ fn panel(heading: &str, rows: &[&Row], shares: &[Vec<Option<f64>>], chance: Opti
                 page.rect(at, size, Ink::Faint);
                 continue;
             };
-            let tip = format!("{} and {}: {share:.3}", rows[a].series, rows[b].series);
+            let mut tip = String::new();
             if b < a {
-                said.push(tip.clone());
+                tip = format!("{} and {}: {share:.3}", rows[a].series, rows[b].series);
+                said.push((*share, tip.clone()));
             }
             page.tipped_rect(at, size, Ink::heat(*share), tip);
             let text = format!("{:.0}", share * 100.0);
@@ -111,6 +114,9 @@ fn panel(heading: &str, rows: &[&Row], shares: &[Vec<Option<f64>>], chance: Opti
     }
     bottom = page.paragraph((0.0, bottom), page.width, &words, SMALL, Ink::Muted);
     page.height = bottom - 8.0;
+    // The largest first; of equals, the first in the matrix.
+    said.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let said: Vec<&str> = said.iter().take(SAID).map(|(_, words)| words.as_str()).collect();
     let label = format!("Jaccard overlap, {heading}. {}.", said.join("; "));
     Panel { drawing: page, label }
 }

@@ -12,6 +12,8 @@ use crate::{
 
 /// The height of a worker's line.
 const LINE: f64 = 24.0;
+/// So many computations are drawn: of more, the longest.
+const DRAWN: usize = 600;
 
 pub(super) fn timeline(study: &Study<'_>, room: Room) -> Vec<Panel> {
     let Some(run) = &study.run else { return vec![] };
@@ -77,7 +79,13 @@ pub(super) fn timeline(study: &Study<'_>, room: Room) -> Vec<Panel> {
         let y = top + LINE * lane as f64 + 16.0;
         page.text((0.0, y), format!("worker {}", lane + 1), SMALL, Ink::Muted, Anchor::Start);
     }
+    let mut longest: Vec<f64> = bars.iter().map(|(_, seconds, _)| *seconds).collect();
+    longest.sort_by(|a, b| b.total_cmp(a));
+    let least = longest.get(DRAWN).copied().unwrap_or(0.0);
     for ((began, seconds, label), lane) in bars.iter().zip(&lanes) {
+        if *seconds < least {
+            continue;
+        }
         let wide = (at(began + seconds) - at(*began) - 0.6).max(0.8);
         let place = (at(*began), top + LINE * *lane as f64 + 3.0);
         let tip = format!("{label}: {} from {}", duration_of(*seconds), duration_of(*began));
