@@ -72,8 +72,6 @@ pub struct StageCount {
 pub enum Event {
     /// The run began.
     RunStarted {
-        /// Its name.
-        run: String,
         /// How many computations the plan has.
         nodes: usize,
         /// How many cells the matrix has; what they agree on is one computation.

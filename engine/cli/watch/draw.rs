@@ -190,7 +190,7 @@ pub(super) fn draw<B: Backend>(frame: &mut Frame<'_, B>, model: &Model, look: &m
     } else {
         let left = rows(parts[1], &[Constraint::Length(stages), Constraint::Min(1)]);
         stage_rows(frame, left[0], model, look);
-        let sides = half(left[1], 50);
+        let sides = half(left[1], 55);
         (sides[0], sides[1])
     };
     task_rows(frame, tasks, model, look);
@@ -214,7 +214,8 @@ fn head<B: Backend>(frame: &mut Frame<'_, B>, area: Rect, model: &Model, look: &
         String::new()
     };
     let done: usize = model.stages.iter().map(|row| row.hits + row.computed).sum();
-    let right = format!("{process}  {} ", model.device);
+    let on = if model.device.is_empty() { "" } else { " on " };
+    let right = format!("  {process}{on}{} ", model.device);
     let time = duration_of(model.t);
     let left = format!(" {done}/{} in {time}  ", model.nodes);
     let file = model.pipeline.rsplit('/').next().unwrap_or_default();
@@ -333,7 +334,7 @@ fn task_rows<B: Backend>(frame: &mut Frame<'_, B>, area: Rect, model: &Model, lo
                     format!("{mark}{name}"),
                     Style::default().add_modifier(bold),
                 ));
-                let bar = (width / 4).clamp(8, 30);
+                let bar = (width / 6).clamp(8, 30);
                 lines.push(Line::from(vec![
                     Span::styled(
                         format!("  {} ", bar_of(task.done as f64, task.total as f64, bar)),
@@ -376,15 +377,15 @@ fn progress_text(task: &Task) -> String {
     if task.total == 0 {
         return String::new();
     }
-    let mut text = format!("{:.0} %", task.done as f64 * 100.0 / task.total as f64);
+    let mut text = format!("{:.0}%", task.done as f64 * 100.0 / task.total as f64);
     if let Some(left) = task.left() {
         text.push_str(&format!(" eta {}", short(left)));
     }
+    if let Some(rate) = task.rate() {
+        text.push_str(&format!(" {}/s", thousands(rate)));
+    }
     if let Some(loss) = task.latest("loss") {
         text.push_str(&format!(" loss {loss:.3}"));
-    }
-    if let Some(rate) = task.rate() {
-        text.push_str(&format!(" {} {}/s", thousands(rate), task.unit));
     }
     text
 }
@@ -550,7 +551,7 @@ mod tests {
                 "1 running",
                 "1 elsewhere 2 waiting 1 failed",
                 "proxy [seed=0]",
-                "60 % eta 4s loss 1.500",
+                "60% eta 4s 10/s loss 1.500",
                 "loss 1.5000",
                 "start  proxy [seed=1]",
                 "q leave",

@@ -123,8 +123,8 @@ impl Model {
         }
         let stage = entry.stage.as_deref().unwrap_or_default();
         match &entry.event {
-            Event::RunStarted { run, nodes, cells, pipeline, stages, device, process } => {
-                (self.run, self.pipeline) = (run.clone(), pipeline.clone());
+            Event::RunStarted { nodes, cells, pipeline, stages, device, process } => {
+                (self.run, self.pipeline) = (entry.run.clone(), pipeline.clone());
                 (self.nodes, self.cells) = (*nodes, *cells);
                 (self.device, self.process) = (device.clone(), *process);
                 let row = |about: &StageCount| StageRow {

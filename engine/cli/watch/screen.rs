@@ -1,7 +1,7 @@
 //! The terminal while the live view has it: drawn on, listened to, and given back at the end.
 
 use ratatui::{Frame, Terminal, backend::TermionBackend};
-use std::io::{self, IsTerminal as _, Stdout};
+use std::io::{self, IsTerminal as _, Stdout, Write as _};
 pub(super) use termion::event::Key;
 use termion::{
     AsyncReader,
@@ -12,10 +12,21 @@ use termion::{
 
 type Out = AlternateScreen<RawTerminal<Stdout>>;
 
+/// Brings what was written to the terminal, when it is dropped.
+struct Flush;
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        io::stdout().flush().ok();
+    }
+}
+
 /// The terminal in raw mode, on its other screen. Dropping it, also by a panic, gives it back.
 pub(super) struct Screen {
     terminal: Terminal<TermionBackend<Out>>,
     keys: Keys<AsyncReader>,
+    /// Dropped last: the way back to the main screen waits in stdout's buffer until then.
+    _flush: Flush,
 }
 
 impl Screen {
@@ -29,7 +40,7 @@ impl Screen {
         let out = io::stdout().into_raw_mode()?.into_alternate_screen()?;
         let mut terminal = Terminal::new(TermionBackend::new(out))?;
         terminal.hide_cursor()?;
-        Ok(Self { terminal, keys: termion::async_stdin().keys() })
+        Ok(Self { terminal, keys: termion::async_stdin().keys(), _flush: Flush })
     }
 
     /// Returns the next key that was pressed, if one was.

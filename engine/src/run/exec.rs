@@ -80,7 +80,6 @@ pub fn run(
     rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global().ok();
     let mut sink = Logged::new(plan, &options.id, sink);
     sink.emit(&Event::RunStarted {
-        run: options.id.clone(),
         nodes: plan.nodes().len(),
         cells: plan.cells.len(),
         pipeline: plan.path.display().to_string(),

@@ -149,7 +149,9 @@ impl<'a> Logged<'a> {
     /// from one that was killed.
     pub(super) fn begin(&mut self, store: &Store) {
         let file = store.append_document(super::runs::FOLDER, &Run::events_name(&self.journal.run));
-        self.file = file.ok().filter(|file| file.lock().is_ok());
+        // A run of the same name is over, or its log is its own.
+        let ours = |file: &File| file.try_lock().is_ok() && file.set_len(0).is_ok();
+        self.file = file.ok().filter(ours);
         self.ended = self.file.is_none();
         self.hand_over();
     }
