@@ -283,5 +283,5 @@ fn what_happened_can_be_read_again() {
     let log = Tail::open(&store, "run-0002").expect("readable");
     let hits = log.expect("it is there").more();
     let hit = |entry: &&engine::Entry| matches!(entry.event, Event::Hit { .. });
-    assert_eq!(hits.iter().filter(hit).count(), 2);
+    assert_eq!(hits.iter().filter(hit).count(), 3);
 }

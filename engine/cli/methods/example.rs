@@ -31,6 +31,12 @@ pub(super) fn example(method: &Method) -> String {
     }
     let with = match (family, name) {
         ("select", "full") => "",
+        ("select", "import") => "file = \"kept.npy\"",
+        ("score", "import") => "file = \"scores.npy\"",
+        ("command", _) => {
+            "run = [\"python3\", \"my_selector.py\"], files = [\"my_selector.py\"], \
+             output = \"subset\", keep = 0.1"
+        }
         ("select", _) => "keep = 0.1, balance = \"class\"",
         ("corrupt", "labels") => "kind = \"symmetric\", rate = 0.2",
         ("proxy-train", _) => "model = \"mlp\", epochs = 10, lr = 0.05",

@@ -143,7 +143,7 @@ mod tests {
             (labels_file(8, &[1, 10]), "has label 10 for sample 1: expected 0 to 9"),
             (labels_file(8, &[-1]), "has label -1 for sample 0"),
             (labels_file(7, &[1]), "claims the dimensions [1, 7]: expected 8 columns"),
-            (whole[..whole.len() - 1].to_vec(), "should hold 64 bytes of labels"),
+            (whole[..whole.len() - 1].to_vec(), "ends after 63 of 64 bytes of labels"),
             ([&whole[..], &[0]].concat(), "goes on after its last sample"),
             (images_file(1), "expected 00 00 0c 02, found 00 00 08 03"),
         ] {

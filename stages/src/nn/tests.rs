@@ -213,7 +213,7 @@ fn every_family_learns() {
         (Family::Resnet18, Some(4), [3, 8, 8], 0.05),
         (Family::Resnet50, Some(8), [1, 8, 8], 0.02),
         (Family::Vgg11, Some(4), [1, 32, 32], 0.05),
-        (Family::Alexnet, None, [1, 8, 8], 0.02),
+        (Family::Alexnet, None, [1, 8, 8], 0.1),
         (Family::Wideresnet16, Some(1), [3, 8, 8], 0.05),
         (Family::MobilenetV3Small, None, [3, 8, 8], 0.05),
     ];

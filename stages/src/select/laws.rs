@@ -142,5 +142,5 @@ fn every_method_has_a_name_of_its_family_and_a_schema() {
             schema["properties"]["rule"].is_object() && schema["properties"]["keep"].is_object()
         );
     }
-    assert_eq!(all.len(), 15);
+    assert_eq!(all.len(), 17);
 }
