@@ -37,8 +37,12 @@ pub(super) struct Training<'a> {
     optimizer: Optimizer<Vec<f32>>,
 }
 
-/// Returns whether every layer of `network` is known here.
+/// Returns whether `network` has convolutions and every layer of it is known here. What is linear
+/// alone is a few matrix products, which the tensor library does faster.
 pub(super) fn takes(network: &Network) -> bool {
+    if !network.layers().iter().any(|(_, layer)| matches!(layer, Layer::Conv { .. })) {
+        return false;
+    }
     fn all(layers: &[Named]) -> bool {
         layers.iter().all(|(_, layer)| match layer {
             Layer::Conv { groups: 1, .. }
