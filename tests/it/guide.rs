@@ -95,7 +95,6 @@ fn run_document(path: &PathBuf) -> usize {
     let name = path.file_name().expect("it has one").display().to_string();
     let program = PathBuf::from(env!("CARGO_BIN_EXE_coresift"));
     let folder = program.parent().expect("it lies in a folder").display();
-    let search = format!("{folder}:{}", std::env::var("PATH").expect("there is one"));
     let mut count = 0;
     for block in blocks(&fs::read_to_string(path).expect("readable")) {
         if let Some(file) = block.info.strip_prefix("toml file=") {
@@ -104,9 +103,8 @@ fn run_document(path: &PathBuf) -> usize {
         let Some(mode) = block.info.strip_prefix("console run") else { continue };
         for (command, shown) in commands(&block.text) {
             let output = Command::new("sh")
-                .args(["-c", &format!("{{ {command}\n}} 2>&1")])
+                .args(["-c", &format!("PATH=\"{folder}:$PATH\"\n{{ {command}\n}} 2>&1")])
                 .current_dir(place.path(""))
-                .env("PATH", &search)
                 .env("CORESIFT_STORE", place.path("store"))
                 .env("NO_COLOR", "1")
                 .output()
