@@ -86,10 +86,6 @@ fn commands(text: &str) -> Vec<(&str, Vec<&str>)> {
     all
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a reader has the program on the PATH, beside the rest"
-)]
 fn run_document(path: &PathBuf) -> usize {
     let place = Place::new();
     let name = path.file_name().expect("it has one").display().to_string();
