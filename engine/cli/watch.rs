@@ -1,6 +1,7 @@
 //! `coresift watch`, and the live view of `coresift run --watch`: the DAG, what runs, its curves.
 
 mod draw;
+mod look;
 mod model;
 mod screen;
 
@@ -104,7 +105,7 @@ fn view(
     stay: bool,
 ) -> std::io::Result<Left> {
     let mut screen = Screen::open()?;
-    let (mut model, mut look) = (Model::default(), draw::Look::new());
+    let (mut model, mut look) = (Model::default(), look::Look::new());
     let mut drawn: Option<Instant> = None;
     loop {
         let (entries, more) = take();

@@ -1,11 +1,10 @@
 //! The live view on the screen: stages, what runs, curves, the log.
 
 use super::{
+    look::{Look, Pane},
     model::{End, Model, StageRow, Task},
-    screen::Key,
 };
-use crate::context::{bytes_of, duration_of};
-use engine::NodeId;
+use crate::context::duration_of;
 use ratatui::{
     Frame,
     backend::Backend,
@@ -13,150 +12,11 @@ use ratatui::{
     style::{Color, Modifier, Style},
     symbols::Marker,
     text::{Line, Span},
-    widgets::{Axis, Block, Borders, Chart, Dataset, GraphType, Paragraph},
-};
-use std::{
-    fs,
-    time::{Duration, Instant},
+    widgets::{Axis, Chart, Dataset, GraphType, Paragraph},
 };
 
 /// A screen at least this wide has the curves beside the rest.
 const WIDE: u16 = 120;
-/// How often the process is looked at.
-const LOOK: Duration = Duration::from_secs(1);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pane {
-    Tasks,
-    Log,
-}
-
-/// What the person looking has chosen.
-pub(super) struct Look {
-    colour: bool,
-    pane: Pane,
-    /// The task chosen; without one, the oldest that runs and has curves.
-    chosen: Option<NodeId>,
-    /// Which of its figures is drawn where there is room for one.
-    figure: usize,
-    /// How many lines the log is scrolled back.
-    back: usize,
-    /// Where the log stood when it was paused.
-    paused: Option<usize>,
-    /// Whether more is to come.
-    pub(super) live: bool,
-    process: Process,
-}
-
-impl Look {
-    pub(super) fn new() -> Self {
-        Self {
-            colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-            pane: Pane::Tasks,
-            chosen: None,
-            figure: 0,
-            back: 0,
-            paused: None,
-            live: true,
-            process: Process::default(),
-        }
-    }
-
-    pub(super) fn press(&mut self, key: Key, model: &Model) {
-        match key {
-            Key::Char('\t') | Key::BackTab => {
-                self.pane = if self.pane == Pane::Tasks { Pane::Log } else { Pane::Tasks };
-            }
-            Key::Char('c') => self.figure += 1,
-            Key::Char('p' | ' ') => {
-                self.paused = if self.paused.is_some() { None } else { Some(model.logged) };
-            }
-            Key::Up => self.step(-1, model),
-            Key::Down => self.step(1, model),
-            Key::PageUp => self.step(-10, model),
-            Key::PageDown => self.step(10, model),
-            Key::Home => self.step(isize::MIN / 2, model),
-            Key::End => self.step(isize::MAX / 2, model),
-            _ => {}
-        }
-    }
-
-    fn step(&mut self, by: isize, model: &Model) {
-        match self.pane {
-            Pane::Log => {
-                let most = model.log.len().saturating_sub(1);
-                self.back = self.back.saturating_add_signed(by.saturating_neg()).min(most);
-            }
-            Pane::Tasks => {
-                let listed = model.listed();
-                let Some(last) = listed.len().checked_sub(1) else { return };
-                let now = self.subject(&listed).unwrap_or(0);
-                self.chosen = Some(listed[now.saturating_add_signed(by).min(last)].0);
-            }
-        }
-    }
-
-    /// Returns which of the listed tasks the curves are of.
-    fn subject(&self, listed: &[(NodeId, &Task)]) -> Option<usize> {
-        let chosen = self.chosen.and_then(|node| listed.iter().position(|one| one.0 == node));
-        let curves = || listed.iter().position(|(_, task)| !task.curves.is_empty());
-        chosen.or_else(curves)
-    }
-
-    fn tint(&self, colour: Color) -> Style {
-        if self.colour { Style::default().fg(colour) } else { Style::default() }
-    }
-
-    fn block<'t>(&self, title: impl Into<Line<'t>>, focus: bool) -> Block<'t> {
-        let style = if focus { self.tint(Color::Cyan) } else { self.tint(Color::DarkGray) };
-        Block::default().borders(Borders::TOP).border_style(style).title(title.into())
-    }
-}
-
-/// How much the process that runs uses.
-#[derive(Default)]
-struct Process {
-    looked: Option<Instant>,
-    ticks: Option<u64>,
-    text: String,
-}
-
-impl Process {
-    /// Returns memory and processor time in use, looked up now and then; empty where the system
-    /// does not tell.
-    fn text(&mut self, process: u32) -> &str {
-        if self.looked.is_none_or(|last| last.elapsed() >= LOOK) {
-            let since = self.looked.map(|last| last.elapsed().as_secs_f64());
-            self.looked = Some(Instant::now());
-            let ticks = ticks(process);
-            let cpu = match (since, self.ticks, ticks) {
-                // Linux counts a hundred ticks a second for all programs.
-                (Some(since), Some(before), Some(now)) => {
-                    format!(" cpu {:.0} %", now.saturating_sub(before) as f64 / since)
-                }
-                _ => String::new(),
-            };
-            self.ticks = ticks;
-            let memory = memory(process).map(|bytes| format!("mem {}", bytes_of(bytes)));
-            self.text = memory.map(|memory| format!("{memory}{cpu}")).unwrap_or_default();
-        }
-        &self.text
-    }
-}
-
-fn memory(process: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
-}
-
-fn ticks(process: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The second field is a name and may hold anything; it ends at the last bracket.
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
-}
-
 /// Draws the whole screen.
 pub(super) fn draw<B: Backend>(frame: &mut Frame<'_, B>, model: &Model, look: &mut Look) {
     let area = frame.size();
@@ -525,7 +385,10 @@ fn fit(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::model::tests::{LINES, heard};
+    use crate::watch::{
+        model::tests::{LINES, heard},
+        screen::Key,
+    };
     use ratatui::{Terminal, backend::TestBackend};
 
     fn screen(width: u16, height: u16, look: &mut Look) -> Vec<String> {
