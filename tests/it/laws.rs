@@ -217,6 +217,11 @@ fn results_are_frozen() {
     let mut frozen = BTreeMap::new();
     for (family, with) in [("score.", "{}"), ("select.", "{ keep = 0.3 }")] {
         for method in methods(family) {
+            // It runs the network itself, whose sums follow the machine's vector width; the
+            // conformance tests hold its numbers.
+            if method == "score.deepfool" {
+                continue;
+            }
             let with = if method == "select.full" { "{}" } else { with };
             let (plan, outputs, failures) = run(&store, &pipeline(method, with, ""));
             assert!(failures.is_empty(), "{method}: {failures:#?}");
