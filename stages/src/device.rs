@@ -38,6 +38,8 @@ pub struct Device(Place);
 enum Place {
     Cpu,
     Cuda(usize),
+    #[cfg(test)]
+    StandIn,
 }
 
 /// A device that was asked for and cannot be used.
@@ -83,6 +85,11 @@ impl Device {
     /// The CPU, which is always there.
     pub const CPU: Self = Self(Place::Cpu);
 
+    /// The CPU in the place of an accelerator: what goes to one is done there with the same
+    /// operations, so that a test can compare.
+    #[cfg(test)]
+    pub(crate) const STAND_IN: Self = Self(Place::StandIn);
+
     /// Returns the device that answers to `choice`. With [`DeviceChoice::Cpu`] no CUDA library is
     /// looked for, let alone loaded.
     ///
@@ -115,10 +122,11 @@ impl Device {
     #[must_use]
     pub fn name(&self) -> String {
         match self.0 {
-            Place::Cpu => DeviceChoice::Cpu,
-            Place::Cuda(index) => DeviceChoice::Cuda(index),
+            Place::Cpu => DeviceChoice::Cpu.to_string(),
+            Place::Cuda(index) => DeviceChoice::Cuda(index).to_string(),
+            #[cfg(test)]
+            Place::StandIn => "stand-in".to_owned(),
         }
-        .to_string()
     }
 
     /// Whether it is the CPU: reading a result back is then free.
@@ -141,6 +149,8 @@ impl Device {
                 let (free, _) = CudaContext::new(index).ok()?.mem_get_info().ok()?;
                 Some(free as u64)
             }
+            #[cfg(test)]
+            Place::StandIn => Self::CPU.free_memory(),
         }
     }
 
@@ -149,6 +159,8 @@ impl Device {
         match self.0 {
             Place::Cpu => DispatchDevice::Flex(Default::default()),
             Place::Cuda(index) => DispatchDevice::Cuda(CudaDevice::new(index)),
+            #[cfg(test)]
+            Place::StandIn => Self::CPU.inner(),
         }
     }
 }

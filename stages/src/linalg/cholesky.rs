@@ -1,43 +1,96 @@
 //! The Cholesky factor of a kernel matrix, grown one chosen row at a time.
 
+use super::{Ahead, resident::Grown, strided, tiles};
+use crate::device::Device;
 use rayon::prelude::*;
 
 /// For a chosen sequence S of a kernel K (with a ridge on its diagonal): the rows of
-/// `L⁻¹ K[S, :]`, where `L` is the Cholesky factor of `K[S, S]`. Each choice costs O(n |S|).
+/// `L⁻¹ K[S, :]`, where `L` is the Cholesky factor of `K[S, S]`. Each choice costs O(n |S|); most of
+/// it is done for several likely choices in one product.
 pub(crate) struct PartialCholesky {
     n: usize,
-    rows: Vec<Vec<f32>>,
+    count: usize,
+    /// \[[`BLOCK`], n\] each; rows still to come are 0.
+    blocks: Vec<Vec<f32>>,
+    ahead: Ahead<f64>,
+    /// How many rows there were when those at hand were computed.
+    base: usize,
+    /// The same rows on an accelerator, where that is worth it.
+    there: Option<Grown>,
 }
 
+/// What there is of a kernel: whole rows of it.
+pub(crate) trait Kernel {
+    /// Returns the rows of `places`, one after the other, the ridge not in them.
+    fn rows(&self, places: &[u32]) -> Vec<f32>;
+}
+
+impl<F: Fn(&[u32]) -> Vec<f32>> Kernel for F {
+    fn rows(&self, places: &[u32]) -> Vec<f32> {
+        self(places)
+    }
+}
+
+const BLOCK: usize = 256;
 const CHUNK: usize = 1024;
 
 impl PartialCholesky {
     /// Starts with nothing chosen from `n`.
     pub(crate) fn new(n: usize) -> Self {
-        Self { n, rows: vec![] }
+        let ahead = Ahead::new(false);
+        Self { n, count: 0, blocks: vec![], ahead, base: 0, there: None }
     }
 
-    /// Chooses `j`, whose kernel row is `kernel` (the ridge not in it). Returns the new row and the new
-    /// entry on the diagonal of `L`; both are zero if nothing of `j`, ridge included, is outside
-    /// the span of those chosen before.
-    pub(crate) fn choose(&mut self, j: usize, kernel: &[f32], ridge: f64) -> (&[f32], f64) {
-        let at: Vec<f64> = self.rows.iter().map(|row| f64::from(row[j])).collect();
-        let square = f64::from(kernel[j]) + ridge - at.iter().map(|v| v * v).sum::<f64>();
+    /// Has sums over the rows, of which there will be up to `most`, computed on `device`, where that
+    /// is faster.
+    pub(crate) fn on(mut self, device: Device, most: usize) -> Self {
+        self.there = Grown::new(device, self.n, most);
+        // An accelerator is as fast with a row alone.
+        self.ahead = Ahead::new(self.there.is_some());
+        self
+    }
+
+    /// Returns what each row chosen so far has at `place`.
+    fn at(&self, place: usize) -> Vec<f64> {
+        self.rows(0).map(|row| f64::from(row[place])).collect()
+    }
+
+    fn rows(&self, from: usize) -> impl Iterator<Item = &[f32]> {
+        let row = |t: usize| &self.blocks[t / BLOCK][t % BLOCK * self.n..][..self.n];
+        (from..self.count).map(row)
+    }
+
+    /// Chooses `j`. `likely(count)` names up to so many that may be chosen next, which changes how
+    /// fast it goes and nothing else. Returns the new row and the new entry on the diagonal of `L`;
+    /// both are zero if nothing of `j`, ridge included, is outside the span of those chosen before.
+    pub(crate) fn choose(
+        &mut self,
+        j: usize,
+        ridge: f64,
+        kernel: &impl Kernel,
+        likely: impl FnOnce(usize) -> Vec<u32>,
+    ) -> (&[f32], f64) {
+        let mut ahead = std::mem::replace(&mut self.ahead, Ahead::new(true));
+        if !ahead.has(j as u32) {
+            self.base = self.count;
+        }
+        let row = ahead.row(j as u32, likely, |places| self.left(places, kernel));
+        let (diagonal, left) = row.split_last().expect("a row ends in its diagonal");
+        let at = self.at(j);
+        let square = diagonal + ridge - at.iter().map(|v| v * v).sum::<f64>();
         // Below the last digits of an f32 kernel there is only noise to divide by.
-        let floor = 1e-6 * f64::from(kernel[j]).max(0.0);
-        let pivot = if square > floor { square.sqrt() } else { 0.0 };
+        let pivot = if square > 1e-6 * diagonal.max(0.0) { square.sqrt() } else { 0.0 };
         let mut new = vec![0.0f32; self.n];
         if pivot > 0.0 {
+            let factors = &at[self.base..];
             new.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
                 let start = chunk * CHUNK;
                 let mut rest = [0.0f64; CHUNK];
                 let rest = &mut rest[..out.len()];
-                for (rest, value) in rest.iter_mut().zip(&kernel[start..]) {
-                    *rest = f64::from(*value);
-                }
-                for (row, at) in self.rows.iter().zip(&at) {
+                rest.copy_from_slice(&left[start..start + rest.len()]);
+                for (row, factor) in self.rows(self.base).zip(factors) {
                     for (rest, value) in rest.iter_mut().zip(&row[start..]) {
-                        *rest -= f64::from(*value) * at;
+                        *rest -= f64::from(*value) * factor;
                     }
                 }
                 for (out, rest) in out.iter_mut().zip(rest) {
@@ -45,8 +98,68 @@ impl PartialCholesky {
                 }
             });
         }
-        self.rows.push(new);
-        (self.rows.last().expect("it was pushed just now"), pivot)
+        self.ahead = ahead;
+        self.push(&new);
+        (self.rows(self.count - 1).next().expect("it was pushed just now"), pivot)
+    }
+
+    /// Returns the kernel rows of `places` less what the rows chosen so far know of them, and behind
+    /// each what the kernel has on the diagonal.
+    fn left(&self, places: &[u32], kernel: &impl Kernel) -> Vec<f64> {
+        let n = self.n;
+        let mut left = Vec::with_capacity(places.len() * (n + 1));
+        for (row, place) in kernel.rows(places).chunks_exact(n).zip(places) {
+            left.extend(row.iter().map(|value| f64::from(*value)));
+            left.push(row[*place as usize].into());
+        }
+        let at: Vec<Vec<f64>> = places.iter().map(|place| self.at(*place as usize)).collect();
+        if let Some(there) = &self.there {
+            for (left, at) in left.chunks_exact_mut(n + 1).zip(&at) {
+                let at: Vec<f32> = at.iter().map(|value| *value as f32).collect();
+                let known = there.combined(&at);
+                left.iter_mut().zip(known).for_each(|(left, known)| *left -= f64::from(known));
+            }
+            return left;
+        }
+        // What a block's rows have at the places, \[places, BLOCK\]; rows still to come have 0.
+        let factors = |block: usize| -> Vec<f32> {
+            let value = |at: &Vec<f64>, t: usize| at.get(t).map_or(0.0, |value| *value as f32);
+            let rows = block * BLOCK..(block + 1) * BLOCK;
+            at.iter().flat_map(|at| rows.clone().map(|t| value(at, t))).collect()
+        };
+        let factors: Vec<Vec<f32>> = (0..self.blocks.len()).map(factors).collect();
+        let known = tiles(n).into_par_iter().map(|tile| {
+            let width = tile.len();
+            let mut sum = vec![0.0f64; places.len() * width];
+            let mut part = vec![0.0f32; places.len() * width];
+            for (block, factors) in self.blocks.iter().zip(&factors) {
+                let shape = (places.len(), width, BLOCK);
+                let here = (&factors[..], BLOCK.cast_signed(), 1);
+                let rows = (&block[tile.start..], n.cast_signed(), 1);
+                strided(shape, here, rows, (&mut part, width));
+                sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += f64::from(*part));
+            }
+            sum
+        });
+        for (tile, known) in tiles(n).into_iter().zip(known.collect::<Vec<_>>()) {
+            for (left, known) in left.chunks_exact_mut(n + 1).zip(known.chunks_exact(tile.len())) {
+                left[tile.clone()].iter_mut().zip(known).for_each(|(left, known)| *left -= known);
+            }
+        }
+        left
+    }
+
+    fn push(&mut self, row: &[f32]) {
+        if let Some(there) = &mut self.there {
+            there.push(row);
+        }
+        let at = self.count % BLOCK;
+        if at == 0 {
+            self.blocks.push(vec![0.0; BLOCK * self.n]);
+        }
+        let block = self.blocks.last_mut().expect("there is one for this row");
+        block[at * self.n..(at + 1) * self.n].copy_from_slice(row);
+        self.count += 1;
     }
 }
 
@@ -65,9 +178,10 @@ mod tests {
         // Row t of L: what the rows before have at its choice, then the pivot.
         let (mut rows, mut l): (Vec<Vec<f32>>, Vec<Vec<f64>>) = (vec![], vec![]);
         for j in chosen {
-            let row: Vec<f32> = (0..n).map(|i| k(j, i)).collect();
+            let row = |j: &u32| (0..n).map(|i| k(*j as usize, i)).collect::<Vec<f32>>();
+            let kernel = |places: &[u32]| places.iter().flat_map(row).collect::<Vec<f32>>();
             let mut below: Vec<f64> = rows.iter().map(|row| f64::from(row[j])).collect();
-            let (new, pivot) = factor.choose(j, &row, 0.25);
+            let (new, pivot) = factor.choose(j, 0.25, &kernel, |_| vec![7, 3]);
             below.push(pivot);
             rows.push(new.to_vec());
             l.push(below);

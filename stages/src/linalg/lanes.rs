@@ -1,8 +1,11 @@
-//! Inner loops over two vectors. Sixteen running sums, added in a fixed order: a compiler that uses
-//! wider registers gives the same bits.
+//! Inner loops over two vectors, in the widest registers there are. Sixteen running sums, added in a
+//! fixed order, and no fused operation: wider registers give the same bits.
+
+use pulp::Arch;
 
 const LANES: usize = 16;
 
+#[inline(always)]
 fn folded(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let mut rest = 0.0;
@@ -27,17 +30,26 @@ fn folded(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
 
 /// Returns the dot product.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    folded(a, b, |x, y| x * y)
+    Arch::new().dispatch(
+        #[inline(always)]
+        || folded(a, b, |x, y| x * y),
+    )
 }
 
 /// Returns the squared Euclidean distance, free of cancellation.
 pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    folded(a, b, |x, y| (x - y) * (x - y))
+    Arch::new().dispatch(
+        #[inline(always)]
+        || folded(a, b, |x, y| (x - y) * (x - y)),
+    )
 }
 
 /// Returns the sum of what `a` exceeds `b` by, where it does.
 pub(crate) fn excess(a: &[f32], b: &[f32]) -> f32 {
-    folded(a, b, |x, y| if x > y { x - y } else { 0.0 })
+    Arch::new().dispatch(
+        #[inline(always)]
+        || folded(a, b, |x, y| if x > y { x - y } else { 0.0 }),
+    )
 }
 
 /// Returns `n` numbers that look random, from -1 to 1.

@@ -3,18 +3,22 @@
 //! Work is cut into tiles whose size depends on the problem alone; a sum over tiles is taken in
 //! their order. Nothing here knows what a sample or a selector is.
 
+mod ahead;
 mod cholesky;
 mod gram;
 mod lanes;
 mod nnls;
+mod resident;
 
+pub(crate) use ahead::{Ahead, largest};
 pub(crate) use cholesky::PartialCholesky;
 pub use gram::set_memory;
-pub(crate) use gram::{BLOCK, Gram, Rows, weighted};
+pub(crate) use gram::{Gram, Rows, memory, weighted};
 #[cfg(test)]
 pub(crate) use lanes::noise;
 pub(crate) use lanes::{dot, excess, squared_distance};
 pub(crate) use nnls::nonnegative;
+pub(crate) use resident::{Entry, Resident, apart};
 
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -168,11 +172,11 @@ pub(crate) fn cross(a: &Matrix<'_>, b: &Matrix<'_>) -> Vec<f64> {
 
 /// A matrix product on one thread. A factor is its elements, and how far apart rows and columns are.
 #[expect(unsafe_code, reason = "the kernel takes pointers; every access is checked before")]
-fn strided(
+fn strided<T: Number>(
     (m, n, k): (usize, usize, usize),
-    (a, a_row, a_col): (&[f32], isize, isize),
-    (b, b_row, b_col): (&[f32], isize, isize),
-    (out, stride): (&mut [f32], usize),
+    (a, a_row, a_col): (&[T], isize, isize),
+    (b, b_row, b_col): (&[T], isize, isize),
+    (out, stride): (&mut [T], usize),
 ) {
     if m == 0 || n == 0 {
         return;
@@ -201,14 +205,30 @@ fn strided(
             b.as_ptr(),
             b_col,
             b_row,
-            0.0,
-            1.0,
+            T::ZERO,
+            T::ONE,
             false,
             false,
             false,
             gemm::Parallelism::None,
         );
     }
+}
+
+/// What matrices are made of.
+trait Number: 'static {
+    const ZERO: Self;
+    const ONE: Self;
+}
+
+impl Number for f32 {
+    const ZERO: Self = 0.0;
+    const ONE: Self = 1.0;
+}
+
+impl Number for f64 {
+    const ZERO: Self = 0.0;
+    const ONE: Self = 1.0;
 }
 
 /// Returns `a` times the transpose of `b`: \[rows of a, rows of b\], row-major.

@@ -1,30 +1,73 @@
 //! Small dense systems in f64: Cholesky solves, and the same with no negative weights.
 
-/// Solves `q x = c` for a symmetric positive definite `q`, row-major; `None` if it is not.
-fn cholesky_solve(q: &[f64], c: &[f64]) -> Option<Vec<f64>> {
-    let n = c.len();
-    let mut l = q.to_vec();
-    for i in 0..n {
-        for j in 0..=i {
-            let known: f64 = inner(&l[i * n..i * n + j], &l[j * n..j * n + j]);
-            let rest = l[i * n + j] - known;
-            if j < i {
-                l[i * n + j] = rest / l[j * n + j];
-            } else if rest > 0.0 {
-                l[i * n + i] = rest.sqrt();
-            } else {
-                return None;
+use super::strided;
+use rayon::prelude::*;
+
+// Columns factored together: what is left of the matrix is then updated by products.
+const BLOCK: usize = 64;
+
+/// Factors `l`, \[n, n\] row-major, in place: what comes to stand on and below its diagonal times
+/// its transpose is what stood there. `None` if that was not positive definite.
+fn factor(l: &mut [f64], n: usize) -> Option<()> {
+    for start in (0..n).step_by(BLOCK) {
+        let end = (start + BLOCK).min(n);
+        let width = end - start;
+        // What the columns before say of these, a strip of rows at a time.
+        let strips: Vec<Vec<f64>> = (start..n)
+            .step_by(BLOCK)
+            .collect::<Vec<_>>()
+            .into_par_iter()
+            .map(|row| {
+                let rows = BLOCK.min(n - row);
+                let mut known = vec![0.0; rows * width];
+                let (left, right) = (&l[row * n..], &l[start * n..]);
+                let step = n.cast_signed();
+                let shape = (rows, width, start);
+                strided(shape, (left, step, 1), (right, 1, step), (&mut known, width));
+                known
+            })
+            .collect();
+        l[start * n..].par_chunks_mut(BLOCK * n).zip(&strips).for_each(|(rows, known)| {
+            for (row, known) in rows.chunks_exact_mut(n).zip(known.chunks_exact(width)) {
+                row[start..end].iter_mut().zip(known).for_each(|(value, known)| *value -= known);
+            }
+        });
+        for i in start..end {
+            for j in start..=i {
+                let known = inner(&l[i * n + start..i * n + j], &l[j * n + start..j * n + j]);
+                let rest = l[i * n + j] - known;
+                if j < i {
+                    l[i * n + j] = rest / l[j * n + j];
+                } else if rest > 0.0 {
+                    l[i * n + i] = rest.sqrt();
+                } else {
+                    return None;
+                }
             }
         }
+        let (top, below) = l.split_at_mut(end * n);
+        below.par_chunks_exact_mut(n.max(1)).with_min_len(16).for_each(|row| {
+            for j in start..end {
+                let known = inner(&row[start..j], &top[j * n + start..j * n + j]);
+                row[j] = (row[j] - known) / top[j * n + j];
+            }
+        });
     }
+    Some(())
+}
+
+/// Solves `q x = c` for a symmetric positive definite `q`, row-major; `None` if it is not.
+fn cholesky_solve(mut q: Vec<f64>, c: &[f64]) -> Option<Vec<f64>> {
+    let n = c.len();
+    factor(&mut q, n)?;
     let mut x = c.to_vec();
     for i in 0..n {
-        let known: f64 = (0..i).map(|t| l[i * n + t] * x[t]).sum();
-        x[i] = (x[i] - known) / l[i * n + i];
+        x[i] = (x[i] - inner(&q[i * n..i * n + i], &x[..i])) / q[i * n + i];
     }
     for i in (0..n).rev() {
-        let known: f64 = (i + 1..n).map(|t| l[t * n + i] * x[t]).sum();
-        x[i] = (x[i] - known) / l[i * n + i];
+        x[i] /= q[i * n + i];
+        let (before, here) = x.split_at_mut(i);
+        before.iter_mut().zip(&q[i * n..]).for_each(|(x, l)| *x -= l * here[0]);
     }
     Some(x)
 }
@@ -60,7 +103,7 @@ pub(crate) fn nonnegative(q: &[f64], c: &[f64]) -> Option<Vec<f64>> {
             }
         }
         let right: Vec<f64> = inside.iter().map(|i| c[*i]).collect();
-        let solved = cholesky_solve(&part, &right)?;
+        let solved = cholesky_solve(part, &right)?;
         let mut x = vec![0.0; n];
         for (value, i) in solved.iter().zip(&inside) {
             x[*i] = *value;
@@ -125,8 +168,29 @@ mod tests {
     }
 
     #[test]
+    fn a_system_of_several_blocks_is_solved() {
+        let n = 2 * BLOCK + 17;
+        let a: Vec<f64> = noise(n * n, 3).into_iter().map(f64::from).collect();
+        let mut q = vec![0.0; n * n];
+        for i in 0..n {
+            for j in 0..n {
+                q[i * n + j] = inner(&a[i * n..(i + 1) * n], &a[j * n..(j + 1) * n]);
+            }
+            q[i * n + i] += 1.0;
+        }
+        let c: Vec<f64> = noise(n, 4).into_iter().map(f64::from).collect();
+        let x = cholesky_solve(q.clone(), &c).expect("it is positive definite");
+        for (row, c) in q.chunks_exact(n).zip(&c) {
+            assert!((inner(row, &x) - c).abs() < 1e-9);
+        }
+        // Not positive definite beyond the first block.
+        q[(n - 1) * n + n - 1] = -1.0;
+        assert!(cholesky_solve(q, &c).is_none());
+    }
+
+    #[test]
     fn a_matrix_that_is_not_positive_definite_is_refused() {
-        assert!(cholesky_solve(&[1.0, 2.0, 2.0, 1.0], &[1.0, 1.0]).is_none());
-        assert_eq!(cholesky_solve(&[4.0, 0.0, 0.0, 9.0], &[8.0, 4.5]), Some(vec![2.0, 0.5]));
+        assert!(cholesky_solve(vec![1.0, 2.0, 2.0, 1.0], &[1.0, 1.0]).is_none());
+        assert_eq!(cholesky_solve(vec![4.0, 0.0, 0.0, 9.0], &[8.0, 4.5]), Some(vec![2.0, 0.5]));
     }
 }

@@ -37,12 +37,13 @@ pub(super) fn check(
     Err(StageError::method(message).with_hint(HINT))
 }
 
-const HINT: &str = "a smaller `micro-batch` or `batch` takes less, so does a smaller `width`; \
+pub(super) const HINT: &str = "a smaller `micro-batch` or `batch` takes less, so does a smaller `width`; \
                     `--jobs 1` runs one stage at a time";
 
-/// Returns what `work` does. A device that ran out of memory is an error, no panic.
-pub(super) fn guarded<T>(
+/// Returns what `work` does. A device that ran out of memory is an error with this hint, no panic.
+pub(crate) fn guarded<T>(
     device: Device,
+    hint: &str,
     work: impl FnOnce() -> Result<T, StageError>,
 ) -> Result<T, StageError> {
     // What `work` was making is dropped with the error: nothing half-made is seen.
@@ -53,7 +54,7 @@ pub(super) fn guarded<T>(
             resume_unwind(payload);
         }
         let message = format!("`{}` ran out of memory", device.name());
-        Err(StageError::method(message).with_hint(HINT))
+        Err(StageError::method(message).with_hint(hint))
     })
 }
 
@@ -99,7 +100,7 @@ mod tests {
     #[test]
     fn only_a_lack_of_memory_becomes_an_error() {
         let broke = |text: &str| {
-            guarded(Device::CPU, || -> Result<(), _> { panic!("{}", text.to_owned()) })
+            guarded(Device::CPU, HINT, || -> Result<(), _> { panic!("{}", text.to_owned()) })
         };
         let error = broke("DriverError(CUDA_ERROR_OUT_OF_MEMORY)").expect_err("it ran out");
         assert_eq!(error.to_string(), "`cpu` ran out of memory");

@@ -25,8 +25,10 @@ mod values;
 mod zoom;
 
 pub(crate) use loss::argmax;
+pub(crate) use memory::guarded;
 pub(crate) use models::Family;
 pub(crate) use network::Architecture;
+pub(crate) use values::download;
 
 /// A tensor on any device.
 pub(crate) type Tensor<const D: usize, K = burn::tensor::Float> =

@@ -131,7 +131,7 @@ impl Work {
         setup.plan.precision.check(device)?;
         let at_once = at_once.max(1);
         memory::check(&setup.network, &setup.plan, device, setup.pixels.len() * at_once)?;
-        let each = |_| guarded(device, || setup.speed(device, time));
+        let each = |_| guarded(device, memory::HINT, || setup.speed(device, time));
         let all: Vec<Result<Speed, StageError>> = if at_once == 1 {
             vec![each(())]
         } else {
@@ -164,7 +164,7 @@ impl Work {
         setup.job(&feed).epoch(&mut state, None, &mut |_, _| Ok(()))?;
         let here = setup.outputs(&state.values, &feed)?;
         let values = state.values.moved(device);
-        let there = guarded(device, || setup.outputs(&values, &setup.feed(device)))?;
+        let there = guarded(device, memory::HINT, || setup.outputs(&values, &setup.feed(device)))?;
         Ok(agreement(&here.logits, &there.logits, &setup.labels))
     }
 }

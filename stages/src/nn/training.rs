@@ -140,7 +140,7 @@ pub(crate) fn train(
     memory::check(&bench.network, &plan, bench.device, 0)?;
     let mut run = Run::resume(ctx, &job, bench, recording)?;
     while run.trained.state.steps() < job.steps() {
-        match guarded(bench.device, || run.epoch()) {
+        match guarded(bench.device, memory::HINT, || run.epoch()) {
             Ok(()) => {}
             Err(StageError::Cancelled) => {
                 run.keep_whole()?;

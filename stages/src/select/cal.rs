@@ -4,7 +4,9 @@ use super::{
     Compat, Group, Picks, Reads, Selector, contextual_diversity::Divergence, top::hardest_first,
 };
 use crate::{
-    linalg::{Gram, Matrix},
+    device::Device,
+    linalg::{Entry, Gram, Matrix, Resident, apart},
+    nn::Tensor,
     units::Count,
 };
 use engine::StageError;
@@ -42,64 +44,105 @@ impl Default for Cal {
     }
 }
 
+/// The squared distance of two vectors, of which the squared lengths are known.
+struct Apart {
+    squares: Vec<f64>,
+}
+
+impl Entry for Apart {
+    const DIAGONAL: f32 = 0.0;
+
+    fn of(&self, j: usize, i: usize, product: f32) -> f32 {
+        (self.squares[j] + self.squares[i] - 2.0 * f64::from(product)) as f32
+    }
+
+    fn of_rows(&self, rows: &[u32], products: Tensor<2>) -> Tensor<2> {
+        apart(rows, &self.squares, products)
+    }
+}
+
 /// Returns the `count` nearest others of every row, nearest first; of equally near ones the
 /// earlier is nearer. Fewer, if there are not so many.
 pub(super) fn neighbours(
     features: &Matrix<'_>,
     count: usize,
+    device: Device,
     watch: &dyn super::Watch,
 ) -> Result<Vec<Vec<u32>>, StageError> {
     let n = features.rows();
+    let count = count.min(n.saturating_sub(1));
     let squares: Vec<f64> = (0..n)
         .into_par_iter()
         .map(|i| features.row(i).iter().map(|v| f64::from(*v).powi(2)).sum())
         .collect();
+    let distance = Apart { squares };
+    let there = Resident::new(device, &[features.view()], true);
     let gram = Gram::new(vec![features.view()]);
-    let nearest = |mut all: Vec<(f32, u32)>| {
-        let order = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
-        if all.len() > count {
-            all.select_nth_unstable_by(count - 1, order);
-            all.truncate(count);
-        }
-        all.sort_by(order);
-        all
-    };
-    // A slab of rows at a time: the candidates of every tile are held until it is merged.
+    // A slab of rows at a time, so that the run hears of it.
     const SLAB: usize = 4096;
     let all: Vec<u32> = (0..n as u32).collect();
     let mut found = Vec::with_capacity(n);
     for slab in all.chunks(SLAB) {
         watch.step(found.len(), n)?;
-        let blocks = gram.map_tiles(slab, |rows, start, width, products| {
-            let rows = rows.iter().zip(products.chunks_exact(width));
-            let candidates = rows.map(|(row, products)| {
-                let others = products.iter().enumerate().filter_map(|(i, product)| {
-                    let other = start + i;
-                    let square =
-                        squares[*row as usize] + squares[other] - 2.0 * f64::from(*product);
-                    (other != *row as usize).then_some((square as f32, other as u32))
-                });
-                nearest(others.collect())
-            });
-            candidates.collect::<Vec<_>>()
+        if let Some(there) = &there {
+            found.extend(there.smallest(&distance, slab, count));
+            continue;
+        }
+        let start = |rows: &[u32]| vec![Nearest::new(count); rows.len()];
+        let blocks = gram.fold_tiles(slab, start, |nearest, rows, start, width, products| {
+            for ((row, products), nearest) in
+                rows.iter().zip(products.chunks_exact(width)).zip(nearest)
+            {
+                for (i, product) in products.iter().enumerate() {
+                    nearest.meet(distance.of(*row as usize, start + i, *product), start + i, *row);
+                }
+            }
         });
-        let merged = blocks.into_par_iter().flat_map_iter(|mut tiles| {
-            let rows = tiles.first().map_or(0, Vec::len);
-            let merge = move |row: usize| {
-                let all = tiles.iter_mut().flat_map(|tile| std::mem::take(&mut tile[row]));
-                nearest(all.collect()).into_iter().map(|(_, other)| other).collect()
-            };
-            (0..rows).map(merge).collect::<Vec<Vec<u32>>>()
-        });
-        found.extend(merged.collect::<Vec<_>>());
+        found.extend(blocks.into_iter().flatten().map(Nearest::places));
     }
     Ok(found)
+}
+
+/// The nearest so far, nearest first; of equally near ones the earlier, which is met first.
+#[derive(Clone)]
+struct Nearest {
+    count: usize,
+    found: Vec<(f32, u32)>,
+    /// How far the last of them is, once there are enough.
+    reach: f32,
+}
+
+impl Nearest {
+    fn new(count: usize) -> Self {
+        let reach = if count == 0 { f32::NEG_INFINITY } else { f32::INFINITY };
+        Self { count, found: Vec::with_capacity(count + 1), reach }
+    }
+
+    /// Meets place `i` at a distance, seen from `row`, which is no neighbour of its own.
+    #[inline]
+    fn meet(&mut self, distance: f32, i: usize, row: u32) {
+        if distance < self.reach && i != row as usize {
+            let at = self.found.partition_point(|(other, _)| *other <= distance);
+            self.found.insert(at, (distance, i as u32));
+            if self.found.len() > self.count {
+                self.found.pop();
+            }
+            if self.found.len() == self.count {
+                self.reach = self.found[self.count - 1].0;
+            }
+        }
+    }
+
+    fn places(self) -> Vec<u32> {
+        self.found.into_iter().map(|(_, place)| place).collect()
+    }
 }
 
 impl Cal {
     /// Returns the mean divergence of every member from its neighbours.
     pub(super) fn scores(&self, group: &Group<'_>) -> Result<Vec<f32>, StageError> {
-        let neighbours = neighbours(&group.embeddings(), self.neighbors.get(), group.watch)?;
+        let neighbours =
+            neighbours(&group.embeddings(), self.neighbors.get(), group.device, group.watch)?;
         let divergence = Divergence::new(&group.logits());
         let score = |(i, near): (usize, &Vec<u32>)| {
             let each = near.iter().map(|other| match self.divergence {
@@ -127,6 +170,7 @@ default divergence is DeepCore's symmetric one. Cost: O(n^2 d) in tiles, O(n) me
 
 DeepCore keeps the lowest: `rule.compat = \"deepcore\"`.";
     const READS: Reads = Reads::Outputs;
+    const ON_DEVICE: bool = true;
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let mut scores = self.scores(group)?;

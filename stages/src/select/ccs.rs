@@ -75,7 +75,7 @@ it. A score that is not finite is in the stratum at its end.";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::select::{Ground, group::Unwatched};
+    use crate::select::Ground;
     use engine::Streams;
 
     #[test]
@@ -93,8 +93,7 @@ mod tests {
         };
         let select = |seed, budget| {
             let streams = Streams::new(seed, Ccs::STREAMS);
-            let group =
-                Group { ground: &ground, members: &members, index: 0, streams, watch: &Unwatched };
+            let group = Group::unwatched(&ground, &members, 0, streams);
             rule.select(&group, budget).expect("nobody stops it").places
         };
         let picks = select(1, 7);

@@ -6,7 +6,9 @@ use super::{
     greedy::{self, Greedy, Objective, Optimizer},
 };
 use crate::{
-    linalg::{Gram, Matrix, Rows},
+    device::Device,
+    linalg::{Entry, Gram, Matrix, Rows, apart, memory},
+    nn::Tensor,
     units::{Count, Fraction},
 };
 use engine::StageError;
@@ -44,35 +46,53 @@ impl Default for Craig {
 }
 
 /// The members of one class of the group, and how far their gradients are apart.
-struct Class<F> {
+struct Class {
     members: Vec<u32>,
-    coverage: Coverage<F>,
+    coverage: Coverage<Nearness>,
 }
 
 /// The classes of a group. A sample stands for its own class alone, so a class never looks at
 /// another; they compete only for the budget.
-struct Classes<F> {
-    classes: Vec<Class<F>>,
+struct Classes {
+    classes: Vec<Class>,
     /// For every place its class and its place there.
     homes: Vec<(u32, u32)>,
+}
+
+/// The negative distance of two gradients, of which the squared lengths are known.
+struct Nearness {
+    squares: Vec<f64>,
+}
+
+// DeepCore's floor under the squared distance, harmless where it is not wanted.
+const FLOOR: f64 = 1e-12;
+
+impl Entry for Nearness {
+    const DIAGONAL: f32 = -1e-6;
+
+    fn of(&self, j: usize, i: usize, product: f32) -> f32 {
+        let apart = self.squares[i] + self.squares[j] - 2.0 * f64::from(product);
+        -(apart.max(FLOOR).sqrt() as f32)
+    }
+
+    fn of_rows(&self, rows: &[u32], products: Tensor<2>) -> Tensor<2> {
+        -apart(rows, &self.squares, products).clamp_min(FLOOR).sqrt()
+    }
 }
 
 /// Returns the negative distances between gradients, a row at a time.
 fn nearness(
     residuals: Matrix<'static>,
     inputs: Matrix<'static>,
-) -> Rows<'static, impl Fn(usize, usize, f32) -> f32 + Sync + use<>> {
+    device: Device,
+) -> Rows<'static, Nearness> {
     let square = |row: &[f32]| row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
     let squares: Vec<f64> =
         (0..residuals.rows()).map(|i| square(residuals.row(i)) * square(inputs.row(i))).collect();
-    Rows::new(Gram::new(vec![residuals, inputs]), move |j, i, product| {
-        let apart = if i == j { 0.0 } else { squares[i] + squares[j] - 2.0 * f64::from(product) };
-        // DeepCore's floor under the squared distance, harmless where it is not wanted.
-        -(apart.max(1e-12).sqrt() as f32)
-    })
+    Rows::new(Gram::new(vec![residuals, inputs]).on(device, true), Nearness { squares })
 }
 
-impl<F: Fn(usize, usize, f32) -> f32 + Sync> Objective for Classes<F> {
+impl Objective for Classes {
     fn len(&self) -> usize {
         self.homes.len()
     }
@@ -85,7 +105,7 @@ impl<F: Fn(usize, usize, f32) -> f32 + Sync> Objective for Classes<F> {
         false
     }
 
-    fn gains(&self, places: &[u32]) -> Vec<f64> {
+    fn gains(&mut self, places: &[u32]) -> Vec<f64> {
         let mut asked: BTreeMap<u32, (Vec<usize>, Vec<u32>)> = BTreeMap::new();
         for (at, place) in places.iter().enumerate() {
             let (class, home) = self.homes[*place as usize];
@@ -110,11 +130,7 @@ impl<F: Fn(usize, usize, f32) -> f32 + Sync> Objective for Classes<F> {
 
 /// Returns the classes of `group`, each member as far from being served as the farthest pair of its
 /// class is apart. Gradients are taken class by class, so that with `compat` a batch is of one class.
-fn classes(
-    group: &Group<'_>,
-    compat: Compat,
-    batch: usize,
-) -> Classes<impl Fn(usize, usize, f32) -> f32 + Sync + use<>> {
+fn classes(group: &Group<'_>, compat: Compat, batch: usize) -> Classes {
     let (labels, logits) = (group.labels(), group.logits());
     let inputs = group.inputs_of_last_layer();
     let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
@@ -122,6 +138,7 @@ fn classes(
         members.entry(*label).or_default().push(place as u32);
     }
     let mut homes = vec![(0, 0); labels.len()];
+    let mut room = memory();
     let classes = members.into_iter().enumerate().map(|(class, (label, members))| {
         for (home, place) in members.iter().enumerate() {
             homes[*place as usize] = (class as u32, home as u32);
@@ -130,14 +147,9 @@ fn classes(
         let residuals = Residuals::of(&logits.gather(&members), &same, compat, batch);
         let inputs = inputs.gather(&members);
         let inputs = Matrix::new(inputs.data().to_vec(), inputs.rows(), inputs.cols());
-        let mut coverage = Coverage::new(nearness(residuals, inputs), 0.0);
-        let all: Vec<u32> = (0..members.len() as u32).collect();
-        let least = |_: usize, _: usize, row: &[f32]| {
-            f64::from(row.iter().copied().fold(f32::INFINITY, f32::min))
-        };
-        let farthest = coverage.rows().fold(&all, least, f64::min);
-        let farthest = farthest.into_iter().fold(f64::INFINITY, f64::min);
+        let mut coverage = Coverage::new(nearness(residuals, inputs, group.device), 0.0, &mut room);
         // 1e-3 beyond, so that the farthest pick of a class still gains something.
+        let farthest = f64::from(coverage.rows().least());
         coverage.serve_all((farthest - 1e-3) as f32);
         Class { members, coverage }
     });
@@ -147,20 +159,18 @@ fn classes(
 
 /// Returns how many members each of `picks` (ascending) is nearest to in its own class; of equally
 /// near picks it is the first. With `strays` the members of a class without a pick go to the first of all.
-fn sizes<F: Fn(usize, usize, f32) -> f32 + Sync>(
-    all: &Classes<F>,
-    picks: &[u32],
-    strays: bool,
-) -> Vec<u32> {
+fn sizes(all: &Classes, picks: &[u32], strays: bool) -> Vec<u32> {
     let mut sizes = vec![0; picks.len()];
     for (at, class) in all.classes.iter().enumerate() {
         let mut best = vec![(f32::NEG_INFINITY, None); class.members.len()];
         for (pick, place) in picks.iter().enumerate() {
             let (home_class, home) = all.homes[*place as usize];
             if home_class as usize == at {
-                for (best, near) in best.iter_mut().zip(class.coverage.rows().row(home as usize)) {
-                    if near > best.0 {
-                        *best = (near, Some(pick));
+                for (best, near) in
+                    best.iter_mut().zip(class.coverage.rows().row(home as usize).iter())
+                {
+                    if *near > best.0 {
+                        *best = (*near, Some(pick));
                     }
                 }
             }
@@ -194,6 +204,7 @@ DeepCore adds 1 to every weight (the weights sum to n + k) and divides gradients
 whole set; that defect is not repeated.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: Reads = Reads::Outputs;
+    const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {
         Greedy::streams(self.optimizer)

@@ -6,7 +6,7 @@ use super::{
     similarity::{self, Features},
 };
 use crate::{
-    linalg::{BLOCK, Rows, excess},
+    linalg::{Entry, Rows, memory},
     units::Fraction,
 };
 use engine::StageError;
@@ -42,20 +42,20 @@ impl Default for FacilityLocation {
 }
 
 /// `sum_i max_{j in S} s_ij` and how well each place is served so far.
-pub(super) struct Coverage<F> {
-    rows: Rows<'static, F>,
+pub(super) struct Coverage<E> {
+    rows: Rows<'static, E>,
     served: Vec<f32>,
 }
 
-impl<F: Fn(usize, usize, f32) -> f32 + Sync> Coverage<F> {
-    /// Starts with every place served by `at_first`.
-    pub(super) fn new(mut rows: Rows<'static, F>, at_first: f32) -> Self {
-        rows.hold();
+impl<E: Entry> Coverage<E> {
+    /// Starts with every place served by `at_first`. Takes what it can use of `room` bytes.
+    pub(super) fn new(mut rows: Rows<'static, E>, at_first: f32, room: &mut usize) -> Self {
+        *room = rows.hold(*room);
         let served = vec![at_first; rows.len()];
         Self { rows, served }
     }
 
-    pub(super) fn rows(&self) -> &Rows<'static, F> {
+    pub(super) fn rows(&self) -> &Rows<'static, E> {
         &self.rows
     }
 
@@ -65,30 +65,28 @@ impl<F: Fn(usize, usize, f32) -> f32 + Sync> Coverage<F> {
     }
 }
 
-impl<F: Fn(usize, usize, f32) -> f32 + Sync> Objective for Coverage<F> {
+impl<E: Entry> Objective for Coverage<E> {
     fn len(&self) -> usize {
         self.rows.len()
     }
 
     fn batch(&self) -> usize {
-        BLOCK
+        self.rows.batch()
     }
 
     fn running(&self) -> bool {
         false
     }
 
-    fn gains(&self, places: &[u32]) -> Vec<f64> {
-        let gain = |_: usize, start: usize, row: &[f32]| {
-            f64::from(excess(row, &self.served[start..start + row.len()]))
-        };
-        self.rows.fold(places, gain, |a, b| a + b)
+    fn gains(&mut self, places: &[u32]) -> Vec<f64> {
+        self.rows.excess(places, &self.served)
     }
 
     fn choose(&mut self, place: usize) {
-        for (served, row) in self.served.iter_mut().zip(self.rows.row(place)) {
-            *served = served.max(row);
+        for (served, row) in self.served.iter_mut().zip(self.rows.row(place).iter()) {
+            *served = served.max(*row);
         }
+        self.rows.forget(place);
     }
 }
 
@@ -106,14 +104,15 @@ while they fit in memory and computed anew in tiles where not, and O(n) a gain. 
 a pick, `lazy` a few.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: Reads = Reads::Outputs;
+    const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {
         Greedy::streams(self.optimizer)
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let rows = similarity::rows(similarity::cosines(group, self.features, self.compat));
-        let mut coverage = Coverage::new(rows, 0.0);
+        let rows = similarity::rows(similarity::cosines(group, self.features, self.compat, true));
+        let mut coverage = Coverage::new(rows, 0.0, &mut memory());
         let Self { optimizer, beta, epsilon, .. } = *self;
         let greedy = Greedy { optimizer, beta, epsilon };
         Ok(greedy::maximize(&mut coverage, budget, greedy, group)?.into())

@@ -2,7 +2,8 @@
 
 use super::{Compat, Group, Picks, Reads, Selector, deepcore_batch, softmax};
 use crate::{
-    linalg::{Matrix, cross, product},
+    device::Device,
+    linalg::{Matrix, Resident, cross, product},
     units::{Count, Positive},
 };
 use engine::StageError;
@@ -37,72 +38,118 @@ impl Default for Glister {
     }
 }
 
-/// Returns the inner product of every gradient `r_i h_i'` with the sum of all `target_i h_i'`.
-fn products(residuals: &Matrix<'_>, inputs: &Matrix<'_>, target: &Matrix<'_>) -> Vec<f32> {
-    let sum = cross(target, inputs);
-    let scale = 1.0 / inputs.rows() as f64;
-    let mean: Vec<f32> = sum.iter().map(|value| (value * scale) as f32).collect();
-    let classes = residuals.cols();
-    let along = product(inputs, &Matrix::new(mean, classes, inputs.cols()));
-    let rows = along.par_chunks_exact(classes.max(1)).enumerate().with_min_len(256);
-    rows.map(|(i, along)| {
-        residuals.row(i).iter().zip(along).map(|(r, a)| f64::from(*r) * f64::from(*a)).sum::<f64>()
-            as f32
-    })
-    .collect()
+/// The last layer: the gradient of a sample in it is `r h'`.
+pub(super) struct LastLayer<'a> {
+    logits: &'a Matrix<'a>,
+    labels: &'a [u32],
+    residuals: &'a Matrix<'a>,
+    inputs: &'a Matrix<'a>,
+    there: Option<Resident>,
 }
 
-/// Returns the picks, in order. Before a pick whose number is a multiple of `every`, the last layer
-/// takes a step of `eta` along the mean gradient of the picks so far.
-pub(super) fn descend(
-    logits: &Matrix<'_>,
-    labels: &[u32],
-    residuals: &Matrix<'_>,
-    inputs: &Matrix<'_>,
-    (eta, every): (f64, usize),
-    budget: usize,
-    watch: &dyn super::Watch,
-) -> Result<Vec<u32>, StageError> {
-    let (n, classes) = (logits.rows(), logits.cols());
-    let mut gains = products(residuals, inputs, residuals);
-    // The sum over the picks of what their gradients move every logit by.
-    let mut moved = vec![0.0f64; n * classes];
-    let (mut taken, mut picks) = (vec![false; n], Vec::with_capacity(budget));
-    while picks.len() < budget {
-        watch.step(picks.len(), budget)?;
-        if !picks.is_empty() && picks.len().is_multiple_of(every) {
-            let step = eta / picks.len() as f64;
-            let mut now = vec![0.0f32; n * classes];
-            let rows = now.par_chunks_exact_mut(classes).enumerate().with_min_len(64);
-            rows.for_each(|(i, out)| {
-                let moved = &moved[i * classes..(i + 1) * classes];
-                let z =
-                    logits.row(i).iter().zip(moved).map(|(z, m)| (f64::from(*z) - step * m) as f32);
-                let p = softmax(&z.collect::<Vec<f32>>());
-                for (c, (out, p)) in out.iter_mut().zip(p).enumerate() {
-                    *out = (p - f64::from(u8::from(c == labels[i] as usize))) as f32;
-                }
-            });
-            gains = products(residuals, inputs, &Matrix::new(now, n, classes));
+const RESIDUALS: usize = 0;
+const INPUTS: usize = 1;
+
+impl<'a> LastLayer<'a> {
+    /// `logits` and `residuals` are \[n, C\], `inputs` are \[n, 1 + d\].
+    pub(super) fn new(
+        logits: &'a Matrix<'a>,
+        labels: &'a [u32],
+        residuals: &'a Matrix<'a>,
+        inputs: &'a Matrix<'a>,
+        device: Device,
+    ) -> Self {
+        let there = Resident::new(device, &[residuals.view(), inputs.view()], true);
+        Self { logits, labels, residuals, inputs, there }
+    }
+
+    /// Returns the inner product of every gradient with the mean of all `target_i h_i'`.
+    fn products(&self, target: &Matrix<'_>) -> Vec<f32> {
+        let Self { residuals, inputs, .. } = self;
+        let (classes, scale) = (residuals.cols(), 1.0 / inputs.rows() as f64);
+        let mean = |sums: Vec<f64>| {
+            let mean: Vec<f32> = sums.iter().map(|sum| (sum * scale) as f32).collect();
+            Matrix::new(mean, classes, inputs.cols())
+        };
+        if let Some(there) = &self.there {
+            let sums = there.cross(INPUTS, target).into_iter().map(f64::from).collect();
+            return there.weighted(RESIDUALS, INPUTS, &mean(sums));
         }
-        let mut best: Option<usize> = None;
-        for i in (0..n).filter(|i| !taken[*i]) {
-            if best.is_none_or(|best| gains[i] > gains[best]) {
-                best = Some(i);
-            }
+        let along = product(inputs, &mean(cross(target, inputs)));
+        let rows = along.par_chunks_exact(classes.max(1)).enumerate().with_min_len(256);
+        let inner = |(i, along): (usize, &[f32])| {
+            let parts = residuals.row(i).iter().zip(along);
+            parts.map(|(r, a)| f64::from(*r) * f64::from(*a)).sum::<f64>() as f32
+        };
+        rows.map(inner).collect()
+    }
+
+    /// Returns the inner products of all inputs with that of sample `i`.
+    fn along(&self, i: usize) -> Vec<f32> {
+        match &self.there {
+            Some(there) => there.times(&[(INPUTS, self.inputs.row(i))]),
+            None => self.inputs.times(self.inputs.row(i)),
         }
-        let next = best.expect("there are more samples than the budget");
-        taken[next] = true;
-        picks.push(next as u32);
-        let along = inputs.times(inputs.row(next));
-        let rows = moved.par_chunks_exact_mut(classes).zip(&along).with_min_len(256);
-        rows.for_each(|(moved, along)| {
-            for (moved, r) in moved.iter_mut().zip(residuals.row(next)) {
-                *moved += f64::from(*r) * f64::from(*along);
+    }
+
+    /// Returns `p - onehot(y)` at the logits less `step` times `moved`.
+    fn residuals_after(&self, step: f64, moved: &[f64]) -> Matrix<'static> {
+        let (n, classes) = (self.logits.rows(), self.logits.cols());
+        let mut now = vec![0.0f32; n * classes];
+        let rows = now.par_chunks_exact_mut(classes).enumerate().with_min_len(64);
+        rows.for_each(|(i, out)| {
+            let moved = &moved[i * classes..(i + 1) * classes];
+            let z = self.logits.row(i).iter().zip(moved);
+            let z = z.map(|(z, m)| (f64::from(*z) - step * m) as f32);
+            let p = softmax(&z.collect::<Vec<f32>>());
+            for (c, (out, p)) in out.iter_mut().zip(p).enumerate() {
+                *out = (p - f64::from(u8::from(c == self.labels[i] as usize))) as f32;
             }
         });
+        Matrix::new(now, n, classes)
     }
-    Ok(picks)
+
+    /// Returns the picks, in order. Before a pick whose number is a multiple of `every`, the layer
+    /// takes a step of `eta` along the mean gradient of the picks so far.
+    pub(super) fn descend(
+        &self,
+        (eta, every): (f64, usize),
+        budget: usize,
+        watch: &dyn super::Watch,
+    ) -> Result<Vec<u32>, StageError> {
+        let (n, classes) = (self.logits.rows(), self.logits.cols());
+        let mut gains = self.products(self.residuals);
+        // The sum over the picks of what their gradients move every logit by.
+        let mut moved = vec![0.0f64; n * classes];
+        let (mut taken, mut picks) = (vec![false; n], Vec::with_capacity(budget));
+        while picks.len() < budget {
+            watch.step(picks.len(), budget)?;
+            if !picks.is_empty() && picks.len().is_multiple_of(every) {
+                let step = eta / picks.len() as f64;
+                gains = self.products(&self.residuals_after(step, &moved));
+            }
+            let mut best: Option<usize> = None;
+            for i in (0..n).filter(|i| !taken[*i]) {
+                if best.is_none_or(|best| gains[i] > gains[best]) {
+                    best = Some(i);
+                }
+            }
+            let next = best.expect("there are more samples than the budget");
+            taken[next] = true;
+            picks.push(next as u32);
+            if every == usize::MAX {
+                continue;
+            }
+            let along = self.along(next);
+            let rows = moved.par_chunks_exact_mut(classes).zip(&along).with_min_len(256);
+            rows.for_each(|(moved, along)| {
+                for (moved, r) in moved.iter_mut().zip(self.residuals.row(next)) {
+                    *moved += f64::from(*r) * f64::from(*along);
+                }
+            });
+        }
+        Ok(picks)
+    }
 }
 
 impl Selector for Glister {
@@ -120,6 +167,7 @@ step, from the gradients' factors; `rule.every` takes it once for several picks.
 In DeepCore the step never happens, for a misspelled keyword, and gradients are divided by the size of their
 batch: `rule.compat = \"deepcore\"`.";
     const READS: Reads = Reads::Outputs;
+    const ON_DEVICE: bool = true;
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let residuals = group.residuals(self.compat, self.batch.get());
@@ -128,6 +176,7 @@ batch: `rule.compat = \"deepcore\"`.";
         let every = if self.compat == Compat::None { self.every.get() } else { usize::MAX };
         let (logits, labels) = (group.logits(), group.labels());
         let rule = (self.eta.into(), every);
-        Ok(descend(&logits, &labels, &residuals, &inputs, rule, budget, group.watch)?.into())
+        let layer = LastLayer::new(&logits, &labels, &residuals, &inputs, group.device);
+        Ok(layer.descend(rule, budget, group.watch)?.into())
     }
 }

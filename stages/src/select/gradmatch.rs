@@ -2,7 +2,7 @@
 
 use super::{Compat, Group, Picks, Reads, Selector, deepcore_batch};
 use crate::{
-    linalg::{Gram, PartialCholesky, cross, nonnegative, weighted},
+    linalg::{Gram, PartialCholesky, cross, largest, nonnegative, weighted},
     units::{Count, NonNegative},
 };
 use engine::StageError;
@@ -41,12 +41,12 @@ pub(super) fn pursue(
     watch: &dyn super::Watch,
 ) -> Result<(Vec<u32>, Vec<f64>), StageError> {
     let n = gram.len();
-    let mut factor = PartialCholesky::new(n);
+    let mut factor = PartialCholesky::new(n).on(gram.device(), budget);
     // The inner products of all vectors with the residual.
     let mut left = target.to_vec();
     let mut instead: Option<Vec<f64>> = None;
     let (mut taken, mut picks) = (vec![false; n], Vec::with_capacity(budget));
-    let mut pairs: Vec<Vec<f32>> = vec![];
+    let kernel = |places: &[u32]| gram.several_rows(places);
     while picks.len() < budget {
         watch.step(picks.len(), budget)?;
         let now = instead.as_ref().unwrap_or(&left);
@@ -59,16 +59,23 @@ pub(super) fn pursue(
         let next = best.expect("there are more samples than the budget");
         taken[next] = true;
         picks.push(next as u32);
-        let row = gram.single_row(next);
-        pairs.push(picks.iter().map(|pick| row[*pick as usize]).collect());
-        instead = (plain_first && picks.len() == 1 && row[next] > 0.0).then(|| {
-            let share = target[next] / f64::from(row[next]);
-            target.iter().zip(&row).map(|(t, k)| t - share * f64::from(*k)).collect()
-        });
+        instead = None;
+        if plain_first && picks.len() == 1 {
+            let row = gram.single_row(next);
+            instead = (row[next] > 0.0).then(|| {
+                let share = target[next] / f64::from(row[next]);
+                target.iter().zip(&row).map(|(t, k)| t - share * f64::from(*k)).collect()
+            });
+        }
         // With y = L^-1 (target of the picks), the residual is target - (L^-1 K)' y, and only the
         // last entry of y is new.
         let was = left[next];
-        let (new, pivot) = factor.choose(next, &row, lambda);
+        let likely = |count: usize| {
+            let open = left.iter().zip(&taken);
+            let open = open.map(|(left, taken)| if *taken { f64::NEG_INFINITY } else { *left });
+            largest(&open.collect::<Vec<f64>>(), count)
+        };
+        let (new, pivot) = factor.choose(next, lambda, &kernel, likely);
         if pivot > 0.0 {
             let y = was / pivot;
             for (left, v) in left.iter_mut().zip(new) {
@@ -76,14 +83,7 @@ pub(super) fn pursue(
             }
         }
     }
-    let k = picks.len();
-    let mut square = vec![0.0; k * k];
-    for (i, row) in pairs.iter().enumerate() {
-        for (j, value) in row.iter().enumerate() {
-            square[i * k + j] = f64::from(*value);
-            square[j * k + i] = f64::from(*value);
-        }
-    }
+    let square = pairs(gram, &picks);
     Ok((picks, square))
 }
 
@@ -233,7 +233,9 @@ O(n k).
 DeepCore divides gradients by the size of their batch, so that its ridge of 1 outweighs them and the pursuit
 becomes a ranking; solves the normal equations for non-negative weights instead of the problem itself; and
 keeps fewer samples where weights are 0: `rule.compat = \"deepcore\"`.";
+    const REVISION: u32 = 2;
     const READS: Reads = Reads::Outputs;
+    const ON_DEVICE: bool = true;
 
     fn problems(&self) -> Vec<engine::Problem> {
         if self.compat != Compat::None && self.lambda.is_some() {
@@ -252,7 +254,7 @@ keeps fewer samples where weights are 0: `rule.compat = \"deepcore\"`.";
         let inputs = group.inputs_of_last_layer();
         let n = group.len() as f64;
         let mean: Vec<f64> = cross(&residuals, &inputs).iter().map(|sum| sum / n).collect();
-        let gram = Gram::new(vec![residuals, inputs]);
+        let gram = Gram::new(vec![residuals, inputs]).on(group.device, false);
         let target = weighted(&gram.spaces()[1], Some(&gram.spaces()[0]), &mean);
         let (picks, square) = pursue(&gram, &target, self.lambda(), budget, deepcore, group.watch)?;
         let right: Vec<f64> = picks.iter().map(|pick| target[*pick as usize]).collect();

@@ -64,7 +64,7 @@ pub(super) trait Objective {
     fn running(&self) -> bool;
 
     /// Returns what each of `places`, none of them picked, would add.
-    fn gains(&self, places: &[u32]) -> Vec<f64>;
+    fn gains(&mut self, places: &[u32]) -> Vec<f64>;
 
     /// Picks `place`.
     fn choose(&mut self, place: usize);
@@ -146,7 +146,7 @@ impl Ord for Bound {
     }
 }
 
-fn bounds(objective: &impl Objective) -> BinaryHeap<Bound> {
+fn bounds(objective: &mut impl Objective) -> BinaryHeap<Bound> {
     let all: Vec<u32> = (0..objective.len() as u32).collect();
     let gains = objective.gains(&all);
     all.iter().zip(gains).map(|(place, gain)| Bound { gain, place: *place }).collect()

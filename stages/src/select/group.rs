@@ -1,7 +1,7 @@
 //! What a selecting method sees: a group of training samples, and what is known of them.
 
 use super::{Compat, Residuals};
-use crate::linalg::Matrix;
+use crate::{device::Device, linalg::Matrix};
 use engine::{StageError, Streams};
 
 /// What is known of the whole training set, in sample order. What a method did not ask for is
@@ -39,6 +39,8 @@ pub(crate) struct Group<'a> {
     pub(crate) streams: Streams,
     /// Whom to tell.
     pub(crate) watch: &'a dyn Watch,
+    /// Where products of many samples may be computed; the CPU always can.
+    pub(crate) device: Device,
 }
 
 impl Group<'_> {
@@ -94,5 +96,18 @@ pub(crate) struct Unwatched;
 impl Watch for Unwatched {
     fn step(&self, _: usize, _: usize) -> Result<(), StageError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl<'a> Group<'a> {
+    /// Returns a group on the CPU that nobody looks at.
+    pub(crate) fn unwatched(
+        ground: &'a Ground<'a>,
+        members: &'a [u32],
+        index: u64,
+        streams: Streams,
+    ) -> Self {
+        Self { ground, members, index, streams, watch: &Unwatched, device: Device::CPU }
     }
 }

@@ -1,7 +1,10 @@
 //! Herding.
 
 use super::{Compat, Group, Picks, Reads, Selector, farthest::argmax};
-use crate::linalg::{Matrix, squared_distance};
+use crate::{
+    device::Device,
+    linalg::{Matrix, Resident, squared_distance},
+};
 use engine::StageError;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -20,9 +23,11 @@ pub(super) fn herd(
     features: &Matrix<'_>,
     budget: usize,
     farthest: bool,
+    device: Device,
     watch: &dyn super::Watch,
 ) -> Result<Vec<u32>, StageError> {
     let n = features.rows();
+    let there = Resident::new(device, &[features.view()], false);
     let mean: Vec<f64> = features.column_sums().iter().map(|sum| sum / n as f64).collect();
     // What is still missing: (picks + 1) mean - sum of the picks.
     let mut missing = mean.clone();
@@ -31,8 +36,12 @@ pub(super) fn herd(
     while order.len() < budget {
         watch.step(order.len(), budget)?;
         let target: Vec<f32> = missing.iter().map(|v| *v as f32).collect();
+        let distances = there.as_ref().map(|there| there.squared_distances(&target));
         value.par_iter_mut().enumerate().with_min_len(256).for_each(|(i, value)| {
-            let distance = squared_distance(&target, features.row(i));
+            let distance = match &distances {
+                Some(distances) => distances[i],
+                None => squared_distance(&target, features.row(i)),
+            };
             *value = match (taken[i], farthest) {
                 (true, _) => f32::NEG_INFINITY,
                 (false, true) => distance,
@@ -62,9 +71,10 @@ et al., *iCaRL*, CVPR 2017. Cost: O(k n d).
 DeepCore takes the largest distance instead of the smallest in all of its history: its picks lead away
 from the mean. `rule.compat = \"deepcore\"` repeats that.";
     const READS: Reads = Reads::Embeddings;
+    const ON_DEVICE: bool = true;
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let farthest = self.compat != Compat::None;
-        Ok(herd(&group.embeddings(), budget, farthest, group.watch)?.into())
+        Ok(herd(&group.embeddings(), budget, farthest, group.device, group.watch)?.into())
     }
 }

@@ -1,7 +1,10 @@
 //! k-centre greedy.
 
 use super::{Group, Picks, Reads, Selector, draw, farthest::farthest_first, numpy::RandomState};
-use crate::linalg::{Matrix, squared_distance};
+use crate::{
+    device::Device,
+    linalg::{Ahead, Matrix, Resident, largest, squared_distance, tiles},
+};
 use engine::{Problem, StageError};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -45,38 +48,87 @@ pub(super) fn seeds(group: &Group<'_>, centers: &[u32]) -> Result<Vec<u32>, Stag
     Ok(seeds)
 }
 
-/// Runs the traversal by Euclidean distance. A sample whose centre is at least twice as far from the new
-/// centre as from itself cannot come nearer, and its distance is not computed.
+/// Runs the traversal by Euclidean distance, that of several likely centres at once. A sample whose centre is at least twice as far from the new
+/// centre as from itself cannot come nearer, and its distance is not computed. An accelerator
+/// computes all of them.
 pub(super) fn cover(
     features: &Matrix<'_>,
     seeds: &[u32],
     budget: usize,
+    device: Device,
     watch: &dyn super::Watch,
 ) -> Result<Vec<u32>, StageError> {
-    let mut owner = vec![0u32; features.rows()];
-    let mut centres: Vec<usize> = vec![];
-    // Rounding may be off by this much; only what is safe beyond it is skipped.
-    const SLACK: f32 = 1.001;
-    farthest_first(features.rows(), seeds, budget, watch, |centre, order, nearest| {
-        let new = features.row(centre);
-        let apart: Vec<f32> = centres
-            .par_iter()
-            .with_min_len(64)
-            .map(|other| squared_distance(new, features.row(*other)))
-            .collect();
-        let all = nearest.par_iter_mut().zip(owner.par_iter_mut()).enumerate();
-        all.with_min_len(256).for_each(|(i, (nearest, owner))| {
-            let near = nearest.is_finite()
-                && apart.get(*owner as usize).is_some_and(|apart| *apart >= 4.0 * SLACK * *nearest);
-            if !near && *nearest > 0.0 {
-                let distance = squared_distance(new, features.row(i));
-                if distance < *nearest {
-                    (*nearest, *owner) = (distance, order as u32);
-                }
+    if let Some(there) = Resident::new(device, &[features.view()], false) {
+        return farthest_first(features.rows(), seeds, budget, watch, |centre, _, nearest| {
+            let distances = there.squared_distances(features.row(centre));
+            for (nearest, distance) in nearest.iter_mut().zip(distances) {
+                *nearest = nearest.min(distance);
             }
         });
+    }
+    let n = features.rows();
+    let mut owner = vec![0u32; n];
+    let mut centres: Vec<usize> = vec![];
+    let mut ahead = Ahead::new(false);
+    farthest_first(n, seeds, budget, watch, |centre, order, nearest| {
+        let likely = |count: usize| {
+            let far: Vec<f64> = nearest.iter().map(|distance| f64::from(*distance)).collect();
+            largest(&far, count)
+        };
+        let distances = ahead.row(centre as u32, likely, |places| {
+            reach(features, places, &centres, nearest, &owner)
+        });
+        for (i, (nearest, owner)) in nearest.iter_mut().zip(&mut owner).enumerate() {
+            if distances[i] < *nearest {
+                (*nearest, *owner) = (distances[i], order as u32);
+            }
+        }
         centres.push(centre);
     })
+}
+
+/// Returns the squared distances of all samples from each of `places`, \[places, n\]; infinity for a
+/// sample that is at least as near to its own centre, the `owner`-th of `centres`, as it can be to
+/// the place.
+fn reach(
+    features: &Matrix<'_>,
+    places: &[u32],
+    centres: &[usize],
+    nearest: &[f32],
+    owner: &[u32],
+) -> Vec<f32> {
+    // Rounding may be off by this much; only what is safe beyond it is skipped.
+    const SLACK: f32 = 1.001;
+    let n = features.rows();
+    let new: Vec<&[f32]> = places.iter().map(|place| features.row(*place as usize)).collect();
+    let apart: Vec<Vec<f32>> = new
+        .par_iter()
+        .map(|new| centres.iter().map(|i| squared_distance(new, features.row(*i))).collect())
+        .collect();
+    // A tile of samples stays in the cache while every place looks at it.
+    let parts = tiles(n).into_par_iter().map(|tile| {
+        let one = |(new, apart): (&&[f32], &Vec<f32>)| {
+            tile.clone()
+                .map(|i| {
+                    let near = nearest[i].is_finite()
+                        && apart
+                            .get(owner[i] as usize)
+                            .is_some_and(|apart| *apart >= 4.0 * SLACK * nearest[i]);
+                    // A centre's own distance is negative infinity, and stays so.
+                    let skip = near || nearest[i] <= 0.0;
+                    if skip { f32::INFINITY } else { squared_distance(new, features.row(i)) }
+                })
+                .collect::<Vec<f32>>()
+        };
+        (tile.clone(), new.iter().zip(&apart).map(one).collect::<Vec<_>>())
+    });
+    let mut all = vec![0.0; places.len() * n];
+    for (tile, rows) in parts.collect::<Vec<_>>() {
+        for (all, row) in all.chunks_exact_mut(n).zip(rows) {
+            all[tile.clone()].copy_from_slice(&row);
+        }
+    }
+    all
 }
 
 impl Selector for KCenter {
@@ -95,6 +147,7 @@ DeepCore draws the first centre of every class at the same rank; here each class
 repeat its result, give `rule.numpy-seed` the seed it was run with, or `rule.centers`.";
     const STREAMS: &'static [&'static str] = &["first"];
     const READS: Reads = Reads::Embeddings;
+    const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {
         if self.numpy_seed.is_some() { &[] } else { Self::STREAMS }
@@ -118,7 +171,7 @@ repeat its result, give `rule.numpy-seed` the seed it was run with, or `rule.cen
             }
             _ => seeds(group, &self.centers)?,
         };
-        Ok(cover(&group.embeddings(), &seeds, budget, group.watch)?.into())
+        Ok(cover(&group.embeddings(), &seeds, budget, group.device, group.watch)?.into())
     }
 }
 
@@ -134,7 +187,7 @@ mod tests {
         let mut x = noise(n * d, 5);
         x.iter_mut().enumerate().for_each(|(at, v)| *v += ((at / d) % 7) as f32 * 3.0);
         let features = Matrix::new(&x, n, d);
-        let fast = cover(&features, &[17], 200, &Unwatched).expect("nobody stops it");
+        let fast = cover(&features, &[17], 200, Device::CPU, &Unwatched).expect("nobody stops it");
 
         let mut nearest = vec![f32::INFINITY; n];
         let mut slow = vec![17usize];
@@ -157,7 +210,7 @@ mod tests {
     #[test]
     fn duplicates_are_picked_once_each() {
         let features = Matrix::new(vec![1.0; 8], 4, 2);
-        let all = cover(&features, &[2], 4, &Unwatched).expect("nobody stops it");
+        let all = cover(&features, &[2], 4, Device::CPU, &Unwatched).expect("nobody stops it");
         assert_eq!(all, [2, 0, 1, 3]);
     }
 }

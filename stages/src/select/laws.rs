@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
+    device::Device,
     linalg::{Matrix, noise},
-    select::{greedy::Optimizer, group::Unwatched, similarity::Features},
+    select::{greedy::Optimizer, similarity::Features},
 };
 use engine::Streams;
 
@@ -52,37 +53,37 @@ fn law<S: Selector>(rule: &S, exact: bool) {
         let set = Set::new(n);
         let ground = set.ground();
         let members: Vec<u32> = (0..n as u32).collect();
-        let streams = Streams::new(7, rule.streams());
-        let group =
-            Group { ground: &ground, members: &members, index: 0, streams, watch: &Unwatched };
         for budget in [1, n.div_ceil(10), n / 2, n] {
             if budget == 0 || (S::WHOLE && budget < n) {
                 continue;
             }
-            let on = |threads: usize| {
+            let on = |device: Device, threads: usize| {
+                let streams = Streams::new(7, rule.streams());
+                let group = Group { device, ..Group::unwatched(&ground, &members, 0, streams) };
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
                 let pool = pool.expect("threads can be had");
                 pool.install(|| rule.select(&group, budget)).expect("it applies")
             };
-            let picks = on(1);
-            assert_eq!(picks, on(3), "{} depends on the threads", S::NAME);
-            let mut places = picks.places.clone();
-            places.sort_unstable();
-            places.dedup();
-            assert_eq!(places.len(), picks.places.len(), "{} repeats a sample", S::NAME);
-            assert!(places.iter().all(|place| (*place as usize) < n));
-            let count = places.len();
-            assert!(
-                count == budget || (!exact && count < budget),
-                "{}: {count} of {budget}",
-                S::NAME
-            );
-            if let Some(weights) = &picks.weights {
-                assert_eq!(weights.len(), count);
-                assert!(weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0));
-                assert!(weights.iter().any(|weight| *weight > 0.0), "{}", S::NAME);
-            }
+            let picks = on(Device::CPU, 1);
+            assert_eq!(picks, on(Device::CPU, 3), "{} depends on the threads", S::NAME);
+            sound(S::NAME, &picks, n, budget, exact);
+            sound(S::NAME, &on(Device::STAND_IN, 2), n, budget, exact);
         }
+    }
+}
+
+fn sound(name: &str, picks: &Picks, n: usize, budget: usize, exact: bool) {
+    let mut places = picks.places.clone();
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), picks.places.len(), "{name} repeats a sample");
+    assert!(places.iter().all(|place| (*place as usize) < n));
+    let count = places.len();
+    assert!(count == budget || (!exact && count < budget), "{name}: {count} of {budget}");
+    if let Some(weights) = &picks.weights {
+        assert_eq!(weights.len(), count);
+        assert!(weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0));
+        assert!(weights.iter().any(|weight| *weight > 0.0), "{name}");
     }
 }
 
@@ -125,7 +126,7 @@ fn craig_weights_count_the_samples() {
     let set = Set::new(600);
     let (ground, members) = (set.ground(), (0..600).collect::<Vec<u32>>());
     let streams = Streams::new(0, &[]);
-    let group = Group { ground: &ground, members: &members, index: 0, streams, watch: &Unwatched };
+    let group = Group::unwatched(&ground, &members, 0, streams);
     let picks = craig::Craig::default().select(&group, 60).expect("it applies");
     assert_eq!(picks.weights.expect("it weighs").iter().sum::<f32>(), 600.0);
 }

@@ -6,7 +6,7 @@ use super::{
     similarity::{self, Features},
 };
 use crate::{
-    linalg::{Gram, PartialCholesky},
+    linalg::{Gram, PartialCholesky, largest},
     units::{Fraction, NonNegative},
 };
 use engine::StageError;
@@ -50,16 +50,18 @@ pub(super) struct Volume {
     factor: PartialCholesky,
     /// The squared length of each place inside the span.
     inside: Vec<f64>,
+    taken: Vec<bool>,
     ridge: f64,
     redundant: bool,
 }
 
 impl Volume {
-    /// With `redundant` the gain is what is inside the span: DeepCore's sign.
-    pub(super) fn new(cosines: Gram<'static>, ridge: f64, redundant: bool) -> Self {
+    /// Expects up to `most` choices. With `redundant` the gain is what is inside the span:
+    /// DeepCore's sign.
+    pub(super) fn new(cosines: Gram<'static>, most: usize, ridge: f64, redundant: bool) -> Self {
         let n = cosines.len();
-        let factor = PartialCholesky::new(n);
-        Self { cosines, factor, inside: vec![0.0; n], ridge, redundant }
+        let factor = PartialCholesky::new(n).on(cosines.device(), most);
+        Self { cosines, factor, inside: vec![0.0; n], taken: vec![false; n], ridge, redundant }
     }
 }
 
@@ -76,21 +78,29 @@ impl Objective for Volume {
         true
     }
 
-    fn gains(&self, places: &[u32]) -> Vec<f64> {
-        let gain = |place: &u32| {
-            let inside = self.inside[*place as usize];
-            // The logarithm would not change which is largest.
-            if self.redundant { inside } else { 1.0 + self.ridge - inside }
-        };
-        places.iter().map(gain).collect()
+    fn gains(&mut self, places: &[u32]) -> Vec<f64> {
+        places.iter().map(|place| self.gain(self.inside[*place as usize])).collect()
     }
 
     fn choose(&mut self, place: usize) {
-        let row = similarity::row(&self.cosines, place);
-        let (new, _) = self.factor.choose(place, &row, self.ridge);
+        self.taken[place] = true;
+        let gain = |(inside, taken): (&f64, &bool)| {
+            if *taken { f64::NEG_INFINITY } else { self.gain(*inside) }
+        };
+        let gains: Vec<f64> = self.inside.iter().zip(&self.taken).map(gain).collect();
+        let kernel = |places: &[u32]| similarity::several(&self.cosines, places);
+        let likely = |count: usize| largest(&gains, count);
+        let (new, _) = self.factor.choose(place, self.ridge, &kernel, likely);
         for (inside, part) in self.inside.iter_mut().zip(new) {
             *inside += f64::from(*part).powi(2);
         }
+    }
+}
+
+impl Volume {
+    /// The logarithm would not change which is largest.
+    fn gain(&self, inside: f64) -> f64 {
+        if self.redundant { inside } else { 1.0 + self.ridge - inside }
     }
 }
 
@@ -109,17 +119,19 @@ O(n (C + d + k)) a pick; memory O(n k). `naive` and `lazy` are the same here.
 DeepCore has the sign the other way round and picks the most redundant samples, and where its lazy greedy
 meets that it returns samples 0, 1, 2, ...: `rule.compat = \"deepcore\"` repeats both.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
+    const REVISION: u32 = 2;
     const READS: Reads = Reads::Outputs;
+    const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {
         Greedy::streams(self.optimizer)
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let cosines = similarity::cosines(group, self.features, self.compat);
+        let cosines = similarity::cosines(group, self.features, self.compat, false);
         let redundant = self.compat != Compat::None;
         let ridge = if redundant { 0.0 } else { self.ridge.into() };
-        let mut volume = Volume::new(cosines, ridge, redundant);
+        let mut volume = Volume::new(cosines, budget, ridge, redundant);
         let Self { optimizer, beta, epsilon, .. } = *self;
         if redundant && optimizer == Optimizer::Lazy {
             return Ok(greedy::lazy_as_deepcore(&mut volume, budget, group)?.into());

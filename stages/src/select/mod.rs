@@ -93,6 +93,8 @@ pub(crate) trait Selector:
     const STREAMS: &'static [&'static str] = &[];
     /// What it looks at.
     const READS: Reads;
+    /// Whether it computes on an accelerator where there is one.
+    const ON_DEVICE: bool = false;
     /// Whether it keeps everything, whatever the budget.
     const WHOLE: bool = false;
 

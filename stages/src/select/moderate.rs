@@ -68,7 +68,7 @@ fn medians(rows: &Matrix<'_>) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::select::{Ground, group::Unwatched};
+    use crate::select::Ground;
     use engine::Streams;
 
     #[test]
@@ -83,8 +83,7 @@ mod tests {
         };
         let members: Vec<u32> = (0..7).collect();
         let streams = Streams::new(0, &[]);
-        let group =
-            Group { ground: &ground, members: &members, index: 0, streams, watch: &Unwatched };
+        let group = Group::unwatched(&ground, &members, 0, streams);
         let select = |budget| Moderate {}.select(&group, budget).expect("nobody stops it").places;
         // In order: 2 (0), 1 and 3 (1), 0, 5 and 6 (2), 4 (98).
         assert_eq!(select(3), [3, 0, 5]);

@@ -1,7 +1,10 @@
 //! How alike samples are: `(1 + cosine) / 2` of their last-layer gradients or their embeddings.
 
 use super::{Compat, Group};
-use crate::linalg::{Gram, Matrix, Rows};
+use crate::{
+    linalg::{Entry, Gram, Matrix, Rows},
+    nn::Tensor,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,16 +21,23 @@ pub(crate) enum Features {
 
 /// Returns unit vectors whose inner products are the cosines between the members of `group`. A
 /// gradient is the product of two: of residual and of embedding, and is never built. A vector of
-/// no length stays so, and its cosine with any other is 0.
-pub(super) fn cosines(group: &Group<'_>, of: Features, compat: Compat) -> Gram<'static> {
-    match of {
+/// no length stays so, and its cosine with any other is 0. With `pairs`, all cosines will be asked
+/// for, and not only those with single members.
+pub(super) fn cosines(
+    group: &Group<'_>,
+    of: Features,
+    compat: Compat,
+    pairs: bool,
+) -> Gram<'static> {
+    let gram = match of {
         // No length matters to a cosine, so neither does what a batch divides by.
         Features::Gradient => Gram::new(vec![
             unit(&group.residuals(compat, usize::MAX)),
             unit(&group.inputs_of_last_layer()),
         ]),
         Features::Embedding => Gram::new(vec![unit(&group.embeddings())]),
-    }
+    };
+    gram.on(group.device, pairs)
 }
 
 fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
@@ -41,23 +51,35 @@ fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
     Matrix::new(data, vectors.rows(), vectors.cols())
 }
 
-/// The similarity of `j` and `i`, whose cosine is `cosine`: from 0 to 1, and 1 for a sample and itself.
-pub(super) fn similarity(j: usize, i: usize, cosine: f32) -> f32 {
-    if i == j { 1.0 } else { 0.5 + 0.5 * cosine }
+/// The similarity of two samples whose cosine is known: from 0 to 1, and 1 for a sample and itself.
+pub(super) struct Similarity;
+
+impl Entry for Similarity {
+    const DIAGONAL: f32 = 1.0;
+
+    fn of(&self, _: usize, _: usize, cosine: f32) -> f32 {
+        0.5 + 0.5 * cosine
+    }
+
+    fn of_rows(&self, _: &[u32], cosines: Tensor<2>) -> Tensor<2> {
+        cosines * 0.5 + 0.5
+    }
 }
 
 /// Returns all similarities, a row at a time.
-pub(super) fn rows(
-    cosines: Gram<'static>,
-) -> Rows<'static, impl Fn(usize, usize, f32) -> f32 + Sync + use<>> {
-    Rows::new(cosines, similarity)
+pub(super) fn rows(cosines: Gram<'static>) -> Rows<'static, Similarity> {
+    Rows::new(cosines, Similarity)
 }
 
-/// Returns the similarities of `j` with all.
-pub(super) fn row(cosines: &Gram<'_>, j: usize) -> Vec<f32> {
-    let mut row = cosines.single_row(j);
-    for (i, value) in row.iter_mut().enumerate() {
-        *value = similarity(j, i, *value);
+/// Returns the similarities of each of `places` with all, one row after the other.
+pub(super) fn several(cosines: &Gram<'_>, places: &[u32]) -> Vec<f32> {
+    let n = cosines.len();
+    let mut rows = cosines.several_rows(places);
+    for (row, j) in rows.chunks_exact_mut(n).zip(places) {
+        for value in row.iter_mut() {
+            *value = Similarity.of(0, 0, *value);
+        }
+        row[*j as usize] = Similarity::DIAGONAL;
     }
-    row
+    rows
 }

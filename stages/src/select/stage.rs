@@ -3,11 +3,12 @@
 use super::{Ground, Group, Picks, Reads, Selector, Watch, budget};
 use crate::{
     artifact::{self, Parts, Tensor},
+    device::Device,
     linalg::Matrix,
-    record,
+    nn, record,
     units::{Fraction, NonNegative},
 };
-use engine::{Kind, Method, Port, Problem, Progress, Stage, StageCtx, StageError};
+use engine::{Kind, Method, Needs, Port, Problem, Progress, Stage, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -146,6 +147,10 @@ impl<S: Selector> Stage for Select<S> {
         self.rule.streams()
     }
 
+    fn needs(&self) -> Needs {
+        if S::ON_DEVICE { Needs::Device } else { Needs::Cpu }
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |setting: &str, message: &str, hint: Option<&str>| Problem {
             setting: setting.to_owned(),
@@ -228,7 +233,10 @@ impl<S: Selector> Stage for Select<S> {
         let ground = Ground { labels: &labels, scores: scores.as_deref(), logits, embeddings };
         let groups = self.groups(&labels, classes)?;
         let total: usize = groups.iter().map(|(_, _, budget)| budget).sum();
-        let picked = pick(&self.rule, ctx, &ground, &groups)?;
+        let device = if S::ON_DEVICE { Device::from_name(ctx.device) } else { None };
+        let device = device.unwrap_or(Device::CPU);
+        let picked =
+            nn::guarded(device, MEMORY_HINT, || pick(&self.rule, ctx, &ground, &groups, device))?;
         put(ctx, &labels, classes, total, &picked)
     }
 }
@@ -263,12 +271,16 @@ pub(crate) fn put(
     ]))
 }
 
+const MEMORY_HINT: &str = "`balance = \"class\"` selects class by class and takes less, and `--jobs 1` \
+                           runs one stage at a time; `--device cpu` works in tiles";
+
 /// Picks from every group; what comes back is sorted by position.
 fn pick<S: Selector>(
     rule: &S,
     ctx: &StageCtx<'_>,
     ground: &Ground<'_>,
     groups: &[(u64, Vec<u32>, usize)],
+    device: Device,
 ) -> Result<Vec<(u32, Option<f32>)>, StageError> {
     let total: usize = groups.iter().map(|(_, _, budget)| budget).sum();
     let (mut picked, mut before) = (vec![], 0);
@@ -278,7 +290,8 @@ fn pick<S: Selector>(
             continue;
         }
         let watch = Reporting { ctx, before, total };
-        let group = Group { ground, members, index: *index, streams: ctx.streams(), watch: &watch };
+        let (index, streams) = (*index, ctx.streams());
+        let group = Group { ground, members, index, streams, watch: &watch, device };
         let picks = rule.select(&group, *budget)?;
         picked.extend(placed(&picks, members, *budget)?);
         before += budget;

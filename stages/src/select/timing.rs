@@ -3,7 +3,7 @@
 //! `CORESIFT_TIMING` gives the sizes, such as `5000,10000`, and `CORESIFT_METHODS` picks methods by a
 //! part of their names. A tenth is selected of each; d = 512, ten classes in one group.
 
-use super::{Ground, Group, Picks, Selector, group::Unwatched};
+use super::{Ground, Group, Picks, Selector};
 use crate::linalg::{Matrix, noise};
 use engine::Streams;
 use rustix::time::{ClockId, clock_gettime};
@@ -73,7 +73,7 @@ fn selectors_of(n: usize) {
     };
     let members: Vec<u32> = (0..n as u32).collect();
     let streams = Streams::new(0, &["first", "picks"]);
-    let group = Group { ground: &ground, members: &members, index: 0, streams, watch: &Unwatched };
+    let group = Group::unwatched(&ground, &members, 0, streams);
     let budget = n / 10;
     time(&super::top::Top::default(), &group, budget);
     time(&super::random::Random::default(), &group, budget);

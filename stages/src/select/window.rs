@@ -42,7 +42,7 @@ without its strata; Swayamdipta et al. and *BWS* (2024) choose such windows as w
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::select::{Ground, group::Unwatched};
+    use crate::select::Ground;
     use engine::Streams;
 
     #[test]
@@ -52,8 +52,7 @@ mod tests {
             Ground { labels: &[0; 10], scores: Some(&scores), logits: None, embeddings: None };
         let members: Vec<u32> = (0..10).collect();
         let streams = Streams::new(0, &[]);
-        let group =
-            Group { ground: &ground, members: &members, index: 0, streams, watch: &Unwatched };
+        let group = Group::unwatched(&ground, &members, 0, streams);
         let rule = Window { skip: Fraction::try_from(0.2).expect("0.2 is a fraction") };
         let select = |budget| rule.select(&group, budget).expect("there are enough").places;
         assert_eq!(select(3), [7, 6, 5]);

@@ -6,7 +6,7 @@ use crate::{
     select::{
         Compat, Residuals,
         craig::Craig,
-        glister::{Glister, descend},
+        glister::{Glister, LastLayer},
         gradmatch::{GradMatch, Solve, pursue, weigh, without_zeros},
         group::Unwatched,
     },
@@ -115,7 +115,7 @@ fn gradmatch_12() {
     let omp = &case.expected["omp_class0"];
     let class = indices(&omp["class_index"]);
     let streams = Streams::new(0, &[]);
-    let group = Group { ground: &ground, members: &class, index: 0, streams, watch: &Unwatched };
+    let group = Group::unwatched(&ground, &class, 0, streams);
     let residuals = group.residuals(Compat::None, 1);
     let all = gradients(&residuals, &group.embeddings());
     let mean: Vec<f64> = (0..all[0].len())
@@ -187,10 +187,11 @@ fn glister_13() {
     let eta = case.params["eta"].as_f64().expect("it is a number");
     let members: Vec<u32> = (0..labels.len() as u32).collect();
     let streams = Streams::new(0, &[]);
-    let group = Group { ground: &ground, members: &members, index: 0, streams, watch: &Unwatched };
+    let group = Group::unwatched(&ground, &members, 0, streams);
     let divided = group.residuals(Compat::Deepcore, 100_000);
     let inputs = group.inputs_of_last_layer();
-    let picked = descend(&logits, &labels, &divided, &inputs, (eta, 1), order.len(), &Unwatched);
+    let layer = LastLayer::new(&logits, &labels, &divided, &inputs, Device::CPU);
+    let picked = layer.descend((eta, 1), order.len(), &Unwatched);
     assert_eq!(picked.expect("nobody stops it"), order);
     // Undivided gradients and a step as much smaller are the same thing.
     let eta = Positive::try_from(eta / labels.len() as f64).expect("it is above 0");

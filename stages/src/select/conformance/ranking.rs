@@ -6,7 +6,13 @@ use crate::{
     score::{
         Entropy, Forgetting, GraNd, LeastConfidence, Margin, NeverLearnt, Scorer, testing::InMemory,
     },
-    select::{Compat, bottom::Bottom, cal::Cal, group::Unwatched, top::Top},
+    select::{
+        Compat,
+        bottom::Bottom,
+        cal::{Cal, neighbours},
+        group::Unwatched,
+        top::Top,
+    },
     units::Count,
 };
 
@@ -154,13 +160,17 @@ fn cal_09() {
     for (balance, name) in [(true, "balanced"), (false, "unbalanced")] {
         for (at, members) in groups(balance).iter().enumerate() {
             let streams = Streams::new(0, &[]);
-            let group =
-                Group { ground: &ground, members, index: at as u64, streams, watch: &Unwatched };
+            let group = Group::unwatched(&ground, members, at as u64, streams);
             let scores = rule(Compat::None).scores(&group).expect("nobody stops it");
             let wanted = floats(&expected[format!("{name}_scores")][at]);
             assert_close(scores.iter().map(|s| f64::from(*s)), &wanted, 1e-4, 1e-6);
-            let near = crate::select::cal::neighbours(&group.embeddings(), 10, &Unwatched);
-            let near = near.expect("nobody stops it");
+            let near = |device| {
+                let near = neighbours(&group.embeddings(), 10, device, &Unwatched);
+                near.expect("nobody stops it")
+            };
+            let there = near(Device::STAND_IN);
+            let near = near(Device::CPU);
+            assert_eq!(near, there);
             let rows = expected[format!("{name}_knn_first5_rows")].as_array().expect("a list");
             if at == 0 {
                 for (row, wanted) in rows.iter().enumerate() {

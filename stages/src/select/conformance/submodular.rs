@@ -6,7 +6,6 @@ use crate::select::{
     facility_location::{Coverage, FacilityLocation},
     graph_cut::{Cut, GraphCut},
     greedy::{Greedy, Objective, Optimizer, best_of, beta, epsilon, maximize},
-    group::Unwatched,
     log_det::LogDet,
     similarity::{self, Features},
 };
@@ -38,19 +37,18 @@ fn functions_and_optimizers_14_16() {
         let ground = Ground { embeddings: Some(features.view()), ..none(&labels) };
         let members: Vec<u32> = (0..labels.len() as u32).collect();
         let streams = Streams::new(0, &[]);
-        let group =
-            Group { ground: &ground, members: &members, index: 0, streams, watch: &Unwatched };
-        let cosines = || similarity::cosines(&group, Features::Embedding, Compat::None);
+        let group = Group::unwatched(&ground, &members, 0, streams);
+        let cosines = || similarity::cosines(&group, Features::Embedding, Compat::None, true);
         if case.params["matrix"].as_bool() != Some(false) {
             let expected = case.matrix("exp_similarity");
             for i in 0..expected.rows() {
                 let wanted: Vec<f64> = expected.row(i).iter().map(|v| f64::from(*v)).collect();
-                let found = similarity::row(&cosines(), i);
+                let found = similarity::several(&cosines(), &[i as u32]);
                 assert_close(found.iter().map(|v| f64::from(*v)), &wanted, 1e-4, 1e-6);
             }
         }
         let expected = &case.expected;
-        let coverage = || Coverage::new(similarity::rows(cosines()), 0.0);
+        let coverage = || Coverage::new(similarity::rows(cosines()), 0.0, &mut usize::MAX.clone());
         check(&mut coverage(), "FacilityLocation", &group, expected);
         check(&mut Cut::new(cosines(), 1.0), "GraphCut", &group, expected);
         let mut checked = 0;

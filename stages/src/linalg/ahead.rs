@@ -1,0 +1,111 @@
+//! Rows computed a few at a time, ahead of being asked for.
+//!
+//! A greedy method asks for one row a step, and a row alone costs a walk through all vectors. The
+//! rows of what is likely to be asked for next come from the same walk.
+
+/// Rows computed ahead. Which are at hand depends on what was asked for before, and on nothing else.
+pub(crate) struct Ahead<T> {
+    width: usize,
+    used: usize,
+    places: Vec<u32>,
+    rows: Vec<T>,
+}
+
+const START: usize = 8;
+const MOST: usize = 64;
+
+impl<T> Ahead<T> {
+    /// Starts with nothing at hand. `alone` asks for single rows always.
+    pub(crate) fn new(alone: bool) -> Self {
+        Self { width: if alone { 0 } else { START }, used: 0, places: vec![], rows: vec![] }
+    }
+
+    /// Returns row `j` as it was when computed. If it is not at hand, `likely(count)` names up to so
+    /// many places to be asked for next, and `compute(places)` returns rows, one after the other.
+    pub(crate) fn row(
+        &mut self,
+        j: u32,
+        likely: impl FnOnce(usize) -> Vec<u32>,
+        compute: impl FnOnce(&[u32]) -> Vec<T>,
+    ) -> &[T] {
+        if !self.has(j) {
+            // Many of the last ones served: more are worth computing. Few did: fewer are.
+            if self.width > 0 && !self.places.is_empty() {
+                if self.used > self.width / 2 {
+                    self.width = (2 * self.width).min(MOST);
+                } else if self.used <= self.width / 4 {
+                    self.width /= 2;
+                }
+            }
+            self.places = vec![j];
+            let others = likely(self.width.saturating_sub(1));
+            self.places.extend(others.into_iter().filter(|place| *place != j));
+            self.rows = compute(&self.places);
+            self.used = 0;
+        }
+        self.used += 1;
+        let at = self.places.iter().position(|place| *place == j).expect("it is at hand");
+        let n = self.rows.len() / self.places.len();
+        &self.rows[at * n..(at + 1) * n]
+    }
+
+    /// Whether row `j` is at hand.
+    pub(crate) fn has(&self, j: u32) -> bool {
+        self.places.contains(&j)
+    }
+}
+
+/// Returns the places of the `count` largest of `values`, the largest first; of equal ones the first.
+/// Places whose value is negative infinity are left out.
+pub(crate) fn largest(values: &[f64], count: usize) -> Vec<u32> {
+    let mut places: Vec<u32> =
+        (0..values.len() as u32).filter(|i| values[*i as usize] > f64::NEG_INFINITY).collect();
+    let order =
+        |a: &u32, b: &u32| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
+    if count < places.len() {
+        if count > 0 {
+            places.select_nth_unstable_by(count - 1, order);
+        }
+        places.truncate(count);
+    }
+    places.sort_unstable_by(order);
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_from_one_computation_while_they_are_asked_for() {
+        let mut ahead = Ahead::new(false);
+        let mut computed = vec![];
+        let mut ask = |ahead: &mut Ahead<u32>, j: u32| {
+            let row = ahead.row(
+                j,
+                |count| (100..100 + count as u32).collect(),
+                |places| {
+                    computed.push(places.len());
+                    places.iter().flat_map(|place| [*place, place * 2]).collect()
+                },
+            );
+            assert_eq!(row, [j, j * 2]);
+        };
+        for j in [1, 100, 103, 104, 105, 2, 3, 4, 5, 6, 7] {
+            ask(&mut ahead, j);
+        }
+        // Five of eight served, so sixteen come next; then only the one asked for each time.
+        assert_eq!(computed, [8, 16, 8, 4, 2, 2, 2]);
+        let mut alone = Ahead::new(true);
+        alone.row(1, |count| vec![9; count], |places| places.to_vec());
+        assert!(alone.has(1) && !alone.has(9));
+    }
+
+    #[test]
+    fn the_largest_come_first_and_equals_by_place() {
+        let values = [1.0, f64::NEG_INFINITY, 3.0, 1.0, 3.0];
+        assert_eq!(largest(&values, 3), [2, 4, 0]);
+        assert_eq!(largest(&values, 9), [2, 4, 0, 3]);
+        assert_eq!(largest(&values, 0), [0u32; 0]);
+    }
+}
