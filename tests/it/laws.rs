@@ -174,6 +174,11 @@ fn scores_are_one_finite_number_a_sample() {
 /// Returns a store in which the proxy is one whose numbers are small multiples of 1/8: sums of
 /// them are exact in any order, so that results are the same on every machine.
 fn pinned(dir: &Path) -> Store {
+    planted(dir, |i, salt| ((i * 7919 + salt * 104_729) % 41) as f32 / 8.0 - 2.5)
+}
+
+/// Returns a store in which the proxy's numbers are `value(place, tensor)`.
+fn planted(dir: &Path, value: impl Fn(usize, usize) -> f32) -> Store {
     let real = Store::open(dir.join("real")).expect("a store");
     let (plan, _, _) = run(&real, &pipeline("score.el2n", "{}", ""));
     let forecast = engine::Forecast::of(&plan, &real).expect("a forecast");
@@ -184,8 +189,7 @@ fn pinned(dir: &Path) -> Store {
     // The data, whose labels the proxy shares.
     run(&store, &pipeline("corrupt.none", "{}", ""));
     let numbers = |count: usize, salt: usize| -> Vec<u8> {
-        let value = |i: usize| ((i * 7919 + salt * 104_729) % 41) as f32 / 8.0 - 2.5;
-        (0..count).flat_map(|i| value(i).to_le_bytes()).collect()
+        (0..count).flat_map(|i| value(i, salt).to_le_bytes()).collect()
     };
     let put = |tensors: &[(&str, usize, usize)]| {
         let bytes: Vec<Vec<u8>> =
@@ -206,6 +210,31 @@ fn pinned(dir: &Path) -> Store {
     }
     store.commit(&record).expect("committed");
     store
+}
+
+#[test]
+fn numbers_nothing_can_be_made_of_are_refused() {
+    for bad in [f32::NAN, f32::INFINITY, 1e30] {
+        let dir = tempfile::tempdir().expect("a place");
+        // In sample 40 of three numbers each, or of five.
+        let plain = |i: usize, salt: usize| ((i * 31 + salt * 17) % 23) as f32 / 8.0 - 1.0;
+        let store = planted(dir.path(), |i, salt| match (i, salt) {
+            (120, 0) | (200, 99) => bad,
+            _ => plain(i, salt),
+        });
+        for method in methods("select.") {
+            let with = if method == "select.full" { "{}" } else { "{ keep = 0.3 }" };
+            let text = pipeline(method, with, "");
+            let (_, outputs, failures) = run(&store, &text);
+            let own = text.split("[stage.it]").nth(1).expect("the stage");
+            if own.contains("from = { proxy") {
+                assert!(outputs.is_empty(), "{method} takes {bad}");
+                assert!(failures[0].contains("of sample 40 are not finite"), "{failures:?}");
+            } else {
+                assert!(failures.is_empty(), "{method}: {failures:?}");
+            }
+        }
+    }
 }
 
 // A changed line here means that a method gives other results than it did. If that is meant, its

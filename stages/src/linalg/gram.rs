@@ -200,35 +200,16 @@ impl<'a> Gram<'a> {
             let starts: Vec<usize> = (0..n).step_by(TILE).collect();
             return vec![starts.into_par_iter().map(tile).collect()];
         }
-        self.fold_tiles(
-            rows,
-            |_| vec![],
-            |all, block, start, width, out| {
-                all.push(each(block, start, width, out));
-            },
-        )
-    }
-
-    /// Starts every block of `rows` (of at most [`BLOCK`]) from `init(rows of the block)`, and calls
-    /// `each` with that for every tile of vectors, in order: with the block's rows, the tile's first
-    /// vector, how many it holds, and the products, rows that far apart.
-    pub(crate) fn fold_tiles<S: Send>(
-        &self,
-        rows: &[u32],
-        init: impl Fn(&[u32]) -> S + Sync,
-        each: impl Fn(&mut S, &[u32], usize, usize, &mut [f32]) + Sync,
-    ) -> Vec<S> {
-        let n = self.len();
         let block = |block: &[u32]| {
             let gathered = self.gathered(block);
-            let (mut state, mut out) = (init(block), vec![0.0; block.len() * TILE.min(n)]);
-            for start in (0..n).step_by(TILE) {
+            let mut out = vec![0.0; block.len() * TILE.min(n)];
+            let tile = |start: usize| {
                 let width = TILE.min(n - start);
                 let out = &mut out[..block.len() * width];
                 self.tile(&gathered, start, width, out, width);
-                each(&mut state, block, start, width, out);
-            }
-            state
+                each(block, start, width, out)
+            };
+            (0..n).step_by(TILE).map(tile).collect()
         };
         rows.par_chunks(BLOCK).map(block).collect()
     }

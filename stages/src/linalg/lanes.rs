@@ -1,9 +1,7 @@
-//! Inner loops over two vectors, in the widest registers there are. Sixteen running sums, added in a
-//! fixed order, and no fused operation: wider registers give the same bits.
+//! Inner loops over two vectors, in the widest registers this machine has. Sixty-four running sums,
+//! added in a fixed order, and no fused operation: wider registers give the same bits.
 
-use pulp::Arch;
-
-const LANES: usize = 16;
+const LANES: usize = 64;
 
 #[inline(always)]
 fn folded(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
@@ -28,28 +26,52 @@ fn folded(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     sums[0] + rest
 }
 
-/// Returns the dot product.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || folded(a, b, |x, y| x * y),
-    )
+/// Defines a sum over two vectors, compiled once for every width of registers.
+macro_rules! sum_of {
+    ($(#[$doc:meta])* $name:ident, $term:expr) => {
+        $(#[$doc])*
+        #[cfg_attr(
+            target_arch = "x86_64",
+            expect(unsafe_code, reason = "only a check at run time can say that an instruction is there")
+        )]
+        pub(crate) fn $name(a: &[f32], b: &[f32]) -> f32 {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f")]
+                fn wide(a: &[f32], b: &[f32]) -> f32 {
+                    folded(a, b, $term)
+                }
+                #[target_feature(enable = "avx2")]
+                fn half(a: &[f32], b: &[f32]) -> f32 {
+                    folded(a, b, $term)
+                }
+                // SAFETY: the instructions were found just before.
+                if is_x86_feature_detected!("avx512f") {
+                    return unsafe { wide(a, b) };
+                }
+                // SAFETY: as above.
+                if is_x86_feature_detected!("avx2") {
+                    return unsafe { half(a, b) };
+                }
+            }
+            folded(a, b, $term)
+        }
+    };
 }
 
-/// Returns the squared Euclidean distance, free of cancellation.
-pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || folded(a, b, |x, y| (x - y) * (x - y)),
-    )
+sum_of! {
+    /// Returns the dot product.
+    dot, |x, y| x * y
 }
 
-/// Returns the sum of what `a` exceeds `b` by, where it does.
-pub(crate) fn excess(a: &[f32], b: &[f32]) -> f32 {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || folded(a, b, |x, y| if x > y { x - y } else { 0.0 }),
-    )
+sum_of! {
+    /// Returns the squared Euclidean distance, free of cancellation.
+    squared_distance, |x, y| (x - y) * (x - y)
+}
+
+sum_of! {
+    /// Returns the sum of what `a` exceeds `b` by, where it does.
+    excess, |x, y| if x > y { x - y } else { 0.0 }
 }
 
 /// Returns `n` numbers that look random, from -1 to 1.
@@ -72,7 +94,7 @@ mod tests {
 
     #[test]
     fn lanes_sum_what_a_loop_sums() {
-        for n in [0, 1, 15, 16, 17, 100] {
+        for n in [0, 1, 63, 64, 65, 300] {
             let (a, b) = (noise(n, 1), noise(n, 2));
             let pairs = || a.iter().zip(&b).map(|(x, y)| (f64::from(*x), f64::from(*y)));
             let slow: f64 = pairs().map(|(x, y)| x * y).sum();

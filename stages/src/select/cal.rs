@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     device::Device,
-    linalg::{Entry, Gram, Matrix, Resident, apart},
+    linalg::{Entry, Matrix, Resident, apart, gemm, tiles},
     nn::Tensor,
     units::Count,
 };
@@ -13,6 +13,10 @@ use engine::StageError;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 /// Keeps samples whose neighbours are predicted otherwise.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -76,34 +80,58 @@ pub(super) fn neighbours(
         .map(|i| features.row(i).iter().map(|v| f64::from(*v).powi(2)).sum())
         .collect();
     let distance = Apart { squares };
-    let there = Resident::new(device, &[features.view()], true);
-    let gram = Gram::new(vec![features.view()]);
-    // A slab of rows at a time, so that the run hears of it.
-    const SLAB: usize = 4096;
-    let all: Vec<u32> = (0..n as u32).collect();
-    let mut found = Vec::with_capacity(n);
-    for slab in all.chunks(SLAB) {
-        watch.step(found.len(), n)?;
-        if let Some(there) = &there {
+    if let Some(there) = Resident::new(device, &[features.view()], true) {
+        // A slab of rows at a time, so that the run hears of it.
+        let all: Vec<u32> = (0..n as u32).collect();
+        let mut found = Vec::with_capacity(n);
+        for slab in all.chunks(4096) {
+            watch.step(found.len(), n)?;
             found.extend(there.smallest(&distance, slab, count));
-            continue;
         }
-        let start = |rows: &[u32]| vec![Nearest::new(count); rows.len()];
-        let blocks = gram.fold_tiles(slab, start, |nearest, rows, start, width, products| {
-            for ((row, products), nearest) in
-                rows.iter().zip(products.chunks_exact(width)).zip(nearest)
-            {
-                for (i, product) in products.iter().enumerate() {
-                    nearest.meet(distance.of(*row as usize, start + i, *product), start + i, *row);
+        return Ok(found);
+    }
+    // Every pair of tiles is multiplied once, and both learn from it.
+    let tiles = tiles(n);
+    let found: Vec<Mutex<Vec<Nearest>>> =
+        tiles.iter().map(|tile| Mutex::new(vec![Nearest::new(count); tile.len()])).collect();
+    let locked = |at: usize| found[at].lock().unwrap_or_else(PoisonError::into_inner);
+    let d = features.cols();
+    let rows = |tile: &Range<usize>| &features.data()[tile.start * d..tile.end * d];
+    for (at, tile) in tiles.iter().enumerate() {
+        watch.step(tile.start, n)?;
+        (at..tiles.len()).into_par_iter().for_each(|to| {
+            let other = &tiles[to];
+            let width = other.len();
+            let mut apart = vec![0.0; tile.len() * width];
+            gemm((tile.len(), width, d), rows(tile), rows(other), &mut apart, width);
+            for (j, apart) in tile.clone().zip(apart.chunks_exact_mut(width)) {
+                for (i, value) in other.clone().zip(apart) {
+                    // Not a number is near to nothing: nobody is a neighbour of their own.
+                    *value = if i == j { f32::NAN } else { distance.of(j, i, *value) };
+                }
+            }
+            for (nearest, apart) in locked(at).iter_mut().zip(apart.chunks_exact(width)) {
+                for (i, distance) in other.clone().zip(apart) {
+                    nearest.meet(i, *distance);
+                }
+            }
+            if to > at {
+                let mut theirs = locked(to);
+                for (j, apart) in tile.clone().zip(apart.chunks_exact(width)) {
+                    for (nearest, distance) in theirs.iter_mut().zip(apart) {
+                        nearest.meet(j, *distance);
+                    }
                 }
             }
         });
-        found.extend(blocks.into_iter().flatten().map(Nearest::places));
     }
-    Ok(found)
+    let done =
+        found.into_iter().map(|one| one.into_inner().unwrap_or_else(PoisonError::into_inner));
+    Ok(done.flatten().map(Nearest::places).collect())
 }
 
-/// The nearest so far, nearest first; of equally near ones the earlier, which is met first.
+/// The nearest met so far, nearest first; of equally near ones the earlier. In which order they are
+/// met does not matter.
 #[derive(Clone)]
 struct Nearest {
     count: usize,
@@ -118,18 +146,19 @@ impl Nearest {
         Self { count, found: Vec::with_capacity(count + 1), reach }
     }
 
-    /// Meets place `i` at a distance, seen from `row`, which is no neighbour of its own.
     #[inline]
-    fn meet(&mut self, distance: f32, i: usize, row: u32) {
-        if distance < self.reach && i != row as usize {
-            let at = self.found.partition_point(|(other, _)| *other <= distance);
-            self.found.insert(at, (distance, i as u32));
-            if self.found.len() > self.count {
-                self.found.pop();
-            }
-            if self.found.len() == self.count {
-                self.reach = self.found[self.count - 1].0;
-            }
+    fn meet(&mut self, place: usize, distance: f32) {
+        if distance <= self.reach {
+            self.put(place as u32, distance);
+        }
+    }
+
+    fn put(&mut self, place: u32, distance: f32) {
+        let before = |(other, at): &(f32, u32)| (*other, *at) < (distance, place);
+        self.found.insert(self.found.partition_point(before), (distance, place));
+        self.found.truncate(self.count);
+        if let Some((last, _)) = self.found.get(self.count - 1) {
+            self.reach = *last;
         }
     }
 
@@ -180,5 +209,30 @@ DeepCore keeps the lowest: `rule.compat = \"deepcore\"`.";
         let mut order = hardest_first(&scores);
         order.truncate(budget);
         Ok(order.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        linalg::{noise, squared_distance},
+        select::group::Unwatched,
+    };
+
+    #[test]
+    fn neighbours_are_those_of_a_full_sort() {
+        // Several tiles, and pairs that are equal.
+        let (n, d) = (600, 4);
+        let mut x = noise(n * d, 1);
+        x.iter_mut().for_each(|v| *v = (*v * 4.0).round());
+        let x = Matrix::new(&x, n, d);
+        let found = neighbours(&x, 7, Device::CPU, &Unwatched).expect("nobody stops it");
+        for (j, found) in found.iter().enumerate() {
+            let mut all: Vec<u32> = (0..n as u32).filter(|i| *i as usize != j).collect();
+            let apart = |i: &u32| squared_distance(x.row(j), x.row(*i as usize));
+            all.sort_by(|a, b| apart(a).total_cmp(&apart(b)).then(a.cmp(b)));
+            assert_eq!(found[..], all[..7]);
+        }
     }
 }

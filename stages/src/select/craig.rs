@@ -203,6 +203,7 @@ DeepCore adds 1 to every weight (the weights sum to n + k) and divides gradients
 `rule.compat = \"deepcore\"`. Its global mode evaluates gains on a few batches only unless the batch is the
 whole set; that defect is not repeated.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
+    const REVISION: u32 = 2;
     const READS: Reads = Reads::Outputs;
     const ON_DEVICE: bool = true;
 

@@ -103,6 +103,7 @@ et al. 2013; on gradients as in DeepCore. Cost: O(n^2 (C + d)) for the similarit
 while they fit in memory and computed anew in tiles where not, and O(n) a gain. `naive` computes n gains
 a pick, `lazy` a few.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
+    const REVISION: u32 = 2;
     const READS: Reads = Reads::Outputs;
     const ON_DEVICE: bool = true;
 

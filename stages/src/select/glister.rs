@@ -166,6 +166,7 @@ step, from the gradients' factors; `rule.every` takes it once for several picks.
 
 In DeepCore the step never happens, for a misspelled keyword, and gradients are divided by the size of their
 batch: `rule.compat = \"deepcore\"`.";
+    const REVISION: u32 = 2;
     const READS: Reads = Reads::Outputs;
     const ON_DEVICE: bool = true;
 

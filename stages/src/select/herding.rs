@@ -70,6 +70,7 @@ et al., *iCaRL*, CVPR 2017. Cost: O(k n d).
 
 DeepCore takes the largest distance instead of the smallest in all of its history: its picks lead away
 from the mean. `rule.compat = \"deepcore\"` repeats that.";
+    const REVISION: u32 = 2;
     const READS: Reads = Reads::Embeddings;
     const ON_DEVICE: bool = true;
 

@@ -146,6 +146,7 @@ that a new centre cannot come nearer to. Memory: O(n) beside the embeddings.
 DeepCore draws the first centre of every class at the same rank; here each class draws its own. To
 repeat its result, give `rule.numpy-seed` the seed it was run with, or `rule.centers`.";
     const STREAMS: &'static [&'static str] = &["first"];
+    const REVISION: u32 = 2;
     const READS: Reads = Reads::Embeddings;
     const ON_DEVICE: bool = true;
 

@@ -37,6 +37,30 @@ impl Set {
         Self { labels, scores, logits, embeddings }
     }
 
+    /// Samples of a single class.
+    fn of_one_class(n: usize) -> Self {
+        Self { labels: vec![0; n], ..Self::new(n) }
+    }
+
+    /// Samples of which nothing is known that tells them apart.
+    fn flat(n: usize) -> Self {
+        let Self { labels, .. } = Self::new(n);
+        let zeros = |each: usize| vec![0.0; n * each];
+        Self { labels, scores: zeros(1), logits: zeros(CLASSES), embeddings: zeros(WIDTH) }
+    }
+
+    /// Thirty samples, each of them four times.
+    fn of_fours() -> Self {
+        let four = |values: Vec<f32>| values.repeat(4);
+        let labels: Vec<u32> = (0..30).map(|i| i % 3).collect();
+        Self {
+            labels: labels.repeat(4),
+            scores: four(noise(30, 4)),
+            logits: four(noise(30 * CLASSES, 5)),
+            embeddings: four(noise(30 * WIDTH, 6)),
+        }
+    }
+
     fn ground(&self) -> Ground<'_> {
         let n = self.labels.len();
         Ground {
@@ -49,8 +73,10 @@ impl Set {
 }
 
 fn law<S: Selector>(rule: &S, exact: bool) {
-    for n in [1, 2, 7, 600] {
-        let set = Set::new(n);
+    for (n, set) in [1, 2, 7, 600]
+        .into_iter()
+        .flat_map(|n| [Set::new(n), Set::of_one_class(n), Set::flat(n)].map(|set| (n, set)))
+    {
         let ground = set.ground();
         let members: Vec<u32> = (0..n as u32).collect();
         for budget in [1, n.div_ceil(10), n / 2, n] {
@@ -118,6 +144,33 @@ fn every_selector_keeps_its_budget_on_any_number_of_threads() {
                 law(&rule, true);
             }
         }
+    }
+}
+
+fn distinct<S: Selector>(rule: &S, budget: usize) {
+    let set = Set::of_fours();
+    let (ground, members) = (set.ground(), (0..120).collect::<Vec<u32>>());
+    for device in [Device::CPU, Device::STAND_IN] {
+        let streams = Streams::new(3, rule.streams());
+        let group = Group { device, ..Group::unwatched(&ground, &members, 0, streams) };
+        let picks = rule.select(&group, budget).expect("it applies");
+        let mut which: Vec<u32> = picks.places.iter().map(|place| place % 30).collect();
+        which.sort_unstable();
+        which.dedup();
+        assert_eq!(which.len(), budget, "{} picks a sample and its copy", S::NAME);
+    }
+}
+
+#[test]
+fn what_is_covered_is_not_picked_again() {
+    distinct(&k_center::KCenter::default(), 30);
+    distinct(&contextual_diversity::ContextualDiversity::default(), 30);
+    distinct(&craig::Craig::default(), 30);
+    for features in [Features::Gradient, Features::Embedding] {
+        let rule = facility_location::FacilityLocation { features, ..Default::default() };
+        distinct(&rule, 30);
+        // Beyond the rank of the similarities all are equally new.
+        distinct(&log_det::LogDet { features, ..Default::default() }, WIDTH);
     }
 }
 

@@ -24,6 +24,7 @@ the typical nor the outlying. Of equal distances the earlier sample comes first.
 Xia et al., *Moderate Coreset: A Universal Method of Data Selection for Real-world Data-efficient Deep
 Learning*, ICLR 2023, section 3.2. Cost: O(n d + n log n). The authors order all classes together, which
 is `balance = \"none\"`; with `balance = \"class\"` each class keeps its own middle.";
+    const REVISION: u32 = 2;
     const READS: Reads = Reads::Embeddings;
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
