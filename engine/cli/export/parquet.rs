@@ -184,7 +184,35 @@ impl Thrift {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tensor::Column, *};
+    use safetensors::{Dtype, tensor::TensorView};
+
+    #[test]
+    fn a_small_file_is_as_it_is_by_hand() {
+        let scores: Vec<u8> = [0.5_f32, -1.0].into_iter().flat_map(f32::to_le_bytes).collect();
+        let view = TensorView::new(Dtype::F32, vec![2], &scores).expect("two numbers");
+        let mut table = Table::of(2);
+        table.add("score".to_owned(), Column::of(&view).expect("numbers"), 1, 0);
+        table.number("index");
+        // Put together byte by byte from parquet.thrift, and read by pyarrow.
+        let page = b"\x15\0\x15\x20\x15\x20\x2c\x15\x04\x15\0\x15\x06\x15\x06\0\0";
+        let index = [&page[..], &[0; 8], &[1, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let page = b"\x15\0\x15\x10\x15\x10\x2c\x15\x04\x15\0\x15\x06\x15\x06\0\0";
+        let score = [&page[..], &scores].concat();
+        let mut heading = b"\x15\x02\x19\x3cH\x05table\x15\x04\0".to_vec();
+        heading.extend(b"\x15\x04\x25\0\x18\x05index\0\x15\x08\x25\0\x18\x05score\0");
+        heading.extend(b"\x16\x04\x19\x1c\x19\x2c\x26\x08\x1c\x15\x04\x19\x15\0\x19\x18\x05index");
+        heading.extend(b"\x15\0\x16\x04\x16\x42\x16\x42\x26\x08\0\0\x26\x4a\x1c\x15\x08\x19\x15\0");
+        heading.extend(
+            b"\x19\x18\x05score\x15\0\x16\x04\x16\x32\x16\x32\x26\x4a\0\0\x16\x74\x16\x04\0",
+        );
+        let by = concat!("coresift version ", env!("CARGO_PKG_VERSION"));
+        heading.extend([0x28, by.len() as u8]);
+        heading.extend(by.bytes().chain([0]));
+        let length = (heading.len() as u32).to_le_bytes();
+        let wanted = [b"PAR1", &index[..], &score, &heading, &length, b"PAR1"].concat();
+        assert_eq!(file(&table), wanted);
+    }
 
     #[test]
     fn numbers_and_fields_are_those_of_the_compact_protocol() {

@@ -150,7 +150,7 @@ pub(super) struct Column<'a> {
 
 impl<'a> Column<'a> {
     /// Returns the elements of `view`, or `None` if they are not numbers we know.
-    fn of(view: &TensorView<'a>) -> Option<Self> {
+    pub(super) fn of(view: &TensorView<'a>) -> Option<Self> {
         let dtype = view.dtype();
         let (size, whole) = match dtype {
             Dtype::U8 | Dtype::I8 | Dtype::BOOL => (1, true),
