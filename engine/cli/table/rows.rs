@@ -154,7 +154,10 @@ impl Table {
             left_out.insert(0, sheet.remove(first + at));
         }
         if !left_out.is_empty() {
-            sheet.notes.push(format!("no room for {}", left_out.join(", ")));
+            sheet.notes.push(format!(
+                "no room for {}: `table --metric NAME` has them",
+                left_out.join(", ")
+            ));
         }
         sheet
     }
