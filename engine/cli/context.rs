@@ -340,19 +340,30 @@ impl Cells {
     }
 }
 
+/// Returns how many places `text` takes on a terminal, where some letters take two.
+pub(crate) fn width_of(text: &str) -> usize {
+    ratatui::text::Span::raw(text).width()
+}
+
+/// Returns how wide the terminal on stdout is, if there is one.
+pub(crate) fn stdout_width() -> Option<usize> {
+    let size = std::io::stdout().is_terminal().then(termion::terminal_size);
+    size.and_then(Result::ok).map(|(width, _)| width.into())
+}
+
 /// Returns `rows` as columns, each as wide as its widest entry; `right` tells which are numbers.
 pub(crate) fn columns(rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let entries = rows.iter().filter_map(|row| row.get(column));
-        entries.map(|entry| entry.chars().count()).max().unwrap_or(0)
+        entries.map(|entry| width_of(entry)).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
         for (column, entry) in row.iter().enumerate() {
-            let room = " ".repeat(widths[column] - entry.chars().count());
+            let room = " ".repeat(widths[column] - width_of(entry));
             let (before, after) = if right(column) { (&*room, "") } else { ("", &*room) };
             let gap = if column == 0 { "" } else { "  " };
             line.extend([gap, before, entry, after]);
@@ -404,5 +415,7 @@ mod tests {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         let text = columns(&[row("a", "±"), row("long", "12")], |column| column == 1);
         assert_eq!(text, "a      ±\nlong  12\n");
+        let text = columns(&[row("größe", "1"), row("日本", "2")], |_| false);
+        assert_eq!(text, "größe  1\n日本   2\n", "some letters are two places wide");
     }
 }

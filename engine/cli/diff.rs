@@ -310,7 +310,7 @@ impl Stage {
             writeln!(out, "  took {a} → {b} ({apart} {noun})")?;
         }
         for (what, cells) in [
-            ("not computed in one of them", &self.unknown),
+            ("not computed in one of them, or in neither", &self.unknown),
             ("only in A", &self.only_a),
             ("only in B", &self.only_b),
         ] {

@@ -4,7 +4,7 @@ use crate::context::{
     Cells, Context, Failure, Pipeline, columns, duration_of, print, print_line, time_of,
 };
 use cache::{Key, Recipe, Record};
-use engine::{Forecast, NodeId, Outlook, Plan};
+use engine::{Forecast, NodeId, Outlook, Plan, Reason};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -78,6 +78,14 @@ fn text(plan: &Plan, forecast: &Forecast, group: &[NodeId]) -> String {
         Outlook::Run(reasons) => {
             for reason in reasons {
                 writeln!(out, "  run: {reason}").ok();
+                let Reason::Failed { why: Some(why), .. } = reason else { continue };
+                let more = why.text();
+                for line in more.lines().skip(1) {
+                    writeln!(out, "  {line}").ok();
+                }
+                if let Some(hint) = &why.hint {
+                    writeln!(out, "    help: {hint}").ok();
+                }
             }
         }
         Outlook::Waits(on) => {

@@ -1,5 +1,7 @@
 //! `coresift export`: an artifact as a file other programs read.
 
+mod parquet;
+mod table;
 mod tensor;
 
 use crate::context::{
@@ -55,6 +57,8 @@ enum Format {
     Npy,
     /// One line per sample (.csv).
     Csv,
+    /// The same as columns of a Parquet file (.parquet).
+    Parquet,
     /// The tensors as they are stored (.safetensors).
     Safetensors,
     /// One whole number per line (.txt).
@@ -130,6 +134,7 @@ fn format(args: &Args, kind: &str, to_stdout: bool) -> Result<Format, Failure> {
     let found = match (end.as_deref(), kind) {
         (Some("npy"), _) => Some(Format::Npy),
         (Some("csv"), _) => Some(Format::Csv),
+        (Some("parquet"), _) => Some(Format::Parquet),
         (Some("safetensors"), _) => Some(Format::Safetensors),
         (Some("txt" | "indices"), _) => Some(Format::Indices),
         (Some("json"), _) => Some(Format::Json),
@@ -140,7 +145,8 @@ fn format(args: &Args, kind: &str, to_stdout: bool) -> Result<Format, Failure> {
     };
     found.ok_or_else(|| {
         let failure = Failure::new(MISTAKE, "the name of the file does not tell its format");
-        failure.hint("end it in .npy, .csv, .safetensors, .txt or .json, or give --format")
+        failure
+            .hint("end it in .npy, .csv, .parquet, .safetensors, .txt or .json, or give --format")
     })
 }
 
@@ -150,7 +156,14 @@ fn encode(
     format: Format,
     args: &Args,
 ) -> Result<Vec<u8>, Failure> {
-    let wanted = args.part.as_deref().unwrap_or_else(|| usual_part(&artifact.kind, format));
+    let named = match (&args.part, &args.tensor) {
+        (None, Some(tensor)) => holder(store, artifact, tensor)?,
+        _ => None,
+    };
+    // What is asked for by a tensor's name is no JSON.
+    let form = if args.tensor.is_some() { Format::Npy } else { format };
+    let usual = || usual_part(&artifact.kind, form);
+    let wanted = args.part.as_deref().or(named).unwrap_or_else(usual);
     let Some((name, blob)) = artifact.parts.get_key_value(wanted) else {
         let names: Vec<&str> = artifact.parts.keys().map(String::as_str).collect();
         let kind = &artifact.kind;
@@ -158,9 +171,10 @@ fn encode(
         return Err(failure.hint(format!("name one with --part: {}", names.join(", "))));
     };
     let bytes = store.get(blob)?;
-    if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok() {
-        return match format {
-            Format::Json => Ok(lines(&bytes)),
+    if is_json(&bytes) {
+        return match (format, &args.tensor) {
+            (_, Some(_)) => Err(wrong(name, "is JSON and holds no tensors", "leave out --tensor")),
+            (Format::Json, None) => Ok(lines(&bytes)),
             _ => Err(wrong(name, "is JSON", "--format json, or another --part")),
         };
     }
@@ -181,13 +195,48 @@ fn encode(
         Format::Npy => part.npy(),
         Format::Indices => part.indices(),
         Format::Json => part.json(),
-        Format::Csv if artifact.kind == "scores" && name == "scores" => {
-            let labels = artifact.parts.get("labels").map(|blob| store.get(blob)).transpose()?;
+        Format::Csv | Format::Parquet | Format::Safetensors => {
+            let labels = artifact.parts.get("labels").filter(|_| artifact.kind == "scores");
+            let labels = labels.map(|blob| store.get(blob)).transpose()?;
             let labels = labels.as_ref().map(|bytes| tensors("labels", bytes)).transpose()?;
-            part.csv(labels.as_ref().and_then(|all| all.tensor("train").ok()))
+            let labels = labels.as_ref().filter(|_| name == "scores");
+            let table = part.table(labels.and_then(|all| all.tensor("train").ok()))?;
+            Ok(if format == Format::Parquet { parquet::file(&table) } else { table.csv() })
         }
-        Format::Csv | Format::Safetensors => part.csv(None),
     }
+}
+
+/// Returns the part of `artifact` that has a tensor called `tensor`: the usual one, or the only
+/// one that is not one of a series; `None` if no part has.
+fn holder<'a>(
+    store: &Store,
+    artifact: &'a Artifact,
+    tensor: &str,
+) -> Result<Option<&'a str>, Failure> {
+    let mut found: Vec<&str> = vec![];
+    for (name, blob) in &artifact.parts {
+        let bytes = store.get(blob)?;
+        let holds = |all: SafeTensors<'_>| all.tensor(tensor).is_ok();
+        if !is_json(&bytes) && SafeTensors::deserialize(&bytes).is_ok_and(holds) {
+            found.push(name);
+        }
+    }
+    let usual = usual_part(&artifact.kind, Format::Npy);
+    let single: Vec<&str> = found.iter().copied().filter(|name| !name.contains('.')).collect();
+    match (&found[..], &single[..]) {
+        ([], _) => Ok(None),
+        _ if found.contains(&usual) => Ok(Some(usual)),
+        ([one], _) | (_, [one]) => Ok(Some(one)),
+        _ => {
+            let what = format!("several parts hold a tensor `{tensor}`");
+            let hint = format!("name one with --part: {}", found.join(", "));
+            Err(Failure::new(MISTAKE, what).hint(hint))
+        }
+    }
+}
+
+fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
 fn usual_part(kind: &str, format: Format) -> &'static str {

@@ -2,7 +2,7 @@
 
 use crate::context::{Context, Failure, MISTAKE, duration_of, print, print_line};
 use cache::Store;
-use engine::{Entry, Event, NodeId, Run, Tail};
+use engine::{Entry, Event, NodeId, Run, RunFailure, Tail};
 use std::{
     collections::{BTreeMap, VecDeque},
     process::ExitCode,
@@ -14,6 +14,9 @@ use std::{
 const PAUSE: Duration = Duration::from_millis(100);
 /// Plain lines say how far a long stage is this often, in seconds of the run.
 const EVERY: f64 = 15.0;
+
+/// What a further line of an event begins with, below its time.
+const INDENT: &str = "\n            ";
 
 /// The entries of a run's log, in time.
 pub(crate) struct Follow {
@@ -67,7 +70,8 @@ pub(crate) fn print_all(
             if context.global.json {
                 print_line(&entry.line());
             } else if let Some(line) = plain.line(entry) {
-                print(&format!("{:>10}  {line}\n", duration_of(entry.t)));
+                let lines = line.replace('\n', INDENT);
+                print(&format!("{:>10}  {lines}\n", duration_of(entry.t)));
             }
         }
         if !more {
@@ -119,6 +123,15 @@ impl Plain {
     }
 }
 
+/// Says that `name` failed and why; what can be done stands on a line of its own.
+pub(crate) fn failed(name: &str, why: &RunFailure) -> String {
+    let mut text = format!("failed {name}: {}", why.text());
+    if let Some(hint) = &why.hint {
+        text.push_str(&format!("\n  help: {hint}"));
+    }
+    text
+}
+
 /// Returns an event in words, or `None` for progress, which comes too often.
 pub(crate) fn line(entry: &Entry) -> Option<String> {
     let name = entry.name.as_deref().unwrap_or_default();
@@ -139,8 +152,7 @@ pub(crate) fn line(entry: &Entry) -> Option<String> {
             recorded.short()
         ),
         Event::Failed { causes, hint, .. } => {
-            let hint = hint.as_ref().map(|hint| format!("; help: {hint}")).unwrap_or_default();
-            format!("failed {name}: {}{hint}", causes.join(": "))
+            failed(name, &RunFailure { causes: causes.clone(), hint: hint.clone() })
         }
         Event::Stopped { .. } => format!("stop   {name}"),
         Event::Skipped { .. } => format!("skip   {name}: one it needs failed"),

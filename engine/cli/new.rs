@@ -273,12 +273,15 @@ fn pipeline(wanted: &Wanted, registry: &Registry) -> Result<String, Failure> {
     };
     let dataset = short(load);
     let names: Vec<&str> = selectors.iter().map(|one| short(one)).collect();
-    let names = names.join(", ");
+    let names = match &names[..] {
+        [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
+        _ => names.join(", "),
+    };
     let Recipe { model: suits, proxy_epochs, epochs, batch, lr, student } = recipe(dataset);
     let model = toml_string(model.as_deref().unwrap_or(suits));
     let mut out = format!(
         "\
-# Which part of {dataset} is worth training on: what {names} keeps, or a random part of the same size?
+# Which part of {dataset} is worth training on: what {names} would keep, or a random part of the same size?
 # `coresift plan FILE` says what a run would do, `coresift run FILE` does it and keeps every result.
 # `coresift methods NAME` is the manual of a method: what it computes and all its settings.
 title = \"{dataset}: {names} against random\"

@@ -2,9 +2,9 @@
 
 use crate::{
     context::{Context, duration_of, eprint_line, stderr_is_terminal},
-    follow::{full, work},
+    follow::{failed, full, work},
 };
-use engine::{Event, NodeId, Plan, RunOptions, Sink, Summary};
+use engine::{Event, NodeId, Plan, RunFailure, RunOptions, Sink, Summary};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::{
     collections::BTreeMap,
@@ -194,11 +194,8 @@ impl Sink for Progress<'_> {
                 ));
             }
             Event::Failed { node, causes, hint } => {
-                let mut text = format!("failed {}: {}", name(node), causes.join(": "));
-                if let Some(hint) = hint {
-                    text.push_str(&format!("\n  help: {hint}"));
-                }
-                self.insist(text);
+                let why = RunFailure { causes: causes.clone(), hint: hint.clone() };
+                self.insist(failed(&name(node), &why));
                 self.count(*node);
             }
             Event::Stopped { node } => {

@@ -59,6 +59,7 @@ fn html(study: &Study<'_>) -> Result<String, Failure> {
     ] {
         figure(&mut page, study, one, note)?;
     }
+    page.section("What failed", FAILED, &origin::failures(study)?);
     figure_with(&mut page, study, Figure::Graph, GRAPH, &origin::stage_table(&stages(study)))?;
     figure(&mut page, study, Figure::Timeline, TIMELINE)?;
     page.section("Provenance", ORIGIN, &origin::facts(study)?);
@@ -84,6 +85,8 @@ const CONFUSION: &str = "Each row is a class of the test split, and shows what i
     taken for; all seeds together. Of many results, the best and the worst.";
 const SAMPLES: &str = "The pixels the networks saw, first seed, under the label they were given. \
     An orange frame marks a wrong label; ≠ gives the true class.";
+const FAILED: &str =
+    "Stages of the newest run that ended with an error; what needs them was not run.";
 const GRAPH: &str = "Each box is a stage in all cells of the matrix: what the run made and found, \
     and the time it took to make all of it. Stages of equal settings are made once.";
 const TIMELINE: &str = "What was computed when; of very many computations, the longest. What \
@@ -115,7 +118,10 @@ fn figure_with(
         body.push_str(&page::panels(&narrow, "narrow"));
         body.push_str(&page::panels(&wide, "wide"));
     } else {
-        body.push_str(&page::panels(&wide, if alone(&wide) { "alone" } else { "" }));
+        // A matrix of many names would not be read if it were as narrow as the others.
+        let large = |panel: &Panel| panel.drawing.width > 1.5 * Room::Narrow.width();
+        let alone = alone(&wide) || wide.iter().any(large);
+        body.push_str(&page::panels(&wide, if alone { "alone" } else { "" }));
     }
     body.push_str(more);
     if !more.is_empty() && !one.uses_room() {

@@ -60,6 +60,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     if args.stage.is_none() {
         print(&text(&run, &nodes));
+        let why = run.failures(&store)?;
+        let shown = |node: &RunNode| nodes.iter().any(|one| std::ptr::eq(*one, node));
+        for (at, why) in why {
+            if let Some(node) = run.nodes.get(at).filter(|node| shown(node)) {
+                print(&format!("\n{}\n", follow::failed(&name(&run, node), &why)));
+            }
+        }
         return Ok(ExitCode::SUCCESS);
     }
     for (position, node) in nodes.iter().take(SHOWN).enumerate() {
@@ -97,7 +104,7 @@ pub(crate) fn find(store: &Store, name: &str) -> Result<Run, Failure> {
 }
 
 /// Returns the stage's name and its cell.
-fn name(run: &Run, node: &RunNode) -> String {
+pub(crate) fn name(run: &Run, node: &RunNode) -> String {
     let names = axis_names(run.axes.iter().map(|(name, _)| name.as_str()));
     let values = run.axes.iter().zip(&node.cell);
     let values = values.map(|((_, values), value)| values.get(usize::from(*value)));

@@ -11,7 +11,7 @@ mod sheet;
 mod stat;
 
 use crate::{
-    context::{Context, Failure, MISTAKE, eprint_line, print, print_line},
+    context::{Context, Failure, MISTAKE, eprint_line, print, print_line, stdout_width},
     sources::{self, Source},
 };
 use against::Against;
@@ -185,10 +185,19 @@ fn show(frame: &Frame, over: &[bool], args: &Args, context: &Context) -> Result<
         match format {
             Format::Csv => print(&table.csv()),
             Format::Json => print_line(&table.json().to_string()),
+            Format::Text if args.metric.is_empty() => print(&on_stdout(&table)),
             _ => print(&written(&table.sheet(), format)),
         }
     }
     Ok(())
+}
+
+/// Returns the table as text: on a terminal, what it has room for.
+fn on_stdout(table: &Table) -> String {
+    match stdout_width() {
+        Some(width) => table.sheet_within(width).text(),
+        None => table.sheet().text(),
+    }
 }
 
 fn written(sheet: &Sheet, format: Format) -> String {
@@ -237,7 +246,7 @@ pub(crate) fn text(
         eprint_line(&format!("{cells} cells: `coresift table {path}` shows them"));
         return String::new();
     }
-    of_run(plan, store, outputs, keys).map(|table| table.sheet().text()).unwrap_or_default()
+    of_run(plan, store, outputs, keys).map(|table| on_stdout(&table)).unwrap_or_default()
 }
 
 fn of_run(
@@ -296,7 +305,8 @@ pub(crate) fn summary(
     metrics.names.dedup();
     let over = averaged(&frame, &[])?;
     let table = Table::new(&frame, metrics, &over, Judge { ci: None, level: 0.95 });
-    Ok((table.sheet().text(), table.json()))
+    let text = if asked.is_empty() { on_stdout(&table) } else { table.sheet().text() };
+    Ok((text, table.json()))
 }
 
 /// Returns the numbers an artifact of measurements holds, by name; of any other, none.

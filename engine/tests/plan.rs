@@ -153,6 +153,14 @@ from = { texts = "c" }
     {
         assert!(all.contains(wanted), "{wanted}: {all}");
     }
+    // A variant's inputs stand in for all of the stage's: what is missing is missing there.
+    let text = format!("{PIPELINE}\n[matrix.v]\none = {{ b.from = {{ more = \"a\" }} }}\n");
+    let line = text.lines().count();
+    let wanted = format!(
+        "{line}: more: input `texts` of `join` is not connected | add `texts = \"STAGE\"` to \
+         `from`, which is taken as a whole"
+    );
+    assert_eq!(mistakes(&text, &[]), [wanted]);
     let all = mistakes(PIPELINE, &["a.with.size=-1", "z.with.x=1"]).join("\n");
     assert!(
         all.contains("-1: setting `size`: expected u32, found integer `-1`")

@@ -3,7 +3,9 @@
 mod fake;
 
 use cache::{Digest, Store};
-use engine::{Event, Forecast, Outlook, Plan, Request, Run, RunOptions, RunResult, Summary, Tail};
+use engine::{
+    Event, Forecast, Outlook, Plan, Reason, Request, Run, RunOptions, RunResult, Summary, Tail,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -171,6 +173,27 @@ fn plans_give_the_reason() {
     assert_eq!(place.reasons(&changed, "b"), ["input `texts.1` has changed"]);
     let changed = CHAIN.replace("use = \"join\"", "use = \"join\"\nwith = { sleep = 1 }");
     assert_eq!(place.reasons(&changed, "b"), ["b.with.sleep: 0 → 1"]);
+}
+
+#[test]
+fn plans_tell_a_failure_from_a_result_that_is_gone() {
+    let mut place = Place::new();
+    place.run(CHAIN);
+    let failing = CHAIN.replace("use = \"join\"", "use = \"join\"\nwith = { fail = true }");
+    place.run(&failing);
+    let reasons = place.reasons(&failing, "b");
+    let [first, second] = &reasons[..] else { panic!("{reasons:?}") };
+    assert!(first.starts_with("it failed in run ") && first.ends_with(": told to fail"), "{first}");
+    assert_eq!(second, "b.with.fail: false → true");
+    let plan = plan(&failing);
+    let forecast = Forecast::of(&plan, &place.store()).expect("a forecast");
+    let Outlook::Run(reasons) = &forecast.outlooks[1] else { panic!("b is to run") };
+    let Reason::Failed { why: Some(why), .. } = &reasons[0] else { panic!("{reasons:?}") };
+    assert_eq!(why.hint.as_deref(), Some("tell it otherwise"));
+    // What was made and is gone is not said to have failed.
+    let store = place.dir.path().join("store");
+    files(&store.join("records")).iter().for_each(|file| fs::remove_file(file).expect("removed"));
+    assert_eq!(place.reasons(CHAIN, "a"), ["its result is no longer in the store"]);
 }
 
 #[test]

@@ -172,6 +172,33 @@ fn what_goes_wrong_is_said() {
     place.run("p.toml", &[&MINE[..], &scores].concat());
 }
 
+#[test]
+fn a_failure_is_explained_until_it_is_mended() {
+    let place = place("echo 1 > out/indices.txt");
+    place.run("p.toml", &MINE);
+    place.write("mine.sh", "printf '\\033[31mTraceback\\033[0m\\nno such column\\n' >&2; exit 3");
+    fails(&place, &[]);
+    let told = "the program ended with code 3\n";
+    let explained = place.ok(&["explain", "p.toml", "mine"]);
+    assert!(explained.starts_with("mine\n  run: it failed in run "), "{explained}");
+    let words = format!("{told}      Traceback\n      no such column\n    help: the program's");
+    assert!(explained.contains(&words), "{explained}");
+    assert!(explained.contains("  run: file `mine.sh` has changed\n"), "{explained}");
+    let plan = place.ok(&["plan", "p.toml", "--target", "mine"]);
+    let first = plan.lines().next().unwrap_or_default();
+    assert!(first.ends_with("code 3; file `mine.sh` has changed"), "one line in a plan: {first}");
+
+    let words = format!("failed mine: {told}    Traceback\n    no such column\n  help: ");
+    assert!(place.ok(&["show", "last"]).contains(&words), "it is told with the run");
+    let followed = place.ok(&["show", "last", "--follow"]);
+    let line = |end: &str| followed.lines().any(|line| line.ends_with(end));
+    assert!(line("s  failed mine: the program ended with code 3"), "{followed}");
+    assert!(line("                no such column"), "{followed}");
+
+    place.write("mine.sh", "echo 1 > out/indices.txt");
+    assert!(place.ok(&["explain", "p.toml", "mine"]).starts_with("mine\n  hit: "));
+}
+
 /// Returns whether the process whose number is in `file` is there and not dead.
 fn lives(file: &Path) -> bool {
     let number = fs::read_to_string(file).expect("it wrote its number");
@@ -251,6 +278,19 @@ fn subsets_and_scores_from_elsewhere_are_taken() {
         place.run("again.toml", &["--target", "top", "--no-table"]);
         assert_eq!(place.ok(&["export", "again.toml", "top", "--to", "-"]), "0\n1\n2\n", "{form}");
     }
+    // A tensor is found in the part that has it; what is not there is no other thing's name.
+    let set = ["--set", scores, "--to", "-"];
+    let export =
+        |more: &[&str]| place.output(&[&["export", "p.toml", "mine"][..], &set, more].concat());
+    let labels = export(&["--tensor", "train", "--format", "indices"]);
+    assert_eq!(String::from_utf8_lossy(&labels.stdout).lines().count(), 60);
+    let none = export(&["--tensor", "trian", "--format", "json"]);
+    let said = String::from_utf8_lossy(&none.stderr);
+    assert!(none.status.code() == Some(2) && said.contains("has no tensor `trian`"), "{said}");
+    let table = export(&["--format", "parquet"]).stdout;
+    assert!(table.starts_with(b"PAR1") && table.ends_with(b"PAR1"));
+    // Index, score and label of each sample, and what says so.
+    assert!((60 * 20..60 * 20 + 500).contains(&table.len()), "{} bytes", table.len());
     let import = |with: &str| {
         let data = PIPELINE.split("[stage.mine]").next().expect("the data");
         let from = "from = { data = \"data\" }";

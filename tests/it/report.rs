@@ -130,6 +130,25 @@ from = { data = "data", model = "student" }
     }
 }
 
+#[test]
+fn a_report_says_what_failed() {
+    let place = digits();
+    let text = fs::read_to_string(place.path("p.toml")).expect("text");
+    let mine = r#"{ subset = { use = "command", from = { data = "noisy" }, with = { run = ["sh", "mine.sh"], files = ["mine.sh"], output = "subset" } } }"#;
+    let other = text.replace("balance = \"class\"", "").replace("keep = 0.1, ", "keep = 0.1");
+    place.write("p.toml", &format!("{other}mine = {mine}\n"));
+    place.write("mine.sh", "echo '<no> & nothing' >&2; exit 4");
+    let output = place.output(&["run", "p.toml", "--device", "cpu"]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    place.ok(&["report", "p.toml"]);
+    let page = fs::read_to_string(place.path("p.html")).expect("written");
+    well_formed(&page);
+    let section = between(&page, ">What failed</h2>", "</section>");
+    assert!(section.contains("<summary>subset [keep=0.1 seed=0 selector=mine]</summary>"));
+    let told = "the program ended with code 4\n    &lt;no&gt; &amp; nothing\nhelp: the program";
+    assert!(section.contains(told), "{section}");
+}
+
 /// Returns width, height and the bytes of an RGB PNG.
 fn decoded(png: &[u8]) -> (usize, usize, Vec<u8>) {
     let (signature, mut rest) = png.split_at(8);

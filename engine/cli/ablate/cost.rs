@@ -17,6 +17,7 @@ pub(super) struct Trainings {
 
 struct Training {
     label: String,
+    seed: Option<u64>,
     key: Option<Key>,
     /// How many epochs it has, and after how many it went on from another.
     epochs: u64,
@@ -43,7 +44,8 @@ impl Trainings {
             ends.entry((trajectory, epochs)).or_insert(at);
             filed.insert(at, trajectory);
             let label = node.label.clone();
-            all.insert(at, Training { label, key: node.key, epochs, from, before: None });
+            let (key, seed) = (node.key, recipe.seed);
+            all.insert(at, Training { label, seed, key, epochs, from, before: None });
         }
         for (at, trajectory) in filed {
             let training = all.get_mut(&at).expect("it was read");
@@ -92,14 +94,18 @@ impl Trainings {
     pub(super) fn totals(&self, stages: &[String]) -> Vec<Total> {
         let total = |stage: &String| {
             let mut met = BTreeSet::new();
-            let mut total = Total { stage: stage.clone(), trained: 0, anew: 0, trainings: 0 };
+            let mut total =
+                Total { stage: stage.clone(), trained: 0, anew: 0, trainings: 0, seeds: 0 };
+            let mut seeds = BTreeSet::new();
             for one in self.all.values().filter(|one| one.label == *stage) {
                 if one.key.is_none_or(|key| met.insert(key)) {
                     total.trained += one.epochs - one.from.min(one.epochs);
                     total.anew += one.epochs;
                     total.trainings += 1;
+                    seeds.insert(one.seed);
                 }
             }
+            total.seeds = seeds.len() as u64;
             total
         };
         stages.iter().map(total).filter(|total| total.trainings > 0).collect()
@@ -117,15 +123,22 @@ pub(super) struct Total {
     trained: u64,
     anew: u64,
     trainings: usize,
+    /// How many seeds they have between them.
+    seeds: u64,
 }
 
 impl Total {
     pub(super) fn text(&self) -> String {
-        let Self { stage, trained, anew, trainings } = self;
+        let Self { stage, trained, anew, trainings, seeds } = self;
         let noun = if *trainings == 1 { "training" } else { "trainings" };
-        format!(
+        let mut text = format!(
             "{stage}: {trained} epochs really trained in {trainings} {noun}; {anew} if each began anew"
-        )
+        );
+        if *seeds > 1 && trained % seeds == 0 && anew % seeds == 0 {
+            let (trained, anew) = (trained / seeds, anew / seeds);
+            text.push_str(&format!(" (for each of {seeds} seeds {trained}, not {anew})"));
+        }
+        text
     }
 
     pub(super) fn json(&self) -> Value {
@@ -134,6 +147,7 @@ impl Total {
             "trainings": self.trainings,
             "epochs_trained": self.trained,
             "epochs_anew": self.anew,
+            "seeds": self.seeds,
         })
     }
 }

@@ -1,6 +1,10 @@
 //! A part that holds tensors, written as arrays, lines or JSON.
 
-use super::{lines, wrong};
+use super::{
+    lines,
+    table::{Cell, Table},
+    wrong,
+};
 use crate::context::Failure;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value};
@@ -83,8 +87,8 @@ impl<'a> Part<'a> {
         Ok(lines(Value::Object(all).to_string().as_bytes()))
     }
 
-    /// One line per row: its position, then each tensor's values, and the labels if given.
-    pub(super) fn csv(&self, labels: Option<TensorView<'_>>) -> Result<Vec<u8>, Failure> {
+    /// Returns one row per sample: its position, then each tensor's values, and the labels if given.
+    pub(super) fn table(&self, labels: Option<TensorView<'a>>) -> Result<Table<'a>, Failure> {
         let names = match self.only {
             Some(_) => vec![self.one(&[])?.0],
             None => {
@@ -94,7 +98,7 @@ impl<'a> Part<'a> {
                 if alike { names } else { vec![self.one(&["train"])?.0] }
             }
         };
-        let (mut head, mut columns, mut rows) = (vec![], vec![], 0);
+        let mut table = Table::of(0);
         // A subset's rows are named by their indices, all others by their position.
         let positions = names.iter().find(|name| *name == "indices").cloned();
         let order = positions.iter().chain(names.iter().filter(|name| *name != "indices"));
@@ -108,42 +112,35 @@ impl<'a> Part<'a> {
                 _ => return Err(refuse()),
             };
             let column = Column::of(&view).ok_or_else(refuse)?;
-            rows = n;
-            match &**name {
-                "indices" => head.push("index".to_owned()),
-                "scores" => head.push("score".to_owned()),
-                "weights" => head.push("weight".to_owned()),
-                "train" | "test" if self.name == "labels" => head.push("label".to_owned()),
-                name if view.shape().len() == 1 => head.push(name.to_owned()),
-                name => head.extend((0..width).map(|at| format!("{name}.{at}"))),
+            table.rows = n;
+            let called = match &**name {
+                "indices" => "index",
+                "scores" => "score",
+                "weights" => "weight",
+                "train" | "test" if self.name == "labels" => "label",
+                name => name,
+            };
+            for at in 0..width {
+                let alone = view.shape().len() == 1 || called != name;
+                let called = if alone { called.to_owned() } else { format!("{name}.{at}") };
+                table.add(called, column, width, at);
             }
-            columns.push((column, width));
         }
         if let Some((column, view)) = labels.and_then(|view| Some((Column::of(&view)?, view)))
-            && view.shape() == [rows]
+            && view.shape() == [table.rows]
         {
-            head.push("label".to_owned());
-            columns.push((column, 1));
+            table.add("label".to_owned(), column, 1, 0);
         }
         if positions.is_none() {
-            head.insert(0, "index".to_owned());
+            table.number("index");
         }
-        let mut out = head.join(",");
-        out.push('\n');
-        for row in 0..rows {
-            let mut line = vec![];
-            line.extend(positions.is_none().then(|| row.to_string()));
-            for (column, width) in &columns {
-                line.extend((0..*width).map(|at| column.text(row * width + at)));
-            }
-            writeln!(out, "{}", line.join(",")).ok();
-        }
-        Ok(out.into_bytes())
+        Ok(table)
     }
 }
 
 /// The elements of a tensor, row-major.
-struct Column<'a> {
+#[derive(Clone, Copy)]
+pub(super) struct Column<'a> {
     data: &'a [u8],
     dtype: Dtype,
     /// Whether they are whole numbers.
@@ -153,7 +150,7 @@ struct Column<'a> {
 
 impl<'a> Column<'a> {
     /// Returns the elements of `view`, or `None` if they are not numbers we know.
-    fn of(view: &TensorView<'a>) -> Option<Self> {
+    pub(super) fn of(view: &TensorView<'a>) -> Option<Self> {
         let dtype = view.dtype();
         let (size, whole) = match dtype {
             Dtype::U8 | Dtype::I8 | Dtype::BOOL => (1, true),
@@ -198,8 +195,16 @@ impl<'a> Column<'a> {
         }
     }
 
+    pub(super) fn cell(&self, at: usize) -> Cell {
+        match self.single(at) {
+            _ if self.whole => Cell::Whole(i64::try_from(self.whole(at)).unwrap_or(i64::MAX)),
+            Some(value) => Cell::Single(value),
+            None => Cell::Double(f64::from_le_bytes(self.bytes(at))),
+        }
+    }
+
     /// Returns the element in the fewest digits that read back as the same number.
-    fn text(&self, at: usize) -> String {
+    pub(super) fn text(&self, at: usize) -> String {
         if self.whole {
             return self.whole(at).to_string();
         }
@@ -339,7 +344,10 @@ mod tests {
             only,
         };
         assert_eq!(text(part(None).indices()), "3\n70000\n");
-        assert_eq!(text(part(None).csv(None)), "index,weight\n3,1.5\n70000,0.1\n");
+        assert_eq!(
+            text(part(None).table(None).map(|table| table.csv())),
+            "index,weight\n3,1.5\n70000,0.1\n"
+        );
         assert_eq!(text(part(None).json()), "{\"indices\":[3,70000],\"weights\":[1.5,0.1]}\n");
         assert!(part(Some("weights")).indices().is_err());
         assert!(part(Some("scores")).npy().is_err());
@@ -357,7 +365,7 @@ mod tests {
             tensors: tensors("scores", &bytes).ok().expect("tensors"),
             only: None,
         };
-        let csv = part.csv(labels.tensor("train").ok());
+        let csv = part.table(labels.tensor("train").ok()).map(|table| table.csv());
         assert_eq!(text(csv), "index,score,label\n0,0.25,7\n1,nan,0\n");
         assert_eq!(text(part.json()), "{\"scores\":[0.25,null]}\n");
     }
@@ -375,7 +383,7 @@ mod tests {
         };
         let wanted =
             "index,logits.0,logits.1,logits.2\n0,1,-2,65504\n1,0.000000059604645,inf,nan\n";
-        assert_eq!(text(part.csv(None)), wanted);
+        assert_eq!(text(part.table(None).map(|table| table.csv())), wanted);
         assert_eq!(text(part.json()).matches("null").count(), 2);
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Study<'a> {
     pub(crate) forecast: Forecast,
     /// The newest run that made something of it, or else the newest.
     pub(crate) run: Option<Run>,
+    /// The newest, if stages of it failed.
+    pub(crate) failed: Option<Run>,
     pub(crate) rows: Vec<Row>,
     roles: Roles,
     positions: RefCell<BTreeMap<NodeId, Rc<Vec<u32>>>>,
@@ -128,10 +130,10 @@ fn changes_method(plan: &Plan, axis: usize) -> bool {
 impl<'a> Study<'a> {
     pub(crate) fn read(plan: &'a Plan, store: &'a Store) -> Result<Self, Failure> {
         let forecast = Forecast::of(plan, store)?;
-        let run = newest_run(plan, store, &forecast)?;
+        let (run, failed) = newest_runs(plan, store, &forecast)?;
         let roles = Roles::of(plan);
         let positions = RefCell::default();
-        let mut study = Self { plan, store, forecast, run, rows: vec![], roles, positions };
+        let mut study = Self { plan, store, forecast, run, failed, rows: vec![], roles, positions };
         study.rows = study.averaged()?;
         Ok(study)
     }
@@ -346,7 +348,12 @@ pub(crate) fn spread<T>(all: &[T], count: usize) -> Vec<&T> {
     (0..count).map(|at| &all[at * (all.len() - 1) / (count - 1)]).collect()
 }
 
-fn newest_run(plan: &Plan, store: &Store, forecast: &Forecast) -> Result<Option<Run>, Failure> {
+/// Returns the newest run that made something, or else the newest; and the newest if it failed.
+fn newest_runs(
+    plan: &Plan,
+    store: &Store,
+    forecast: &Forecast,
+) -> Result<(Option<Run>, Option<Run>), Failure> {
     /// So far back a run is looked for that made something.
     const LOOKED_AT: usize = 20;
     let path = std::path::absolute(&plan.path).unwrap_or_else(|_| plan.path.clone());
@@ -357,5 +364,6 @@ fn newest_run(plan: &Plan, store: &Store, forecast: &Forecast) -> Result<Option<
             && run.nodes.iter().filter_map(|node| node.key.as_ref()).any(|key| ours.contains(key))
     })?;
     let made = runs.iter().position(|run| run.summary.is_some_and(|one| one.computed > 0));
-    Ok(runs.into_iter().nth(made.unwrap_or(0)))
+    let failed = runs.first().filter(|run| run.summary.is_some_and(|one| one.failed > 0)).cloned();
+    Ok((runs.into_iter().nth(made.unwrap_or(0)), failed))
 }

@@ -5,6 +5,7 @@ use crate::{
     context::{Failure, duration_of, time_of},
     plot::{figures::StageLine, study::Study},
     runs,
+    show::name,
 };
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, fmt::Write as _, fs};
@@ -76,17 +77,47 @@ fn machine() -> String {
     format!("{model}{cores} cores, {} {}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
+/// Returns a block for each stage of the newest run that failed and has not been made since.
+pub(super) fn failures(study: &Study<'_>) -> Result<String, Failure> {
+    /// More failures than these have the same few reasons.
+    const SHOWN: usize = 12;
+    let Some(run) = &study.failed else { return Ok(String::new()) };
+    let mut out = String::new();
+    let why = run.failures(study.store)?;
+    let mended = |key| study.store.record(key).map(|record| record.is_some());
+    let (mut shown, mut more) = (0, 0);
+    for (at, why) in why {
+        let Some(node) = run.nodes.get(at) else { continue };
+        if node.key.map(mended).transpose()?.unwrap_or_default() {
+            continue;
+        }
+        if shown == SHOWN {
+            more += 1;
+            continue;
+        }
+        let hint = why.hint.as_ref().map(|hint| format!("\nhelp: {hint}")).unwrap_or_default();
+        block(&mut out, &name(run, node), &format!("{}{hint}", why.text()), " open");
+        shown += 1;
+    }
+    if more > 0 {
+        writeln!(out, "<p class=\"note\">and {more} more</p>").ok();
+    }
+    Ok(out)
+}
+
+/// Adds a text to fold away under `name`.
+fn block(out: &mut String, name: &str, text: &str, open: &str) {
+    let (name, text) = (escape(name), escape(text.trim_end()));
+    writeln!(
+        out,
+        "<details{open}><summary>{name}</summary><div class=\"scroll\" tabindex=\"0\">\
+         <pre><code>{text}</code></pre></div></details>"
+    )
+    .ok();
+}
+
 pub(super) fn repeat(study: &Study<'_>) -> String {
     let mut out = String::new();
-    let block = |out: &mut String, name: &str, text: &str, open: &str| {
-        let (name, text) = (escape(name), escape(text.trim_end()));
-        writeln!(
-            out,
-            "<details{open}><summary>{name}</summary><div class=\"scroll\" tabindex=\"0\">\
-             <pre><code>{text}</code></pre></div></details>"
-        )
-        .ok();
-    };
     let (flags, files): (Vec<_>, Vec<_>) =
         study.plan.sources.iter().partition(|source| source.name == "--set");
     let mut command = format!("coresift run {}", shell(&study.plan.path.display().to_string()));

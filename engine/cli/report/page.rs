@@ -101,7 +101,7 @@ pub(super) fn table(caption: &str, rows: &[Vec<String>], words: usize) -> String
         for (column, entry) in row.iter().enumerate() {
             let entry = escape(entry);
             if column == 0 {
-                write!(out, "<th scope=\"row\">{entry}</th>").ok();
+                write!(out, "<th scope=\"row\"><span>{entry}</span></th>").ok();
             } else {
                 write!(out, "<td{}>{entry}</td>", class(column)).ok();
             }

@@ -132,7 +132,6 @@ impl Against {
         let (mut rows, mut tests) = (vec![], vec![]);
         for group in groups.values() {
             // Shares are multiples of 1 / n: equal differences of them must compare equal.
-            let exact = |difference: f64| (difference * 1e12).round() / 1e12;
             let pairs = group.iter().filter_map(|(a, b)| Some(exact(value(a)? - value(b)?)));
             let differences: Vec<f64> = pairs.collect();
             let Some(difference) = Summary::of(&differences) else { continue };
@@ -290,6 +289,11 @@ fn corrected(tests: Vec<Option<Test>>) -> Vec<Option<Corrected>> {
     let mut holm = holm(&p).into_iter();
     let mut add = |test| Corrected { test, holm: holm.next().expect("there is one for each test") };
     tests.into_iter().map(|test| test.map(&mut add)).collect()
+}
+
+/// Returns `value` without the last digits, which hold nothing but the rounding of sums.
+pub(super) fn exact(value: f64) -> f64 {
+    (value * 1e12).round() / 1e12
 }
 
 /// Returns a chance as people read it.

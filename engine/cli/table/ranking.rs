@@ -1,7 +1,7 @@
 //! Mean ranks of the methods, and which of them the data cannot tell apart (Demšar 2006).
 
 use super::{
-    against::chance,
+    against::{chance, exact},
     frame::{Frame, Outcome},
     metrics::{Metrics, small_is_good},
     sheet::{Sheet, csv_line},
@@ -77,7 +77,8 @@ impl Ranking {
             let value = |one: &Outcome| Some(one.metrics.as_ref()?.get(metric)?.value);
             slot[method].extend(value(outcome));
         }
-        let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+        // Means that differ by the rounding of their sums alone are a tie.
+        let mean = |values: &Vec<f64>| exact(values.iter().sum::<f64>() / values.len() as f64);
         let (whole, parts): (Vec<_>, Vec<_>) =
             all.into_values().partition(|block| block.iter().all(|values| !values.is_empty()));
         let whole: Vec<Vec<f64>> =
@@ -106,7 +107,7 @@ impl Ranking {
             of: others.join(" x "),
             friedman: friedman(&whole),
             difference: nemenyi_difference(methods.len(), whole.len(), alpha),
-            alpha,
+            alpha: exact(alpha),
         })
     }
 
@@ -206,6 +207,14 @@ impl Ranking {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_means_are_a_tie_in_whatever_order_they_were_summed() {
+        let mean = |values: [f64; 3]| values.iter().sum::<f64>() / 3.0;
+        let (one, other) = (mean([0.2, 0.6, 0.7]), mean([0.7, 0.6, 0.2]));
+        assert!(one != other && exact(one) == exact(other), "{one} {other}");
+        assert_eq!(mean_ranks(&[vec![exact(one), exact(other)]], false), [1.5, 1.5]);
+    }
 
     #[test]
     fn methods_are_alike_up_to_the_critical_difference() {

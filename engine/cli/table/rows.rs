@@ -139,6 +139,29 @@ impl Table {
         Sheet { caption: None, head, rows, numbers, notes: vec![] }
     }
 
+    /// Returns the sheet without as many of the usual metrics, from the last, as it takes to be no
+    /// wider than `width`.
+    pub(super) fn sheet_within(&self, width: usize) -> Sheet {
+        let mut sheet = self.sheet();
+        let first = sheet.numbers.start;
+        let usual = |at: &usize| super::USUAL.contains(&self.metrics.names[*at].as_str());
+        let spare: Vec<usize> = (1..self.metrics.names.len()).filter(usual).collect();
+        let mut left_out = vec![];
+        for at in spare.into_iter().rev() {
+            if sheet.width() <= width {
+                break;
+            }
+            left_out.insert(0, sheet.remove(first + at));
+        }
+        if !left_out.is_empty() {
+            sheet.notes.push(format!(
+                "no room for {}: `table --metric NAME` has them",
+                left_out.join(", ")
+            ));
+        }
+        sheet
+    }
+
     pub(super) fn csv(&self) -> String {
         let mut head: Vec<String> = vec![];
         head.extend(self.targets.then(|| "target".to_owned()));

@@ -1,6 +1,6 @@
 //! A heading and rows of text, and the ways to write them down.
 
-use crate::context::columns;
+use crate::context::{columns, width_of};
 use std::ops::Range;
 
 /// How a table is written.
@@ -28,6 +28,18 @@ pub(super) struct Sheet {
 }
 
 impl Sheet {
+    /// Returns how many places its longest line takes.
+    pub(super) fn width(&self) -> usize {
+        self.text().lines().map(width_of).max().unwrap_or(0)
+    }
+
+    /// Takes a column of numbers away and returns its heading.
+    pub(super) fn remove(&mut self, column: usize) -> String {
+        self.numbers.end -= 1;
+        self.rows.iter_mut().for_each(|row| drop(row.remove(column)));
+        self.head.remove(column)
+    }
+
     pub(super) fn text(&self) -> String {
         let rows: Vec<Vec<String>> =
             std::iter::once(&self.head).chain(&self.rows).cloned().collect();

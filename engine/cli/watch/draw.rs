@@ -4,7 +4,7 @@ use super::{
     look::{Look, Pane},
     model::{End, Model, StageRow, Task},
 };
-use crate::context::duration_of;
+use crate::context::{duration_of, width_of};
 use ratatui::{
     Frame,
     backend::Backend,
@@ -94,7 +94,7 @@ fn head<B: Backend>(frame: &mut Frame<'_, B>, area: Rect, model: &Model, look: &
 fn stage_rows<B: Backend>(frame: &mut Frame<'_, B>, area: Rect, model: &Model, look: &Look) {
     let title = format!(" {} ", crate::follow::work(model.nodes, model.cells));
     let height = usize::from(area.height.saturating_sub(1));
-    let names = model.stages.iter().map(|row| row.about.stage.chars().count()).max().unwrap_or(0);
+    let names = model.stages.iter().map(|row| width_of(&row.about.stage)).max().unwrap_or(0);
     let names = names.clamp(5, usize::from(area.width / 4).max(5));
     let words = model.stages.iter().map(|row| counts(row).0.chars().count()).max().unwrap_or(0);
     let width = usize::from(area.width);
@@ -320,7 +320,7 @@ fn chart<B: Backend>(
         let style = look.tint(tints[nth % tints.len()]);
         title.push(Span::styled(format!(" {} {last:.4} ", curve.figure), style));
     }
-    title.push(Span::raw(fit(&task.name, task.name.chars().count()) + " "));
+    title.push(Span::raw(format!("{} ", task.name)));
     let label = |value: f64| Span::raw(format!("{value:.3}"));
     let y = vec![label(least), label(least.midpoint(most)), label(most)];
     let x = vec![Span::raw("0"), Span::raw(format!("{} {}", task.total, task.unit))];
@@ -372,14 +372,21 @@ fn bar_of(done: f64, total: f64, width: usize) -> String {
 
 /// Returns `text` in exactly `width` characters, its end cut off if need be.
 fn fit(text: &str, width: usize) -> String {
-    let count = text.chars().count();
-    if count <= width {
-        return format!("{text}{}", " ".repeat(width - count));
+    let places = width_of(text);
+    if places <= width {
+        return format!("{text}{}", " ".repeat(width - places));
     }
-    match width {
-        0 => String::new(),
-        _ => text.chars().take(width - 1).chain(['…']).collect(),
+    let Some(room) = width.checked_sub(1) else { return String::new() };
+    let mut cut = String::new();
+    for letter in text.chars() {
+        cut.push(letter);
+        if width_of(&cut) > room {
+            cut.pop();
+            break;
+        }
     }
+    let rest = " ".repeat(room - width_of(&cut));
+    format!("{cut}…{rest}")
 }
 
 #[cfg(test)]
@@ -456,5 +463,11 @@ mod tests {
             (fit("abcd", 3), fit("a", 3), fit("a", 0)),
             ("ab…".into(), "a  ".into(), String::new())
         );
+        // Some letters are two places wide.
+        assert_eq!(
+            (&*fit("日本", 5), &*fit("日本", 3), &*fit("日本語", 3)),
+            ("日本 ", "日…", "日…")
+        );
+        assert_eq!(fit("日本", 2), "… ");
     }
 }

@@ -108,9 +108,12 @@ impl Model {
         self.t = self.t.max(entry.t);
         let (t, name) = (entry.t, entry.name.as_deref().unwrap_or_default());
         if let Some(line) = crate::follow::line(entry) {
-            self.log.push_back(format!("{:>10}  {line}", duration_of(t)));
-            self.logged += 1;
-            if self.log.len() > LINES {
+            for (at, line) in line.lines().enumerate() {
+                let time = if at == 0 { duration_of(t) } else { String::new() };
+                self.log.push_back(format!("{time:>10}  {line}"));
+                self.logged += 1;
+            }
+            while self.log.len() > LINES {
                 self.log.pop_front();
             }
         }
@@ -285,7 +288,7 @@ pub(super) mod tests {
 {"run":"r","t":1.1,"stage":"proxy","name":"proxy [seed=0]","event":"progressed","node":1,"progress":{"done":40,"total":100,"unit":"step","figure":["loss",2.0]}}
 {"run":"r","t":3.1,"stage":"proxy","name":"proxy [seed=0]","event":"progressed","node":1,"progress":{"done":60,"total":100,"unit":"step","figure":["loss",1.5]}}
 {"run":"r","t":3.1,"stage":"proxy","name":"proxy [seed=0]","event":"progressed","node":1,"progress":{"done":60,"total":100,"unit":"step","figure":["train accuracy",0.5]}}
-{"run":"r","t":3.2,"stage":"proxy","name":"proxy [seed=1]","event":"failed","node":2,"causes":["no"],"hint":null}"#;
+{"run":"r","t":3.2,"stage":"proxy","name":"proxy [seed=1]","event":"failed","node":2,"causes":["no\n    more"],"hint":"less"}"#;
 
     #[test]
     fn counts_rates_and_curves_follow_the_entries() {
@@ -300,6 +303,15 @@ pub(super) mod tests {
         assert_eq!((task.rate(), task.left()), (Some(10.0), Some(4.0)));
         assert_eq!(task.curves[0].points, [(40.0, 2.0), (60.0, 1.5)]);
         assert_eq!(task.latest("train accuracy"), Some(0.5));
+        let last: Vec<&str> = model.log.iter().rev().take(3).rev().map(String::as_str).collect();
+        assert_eq!(
+            last,
+            [
+                "    3.20 s  failed proxy [seed=1]: no",
+                "                more",
+                "              help: less"
+            ]
+        );
         assert!(model.listed()[1].1.ended.is_some_and(|(_, how)| how == End::Failed));
     }
 }

@@ -196,8 +196,15 @@ impl<'a> Builder<'a> {
         for port in ports {
             if matches!(port.arity, Arity::One | Arity::Many) && !connected(port) {
                 let kind = SpecErrorKind::Unconnected { method, port: port.name };
-                let hint = Some(format!("add `from = {{ {} = \"STAGE\" }}`", port.name));
-                self.mistakes.add(instance.at, kind, hint);
+                // More is missing where what is there stands: in a variant, if that has a `from`.
+                let (at, hint) = match instance.from.first() {
+                    None => (instance.at, format!("add `from = {{ {} = \"STAGE\" }}`", port.name)),
+                    Some(wire) => {
+                        let add = format!("add `{} = \"STAGE\"` to `from`", port.name);
+                        (wire.port_place, format!("{add}, which is taken as a whole"))
+                    }
+                };
+                self.mistakes.add(at, kind, Some(hint));
             }
         }
         let names: Vec<&str> = ports.iter().filter(|p| connected(p)).map(|p| p.name).collect();

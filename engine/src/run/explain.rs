@@ -1,6 +1,6 @@
 //! Why a stage is not a hit: the difference between its recipe and the nearest one made before.
 
-use super::runs::{Run, full_path};
+use super::runs::{Run, RunFailure, RunState, full_path};
 use crate::{NodeId, Plan};
 use cache::{Key, Lookup, Recipe, Store, StoreError};
 use serde::Serialize;
@@ -59,6 +59,18 @@ pub enum Reason {
     },
     /// The recipe is the same, but its result is no longer in the store.
     Gone,
+    /// It failed when it was last tried.
+    Failed {
+        /// The run.
+        run: String,
+        /// Why, if the run's log is still there.
+        why: Option<RunFailure>,
+    },
+    /// It was stopped when it was last tried.
+    Stopped {
+        /// The run.
+        run: String,
+    },
     /// The result is in the store and cannot be used.
     Damaged {
         /// What is wrong with it.
@@ -85,14 +97,23 @@ impl fmt::Display for Reason {
                 write!(f, "seed: {} → {}", text(was), text(now))
             }
             Self::Gone => f.write_str("its result is no longer in the store"),
+            Self::Failed { run, why } => {
+                write!(f, "it failed in run {run}")?;
+                let text = why.as_ref().map(RunFailure::text).unwrap_or_default();
+                text.lines().next().map_or(Ok(()), |first| write!(f, ": {first}"))
+            }
+            Self::Stopped { run } => write!(f, "it was stopped in run {run}"),
             Self::Damaged { what } => f.write_str(what),
         }
     }
 }
 
-/// What earlier runs of a pipeline made, by stage name.
+/// What became of the stages of a pipeline in earlier runs.
 pub struct History {
+    /// What they made, by stage name.
     keys: BTreeMap<String, Vec<Key>>,
+    /// What they were asked for and did not make, when it was last tried.
+    unmade: BTreeMap<Key, Reason>,
 }
 
 /// How many earlier runs, and how many results of one stage in them, are looked at.
@@ -108,31 +129,52 @@ impl History {
     pub fn read(plan: &Plan, store: &Store) -> Result<Self, StoreError> {
         let pipeline = full_path(plan);
         let wanted: BTreeSet<&str> = plan.nodes().map(|(_, node)| &*node.label).collect();
-        let mut keys: BTreeMap<String, Vec<Key>> = BTreeMap::new();
+        let mut history = Self { keys: BTreeMap::new(), unmade: BTreeMap::new() };
         let mut seen = 0;
         for id in Run::list(store)?.iter().rev() {
             let Some(run) = Run::read(store, id)? else { continue };
-            if run.pipeline != pipeline {
-                continue;
+            if run.pipeline == pipeline {
+                history.add(run, &wanted, store)?;
+                seen += 1;
             }
-            for node in run.nodes {
-                let (Some(key), true) = (node.key, wanted.contains(node.label.as_str())) else {
-                    continue;
-                };
-                let known = keys.entry(node.label).or_default();
-                if known.len() < RESULTS && !known.contains(&key) {
-                    known.push(key);
-                }
-            }
-            seen += 1;
             if seen == RUNS {
                 break;
             }
         }
-        Ok(Self { keys })
+        Ok(history)
     }
 
-    /// Returns in what `recipe`, that of `node`, differs from the nearest one made before.
+    /// Adds an older run to those before.
+    fn add(&mut self, run: Run, wanted: &BTreeSet<&str>, store: &Store) -> Result<(), StoreError> {
+        let mut failures = run.failures(store)?;
+        for (at, node) in run.nodes.into_iter().enumerate() {
+            let (Some(key), true) = (node.key, wanted.contains(node.label.as_str())) else {
+                continue;
+            };
+            let known = self.keys.entry(node.label).or_default();
+            if known.contains(&key) {
+                continue;
+            }
+            let reason = match node.state {
+                RunState::Hit | RunState::Computed => {
+                    if known.len() < RESULTS {
+                        known.push(key);
+                    }
+                    continue;
+                }
+                RunState::Failed => {
+                    Reason::Failed { run: run.id.clone(), why: failures.remove(&at) }
+                }
+                RunState::Stopped => Reason::Stopped { run: run.id.clone() },
+                RunState::Open | RunState::Skipped => continue,
+            };
+            self.unmade.entry(key).or_insert(reason);
+        }
+        Ok(())
+    }
+
+    /// Returns why `recipe`, that of `node`, has no result: that it failed or was stopped, and in
+    /// what it differs from the nearest one made before.
     ///
     /// # Errors
     ///
@@ -145,10 +187,12 @@ impl History {
         recipe: &Recipe,
     ) -> Result<Vec<Reason>, StoreError> {
         let label = &plan.node(node).label;
+        let mut all: Vec<Reason> = self.unmade.get(&recipe.key()).cloned().into_iter().collect();
         let mut best: Option<Vec<Reason>> = None;
         for key in self.keys.get(&**label).into_iter().flatten() {
             if *key == recipe.key() {
-                return Ok(vec![Reason::Gone]);
+                best = Some(vec![Reason::Gone]);
+                break;
             }
             let Lookup::Hit(record) = store.lookup(*key)? else { continue };
             let reasons = differences(label, &record.recipe, recipe);
@@ -156,7 +200,11 @@ impl History {
                 best = Some(reasons);
             }
         }
-        Ok(best.unwrap_or_else(|| vec![Reason::New]))
+        all.extend(best.into_iter().flatten());
+        if all.is_empty() {
+            all.push(Reason::New);
+        }
+        Ok(all)
     }
 }
 

@@ -14,4 +14,4 @@ pub use explain::{History, Reason, differences};
 pub use forecast::{Forecast, Outlook};
 pub use journal::{Entry, Journal, Tail};
 pub use resolve::trajectory_key;
-pub use runs::{Run, RunNode, RunSource, RunState};
+pub use runs::{Run, RunFailure, RunNode, RunSource, RunState};

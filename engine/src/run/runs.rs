@@ -1,8 +1,10 @@
 //! The records of runs: which plan, which keys, how it ended.
 
-use crate::{NodeId, Plan, Summary, spec::Source};
+use super::journal::Tail;
+use crate::{Event, NodeId, Plan, Summary, spec::Source};
 use cache::{Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The folder of the store that holds them.
 pub(super) const FOLDER: &str = "runs";
@@ -93,6 +95,24 @@ pub enum RunState {
     Stopped,
 }
 
+/// Why a computation failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunFailure {
+    /// The error and its causes.
+    pub causes: Vec<String>,
+    /// What can be done, if that is known.
+    pub hint: Option<String>,
+}
+
+impl RunFailure {
+    /// Returns the error and its causes as one text, of several lines where a program's own words
+    /// are among them.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.causes.join(": ")
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
 fn is_zero(seconds: &f64) -> bool {
     *seconds == 0.0
@@ -157,6 +177,26 @@ impl Run {
     pub fn read(store: &Store, id: &str) -> Result<Option<Self>, StoreError> {
         let bytes = store.document(FOLDER, &format!("{id}.json"))?;
         Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    /// Returns why computations of the run failed, by their places in `nodes`; those whose log is
+    /// gone are left out.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub fn failures(&self, store: &Store) -> Result<BTreeMap<usize, RunFailure>, StoreError> {
+        if !self.nodes.iter().any(|node| node.state == RunState::Failed) {
+            return Ok(BTreeMap::new());
+        }
+        let entries = Tail::open(store, &self.id)?.map(|mut tail| tail.more()).unwrap_or_default();
+        let failed = entries.into_iter().filter_map(|entry| match entry.event {
+            Event::Failed { node, causes, hint } => {
+                Some((node.index(), RunFailure { causes, hint }))
+            }
+            _ => None,
+        });
+        Ok(failed.collect())
     }
 
     /// Returns the name of the document that holds the events of the run called `id`.

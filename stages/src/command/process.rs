@@ -117,11 +117,39 @@ fn forward(stream: Box<dyn Read + Send>, is_error: bool, tx: &SyncSender<Line>) 
         }
         let text = String::from_utf8_lossy(&bytes);
         // Of a line that was drawn over and over, the last state counts.
-        let text = text.trim_end().rsplit('\r').next().unwrap_or_default().to_owned();
-        if tx.send((is_error, text)).is_err() {
+        let text = text.trim_end().rsplit('\r').next().unwrap_or_default();
+        if tx.send((is_error, plain(text))).is_err() {
             return;
         }
     }
+}
+
+/// Returns `text` without what would make a terminal do something: colours, titles, bells.
+fn plain(text: &str) -> String {
+    let (mut out, mut letters) = (String::with_capacity(text.len()), text.chars());
+    while let Some(letter) = letters.next() {
+        match letter {
+            // ECMA-48, 5.4 and 5.6: a sequence ends in a letter, a string in a bell or in ESC \.
+            '\x1b' => match letters.next() {
+                Some('[') => {
+                    letters.find(|one| matches!(one, '@'..='~'));
+                }
+                Some(']' | 'P' | 'X' | '^' | '_') => {
+                    if letters.find(|one| matches!(one, '\x07' | '\x1b')) == Some('\x1b') {
+                        letters.next();
+                    }
+                }
+                Some(' '..='/') => {
+                    letters.next();
+                }
+                _ => {}
+            },
+            '\t' => out.push(letter),
+            _ if letter.is_control() => {}
+            _ => out.push(letter),
+        }
+    }
+    out
 }
 
 fn pid(child: &Child) -> Option<Pid> {
@@ -229,6 +257,14 @@ fn progress(line: &str) -> Option<Progress> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_printed_does_nothing_to_a_terminal() {
+        assert_eq!(plain("\x1b[1;31mred\x1b[0m, größe ✓\t\x1b[2Jthere"), "red, größe ✓\tthere");
+        assert_eq!(plain("\x1b]0;a title\x07one\x1b]8;;x\x1b\\two\x1b(B\x07\u{9b}\x7f"), "onetwo");
+        assert_eq!(plain("cut short \x1b[3"), "cut short ");
+        assert_eq!(plain("\x1b"), "");
+    }
 
     #[test]
     fn only_a_whole_progress_line_is_one() {

@@ -151,6 +151,10 @@ pub(super) fn dots(
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max).min(100.0);
     let low = values.iter().copied().fold(f64::INFINITY, f64::min).max(0.0);
     let low = if from_zero || low < 0.35 * high { 0.0 } else { low };
+    // Values that hardly differ, or a single one, get a stretch of axis about them.
+    let near = high - low < 1.0;
+    let (low, high) =
+        if near { ((low - 1.0).max(0.0), (high + 1.0).min(100.0)) } else { (low, high) };
     let (marks, digits) = ticks(low, high, 5);
     let (first, last) = (marks[0], marks[marks.len() - 1]);
     let mut page = Drawing::new(width, 0.0);

@@ -183,7 +183,10 @@ fn stage_box(page: &mut Drawing, at: (f64, f64), line: &StageLine) {
 fn became(line: &StageLine) -> String {
     let mut words = vec![];
     words.extend((line.made > 0).then(|| format!("{} made", line.made)));
-    words.extend((line.hits > 0).then(|| format!("{} hits", line.hits)));
+    words.extend(
+        (line.hits > 0)
+            .then(|| format!("{} {}", line.hits, if line.hits == 1 { "hit" } else { "hits" })),
+    );
     words.extend((line.failed > 0).then(|| format!("{} failed", line.failed)));
     if line.there < line.count {
         words.push(format!("{} of {}", line.there, line.count));
