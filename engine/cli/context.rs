@@ -145,12 +145,16 @@ impl Context {
 
     /// Reads and checks a pipeline.
     pub(crate) fn plan(&self, pipeline: &Pipeline) -> Result<Plan, Failure> {
+        self.read(pipeline).map_err(|errors| self.mistakes(errors))
+    }
+
+    fn read(&self, pipeline: &Pipeline) -> Result<Plan, SpecErrors> {
         let request = Request {
             path: pipeline.pipeline.clone(),
             set: pipeline.set.clone(),
             targets: pipeline.target.clone(),
         };
-        Plan::read(&request, &self.registry).map_err(|errors| self.mistakes(errors))
+        Plan::read(&request, &self.registry)
     }
 
     pub(crate) fn mistakes(&self, errors: SpecErrors) -> Failure {
@@ -238,11 +242,16 @@ pub(crate) fn stderr_is_terminal() -> bool {
 impl Context {
     /// Reads a pipeline as far as `stage` needs it, or as far as `--target` says.
     pub(crate) fn plan_to(&self, pipeline: &Pipeline, stage: &str) -> Result<Plan, Failure> {
-        let mut pipeline = pipeline.clone();
-        if pipeline.target.is_empty() {
-            pipeline.target.push(stage.to_owned());
+        if !pipeline.target.is_empty() {
+            return self.plan(pipeline);
         }
-        self.plan(&pipeline)
+        let pipeline = Pipeline { target: vec![stage.to_owned()], ..pipeline.clone() };
+        self.read(&pipeline).map_err(|mut errors| {
+            // A mistake in it is one in what was asked for, not in a flag nobody wrote.
+            let flags = errors.sources.iter_mut().filter(|source| source.name == "--target");
+            flags.for_each(|source| source.name = "the stage".to_owned());
+            self.mistakes(errors)
+        })
     }
 
     /// Writes a line to stderr, unless only errors are wanted.

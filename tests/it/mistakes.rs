@@ -43,6 +43,10 @@ fn mistakes_are_underlined() {
     assert_eq!(text.matches("──").count().min(8), 8, "{text}");
     assert!(text.contains("help: did you mean `load.fashion-mnist`?"), "{text}");
     assert!(text.contains("8 mistakes; nothing was run"), "{text}");
+    let path = repository("pipelines/digits.toml");
+    let output = place.output(&["explain", path.to_str().expect("text"), "studnet"]);
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert!(text.contains("[the stage:1:1]") && text.contains("did you mean `student`?"), "{text}");
 }
 
 #[test]

@@ -135,7 +135,8 @@ fn plain(text: &str) -> String {
                     letters.find(|one| matches!(one, '@'..='~'));
                 }
                 Some(']' | 'P' | 'X' | '^' | '_') => {
-                    if letters.find(|one| matches!(one, '\x07' | '\x1b')) == Some('\x1b') {
+                    let end = letters.find(|one| matches!(one, '\x07' | '\x1b'));
+                    if end == Some('\x1b') {
                         letters.next();
                     }
                 }

@@ -2,10 +2,11 @@
 
 use super::{Compat, Group, Picks, Reads, Selector, deepcore_batch};
 use crate::{
-    linalg::{Gram, PartialCholesky, cross, largest, nonnegative, weighted},
+    linalg::{Gram, PartialCholesky, cross, dot, largest, nonnegative, weighted},
     units::{Count, NonNegative},
 };
 use engine::StageError;
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -204,13 +205,22 @@ impl GradMatch {
     }
 }
 
-/// Returns the products of all pairs of `picks`, row-major.
+/// Returns the products of all pairs of `picks`, row-major: with the same bits on every machine, as
+/// weights show their last ones.
 fn pairs(gram: &Gram<'_>, picks: &[u32]) -> Vec<f64> {
-    let spaces: Vec<_> = gram.spaces().iter().map(|space| space.gather(picks)).collect();
-    let mut square = vec![1.0; picks.len() * picks.len()];
-    for space in &spaces {
-        for (value, product) in square.iter_mut().zip(crate::linalg::product(space, space)) {
-            *value *= f64::from(product);
+    let k = picks.len();
+    let product = |i: usize, j: usize| -> f64 {
+        let parts = gram.spaces().iter().map(|space| {
+            f64::from(dot(space.row(picks[i] as usize), space.row(picks[j] as usize)))
+        });
+        parts.product()
+    };
+    let half: Vec<Vec<f64>> =
+        (0..k).into_par_iter().map(|i| (0..=i).map(|j| product(i, j)).collect()).collect();
+    let mut square = vec![0.0; k * k];
+    for (i, row) in half.iter().enumerate() {
+        for (j, value) in row.iter().enumerate() {
+            (square[i * k + j], square[j * k + i]) = (*value, *value);
         }
     }
     square
@@ -283,7 +293,7 @@ pub(super) fn without_zeros(picks: &[u32], weights: &[f64]) -> Picks {
 mod tests {
     use super::*;
     use crate::{
-        linalg::{Matrix, dot, noise},
+        linalg::{Matrix, noise},
         select::group::Unwatched,
     };
 
