@@ -11,13 +11,14 @@ pub(crate) struct Ahead<T> {
     rows: Vec<T>,
 }
 
-const START: usize = 8;
+// So many rows cost about as much as one, which is the walk through all vectors.
+const FEWEST: usize = 16;
 const MOST: usize = 64;
 
 impl<T> Ahead<T> {
     /// Starts with nothing at hand. `alone` asks for single rows always.
     pub(crate) fn new(alone: bool) -> Self {
-        Self { width: if alone { 0 } else { START }, used: 0, places: vec![], rows: vec![] }
+        Self { width: if alone { 0 } else { FEWEST }, used: 0, places: vec![], rows: vec![] }
     }
 
     /// Returns row `j` as it was when computed. If it is not at hand, `likely(count)` names up to so
@@ -31,10 +32,10 @@ impl<T> Ahead<T> {
         if !self.has(j) {
             // Many of the last ones served: more are worth computing. Few did: fewer are.
             if self.width > 0 && !self.places.is_empty() {
-                if self.used > self.width / 2 {
+                if self.used > self.width / 4 {
                     self.width = (2 * self.width).min(MOST);
-                } else if self.used <= self.width / 4 {
-                    self.width /= 2;
+                } else if self.used <= self.width / 8 {
+                    self.width = (self.width / 2).max(FEWEST);
                 }
             }
             self.places = vec![j];
@@ -91,11 +92,11 @@ mod tests {
             );
             assert_eq!(row, [j, j * 2]);
         };
-        for j in [1, 100, 103, 104, 105, 2, 3, 4, 5, 6, 7] {
+        for j in [1, 100, 103, 104, 105, 2, 3, 4] {
             ask(&mut ahead, j);
         }
-        // Five of eight served, so sixteen come next; then only the one asked for each time.
-        assert_eq!(computed, [8, 16, 8, 4, 2, 2, 2]);
+        // Five of sixteen served, so twice as many come next; then the one asked for alone.
+        assert_eq!(computed, [16, 32, 16, 16]);
         let mut alone = Ahead::new(true);
         alone.row(1, |count| vec![9; count], |places| places.to_vec());
         assert!(alone.has(1) && !alone.has(9));
