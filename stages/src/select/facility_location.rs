@@ -100,7 +100,7 @@ sample is picked.
 
 Wei, Iyer & Bilmes, *Submodularity in Data Subset Selection and Active Learning*, ICML 2015; Mirzasoleiman
 et al. 2013; on gradients as in DeepCore. Cost: O(n^2 (C + d)) for the similarities, which are kept
-while they fit in memory and computed anew in tiles where not, and O(n) a gain. `naive` computes n gains
+whole while they fit into `--memory`, else as many rows of them as do, and O(n) a gain. `naive` computes n gains
 a pick, `lazy` a few.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const REVISION: u32 = 2;
