@@ -56,13 +56,13 @@ impl<T> Ahead<T> {
     }
 }
 
-/// Returns the places of the `count` largest of `values`, the largest first; of equal ones the first.
-/// Places whose value is negative infinity are left out.
-pub(crate) fn largest(values: &[f64], count: usize) -> Vec<u32> {
+/// Returns the places of the `count` largest of `n` values, the largest first; of equal ones the
+/// first. Places whose value is negative infinity are left out.
+pub(crate) fn largest(n: usize, count: usize, value: impl Fn(usize) -> f64) -> Vec<u32> {
+    let value = |place: &u32| value(*place as usize);
     let mut places: Vec<u32> =
-        (0..values.len() as u32).filter(|i| values[*i as usize] > f64::NEG_INFINITY).collect();
-    let order =
-        |a: &u32, b: &u32| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
+        (0..n as u32).filter(|place| value(place) > f64::NEG_INFINITY).collect();
+    let order = |a: &u32, b: &u32| value(b).total_cmp(&value(a)).then(a.cmp(b));
     if count < places.len() {
         if count > 0 {
             places.select_nth_unstable_by(count - 1, order);
@@ -105,8 +105,8 @@ mod tests {
     #[test]
     fn the_largest_come_first_and_equals_by_place() {
         let values = [1.0, f64::NEG_INFINITY, 3.0, 1.0, 3.0];
-        assert_eq!(largest(&values, 3), [2, 4, 0]);
-        assert_eq!(largest(&values, 9), [2, 4, 0, 3]);
-        assert_eq!(largest(&values, 0), [0u32; 0]);
+        assert_eq!(largest(5, 3, |i| values[i]), [2, 4, 0]);
+        assert_eq!(largest(5, 9, |i| values[i]), [2, 4, 0, 3]);
+        assert_eq!(largest(5, 0, |i| values[i]), [0u32; 0]);
     }
 }

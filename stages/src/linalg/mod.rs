@@ -9,16 +9,18 @@ mod gram;
 mod lanes;
 mod nnls;
 mod resident;
+mod rows;
 
 pub(crate) use ahead::{Ahead, largest};
 pub(crate) use cholesky::PartialCholesky;
-pub use gram::set_memory;
-pub(crate) use gram::{Gram, Rows, memory, weighted};
+pub(crate) use gram::{Gram, weighted};
 #[cfg(test)]
 pub(crate) use lanes::noise;
 pub(crate) use lanes::{dot, excess, squared_distance};
 pub(crate) use nnls::nonnegative;
 pub(crate) use resident::{Entry, Resident, apart};
+pub use rows::set_memory;
+pub(crate) use rows::{Rows, memory};
 
 use rayon::prelude::*;
 use std::borrow::Cow;

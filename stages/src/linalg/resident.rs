@@ -119,12 +119,12 @@ impl Resident {
     }
 
     /// Returns row `j` of what `entry` makes of all inner products.
-    pub(crate) fn row(&self, entry: &impl Entry, j: u32) -> Vec<f32> {
+    pub(crate) fn row<E: Entry>(&self, entry: &E, j: u32) -> Vec<f32> {
         download(&self.rows(entry, &[j]))
     }
 
     /// Returns, for each of `rows`, the sum over the row of what exceeds `floor`, \[n\].
-    pub(crate) fn excess(&self, entry: &impl Entry, rows: &[u32], floor: &[f32]) -> Vec<f64> {
+    pub(crate) fn excess<E: Entry>(&self, entry: &E, rows: &[u32], floor: &[f32]) -> Vec<f64> {
         let floor = upload(self.device, floor.to_vec(), floor.len());
         let sum = |rows: &[u32]| {
             let above = (self.rows(entry, rows) - floor.clone()).clamp_min(0.0);
@@ -134,15 +134,20 @@ impl Resident {
     }
 
     /// Returns the smallest of all elements.
-    pub(crate) fn least(&self, entry: &impl Entry) -> f32 {
+    pub(crate) fn least<E: Entry>(&self, entry: &E) -> f32 {
         let all: Vec<u32> = (0..self.n as u32).collect();
         let least = |rows: &[u32]| download(&self.rows(entry, rows).min_dim(1));
         all.chunks(BLOCK).flat_map(least).fold(f32::INFINITY, f32::min)
     }
 
-    /// Returns the places of the `count` (fewer than n) smallest elements of each of `rows`, the
-    /// diagonal left out, smallest first; of equal ones the first.
-    pub(crate) fn smallest(&self, entry: &impl Entry, rows: &[u32], count: usize) -> Vec<Vec<u32>> {
+    /// Returns the places of the `count` smallest elements of each of `rows`, smallest first; of equal
+    /// ones the first.
+    pub(crate) fn smallest<E: Entry>(
+        &self,
+        entry: &E,
+        rows: &[u32],
+        count: usize,
+    ) -> Vec<Vec<u32>> {
         if count == 0 {
             return vec![vec![]; rows.len()];
         }
@@ -150,7 +155,6 @@ impl Resident {
         for rows in rows.chunks(BLOCK) {
             let columns = self.columns();
             let mut left = self.rows(entry, rows);
-            left = left.mask_fill(self.diagonal(rows), f32::INFINITY);
             let mut found: Vec<Tensor<2, Int>> = Vec::with_capacity(count);
             for _ in 0..count {
                 let place = left.clone().argmin(1);
@@ -171,7 +175,7 @@ impl Resident {
     }
 
     /// Returns what `entry` makes of the inner products of vectors `rows` with all: \[rows, n\].
-    fn rows(&self, entry: &impl Entry, rows: &[u32]) -> Tensor<2> {
+    fn rows<E: Entry>(&self, entry: &E, rows: &[u32]) -> Tensor<2> {
         let b = rows.len();
         let products = (0..self.spaces.len()).map(|at| {
             let right = self.pairs(at);
@@ -182,7 +186,7 @@ impl Resident {
             left.matmul(right.clone().transpose())
         });
         let products = products.reduce(|a, b| a * b).expect("there is a space");
-        entry.of_rows(rows, products).mask_fill(self.diagonal(rows), diagonal(entry))
+        entry.of_rows(rows, products).mask_fill(self.diagonal(rows), E::DIAGONAL)
     }
 
     fn columns(&self) -> Tensor<2, Int> {
@@ -253,10 +257,6 @@ impl Grown {
     }
 }
 
-fn diagonal<E: Entry>(_: &E) -> f32 {
-    E::DIAGONAL
-}
-
 /// Which thirds hold what, so that the inner product of a left row with a right one leaves out only
 /// the last bits of both.
 #[derive(Clone, Copy)]
@@ -298,19 +298,20 @@ pub(crate) fn ints(device: Device, values: &[u32]) -> Tensor<1, Int> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linalg::{Gram, Rows, noise};
+    use crate::linalg::{Gram, Rows, noise, rows::tests::Twice};
 
-    struct Twice;
+    /// The products, of which a vector with itself is none.
+    struct Others;
 
-    impl Entry for Twice {
-        const DIAGONAL: f32 = -1.5;
+    impl Entry for Others {
+        const DIAGONAL: f32 = f32::INFINITY;
 
         fn of(&self, _: usize, _: usize, product: f32) -> f32 {
-            2.0 * product
+            product
         }
 
         fn of_rows(&self, _: &[u32], products: Tensor<2>) -> Tensor<2> {
-            products * 2.0
+            products
         }
     }
 
@@ -332,7 +333,7 @@ mod tests {
         close(&there.row(&Twice, 1030), &rows.row(1030));
         close(
             &there.times(&[(0, r.row(7)), (1, x.row(7))]),
-            &Gram::new(vec![r.view(), x.view()]).single_row(7),
+            &Gram::new(vec![r.view(), x.view()]).rows(&[7]),
         );
         let floor = noise(n, 3);
         let asked: Vec<u32> = (0..n as u32).rev().collect();
@@ -359,7 +360,7 @@ mod tests {
     fn the_smallest_come_in_order_and_equals_by_place() {
         let x = Matrix::new(vec![1.0f32, 3.0, 2.0, 3.0, 0.5], 5, 1);
         let there = Resident::on(Device::CPU, &[x], true);
-        let found = there.smallest(&Twice, &[0, 4], 3);
+        let found = there.smallest(&Others, &[0, 4], 3);
         assert_eq!(found, [[4, 2, 1], [0, 2, 1]]);
     }
 

@@ -54,7 +54,8 @@ struct Apart {
 }
 
 impl Entry for Apart {
-    const DIAGONAL: f32 = 0.0;
+    // Nobody is a neighbour of their own.
+    const DIAGONAL: f32 = f32::INFINITY;
 
     fn of(&self, j: usize, i: usize, product: f32) -> f32 {
         (self.squares[j] + self.squares[i] - 2.0 * f64::from(product)) as f32
@@ -106,8 +107,7 @@ pub(super) fn neighbours(
             gemm((tile.len(), width, d), rows(tile), rows(other), &mut apart, width);
             for (j, apart) in tile.clone().zip(apart.chunks_exact_mut(width)) {
                 for (i, value) in other.clone().zip(apart) {
-                    // Not a number is near to nothing: nobody is a neighbour of their own.
-                    *value = if i == j { f32::NAN } else { distance.of(j, i, *value) };
+                    *value = if i == j { Apart::DIAGONAL } else { distance.of(j, i, *value) };
                 }
             }
             for (nearest, apart) in locked(at).iter_mut().zip(apart.chunks_exact(width)) {
@@ -142,7 +142,8 @@ struct Nearest {
 
 impl Nearest {
     fn new(count: usize) -> Self {
-        let reach = if count == 0 { f32::NEG_INFINITY } else { f32::INFINITY };
+        // Below infinity, at which a row itself stands.
+        let reach = if count == 0 { f32::NEG_INFINITY } else { f32::MAX };
         Self { count, found: Vec::with_capacity(count + 1), reach }
     }
 

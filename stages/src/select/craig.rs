@@ -166,9 +166,7 @@ fn sizes(all: &Classes, picks: &[u32], strays: bool) -> Vec<u32> {
         for (pick, place) in picks.iter().enumerate() {
             let (home_class, home) = all.homes[*place as usize];
             if home_class as usize == at {
-                for (best, near) in
-                    best.iter_mut().zip(class.coverage.rows().row(home as usize).iter())
-                {
+                for (best, near) in best.iter_mut().zip(class.coverage.rows().row(home).iter()) {
                     if *near > best.0 {
                         *best = (*near, Some(pick));
                     }

@@ -83,10 +83,10 @@ impl<E: Entry> Objective for Coverage<E> {
     }
 
     fn choose(&mut self, place: usize) {
-        for (served, row) in self.served.iter_mut().zip(self.rows.row(place).iter()) {
+        for (served, row) in self.served.iter_mut().zip(self.rows.row(place as u32).iter()) {
             *served = served.max(*row);
         }
-        self.rows.forget(place);
+        self.rows.forget(place as u32);
     }
 }
 

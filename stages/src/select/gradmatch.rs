@@ -47,7 +47,7 @@ pub(super) fn pursue(
     let mut left = target.to_vec();
     let mut instead: Option<Vec<f64>> = None;
     let (mut taken, mut picks) = (vec![false; n], Vec::with_capacity(budget));
-    let kernel = |places: &[u32]| gram.several_rows(places);
+    let kernel = |places: &[u32]| gram.rows(places);
     while picks.len() < budget {
         watch.step(picks.len(), budget)?;
         let now = instead.as_ref().unwrap_or(&left);
@@ -62,7 +62,7 @@ pub(super) fn pursue(
         picks.push(next as u32);
         instead = None;
         if plain_first && picks.len() == 1 {
-            let row = gram.single_row(next);
+            let row = gram.rows(&[next as u32]);
             instead = (row[next] > 0.0).then(|| {
                 let share = target[next] / f64::from(row[next]);
                 target.iter().zip(&row).map(|(t, k)| t - share * f64::from(*k)).collect()
@@ -71,11 +71,8 @@ pub(super) fn pursue(
         // With y = L^-1 (target of the picks), the residual is target - (L^-1 K)' y, and only the
         // last entry of y is new.
         let was = left[next];
-        let likely = |count: usize| {
-            let open = left.iter().zip(&taken);
-            let open = open.map(|(left, taken)| if *taken { f64::NEG_INFINITY } else { *left });
-            largest(&open.collect::<Vec<f64>>(), count)
-        };
+        let open = |i: usize| if taken[i] { f64::NEG_INFINITY } else { left[i] };
+        let likely = |count: usize| largest(n, count, open);
         let (new, pivot) = factor.choose(next, lambda, &kernel, likely);
         if pivot > 0.0 {
             let y = was / pivot;

@@ -89,11 +89,8 @@ impl Objective for Cut {
     }
 
     fn choose(&mut self, place: usize) {
-        let likely = |count: usize| {
-            let open = self.gains.iter().zip(&self.taken);
-            let open = open.map(|(gain, taken)| if *taken { f64::NEG_INFINITY } else { *gain });
-            largest(&open.collect::<Vec<f64>>(), count)
-        };
+        let open = |i: usize| if self.taken[i] { f64::NEG_INFINITY } else { self.gains[i] };
+        let likely = |count: usize| largest(self.gains.len(), count, open);
         let rows = |places: &[u32]| similarity::several(&self.cosines, places);
         let row = self.ahead.row(place as u32, likely, rows);
         self.taken[place] = true;

@@ -71,10 +71,7 @@ pub(super) fn cover(
     let mut centres: Vec<usize> = vec![];
     let mut ahead = Ahead::new(false);
     farthest_first(n, seeds, budget, watch, |centre, order, nearest| {
-        let likely = |count: usize| {
-            let far: Vec<f64> = nearest.iter().map(|distance| f64::from(*distance)).collect();
-            largest(&far, count)
-        };
+        let likely = |count: usize| largest(n, count, |i| nearest[i].into());
         let distances = ahead.row(centre as u32, likely, |places| {
             reach(features, places, &centres, nearest, &owner)
         });

@@ -51,8 +51,7 @@ pub(super) struct Volume {
     /// The squared length of each place inside the span.
     inside: Vec<f64>,
     taken: Vec<bool>,
-    ridge: f64,
-    redundant: bool,
+    gain: Gain,
 }
 
 impl Volume {
@@ -61,7 +60,13 @@ impl Volume {
     pub(super) fn new(cosines: Gram<'static>, most: usize, ridge: f64, redundant: bool) -> Self {
         let n = cosines.len();
         let factor = PartialCholesky::new(n).on(cosines.device(), most);
-        Self { cosines, factor, inside: vec![0.0; n], taken: vec![false; n], ridge, redundant }
+        Self {
+            cosines,
+            factor,
+            inside: vec![0.0; n],
+            taken: vec![false; n],
+            gain: Gain { ridge, redundant },
+        }
     }
 }
 
@@ -79,27 +84,33 @@ impl Objective for Volume {
     }
 
     fn gains(&mut self, places: &[u32]) -> Vec<f64> {
-        places.iter().map(|place| self.gain(self.inside[*place as usize])).collect()
+        places.iter().map(|place| self.gain.of(self.inside[*place as usize])).collect()
     }
 
     fn choose(&mut self, place: usize) {
         self.taken[place] = true;
-        let gain = |(inside, taken): (&f64, &bool)| {
-            if *taken { f64::NEG_INFINITY } else { self.gain(*inside) }
+        let open = |i: usize| {
+            if self.taken[i] { f64::NEG_INFINITY } else { self.gain.of(self.inside[i]) }
         };
-        let gains: Vec<f64> = self.inside.iter().zip(&self.taken).map(gain).collect();
+        let likely = |count: usize| largest(self.inside.len(), count, open);
         let kernel = |places: &[u32]| similarity::several(&self.cosines, places);
-        let likely = |count: usize| largest(&gains, count);
-        let (new, _) = self.factor.choose(place, self.ridge, &kernel, likely);
+        let (new, _) = self.factor.choose(place, self.gain.ridge, &kernel, likely);
         for (inside, part) in self.inside.iter_mut().zip(new) {
             *inside += f64::from(*part).powi(2);
         }
     }
 }
 
-impl Volume {
-    /// The logarithm would not change which is largest.
-    fn gain(&self, inside: f64) -> f64 {
+/// What counts as a gain.
+struct Gain {
+    ridge: f64,
+    redundant: bool,
+}
+
+impl Gain {
+    /// Returns the gain of a place of which `inside` is inside the span. The logarithm would not
+    /// change which is largest.
+    fn of(&self, inside: f64) -> f64 {
         if self.redundant { inside } else { 1.0 + self.ridge - inside }
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn rows(cosines: Gram<'static>) -> Rows<'static, Similarity> {
 /// Returns the similarities of each of `places` with all, one row after the other.
 pub(super) fn several(cosines: &Gram<'_>, places: &[u32]) -> Vec<f32> {
     let n = cosines.len();
-    let mut rows = cosines.several_rows(places);
+    let mut rows = cosines.rows(places);
     for (row, j) in rows.chunks_exact_mut(n).zip(places) {
         for value in row.iter_mut() {
             *value = Similarity.of(0, 0, *value);
