@@ -201,7 +201,12 @@ fn encode(
             let labels = labels.as_ref().map(|bytes| tensors("labels", bytes)).transpose()?;
             let labels = labels.as_ref().filter(|_| name == "scores");
             let table = part.table(labels.and_then(|all| all.tensor("train").ok()))?;
-            Ok(if format == Format::Parquet { parquet::file(&table) } else { table.csv() })
+            if format != Format::Parquet {
+                return Ok(table.csv());
+            }
+            let cannot =
+                |error| Failure::new(MISTAKE, format!("part `{name}` as Parquet: {error}"));
+            parquet::file(&table).map_err(cannot)
         }
     }
 }
