@@ -1,14 +1,16 @@
 //! Inner products between all pairs of n vectors, a block of rows at a time.
 //!
-//! Every block is computed with the same tile shapes, so that a row has the same bits whether the
+//! Tiles have the same shapes but for a multiple of rows, so that a row has the same bits whether the
 //! whole matrix is held, the row is asked for alone, or its neighbours in the block are others.
 
 use super::{Matrix, TILE, cross, gemm, resident::Resident, tiles};
 use crate::device::Device;
 use rayon::prelude::*;
 
-/// How many rows are computed together.
+/// How many rows are computed together at least.
 pub(super) const BLOCK: usize = 64;
+/// And how many where there are more: every tile of vectors is then read and laid out less often.
+const MANY: usize = 4 * BLOCK;
 
 /// The products, over one or several spaces, of the inner products of n vectors: with one space a
 /// Gram matrix, with two that of outer products `u ⊗ v`, which are never built.
@@ -53,8 +55,8 @@ impl<'a> Gram<'a> {
         &self.spaces
     }
 
-    /// Writes the products of vectors `rows` (at most [`BLOCK`]) with vectors `start..start + width`,
-    /// at most a tile of them, into `out`, rows `stride` apart.
+    /// Writes the products of vectors `rows` with vectors `start..start + width`, at most a tile of
+    /// them, into `out`, rows `stride` apart.
     pub(super) fn tile(
         &self,
         rows: &Gathered,
@@ -63,16 +65,17 @@ impl<'a> Gram<'a> {
         out: &mut [f32],
         stride: usize,
     ) {
-        let mut other = vec![0.0; if self.spaces.len() > 1 { BLOCK * width } else { 0 }];
+        let padded = rows.padded();
+        let mut other = vec![0.0; if self.spaces.len() > 1 { padded * width } else { 0 }];
         for (at, (space, gathered)) in self.spaces.iter().zip(&rows.spaces).enumerate() {
             let k = space.cols();
             let right = &space.data()[start * k..(start + width) * k];
-            // Always a whole block of rows: the kernel then takes the same path for each.
-            let shape = (BLOCK, width, k);
-            if at == 0 && rows.count == BLOCK {
+            // Always whole blocks of rows: the kernel then takes the same path for each.
+            let shape = (padded, width, k);
+            if at == 0 && rows.count == padded {
                 gemm(shape, gathered, right, out, stride);
             } else if at == 0 {
-                let mut whole = vec![0.0; BLOCK * width];
+                let mut whole = vec![0.0; padded * width];
                 gemm(shape, gathered, right, &mut whole, width);
                 for (row, whole) in whole.chunks_exact(width).take(rows.count).enumerate() {
                     out[row * stride..row * stride + width].copy_from_slice(whole);
@@ -146,18 +149,19 @@ impl<'a> Gram<'a> {
     }
 
     pub(super) fn gathered(&self, rows: &[u32]) -> Gathered {
+        let padded = padded(rows.len());
         let spaces = self.spaces.iter().map(|space| {
-            let mut data = Vec::with_capacity(BLOCK * space.cols());
+            let mut data = Vec::with_capacity(padded * space.cols());
             for row in rows {
                 data.extend_from_slice(space.row(*row as usize));
             }
-            data.resize(BLOCK * space.cols(), 0.0);
+            data.resize(padded * space.cols(), 0.0);
             data
         });
         Gathered { count: rows.len(), spaces: spaces.collect() }
     }
 
-    /// Calls `each` for every block of `rows` (of at most [`BLOCK`]) and every tile of vectors, in
+    /// Calls `each` for every block of `rows` (of at most [`MANY`]) and every tile of vectors, in
     /// order within a block and in parallel over blocks, or over tiles if there is one block.
     /// `each` gets the block's rows, the tile's first vector, and the products, rows `width` apart;
     /// it may change them in place. What it returns comes back by block, then by tile.
@@ -189,7 +193,7 @@ impl<'a> Gram<'a> {
             };
             (0..n).step_by(TILE).map(tile).collect()
         };
-        rows.par_chunks(BLOCK).map(block).collect()
+        rows.par_chunks(MANY).map(block).collect()
     }
 }
 
@@ -215,8 +219,18 @@ pub(crate) fn weighted(right: &Matrix<'_>, left: Option<&Matrix<'_>>, w: &[f64])
         .collect()
 }
 
-/// The vectors of one block, padded with zeros to [`BLOCK`].
+/// The vectors of one block, padded with zeros to a multiple of [`BLOCK`].
 pub(super) struct Gathered {
     count: usize,
     spaces: Vec<Vec<f32>>,
+}
+
+impl Gathered {
+    fn padded(&self) -> usize {
+        padded(self.count)
+    }
+}
+
+fn padded(count: usize) -> usize {
+    count.next_multiple_of(BLOCK)
 }

@@ -16,6 +16,12 @@ fn folded(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
             sums[lane] += term(x[lane], y[lane]);
         }
     }
+    added(sums) + rest
+}
+
+/// Returns the sum of all, in a fixed order.
+#[inline(always)]
+fn added(mut sums: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -23,38 +29,54 @@ fn folded(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
         }
         width /= 2;
     }
-    sums[0] + rest
+    sums[0]
 }
 
-/// Defines a sum over two vectors, compiled once for every width of registers.
-macro_rules! sum_of {
-    ($(#[$doc:meta])* $name:ident, $term:expr) => {
+/// Defines a function that is compiled once for every width of registers, for loops that the compiler
+/// lays out in them by itself.
+macro_rules! in_widest {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$doc])*
         #[cfg_attr(
             target_arch = "x86_64",
             expect(unsafe_code, reason = "only a check at run time can say that an instruction is there")
         )]
-        pub(crate) fn $name(a: &[f32], b: &[f32]) -> f32 {
+        $vis fn $name($($arg: $type),*) $(-> $out)? {
+            #[inline(always)]
+            fn plain($($arg: $type),*) $(-> $out)? $body
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f")]
-                fn wide(a: &[f32], b: &[f32]) -> f32 {
-                    folded(a, b, $term)
+                fn wide($($arg: $type),*) $(-> $out)? {
+                    plain($($arg),*)
                 }
                 #[target_feature(enable = "avx2")]
-                fn half(a: &[f32], b: &[f32]) -> f32 {
-                    folded(a, b, $term)
+                fn half($($arg: $type),*) $(-> $out)? {
+                    plain($($arg),*)
                 }
                 // SAFETY: the instructions were found just before.
                 if is_x86_feature_detected!("avx512f") {
-                    return unsafe { wide(a, b) };
+                    return unsafe { wide($($arg),*) };
                 }
                 // SAFETY: as above.
                 if is_x86_feature_detected!("avx2") {
-                    return unsafe { half(a, b) };
+                    return unsafe { half($($arg),*) };
                 }
             }
-            folded(a, b, $term)
+            plain($($arg),*)
+        }
+    };
+}
+pub(crate) use in_widest;
+
+/// Defines a sum over two vectors.
+macro_rules! sum_of {
+    ($(#[$doc:meta])* $name:ident, $term:expr) => {
+        in_widest! {
+            $(#[$doc])*
+            pub(crate) fn $name(a: &[f32], b: &[f32]) -> f32 {
+                folded(a, b, $term)
+            }
         }
     };
 }
@@ -72,6 +94,17 @@ sum_of! {
 sum_of! {
     /// Returns the sum of what `a` exceeds `b` by, where it does.
     excess, |x, y| if x > y { x - y } else { 0.0 }
+}
+
+/// Returns what [`excess`] returns of two vectors of `n` elements, to the bit, from the places, in
+/// ascending order, where the first is the greater, and by how much.
+pub(crate) fn excess_of(n: usize, places: impl IntoIterator<Item = (usize, f32)>) -> f32 {
+    let (mut sums, mut rest, whole) = ([0.0f32; LANES], 0.0, n / LANES * LANES);
+    for (place, by) in places {
+        let sum = if place < whole { &mut sums[place % LANES] } else { &mut rest };
+        *sum += by;
+    }
+    added(sums) + rest
 }
 
 /// Returns `n` numbers that look random, from -1 to 1.
@@ -101,6 +134,9 @@ mod tests {
             assert!((f64::from(dot(&a, &b)) - slow).abs() < 1e-5);
             let slow: f64 = pairs().map(|(x, y)| (x - y).max(0.0)).sum();
             assert!((f64::from(excess(&a, &b)) - slow).abs() < 1e-4);
+            let greater = a.iter().zip(&b).enumerate().filter(|(_, (x, y))| x > y);
+            let by = greater.map(|(place, (x, y))| (place, x - y));
+            assert_eq!(excess_of(n, by).to_bits(), excess(&a, &b).to_bits());
             let slow: f64 = pairs().map(|(x, y)| (x - y) * (x - y)).sum();
             assert!((f64::from(squared_distance(&a, &b)) - slow).abs() < 1e-4);
         }

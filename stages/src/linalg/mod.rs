@@ -3,6 +3,7 @@
 //! Work is cut into tiles whose size depends on the problem alone; a sum over tiles is taken in
 //! their order. Nothing here knows what a sample or a selector is.
 
+mod above;
 mod ahead;
 mod cholesky;
 mod gram;
@@ -11,12 +12,13 @@ mod nnls;
 mod resident;
 mod rows;
 
+pub(crate) use above::Above;
 pub(crate) use ahead::{Ahead, largest};
 pub(crate) use cholesky::PartialCholesky;
 pub(crate) use gram::{Gram, weighted};
 #[cfg(test)]
 pub(crate) use lanes::noise;
-pub(crate) use lanes::{dot, excess, squared_distance};
+pub(crate) use lanes::{dot, in_widest, squared_distance};
 pub(crate) use nnls::nonnegative;
 pub(crate) use resident::{Entry, Resident, apart};
 pub use rows::set_memory;
@@ -174,7 +176,7 @@ pub(crate) fn cross(a: &Matrix<'_>, b: &Matrix<'_>) -> Vec<f64> {
 
 /// A matrix product on one thread. A factor is its elements, and how far apart rows and columns are.
 #[expect(unsafe_code, reason = "the kernel takes pointers; every access is checked before")]
-fn strided<T: Number>(
+pub(crate) fn strided<T: Number>(
     (m, n, k): (usize, usize, usize),
     (a, a_row, a_col): (&[T], isize, isize),
     (b, b_row, b_col): (&[T], isize, isize),
@@ -218,7 +220,7 @@ fn strided<T: Number>(
 }
 
 /// What matrices are made of.
-trait Number: 'static {
+pub(crate) trait Number: 'static {
     const ZERO: Self;
     const ONE: Self;
 }

@@ -1,14 +1,13 @@
-//! Rows of a matrix made from inner products, element by element, held as far as they fit in memory.
+//! Rows of a matrix made from inner products, element by element.
 
 use super::{
-    Gram, TILE, excess,
+    Gram, TILE,
     gram::BLOCK,
     resident::{Entry, Resident},
 };
 use rayon::prelude::*;
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -27,105 +26,40 @@ pub(crate) fn memory() -> usize {
 }
 
 /// Rows of what an [`Entry`] makes of a [`Gram`]. They have the same bits however they are asked for
-/// and whatever is held.
+/// and whether they are held or not.
 pub(crate) struct Rows<'a, E> {
     gram: Gram<'a>,
     entry: E,
-    held: Held,
-}
-
-enum Held {
-    Whole(Vec<f32>),
-    Some(Kept),
-}
-
-/// Some rows of n numbers: of those asked for, the last there is room for.
-#[derive(Default)]
-struct Kept {
-    /// Room for rows, one after the other. What was not written yet takes no memory.
-    slots: Vec<f32>,
-    /// How many slots were ever written.
-    used: usize,
-    /// Slots whose rows were forgotten.
-    free: Vec<usize>,
-    /// Where a row is, and when it was last asked for.
-    at: BTreeMap<u32, (usize, u64)>,
-    /// The same the other way round.
-    asked: BTreeMap<u64, u32>,
-    now: u64,
-    /// Rows computed last that found no slot.
-    last: BTreeMap<u32, Vec<f32>>,
-}
-
-impl Kept {
-    fn get(&self, j: u32, n: usize) -> Option<&[f32]> {
-        let slot = self.at.get(&j).map(|(slot, _)| &self.slots[slot * n..(slot + 1) * n]);
-        slot.or_else(|| self.last.get(&j).map(Vec::as_slice))
-    }
-
-    /// Notes that `rows` are asked for; returns those that are not at hand.
-    fn ask(&mut self, rows: &[u32]) -> Vec<u32> {
-        let mut missing = vec![];
-        for j in rows {
-            self.now += 1;
-            match self.at.get_mut(j) {
-                Some((_, asked)) => {
-                    self.asked.remove(asked);
-                    *asked = self.now;
-                    self.asked.insert(self.now, *j);
-                }
-                None => missing.push(*j),
-            }
-        }
-        missing
-    }
-
-    /// Puts rows in the place of those not asked for the longest, or of none where the last `spare`
-    /// asked for leave no other.
-    fn put(&mut self, new: impl Iterator<Item = (u32, Vec<f32>)>, n: usize, spare: usize) {
-        self.last.clear();
-        for (j, row) in new {
-            let unused = (self.used < self.slots.len() / n).then_some(self.used);
-            let slot = self.free.pop().or(unused).or_else(|| {
-                let oldest = (self.at.len() > spare).then(|| self.asked.pop_first()).flatten();
-                oldest.and_then(|(_, oldest)| self.at.remove(&oldest)).map(|(slot, _)| slot)
-            });
-            let Some(slot) = slot else {
-                self.last.insert(j, row);
-                continue;
-            };
-            self.used = self.used.max(slot + 1);
-            self.slots[slot * n..(slot + 1) * n].copy_from_slice(&row);
-            self.now += 1;
-            self.at.insert(j, (slot, self.now));
-            self.asked.insert(self.now, j);
-        }
-    }
-
-    fn forget(&mut self, j: u32) {
-        if let Some((slot, asked)) = self.at.remove(&j) {
-            self.asked.remove(&asked);
-            self.free.push(slot);
-        }
-    }
+    /// The whole matrix.
+    held: Option<Vec<f32>>,
 }
 
 impl<'a, E: Entry> Rows<'a, E> {
     pub(crate) fn new(gram: Gram<'a>, entry: E) -> Self {
-        Self { gram, entry, held: Held::Some(Kept::default()) }
+        Self { gram, entry, held: None }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.gram.len()
     }
 
-    fn there(&self) -> Option<&Resident> {
-        self.gram.there()
+    /// Returns the accelerator's copy and what to make of its products, where there is one.
+    pub(super) fn there(&self) -> Option<(&Resident, &E)> {
+        self.gram.there().map(|there| (there, &self.entry))
     }
 
-    /// Returns how many rows are worth asking for at once.
-    pub(crate) fn batch(&self) -> usize {
-        if self.there().is_some() { 2 * BLOCK } else { BLOCK }
+    /// Returns whether the whole matrix is held.
+    pub(super) fn held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Returns how many rows are worth asking for at once: at first, and at most where many are needed.
+    pub(crate) fn batch(&self) -> [usize; 2] {
+        match (self.there(), self.held()) {
+            (Some(_), _) => [2 * BLOCK, 16 * BLOCK],
+            (None, true) => [BLOCK; 2],
+            (None, false) => [BLOCK, 8 * BLOCK],
+        }
     }
 
     /// Turns products with vector `j`, of which the first is with vector `start`, into elements.
@@ -136,18 +70,13 @@ impl<'a, E: Entry> Rows<'a, E> {
         }
     }
 
-    /// Computes the whole matrix now if it fits into `room` bytes, for a caller that asks for rows
-    /// again and again, and else keeps rows as they are asked for. Returns what is left of the room.
-    /// An accelerator computes rows anew each time.
+    /// Computes the whole matrix now, for a caller that asks for rows again and again, if it fits
+    /// into `room` bytes. Returns what is left of the room. An accelerator computes rows anew each time.
     pub(crate) fn hold(&mut self, room: usize) -> usize {
         let n = self.len();
-        let row = n.saturating_mul(size_of::<f32>()).max(1);
-        if self.there().is_some() {
+        let whole = n.saturating_mul(n).saturating_mul(size_of::<f32>());
+        if self.there().is_some() || whole > room {
             return room;
-        }
-        if row.saturating_mul(n) > room {
-            self.held = Held::Some(Kept { slots: vec![0.0; room / row * n], ..Kept::default() });
-            return 0;
         }
         let mut all = vec![0.0; n * n];
         all.par_chunks_mut((BLOCK * n).max(1)).enumerate().for_each(|(block, out)| {
@@ -162,78 +91,36 @@ impl<'a, E: Entry> Rows<'a, E> {
                 self.finish(*row as usize, 0, out);
             }
         });
-        self.held = Held::Whole(all);
-        room - row * n
-    }
-
-    fn at_hand(&self, j: u32) -> Option<&[f32]> {
-        let n = self.len();
-        match &self.held {
-            Held::Whole(all) => Some(&all[j as usize * n..][..n]),
-            Held::Some(kept) => kept.get(j, n),
-        }
+        self.held = Some(all);
+        room - whole
     }
 
     /// Returns row `j`.
     pub(crate) fn row(&self, j: u32) -> Cow<'_, [f32]> {
-        if let Some(there) = self.there() {
-            return there.row(&self.entry, j).into();
+        if let Some((there, entry)) = self.there() {
+            return there.row(entry, j).into();
         }
-        match self.at_hand(j) {
-            Some(row) => row.into(),
-            None => self.computed(&[j]).remove(0).into(),
+        if let Some(all) = &self.held {
+            return all[j as usize * self.len()..][..self.len()].into();
         }
+        self.fold(&[j], |_, values| values.to_vec(), joined).swap_remove(0).into()
     }
 
-    /// Computes rows, at most [`BLOCK`] of them.
-    fn computed(&self, rows: &[u32]) -> Vec<Vec<f32>> {
-        let tiles = self.gram.map_tiles(rows, |rows, start, width, out| {
-            for (row, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
-                self.finish(*row as usize, start, out);
-            }
-            out.to_vec()
-        });
-        let mut all = vec![Vec::with_capacity(self.len()); rows.len()];
-        for tile in tiles.into_iter().flatten() {
-            let width = tile.len() / rows.len();
-            all.iter_mut().zip(tile.chunks_exact(width)).for_each(|(row, part)| row.extend(part));
+    /// Calls `each` for every one of `rows` with its number and elements, in order.
+    pub(crate) fn for_each(&self, rows: &[u32], mut each: impl FnMut(u32, &[f32])) {
+        if self.there().is_some() || self.held() {
+            return rows.iter().for_each(|j| each(*j, &self.row(*j)));
         }
-        all
-    }
-
-    /// Forgets row `j`, which is not asked for again.
-    pub(crate) fn forget(&mut self, j: u32) {
-        if let Held::Some(kept) = &mut self.held {
-            kept.forget(j);
+        for rows in rows.chunks(BLOCK) {
+            let all = self.fold(rows, |_, values| values.to_vec(), joined);
+            rows.iter().zip(all).for_each(|(j, row)| each(*j, &row));
         }
-    }
-
-    /// Returns, for each of `rows`, the sum over the row of what exceeds `floor`, \[n\]. A few rows
-    /// are kept for the next time, many are not.
-    pub(crate) fn excess(&mut self, rows: &[u32], floor: &[f32]) -> Vec<f64> {
-        if let Some(there) = self.there() {
-            return there.excess(&self.entry, rows, floor);
-        }
-        if let Held::Some(kept) = &mut self.held
-            && rows.len() <= BLOCK
-        {
-            let missing = kept.ask(rows);
-            if !missing.is_empty() {
-                let (new, n) = (self.computed(&missing), self.len());
-                if let Held::Some(kept) = &mut self.held {
-                    kept.put(missing.into_iter().zip(new), n, rows.len());
-                }
-            }
-        }
-        let above =
-            |start: usize, row: &[f32]| f64::from(excess(row, &floor[start..start + row.len()]));
-        self.fold(rows, above, |a, b| a + b)
     }
 
     /// Returns the smallest of all elements.
     pub(crate) fn least(&self) -> f32 {
-        if let Some(there) = self.there() {
-            return there.least(&self.entry);
+        if let Some((there, entry)) = self.there() {
+            return there.least(entry);
         }
         let all: Vec<u32> = (0..self.len() as u32).collect();
         let least = |_: usize, row: &[f32]| row.iter().copied().fold(f32::INFINITY, f32::min);
@@ -242,20 +129,19 @@ impl<'a, E: Entry> Rows<'a, E> {
 
     /// Returns, for each of `rows`, what `join` makes of `each(first, values)` over the tiles of the
     /// row, in order, where `values` begin at column `first`.
-    fn fold<T: Copy + Default + Send>(
+    pub(super) fn fold<T: Default + Send>(
         &self,
         rows: &[u32],
         each: impl Fn(usize, &[f32]) -> T + Sync,
         join: impl Fn(T, T) -> T + Sync,
     ) -> Vec<T> {
-        let at_hand: Option<Vec<&[f32]>> = rows.iter().map(|j| self.at_hand(*j)).collect();
-        if let Some(at_hand) = at_hand {
-            let row = |row: &[f32]| {
-                let tiles = row.chunks(TILE).enumerate();
+        if let Some(all) = &self.held {
+            let row = |j: &u32| {
+                let tiles = all[*j as usize * self.len()..][..self.len()].chunks(TILE).enumerate();
                 let parts = tiles.map(|(tile, values)| each(tile * TILE, values));
                 parts.reduce(&join).unwrap_or_default()
             };
-            return at_hand.into_par_iter().map(row).collect();
+            return rows.par_iter().map(row).collect();
         }
         let blocks = self.gram.map_tiles(rows, |block, start, width, out| {
             let rows = block.iter().zip(out.chunks_exact_mut(width));
@@ -265,15 +151,19 @@ impl<'a, E: Entry> Rows<'a, E> {
             });
             parts.collect::<Vec<T>>()
         });
-        let row = |tiles: &[Vec<T>], at: usize| {
-            tiles.iter().map(|tile| tile[at]).reduce(&join).unwrap_or_default()
+        let joined = |tiles: Vec<Vec<T>>| {
+            let whole = tiles.into_iter().reduce(|rows, tile| {
+                rows.into_iter().zip(tile).map(|(row, part)| join(row, part)).collect()
+            });
+            whole.unwrap_or_default()
         };
-        let rows = |tiles: &Vec<Vec<T>>| {
-            let count = tiles.first().map_or(0, Vec::len);
-            (0..count).map(|at| row(tiles, at)).collect::<Vec<T>>()
-        };
-        blocks.iter().flat_map(rows).collect()
+        blocks.into_iter().flat_map(joined).collect()
     }
+}
+
+fn joined(mut row: Vec<f32>, more: Vec<f32>) -> Vec<f32> {
+    row.extend(more);
+    row
 }
 
 #[cfg(test)]
@@ -306,10 +196,8 @@ pub(super) mod tests {
         let gram = || Gram::new(vec![Matrix::new(&r, n, c), Matrix::new(&x, n, d)]);
         let mut held = Rows::new(gram(), Twice);
         assert_eq!(held.hold(n * n * 4 + 7), 7);
-        // One with room for 70 rows, one with room for none.
-        let mut some = Rows::new(gram(), Twice);
-        assert_eq!(some.hold(70 * n * 4), 0);
         let mut loose = Rows::new(gram(), Twice);
+        assert_eq!(loose.hold(n * n * 4 - 1), n * n * 4 - 1);
         for j in [0, 63, 64, 100, 699] {
             assert_eq!(held.row(j), loose.row(j));
             assert_eq!(held.row(j)[j as usize], Twice::DIAGONAL);
@@ -321,34 +209,19 @@ pub(super) mod tests {
         assert!((f64::from(held.row(0)[1]) - 2.0 * slow).abs() < 1e-3);
         // Symmetric to the bit, too: a column is a row.
         assert_eq!(held.row(3)[600].to_bits(), held.row(600)[3].to_bits());
-
-        let floor = noise(n, 3);
-        let asked: [Vec<u32>; 5] = [
-            vec![5],
-            (0..700).rev().step_by(3).collect(),
-            (0..60).collect(),
-            (50..90).collect(),
-            (60..120).collect(),
-        ];
-        for rows in asked {
-            let sums = held.excess(&rows, &floor);
-            assert_eq!(sums, loose.excess(&rows, &floor));
-            assert_eq!(sums, some.excess(&rows, &floor));
-            for j in [3, 65, 85, 119] {
-                assert_eq!(held.row(j), some.row(j));
-            }
-        }
-        let kept = |rows: &Rows<'_, Twice>| match &rows.held {
-            Held::Some(kept) => kept.at.keys().copied().collect::<Vec<u32>>(),
-            Held::Whole(_) => panic!("it has room for some"),
+        // Many rows are computed block by block, a few tile by tile.
+        let firsts = |rows: &Rows<'_, Twice>, asked: &[u32]| {
+            rows.fold(asked, |_, values| vec![values[0]], |a, b| [a, b].concat())
         };
-        // The last to be asked for, and of those before the later.
-        assert_eq!(kept(&some), (50..120).collect::<Vec<u32>>());
-        assert_eq!(kept(&loose), [0u32; 0]);
-        some.forget(60);
-        assert_eq!(some.excess(&[200, 201], &floor), held.excess(&[200, 201], &floor));
-        assert_eq!((kept(&some).len(), kept(&some)[68..].to_vec()), (70, vec![200, 201]));
-        assert_eq!(held.row(3), some.row(3));
+        for asked in [vec![5], (0..700).rev().step_by(3).collect(), vec![]] {
+            assert_eq!(firsts(&held, &asked), firsts(&loose, &asked));
+            let mut count = 0;
+            loose.for_each(&asked, |j, row| {
+                assert_eq!(held.row(j), row);
+                count += 1;
+            });
+            assert_eq!(count, asked.len());
+        }
         assert_eq!(held.least(), loose.least());
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     device::Device,
-    linalg::{Entry, Gram, Matrix, Rows, apart, memory},
+    linalg::{Above, Entry, Gram, Matrix, Rows, apart, memory},
     nn::Tensor,
     units::{Count, Fraction},
 };
@@ -97,12 +97,8 @@ impl Objective for Classes {
         self.homes.len()
     }
 
-    fn batch(&self) -> usize {
+    fn batch(&self) -> Option<[usize; 2]> {
         self.classes[0].coverage.batch()
-    }
-
-    fn running(&self) -> bool {
-        false
     }
 
     fn gains(&mut self, places: &[u32]) -> Vec<f64> {
@@ -147,11 +143,11 @@ fn classes(group: &Group<'_>, compat: Compat, batch: usize) -> Classes {
         let residuals = Residuals::of(&logits.gather(&members), &same, compat, batch);
         let inputs = inputs.gather(&members);
         let inputs = Matrix::new(inputs.data().to_vec(), inputs.rows(), inputs.cols());
-        let mut coverage = Coverage::new(nearness(residuals, inputs, group.device), 0.0, &mut room);
+        let mut above = Above::new(nearness(residuals, inputs, group.device), 0.0, &mut room);
         // 1e-3 beyond, so that the farthest pick of a class still gains something.
-        let farthest = f64::from(coverage.rows().least());
-        coverage.serve_all((farthest - 1e-3) as f32);
-        Class { members, coverage }
+        let farthest = f64::from(above.rows().least());
+        above.level((farthest - 1e-3) as f32);
+        Class { members, coverage: Coverage(above) }
     });
     let classes = classes.collect();
     Classes { classes, homes }
@@ -163,16 +159,19 @@ fn sizes(all: &Classes, picks: &[u32], strays: bool) -> Vec<u32> {
     let mut sizes = vec![0; picks.len()];
     for (at, class) in all.classes.iter().enumerate() {
         let mut best = vec![(f32::NEG_INFINITY, None); class.members.len()];
-        for (pick, place) in picks.iter().enumerate() {
-            let (home_class, home) = all.homes[*place as usize];
-            if home_class as usize == at {
-                for (best, near) in best.iter_mut().zip(class.coverage.rows().row(home).iter()) {
-                    if *near > best.0 {
-                        *best = (*near, Some(pick));
-                    }
+        let homes = picks.iter().map(|place| all.homes[*place as usize]).enumerate();
+        let here = homes.filter(|(_, (class, _))| *class as usize == at);
+        let (here, homes): (Vec<usize>, Vec<u32>) =
+            here.map(|(pick, (_, home))| (pick, home)).unzip();
+        let mut here = here.into_iter();
+        class.coverage.0.rows().for_each(&homes, |_, row| {
+            let pick = here.next();
+            for (best, near) in best.iter_mut().zip(row) {
+                if *near > best.0 {
+                    *best = (*near, pick);
                 }
             }
-        }
+        });
         for (_, pick) in best {
             match pick {
                 Some(pick) => sizes[pick] += 1,

@@ -6,7 +6,7 @@ use super::{
     similarity::{self, Features},
 };
 use crate::{
-    linalg::{Entry, Rows, memory},
+    linalg::{Above, Entry, memory},
     units::Fraction,
 };
 use engine::StageError;
@@ -41,52 +41,25 @@ impl Default for FacilityLocation {
     }
 }
 
-/// `sum_i max_{j in S} s_ij` and how well each place is served so far.
-pub(super) struct Coverage<E> {
-    rows: Rows<'static, E>,
-    served: Vec<f32>,
-}
-
-impl<E: Entry> Coverage<E> {
-    /// Starts with every place served by `at_first`. Takes what it can use of `room` bytes.
-    pub(super) fn new(mut rows: Rows<'static, E>, at_first: f32, room: &mut usize) -> Self {
-        *room = rows.hold(*room);
-        let served = vec![at_first; rows.len()];
-        Self { rows, served }
-    }
-
-    pub(super) fn rows(&self) -> &Rows<'static, E> {
-        &self.rows
-    }
-
-    /// Starts anew with every place served by `level`.
-    pub(super) fn serve_all(&mut self, level: f32) {
-        self.served.fill(level);
-    }
-}
+/// `sum_i max_{j in S} s_ij`, over rows of s that are the higher the better a place is served; the
+/// floor is how well it is served so far.
+pub(super) struct Coverage<E>(pub(super) Above<'static, E>);
 
 impl<E: Entry> Objective for Coverage<E> {
     fn len(&self) -> usize {
-        self.rows.len()
+        self.0.rows().len()
     }
 
-    fn batch(&self) -> usize {
-        self.rows.batch()
-    }
-
-    fn running(&self) -> bool {
-        false
+    fn batch(&self) -> Option<[usize; 2]> {
+        Some(self.0.rows().batch())
     }
 
     fn gains(&mut self, places: &[u32]) -> Vec<f64> {
-        self.rows.excess(places, &self.served)
+        self.0.excess(places)
     }
 
     fn choose(&mut self, place: usize) {
-        for (served, row) in self.served.iter_mut().zip(self.rows.row(place as u32).iter()) {
-            *served = served.max(*row);
-        }
-        self.rows.forget(place as u32);
+        self.0.raise(place as u32);
     }
 }
 
@@ -100,8 +73,9 @@ sample is picked.
 
 Wei, Iyer & Bilmes, *Submodularity in Data Subset Selection and Active Learning*, ICML 2015; Mirzasoleiman
 et al. 2013; on gradients as in DeepCore. Cost: O(n^2 (C + d)) for the similarities, which are kept
-whole while they fit into `--memory`, else as many rows of them as do, and O(n) a gain. `naive` computes n gains
-a pick, `lazy` a few.";
+whole while they fit into `--memory`, and O(n) a gain. Beyond, a row is kept once few of its places are served worse
+than by it, and a gain costs as much as those are; in the first steps rows are computed anew, O(n (C + d)) each.
+`naive` computes n gains a pick, `lazy` a few.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const REVISION: u32 = 2;
     const READS: Reads = Reads::Outputs;
@@ -113,7 +87,7 @@ a pick, `lazy` a few.";
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let rows = similarity::rows(similarity::cosines(group, self.features, self.compat, true));
-        let mut coverage = Coverage::new(rows, 0.0, &mut memory());
+        let mut coverage = Coverage(Above::new(rows, 0.0, &mut memory()));
         let Self { optimizer, beta, epsilon, .. } = *self;
         let greedy = Greedy { optimizer, beta, epsilon };
         Ok(greedy::maximize(&mut coverage, budget, greedy, group)?.into())

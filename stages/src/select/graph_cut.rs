@@ -76,12 +76,8 @@ impl Objective for Cut {
         self.gains.len()
     }
 
-    fn batch(&self) -> usize {
-        self.gains.len()
-    }
-
-    fn running(&self) -> bool {
-        true
+    fn batch(&self) -> Option<[usize; 2]> {
+        None
     }
 
     fn gains(&mut self, places: &[u32]) -> Vec<f64> {

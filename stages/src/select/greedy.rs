@@ -57,11 +57,9 @@ pub(super) trait Objective {
     /// How many places there are.
     fn len(&self) -> usize;
 
-    /// How many gains are worth asking for at once.
-    fn batch(&self) -> usize;
-
-    /// Whether a gain is at hand without work: then nothing is gained by being lazy.
-    fn running(&self) -> bool;
+    /// How many gains are worth asking for at once: at first, and at most where many are needed. None
+    /// where a gain is at hand without work: then nothing is gained by being lazy.
+    fn batch(&self) -> Option<[usize; 2]>;
 
     /// Returns what each of `places`, none of them picked, would add.
     fn gains(&mut self, places: &[u32]) -> Vec<f64>;
@@ -77,15 +75,15 @@ pub(super) fn maximize(
     greedy: Greedy,
     group: &Group<'_>,
 ) -> Result<Vec<u32>, StageError> {
-    match greedy.optimizer {
-        Optimizer::Lazy if !objective.running() => lazy(objective, budget, group),
-        Optimizer::Naive | Optimizer::Lazy => {
+    match (greedy.optimizer, objective.batch()) {
+        (Optimizer::Lazy, Some(batch)) => lazy(objective, budget, batch, group),
+        (Optimizer::Naive | Optimizer::Lazy, _) => {
             best_of(objective, budget, group, |_, open| open.to_vec())
         }
-        Optimizer::ApproximateLazy => {
+        (Optimizer::ApproximateLazy, _) => {
             approximately_lazy(objective, budget, greedy.beta.into(), group)
         }
-        Optimizer::Stochastic => {
+        (Optimizer::Stochastic, _) => {
             let mut stream = group.streams.at("candidates", group.index);
             let few = f64::from(greedy.epsilon).max(f64::MIN_POSITIVE).recip().ln();
             let size = (few * objective.len() as f64 / budget as f64).round().max(1.0) as usize;
@@ -155,12 +153,13 @@ fn bounds(objective: &mut impl Objective) -> BinaryHeap<Bound> {
 fn lazy(
     objective: &mut impl Objective,
     budget: usize,
+    [few, many]: [usize; 2],
     group: &Group<'_>,
 ) -> Result<Vec<u32>, StageError> {
     let mut heap = bounds(objective);
     let mut fresh_at = vec![0usize; objective.len()];
     let mut picks = Vec::with_capacity(budget);
-    let size = objective.batch();
+    let mut size = few;
     while picks.len() < budget {
         group.watch.step(picks.len(), budget)?;
         let step = picks.len();
@@ -172,6 +171,7 @@ fn lazy(
             let best = heap.pop().expect("it was seen just now");
             objective.choose(best.place as usize);
             picks.push(best.place);
+            size = few;
             continue;
         }
         while stale.len() < size
@@ -188,6 +188,7 @@ fn lazy(
             fresh_at[*place as usize] = step;
             heap.push(Bound { gain, place: *place });
         }
+        size = (2 * size).min(many);
     }
     Ok(picks)
 }

@@ -75,12 +75,8 @@ impl Objective for Volume {
         self.inside.len()
     }
 
-    fn batch(&self) -> usize {
-        self.inside.len()
-    }
-
-    fn running(&self) -> bool {
-        true
+    fn batch(&self) -> Option<[usize; 2]> {
+        None
     }
 
     fn gains(&mut self, places: &[u32]) -> Vec<f64> {

@@ -1,7 +1,7 @@
 //! Facility location, graph cut, log-determinant, and the four optimizers.
 
 use super::*;
-use crate::linalg::memory;
+use crate::linalg::{Above, memory};
 use crate::select::{
     Compat,
     facility_location::{Coverage, FacilityLocation},
@@ -49,7 +49,7 @@ fn functions_and_optimizers_14_16() {
             }
         }
         let expected = &case.expected;
-        let coverage = || Coverage::new(similarity::rows(cosines()), 0.0, &mut memory());
+        let coverage = || Coverage(Above::new(similarity::rows(cosines()), 0.0, &mut memory()));
         check(&mut coverage(), "FacilityLocation", &group, expected);
         check(&mut Cut::new(cosines(), 1.0), "GraphCut", &group, expected);
         let mut checked = 0;
