@@ -90,7 +90,9 @@ impl Job<'_> {
             let from = at * self.plan.batch;
             let moves = moves.as_ref().map(|moves| &moves[from..from + picks.len()]);
             if let Some(host) = &mut host {
-                let logits = self.step_on_host(host, picks, moves, rate(done));
+                // Within the pool a loop over pieces starts at once; from without, each wakes it up.
+                let lr = rate(done);
+                let logits = rayon::scope(|_| self.step_on_host(host, picks, moves, lr));
                 books.add(picks, &logits, record.as_deref_mut(), index)?;
             } else {
                 let logits = self.step(state, picks, moves, rate(done));
@@ -134,7 +136,7 @@ impl Job<'_> {
     ) -> Vec<f32> {
         let (rows, targets) = self.targets(picks);
         let samples = self.feed.on_host(&rows, moves).expect("the CPU keeps samples on the host");
-        host.step(&samples, self.feed.sample(), &targets, (self.plan.micro, lr))
+        host.step(samples, self.feed.sample(), &targets, (self.plan.micro, lr))
     }
 
     /// Returns where in the feed the samples at `picks` are, and their targets.
@@ -293,8 +295,10 @@ pub(crate) fn outputs(
     for picks in rows.chunks(EVAL_BATCH) {
         pause(picks[0] as usize)?;
         if let Some(weights) = &weights {
-            let samples = feed.on_host(picks, None).expect("the CPU keeps samples on the host");
-            let (logits, inner) = weights.outputs(network, &samples, feed.sample());
+            let (logits, inner) = rayon::scope(|_| {
+                let samples = feed.on_host(picks, None).expect("the CPU keeps samples on the host");
+                weights.outputs(network, samples, feed.sample())
+            });
             out.logits.extend(logits);
             out.embeddings.extend(if embeddings { inner } else { vec![] });
             continue;

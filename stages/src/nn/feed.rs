@@ -9,7 +9,7 @@ use super::{
     network::Batch,
     zoom::{Tap, Zoom, between},
 };
-use crate::{data::Inputs, device::Device};
+use crate::{data::Inputs, device::Device, linalg::in_widest};
 use burn::tensor::{DType, Int, TensorData};
 use rand::Rng;
 use rayon::prelude::*;
@@ -230,23 +230,18 @@ impl Feed {
         match (inputs, &self.sample[..]) {
             (Inputs::Images(pixels), &[channels, height, width]) => {
                 pixels.were_read(rows.len(), each);
-                let tables: Vec<[f32; 256]> = (0..channels)
-                    .map(|channel| {
-                        let (scale, shift) = self.norm(channel);
-                        std::array::from_fn(|level| level as f32 * scale + shift)
-                    })
-                    .collect();
+                let norms: Vec<(f32, f32)> = (0..channels).map(|at| self.norm(at)).collect();
+                let table = |(scale, shift): &(f32, f32)| {
+                    std::array::from_fn(|level| level as f32 * scale + shift)
+                };
+                let tables: Vec<[f32; 256]> = norms.iter().map(table).collect();
                 places.for_each(|(at, (place, row))| {
                     let image = &pixels[*row as usize * each..][..each];
                     let planes = place.chunks_exact_mut(height * width);
                     let planes = planes.zip(image.chunks_exact(height * width));
-                    for ((to, from), table) in planes.zip(&tables) {
+                    for ((to, from), (table, norm)) in planes.zip(tables.iter().zip(&norms)) {
                         match moves {
-                            None => {
-                                for (to, from) in to.iter_mut().zip(from) {
-                                    *to = table[*from as usize];
-                                }
-                            }
+                            None => leveled(from, *norm, to),
                             Some(moves) => {
                                 let step = moves[at];
                                 if let Some(zoom) = step.zoom {
@@ -283,10 +278,7 @@ impl Feed {
             }
             (Inputs::Images(pixels), _) => places.for_each(|(_, (place, row))| {
                 let (scale, shift) = self.norm(0);
-                let from = &pixels[*row as usize * each..][..each];
-                for (to, from) in place.iter_mut().zip(from) {
-                    *to = f32::from(*from) * scale + shift;
-                }
+                leveled(&pixels[*row as usize * each..][..each], (scale, shift), place);
             }),
             (Inputs::Features(values), _) => places.for_each(|(_, (place, row))| {
                 let (scale, shift) = self.norm(0);
@@ -369,6 +361,16 @@ impl Feed {
         let (top, bottom) = (along(row(|tap| tap.first)), along(row(|tap| tap.second)));
         let share = shares(&down).reshape([n, height, 1]).repeat_dim(2, width);
         top.clone() + (bottom - top) * share.reshape([n, 1, height * width])
+    }
+}
+
+in_widest! {
+    /// Writes grey levels times `scale` plus `shift`.
+    fn leveled(from: &[u8], norm: (f32, f32), to: &mut [f32]) {
+        let (scale, shift) = norm;
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = f32::from(*from) * scale + shift;
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! step; where it comes from is `schedule`'s business.
 
 use super::Tensor;
+use crate::linalg::in_widest;
 use rayon::prelude::*;
 
 /// How a gradient moves a parameter.
@@ -43,6 +44,7 @@ impl Rule {
     }
 
     /// Moves some values of a parameter, at the step that is the `steps`-th.
+    #[inline(always)]
     fn apply(
         self,
         param: &mut [f32],
@@ -92,6 +94,18 @@ impl Rule {
     }
 }
 
+in_widest! {
+    fn apply(
+        rule: Rule,
+        param: &mut [f32],
+        gradient: &[f32],
+        slots: [&mut [f32]; 2],
+        step: (f64, u64),
+    ) {
+        rule.apply(param, gradient, slots, step);
+    }
+}
+
 impl<T> Optimizer<T> {
     /// Returns it with everything it remembers turned into something else.
     pub(super) fn map<U>(&self, turn: impl Fn(&T) -> U) -> Optimizer<U> {
@@ -115,18 +129,18 @@ impl Optimizer<Vec<f32>> {
             let pieces = param.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
             match (&mut first, &mut second) {
                 (None, _) => pieces.for_each(|(param, gradient)| {
-                    rule.apply(param, gradient, [&mut [], &mut []], (lr, steps));
+                    apply(rule, param, gradient, [&mut [], &mut []], (lr, steps));
                 }),
                 (Some(first), None) => pieces.zip(first[at].par_chunks_mut(PIECE)).for_each(
                     |((param, gradient), first)| {
-                        rule.apply(param, gradient, [first, &mut []], (lr, steps));
+                        apply(rule, param, gradient, [first, &mut []], (lr, steps));
                     },
                 ),
                 (Some(first), Some(second)) => {
                     let slots = first[at].par_chunks_mut(PIECE);
                     let slots = slots.zip(second[at].par_chunks_mut(PIECE));
                     pieces.zip(slots).for_each(|((param, gradient), (first, second))| {
-                        rule.apply(param, gradient, [first, second], (lr, steps));
+                        apply(rule, param, gradient, [first, second], (lr, steps));
                     });
                 }
             }

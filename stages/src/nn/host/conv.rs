@@ -3,6 +3,7 @@
 
 use super::{
     maps::{Dims, Maps},
+    norm,
     wide::{self, Kernel, LANES, Wide},
 };
 use rayon::prelude::*;
@@ -46,29 +47,47 @@ impl Conv {
 
     /// Returns the gradient of the weight.
     pub(super) fn to_weight(self, gradient: &Maps, input: &Maps) -> Vec<f32> {
-        let (from, to) = (input.dims, gradient.dims);
-        let taps = self.kernel * self.kernel;
+        let (c, to) = (input.dims.c, gradient.dims);
         let side = wide::side();
-        // A tile of output by input channels is one task: its sums go over all samples, in order.
-        let across = from.c.div_ceil(side);
+        // A tile of output channels by sources is one task: its sums go over all samples, in order.
+        // Where the input channels do not fill tiles, the kernel's columns are sources of their own.
+        let apart = self.kernel > 1 && !c.is_multiple_of(side) && c < FEW * side;
+        let padded = if apart && self.pad > 0 { Some(input.widened(self.pad)) } else { None };
+        let columns = if apart { self.kernel } else { 1 };
+        let work = Work {
+            conv: self,
+            gradient,
+            input: padded.as_ref().unwrap_or(input),
+            pad: if apart { 0 } else { self.pad },
+            columns: self.kernel / columns,
+        };
+        let sources = c * columns;
+        let across = sources.div_ceil(side);
         let tasks = 0..to.c.div_ceil(side) * across;
+        let taps = self.kernel * work.columns;
         let tiles: Vec<Vec<f32>> = tasks
             .into_par_iter()
             .map(|task| {
                 let first = [task / across * side, task % across * side];
                 let mut sums = vec![0f32; side * side * taps * LANES];
                 let out = &mut sums;
-                wide::run(WeightGradient { conv: self, gradient, input, first, sums: out });
+                wide::run(WeightGradient { work, first, sources, sums: out });
                 sums.chunks_exact(LANES).map(wide::sum).collect()
             })
             .collect();
-        let mut out = vec![0f32; to.c * from.c * taps];
-        out.par_chunks_mut(from.c * taps).enumerate().for_each(|(target, row)| {
-            for (source, row) in row.chunks_exact_mut(taps).enumerate() {
+        let mut out = vec![0f32; to.c * c * self.kernel * self.kernel];
+        let each = self.kernel * self.kernel;
+        out.par_chunks_mut(c * each).enumerate().for_each(|(target, row)| {
+            for (at, value) in row.iter_mut().enumerate() {
+                let (channel, tap) = (at / each, at % each);
+                // What is a source of its own is no tap of its tile.
+                let (source, tap) = if apart {
+                    (channel * self.kernel + tap % self.kernel, tap / self.kernel)
+                } else {
+                    (channel, tap)
+                };
                 let tile = &tiles[target / side * across + source / side];
-                for (tap, value) in row.iter_mut().enumerate() {
-                    *value = tile[(tap * side + target % side) * side + source % side];
-                }
+                *value = tile[(tap * side + target % side) * side + source % side];
             }
         });
         out
@@ -78,9 +97,9 @@ impl Conv {
 impl Conv {
     /// Returns the output columns, first and past the last, whose tap `right` lies within the map.
     #[inline(always)]
-    fn columns(self, right: usize, from: usize, to: usize) -> Option<(usize, usize)> {
-        let left = self.pad.saturating_sub(right).div_ceil(self.stride);
-        let reach = (from + self.pad).checked_sub(right + 1)?;
+    fn columns(self, right: usize, pad: usize, from: usize, to: usize) -> Option<(usize, usize)> {
+        let left = pad.saturating_sub(right).div_ceil(self.stride);
+        let reach = (from + pad).checked_sub(right + 1)?;
         let end = (reach / self.stride + 1).min(to);
         (left < end).then_some((left, end))
     }
@@ -91,21 +110,12 @@ pub(super) fn to_bias(gradient: &Maps) -> Vec<f32> {
     let dims = gradient.dims;
     let channel = |c: usize| {
         let planes = gradient.data.chunks_exact(dims.block());
-        planes
-            .map(|block| lanes_sum(&block[c * dims.plane()..][..dims.pixels() * LANES]))
-            .sum::<f32>()
+        let sum = |block: &[f32]| {
+            wide::sum(&norm::sums(&block[c * dims.plane()..][..dims.pixels() * LANES]))
+        };
+        planes.map(sum).sum::<f32>()
     };
     (0..dims.c).into_par_iter().map(channel).collect()
-}
-
-fn lanes_sum(plane: &[f32]) -> f32 {
-    let mut sums = [0f32; LANES];
-    for lane in plane.chunks_exact(LANES) {
-        for (sum, value) in sums.iter_mut().zip(lane) {
-            *sum += value;
-        }
-    }
-    wide::sum(&sums)
 }
 
 /// Returns where in the input kernel position `k` of output position `at` lies.
@@ -239,25 +249,46 @@ impl Kernel for Gather<'_> {
 // How many positions are gone through before the next tap: their maps stay in the first cache.
 const RUN: usize = 32;
 
-/// The gradients of a tile's weights, by tap, output channel, input channel and lane.
-struct WeightGradient<'a> {
+// Channels in fewer than this many tiles are worth taking apart.
+const FEW: usize = 4;
+
+/// What the gradient of a weight is made of.
+#[derive(Clone, Copy)]
+struct Work<'a> {
     conv: Conv,
     gradient: &'a Maps,
     input: &'a Maps,
-    /// The tile's first output channel, and its first input channel.
+    /// How many columns the input lacks on each side.
+    pad: usize,
+    /// How many of the kernel's columns are taps of one source: all, or one where each is a source.
+    columns: usize,
+}
+
+/// The gradients of a tile's weights, by tap, output channel, source and lane.
+struct WeightGradient<'a> {
+    work: Work<'a>,
+    /// The tile's first output channel, and its first source.
     first: [usize; 2],
+    /// How many sources there are.
+    sources: usize,
     sums: &'a mut [f32],
 }
 
 impl Kernel for WeightGradient<'_> {
     #[inline(always)]
     fn run<W: Wide, const TILE: usize, const SIDE: usize>(self) {
-        let (from, to, conv) = (self.input.dims, self.gradient.dims, self.conv);
+        let Work { conv, gradient, input, pad, columns } = self.work;
+        let (from, to) = (input.dims, gradient.dims);
         // A channel past the last repeats it; its sums are not read.
         let targets: [usize; SIDE] =
             std::array::from_fn(|at| (self.first[0] + at).min(to.c - 1) * to.plane());
-        let sources: [usize; SIDE] =
-            std::array::from_fn(|at| (self.first[1] + at).min(from.c - 1) * from.plane());
+        let each = conv.kernel / columns;
+        let sources: [usize; SIDE] = std::array::from_fn(|at| {
+            let source = (self.first[1] + at).min(self.sources - 1);
+            source / each * from.plane() + source % each * LANES
+        });
+        // The widest reach of a source beyond its channel's column.
+        let beyond = each - 1;
         let rows = (RUN / to.w).max(1);
         let together = (RUN / to.pixels()).max(1);
         for start in (0..to.blocks()).step_by(together) {
@@ -265,8 +296,11 @@ impl Kernel for WeightGradient<'_> {
             for top in (0..to.h).step_by(rows) {
                 let taps = self.sums.chunks_exact_mut(SIDE * SIDE * LANES).enumerate();
                 for (tap, kept) in taps {
-                    let (down, right) = (tap / conv.kernel, tap % conv.kernel);
-                    let Some((left, end)) = conv.columns(right, from.w, to.w) else { continue };
+                    let (down, right) = (tap / columns, tap % columns);
+                    let width = from.w - beyond;
+                    let Some((left, end)) = conv.columns(right, pad, width, to.w) else {
+                        continue;
+                    };
                     let mut sums = [[W::splat(0.0); SIDE]; SIDE];
                     for (sum, kept) in
                         sums.as_flattened_mut().iter_mut().zip(kept.chunks_exact(LANES))
@@ -274,11 +308,11 @@ impl Kernel for WeightGradient<'_> {
                         *sum = W::load(kept);
                     }
                     for block in blocks.clone() {
-                        let gradient = &self.gradient.data[block * to.block()..][..to.block()];
-                        let input = &self.input.data[block * from.block()..][..from.block()];
+                        let gradient = &gradient.data[block * to.block()..][..to.block()];
+                        let input = &input.data[block * from.block()..][..from.block()];
                         for y in top..(top + rows).min(to.h) {
                             let Some(row) = forward_at(y, down, conv, from.h) else { continue };
-                            let row = row * from.w + left * conv.stride + right - conv.pad;
+                            let row = row * from.w + left * conv.stride + right - pad;
                             let gradients: [&[f32]; SIDE] = std::array::from_fn(|at| {
                                 let start = targets[at] + (y * to.w + left) * LANES;
                                 &gradient[start..][..(end - left) * LANES]

@@ -92,24 +92,19 @@ impl Maps {
         out
     }
 
-    /// Returns the same samples in another shape of as many numbers.
-    pub(super) fn reshaped(self, dims: Dims) -> Self {
+    /// Returns the same maps with `pad` columns of zeros on either side.
+    pub(super) fn widened(&self, pad: usize) -> Self {
         let from = self.dims;
-        if from.pixels() % 2 == 1 && dims.pixels() % 2 == 1 {
-            return Self { dims, ..self };
-        }
-        let mut data = vec![0f32; dims.len()];
-        let blocks = data.par_chunks_mut(dims.block()).zip(self.data.par_chunks(from.block()));
-        blocks.for_each(|(to, block)| {
-            let planes = block.chunks_exact(from.plane());
-            let lanes = planes.flat_map(|plane| plane.chunks_exact(LANES).take(from.pixels()));
-            let planes = to.chunks_exact_mut(dims.plane());
-            let places = planes.flat_map(|plane| plane.chunks_exact_mut(LANES).take(dims.pixels()));
-            for (to, from) in places.zip(lanes) {
-                to.copy_from_slice(from);
+        let to = Dims { w: from.w + 2 * pad, ..from };
+        let mut data = vec![0f32; to.len()];
+        let planes = data.par_chunks_mut(to.plane()).zip(self.data.par_chunks(from.plane()));
+        planes.for_each(|(to_plane, plane)| {
+            let rows = plane.chunks_exact(from.w * LANES).take(from.h);
+            for (row, to) in rows.zip(to_plane.chunks_exact_mut(to.w * LANES)) {
+                to[pad * LANES..][..from.w * LANES].copy_from_slice(row);
             }
         });
-        Self::new(dims, data)
+        Self::new(to, data)
     }
 
     /// Returns the values to be changed in place, copied only if another holds them too.

@@ -6,9 +6,11 @@
 //! compute, up to rounding; a network with a layer that is not known here goes that way instead.
 
 mod conv;
+mod linear;
 mod maps;
 mod norm;
 mod pool;
+mod rows;
 mod wide;
 
 use super::{
@@ -23,6 +25,8 @@ use conv::Conv;
 use maps::{Dims, Maps};
 use norm::Statistics;
 use pool::MaxPool;
+use rows::{Flow, Rows};
+use std::sync::Arc;
 
 /// The values of a network, on the host.
 pub(super) struct Weights {
@@ -37,12 +41,8 @@ pub(super) struct Training<'a> {
     optimizer: Optimizer<Vec<f32>>,
 }
 
-/// Returns whether `network` has convolutions and every layer of it is known here. What is linear
-/// alone is a few matrix products, which the tensor library does faster.
+/// Returns whether every layer of `network` is known here.
 pub(super) fn takes(network: &Network) -> bool {
-    if !network.layers().iter().any(|(_, layer)| matches!(layer, Layer::Conv { .. })) {
-        return false;
-    }
     fn all(layers: &[Named]) -> bool {
         layers.iter().all(|(_, layer)| match layer {
             Layer::Conv { groups: 1, .. }
@@ -71,12 +71,13 @@ impl Weights {
     pub(super) fn outputs(
         &self,
         network: &Network,
-        samples: &[f32],
+        samples: Vec<f32>,
         sample: &[usize],
     ) -> (Vec<f32>, Vec<f32>) {
         let mut pass = Pass::new(self, Mode::Eval);
-        let (logits, embeddings) = pass.forward(network, lay(samples, sample), &mut None);
-        (logits.unpack(), embeddings.unpack())
+        let (logits, embeddings) = pass.forward(network, Flow::of(samples, sample), &mut None);
+        let values = |flow: Flow| Arc::unwrap_or_clone(flow.rows().data);
+        (values(logits), values(embeddings))
     }
 }
 
@@ -105,7 +106,7 @@ impl<'a> Training<'a> {
     /// [`super::loss::targets`] gives it. Returns the logits, \[n, classes\].
     pub(super) fn step(
         &mut self,
-        samples: &[f32],
+        mut samples: Vec<f32>,
         sample: &[usize],
         targets: &[f32],
         (micro, lr): (usize, f64),
@@ -115,19 +116,20 @@ impl<'a> Training<'a> {
         let mut gradients: Vec<Vec<f32>> =
             self.weights.params.iter().map(|param| vec![0.0; param.len()]).collect();
         let mut all = Vec::with_capacity(targets.len());
-        let parts = samples.chunks(micro * each).zip(targets.chunks(micro * classes));
-        for (at, (samples, targets)) in parts.enumerate() {
+        for (at, targets) in targets.chunks(micro * classes).enumerate() {
+            let rest = samples.split_off((micro * each).min(samples.len()));
+            let samples = std::mem::replace(&mut samples, rest);
             let mut tape = Some(vec![]);
             let mut pass = Pass::new(&self.weights, Mode::Train);
-            let (logits, _) = pass.forward(self.network, lay(samples, sample), &mut tape);
-            let (dims, updated) = (logits.dims, std::mem::take(&mut pass.updated));
-            let logits = logits.unpack();
-            let gradient = Maps::pack(&slope(&logits, targets, classes), dims);
+            let (logits, _) = pass.forward(self.network, Flow::of(samples, sample), &mut tape);
+            let updated = std::mem::take(&mut pass.updated);
+            let logits = logits.rows();
+            let gradient = Rows::flat(logits.len(), slope(&logits.data, targets, classes));
             let mut back =
                 Back { weights: &self.weights, gradients: &mut gradients, first: at == 0 };
-            back.all(tape.unwrap_or_default(), gradient, false);
+            back.all(tape.unwrap_or_default(), Flow::Rows(gradient), false);
             self.weights.stats = updated;
-            all.extend(logits);
+            all.extend_from_slice(&logits.data);
         }
         self.optimizer.step_host(&mut self.weights.params, &gradients, lr);
         all
@@ -153,22 +155,13 @@ fn slope(logits: &[f32], targets: &[f32], classes: usize) -> Vec<f32> {
     out
 }
 
-fn lay(samples: &[f32], sample: &[usize]) -> Maps {
-    let each: usize = sample.iter().product();
-    let n = samples.len() / each.max(1);
-    let dims = match *sample {
-        [c, h, w] => Dims { n, c, h, w },
-        _ => Dims { n, c: each, h: 1, w: 1 },
-    };
-    Maps::pack(samples, dims)
-}
-
 /// What a layer leaves for the way back. A parameter is its position.
 enum Done {
     Conv { conv: Conv, input: Maps, weight: usize, bias: Option<usize> },
+    Linear { input: Rows, weight: usize },
     Norm { x: Maps, statistics: Statistics, scale: usize, relu: Option<Maps> },
-    Relu { y: Maps },
-    Pool { pool: MaxPool, places: Vec<u16>, from: Dims },
+    Relu { y: Flow },
+    Pool { pool: MaxPool, x: Maps, y: Maps },
     Average { from: Dims },
     Flatten { from: Dims },
     Residual { main: Vec<Done>, shortcut: Vec<Done> },
@@ -191,14 +184,14 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns the logits and what goes into the head.
-    fn forward(&mut self, network: &Network, input: Maps, tape: &mut Tape) -> (Maps, Maps) {
+    fn forward(&mut self, network: &Network, input: Flow, tape: &mut Tape) -> (Flow, Flow) {
         let (head, body) = network.layers().split_last().expect("every family ends in its head");
         let embeddings = self.all(body, input, tape);
         let logits = self.all(std::slice::from_ref(head), embeddings.clone(), tape);
         (logits, embeddings)
     }
 
-    fn all(&mut self, layers: &[Named], mut x: Maps, tape: &mut Tape) -> Maps {
+    fn all(&mut self, layers: &[Named], mut x: Flow, tape: &mut Tape) -> Flow {
         let mut at = 0;
         while let Some((_, layer)) = layers.get(at) {
             at += 1;
@@ -206,7 +199,7 @@ impl<'a> Pass<'a> {
                 Layer::BatchNorm => {
                     let relu = matches!(layers.get(at), Some((_, Layer::Relu)));
                     at += usize::from(relu);
-                    self.norm(x, relu, tape)
+                    Flow::Maps(self.norm(x.maps(), relu, tape))
                 }
                 _ => self.layer(layer, x, tape),
             };
@@ -214,36 +207,39 @@ impl<'a> Pass<'a> {
         x
     }
 
-    fn layer(&mut self, layer: &Layer, mut x: Maps, tape: &mut Tape) -> Maps {
+    fn layer(&mut self, layer: &Layer, mut x: Flow, tape: &mut Tape) -> Flow {
         match *layer {
             Layer::Conv { out, kernel, stride, pad, groups: 1, bias } => {
-                self.conv(Conv { out, kernel, stride, pad }, bias, x, tape)
+                let conv = Conv { out, kernel, stride, pad };
+                Flow::Maps(self.conv(conv, bias, x.maps(), tape))
             }
-            Layer::Linear { out } => {
-                let x = flat(x, tape);
-                self.conv(Conv { out, kernel: 1, stride: 1, pad: 0 }, true, x, tape)
+            Layer::Linear { .. } => Flow::Rows(self.linear(x.rows(), tape)),
+            Layer::Flatten => {
+                let from = x.dims();
+                keep(tape, || Done::Flatten { from });
+                x.shaped(Dims { c: from.c * from.pixels(), h: 1, w: 1, ..from })
             }
-            Layer::Flatten => flat(x, tape),
             Layer::Relu => {
-                pool::relu(&mut x);
+                pool::relu(x.change());
                 keep(tape, || Done::Relu { y: x.clone() });
                 x
             }
             Layer::MaxPool { kernel, stride, pad } => {
-                let pool = MaxPool { kernel, stride, pad };
-                let (y, places) = pool.forward(&x);
-                keep(tape, || Done::Pool { pool, places, from: x.dims });
-                y
+                let (pool, x) = (MaxPool { kernel, stride, pad }, x.maps());
+                let y = pool.forward(&x);
+                keep(tape, || Done::Pool { pool, x, y: y.clone() });
+                Flow::Maps(y)
             }
             Layer::GlobalAvgPool => {
+                let x = x.maps();
                 keep(tape, || Done::Average { from: x.dims });
-                pool::average(&x)
+                Flow::Maps(pool::average(&x))
             }
             Layer::Residual { ref main, ref shortcut } => {
                 let new = || tape.as_ref().map(|_| vec![]);
                 let (mut there, mut around) = (new(), new());
                 let mut y = self.all(main, x.clone(), &mut there);
-                pool::add(&mut y, &self.all(shortcut, x, &mut around));
+                y.add(self.all(shortcut, x, &mut around));
                 keep(tape, || Done::Residual {
                     main: there.unwrap_or_default(),
                     shortcut: around.unwrap_or_default(),
@@ -252,6 +248,14 @@ impl<'a> Pass<'a> {
             }
             _ => unreachable!("`takes` was asked"),
         }
+    }
+
+    fn linear(&mut self, x: Rows, tape: &mut Tape) -> Rows {
+        let (weight, bias) = (self.param(), self.param());
+        let params = &self.weights.params;
+        let y = linear::forward(&x, &params[weight], &params[bias]);
+        keep(tape, || Done::Linear { input: x, weight });
+        y
     }
 
     fn conv(&mut self, conv: Conv, bias: bool, x: Maps, tape: &mut Tape) -> Maps {
@@ -309,16 +313,6 @@ fn inverses(variance: &[f32]) -> Vec<f32> {
     variance.iter().map(inverse).collect()
 }
 
-/// Returns `x` as vectors.
-fn flat(x: Maps, tape: &mut Tape) -> Maps {
-    let from = x.dims;
-    let dims = Dims { n: from.n, c: from.c * from.h * from.w, h: 1, w: 1 };
-    if dims != from {
-        keep(tape, || Done::Flatten { from });
-    }
-    x.reshaped(dims)
-}
-
 fn keep(tape: &mut Tape, done: impl FnOnce() -> Done) {
     if let Some(tape) = tape {
         tape.push(done());
@@ -335,7 +329,7 @@ struct Back<'a> {
 
 impl Back<'_> {
     /// Returns the gradient of what went into `tape`; where it is not `wanted`, whatever is at hand.
-    fn all(&mut self, mut tape: Vec<Done>, mut gradient: Maps, wanted: bool) -> Maps {
+    fn all(&mut self, mut tape: Vec<Done>, mut gradient: Flow, wanted: bool) -> Flow {
         while let Some(done) = tape.pop() {
             let learns = |done: &Done| !matches!(done, Done::Flatten { .. } | Done::Relu { .. });
             let wanted = wanted || tape.iter().any(learns);
@@ -344,40 +338,49 @@ impl Back<'_> {
         gradient
     }
 
-    fn one(&mut self, done: Done, mut gradient: Maps, wanted: bool) -> Maps {
+    fn one(&mut self, done: Done, mut gradient: Flow, wanted: bool) -> Flow {
         match done {
             Done::Conv { conv, input, weight, bias } => {
+                let gradient = gradient.maps();
                 self.add(weight, conv.to_weight(&gradient, &input));
                 if let Some(bias) = bias {
                     self.add(bias, conv::to_bias(&gradient));
                 }
-                if wanted {
-                    conv.to_input(&gradient, &self.weights.params[weight], input.dims)
-                } else {
-                    gradient
-                }
+                let weight = &self.weights.params[weight];
+                let wanted = wanted.then(|| conv.to_input(&gradient, weight, input.dims));
+                Flow::Maps(wanted.unwrap_or(gradient))
+            }
+            Done::Linear { input, weight } => {
+                let gradient = gradient.rows();
+                self.add(weight, linear::to_weight(&gradient, &input));
+                self.add(weight + 1, linear::to_bias(&gradient));
+                let weight = &self.weights.params[weight];
+                let wanted = wanted.then(|| linear::to_input(&gradient, weight));
+                Flow::Rows(wanted.unwrap_or(gradient))
             }
             Done::Norm { x, statistics, scale, relu } => {
+                let mut gradient = gradient.maps();
                 if let Some(y) = relu {
-                    pool::relu_backward(&mut gradient, &y);
+                    pool::relu_backward(gradient.change(), &y.data);
                 }
                 let values = &self.weights.params[scale];
                 let (scales, shifts) = norm::backward(&mut gradient, &x, &statistics, values);
                 self.add(scale, scales);
                 self.add(scale + 1, shifts);
-                gradient
+                Flow::Maps(gradient)
             }
             Done::Relu { y } => {
-                pool::relu_backward(&mut gradient, &y);
+                gradient = gradient.like(&y);
+                pool::relu_backward(gradient.change(), y.numbers());
                 gradient
             }
-            Done::Pool { pool, places, from } => pool.backward(&gradient, &places, from),
-            Done::Average { from } => pool::average_backward(&gradient, from),
-            Done::Flatten { from } => gradient.reshaped(from),
+            Done::Pool { pool, x, y } => Flow::Maps(pool.backward(&gradient.maps(), &x, &y)),
+            Done::Average { from } => Flow::Maps(pool::average_backward(&gradient.maps(), from)),
+            Done::Flatten { from } => gradient.shaped(from),
             Done::Residual { main, shortcut } => {
                 let around = self.all(shortcut, gradient.clone(), true);
                 let mut back = self.all(main, gradient, true);
-                pool::add(&mut back, &around);
+                back.add(around);
                 back
             }
         }

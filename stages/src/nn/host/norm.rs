@@ -2,8 +2,9 @@
 
 use super::{
     maps::{Dims, Maps},
-    wide::{self, Kernel, LANES, Wide},
+    wide::{self, Kernel, LANES, Lane, Wide},
 };
+use crate::linalg::in_widest;
 use rayon::prelude::*;
 
 /// What normalises each channel.
@@ -25,9 +26,9 @@ pub(super) fn count(dims: Dims) -> f64 {
 pub(super) fn statistics(x: &Maps, epsilon: f64) -> Statistics {
     let count = count(x.dims);
     let channel = |c: usize| {
-        let mean = fold(x, c, |_, value| value) / count;
+        let mean = fold(x, c, |_, values| sums(values)) / count;
         let center = mean as f32;
-        let variance = fold(x, c, |_, value| (value - center) * (value - center)) / count;
+        let variance = fold(x, c, |_, values| squares(values, center)) / count;
         (center, (1.0 / (variance + epsilon).sqrt()) as f32, variance as f32)
     };
     let all: Vec<(f32, f32, f32)> = (0..x.dims.c).into_par_iter().map(channel).collect();
@@ -38,24 +39,66 @@ pub(super) fn statistics(x: &Maps, epsilon: f64) -> Statistics {
     }
 }
 
-/// Returns the sum of `term` over what samples have in channel `c`: its place in the batch's
-/// numbers and its value.
-#[inline(always)]
-fn fold(x: &Maps, c: usize, term: impl Fn(usize, f32) -> f32) -> f64 {
+/// Returns the sum, over what samples have in channel `c`, of the lanes that `plane` makes of a block:
+/// it gets where the block's channel starts, and its values.
+fn fold(x: &Maps, c: usize, plane: impl Fn(usize, &[f32]) -> Lane) -> f64 {
     let dims = x.dims;
     let mut total = 0.0;
     for block in 0..dims.blocks() {
         let start = block * dims.block() + c * dims.plane();
-        let mut sums = [0f32; LANES];
-        for (at, values) in x.data[start..][..dims.pixels() * LANES].chunks_exact(LANES).enumerate()
-        {
-            for (lane, value) in values.iter().enumerate() {
-                sums[lane] += term(start + at * LANES + lane, *value);
-            }
-        }
+        let sums = plane(start, &x.data[start..][..dims.pixels() * LANES]);
         total += sums[..dims.live(block)].iter().map(|sum| f64::from(*sum)).sum::<f64>();
     }
     total
+}
+
+in_widest! {
+    /// Sums lane by lane.
+    pub(super) fn sums(values: &[f32]) -> Lane {
+        let mut sums = [0f32; LANES];
+        for values in values.chunks_exact(LANES) {
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += value;
+            }
+        }
+        sums
+    }
+}
+
+in_widest! {
+    /// Sums the squares of what values are from `center`.
+    fn squares(values: &[f32], center: f32) -> Lane {
+        let mut sums = [0f32; LANES];
+        for values in values.chunks_exact(LANES) {
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += (value - center) * (value - center);
+            }
+        }
+        sums
+    }
+}
+
+in_widest! {
+    /// Sums `values` times what `x` is from `mean`.
+    fn products(values: &[f32], x: &[f32], mean: f32) -> Lane {
+        let mut sums = [0f32; LANES];
+        for (values, x) in values.chunks_exact(LANES).zip(x.chunks_exact(LANES)) {
+            for (sum, (value, x)) in sums.iter_mut().zip(values.iter().zip(x)) {
+                *sum += value * (x - mean);
+            }
+        }
+        sums
+    }
+}
+
+in_widest! {
+    /// Makes of `gradient` itself times `whole` plus `x` times `slope` plus `level`.
+    fn slope_back(gradient: &mut [f32], x: &[f32], factors: [f32; 3]) {
+        let [whole, slope, level] = factors;
+        for (g, x) in gradient.iter_mut().zip(x) {
+            *g = *g * whole + (*x * slope + level);
+        }
+    }
 }
 
 /// Returns x times `scale` plus `shift`, each of its channel; negative ones as 0 with `relu`.
@@ -103,8 +146,9 @@ pub(super) fn backward(
     let from = &*gradient;
     let channel = |c: usize| {
         let (mean, inverse) = (statistics.mean[c], statistics.inverse[c]);
-        let shift = fold(from, c, |_, value| value);
-        let scale = fold(from, c, |at, value| value * (x.data[at] - mean)) * f64::from(inverse);
+        let shift = fold(from, c, |_, values| sums(values));
+        let scale = fold(from, c, |at, values| products(values, &x.data[at..], mean));
+        let scale = scale * f64::from(inverse);
         (scale as f32, shift as f32)
     };
     let (scales, shifts): (Vec<f32>, Vec<f32>) = (0..dims.c).into_par_iter().map(channel).unzip();
@@ -117,9 +161,7 @@ pub(super) fn backward(
         let whole = scale[c] * inverse;
         let slope = -whole * scales[c] * inverse / count;
         let level = -whole * shifts[c] / count - slope * mean;
-        for (g, x) in gradient.iter_mut().zip(x) {
-            *g = *g * whole + (*x * slope + level);
-        }
+        slope_back(gradient, x, [whole, slope, level]);
         // An empty lane is no sample: nothing may go back through it.
         let live = dims.live(block);
         if live < LANES {

@@ -51,7 +51,7 @@ pub(super) fn side() -> usize {
 
 /// Returns the first lane of `values`.
 #[inline(always)]
-fn first(values: &[f32]) -> &Lane {
+pub(super) fn first(values: &[f32]) -> &Lane {
     values.first_chunk().expect("maps are whole lanes")
 }
 

@@ -1,0 +1,111 @@
+//! What flows between layers on the CPU: maps, or samples one after the other where they are vectors.
+
+use super::{
+    maps::{Dims, Maps},
+    pool,
+};
+use std::sync::Arc;
+
+/// Samples one after the other. Clones share their values.
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
+    /// What each sample was or will be as maps; a vector has one pixel a channel.
+    pub(super) dims: Dims,
+    pub(super) data: Arc<Vec<f32>>,
+}
+
+impl Rows {
+    /// Takes `n` vectors.
+    pub(super) fn flat(n: usize, data: Vec<f32>) -> Self {
+        let dims = Dims { n, c: data.len() / n.max(1), h: 1, w: 1 };
+        Self { dims, data: Arc::new(data) }
+    }
+
+    /// Returns how many samples there are.
+    pub(super) fn len(&self) -> usize {
+        self.dims.n
+    }
+
+    /// Returns how many numbers a sample has.
+    pub(super) fn each(&self) -> usize {
+        self.dims.c * self.dims.pixels()
+    }
+}
+
+/// A batch on its way through the layers.
+#[derive(Clone, Debug)]
+pub(super) enum Flow {
+    Maps(Maps),
+    Rows(Rows),
+}
+
+impl Flow {
+    /// Takes samples of the shape `sample`, one after the other.
+    pub(super) fn of(samples: Vec<f32>, sample: &[usize]) -> Self {
+        let each: usize = sample.iter().product();
+        let n = samples.len() / each.max(1);
+        let dims = match *sample {
+            [c, h, w] => Dims { n, c, h, w },
+            _ => Dims { n, c: each, h: 1, w: 1 },
+        };
+        Self::Rows(Rows { dims, data: Arc::new(samples) })
+    }
+
+    pub(super) fn dims(&self) -> Dims {
+        match self {
+            Self::Maps(maps) => maps.dims,
+            Self::Rows(rows) => rows.dims,
+        }
+    }
+
+    /// Returns the samples as maps of their dimensions.
+    pub(super) fn maps(self) -> Maps {
+        match self {
+            Self::Maps(maps) => maps,
+            Self::Rows(rows) => Maps::pack(&rows.data, rows.dims),
+        }
+    }
+
+    /// Returns the samples one after the other.
+    pub(super) fn rows(self) -> Rows {
+        match self {
+            Self::Maps(maps) => Rows { dims: maps.dims, data: Arc::new(maps.unpack()) },
+            Self::Rows(rows) => rows,
+        }
+    }
+
+    /// Returns the samples in another shape of as many numbers.
+    pub(super) fn shaped(self, dims: Dims) -> Self {
+        if self.dims() == dims { self } else { Self::Rows(Rows { dims, ..self.rows() }) }
+    }
+
+    /// Returns the numbers as they lie, which for maps is not sample by sample.
+    pub(super) fn numbers(&self) -> &[f32] {
+        match self {
+            Self::Maps(maps) => &maps.data,
+            Self::Rows(rows) => &rows.data,
+        }
+    }
+
+    /// The same, to be changed in place; copied only if another holds them too.
+    pub(super) fn change(&mut self) -> &mut Vec<f32> {
+        match self {
+            Self::Maps(maps) => maps.change(),
+            Self::Rows(rows) => Arc::make_mut(&mut rows.data),
+        }
+    }
+
+    /// Adds `other`, of the same shape.
+    pub(super) fn add(&mut self, other: Self) {
+        let other = other.like(self);
+        pool::add(self.change(), other.numbers());
+    }
+
+    /// Lays the samples out as `other` has its own.
+    pub(super) fn like(self, other: &Self) -> Self {
+        match other {
+            Self::Maps(_) => Self::Maps(self.maps()),
+            Self::Rows(_) => Self::Rows(self.rows()),
+        }
+    }
+}
