@@ -2,6 +2,7 @@
 //! a convolution of one pixel.
 
 use super::{
+    buffer::Buffer,
     maps::{Dims, Maps},
     norm,
     wide::{self, Kernel, LANES, Wide},
@@ -173,7 +174,7 @@ fn gather(
     let tile = wide::tile();
     let from = source.dims;
     let each = kernel * kernel * from.c * tile;
-    let mut out = vec![0f32; to.len()];
+    let mut out = Buffer::any(to.len());
     out.par_chunks_mut(to.block()).enumerate().for_each(|(block, out)| {
         let source = &source.data[block * from.block()..][..from.block()];
         out.par_chunks_mut(tile * to.plane()).enumerate().for_each(|(index, out)| {

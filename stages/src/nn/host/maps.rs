@@ -1,7 +1,7 @@
 //! A batch of maps as the CPU's kernels want it: blocks of sixteen samples, channel by channel, a
 //! pixel's sixteen values side by side. A flat vector is a map of one pixel a feature.
 
-use super::wide::LANES;
+use super::{buffer::Buffer, wide::LANES};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -48,11 +48,11 @@ impl Dims {
 #[derive(Clone, Debug)]
 pub(super) struct Maps {
     pub(super) dims: Dims,
-    pub(super) data: Arc<Vec<f32>>,
+    pub(super) data: Arc<Buffer>,
 }
 
 impl Maps {
-    pub(super) fn new(dims: Dims, data: Vec<f32>) -> Self {
+    pub(super) fn new(dims: Dims, data: Buffer) -> Self {
         debug_assert_eq!(data.len(), dims.len());
         Self { dims, data: Arc::new(data) }
     }
@@ -60,7 +60,7 @@ impl Maps {
     /// Lays out samples that stand one after the other.
     pub(super) fn pack(samples: &[f32], dims: Dims) -> Self {
         let (pixels, each) = (dims.pixels(), dims.c * dims.pixels());
-        let mut data = vec![0f32; dims.len()];
+        let mut data = Buffer::zeros(dims.len());
         let blocks = data.par_chunks_mut(dims.block());
         blocks.zip(samples.par_chunks(LANES * each)).for_each(|(block, samples)| {
             for (lane, sample) in samples.chunks_exact(each).enumerate() {
@@ -96,7 +96,7 @@ impl Maps {
     pub(super) fn widened(&self, pad: usize) -> Self {
         let from = self.dims;
         let to = Dims { w: from.w + 2 * pad, ..from };
-        let mut data = vec![0f32; to.len()];
+        let mut data = Buffer::zeros(to.len());
         let planes = data.par_chunks_mut(to.plane()).zip(self.data.par_chunks(from.plane()));
         planes.for_each(|(to_plane, plane)| {
             let rows = plane.chunks_exact(from.w * LANES).take(from.h);
@@ -108,7 +108,8 @@ impl Maps {
     }
 
     /// Returns the values to be changed in place, copied only if another holds them too.
-    pub(super) fn change(&mut self) -> &mut Vec<f32> {
-        Arc::make_mut(&mut self.data)
+    pub(super) fn change(&mut self) -> &mut [f32] {
+        let data: &mut Buffer = Arc::make_mut(&mut self.data);
+        data
     }
 }

@@ -5,6 +5,7 @@
 //! samples in a register. What they compute is what [`Network::forward`] and its recorded gradients
 //! compute, up to rounding; a network with a layer that is not known here goes that way instead.
 
+mod buffer;
 mod conv;
 mod linear;
 mod maps;
@@ -21,6 +22,7 @@ use super::{
     values::{Values, download, upload},
 };
 use crate::device::Device;
+use buffer::Keeper;
 use conv::Conv;
 use maps::{Dims, Maps};
 use norm::Statistics;
@@ -32,6 +34,8 @@ use std::sync::Arc;
 pub(super) struct Weights {
     params: Vec<Vec<f32>>,
     stats: Vec<Vec<f32>>,
+    /// Whoever has weights runs samples through them again and again.
+    _keeper: Keeper,
 }
 
 /// A training between two steps, on the host.
@@ -64,6 +68,7 @@ impl Weights {
         Self {
             params: values.params.iter().map(download).collect(),
             stats: values.stats.iter().map(download).collect(),
+            _keeper: Keeper::new(),
         }
     }
 
@@ -271,7 +276,7 @@ impl<'a> Pass<'a> {
         let (scale, shift) = (self.param(), self.param());
         let (mean, variance) = (self.stats, self.stats + 1);
         self.stats += 2;
-        let Weights { params, stats } = self.weights;
+        let Weights { params, stats, .. } = self.weights;
         let statistics = match self.mode {
             Mode::Train => norm::statistics(&x, network::EPSILON),
             Mode::Eval => Statistics {

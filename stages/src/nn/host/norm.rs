@@ -1,6 +1,7 @@
 //! Batch normalisation on the CPU (Ioffe and Szegedy, 2015), with the ReLU that may follow it.
 
 use super::{
+    buffer::Buffer,
     maps::{Dims, Maps},
     wide::{self, Kernel, LANES, Lane, Wide},
 };
@@ -104,7 +105,7 @@ in_widest! {
 /// Returns x times `scale` plus `shift`, each of its channel; negative ones as 0 with `relu`.
 pub(super) fn affine(x: &Maps, scale: &[f32], shift: &[f32], relu: bool) -> Maps {
     let dims = x.dims;
-    let mut out = vec![0f32; dims.len()];
+    let mut out = Buffer::any(dims.len());
     let planes = out.par_chunks_mut(dims.plane()).zip(x.data.par_chunks(dims.plane()));
     planes.enumerate().for_each(|(at, (out, x))| {
         let (scale, shift) = (scale[at % dims.c], shift[at % dims.c]);

@@ -1,6 +1,7 @@
 //! Pooling and ReLU on the CPU.
 
 use super::{
+    buffer::Buffer,
     maps::{Dims, Maps},
     wide::{self, LANES},
 };
@@ -77,7 +78,7 @@ impl MaxPool {
         let from = x.dims;
         let side = |side: usize| (side + 2 * self.pad - self.kernel) / self.stride + 1;
         let to = Dims { n: from.n, c: from.c, h: side(from.h), w: side(from.w) };
-        let mut out = vec![0f32; to.len()];
+        let mut out = Buffer::any(to.len());
         let planes = out.par_chunks_mut(to.plane()).zip(x.data.par_chunks(from.plane()));
         planes.for_each(|(out, x)| channel(self, x, from, out, to));
         Maps::new(to, out)
@@ -110,7 +111,7 @@ impl MaxPool {
             }
         }
         let (from, to) = (x.dims, gradient.dims);
-        let mut out = vec![0f32; from.len()];
+        let mut out = Buffer::zeros(from.len());
         let outer = gradient.data.par_chunks(to.plane()).zip(y.data.par_chunks(to.plane()));
         let inner = out.par_chunks_mut(from.plane()).zip(x.data.par_chunks(from.plane()));
         inner.zip(outer).for_each(|((out, x), (gradient, y))| {
@@ -164,7 +165,7 @@ pub(super) fn average(x: &Maps) -> Maps {
     let from = x.dims;
     let to = Dims { h: 1, w: 1, ..from };
     let share = 1.0 / (from.h * from.w) as f32;
-    let mut out = vec![0f32; to.len()];
+    let mut out = Buffer::zeros(to.len());
     out.par_chunks_mut(to.plane()).zip(x.data.par_chunks(from.plane())).for_each(|(out, x)| {
         for values in x.chunks_exact(LANES).take(from.pixels()) {
             for (out, value) in out.iter_mut().zip(values) {
@@ -179,7 +180,7 @@ pub(super) fn average(x: &Maps) -> Maps {
 /// Returns the gradient of the input of [`average`], of which `from` are the dimensions.
 pub(super) fn average_backward(gradient: &Maps, from: Dims) -> Maps {
     let share = 1.0 / (from.h * from.w) as f32;
-    let mut out = vec![0f32; from.len()];
+    let mut out = Buffer::any(from.len());
     let planes =
         out.par_chunks_mut(from.plane()).zip(gradient.data.par_chunks(gradient.dims.plane()));
     planes.for_each(|(out, gradient)| {

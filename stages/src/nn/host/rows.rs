@@ -88,10 +88,10 @@ impl Flow {
     }
 
     /// The same, to be changed in place; copied only if another holds them too.
-    pub(super) fn change(&mut self) -> &mut Vec<f32> {
+    pub(super) fn change(&mut self) -> &mut [f32] {
         match self {
             Self::Maps(maps) => maps.change(),
-            Self::Rows(rows) => Arc::make_mut(&mut rows.data),
+            Self::Rows(rows) => &mut *Arc::make_mut(&mut rows.data),
         }
     }
 

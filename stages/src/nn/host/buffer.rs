@@ -1,0 +1,98 @@
+//! Memory of maps: while a training goes on, what one layer gives back another takes, and the system is
+//! not asked for it step by step.
+
+use std::{
+    collections::BTreeMap,
+    mem::take,
+    ops::{Deref, DerefMut},
+    sync::{Mutex, PoisonError},
+};
+
+/// What was given back, by length, while somebody keeps it.
+struct Free {
+    keepers: usize,
+    buffers: BTreeMap<usize, Vec<Vec<f32>>>,
+}
+
+static FREE: Mutex<Free> = Mutex::new(Free { keepers: 0, buffers: BTreeMap::new() });
+
+/// Calls `then` with what is free; nothing here is half-done when a thread breaks off.
+fn free<T>(then: impl FnOnce(&mut Free) -> T) -> T {
+    then(&mut FREE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// As long as one of these lives, buffers that are given back are kept.
+pub(super) struct Keeper(());
+
+impl Keeper {
+    pub(super) fn new() -> Self {
+        free(|free| free.keepers += 1);
+        Self(())
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let unused = free(|free| {
+            free.keepers -= 1;
+            if free.keepers == 0 { take(&mut free.buffers) } else { BTreeMap::new() }
+        });
+        drop(unused);
+    }
+}
+
+/// Numbers that are given back when nobody holds them any more.
+#[derive(Debug)]
+pub(super) struct Buffer(Vec<f32>);
+
+impl Buffer {
+    /// Returns `len` numbers that mean nothing: all that are read must be written before.
+    pub(super) fn any(len: usize) -> Self {
+        let kept = free(|free| free.buffers.get_mut(&len).and_then(Vec::pop));
+        let mut buffer = Self(kept.unwrap_or_else(|| vec![0.0; len]));
+        if cfg!(test) {
+            buffer.fill(f32::NAN);
+        }
+        buffer
+    }
+
+    /// Returns `len` zeros.
+    pub(super) fn zeros(len: usize) -> Self {
+        let mut buffer = Self::any(len);
+        buffer.fill(0.0);
+        buffer
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let numbers = take(&mut self.0);
+        free(|free| {
+            if free.keepers > 0 {
+                free.buffers.entry(numbers.len()).or_default().push(numbers);
+            }
+        });
+    }
+}
+
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        let mut copy = Self::any(self.len());
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+}
