@@ -4,6 +4,7 @@ use super::{
     Tensor,
     epoch::{self, Outputs},
     feed::{Feed, Form},
+    host,
     network::{Architecture, Batch, Mode, Network, Pass},
     training::device,
     values::Values,
@@ -33,6 +34,12 @@ struct Summary {
 }
 
 impl Model {
+    /// Returns the weights for the CPU's own kernels, where they take the network.
+    pub(super) fn on_host(&self) -> Option<host::Weights> {
+        let there = self.device.is_cpu() && host::takes(&self.network);
+        there.then(|| host::Weights::of(&self.values))
+    }
+
     /// Reads the network of the `proxy` or `model` that came in on `port`.
     ///
     /// # Errors
@@ -50,7 +57,16 @@ impl Model {
         let device = device(ctx)?;
         let values = Values::read(&network, device, &weights.tensors()?)
             .map_err(|why| weights.wrong(why))?;
-        Ok(Self { network, form: Form { sample, mean, std }, classes, device, values })
+        Ok(Self::new(network, Form { sample, mean, std }, classes, (device, values)))
+    }
+
+    pub(super) fn new(
+        network: Network,
+        form: Form,
+        classes: usize,
+        (device, values): (Device, Values),
+    ) -> Self {
+        Self { network, form, classes, device, values }
     }
 
     /// Takes samples of the network's own shape, to be normalised as it expects.

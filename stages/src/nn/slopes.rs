@@ -1,6 +1,6 @@
 //! Gradients of a network's logits with respect to its input.
 
-use super::{Tensor, feed::Feed, model::Model, network::Batch, values::download};
+use super::{Tensor, feed::Feed, host, model::Model, network::Batch, values::download};
 use burn::tensor::TensorData;
 
 /// A function from samples to logits that can be differentiated.
@@ -20,13 +20,54 @@ pub(crate) trait Slopes {
 }
 
 /// Returns `model`, in evaluation mode, as a function of normalised samples.
-pub(crate) fn slopes<'a>(model: &'a Model) -> impl Slopes + 'a {
-    OfModel { model, d: model.form.sample.iter().product() }
+pub(crate) fn slopes<'a>(model: &'a Model) -> Box<dyn Slopes + 'a> {
+    match model.on_host() {
+        Some(weights) => Box::new(OnHost { model, weights }),
+        None => recorded(model),
+    }
+}
+
+/// The same, computed by the tensor library in any case.
+pub(super) fn recorded<'a>(model: &'a Model) -> Box<dyn Slopes + 'a> {
+    Box::new(OfModel { model, d: features(model) })
+}
+
+fn features(model: &Model) -> usize {
+    model.form.sample.iter().product()
 }
 
 /// Returns the samples of `feed` at `rows` as the network sees them, \[b, features\] row-major.
 pub(crate) fn normalised(feed: &Feed, rows: &[u32]) -> Vec<f32> {
     download(&feed.batch(rows, None).flat())
+}
+
+/// With the CPU's own kernels.
+struct OnHost<'a> {
+    model: &'a Model,
+    weights: host::Weights,
+}
+
+impl Slopes for OnHost<'_> {
+    fn features(&self) -> usize {
+        features(self.model)
+    }
+
+    fn classes(&self) -> usize {
+        self.model.classes
+    }
+
+    fn logits(&mut self, x: &[f32]) -> Vec<f32> {
+        let sample = &self.model.form.sample;
+        rayon::scope(|_| self.weights.outputs(&self.model.network, x.to_vec(), sample).0)
+    }
+
+    fn gradients(&mut self, x: &[f32], classes: &[u32]) -> Vec<f32> {
+        if x.is_empty() {
+            return vec![];
+        }
+        let sample = &self.model.form.sample;
+        rayon::scope(|_| self.weights.slopes(&self.model.network, x.to_vec(), sample, classes))
+    }
 }
 
 struct OfModel<'a> {

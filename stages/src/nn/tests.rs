@@ -4,11 +4,13 @@ use super::{
     Tensor,
     epoch::{Job, outputs},
     feed::{Augment, Feed, Form},
+    model::Model,
     models::Family,
     network::{Architecture, Batch, Mode, Network},
     optim::Rule,
     schedule::Schedule,
     settings::{Length, Plan, Precision},
+    slopes::{self, normalised, slopes},
     state::State,
     values::{Values, download},
 };
@@ -288,6 +290,18 @@ fn the_cpus_kernels_train_as_the_recorded_pass_does() {
         };
         assert!(near(&all.logits, download(&pass.logits)), "{name:?}");
         assert!(near(&all.embeddings, download(&pass.embeddings)), "{name:?}");
+        // And the same slopes: of three logits of each sample.
+        let channels = sample[0];
+        let form =
+            Form { sample: sample.to_vec(), mean: vec![0.3; channels], std: vec![0.2; channels] };
+        let values = (Device::CPU, state.values.clone());
+        let x = normalised(&toy.feed, &rows);
+        let model = Model::new(toy.network, form, 4, values);
+        let classes: Vec<u32> = (0..37 * 3).map(|at| at / 3 % 4 + at % 3).map(|c| c % 4).collect();
+        let ways = [slopes(&model), slopes::recorded(&model)];
+        let [one, other] = ways.map(|mut way| (way.logits(&x), way.gradients(&x, &classes)));
+        assert_eq!(one.1.len(), 37 * 3 * sample.iter().product::<usize>());
+        assert!(near(&one.0, other.0) && near(&one.1, other.1), "{name:?}");
     }
 }
 

@@ -145,7 +145,7 @@ impl Stage for DeepFoolScore {
             let rows: Vec<u32> = (0..n as u32).collect();
             for batch in rows.chunks(BATCH) {
                 ctx.check_cancelled()?;
-                lengths.extend(self.rule.lengths(&mut slopes, normalised(&feed, batch)));
+                lengths.extend(self.rule.lengths(&mut *slopes, normalised(&feed, batch)));
                 ctx.progress(Progress {
                     done: (at * n + lengths.len()) as u64,
                     total: (proxies.len() * n) as u64,

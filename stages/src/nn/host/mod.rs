@@ -1,8 +1,8 @@
 //! Training and inference on the CPU, with kernels of our own.
 //!
 //! The tensor library walks a network operation by operation and writes every intermediate result
-//! to memory. Here the passes are written out for the layers a network is made of, with sixteen
-//! samples in a register. What they compute is what [`Network::forward`] and its recorded gradients
+//! to memory. Here the passes are written out for the layers a network is made of: maps with sixteen
+//! samples in a register, vectors as matrix products. What they compute is what [`Network::forward`] and its recorded gradients
 //! compute, up to rounding; a network with a layer that is not known here goes that way instead.
 
 mod buffer;
@@ -27,6 +27,7 @@ use conv::Conv;
 use maps::{Dims, Maps};
 use norm::Statistics;
 use pool::MaxPool;
+use rayon::prelude::*;
 use rows::{Flow, Rows};
 use std::sync::Arc;
 
@@ -86,6 +87,38 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// Returns the gradients of chosen logits with respect to `samples`, in evaluation mode. `classes`,
+    /// \[n, k\], says which logits of each sample; what comes back is \[n, k, ...\].
+    pub(super) fn slopes(
+        &self,
+        network: &Network,
+        samples: Vec<f32>,
+        sample: &[usize],
+        classes: &[u32],
+    ) -> Vec<f32> {
+        let each: usize = sample.iter().product();
+        let n = samples.len() / each;
+        let k = classes.len() / n;
+        let mut tape = Some(vec![]);
+        let mut pass = Pass::new(self, Mode::Eval);
+        let logits = pass.forward(network, Flow::of(samples, sample), &mut tape).0.dims();
+        let tape = tape.unwrap_or_default();
+        // The samples went through once; each of their chosen logits goes back on its own.
+        let slope = |at: usize| {
+            let mut one = vec![0f32; n * logits.c];
+            for (i, classes) in classes.chunks_exact(k).enumerate() {
+                one[i * logits.c + classes[at] as usize] = 1.0;
+            }
+            let mut back = Back { weights: self, gradients: None, first: true };
+            back.all(tape.clone(), Flow::Rows(Rows::flat(n, one)), true).rows()
+        };
+        let slopes: Vec<Rows> = (0..k).into_par_iter().map(slope).collect();
+        let places = (0..n).flat_map(|i| slopes.iter().map(move |rows| (i, rows)));
+        places.flat_map(|(i, rows)| &rows.data[i * each..(i + 1) * each]).copied().collect()
+    }
+}
+
 impl<'a> Training<'a> {
     /// Takes up the training where `state` stands.
     pub(super) fn of(network: &'a Network, state: &State) -> Self {
@@ -131,7 +164,7 @@ impl<'a> Training<'a> {
             let logits = logits.rows();
             let gradient = Rows::flat(logits.len(), slope(&logits.data, targets, classes));
             let mut back =
-                Back { weights: &self.weights, gradients: &mut gradients, first: at == 0 };
+                Back { weights: &self.weights, gradients: Some(&mut gradients), first: at == 0 };
             back.all(tape.unwrap_or_default(), Flow::Rows(gradient), false);
             self.weights.stats = updated;
             all.extend_from_slice(&logits.data);
@@ -161,15 +194,47 @@ fn slope(logits: &[f32], targets: &[f32], classes: usize) -> Vec<f32> {
 }
 
 /// What a layer leaves for the way back. A parameter is its position.
+#[derive(Clone)]
 enum Done {
-    Conv { conv: Conv, input: Maps, weight: usize, bias: Option<usize> },
-    Linear { input: Rows, weight: usize },
-    Norm { x: Maps, statistics: Statistics, scale: usize, relu: Option<Maps> },
-    Relu { y: Flow },
-    Pool { pool: MaxPool, x: Maps, y: Maps },
-    Average { from: Dims },
-    Flatten { from: Dims },
-    Residual { main: Vec<Done>, shortcut: Vec<Done> },
+    Conv {
+        conv: Conv,
+        input: Maps,
+        weight: usize,
+        bias: Option<usize>,
+    },
+    Linear {
+        input: Rows,
+        weight: usize,
+    },
+    Norm {
+        x: Maps,
+        statistics: Statistics,
+        scale: usize,
+        relu: Option<Maps>,
+    },
+    /// A norm in evaluation mode: its channels' factors.
+    Affine {
+        scales: Vec<f32>,
+        relu: Option<Maps>,
+    },
+    Relu {
+        y: Flow,
+    },
+    Pool {
+        pool: MaxPool,
+        x: Maps,
+        y: Maps,
+    },
+    Average {
+        from: Dims,
+    },
+    Flatten {
+        from: Dims,
+    },
+    Residual {
+        main: Vec<Done>,
+        shortcut: Vec<Done>,
+    },
 }
 
 type Tape = Option<Vec<Done>>;
@@ -303,7 +368,13 @@ impl<'a> Pass<'a> {
             self.updated.push(toward(&stats[mean], &statistics.mean, network::MOMENTUM));
             self.updated.push(toward(&stats[variance], &statistics.variance, unbiased));
         }
-        keep(tape, || Done::Norm { x, statistics, scale, relu: relu.then(|| y.clone()) });
+        keep(tape, || {
+            let relu = relu.then(|| y.clone());
+            match self.mode {
+                Mode::Train => Done::Norm { x, statistics, scale, relu },
+                Mode::Eval => Done::Affine { scales, relu },
+            }
+        });
         y
     }
 
@@ -327,7 +398,8 @@ fn keep(tape: &mut Tape, done: impl FnOnce() -> Done) {
 /// The way back.
 struct Back<'a> {
     weights: &'a Weights,
-    gradients: &'a mut [Vec<f32>],
+    /// The parameters' gradients, where they are wanted.
+    gradients: Option<&'a mut [Vec<f32>]>,
     /// Whether these are the first gradients of the step.
     first: bool,
 }
@@ -347,9 +419,9 @@ impl Back<'_> {
         match done {
             Done::Conv { conv, input, weight, bias } => {
                 let gradient = gradient.maps();
-                self.add(weight, conv.to_weight(&gradient, &input));
+                self.add(weight, || conv.to_weight(&gradient, &input));
                 if let Some(bias) = bias {
-                    self.add(bias, conv::to_bias(&gradient));
+                    self.add(bias, || conv::to_bias(&gradient));
                 }
                 let weight = &self.weights.params[weight];
                 let wanted = wanted.then(|| conv.to_input(&gradient, weight, input.dims));
@@ -357,8 +429,8 @@ impl Back<'_> {
             }
             Done::Linear { input, weight } => {
                 let gradient = gradient.rows();
-                self.add(weight, linear::to_weight(&gradient, &input));
-                self.add(weight + 1, linear::to_bias(&gradient));
+                self.add(weight, || linear::to_weight(&gradient, &input));
+                self.add(weight + 1, || linear::to_bias(&gradient));
                 let weight = &self.weights.params[weight];
                 let wanted = wanted.then(|| linear::to_input(&gradient, weight));
                 Flow::Rows(wanted.unwrap_or(gradient))
@@ -370,9 +442,17 @@ impl Back<'_> {
                 }
                 let values = &self.weights.params[scale];
                 let (scales, shifts) = norm::backward(&mut gradient, &x, &statistics, values);
-                self.add(scale, scales);
-                self.add(scale + 1, shifts);
+                self.add(scale, || scales);
+                self.add(scale + 1, || shifts);
                 Flow::Maps(gradient)
+            }
+            Done::Affine { scales, relu } => {
+                let mut gradient = gradient.maps();
+                if let Some(y) = relu {
+                    pool::relu_backward(gradient.change(), &y.data);
+                }
+                let none = vec![0.0; scales.len()];
+                Flow::Maps(norm::affine(&gradient, &scales, &none, false))
             }
             Done::Relu { y } => {
                 gradient = gradient.like(&y);
@@ -391,11 +471,13 @@ impl Back<'_> {
         }
     }
 
-    fn add(&mut self, param: usize, gradient: Vec<f32>) {
+    fn add(&mut self, param: usize, gradient: impl FnOnce() -> Vec<f32>) {
+        let Some(gradients) = &mut self.gradients else { return };
+        let gradient = gradient();
         if self.first {
-            self.gradients[param] = gradient;
+            gradients[param] = gradient;
         } else {
-            for (sum, value) in self.gradients[param].iter_mut().zip(gradient) {
+            for (sum, value) in gradients[param].iter_mut().zip(gradient) {
                 *sum += value;
             }
         }
