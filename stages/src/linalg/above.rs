@@ -128,7 +128,7 @@ impl<'a, E: Entry> Above<'a, E> {
     }
 }
 
-/// Lists where a row, from `start` on, is above the floor, unless it is nearly everywhere.
+/// Lists where a row, from `start` on, is above the floor, unless that is in most of it.
 fn listed(row: &[f32], floor: &[f32], start: usize) -> Option<List> {
     let count = row.iter().zip(floor).filter(|(value, floor)| value > floor).count();
     (count <= row.len() / 2).then(|| {
@@ -154,7 +154,8 @@ fn lowered(mut list: List, floor: &[f32]) -> (f64, List) {
         });
         f64::from(excess_of(TILE.min(floor.len() - start), by))
     });
-    (tiles.sum(), list)
+    // Not `sum`, which makes -0 of no tiles, and less than the 0 of a whole row.
+    (tiles.fold(0.0, |sum, tile| sum + tile), list)
 }
 
 #[cfg(test)]
@@ -185,7 +186,8 @@ pub(super) mod tests {
         for step in 0..60 {
             let few: Vec<u32> = open.iter().copied().skip(step).step_by(1 + step % 9).collect();
             let sums: Vec<Vec<f64>> = all.iter_mut().map(|one| one.excess(&few)).collect();
-            assert!(sums.iter().all(|other| *other == sums[0]), "step {step}");
+            let bits = |sums: &[f64]| sums.iter().map(|sum| sum.to_bits()).collect::<Vec<u64>>();
+            assert!(sums.iter().all(|other| bits(other) == bits(&sums[0])), "step {step}");
             let rows = rows();
             let by = rows
                 .row(few[3])
@@ -203,6 +205,10 @@ pub(super) mod tests {
         let counts: Vec<usize> = all.iter().map(listed).collect();
         assert_eq!((counts[0], counts[3]), (0, 0));
         assert!(counts[1] > 600 && 0 < counts[2] && counts[2] < 100, "{counts:?}");
+        // Once nothing is above the floor, no list is less than none.
+        all.iter_mut().for_each(|one| one.floor.fill(1e9));
+        let none = all.iter_mut().map(|one| one.excess(&open));
+        assert!(none.into_iter().flatten().all(|sum| sum.to_bits() == 0));
         // Room comes back whole.
         for (one, room) in all.iter_mut().zip(rooms).skip(1) {
             one.level(0.0);

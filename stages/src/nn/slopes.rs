@@ -57,6 +57,9 @@ impl Slopes for OnHost<'_> {
     }
 
     fn logits(&mut self, x: &[f32]) -> Vec<f32> {
+        if x.is_empty() {
+            return vec![];
+        }
         let sample = &self.model.form.sample;
         rayon::scope(|_| self.weights.outputs(&self.model.network, x.to_vec(), sample).0)
     }

@@ -85,9 +85,7 @@ impl Weights {
         let values = |flow: Flow| Arc::unwrap_or_clone(flow.rows().data);
         (values(logits), values(embeddings))
     }
-}
 
-impl Weights {
     /// Returns the gradients of chosen logits with respect to `samples`, in evaluation mode. `classes`,
     /// \[n, k\], says which logits of each sample; what comes back is \[n, k, ...\].
     pub(super) fn slopes(
