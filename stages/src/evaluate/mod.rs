@@ -51,7 +51,7 @@ impl Stage for Evaluate {
     }
 
     fn revision(&self) -> u32 {
-        2
+        3
     }
 
     fn settings(&self) -> Value {

@@ -86,7 +86,7 @@ impl Stage for ProxyTrain {
     }
 
     fn revision(&self) -> u32 {
-        2
+        3
     }
 
     fn settings(&self) -> Value {

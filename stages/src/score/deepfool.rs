@@ -90,7 +90,7 @@ impl Stage for DeepFoolScore {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn settings(&self) -> Value {

@@ -83,7 +83,7 @@ impl Stage for Train {
     }
 
     fn revision(&self) -> u32 {
-        2
+        3
     }
 
     fn settings(&self) -> Value {
