@@ -14,8 +14,8 @@ use std::{
 // A limit on memory changes how results are computed, never which: it is no setting of a method.
 static MEMORY: AtomicUsize = AtomicUsize::new(4 << 30);
 
-/// Sets how many bytes a matrix of all pairs may take before its rows are computed anew each time.
-/// Results do not depend on it.
+/// Sets how many bytes a matrix of all pairs may take; of a larger one only parts are kept, and the
+/// rest is computed anew when it is asked for. Results do not depend on it.
 pub fn set_memory(bytes: usize) {
     MEMORY.store(bytes, Ordering::Relaxed);
 }
@@ -106,14 +106,14 @@ impl<'a, E: Entry> Rows<'a, E> {
         self.fold(&[j], |_, values| values.to_vec(), joined).swap_remove(0).into()
     }
 
-    /// Calls `each` for every one of `rows` with its number and elements, in order.
-    pub(crate) fn for_each(&self, rows: &[u32], mut each: impl FnMut(u32, &[f32])) {
+    /// Calls `each` for every one of `rows`, in order: with its position among them, and its elements.
+    pub(crate) fn for_each(&self, rows: &[u32], mut each: impl FnMut(usize, &[f32])) {
         if self.there().is_some() || self.held() {
-            return rows.iter().for_each(|j| each(*j, &self.row(*j)));
+            return rows.iter().enumerate().for_each(|(at, j)| each(at, &self.row(*j)));
         }
-        for rows in rows.chunks(BLOCK) {
+        for (block, rows) in rows.chunks(BLOCK).enumerate() {
             let all = self.fold(rows, |_, values| values.to_vec(), joined);
-            rows.iter().zip(all).for_each(|(j, row)| each(*j, &row));
+            all.iter().enumerate().for_each(|(at, row)| each(block * BLOCK + at, row));
         }
     }
 
@@ -216,8 +216,8 @@ pub(super) mod tests {
         for asked in [vec![5], (0..700).rev().step_by(3).collect(), vec![]] {
             assert_eq!(firsts(&held, &asked), firsts(&loose, &asked));
             let mut count = 0;
-            loose.for_each(&asked, |j, row| {
-                assert_eq!(held.row(j), row);
+            loose.for_each(&asked, |at, row| {
+                assert_eq!((at, &*held.row(asked[at])), (count, row));
                 count += 1;
             });
             assert_eq!(count, asked.len());

@@ -163,12 +163,10 @@ fn sizes(all: &Classes, picks: &[u32], strays: bool) -> Vec<u32> {
         let here = homes.filter(|(_, (class, _))| *class as usize == at);
         let (here, homes): (Vec<usize>, Vec<u32>) =
             here.map(|(pick, (_, home))| (pick, home)).unzip();
-        let mut here = here.into_iter();
-        class.coverage.0.rows().for_each(&homes, |_, row| {
-            let pick = here.next();
+        class.coverage.0.rows().for_each(&homes, |at, row| {
             for (best, near) in best.iter_mut().zip(row) {
                 if *near > best.0 {
-                    *best = (*near, pick);
+                    *best = (*near, Some(here[at]));
                 }
             }
         });
