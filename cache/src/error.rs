@@ -37,6 +37,12 @@ pub enum StoreError {
         /// What was found there.
         why: String,
     },
+    /// The store was moved or removed while it was used.
+    #[error("the store at `{}` is not there any more: it was moved or removed", root.display())]
+    Gone {
+        /// Where it was.
+        root: PathBuf,
+    },
     /// A record cannot be written down.
     #[error("the record of {} cannot be written", key.short())]
     BadRecord {

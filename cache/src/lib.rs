@@ -13,6 +13,7 @@ pub use error::StoreError;
 pub use id::{Digest, Key, ParseIdError};
 pub use recipe::{Provenance, Recipe, Record};
 pub use store::{
-    Bytes, Checkpoint, Commit, Finding, GcOptions, GcReport, KindStats, Lease, Lookup,
-    ObjectWriter, Reach, Stats, Store, Thing, Verify, VerifyReport, WorkFolder,
+    Bytes, Checkpoint, Commit, FileStamp, Finding, GcOptions, GcReport, KindStats, Lease, Lookup,
+    ObjectWriter, Reach, ShareReport, Stats, Store, Thing, Verify, VerifyReport, WorkFolder,
+    folder_digest, host,
 };

@@ -6,7 +6,7 @@ mod cost;
 mod sweep;
 
 use crate::{
-    context::{Context, Failure, MISTAKE, Pipeline, now, print, print_line},
+    context::{Context, Failure, MISTAKE, Pipeline, now_millis, print, print_line},
     progress::Progress,
     run::{self, How},
     sources::Source,
@@ -76,15 +76,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         context.note(&horizon.why);
     }
     let store = context.store()?;
-    let mut options = args.how.options()?;
-    run::silence_panics();
+    let mut options = args.how.options(&store)?;
+    run::keep_panics();
     let mut parts = vec![];
     for (number, (swept, plan)) in sweeps.iter().zip(&plans).enumerate() {
         let paths: Vec<String> = swept.iter().map(|axis| axis.path.clone()).collect();
         context.note(&format!("sweeping {}: {} cells", paths.join(" x "), plan.cells.len()));
         if number > 0 {
-            options.now = now();
-            options.id = format!("{}-{}", run::run_id(options.now), number + 1);
+            let millis = now_millis();
+            options.now = millis / 1000;
+            options.id = run::run_id(&store, millis)?;
         }
         let mut progress = Progress::new(plan, context, &options);
         let result = engine::run(plan, &store, &options, &mut progress);

@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.threads.map_or(cores, usize::from);
     stages::set_threads(threads);
-    crate::run::silence_panics();
+    crate::run::keep_panics();
     let figures = if args.agree {
         json!(work.agreement(device).map_err(failure)?)
     } else {

@@ -195,10 +195,11 @@ pub(crate) fn eprint_line(text: &str) {
     writeln!(err, "{text}").ok();
 }
 
-/// Returns the seconds since 1970 (UTC).
+/// Returns the milliseconds since 1970 (UTC).
 #[expect(clippy::disallowed_methods, reason = "the edge is where the clock is read")]
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+pub(crate) fn now_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Returns `seconds` since 1970 as `2026-01-31 23:59:59`, in UTC.

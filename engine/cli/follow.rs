@@ -142,6 +142,9 @@ pub(crate) fn line(entry: &Entry) -> Option<String> {
         Event::Hit { .. } => format!("hit    {name}"),
         Event::Damaged { what, .. } => format!("repair {name}: {what}; it is made again"),
         Event::Waiting { holder, .. } => format!("waits  {name}: {holder} is computing it"),
+        Event::Changed { what, .. } => format!("anew   {name}: {what}; its recipe is made anew"),
+        Event::Vanished { .. } => format!("again  {name}: its worker vanished; it is tried again"),
+        Event::NotBegun { nodes, because } => not_begun(*nodes, because),
         Event::Started { .. } => format!("start  {name}"),
         Event::Said { line, .. } => format!("       {name}: {line}"),
         Event::Finished { seconds, .. } => format!("done   {name} in {}", duration_of(*seconds)),
@@ -174,6 +177,12 @@ pub(crate) fn work(nodes: usize, cells: usize) -> String {
         0 | 1 => stages,
         _ => format!("{stages} shared by {cells} cells"),
     }
+}
+
+/// Says how many stages were never begun, and why.
+pub(crate) fn not_begun(nodes: usize, because: &str) -> String {
+    let stages = if nodes == 1 { "1 stage was".to_owned() } else { format!("{nodes} stages were") };
+    format!("not    {stages} not begun: {because}")
 }
 
 /// Says how many stages met a full disk.

@@ -21,8 +21,11 @@ mod run;
 mod runs;
 mod schema;
 mod show;
+mod signals;
+mod site;
 mod sources;
 mod stats;
+mod supervise;
 mod table;
 mod watch;
 
@@ -88,7 +91,25 @@ enum Command {
     },
 }
 
+/// The exit code of a defect of the program itself (sysexits.h, EX_SOFTWARE).
+const DEFECT: u8 = 70;
+
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == supervise::COMMAND) {
+        return supervise::run(&words.collect::<Vec<_>>());
+    }
+    // The hook has said what and where.
+    std::panic::catch_unwind(answer).unwrap_or_else(|_| {
+        context::eprint_line(
+            "error: this is a defect of coresift; what was finished is kept. Please report the \
+             lines above",
+        );
+        ExitCode::from(DEFECT)
+    })
+}
+
+fn answer() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use crate::{
     context::{Context, duration_of, eprint_line, stderr_is_terminal},
-    follow::{failed, full, work},
+    follow::{failed, full, not_begun, work},
 };
 use engine::{Event, NodeId, Plan, RunFailure, RunOptions, Sink, Summary};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
@@ -105,10 +105,14 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn count(&mut self, node: NodeId) {
+    fn drop_bar(&mut self, node: NodeId) {
         if let Some((Some(bar), _)) = self.running.remove(&node) {
             bar.finish_and_clear();
         }
+    }
+
+    fn count(&mut self, node: NodeId) {
+        self.drop_bar(node);
         self.ended += 1;
         if let Some(total) = &self.total {
             total.set_position(self.ended);
@@ -178,6 +182,15 @@ impl Sink for Progress<'_> {
             Event::Damaged { node, what } => {
                 self.say(&format!("repair {}: {what}; it is made again", name(node)));
             }
+            Event::Changed { node, what } => {
+                self.say(&format!("anew   {}: {what}; its recipe is made anew", name(node)));
+                self.drop_bar(*node);
+            }
+            Event::Vanished { node } => {
+                self.say(&format!("again  {}: its worker vanished; it is tried again", name(node)));
+                self.drop_bar(*node);
+            }
+            Event::NotBegun { nodes, because } => self.insist(not_begun(*nodes, because)),
             Event::Waiting { node, holder } => {
                 self.say(&format!("waits  {}: {holder} is computing it", name(node)));
             }

@@ -5,13 +5,13 @@ mod page;
 mod results;
 
 use crate::{
-    context::{Context, Failure, Pipeline, bytes_of, duration_of, now, time_of, write_file},
+    context::{Context, Failure, Pipeline, bytes_of, duration_of, now_millis, time_of, write_file},
     plot::{
         figures::{Figure, Panel, Room, stages},
         study::{Study, percent},
     },
-    runs,
 };
+use engine::{RunStatus, Use};
 use page::{Page, escape};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -37,6 +37,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let name = args.pipeline.pipeline.file_stem().map(PathBuf::from).unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| name.with_extension("html"));
     let text = html(&study)?;
+    let there = plan.nodes().filter(|(id, _)| study.forecast.record(*id).is_some());
+    let keys = there.filter_map(|(id, _)| study.forecast.keys[id.index()]).collect();
+    Use::note(&store, &plan.path, now_millis(), keys);
     write_file(&out, text.as_bytes())?;
     context.note(&format!("`{}`, {}", out.display(), bytes_of(text.len() as u64)));
     Ok(ExitCode::SUCCESS)
@@ -67,7 +70,7 @@ fn html(study: &Study<'_>) -> Result<String, Failure> {
     Ok(page.end(&format!(
         "Written by coresift {} at {} UTC.",
         env!("CARGO_PKG_VERSION"),
-        time_of(now())
+        time_of(now_millis() / 1000)
     )))
 }
 
@@ -147,7 +150,8 @@ fn lead(study: &Study<'_>) -> String {
             escape(&run.id),
             time_of(run.started),
             escape(&run.device),
-            runs::status(run)
+            run.status(study.store)
+                .map_or("of which the store does not tell the end", RunStatus::text)
         ));
     } else {
         text.push('.');

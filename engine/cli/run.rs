@@ -2,20 +2,18 @@
 
 use crate::{
     cache_cmd::Size,
-    context::{Context, Failure, MISTAKE, Pipeline, eprint_line, now, print, print_line},
+    context::{Context, Failure, MISTAKE, Pipeline, eprint_line, now_millis, print, print_line},
     progress::Progress,
-    table, watch,
+    signals, supervise, table, watch,
 };
 use cache::Store;
-use engine::{Event, Journal, Plan, RunError, RunOptions, RunResult, Summary};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use engine::{Event, Journal, NodeId, Plan, Run, RunError, RunOptions, RunResult, Summary};
 use stages::{Device, DeviceChoice};
 use std::{
+    collections::BTreeSet,
+    hash::{BuildHasher as _, RandomState},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::Ordering,
     thread,
 };
 
@@ -25,6 +23,19 @@ pub(crate) struct Args {
     pipeline: Pipeline,
     #[command(flatten)]
     how: How,
+    /// Compute this stage again, whatever the store has of it; may be given several times. What
+    /// needs it follows only if it gives something else.
+    #[arg(long, value_name = "STAGE")]
+    force: Vec<String>,
+    /// Start nothing more after the first stage that fails.
+    #[arg(long)]
+    fail_fast: bool,
+    /// Give the run a name of your own, by which `show`, `diff`, `table FILE@NAME` find it.
+    #[arg(long, value_parser = run_name)]
+    name: Option<String>,
+    /// Keep a remark with the run.
+    #[arg(long, short = 'm', value_name = "TEXT")]
+    note: Option<String>,
     /// Print no table at the end.
     #[arg(long)]
     no_table: bool,
@@ -53,9 +64,13 @@ pub(crate) struct How {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
-    let options = args.how.options()?;
     let store = context.store()?;
-    silence_panics();
+    let mut options = args.how.options(&store)?;
+    options.force = forced(&plan, &args.force)?;
+    options.fail_fast = args.fail_fast;
+    options.name.clone_from(&args.name);
+    options.note.clone_from(&args.note);
+    keep_panics();
     let result = follow(args, context, &plan, &store, &options);
     let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
     // With --json, stdout has the events and nothing else.
@@ -70,7 +85,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 
 impl How {
     /// Opens the device, watches for signals, and returns what a run that begins now is given.
-    pub(crate) fn options(&self) -> Result<RunOptions, Failure> {
+    pub(crate) fn options(&self, store: &Store) -> Result<RunOptions, Failure> {
         let device = Device::open(self.device).map_err(|error| {
             Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint)
         })?;
@@ -79,16 +94,21 @@ impl How {
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or(cores, usize::from);
-        let started = now();
+        stages::set_threads(self.threads.map_or(cores, usize::from));
+        stages::set_supervisor(["/proc/self/exe".into(), supervise::COMMAND.into()]);
+        let started = now_millis();
         Ok(RunOptions {
-            id: run_id(started),
+            id: run_id(store, started)?,
+            name: None,
+            note: None,
             jobs,
             device_jobs: if device.is_cpu() { jobs } else { self.jobs.map_or(1, usize::from) },
             device: device.name(),
             build: env!("CARGO_PKG_VERSION").to_owned(),
-            now: started,
-            threads: self.threads.map_or(cores, usize::from),
-            cancel: stop_on_signals()?,
+            now: started / 1000,
+            force: BTreeSet::new(),
+            fail_fast: false,
+            cancel: signals::watch()?,
         })
     }
 }
@@ -127,37 +147,49 @@ fn follow(
 pub(crate) fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
     if interrupted {
         eprint_line("stopped; what was finished is kept, run it again to go on");
-        return ExitCode::from(130);
+        return ExitCode::from(signals::INTERRUPTED);
     }
-    if summary.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let undone = summary.failed + summary.skipped + summary.stopped;
+    if undone > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-pub(crate) fn run_id(started: u64) -> String {
-    let time = crate::context::time_of(started).replace(['-', ':'], "").replace(' ', "-");
-    format!("{time}-{}", std::process::id())
+/// Returns a name for a run that begins at `millis` since 1970.
+pub(crate) fn run_id(store: &Store, millis: u64) -> Result<String, Failure> {
+    // The system's own randomness, which is what keys such a hasher.
+    Ok(Run::new_id(store, millis, RandomState::new().hash_one(millis))?)
 }
 
-// The first signal asks the run to stop at the next step boundary, the second kills the program.
-fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
-    let cancel = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        let register = || {
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&cancel))?;
-            signal_hook::flag::register(signal, Arc::clone(&cancel))
-        };
-        register()
-            .map_err(|error| Failure::new(1, format!("cannot watch for signals: {error}")))?;
+/// Reads the name that a user gives a run.
+fn run_name(text: &str) -> Result<String, String> {
+    let fine = |letter: char| letter.is_alphanumeric() || ['-', '_', '.'].contains(&letter);
+    match text {
+        "last" => Err("`last` is taken: it is whichever run is the newest".to_owned()),
+        _ if text.starts_with(char::is_alphabetic) && text.chars().all(fine) => Ok(text.to_owned()),
+        _ => Err("a name begins with a letter, and goes on with letters, digits, `-`, `_`, `.`"
+            .to_owned()),
     }
-    Ok(cancel)
 }
 
-// A stage that panics is reported as a failed stage; the backtrace is for those who ask.
-pub(crate) fn silence_panics() {
-    let show = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
-    let default = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        if show {
-            default(info);
+/// Returns the computations of the stages called so.
+fn forced(plan: &Plan, stages: &[String]) -> Result<BTreeSet<NodeId>, Failure> {
+    let mut nodes = BTreeSet::new();
+    for stage in stages {
+        let called = plan.cells.iter().filter_map(|cell| cell.node(stage));
+        let before = nodes.len();
+        nodes.extend(called);
+        if nodes.len() == before && !plan.cells.iter().any(|cell| cell.node(stage).is_some()) {
+            let what = format!("--force {stage}: no stage that is to run is called so");
+            let known: BTreeSet<&str> =
+                plan.cells.iter().flat_map(|cell| &cell.stages).map(|(name, _)| &**name).collect();
+            let known: Vec<&str> = known.into_iter().collect();
+            return Err(Failure::new(MISTAKE, what).hint(format!("there are {}", known.join(", "))));
         }
-    }));
+    }
+    Ok(nodes)
+}
+
+/// A stage that panics is told as a failed stage; its backtrace is for those who ask for it.
+pub(crate) fn keep_panics() {
+    let show = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
+    engine::keep_panics_of_stages(show);
 }

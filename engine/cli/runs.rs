@@ -1,13 +1,19 @@
 //! `coresift runs`: the runs a store remembers.
 
-use crate::context::{Context, Failure, MISTAKE, columns, duration_of, print, print_line, time_of};
+use crate::{
+    context::{Context, Failure, MISTAKE, columns, duration_of, print, print_line, time_of},
+    show,
+};
 use cache::Store;
-use engine::Run;
+use engine::{PipelineFile, Run, RunState, RunStatus};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<RunsCommand>,
     /// Only runs of this pipeline file.
     pipeline: Option<PathBuf>,
     /// How many to list, the newest.
@@ -18,18 +24,30 @@ pub(crate) struct Args {
     all: bool,
 }
 
+#[derive(clap::Subcommand)]
+enum RunsCommand {
+    /// Forget runs: their records and logs go, what they made stays until a collection.
+    Rm {
+        /// The runs: their names, the beginnings of them, or `last`.
+        #[arg(required = true)]
+        runs: Vec<String>,
+    },
+}
+
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
-    let wanted = args.pipeline.as_ref().map(std::path::absolute).transpose();
-    let wanted = wanted.map_err(|error| Failure::new(MISTAKE, error))?;
-    let wanted = wanted.map(|path| path.display().to_string());
+    if let Some(RunsCommand::Rm { runs }) = &args.command {
+        return forget(runs, &store, context);
+    }
+    let file = args.pipeline.as_deref().map(PipelineFile::at);
     let limit = if args.all { usize::MAX } else { args.limit };
-    let mut runs = newest(&store, limit, |run| {
-        wanted.as_ref().is_none_or(|pipeline| run.pipeline == *pipeline)
-    })?;
+    let mut runs = newest(&store, limit, |run| file.as_ref().is_none_or(|file| file.ran(run)))?;
     runs.reverse();
+    let statuses: Vec<RunStatus> =
+        runs.iter().map(|run| run.status(&store)).collect::<Result<_, _>>()?;
     if context.global.json {
-        print_line(&runs.iter().map(json).collect::<Value>().to_string());
+        let all = runs.iter().zip(&statuses).map(|(run, status)| json(run, *status));
+        print_line(&all.collect::<Value>().to_string());
         return Ok(ExitCode::SUCCESS);
     }
     if runs.is_empty() {
@@ -46,20 +64,21 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         "took",
         "device",
         "pipeline",
+        "name",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for run in &runs {
-        let count = |count: Option<usize>| count.map_or("-".to_owned(), |count| count.to_string());
+    for (run, status) in runs.iter().zip(&statuses) {
         rows.push(vec![
             run.id.clone(),
             time_of(run.started),
-            status(run).to_owned(),
-            count(run.summary.map(|summary| summary.hits)),
-            count(run.summary.map(|summary| summary.computed)),
-            count(run.summary.map(|summary| summary.failed)),
+            status.text().to_owned(),
+            count(run, RunState::Hit),
+            count(run, RunState::Computed),
+            count(run, RunState::Failed),
             run.summary.map_or("-".to_owned(), |_| duration_of(run.seconds)),
             run.device.clone(),
             run.pipeline.clone(),
+            run.name.clone().unwrap_or_default(),
         ]);
     }
     print(&columns(&rows, |column| (3..7).contains(&column)));
@@ -83,25 +102,45 @@ pub(crate) fn newest(
     Ok(runs)
 }
 
-/// Returns how a run ended, in a word.
-pub(crate) fn status(run: &Run) -> &'static str {
-    match run.summary {
-        None => "unfinished",
-        Some(summary) if summary.stopped > 0 => "stopped",
-        Some(summary) if summary.failed > 0 => "failed",
-        Some(_) => "done",
+/// Returns how many computations of `run` are in `state`, as far as it got.
+fn count(run: &Run, state: RunState) -> String {
+    run.nodes.iter().filter(|node| node.state == state).count().to_string()
+}
+
+/// Removes the records of `runs`, unless one of them goes on.
+fn forget(runs: &[String], store: &Store, context: &Context) -> Result<ExitCode, Failure> {
+    let found: Vec<Run> =
+        runs.iter().map(|name| show::find(store, name)).collect::<Result<_, _>>()?;
+    for run in &found {
+        if run.status(store)? == RunStatus::GoingOn {
+            let failure = Failure::new(MISTAKE, format!("run {} is going on", run.id));
+            return Err(failure
+                .hint("wait for its end, or stop it: it is `".to_owned() + &run.process + "`"));
+        }
     }
+    for run in &found {
+        Run::remove(store, &run.id)?;
+        context.note(&format!("forgot run {}", run.id));
+    }
+    if context.global.json {
+        let ids: Vec<&str> = found.iter().map(|run| run.id.as_str()).collect();
+        print_line(&json!({ "forgot": ids }).to_string());
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Returns a run as programs read it, its computations left out.
-pub(crate) fn json(run: &Run) -> Value {
+pub(crate) fn json(run: &Run, status: RunStatus) -> Value {
     json!({
         "id": run.id,
         "pipeline": run.pipeline,
         "title": run.title,
         "started": run.started,
         "seconds": run.seconds,
-        "status": status(run),
+        "status": status,
+        "name": run.name,
+        "note": run.note,
+        "process": run.process,
         "device": run.device,
         "build": run.build,
         "summary": run.summary,

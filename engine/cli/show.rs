@@ -9,7 +9,7 @@ use crate::{
     follow, runs,
 };
 use cache::{Record, Store};
-use engine::{Run, RunNode, RunState};
+use engine::{Run, RunNode, RunState, RunStatus};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -55,11 +55,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     if context.global.json {
         let with_records = args.stage.is_some();
-        print_line(&json(&run, &nodes, with_records.then_some(&store))?.to_string());
+        let status = run.status(&store)?;
+        print_line(&json(&run, status, &nodes, with_records.then_some(&store))?.to_string());
         return Ok(ExitCode::SUCCESS);
     }
     if args.stage.is_none() {
-        print(&text(&run, &nodes));
+        print(&text(&run, run.status(&store)?, &nodes));
         let why = run.failures(&store)?;
         let shown = |node: &RunNode| nodes.iter().any(|one| std::ptr::eq(*one, node));
         for (at, why) in why {
@@ -80,8 +81,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the run called `name`, or the only one whose name begins so, or the last.
+/// Returns the run called `name` by its user, or by its own name or the beginning of it, or the last.
 pub(crate) fn find(store: &Store, name: &str) -> Result<Run, Failure> {
+    // A run's own name begins with a digit, what a user calls one with a letter.
+    if name != "last" && name.starts_with(char::is_alphabetic) {
+        let called = runs::newest(store, 1, |run| run.name.as_deref() == Some(name))?.pop();
+        if let Some(run) = called {
+            return Ok(run);
+        }
+    }
     let all = Run::list(store)?;
     let hint = "`coresift runs` lists them";
     let found: Vec<&String> = match name {
@@ -117,6 +125,7 @@ pub(crate) fn name(run: &Run, node: &RunNode) -> String {
 fn state(node: &RunNode) -> &'static str {
     match node.state {
         RunState::Open => "open",
+        RunState::Running => "running",
         RunState::Hit => "hit",
         RunState::Computed => "computed",
         RunState::Failed => "failed",
@@ -125,19 +134,25 @@ fn state(node: &RunNode) -> &'static str {
     }
 }
 
-fn text(run: &Run, nodes: &[&RunNode]) -> String {
+fn text(run: &Run, status: RunStatus, nodes: &[&RunNode]) -> String {
     let mut out = format!("run       {}\npipeline  {}\n", run.id, run.pipeline);
-    if let Some(title) = &run.title {
-        writeln!(out, "title     {title}").ok();
+    for (what, text) in [("title", &run.title), ("name", &run.name), ("note", &run.note)] {
+        if let Some(text) = text {
+            writeln!(out, "{what:<8}  {text}").ok();
+        }
     }
     writeln!(out, "began     {} UTC", time_of(run.started)).ok();
     writeln!(out, "device    {}, coresift {}", run.device, run.build).ok();
     match run.summary {
-        None => writeln!(out, "status    unfinished: it is still going on, or was killed"),
+        None => {
+            let named = status == RunStatus::GoingOn && !run.process.is_empty();
+            let who = if named { format!(", as {}", run.process) } else { String::new() };
+            writeln!(out, "status    {}{who}: {}", status.text(), so_far(run))
+        }
         Some(one) => writeln!(
             out,
             "status    {} in {}: {} hits, {} computed, {} failed, {} skipped, {} not done",
-            runs::status(run),
+            status.text(),
             duration_of(run.seconds),
             one.hits,
             one.computed,
@@ -159,6 +174,27 @@ fn text(run: &Run, nodes: &[&RunNode]) -> String {
     out.push('\n');
     out.push_str(&columns(&rows, |column| column == 1));
     out
+}
+
+/// Says how far a run without a last word got.
+fn so_far(run: &Run) -> String {
+    let count = |state| run.nodes.iter().filter(|node| node.state == state).count();
+    let states = [
+        (RunState::Hit, "hits"),
+        (RunState::Computed, "computed"),
+        (RunState::Running, "under way"),
+        (RunState::Failed, "failed"),
+    ];
+    let parts: Vec<String> = states
+        .into_iter()
+        .filter(|(state, _)| count(*state) > 0)
+        .map(|(state, word)| format!("{} {word}", count(state)))
+        .collect();
+    format!(
+        "{} of {} stages",
+        if parts.is_empty() { "none".to_owned() } else { parts.join(", ") },
+        run.nodes.len()
+    )
 }
 
 fn record(node: &RunNode, store: &Store) -> Result<Option<Record>, Failure> {
@@ -190,7 +226,12 @@ fn record_text(run: &Run, node: &RunNode, store: &Store) -> Result<String, Failu
     Ok(out)
 }
 
-fn json(run: &Run, nodes: &[&RunNode], store: Option<&Store>) -> Result<Value, Failure> {
+fn json(
+    run: &Run,
+    status: RunStatus,
+    nodes: &[&RunNode],
+    store: Option<&Store>,
+) -> Result<Value, Failure> {
     let mut stages = vec![];
     for node in nodes {
         let mut value = json!({
@@ -205,7 +246,7 @@ fn json(run: &Run, nodes: &[&RunNode], store: Option<&Store>) -> Result<Value, F
         }
         stages.push(value);
     }
-    let mut value = runs::json(run);
+    let mut value = runs::json(run, status);
     value["axes"] =
         run.axes.iter().map(|(name, values)| json!({ "name": name, "values": values })).collect();
     value["sources"] = json!(run.sources);

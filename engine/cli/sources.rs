@@ -5,7 +5,7 @@ use crate::{
     runs, show,
 };
 use cache::{Artifact, Key, Provenance, Recipe, Store, StoreError};
-use engine::{Forecast, NodeId, Plan, Run, RunNode};
+use engine::{Forecast, NodeId, PipelineFile, Plan, Run, RunNode};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -222,8 +222,7 @@ pub(crate) fn is_file(name: &str) -> bool {
 /// Returns the run of `file` called `name`: the beginning of its name, `last`, or `~N` for the
 /// N-th before the last.
 fn run_of(store: &Store, file: &str, name: &str) -> Result<Run, Failure> {
-    let path = std::path::absolute(file).map_err(|error| Failure::new(MISTAKE, error))?;
-    let path = path.display().to_string();
+    let path = PipelineFile::at(Path::new(file));
     let back = match name.strip_prefix('~') {
         Some(back) => back.parse().ok(),
         None => (name == "last").then_some(0),
@@ -231,7 +230,8 @@ fn run_of(store: &Store, file: &str, name: &str) -> Result<Run, Failure> {
     let found = match back {
         Some(back) => Run::newest(store, Some(&path), back)?,
         None => {
-            let named = |run: &Run| run.pipeline == path && run.id.starts_with(name);
+            let called = |run: &Run| run.id.starts_with(name) || run.name.as_deref() == Some(name);
+            let named = |run: &Run| path.ran(run) && called(run);
             let mut all = runs::newest(store, usize::MAX, named)?;
             if let [newest, .., oldest] = &all[..] {
                 let many = format!("{} runs of `{file}` begin with `{name}`", all.len());

@@ -11,12 +11,14 @@ mod sheet;
 mod stat;
 
 use crate::{
-    context::{Context, Failure, MISTAKE, eprint_line, print, print_line, stdout_width},
+    context::{
+        Context, Failure, MISTAKE, eprint_line, now_millis, print, print_line, stdout_width,
+    },
     sources::{self, Source},
 };
 use against::Against;
 use cache::{Artifact, Key, Store, StoreError};
-use engine::Plan;
+use engine::{Plan, Use};
 use frame::Frame;
 use measured::{Measured, Metric};
 use metrics::Metrics;
@@ -26,7 +28,7 @@ use rows::Table;
 use serde_json::{Value, json};
 use sheet::{Format, Sheet};
 use stat::{Ci, Judge};
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
 
 /// The metrics shown when none are named, where an evaluation gives them.
 const USUAL: [&str; 8] = [
@@ -139,6 +141,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         context.note(&format!("rows average over different data sets: {datasets}"));
     }
     show(&frame, &over, args, context)?;
+    for source in &sources {
+        let made = source.nodes.iter().filter(|node| node.output.is_some());
+        let keys = made.filter_map(|node| node.key).collect();
+        Use::note(&store, Path::new(&source.name), now_millis(), keys);
+    }
     let missing = frame.outcomes.iter().filter(|outcome| outcome.metrics.is_none()).count();
     if missing > 0 {
         let (all, names) = (frame.outcomes.len(), args.source.join(" "));

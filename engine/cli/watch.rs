@@ -9,10 +9,10 @@ use crate::{
     context::{Context, Failure, MISTAKE, eprint_line},
     follow::{self, Follow},
     progress::Progress,
-    runs, show,
+    show,
 };
 use cache::Store;
-use engine::{Entry, Event, Journal, Plan, Run, RunOptions, Sink};
+use engine::{Entry, Event, Journal, PipelineFile, Plan, Run, RunOptions, Sink};
 use model::Model;
 use screen::{Key, Screen};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -55,7 +55,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         signal_hook::flag::register(signal, Arc::clone(&leave))
             .map_err(|error| Failure::new(1, format!("cannot watch for signals: {error}")))?;
     }
-    crate::run::silence_panics();
     let take = move || log.take();
     // In a thread of its own, so that the terminal is whole again before a panic is told.
     let shown = thread::scope(|scope| scope.spawn(|| view(take, &leave, true)).join());
@@ -78,9 +77,7 @@ fn find(store: &Store, name: &str) -> Result<Run, Failure> {
     if !file {
         return show::find(store, name);
     }
-    let full = std::path::absolute(path).map_err(|error| Failure::new(MISTAKE, error))?;
-    let full = full.display().to_string();
-    let run = runs::newest(store, 1, |run| run.pipeline == full)?.pop();
+    let run = Run::newest(store, Some(&PipelineFile::at(path)), 0)?;
     run.ok_or_else(|| {
         Failure::new(MISTAKE, format!("the store remembers no run of `{name}`"))
             .hint("`coresift runs` lists those it has")

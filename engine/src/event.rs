@@ -106,12 +106,27 @@ pub enum Event {
         /// Who holds the lease.
         holder: String,
     },
+    /// A file the stage reads is not what its recipe names any more: the recipe is made anew.
+    Changed {
+        /// The computation.
+        node: NodeId,
+        /// Which file: a clause such as `job.sh changed`.
+        what: String,
+    },
+    /// What ran the stage is gone and left no word; it is tried again.
+    Vanished {
+        /// The computation.
+        node: NodeId,
+    },
     /// A stage began.
     Started {
         /// The computation.
         node: NodeId,
         /// Its key.
         key: Key,
+        /// What its checkpoints are filed under, if it keeps any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trajectory: Option<Key>,
     },
     /// A stage is under way.
     Progressed {
@@ -168,6 +183,13 @@ pub enum Event {
         /// The one that failed.
         because: NodeId,
     },
+    /// Computations that were asked for and never begun: told at the end, once.
+    NotBegun {
+        /// How many.
+        nodes: usize,
+        /// Why: a clause.
+        because: String,
+    },
     /// The store's disk was full: told at the end, once, after the first stage that met it failed.
     StorageFull {
         /// How many stages met it.
@@ -185,10 +207,15 @@ impl Event {
     #[must_use]
     pub fn node(&self) -> Option<NodeId> {
         match self {
-            Self::RunStarted { .. } | Self::StorageFull { .. } | Self::RunFinished { .. } => None,
+            Self::RunStarted { .. }
+            | Self::NotBegun { .. }
+            | Self::StorageFull { .. }
+            | Self::RunFinished { .. } => None,
             Self::Hit { node, .. }
             | Self::Damaged { node, .. }
             | Self::Waiting { node, .. }
+            | Self::Changed { node, .. }
+            | Self::Vanished { node }
             | Self::Started { node, .. }
             | Self::Progressed { node, .. }
             | Self::Said { node, .. }

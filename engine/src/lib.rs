@@ -16,8 +16,9 @@ pub(crate) use plan::StageRef;
 pub use plan::{Cell, NodeId, Plan, PlanAxis, PlanNode};
 pub use registry::{Method, Parse, Registry};
 pub use run::{
-    Entry, Forecast, History, Journal, Outlook, Reason, Run, RunError, RunFailure, RunNode,
-    RunOptions, RunResult, RunSource, RunState, Tail, differences, run, trajectory_key,
+    Entry, Forecast, History, Journal, Outlook, PipelineFile, Reason, Run, RunError, RunFailure,
+    RunNode, RunOptions, RunResult, RunSource, RunState, RunStatus, Tail, Use, differences,
+    keep_panics_of_stages, run, trajectory_key,
 };
 pub use seed::Streams;
 pub use spec::{

@@ -1,13 +1,15 @@
 //! What a stage is, seen from the engine.
 
-use crate::{Streams, event::Progress};
-use cache::{Artifact, Blob, Bytes, Checkpoint, Key, ObjectWriter, Store, StoreError, WorkFolder};
+use crate::{Streams, event::Progress, run::resolve};
+use cache::{
+    Artifact, Blob, Bytes, Checkpoint, Digest, Key, ObjectWriter, Store, StoreError, WorkFolder,
+};
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
-    path::PathBuf,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -183,6 +185,13 @@ pub trait Stage: Send + Sync {
         None
     }
 
+    /// Returns the settings whose values are nobody's business, such as a table of environment
+    /// variables. Their text is cut out of the pipeline's where a run record keeps that. What
+    /// [`settings`](Self::settings) gives of them is kept as it is.
+    fn secrets(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Does the work and returns the parts of its output.
     ///
     /// # Errors
@@ -217,15 +226,40 @@ pub enum StageError {
         /// The way out.
         hint: Option<String>,
     },
+    /// A file the stage reads is not what its recipe names. The engine makes the recipe anew.
+    #[error("{what} while it was to be read")]
+    Changed {
+        /// Which file: a clause such as `job.sh changed`.
+        what: String,
+    },
+    /// The stage's code panicked: a defect of the program.
+    #[error("the method broke off: {message}{}", location.as_ref().map(|at| format!(" (at {at})")).unwrap_or_default())]
+    Panicked {
+        /// What it said.
+        message: String,
+        /// The place in the code, if it is known.
+        location: Option<String>,
+    },
     /// The run was stopped.
     #[error("the run was stopped")]
     Cancelled,
+}
+
+impl From<Problem> for StageError {
+    fn from(problem: Problem) -> Self {
+        Self::Method { message: problem.message, hint: problem.hint }
+    }
 }
 
 impl StageError {
     /// Returns the error of a method that cannot be applied.
     pub fn method(message: impl Into<String>) -> Self {
         Self::Method { message: message.into(), hint: None }
+    }
+
+    /// Returns the error of a file that changed after its digest was taken.
+    pub(crate) fn changed(path: &Path) -> Self {
+        Self::Changed { what: format!("`{}` changed", path.display()) }
     }
 
     /// Adds the way out.
@@ -245,7 +279,13 @@ pub struct StageCtx<'a> {
     pub(crate) inputs: BTreeMap<String, Vec<Artifact>>,
     pub(crate) files: &'a [File],
     pub(crate) folders: &'a [Folder],
+    /// The digests of all inputs, as the recipe names them.
+    pub(crate) recipe_inputs: &'a BTreeMap<String, Digest>,
+    /// The inputs that were copied, and the copies compared with the recipe.
+    pub(crate) captured: &'a Mutex<BTreeSet<String>>,
     pub(crate) streams: Streams,
+    /// Whether checkpoints of earlier runs are left alone.
+    pub(crate) anew: bool,
     pub(crate) trajectory: Option<(Key, u64)>,
     pub(crate) cancel: &'a AtomicBool,
     pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
@@ -272,6 +312,53 @@ impl<'a> StageCtx<'a> {
     #[must_use]
     pub fn files(&self) -> &'a [File] {
         self.files
+    }
+
+    /// Copies `file`, one of those the stage asked for, to `to`, and checks that the copy is what
+    /// the recipe names. What becomes of the original after that is no matter to this stage; a
+    /// file that is read from where it lies must stay as it is until the stage ends.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Changed`] if the file has other bytes by now; else what the system said.
+    pub fn capture_file(&self, file: &File, to: &Path) -> Result<(), StageError> {
+        let name = resolve::file_input(&file.role);
+        let digest = self.store.copy_file(&file.path, to)?;
+        if self.recipe_inputs.get(&name) != Some(&digest) {
+            return Err(StageError::changed(&file.path));
+        }
+        self.captured.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        Ok(())
+    }
+
+    /// Copies the files of every folder of `role`, one of those the stage asked for, into
+    /// `to(folder)`, and checks that the copies are what the recipe names.
+    ///
+    /// # Errors
+    ///
+    /// As [`capture_file`](Self::capture_file).
+    pub fn capture_folders(
+        &self,
+        role: &str,
+        to: impl Fn(&Folder) -> PathBuf,
+    ) -> Result<(), StageError> {
+        let mut made = vec![];
+        for folder in self.folders.iter().filter(|folder| folder.role == role) {
+            let target = to(folder);
+            let mut copied = vec![];
+            for file in &folder.files {
+                let digest = self.store.copy_file(&folder.path.join(file), &target.join(file))?;
+                copied.push((file.as_str(), digest));
+            }
+            made.push((folder, cache::folder_digest(copied)));
+        }
+        let name = resolve::folder_input(role);
+        let first = made.first().map(|(folder, _)| folder.path.clone()).unwrap_or_default();
+        if resolve::joined(made).get(&name) != self.recipe_inputs.get(&name) {
+            return Err(StageError::changed(&first));
+        }
+        self.captured.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        Ok(())
     }
 
     /// Returns the folders the stage asked for.
@@ -342,7 +429,7 @@ impl<'a> StageCtx<'a> {
     pub fn log(&self, line: impl Into<String>) {
         let line = line.into();
         (self.say)(&line);
-        self.log.lock().expect("no holder panics").push(line);
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
     /// Returns an error once the run is being stopped. To be called at every step boundary.
@@ -360,7 +447,7 @@ impl<'a> StageCtx<'a> {
     ///
     /// Fails if the store does.
     pub fn newest_checkpoint(&self) -> Result<Option<Checkpoint>, StageError> {
-        let Some((key, last)) = self.trajectory else { return Ok(None) };
+        let Some((key, last)) = self.trajectory.filter(|_| !self.anew) else { return Ok(None) };
         let mut all = self.store.checkpoints(key)?;
         all.retain(|one| one.step <= last);
         Ok(all.pop())

@@ -7,6 +7,7 @@ use engine::{
     Event, Forecast, Outlook, Plan, Reason, Request, Run, RunOptions, RunResult, Summary, Tail,
 };
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
@@ -26,7 +27,10 @@ fn options(id: u64) -> RunOptions {
         device: "cpu".into(),
         build: "test".into(),
         now: 1_000_000 + id,
-        threads: 2,
+        name: None,
+        note: None,
+        force: BTreeSet::new(),
+        fail_fast: false,
         cancel: Arc::new(AtomicBool::new(false)),
     }
 }

@@ -20,6 +20,7 @@ mod select;
 mod train;
 mod units;
 
+pub use command::process::set_supervisor;
 pub use device::{Device, DeviceChoice, DeviceError, ParseDeviceError, report as device_report};
 pub use linalg::set_memory;
 pub use nn::foreign::with_torchvision_names;

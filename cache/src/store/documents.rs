@@ -1,6 +1,6 @@
 //! Small files of others that live in the store, such as the engine's records of its runs.
 
-use super::{FOLDERS, Store, walk};
+use super::{FOLDERS, Store, objects, steady, walk};
 use crate::StoreError;
 use std::{
     fs::{self, File, OpenOptions},
@@ -39,7 +39,7 @@ impl Store {
     /// [`StoreError::Io`] if it is not there or cannot be read.
     pub fn document(&self, folder: &str, name: &str) -> Result<Vec<u8>, StoreError> {
         let path = self.at(&self.document_path("read", folder, name)?);
-        fs::read(&path).map_err(|error| StoreError::io("read", &path, error))
+        steady::steadily(|| fs::read(&path)).map_err(|error| StoreError::io("read", &path, error))
     }
 
     /// Opens a document that grows by its end, creating it if need be. Not flushed with the
@@ -52,14 +52,14 @@ impl Store {
         self.writable()?;
         let path = self.at(&self.document_path("write", folder, name)?);
         let open = || OpenOptions::new().append(true).create(true).open(&path);
-        let opened = open().or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                fs::create_dir_all(self.at(folder))?;
-                open()
+        let opened = match steady::steadily(open) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_folder(folder)?;
+                steady::steadily(open)
             }
-            _ => Err(error),
-        });
-        opened.map_err(|error| StoreError::io("write", &path, error))
+            other => other,
+        };
+        opened.map_err(|error| self.trouble("write", &path, error))
     }
 
     /// Opens a document for reading, or returns `None` if it is not there.
@@ -74,6 +74,17 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("read", &path, error)),
         }
+    }
+
+    /// Returns when a document was last written, in seconds since 1970 by the clock of the file
+    /// system, or `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if that cannot be told.
+    pub fn document_time(&self, folder: &str, name: &str) -> Result<Option<i64>, StoreError> {
+        let path = self.at(&self.document_path("read", folder, name)?);
+        Ok(objects::look(&path)?.map(|stat| objects::changed(&stat)))
     }
 
     /// Removes a document, if it is there.

@@ -1,6 +1,6 @@
 //! Digests of files outside the store, remembered as long as the files look the same.
 
-use super::{Store, lock, now, objects, seal};
+use super::{Store, lock, now, objects, seal, steady};
 use crate::{Digest, StoreError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -25,11 +25,15 @@ pub(super) struct Memo<T> {
     pub(super) changed: bool,
 }
 
+/// How a file looks from outside: what tells it from itself after a change. Two are compared, and
+/// nothing else is done with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileStamp(Digest);
+
 /// How a file looked when it was hashed; times in seconds and nanoseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Seen {
-    device: u64,
     inode: u64,
     size: u64,
     modified: (i64, i64),
@@ -42,7 +46,6 @@ pub(super) struct Seen {
 impl Seen {
     fn new(metadata: &Metadata, began: (i64, i64), digest: Digest) -> Self {
         Self {
-            device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
@@ -66,8 +69,8 @@ impl Store {
     /// [`StoreError::Io`] if it cannot be read or is no regular file.
     pub fn file_digest(&self, path: &Path) -> Result<(Digest, u64), StoreError> {
         let fail = |error| StoreError::io("read", path, error);
-        let canonical = path.canonicalize().map_err(fail)?;
-        let metadata = fs::metadata(&canonical).map_err(fail)?;
+        let canonical = steady::steadily(|| path.canonicalize()).map_err(fail)?;
+        let metadata = steady::steadily(|| fs::metadata(&canonical)).map_err(fail)?;
         // Opening a pipe would wait for somebody to write to it.
         if !metadata.is_file() {
             return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
@@ -95,6 +98,34 @@ impl Store {
             memo.changed = true;
         }
         Ok((digest, size))
+    }
+
+    /// Returns how a file looks: it changes with its size, dates or inode.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it is not there.
+    pub fn file_stamp(&self, path: &Path) -> Result<FileStamp, StoreError> {
+        let metadata = steady::steadily(|| fs::metadata(path));
+        let metadata = metadata.map_err(|error| StoreError::io("read", path, error))?;
+        Ok(FileStamp::new(&Digest::of(&look(&metadata))))
+    }
+
+    /// Copies a file outside the store, with its permissions, and returns the digest of what was
+    /// copied. Folders above `to` are made.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn copy_file(&self, from: &Path, to: &Path) -> Result<Digest, StoreError> {
+        let read = |error| StoreError::io("read", from, error);
+        let write = |error| StoreError::io("write", to, error);
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder).map_err(write)?;
+        }
+        fs::copy(from, to).map_err(read)?;
+        let copied = File::open(to).and_then(|file| objects::hash(&file));
+        copied.map(|(digest, _)| digest).map_err(write)
     }
 
     /// Writes down what was learnt of files and folders, beside what other processes have; what
@@ -128,6 +159,31 @@ impl Store {
         let sealed = self.read_small(name).ok().flatten().unwrap_or_default();
         Memo { seen: seal::unseal(name, &sealed).unwrap_or_default(), changed: false }
     }
+}
+
+impl FileStamp {
+    pub(super) fn new(digest: &Digest) -> Self {
+        Self(*digest)
+    }
+}
+
+/// Returns what tells a file from itself after a change, as bytes. Which device it is on is left
+/// out: two hosts that see one file do not agree on that.
+pub(super) fn look(metadata: &Metadata) -> [u8; 48] {
+    let parts = [
+        metadata.ino(),
+        metadata.len(),
+        metadata.mtime().cast_unsigned(),
+        metadata.mtime_nsec().cast_unsigned(),
+        metadata.ctime().cast_unsigned(),
+        metadata.ctime_nsec().cast_unsigned(),
+    ];
+    let mut bytes = [0; 48];
+    bytes
+        .chunks_exact_mut(8)
+        .zip(parts)
+        .for_each(|(to, part)| to.copy_from_slice(&part.to_le_bytes()));
+    bytes
 }
 
 /// Tells whether a file last changed at `modified` had been left alone for long enough when

@@ -5,7 +5,7 @@
 
 use super::{
     Store,
-    files::{Memo, moment, settled},
+    files::{self, FileStamp, Memo, moment, settled},
     lock, objects,
 };
 use crate::{Digest, StoreError};
@@ -66,11 +66,10 @@ impl Store {
             let path = canonical.join(name);
             let hashed = File::open(&path).and_then(|file| objects::hash(&file));
             let (digest, _) = hashed.map_err(|error| StoreError::io("read", &path, error))?;
-            let name = Digest::of(name.as_bytes());
-            Ok([*name.as_bytes(), *digest.as_bytes()].concat())
+            Ok((name.as_str(), digest))
         });
-        let digests: Vec<Vec<u8>> = digests.collect::<Result<_, StoreError>>()?;
-        let digest = Digest::of(&digests.concat());
+        let digests: Vec<(&str, Digest)> = digests.collect::<Result<_, StoreError>>()?;
+        let digest = folder_digest(digests);
         let quiet = before == look(&canonical, names)?;
         if let Some(name) = name.filter(|_| quiet) {
             let mut memo = lock(&self.folders);
@@ -80,6 +79,27 @@ impl Store {
         }
         Ok(digest)
     }
+
+    /// Returns how the files `names` in `folder` look: it changes with the name, size, dates or
+    /// inode of one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if one is not there.
+    pub fn folder_stamp(&self, folder: &Path, names: &[String]) -> Result<FileStamp, StoreError> {
+        Ok(FileStamp::new(&look(folder, names)?.digest))
+    }
+}
+
+/// Returns the digest of files in a folder: of their names and bytes, in this order.
+#[must_use]
+pub fn folder_digest<'a>(files: impl IntoIterator<Item = (&'a str, Digest)>) -> Digest {
+    let mut all = vec![];
+    for (name, digest) in files {
+        all.extend_from_slice(Digest::of(name.as_bytes()).as_bytes());
+        all.extend_from_slice(digest.as_bytes());
+    }
+    Digest::of(&all)
 }
 
 fn look(folder: &Path, names: &[String]) -> Result<Look, StoreError> {
@@ -92,14 +112,8 @@ fn look(folder: &Path, names: &[String]) -> Result<Look, StoreError> {
             return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
         }
         let modified = (metadata.mtime(), metadata.mtime_nsec());
-        let (seconds, nanos) = (metadata.ctime(), metadata.ctime_nsec());
-        let mut look = Vec::with_capacity(64 + name.len());
-        for part in [metadata.dev(), metadata.ino(), metadata.len(), name.len() as u64] {
-            look.extend(part.to_le_bytes());
-        }
-        for part in [modified.0, modified.1, seconds, nanos] {
-            look.extend(part.to_le_bytes());
-        }
+        let mut look = files::look(&metadata).to_vec();
+        look.extend((name.len() as u64).to_le_bytes());
         look.extend(name.as_bytes());
         Ok((look, modified))
     });

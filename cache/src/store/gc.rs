@@ -16,11 +16,20 @@ use std::{
 /// What is to be kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// The computations whose results are.
+    /// The computations whose results are, unless a size is asked for.
     pub records: BTreeSet<Key>,
-    /// The trajectories whose checkpoints are.
+    /// The trajectories whose checkpoints are, unless a size is asked for.
     pub trajectories: BTreeSet<Key>,
+    /// The computations and trajectories that somebody is using now: kept in any case.
+    pub in_use: BTreeSet<Key>,
+    /// What was written since then, in seconds since 1970 by the clock of the file system, is
+    /// kept in any case: the oldest run that goes on may have made it.
+    pub since: Option<i64>,
 }
+
+/// What is stored again within this time of an earlier writing is not marked anew, so a run may
+/// rely on what is as much older than itself; and clocks differ.
+const SLACK: i64 = 600;
 
 /// How to collect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,17 +111,19 @@ impl Store {
         let now = super::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // Rounded up: an age of zero leaves nothing young, not even what was written this second.
         let young = now.saturating_sub(options.min_age).as_secs().saturating_add(1);
+        let young = i64::try_from(young).unwrap_or(i64::MAX);
+        let young = keep.since.map_or(young, |since| young.min(since.saturating_sub(SLACK)));
         let mut gc = Gc {
             store: self,
             options,
-            young: i64::try_from(young).unwrap_or(i64::MAX),
+            young,
             report: GcReport::default(),
             records: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
             objects: BTreeMap::new(),
             uses: BTreeMap::new(),
         };
-        gc.look_around()?;
+        gc.look_around(&keep.in_use)?;
         gc.drop_unreached(keep)?;
         gc.drop_to_size()?;
         gc.drop_unused()?;
@@ -122,17 +133,18 @@ impl Store {
 }
 
 impl Gc<'_> {
-    fn look_around(&mut self) -> Result<(), StoreError> {
+    fn look_around(&mut self, in_use: &BTreeSet<Key>) -> Result<(), StoreError> {
         for (key, path) in self.store.list_ids::<Key>("records", ".json")?.named {
             let Some(mut entry) = self.entry(path)? else { continue };
-            entry.loose &= !self.store.is_leased(key);
+            entry.loose &= !in_use.contains(&key) && !self.store.is_leased(key);
             if let Some(record) = self.store.record(key)? {
                 (entry.artifact, entry.seconds) = (record.output, record.provenance.seconds);
             }
             self.records.insert(key, entry);
         }
         for (key, _) in self.store.list_ids::<Key>("checkpoints", "")?.named {
-            let (mut all, leased) = (vec![], self.store.is_leased(key));
+            let mut all = vec![];
+            let used = in_use.contains(&key) || self.store.is_leased(key);
             for (step, path) in self.store.steps(key)? {
                 let Some(mut entry) = self.entry(path)? else { continue };
                 if let Some(Ok(checkpoint)) = self.store.peek_checkpoint(key, step)? {
@@ -141,7 +153,7 @@ impl Gc<'_> {
                 all.push((step, entry));
             }
             // A training that goes on may want any of its checkpoints.
-            let loose = !leased && all.iter().all(|(_, entry)| entry.loose);
+            let loose = !used && all.iter().all(|(_, entry)| entry.loose);
             self.checkpoints.extend(
                 all.into_iter().map(|(step, entry)| ((key, step), Entry { loose, ..entry })),
             );

@@ -3,13 +3,16 @@
 //! Leases save work. Nothing needs them to be correct, so where a file system has no locks, and
 //! in a store that can only be read, everybody gets one.
 
-use super::Store;
+use super::{
+    Store,
+    steady::{self, Tries},
+};
 use crate::{Key, StoreError};
 use rustix::io::Errno;
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -43,27 +46,42 @@ impl Store {
             return Ok(Some(Lease { held: None }));
         }
         let path = self.lease_path(key);
-        let fail = |error| StoreError::io("lock", &path, error);
+        let mut tries = Tries::default();
         loop {
             let file = match open(&path) {
                 Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    super::create_parent(&path)?;
-                    open(&path).map_err(fail)?
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries.once_more() => {
+                    self.make_folder("leases")?;
+                    continue;
                 }
-                Err(error) => return Err(fail(error)),
+                Err(error) if steady::is_passing(&error) && tries.once_more() => continue,
+                Err(error) => return Err(self.trouble("lock", &path, error)),
             };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
-                Err(TryLockError::Error(error)) => return Err(fail(error)),
+                // A network file system says so of a file that its last holder has unlinked.
+                Err(TryLockError::Error(error))
+                    if steady::is_passing(&error) && tries.once_more() =>
+                {
+                    continue;
+                }
+                Err(TryLockError::Error(error)) => return Err(self.trouble("lock", &path, error)),
             }
             // The last holder may have unlinked it between our opening and our locking.
             if is_at(&path, &file) {
+                if let Some(mode) = self.shared {
+                    let mode = Permissions::from_mode((mode.bits() & 0o666) | 0o600);
+                    let _ = file.set_permissions(mode);
+                }
                 // Only for messages; a lease without a name is a lease.
                 let _ = sign(&file);
                 return Ok(Some(Lease { held: Some((path, file)) }));
+            }
+            if !tries.once_more() {
+                let error = io::Error::other("its name does not stay");
+                return Err(self.trouble("lock", &path, error));
             }
         }
     }
@@ -82,15 +100,23 @@ impl Store {
     }
 
     /// Tells whether somebody holds the lease of `key`, without leaving a trace.
-    pub(super) fn is_leased(&self, key: Key) -> bool {
+    #[must_use]
+    pub fn is_leased(&self, key: Key) -> bool {
         is_locked(&self.lease_path(key))
     }
 }
 
 /// Tells whether the file is locked. For the moment it takes, a would-be holder is refused.
 pub(super) fn is_locked(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    let mut tries = Tries::default();
+    loop {
+        let Ok(file) = File::open(path) else { return false };
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => return true,
+            Err(TryLockError::Error(error)) if steady::is_passing(&error) && tries.once_more() => {}
+            _ => return false,
+        }
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -106,12 +132,13 @@ fn open(path: &Path) -> io::Result<File> {
 /// Tells whether the name `path` still stands for the open file.
 fn is_at(path: &Path, file: &File) -> bool {
     let (Ok(there), Ok(ours)) = (fs::metadata(path), file.metadata()) else { return false };
-    (there.dev(), there.ino()) == (ours.dev(), ours.ino())
+    // One path, so one file system.
+    there.ino() == ours.ino()
 }
 
 fn has_no_locks(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(code, Some(Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL))
+    matches!(code, Some(Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL | Errno::BADF))
 }
 
 fn sign(mut file: &File) -> io::Result<()> {
@@ -122,9 +149,14 @@ fn sign(mut file: &File) -> io::Result<()> {
     if before > text.len() as u64 { file.set_len(text.len() as u64) } else { Ok(()) }
 }
 
+/// Returns the name of this host, or nothing if it has none.
+#[must_use]
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 fn name() -> String {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname");
-    let host = host.or_else(|_| fs::read_to_string("/etc/hostname")).unwrap_or_default();
+    let host = host();
     let process = std::process::id();
     match host.trim() {
         "" => format!("process {process}"),

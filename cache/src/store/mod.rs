@@ -27,23 +27,28 @@ mod lease;
 mod objects;
 mod records;
 mod seal;
+mod share;
 mod stats;
+mod steady;
 mod verify;
 mod walk;
 mod work;
 
 pub use checkpoints::Checkpoint;
+pub use files::FileStamp;
+pub use folders::folder_digest;
 pub use gc::{GcOptions, GcReport, Reach};
-pub use lease::Lease;
+pub use lease::{Lease, host};
 pub use objects::{Bytes, ObjectWriter};
 pub use records::{Commit, Lookup};
+pub use share::ShareReport;
 pub use stats::{KindStats, Stats};
 pub use verify::{Finding, Thing, Verify, VerifyReport};
 pub use work::WorkFolder;
 
 use crate::{Digest, StoreError};
 use rustix::{
-    fs::{Access, Mode, OFlags},
+    fs::{Access, AtFlags, FileType, Mode, OFlags, RawMode, Stat},
     io::Errno,
 };
 use std::{
@@ -76,6 +81,10 @@ pub struct Store {
     dir: OwnedFd,
     // Why nothing can be written, if so.
     read_only: Option<Errno>,
+    // The mode of every folder, where a group writes to the store.
+    shared: Option<Mode>,
+    // Whether other hosts may look at it while it is written.
+    on_network: bool,
     // Whether anything was written since the last flush, and which of it are objects.
     dirty: AtomicBool,
     unsynced: Mutex<BTreeSet<Digest>>,
@@ -114,10 +123,27 @@ impl Store {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(&root, flags, Mode::empty())
             .map_err(|error| StoreError::io("open", &root, error))?;
+        let fail = |error: Errno| StoreError::io("open", &root, error);
         let read_only = rustix::fs::access(&root, Access::WRITE_OK).err();
+        let about = rustix::fs::fstat(&dir).map_err(fail)?;
+        check_whole(&root, &about)?;
+        let shared = shared_mode(about.st_mode);
+        let on_network = rustix::fs::fstatfs(&dir).is_ok_and(|system| is_network(&system));
         let (dirty, unsynced) = (AtomicBool::new(false), Mutex::default());
         let (verified, files, folders) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { root, dir, read_only, dirty, unsynced, verified, files, folders })
+        let store = Self {
+            root,
+            dir,
+            read_only,
+            shared,
+            on_network,
+            dirty,
+            unsynced,
+            verified,
+            files,
+            folders,
+        };
+        Ok(store)
     }
 
     /// Returns where the store is.
@@ -148,9 +174,9 @@ impl Store {
         }
         let pending = std::mem::take(&mut *lock(&self.unsynced));
         #[cfg(target_os = "linux")]
-        let outcome = rustix::fs::syncfs(&self.dir);
+        let outcome = steady::steadily(|| rustix::fs::syncfs(&self.dir));
         #[cfg(not(target_os = "linux"))]
-        let outcome: Result<(), Errno> = Ok(rustix::fs::sync());
+        let outcome: io::Result<()> = Ok(rustix::fs::sync());
         outcome.map_err(|error| {
             lock(&self.unsynced).extend(pending);
             self.dirty.store(true, Ordering::Release);
@@ -177,71 +203,157 @@ impl Store {
             let permissions = Permissions::from_mode(mode);
             tempfile::Builder::new().prefix("new-").permissions(permissions).tempfile_in(&folder)
         };
-        let file = begin().or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => fs::create_dir_all(&folder).and_then(|()| begin()),
-            _ => Err(error),
-        });
-        file.map_err(|error| StoreError::io("write", &folder, error))
+        let file = match steady::steadily(begin) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_folder("tmp")?;
+                steady::steadily(begin)
+            }
+            other => other,
+        };
+        let file = file.map_err(|error| self.trouble("write", &folder, error))?;
+        if self.shared.is_some() {
+            // Past the umask: what is in the store is for the whole group.
+            let open = Permissions::from_mode(mode | if mode & 0o200 == 0 { 0o040 } else { 0o060 });
+            let opened = file.as_file().set_permissions(open);
+            opened.map_err(|error| self.trouble("write", file.path(), error))?;
+        }
+        Ok(file)
+    }
+
+    /// Returns the error of something refused below the root, or that the whole store is gone.
+    fn trouble(
+        &self,
+        action: &'static str,
+        path: &Path,
+        error: impl Into<io::Error>,
+    ) -> StoreError {
+        let error = error.into();
+        let missing = error.kind() == io::ErrorKind::NotFound || steady::is_passing(&error);
+        if missing && self.is_gone() { self.gone() } else { StoreError::io(action, path, error) }
+    }
+
+    /// Tells whether the path of the store does not lead to it any more.
+    fn is_gone(&self) -> bool {
+        let at_path = steady::steadily(|| rustix::fs::stat(&self.root));
+        let ours = steady::steadily(|| rustix::fs::fstat(&self.dir));
+        match (at_path, ours) {
+            (Ok(at_path), Ok(ours)) => at_path.st_ino != ours.st_ino,
+            (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
+            (Ok(_), Err(_)) => false,
+        }
+    }
+
+    fn gone(&self) -> StoreError {
+        StoreError::Gone { root: self.root.clone() }
+    }
+
+    /// Makes the folder `relative` and those above it, with the mode of the root where a group
+    /// shares the store. Nothing is made in the place of a store that is gone.
+    fn make_folder(&self, relative: &str) -> Result<(), StoreError> {
+        let ends = relative.match_indices('/').map(|(at, _)| at).chain([relative.len()]);
+        for folder in ends.map(|end| &relative[..end]) {
+            let made =
+                steady::steadily(|| rustix::fs::mkdirat(&self.dir, folder, Mode::from(0o777)));
+            match made {
+                Ok(()) => {
+                    if let Some(mode) = self.shared {
+                        // One that is refused is narrower than it should be, and still a folder.
+                        let _ = rustix::fs::chmodat(&self.dir, folder, mode, AtFlags::empty());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(self.trouble("create", &self.at(folder), error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn make_parent(&self, relative: &str) -> Result<(), StoreError> {
+        relative.rfind('/').map_or(Ok(()), |end| self.make_folder(&relative[..end]))
+    }
+
+    /// On a network another host may read a file as soon as it has its name.
+    fn sync_for_others(&self, file: &NamedTempFile) -> Result<(), StoreError> {
+        if !self.on_network {
+            return Ok(());
+        }
+        let synced = steady::steadily(|| file.as_file().sync_data());
+        synced.map_err(|error| self.trouble("write", file.path(), error))
     }
 
     /// Writes `bytes` to a file in `tmp/`.
     fn temporary_with(&self, bytes: &[u8], mode: u32) -> Result<NamedTempFile, StoreError> {
         let mut file = self.temporary(mode)?;
         let written = file.as_file_mut().write_all(bytes);
-        written.map_err(|error| StoreError::io("write", file.path(), error))?;
+        written.map_err(|error| self.trouble("write", file.path(), error))?;
         Ok(file)
     }
 
     /// Renames `file` to `relative`, over whatever is there.
     fn place_over(&self, file: NamedTempFile, relative: &str) -> Result<(), StoreError> {
+        self.sync_for_others(&file)?;
         let to = self.at(relative);
-        let again = match file.persist(&to) {
-            Ok(_) => return Ok(()),
-            Err(failed) if failed.error.kind() == io::ErrorKind::NotFound => failed.file,
-            Err(failed) => return Err(StoreError::io("write", &to, failed.error)),
-        };
-        create_parent(&to)?;
-        again.persist(&to).map_err(|failed| StoreError::io("write", &to, failed.error))?;
-        Ok(())
+        let (mut file, mut made, mut tries) = (file, false, steady::Tries::default());
+        loop {
+            let failed = match file.persist(&to) {
+                Ok(_) => return Ok(()),
+                Err(failed) => failed,
+            };
+            match failed.error.kind() {
+                io::ErrorKind::NotFound if !made => {
+                    made = true;
+                    self.make_parent(relative)?;
+                }
+                _ if steady::is_passing(&failed.error) && tries.once_more() => {}
+                _ => return Err(self.trouble("write", &to, failed.error)),
+            }
+            file = failed.file;
+        }
     }
 
     /// Renames `file` to `relative` unless something is there; tells whether it did.
     fn place_new(&self, file: NamedTempFile, relative: &str) -> Result<bool, StoreError> {
+        self.sync_for_others(&file)?;
         let to = self.at(relative);
-        let mut file = file;
-        for created in [false, true] {
+        let (mut file, mut made, mut tries) = (file, false, steady::Tries::default());
+        loop {
             let failed = match file.persist_noclobber(&to) {
                 Ok(_) => return Ok(true),
                 Err(failed) => failed,
             };
             match failed.error.kind() {
                 io::ErrorKind::AlreadyExists => return Ok(false),
-                io::ErrorKind::NotFound if !created => create_parent(&to)?,
-                // A file system that has neither exclusive renames nor hard links. Two writers
-                // may then both believe to be first; each still leaves a whole file.
-                io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
-                    if !to.try_exists().unwrap_or(false) =>
-                {
+                io::ErrorKind::NotFound if !made => {
+                    made = true;
+                    self.make_parent(relative)?;
+                }
+                // An SFTP server refuses a link so if the name is taken; a file system that has
+                // neither exclusive renames nor hard links, always. Two writers may then both
+                // believe to be first; each still leaves a whole file.
+                io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => {
+                    if to.try_exists().unwrap_or(false) {
+                        return Ok(false);
+                    }
                     return self.place_over(failed.file, relative).map(|()| true);
                 }
-                _ => return Err(StoreError::io("write", &to, failed.error)),
+                _ if steady::is_passing(&failed.error) && tries.once_more() => {}
+                _ => return Err(self.trouble("write", &to, failed.error)),
             }
             file = failed.file;
         }
-        Ok(false)
     }
 
     /// Moves a damaged file out of the way, under its own name or `name`. What cannot be moved
     /// stays: it is judged again by whoever comes next. With `inode`, what another process has
     /// put in its place meanwhile is left there.
     fn set_aside(&self, relative: &str, name: &str, inode: Option<u64>) {
-        use rustix::fs::{AtFlags, renameat, statat};
+        use rustix::fs::{renameat, statat};
         if self.read_only.is_some() {
             return;
         }
         let to = format!("quarantine/{name}");
         let mut moved = renameat(&self.dir, relative, &self.dir, to.as_str());
-        if moved == Err(Errno::NOENT) && create_parent(&self.at(&to)).is_ok() {
+        if moved == Err(Errno::NOENT) && self.make_parent(&to).is_ok() {
             moved = renameat(&self.dir, relative, &self.dir, to.as_str());
         }
         let (Ok(()), Some(inode)) = (moved, inode) else { return };
@@ -256,10 +368,14 @@ impl Store {
     fn read_small(&self, relative: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let fail = |error: Errno| StoreError::io("read", &self.at(relative), error);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.dir, relative, flags, Mode::empty()) {
-            Ok(file) => file,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            Err(error) => return Err(fail(error)),
+        let mut tries = steady::Tries::default();
+        let mut file = loop {
+            match rustix::fs::openat(&self.dir, relative, flags, Mode::empty()) {
+                Ok(file) => break file,
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                Err(Errno::INTR | Errno::STALE) if tries.once_more() => {}
+                Err(error) => return Err(fail(error)),
+            }
         };
         let mut bytes = Vec::with_capacity(4096);
         loop {
@@ -269,6 +385,15 @@ impl Store {
             match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
                 Ok(0) => return Ok(Some(bytes)),
                 Ok(_) | Err(Errno::INTR) => {}
+                // Replaced by another host meanwhile: the new one is read from its beginning.
+                Err(Errno::STALE) if tries.once_more() => {
+                    bytes.clear();
+                    match rustix::fs::openat(&self.dir, relative, flags, Mode::empty()) {
+                        Ok(opened) => file = opened,
+                        Err(Errno::NOENT) => return Ok(None),
+                        Err(error) => return Err(fail(error)),
+                    }
+                }
                 // A sector that does not read is damage, and damage is told by the check.
                 Err(Errno::IO | Errno::ISDIR) => return Ok(Some(vec![])),
                 Err(error) => return Err(fail(error)),
@@ -278,11 +403,13 @@ impl Store {
 
     fn sync_folder(&self, relative: &str) -> Result<(), StoreError> {
         let path = self.at(relative);
-        let synced = fs::File::open(&path).and_then(|folder| folder.sync_all());
+        let synced =
+            steady::steadily(|| fs::File::open(&path).and_then(|folder| folder.sync_all()));
         match synced {
-            // Some file systems cannot do it for folders, and have no need to.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            other => other.map_err(|error| StoreError::io("write", &path, error)),
+            // Some file systems cannot do it for folders, and have no need to; and a folder of
+            // another user's may not be readable.
+            Err(error) if is_needless(&error) => Ok(()),
+            other => other.map_err(|error| self.trouble("write", &path, error)),
         }
     }
 
@@ -318,9 +445,58 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-fn create_parent(path: &Path) -> Result<(), StoreError> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    fs::create_dir_all(parent).map_err(|error| StoreError::io("create", parent, error))
+fn is_needless(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
+}
+
+/// Returns the mode of the folders of a store whose root has `mode`, if its group may write to it.
+fn shared_mode(mode: RawMode) -> Option<Mode> {
+    let mode = Mode::from_raw_mode(mode) & Mode::from(0o7777);
+    mode.contains(Mode::WGRP).then_some(mode)
+}
+
+/// Refuses a store of which a part is on another disk: nothing could be renamed into place there.
+fn check_whole(root: &Path, about: &Stat) -> Result<(), StoreError> {
+    for folder in FOLDERS {
+        let path = root.join(folder);
+        let linked = rustix::fs::lstat(&path)
+            .is_ok_and(|entry| FileType::from_raw_mode(entry.st_mode) == FileType::Symlink);
+        if linked && rustix::fs::stat(&path).is_ok_and(|there| there.st_dev != about.st_dev) {
+            let why = format!(
+                "`{folder}` is a link to another file system, where nothing can be put \
+                               into place; move the whole folder there, and link that"
+            );
+            return Err(StoreError::NotAStore { root: root.to_owned(), why });
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether a file system is one that other hosts may have mounted, too (statfs(2)).
+#[cfg(target_os = "linux")]
+fn is_network(system: &rustix::fs::StatFs) -> bool {
+    // NFS, SMB and CIFS, FUSE, Ceph, Lustre, GPFS, BeeGFS, AFS, 9P, OCFS2, GFS2.
+    const KINDS: [u32; 12] = [
+        0x6969,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x6573_5546,
+        0x00c3_6400,
+        0x0bd0_0bd0,
+        0x4750_4653,
+        0x1983_0326,
+        0x5346_414f,
+        0x0102_1997,
+        0x7461_636f,
+    ];
+    KINDS.contains(&(system.f_type as u32))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_network(_: &rustix::fs::StatFs) -> bool {
+    false
 }
 
 /// Tells whether a store this program can use is at `root`; nothing or an empty folder is no
@@ -346,7 +522,9 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
                 if path.exists() {
                     return is_store(root);
                 }
-                if !name.as_encoded_bytes().starts_with(b".format") {
+                // What a fresh disk has at its root is nobody's.
+                let nobodys = name == "lost+found";
+                if !nobodys && !name.as_encoded_bytes().starts_with(b".format") {
                     let name = name.display();
                     return Err(not(format!("it holds `{name}` and no file called `format`")));
                 }
@@ -370,24 +548,38 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
 }
 
 fn create(root: &Path) -> Result<(), StoreError> {
-    let make = |path: &Path| {
-        fs::create_dir_all(path).map_err(|error| StoreError::io("create", path, error))
-    };
-    make(root)?;
+    let fail = |path: &Path, error: io::Error| StoreError::io("create", path, error);
+    if !root.is_dir() {
+        let above = root.parent().filter(|above| !above.as_os_str().is_empty());
+        let mode = above.and_then(|above| rustix::fs::stat(above).ok()).map(|above| above.st_mode);
+        fs::create_dir_all(root).map_err(|error| fail(root, error))?;
+        // A folder that hands its group down and lets it write is one that people share.
+        let handed = mode.and_then(shared_mode).filter(|mode| mode.contains(Mode::SGID));
+        if let Some(mode) = handed {
+            let opened = fs::set_permissions(root, Permissions::from_mode(mode.bits()));
+            opened.map_err(|error| fail(root, error))?;
+        }
+    }
+    let shared = rustix::fs::stat(root).ok().and_then(|about| shared_mode(about.st_mode));
     let write = |name: &str, text: &str| {
         let placed = (|| {
             let permissions = Permissions::from_mode(0o644);
             let mut builder = tempfile::Builder::new();
-            let mut file = builder.prefix(".format").permissions(permissions).tempfile_in(root)?;
+            let mut file =
+                builder.prefix(".format").permissions(permissions.clone()).tempfile_in(root)?;
+            if shared.is_some() {
+                file.as_file().set_permissions(permissions)?;
+            }
             file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
+            steady::steadily(|| file.as_file().sync_all())?;
             file.persist(root.join(name)).map_err(|failed| failed.error).map(|_| ())
         })();
-        placed.map_err(|error| StoreError::io("create", &root.join(name), error))
+        placed.map_err(|error| fail(&root.join(name), error))
     };
     // First, so that a creation cut off anywhere leaves either nothing or a store.
     write("format", &format!("{FORMAT_NAME}{FORMAT}\n"))?;
     write(".gitignore", "*\n")?;
     write("CACHEDIR.TAG", CACHEDIR_TAG)?;
-    FOLDERS.iter().chain(&["runs"]).try_for_each(|folder| make(&root.join(folder)))
+    let store = Store::attach(root.to_owned())?;
+    FOLDERS.iter().chain(&["runs"]).try_for_each(|folder| store.make_folder(folder))
 }

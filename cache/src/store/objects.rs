@@ -5,7 +5,7 @@
 //! then hashed on the spot. That finds a changed byte on the next run, and costs whole objects
 //! nothing but the `stat` they need anyway.
 
-use super::{Store, lock, now, sharded};
+use super::{Store, lock, now, sharded, steady};
 use crate::{Blob, Digest, StoreError, id};
 use memmap2::{Mmap, UncheckedAdvice};
 use rustix::{
@@ -141,7 +141,7 @@ impl ObjectWriter<'_> {
     ///
     /// [`StoreError::Io`] if it could not be written; no part of it is left behind.
     pub fn finish(mut self) -> Result<Blob, StoreError> {
-        self.flush().map_err(|error| StoreError::io("write", self.file.path(), error))?;
+        self.flush().map_err(|error| self.store.trouble("write", self.file.path(), error))?;
         let digest = Digest::from_hash(self.hasher.finalize());
         let blob = Blob { digest, size: self.size };
         if !self.store.has(&blob)? {
@@ -212,11 +212,16 @@ impl Store {
             |what: &str| Err(StoreError::Damaged { digest: blob.digest, what: what.to_owned() });
         let fail = |error: io::Error| StoreError::io("read", &self.at(&relative), error);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = match rustix::fs::openat(&self.dir, &relative, flags, Mode::empty()) {
+        let opened =
+            steady::steadily(|| rustix::fs::openat(&self.dir, &relative, flags, Mode::empty()));
+        let file = match opened {
             Ok(file) => File::from(file),
-            Err(Errno::NOENT | Errno::NOTDIR) => return damaged("is missing"),
-            Err(Errno::LOOP) => return damaged("is not a file"),
-            Err(error) => return Err(fail(error.into())),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::NOENT | Errno::NOTDIR) if self.is_gone() => return Err(self.gone()),
+                Some(Errno::NOENT | Errno::NOTDIR) => return damaged("is missing"),
+                Some(Errno::LOOP) => return damaged("is not a file"),
+                _ => return Err(fail(error)),
+            },
         };
         let stat = rustix::fs::fstat(&file).map_err(|error| fail(error.into()))?;
         if !is_file(&stat) || size(&stat) != blob.size {
@@ -260,13 +265,19 @@ impl Store {
     /// from what they should be. What is damaged is set aside.
     pub(super) fn health(&self, blob: &Blob) -> Result<Health, StoreError> {
         let relative = object_path(&blob.digest);
-        match rustix::fs::statat(&self.dir, &relative, AtFlags::SYMLINK_NOFOLLOW) {
+        let seen = steady::steadily(|| {
+            rustix::fs::statat(&self.dir, &relative, AtFlags::SYMLINK_NOFOLLOW)
+        });
+        match seen {
             Ok(stat) if is_file(&stat) && size(&stat) == blob.size && is_dated(&stat) => {
                 Ok(Health::Whole { marked: changed(&stat) })
             }
             Ok(stat) => self.examine(blob, &relative, &stat),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Health::Missing),
-            Err(error) => Err(StoreError::io("read", &self.at(&relative), error)),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::NOENT | Errno::NOTDIR) if self.is_gone() => Err(self.gone()),
+                Some(Errno::NOENT | Errno::NOTDIR) => Ok(Health::Missing),
+                _ => Err(StoreError::io("read", &self.at(&relative), error)),
+            },
         }
     }
 
@@ -324,9 +335,9 @@ impl Store {
     }
 
     fn install(&self, file: NamedTempFile, blob: &Blob) -> Result<(), StoreError> {
-        let fail = |error: io::Error| StoreError::io("write", file.path(), error);
-        let dated = rustix::fs::futimens(file.as_fd(), &DATE);
-        dated.map_err(|error| fail(error.into()))?;
+        let fail = |error: io::Error| self.trouble("write", file.path(), error);
+        // Where dates cannot be set, an object is hashed whenever it is asked for.
+        let _ = rustix::fs::futimens(file.as_fd(), &DATE);
         let relative = object_path(&blob.digest);
         if blob.size < LARGE {
             self.place_over(file, &relative)?;
@@ -334,7 +345,7 @@ impl Store {
             self.mark_dirty();
             return Ok(());
         }
-        file.as_file().sync_data().map_err(fail)?;
+        steady::steadily(|| file.as_file().sync_data()).map_err(fail)?;
         self.place_over(file, &relative)?;
         self.sync_folder(&relative[.."objects/ab".len()])?;
         self.sync_folder("objects")
@@ -355,8 +366,10 @@ impl Store {
         }
         for digest in &waiting {
             let relative = object_path(digest);
-            let synced = File::open(self.at(&relative)).and_then(|file| file.sync_data());
-            synced.map_err(|error| StoreError::io("write", &self.at(&relative), error))?;
+            let synced = steady::steadily(|| {
+                File::open(self.at(&relative)).and_then(|file| file.sync_data())
+            });
+            synced.map_err(|error| self.trouble("write", &self.at(&relative), error))?;
             self.sync_folder(&relative[.."objects/ab".len()])?;
         }
         if !waiting.is_empty() {

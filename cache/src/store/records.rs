@@ -1,8 +1,9 @@
 //! What was computed, from what, and where its objects are.
 
-use super::{Store, objects::Health, seal, sharded};
+use super::{Store, objects::Health, seal, sharded, steady};
 use crate::{Digest, Key, Record, StoreError};
 use serde::ser::Error as _;
+use std::{fs, io};
 
 const LABEL: &str = "record";
 /// What took this long is on the disk before its record is.
@@ -103,8 +104,8 @@ impl Store {
         for _ in 0..3 {
             let file = self.temporary_with(&sealed, 0o444)?;
             if dear {
-                let synced = file.as_file().sync_data();
-                synced.map_err(|error| StoreError::io("write", file.path(), error))?;
+                let synced = steady::steadily(|| file.as_file().sync_data());
+                synced.map_err(|error| self.trouble("write", file.path(), error))?;
             }
             placed = self.place_new(file, &relative)?;
             if placed {
@@ -131,6 +132,38 @@ impl Store {
         }
         self.mark_dirty();
         Ok(Commit::Stored)
+    }
+
+    /// Writes down what `record.recipe` produced in place of what is recorded for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    pub fn replace(&self, record: &Record) -> Result<(), StoreError> {
+        self.writable()?;
+        let key = record.recipe.key();
+        let bad = |source| StoreError::BadRecord { key, source };
+        let sealed = seal::seal(LABEL, &serde_json::to_vec(record).map_err(bad)?);
+        self.sync_objects(record.output.parts.values())?;
+        self.place_over(self.temporary_with(&sealed, 0o444)?, &record_path(key))?;
+        self.mark_dirty();
+        Ok(())
+    }
+
+    /// Removes the record of `key` and tells whether there was one. Its objects go with the next
+    /// collection, if nothing else needs them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it cannot be removed.
+    pub fn forget(&self, key: Key) -> Result<bool, StoreError> {
+        self.writable()?;
+        let path = self.at(&record_path(key));
+        match steady::steadily(|| fs::remove_file(&path)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.trouble("remove", &path, error)),
+        }
     }
 
     fn is_whole(&self, record: &Record) -> Result<bool, StoreError> {

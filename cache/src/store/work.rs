@@ -1,9 +1,9 @@
 //! Folders in `tmp/` in which programs from outside work, and the objects they read.
 
-use super::{Store, objects};
+use super::{Store, objects, steady};
 use crate::{Blob, StoreError};
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 use tempfile::TempDir;
@@ -42,12 +42,10 @@ impl Store {
     pub fn folder(&self) -> Result<WorkFolder, StoreError> {
         self.writable()?;
         let folder = self.at("tmp");
-        let make = || {
-            fs::create_dir_all(&folder)?;
-            tempfile::Builder::new().prefix("work-").tempdir_in(folder.canonicalize()?)
-        };
-        let made = make().map_err(|error: io::Error| StoreError::io("write", &folder, error))?;
-        Ok(WorkFolder(made))
+        self.make_folder("tmp")?;
+        let make = || tempfile::Builder::new().prefix("work-").tempdir_in(folder.canonicalize()?);
+        let made = steady::steadily(make);
+        Ok(WorkFolder(made.map_err(|error| self.trouble("write", &folder, error))?))
     }
 
     /// Returns the absolute path of an object, having verified it.

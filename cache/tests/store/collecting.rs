@@ -37,7 +37,7 @@ fn what_is_reached_stays_and_the_rest_goes() {
     fs::write(place.root().join("quarantine/object-x"), "bad").expect("room");
     fs::write(place.root().join(format!("leases/{}", lost.recipe.key())), "process 1")
         .expect("room");
-    let reach = Reach { records: keys(&[&kept]), trajectories: keys(&[&kept]) };
+    let reach = Reach { records: keys(&[&kept]), trajectories: keys(&[&kept]), ..Reach::default() };
 
     let before = snapshot(&place.root());
     let young = store.gc(&reach, GcOptions::default()).expect("a store");
@@ -102,7 +102,7 @@ fn a_cap_takes_old_checkpoints_before_records() {
         let step = u64::from(step);
         store.commit_checkpoint(key, &Checkpoint { step, state }).expect("room");
     }
-    let reach = Reach { records: keys(&[&run]), trajectories: keys(&[&run]) };
+    let reach = Reach { records: keys(&[&run]), trajectories: keys(&[&run]), ..Reach::default() };
     let report =
         store.gc(&reach, GcOptions { max_bytes: Some(160), ..options() }).expect("a store");
     assert_eq!((report.checkpoints, report.records, report.bytes_left), (2, 0, 160));

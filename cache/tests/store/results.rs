@@ -31,7 +31,7 @@ fn a_result_comes_back_as_it_was() {
 fn pieces_make_the_same_object_as_the_whole() {
     let place = Place::new();
     let store = place.store();
-    let bytes: Vec<u8> = (0..2_000_000_u32).map(|i| (i * i % 249) as u8).collect();
+    let bytes: Vec<u8> = (0..2_000_000_u32).map(|i| (i.wrapping_mul(i) % 249) as u8).collect();
     let mut writer = store.writer().expect("room");
     let (mut rest, mut length) = (&bytes[..], 1);
     while !rest.is_empty() {

@@ -3,7 +3,7 @@
 
 use crate::context::{Failure, axis_names, chain};
 use cache::{Bytes, Store};
-use engine::{Forecast, NodeId, Plan, Run};
+use engine::{Forecast, NodeId, PipelineFile, Plan, Run};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::{
@@ -356,11 +356,10 @@ fn newest_runs(
 ) -> Result<(Option<Run>, Option<Run>), Failure> {
     /// So far back a run is looked for that made something.
     const LOOKED_AT: usize = 20;
-    let path = std::path::absolute(&plan.path).unwrap_or_else(|_| plan.path.clone());
-    let path = path.display().to_string();
+    let file = PipelineFile::of(plan);
     let ours: BTreeSet<_> = forecast.keys.iter().flatten().collect();
     let runs = crate::runs::newest(store, LOOKED_AT, |run| {
-        run.pipeline == path
+        file.ran(run)
             && run.nodes.iter().filter_map(|node| node.key.as_ref()).any(|key| ours.contains(key))
     })?;
     let made = runs.iter().position(|run| run.summary.is_some_and(|one| one.computed > 0));

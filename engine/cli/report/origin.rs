@@ -4,7 +4,6 @@ use super::page::{self, escape};
 use crate::{
     context::{Failure, duration_of, time_of},
     plot::{figures::StageLine, study::Study},
-    runs,
     show::name,
 };
 use serde_json::{Map, Value};
@@ -37,7 +36,7 @@ pub(super) fn facts(study: &Study<'_>) -> Result<String, Failure> {
         facts.push(("pipeline", run.pipeline.clone()));
         facts.push(("began", format!("{} UTC", time_of(run.started))));
         let took = duration_of(run.seconds);
-        facts.push(("ended", format!("{}, after {took}", runs::status(run))));
+        facts.push(("ended", format!("{}, after {took}", run.status(study.store)?.text())));
         facts.push(("device", run.device.clone()));
         facts.push(("coresift", run.build.clone()));
     }

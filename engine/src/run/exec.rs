@@ -1,22 +1,22 @@
-//! The run: which computation is next, and what follows from each that ends.
-
-mod trouble;
+//! A run: its threads, its record, its events.
 
 use super::{
+    drive::{Listener, drive},
     journal::{self, Logged},
-    resolve,
     runs::{Run, RunState},
-    turns::Turns,
-    worker::{Done, Message, Shared, Task},
+    scheduler::{Graph, Halt, Limits, News, Scheduler},
+    threads::Threads,
+    worker::Shared,
 };
-use crate::{Event, Needs, NodeId, Plan, Sink, StageError, Summary};
-use cache::{Artifact, Digest, Key, Lookup, Store, StoreError};
+use crate::{Event, NodeId, Plan, Progress, Sink, StageError, Summary};
+use cache::{Artifact, Key, Store, StoreError};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
+    error::Error as StdError,
+    iter,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
     thread,
     time::Instant,
@@ -26,8 +26,12 @@ use thiserror::Error;
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// The run's name.
+    /// The run's name: see [`Run::new_id`].
     pub id: String,
+    /// What its user calls it.
+    pub name: Option<String>,
+    /// A remark kept with it.
+    pub note: Option<String>,
     /// How many stages may run at once.
     pub jobs: usize,
     /// How many of them may use the device at once.
@@ -38,8 +42,10 @@ pub struct RunOptions {
     pub build: String,
     /// The time of day, in seconds since 1970 (UTC).
     pub now: u64,
-    /// How many threads a stage's kernels may use.
-    pub threads: usize,
+    /// The nodes that are computed even if their results are in the store.
+    pub force: BTreeSet<NodeId>,
+    /// Whether nothing more is started after the first failure.
+    pub fail_fast: bool,
     /// Set to stop at the next step boundary.
     pub cancel: Arc<AtomicBool>,
 }
@@ -76,8 +82,6 @@ pub fn run(
     sink: &mut dyn Sink,
 ) -> Result<RunResult, RunError> {
     let clock = Instant::now();
-    // Fails when the process has a pool already, of another size: then that one serves.
-    rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global().ok();
     let mut sink = Logged::new(plan, &options.id, sink);
     sink.emit(&Event::RunStarted {
         nodes: plan.nodes().len(),
@@ -94,328 +98,206 @@ pub fn run(
         build: &options.build,
         cancel: &options.cancel,
         began: (options.now, clock),
+        force: &options.force,
     };
-    let record = Run::new(plan, options.id.clone(), options.now, &options.device, &options.build);
-    let mut exec = Exec::new(plan, store, options, record, &mut sink);
-    let (tasks, inbox) = mpsc::channel::<Task>();
-    let inbox = Mutex::new(inbox);
-    let (tx, rx) = mpsc::channel();
+    let limits = Limits {
+        jobs: options.jobs,
+        device_jobs: options.device_jobs,
+        fail_fast: options.fail_fast,
+    };
+    let mut scheduler = Scheduler::new(Graph::of(plan), limits);
+    let mut recorder = Recorder {
+        store,
+        record: Run::new(plan, options),
+        sink: &mut sink,
+        summary: Summary::default(),
+        begun: false,
+        met_halt: 0,
+        halt: None,
+    };
     let ended = thread::scope(|scope| {
-        let start_worker = || {
-            let (tx, inbox, shared) = (tx.clone(), &inbox, &shared);
-            scope.spawn(move || {
-                loop {
-                    let task = inbox.lock().map(|inbox| inbox.recv());
-                    let Ok(Ok(task)) = task else { return };
-                    shared.work(task, &tx);
-                }
-            });
-        };
-        // `drive` takes `tasks` and drops it at its end: that ends the workers.
-        let ended = exec.drive(tasks, &rx, start_worker);
+        // The stages that run are asked to stop, however the loop ends.
+        let _stop = StopOnUnwind(&options.cancel);
+        let mut threads = Threads::new(scope, &shared, options.jobs);
+        let ended = drive(&mut scheduler, &mut threads, &options.cancel, &mut recorder);
         if ended.is_err() {
             options.cancel.store(true, Ordering::Relaxed);
         }
         ended
     });
-    let Exec { mut record, summary, outputs, keys, wrote, full, .. } = exec;
+    let open = scheduler.open_nodes();
+    recorder.never_begun(open.len(), options.cancel.load(Ordering::Relaxed));
+    let Recorder { mut record, summary, begun, halt, met_halt, .. } = recorder;
     record.seconds = clock.elapsed().as_secs_f64();
     record.summary = Some(summary);
+    record.interrupted = options.cancel.load(Ordering::Relaxed);
     let kept = record.write(store).and_then(|()| store.flush());
-    // An all-hit run on a store that cannot be written is still a run, and a full disk was told.
-    if wrote && ended.is_ok() && full == 0 {
+    // An all-hit run on a store that cannot be written is still a run, and what halted it was told.
+    if begun && ended.is_ok() && halt.is_none_or(|halt| halt == Halt::FailFast) {
         kept?;
     }
     ended?;
-    if full > 0 {
-        sink.emit(&Event::StorageFull { met: full });
+    if halt == Some(Halt::StorageFull) {
+        sink.emit(&Event::StorageFull { met: met_halt });
     }
-    if !wrote && !store.is_read_only() {
+    if !begun && !store.is_read_only() {
         sink.begin(store);
     }
     sink.emit(&Event::RunFinished { summary });
+    let keys = plan.nodes().map(|(id, _)| record.nodes[id.index()].key).collect();
+    let outputs = plan
+        .nodes()
+        .map(|(id, _)| scheduler.output(id).map(|output| Arc::clone(&output.artifact)))
+        .collect();
     Ok(RunResult { summary, outputs, keys })
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Until its inputs are there.
-    Waiting,
-    /// Its inputs are there, nothing else is known.
-    Ready,
-    /// It is not in the store and waits for a worker, or for the same key running already.
-    Queued,
-    Running,
-    Done,
-    /// Failed, skipped or stopped.
-    Lost,
+/// Asks the stages that run to stop if the loop of the run panics: else their threads would be
+/// waited for as long as they take.
+struct StopOnUnwind<'a>(&'a AtomicBool);
+
+impl Drop for StopOnUnwind<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
-struct Exec<'a, 'b> {
-    plan: &'a Plan,
+/// Keeps the run's record and summary, and passes on what happens as events.
+struct Recorder<'a, 'b> {
     store: &'a Store,
-    options: &'a RunOptions,
-    sink: &'a mut Logged<'b>,
     record: Run,
+    sink: &'a mut Logged<'b>,
     summary: Summary,
-    states: Vec<State>,
-    outputs: Vec<Option<Arc<Artifact>>>,
-    digests: Vec<Option<Digest>>,
-    keys: Vec<Option<Key>>,
-    tries: BTreeMap<NodeId, u32>,
-    /// Producers sent to work again because an object of theirs was found damaged.
-    set_aside: BTreeSet<NodeId>,
-    ready: BTreeSet<NodeId>,
-    queue: BTreeSet<NodeId>,
-    /// Those of the queue that use the device: apart, so that a busy device costs no search.
-    device_queue: BTreeSet<NodeId>,
-    turns: Turns,
-    running: BTreeSet<NodeId>,
-    /// Which node computes a key, so that equal computations of a plan are done once.
-    computing: BTreeMap<Key, Vec<NodeId>>,
-    /// Whether the run record was written: it is, once there is work.
-    wrote: bool,
-    /// How many stages met a full disk; after the first, none is started.
-    full: usize,
+    /// Whether the record was written: it is, once there is work.
+    begun: bool,
+    /// How many stages met what halted the run.
+    met_halt: usize,
+    halt: Option<Halt>,
 }
 
-impl<'a, 'b> Exec<'a, 'b> {
-    fn new(
-        plan: &'a Plan,
-        store: &'a Store,
-        options: &'a RunOptions,
-        record: Run,
-        sink: &'a mut Logged<'b>,
-    ) -> Self {
-        let count = plan.nodes().len();
-        let roots = plan.nodes().filter(|(_, node)| node.inputs.is_empty()).map(|(id, _)| id);
-        let ready: BTreeSet<NodeId> = roots.collect();
-        let mut states = vec![State::Waiting; count];
-        ready.iter().for_each(|id| states[id.index()] = State::Ready);
-        Self {
-            plan,
-            store,
-            options,
-            sink,
-            record,
-            summary: Summary::default(),
-            states,
-            outputs: vec![None; count],
-            digests: vec![None; count],
-            keys: vec![None; count],
-            tries: BTreeMap::new(),
-            set_aside: BTreeSet::new(),
-            ready,
-            queue: BTreeSet::new(),
-            device_queue: BTreeSet::new(),
-            turns: Turns::of(plan),
-            running: BTreeSet::new(),
-            computing: BTreeMap::new(),
-            wrote: false,
-            full: 0,
-        }
+impl Recorder<'_, '_> {
+    fn set(&mut self, node: NodeId, state: RunState) {
+        self.record.node_mut(node).state = state;
     }
 
-    fn drive(
-        &mut self,
-        tasks: mpsc::Sender<Task>,
-        rx: &mpsc::Receiver<Message>,
-        start_worker: impl Fn(),
-    ) -> Result<(), RunError> {
-        let mut workers = 0;
-        loop {
-            while !self.cancelled()
-                && let Some(id) = self.ready.pop_first()
-            {
-                self.look_up(id)?;
-                self.dispatch(&tasks, &mut workers, &start_worker)?;
-            }
-            self.dispatch(&tasks, &mut workers, &start_worker)?;
-            if self.running.is_empty() {
-                break;
-            }
-            let Ok(message) = rx.recv() else { break };
-            self.hear(message)?;
+    /// Counts and tells what was asked for and not begun.
+    fn never_begun(&mut self, open: usize, cancelled: bool) {
+        self.summary.stopped += open;
+        if open == 0 {
+            return;
         }
-        self.stop_the_rest();
+        let because = match self.halt {
+            _ if cancelled => "the run was stopped",
+            Some(Halt::StorageFull) => "the disk is full",
+            Some(Halt::StoreGone) => "the store is not there any more",
+            Some(Halt::FailFast) => "a stage failed, and `--fail-fast` ends the run there",
+            None => "nothing was left that could be waited for: this is a defect of the program",
+        };
+        self.sink.emit(&Event::NotBegun { nodes: open, because: because.to_owned() });
+    }
+
+    fn failed(&mut self, node: NodeId, error: &StageError, told: bool) {
+        self.summary.failed += 1;
+        self.met_halt += usize::from(journal::is_halting(error));
+        self.set(node, RunState::Failed);
+        if told {
+            return self.sink.emit(&Event::Stopped { node });
+        }
+        let hint = match error {
+            StageError::Method { hint, .. } => hint.clone(),
+            StageError::Store(StoreError::Gone { .. }) => Some(GONE.to_owned()),
+            _ if journal::is_halting(error) => Some(FULL.to_owned()),
+            _ => None,
+        };
+        self.sink.emit(&Event::Failed { node, causes: causes(error), hint });
+    }
+}
+
+/// The way out when the disk is full.
+const FULL: &str = "free some space and run it again: what is done is kept, and what runs now \
+                    goes on, but no other stage is started";
+/// The way out when the store was moved or removed.
+const GONE: &str = "put it back where it was, or run it again to begin a new one; no other stage \
+                    is started";
+
+impl Listener for Recorder<'_, '_> {
+    type Error = RunError;
+
+    fn begin(&mut self) -> Result<(), RunError> {
+        self.record.write(self.store)?;
+        self.begun = true;
+        self.sink.begin(self.store);
         Ok(())
     }
 
-    fn cancelled(&self) -> bool {
-        self.options.cancel.load(Ordering::Relaxed)
-    }
-
-    fn look_up(&mut self, id: NodeId) -> Result<(), RunError> {
-        let recipe = self.recipe(id)?;
-        let key = recipe.key();
-        self.keys[id.index()] = Some(key);
-        let trajectory = resolve::trajectory_key(self.plan, id, &recipe);
-        let record = self.record.node_mut(id);
-        (record.key, record.trajectory) = (Some(key), trajectory);
-        match self.store.lookup(key)? {
-            Lookup::Hit(record) => self.hit(id, key, record.output),
-            Lookup::Damaged(what) => {
-                if !self.set_aside.remove(&id) {
-                    self.sink.emit(&Event::Damaged { node: id, what });
+    fn news(&mut self, news: News) {
+        match news {
+            News::Known(node, computation) => {
+                let record = self.record.node_mut(node);
+                record.key = Some(computation.key);
+                record.trajectory = computation.trajectory.map(|(key, _)| key);
+            }
+            News::Hit(node, key) => {
+                self.summary.hits += 1;
+                self.set(node, RunState::Hit);
+                self.sink.emit(&Event::Hit { node, key });
+            }
+            News::Finished(node, key, made) => {
+                let output = made.output.digest;
+                if let Some(made) = made.differs {
+                    self.sink.emit(&Event::Differs { node, recorded: output, made });
                 }
-                self.enqueue(id, key);
+                let seconds = made.seconds;
+                self.sink.emit(&Event::Finished { node, key, output, seconds });
+                self.summary.computed += 1;
+                let record = self.record.node_mut(node);
+                record.state = RunState::Computed;
+                record.seconds = seconds;
+                record.began = Some(made.began);
             }
-            Lookup::Absent => self.enqueue(id, key),
-        }
-        Ok(())
-    }
-
-    fn recipe(&self, id: NodeId) -> Result<cache::Recipe, StoreError> {
-        let output = |source: NodeId| self.digests[source.index()].expect("inputs are done");
-        resolve::recipe(self.plan, self.store, id, output)
-    }
-
-    fn hit(&mut self, id: NodeId, key: Key, output: Artifact) {
-        self.sink.emit(&Event::Hit { node: id, key });
-        self.summary.hits += 1;
-        self.record.node_mut(id).state = RunState::Hit;
-        self.done(id, Arc::new(output));
-    }
-
-    fn enqueue(&mut self, id: NodeId, key: Key) {
-        self.states[id.index()] = State::Queued;
-        match self.computing.get_mut(&key) {
-            Some(same) => same.push(id),
-            None => {
-                self.computing.insert(key, vec![]);
-                let over =
-                    |id: NodeId| matches!(self.states[id.index()], State::Done | State::Lost);
-                if !self.turns.holds(id, over) {
-                    self.queue_up(id);
-                }
+            News::Damaged(node, what) => self.sink.emit(&Event::Damaged { node, what }),
+            News::TakenBack { node, hit } => {
+                let count = if hit { &mut self.summary.hits } else { &mut self.summary.computed };
+                *count -= 1;
+                self.set(node, RunState::Open);
             }
-        }
-    }
-
-    fn queue_up(&mut self, id: NodeId) {
-        let on_device = self.on_device(id);
-        let queue = if on_device { &mut self.device_queue } else { &mut self.queue };
-        queue.insert(id);
-    }
-
-    /// Marks `id`, of which nothing more will come, and lets the one go that waited for it.
-    fn lost(&mut self, id: NodeId) {
-        self.states[id.index()] = State::Lost;
-        self.next_turn(id);
-    }
-
-    fn next_turn(&mut self, id: NodeId) {
-        if let Some(next) = self.turns.next(id) {
-            self.queue_up(next);
-        }
-    }
-
-    fn done(&mut self, id: NodeId, output: Arc<Artifact>) {
-        self.states[id.index()] = State::Done;
-        self.digests[id.index()] = Some(output.digest());
-        self.outputs[id.index()] = Some(output);
-        self.next_turn(id);
-        for consumer in self.plan.consumers(id) {
-            self.maybe_ready(consumer);
-        }
-    }
-
-    fn maybe_ready(&mut self, id: NodeId) {
-        let inputs = &self.plan.node(id).inputs;
-        let done = |source: &NodeId| self.states[source.index()] == State::Done;
-        if self.states[id.index()] == State::Waiting && inputs.iter().all(|(_, one)| done(one)) {
-            self.states[id.index()] = State::Ready;
-            self.ready.insert(id);
-        }
-    }
-
-    fn on_device(&self, id: NodeId) -> bool {
-        self.plan.node(id).stage.needs() == Needs::Device
-    }
-
-    fn dispatch(
-        &mut self,
-        tasks: &mpsc::Sender<Task>,
-        workers: &mut usize,
-        start_worker: impl Fn(),
-    ) -> Result<(), RunError> {
-        let jobs = if self.full > 0 { 0 } else { self.options.jobs.max(1) };
-        while self.running.len() < jobs && !self.cancelled() {
-            let busy = self.running.iter().filter(|id| self.on_device(**id)).count();
-            let free = busy < self.options.device_jobs.max(1);
-            let device = self.device_queue.first().filter(|_| free);
-            let Some(id) = self.queue.first().into_iter().chain(device).min().copied() else {
-                break;
-            };
-            if !self.wrote {
-                self.record.write(self.store)?;
-                self.wrote = true;
-                self.sink.begin(self.store);
+            News::Changed(node, what) => self.sink.emit(&Event::Changed { node, what }),
+            News::Vanished(node) => self.sink.emit(&Event::Vanished { node }),
+            News::Waiting(node, holder) => self.sink.emit(&Event::Waiting { node, holder }),
+            News::Failed { node, error, told } => self.failed(node, &error, told),
+            News::Skipped(node, because) => {
+                self.summary.skipped += 1;
+                self.set(node, RunState::Skipped);
+                self.sink.emit(&Event::Skipped { node, because });
             }
-            let recipe = self.recipe(id)?;
-            let mut inputs: BTreeMap<String, Vec<Artifact>> = BTreeMap::new();
-            for (port, source) in &self.plan.node(id).inputs {
-                let output = self.outputs[source.index()].as_ref().expect("inputs are done");
-                inputs.entry((*port).to_owned()).or_default().push((**output).clone());
+            News::Stopped(node) => {
+                self.summary.stopped += 1;
+                self.set(node, RunState::Stopped);
+                self.sink.emit(&Event::Stopped { node });
             }
-            self.queue.remove(&id);
-            self.device_queue.remove(&id);
-            self.running.insert(id);
-            self.states[id.index()] = State::Running;
-            if *workers < self.running.len() {
-                *workers += 1;
-                start_worker();
-            }
-            let task = Task { node: id, key: recipe.key(), recipe, inputs };
-            // The workers hold the other end for as long as this one is open.
-            tasks.send(task).ok();
+            News::Halted(halt) => self.halt = Some(halt),
         }
-        Ok(())
     }
 
-    fn hear(&mut self, message: Message) -> Result<(), RunError> {
-        match message {
-            Message::Started(node, key) => self.sink.emit(&Event::Started { node, key }),
-            Message::Waiting(node, holder) => self.sink.emit(&Event::Waiting { node, holder }),
-            Message::Progressed(node, progress) => {
-                self.sink.emit(&Event::Progressed { node, progress });
-            }
-            Message::Said(node, line) => self.sink.emit(&Event::Said { node, line }),
-            Message::Ended(node, key, result) => {
-                self.running.remove(&node);
-                match result {
-                    Ok(done) => self.ended(node, key, done),
-                    Err(StageError::Cancelled) => self.stopped(node),
-                    Err(StageError::Store(StoreError::Damaged { digest, what })) => {
-                        self.damaged(node, key, digest, what);
-                    }
-                    Err(error) => self.failed(node, key, &error),
-                }
-            }
-        }
-        Ok(())
+    fn started(&mut self, node: NodeId, key: Key, trajectory: Option<Key>) {
+        self.sink.emit(&Event::Started { node, key, trajectory });
     }
 
-    fn ended(&mut self, node: NodeId, key: Key, done: Done) {
-        let same = self.computing.remove(&key).unwrap_or_default();
-        if let Some(made) = done.differs {
-            let recorded = done.output.digest();
-            self.sink.emit(&Event::Differs { node, recorded, made });
-        }
-        let output = done.output.clone();
-        if done.by_another {
-            self.hit(node, key, done.output);
-        } else {
-            let (digest, seconds) = (done.output.digest(), done.seconds);
-            self.sink.emit(&Event::Finished { node, key, output: digest, seconds });
-            self.summary.computed += 1;
-            let record = self.record.node_mut(node);
-            (record.state, record.seconds) = (RunState::Computed, seconds);
-            record.began = Some(done.began);
-            self.done(node, Arc::new(done.output));
-        }
-        for other in same {
-            self.hit(other, key, output.clone());
-        }
+    fn progressed(&mut self, node: NodeId, progress: Progress) {
+        self.sink.emit(&Event::Progressed { node, progress });
     }
+
+    fn said(&mut self, node: NodeId, line: String) {
+        self.sink.emit(&Event::Said { node, line });
+    }
+
+    fn pause(&mut self) {
+        self.sink.write_down();
+    }
+}
+
+fn causes(error: &dyn StdError) -> Vec<String> {
+    iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string).collect()
 }

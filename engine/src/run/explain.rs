@@ -1,6 +1,10 @@
 //! Why a stage is not a hit: the difference between its recipe and the nearest one made before.
 
-use super::runs::{Run, RunFailure, RunState, full_path};
+use super::{
+    history::PipelineFile,
+    resolve::InputName,
+    runs::{Run, RunFailure, RunState},
+};
 use crate::{NodeId, Plan};
 use cache::{Key, Lookup, Recipe, Store, StoreError};
 use serde::Serialize;
@@ -71,6 +75,11 @@ pub enum Reason {
         /// The run.
         run: String,
     },
+    /// A file or folder it reads is not there or cannot be read: it will fail.
+    Unreadable {
+        /// What the system said of which file.
+        what: String,
+    },
     /// The result is in the store and cannot be used.
     Damaged {
         /// What is wrong with it.
@@ -103,7 +112,7 @@ impl fmt::Display for Reason {
                 text.lines().next().map_or(Ok(()), |first| write!(f, ": {first}"))
             }
             Self::Stopped { run } => write!(f, "it was stopped in run {run}"),
-            Self::Damaged { what } => f.write_str(what),
+            Self::Damaged { what } | Self::Unreadable { what } => f.write_str(what),
         }
     }
 }
@@ -127,13 +136,13 @@ impl History {
     ///
     /// Fails if the store cannot be read.
     pub fn read(plan: &Plan, store: &Store) -> Result<Self, StoreError> {
-        let pipeline = full_path(plan);
+        let file = PipelineFile::of(plan);
         let wanted: BTreeSet<&str> = plan.nodes().map(|(_, node)| &*node.label).collect();
         let mut history = Self { keys: BTreeMap::new(), unmade: BTreeMap::new() };
         let mut seen = 0;
         for id in Run::list(store)?.iter().rev() {
             let Some(run) = Run::read(store, id)? else { continue };
-            if run.pipeline == pipeline {
+            if file.ran(&run) {
                 history.add(run, &wanted, store)?;
                 seen += 1;
             }
@@ -166,7 +175,7 @@ impl History {
                     Reason::Failed { run: run.id.clone(), why: failures.remove(&at) }
                 }
                 RunState::Stopped => Reason::Stopped { run: run.id.clone() },
-                RunState::Open | RunState::Skipped => continue,
+                RunState::Open | RunState::Running | RunState::Skipped => continue,
             };
             self.unmade.entry(key).or_insert(reason);
         }
@@ -225,9 +234,9 @@ pub fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
     let ports: BTreeSet<&String> = was.inputs.keys().chain(now.inputs.keys()).collect();
     for port in ports {
         if was.inputs.get(port) != now.inputs.get(port) {
-            reasons.push(match port.strip_prefix("file:").or(port.strip_prefix("folder:")) {
-                Some(role) => Reason::File { role: role.to_owned() },
-                None => Reason::Input { port: port.clone() },
+            reasons.push(match InputName::parse(port) {
+                InputName::File(role) => Reason::File { role: role.to_owned() },
+                InputName::Port(port) => Reason::Input { port: port.to_owned() },
             });
         }
     }

@@ -57,9 +57,16 @@ impl Forecast {
                 forecast.outlooks.push(Outlook::Waits(open));
                 continue;
             }
-            let recipe = resolve::recipe(plan, store, id, |source| {
-                outputs[source.index()].expect("all inputs are known")
-            })?;
+            let digest = |(_, source): &(_, NodeId)| outputs[source.index()];
+            let known: Vec<Digest> = node.inputs.iter().filter_map(digest).collect();
+            let recipe = match resolve::recipe(plan, store, id, &known) {
+                Ok(resolved) => resolved.recipe,
+                Err(error) => {
+                    let what = error.to_string();
+                    forecast.outlooks.push(Outlook::Run(vec![Reason::Unreadable { what }]));
+                    continue;
+                }
+            };
             let key = recipe.key();
             forecast.keys[id.index()] = Some(key);
             let outlook = match store.lookup(key)? {

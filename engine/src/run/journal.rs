@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs::{File, TryLockError},
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     time::{Duration, Instant},
 };
 
@@ -136,6 +136,7 @@ pub(super) struct Logged<'a> {
     journal: Journal<'a>,
     file: Option<File>,
     lines: String,
+    /// Nothing is written any more. The file stays open, for its lock tells that the run lives.
     ended: bool,
 }
 
@@ -149,18 +150,18 @@ impl<'a> Logged<'a> {
     /// from one that was killed.
     pub(super) fn begin(&mut self, store: &Store) {
         let file = store.append_document(super::runs::FOLDER, &Run::events_name(&self.journal.run));
-        // A run of the same name is over, or its log is its own.
-        let ours = |file: &File| file.try_lock().is_ok() && file.set_len(0).is_ok();
-        self.file = file.ok().filter(ours);
-        self.ended = self.file.is_none();
-        self.hand_over();
+        self.file = file.ok();
+        // A file system without locks is one on which nobody can ask for them.
+        let locked = |file: &File| !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        self.ended = !self.file.as_ref().is_some_and(locked);
+        self.write_down();
     }
 
-    fn hand_over(&mut self) {
-        if let Some(file) = &mut self.file
-            && file.write_all(self.lines.as_bytes()).is_err()
-        {
-            (self.file, self.ended) = (None, true);
+    /// Hands the lines that wait to the system, if the log is begun.
+    pub(super) fn write_down(&mut self) {
+        let Some(file) = self.file.as_mut().filter(|_| !self.lines.is_empty()) else { return };
+        if !self.ended {
+            self.ended = file.write_all(self.lines.as_bytes()).is_err();
         }
         self.lines.clear();
     }
@@ -178,7 +179,7 @@ impl Sink for Logged<'_> {
         // Hits come in thousands, and nobody waits for them.
         let hit = matches!(event, Event::Hit { .. });
         if self.file.is_some() && (!hit || self.lines.len() >= FULL) {
-            self.hand_over();
+            self.write_down();
         }
     }
 }
@@ -212,19 +213,31 @@ impl Tail {
         lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 
-    /// Tells whether the process that writes the log is still there.
+    /// Tells whether the process that writes the log is still there: it holds its lock.
     #[must_use]
     pub fn is_growing(&self) -> bool {
-        matches!(self.file.try_lock_shared(), Err(TryLockError::WouldBlock)) || {
-            self.file.unlock().ok();
-            false
+        loop {
+            match self.file.try_lock_shared() {
+                Ok(()) => {
+                    self.file.unlock().ok();
+                    return false;
+                }
+                Err(TryLockError::WouldBlock) => return true,
+                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Err(TryLockError::Error(_)) => return false,
+            }
         }
     }
 }
 
-/// Tells whether `error` says that the disk is full.
-pub(super) fn is_full(error: &StageError) -> bool {
-    let StageError::Store(StoreError::Io { source, .. }) = error else { return false };
+/// Tells whether `error` is one that every other stage would meet, too: a full disk, or no store.
+pub(super) fn is_halting(error: &StageError) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(source.kind(), StorageFull | QuotaExceeded)
+    match error {
+        StageError::Store(StoreError::Gone { .. }) => true,
+        StageError::Store(StoreError::Io { source, .. }) => {
+            matches!(source.kind(), StorageFull | QuotaExceeded)
+        }
+        _ => false,
+    }
 }

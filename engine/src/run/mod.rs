@@ -1,17 +1,28 @@
 //! Doing what a plan says: look everything up, run what is missing, write it down.
 
+mod drive;
 mod exec;
+mod executor;
 mod explain;
 mod forecast;
+mod guard;
+mod history;
 mod journal;
-mod resolve;
+#[cfg(test)]
+mod property;
+pub(crate) mod resolve;
+mod run_id;
 mod runs;
+mod scheduler;
+mod threads;
 mod turns;
 mod worker;
 
 pub use exec::{RunError, RunOptions, RunResult, run};
 pub use explain::{History, Reason, differences};
 pub use forecast::{Forecast, Outlook};
+pub use guard::keep_panics_of_stages;
+pub use history::{PipelineFile, Use};
 pub use journal::{Entry, Journal, Tail};
 pub use resolve::trajectory_key;
-pub use runs::{Run, RunFailure, RunNode, RunSource, RunState};
+pub use runs::{Run, RunFailure, RunNode, RunSource, RunState, RunStatus};

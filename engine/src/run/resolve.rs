@@ -1,45 +1,104 @@
 //! A node's recipe, once the digests of its inputs are known.
 
-use crate::{NodeId, Plan};
+use crate::{File, Folder, NodeId, Plan, StageError};
 use cache::{Digest, Key, Recipe, Store, StoreError};
 use std::collections::BTreeMap;
 
-/// Returns the recipe of `node`; `output` gives the digest of what an input node produced.
+/// A recipe, and the files and folders whose digests are in it.
+pub(crate) struct Resolved {
+    pub(crate) recipe: Recipe,
+    pub(crate) files: Vec<File>,
+    pub(crate) folders: Vec<Folder>,
+}
+
+/// What an input of a recipe stands for: the one place that knows how they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InputName<'a> {
+    /// A port, or one of the several of a port that takes a list.
+    Port(&'a str),
+    /// A file, or the files of folders, by their role.
+    File(&'a str),
+}
+
+impl<'a> InputName<'a> {
+    /// Reads the name of an input as a recipe holds it.
+    pub(crate) fn parse(name: &'a str) -> Self {
+        match name.strip_prefix("file:").or_else(|| name.strip_prefix("folder:")) {
+            Some(role) => Self::File(role),
+            None => Self::Port(name),
+        }
+    }
+}
+
+/// Returns the name of the input that a file of this role is.
+pub(crate) fn file_input(role: &str) -> String {
+    format!("file:{role}")
+}
+
+/// Returns the name of the input that the folders of this role are.
+pub(crate) fn folder_input(role: &str) -> String {
+    format!("folder:{role}")
+}
+
+/// Returns the recipe of `node`, whose inputs gave `outputs`, in the order of the plan.
+///
+/// # Errors
+///
+/// Fails if a file or folder it reads is not there or cannot be read.
 pub(crate) fn recipe(
     plan: &Plan,
     store: &Store,
     node: NodeId,
-    output: impl Fn(NodeId) -> Digest,
-) -> Result<Recipe, StoreError> {
+    outputs: &[Digest],
+) -> Result<Resolved, StageError> {
     let this = plan.node(node);
     let mut inputs = BTreeMap::new();
-    for (position, (port, source)) in this.inputs.iter().enumerate() {
+    for (position, ((port, _), digest)) in this.inputs.iter().zip(outputs).enumerate() {
         let before = this.inputs[..position].iter().filter(|(one, _)| one == port).count();
         let name = if before == 0 { (*port).to_owned() } else { format!("{port}.{before}") };
-        inputs.insert(name, output(*source));
+        inputs.insert(name, *digest);
     }
-    // The plan found the files; one that went away since then is read as missing, by name.
-    for file in this.stage.files().unwrap_or_default() {
+    let files = this.stage.files()?;
+    for file in &files {
         let (digest, _) = store.file_digest(&file.path)?;
-        inputs.insert(format!("file:{}", file.role), digest);
+        inputs.insert(file_input(&file.role), digest);
     }
-    let mut folders: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for folder in this.stage.folders().unwrap_or_default() {
-        let digest = store.folder_digest(&folder.path, &folder.files)?;
-        let all = folders.entry(folder.role).or_default();
-        all.extend(Digest::of(folder.name.as_bytes()).as_bytes());
-        all.extend(digest.as_bytes());
-    }
-    for (role, all) in folders {
-        inputs.insert(format!("folder:{role}"), Digest::of(&all));
-    }
-    Ok(Recipe {
+    let folders = this.stage.folders()?;
+    inputs.extend(folder_inputs(store, &folders)?);
+    let recipe = Recipe {
         method: this.stage.method().to_owned(),
         revision: this.stage.revision(),
         settings: (*this.settings).clone(),
         inputs,
         seed: this.seed,
-    })
+    };
+    Ok(Resolved { recipe, files, folders })
+}
+
+/// Returns the inputs that `folders` are.
+pub(crate) fn folder_inputs(
+    store: &Store,
+    folders: &[Folder],
+) -> Result<BTreeMap<String, Digest>, StoreError> {
+    let mut digests = vec![];
+    for folder in folders {
+        digests.push((folder, store.folder_digest(&folder.path, &folder.files)?));
+    }
+    Ok(joined(digests))
+}
+
+/// Returns the inputs that folders of these digests are: those of one role are one input, in
+/// their order.
+pub(crate) fn joined<'a>(
+    folders: impl IntoIterator<Item = (&'a Folder, Digest)>,
+) -> BTreeMap<String, Digest> {
+    let mut roles: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+    for (folder, digest) in folders {
+        let all = roles.entry(&folder.role).or_default();
+        all.extend(Digest::of(folder.name.as_bytes()).as_bytes());
+        all.extend(digest.as_bytes());
+    }
+    roles.into_iter().map(|(role, all)| (folder_input(role), Digest::of(&all))).collect()
 }
 
 /// Returns the key under which the checkpoints of `node`, whose recipe is `recipe`, are filed.

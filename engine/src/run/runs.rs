@@ -1,6 +1,11 @@
 //! The records of runs: which plan, which keys, how it ended.
 
-use super::journal::Tail;
+use super::{
+    exec::RunOptions,
+    history::{PipelineFile, full_path},
+    journal::Tail,
+    run_id,
+};
 use crate::{Event, NodeId, Plan, Summary, spec::Source};
 use cache::{Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -13,8 +18,17 @@ pub(super) const FOLDER: &str = "runs";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
-    /// Its name: the UTC time it began and the process, `20260131-235959-4711`.
+    /// Its name, which no other has: see [`Run::new_id`].
     pub id: String,
+    /// What its user calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A remark of its user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The process that runs it and the host, such as `4711@node3`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub process: String,
     /// The pipeline file.
     pub pipeline: String,
     /// The pipeline's title.
@@ -29,6 +43,9 @@ pub struct Run {
     pub build: String,
     /// What became of it; `None` while it runs or if it was killed.
     pub summary: Option<Summary>,
+    /// Whether it was asked to stop.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub interrupted: bool,
     /// The pipeline's text, its bases and overrides: what it takes to repeat it.
     pub sources: Vec<RunSource>,
     /// The axes of the matrix and their values.
@@ -83,6 +100,8 @@ pub struct RunNode {
 pub enum RunState {
     /// Not reached.
     Open,
+    /// Going on. Never in a record, which is written before and after.
+    Running,
     /// Found in the store.
     Hit,
     /// Computed.
@@ -113,13 +132,48 @@ impl RunFailure {
     }
 }
 
+/// How a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStatus {
+    /// Its process is at it.
+    GoingOn,
+    /// All that was asked for is there.
+    Done,
+    /// A stage failed, or could not be begun.
+    Failed,
+    /// It was asked to stop.
+    Interrupted,
+    /// Its process is gone and left no last word.
+    Killed,
+}
+
+impl RunStatus {
+    /// Returns it in a word or two.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::GoingOn => "going on",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Killed => "killed",
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
 fn is_zero(seconds: &f64) -> bool {
     *seconds == 0.0
 }
 
 impl Run {
-    pub(crate) fn new(plan: &Plan, id: String, started: u64, device: &str, build: &str) -> Self {
+    pub(crate) fn new(plan: &Plan, options: &RunOptions) -> Self {
         let source =
             |source: &Source| RunSource { name: source.name.clone(), text: source.text.clone() };
         let nodes = plan.nodes().map(|(_, node)| RunNode {
@@ -133,18 +187,94 @@ impl Run {
             began: None,
         });
         Self {
-            id,
-            pipeline: full_path(plan),
+            id: options.id.clone(),
+            name: options.name.clone(),
+            note: options.note.clone(),
+            process: format!("{}@{}", std::process::id(), cache::host()),
+            pipeline: full_path(&plan.path),
             title: plan.title.clone(),
-            started,
+            started: options.now,
             seconds: 0.0,
-            device: device.to_owned(),
-            build: build.to_owned(),
+            device: options.device.clone(),
+            build: options.build.clone(),
             summary: None,
+            interrupted: false,
             sources: plan.sources.iter().map(source).collect(),
             axes: plan.axes.iter().map(|axis| (axis.name.clone(), axis.values.clone())).collect(),
             nodes: nodes.collect(),
         }
+    }
+
+    /// Returns a name for a run that begins at `millis` since 1970: the UTC time to the millisecond,
+    /// and letters drawn by `random`, `20260131-235959-120-k3f9q`. Names sort in the order in which
+    /// runs began in `store`, also where the clock was set back meanwhile: the time in a name is
+    /// always later than in those that are there.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub fn new_id(store: &Store, millis: u64, random: u64) -> Result<String, StoreError> {
+        let newest = Self::list(store)?.pop().and_then(|id| run_id::millis(&id));
+        let millis = newest.map_or(millis, |newest| millis.max(newest + 1));
+        Ok(run_id::text(millis, random))
+    }
+
+    /// Returns how the run stands: a record without a last word is that of a run that goes on, or
+    /// of one that was killed; the lock on its log tells.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub fn status(&self, store: &Store) -> Result<RunStatus, StoreError> {
+        Ok(match self.summary {
+            None => match Tail::open(store, &self.id)? {
+                Some(tail) if tail.is_growing() => RunStatus::GoingOn,
+                _ => RunStatus::Killed,
+            },
+            Some(summary) => {
+                // Records of earlier builds do not say whether they were interrupted.
+                let old = self.process.is_empty() && summary.stopped > 0 && summary.failed == 0;
+                match summary.failed + summary.skipped + summary.stopped {
+                    _ if self.interrupted || old => RunStatus::Interrupted,
+                    0 => RunStatus::Done,
+                    _ => RunStatus::Failed,
+                }
+            }
+        })
+    }
+
+    /// Returns whether the run computed anything, as far as its record tells.
+    #[must_use]
+    pub fn made_something(&self) -> bool {
+        self.nodes.iter().any(|node| node.state == RunState::Computed)
+    }
+
+    /// Brings the stages of a run that has no last word to where its log says they stand.
+    fn catch_up(&mut self, store: &Store) -> Result<(), StoreError> {
+        let Some(mut tail) = Tail::open(store, &self.id)? else { return Ok(()) };
+        for entry in tail.more() {
+            let Some(at) = entry.event.node().map(NodeId::index) else { continue };
+            let Some(node) = self.nodes.get_mut(at) else { continue };
+            match entry.event {
+                Event::Hit { key, .. } => (node.state, node.key) = (RunState::Hit, Some(key)),
+                Event::Started { key, trajectory, .. } => {
+                    (node.state, node.key) = (RunState::Running, Some(key));
+                    (node.trajectory, node.began) = (trajectory, Some(entry.t));
+                }
+                Event::Finished { key, seconds, .. } => {
+                    (node.state, node.key) = (RunState::Computed, Some(key));
+                    node.seconds = seconds;
+                }
+                Event::Failed { .. } => node.state = RunState::Failed,
+                Event::Stopped { .. } => node.state = RunState::Stopped,
+                Event::Skipped { .. } => node.state = RunState::Skipped,
+                Event::Changed { .. } | Event::Vanished { .. } | Event::Damaged { .. } => {
+                    node.state = RunState::Open;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn node_mut(&mut self, node: NodeId) -> &mut RunNode {
@@ -169,14 +299,19 @@ impl Run {
             .collect())
     }
 
-    /// Returns the run called `id`, or `None` if it is not there or not readable.
+    /// Returns the run called `id`, or `None` if it is not readable. The stages of one that goes on
+    /// or was killed are as its log says.
     ///
     /// # Errors
     ///
     /// Fails if the store cannot be read.
     pub fn read(store: &Store, id: &str) -> Result<Option<Self>, StoreError> {
         let bytes = store.document(FOLDER, &format!("{id}.json"))?;
-        Ok(serde_json::from_slice(&bytes).ok())
+        let mut run: Option<Self> = serde_json::from_slice(&bytes).ok();
+        if let Some(run) = run.as_mut().filter(|run| run.summary.is_none()) {
+            run.catch_up(store)?;
+        }
+        Ok(run)
     }
 
     /// Returns why computations of the run failed, by their places in `nodes`; those whose log is
@@ -213,20 +348,30 @@ impl Run {
         store.remove_document(FOLDER, &Self::events_name(id))
     }
 
-    /// Returns the newest run of the pipeline file at `pipeline`, or of any if `None`.
+    /// Removes the record and the log of the run called `id`. What it made stays.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
+    pub fn remove(store: &Store, id: &str) -> Result<(), StoreError> {
+        store.remove_document(FOLDER, &format!("{id}.json"))?;
+        Self::forget_events(store, id)
+    }
+
+    /// Returns the newest run of `pipeline`, or of any if `None`, after leaving out `skip`.
     ///
     /// # Errors
     ///
     /// Fails if the store cannot be read.
     pub fn newest(
         store: &Store,
-        pipeline: Option<&str>,
+        pipeline: Option<&PipelineFile>,
         skip: usize,
     ) -> Result<Option<Self>, StoreError> {
         let mut left = skip;
         for id in Self::list(store)?.iter().rev() {
             let Some(run) = Self::read(store, id)? else { continue };
-            if pipeline.is_none_or(|path| run.pipeline == path) {
+            if pipeline.is_none_or(|file| file.ran(&run)) {
                 if left == 0 {
                     return Ok(Some(run));
                 }
@@ -235,9 +380,4 @@ impl Run {
         }
         Ok(None)
     }
-}
-
-/// Returns the pipeline's path as run records name it.
-pub(crate) fn full_path(plan: &Plan) -> String {
-    std::path::absolute(&plan.path).unwrap_or_else(|_| plan.path.clone()).display().to_string()
 }

@@ -33,6 +33,14 @@ impl Turns {
         turns
     }
 
+    /// Returns the turns of nodes that go one after the other.
+    #[cfg(test)]
+    pub(super) fn in_line(nodes: &[NodeId]) -> Self {
+        let pairs = || nodes.windows(2).map(|pair| (pair[0], pair[1]));
+        let before = pairs().map(|(first, second)| (second, first)).collect();
+        Self { before, after: pairs().collect(), held: BTreeSet::new() }
+    }
+
     /// Tells whether `node` is to wait for the one before it, and remembers it if so.
     pub(super) fn holds(&mut self, node: NodeId, is_over: impl Fn(NodeId) -> bool) -> bool {
         let waits = self.before.get(&node).is_some_and(|before| !is_over(*before));

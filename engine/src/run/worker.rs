@@ -1,49 +1,18 @@
-//! One stage at work: its lease, its run, its record.
+//! What a thread does for a run: make and look up recipes, take leases, compute, write down.
 
-use super::resolve;
-use crate::{NodeId, Plan, Problem, Progress, StageCtx, StageError, Streams};
-use cache::{Artifact, Commit, Digest, Key, Lease, Lookup, Provenance, Recipe, Record, Store};
-use std::{
-    any::Any,
-    collections::BTreeMap,
-    panic::{self, AssertUnwindSafe},
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-        mpsc::Sender,
-    },
-    thread,
-    time::{Duration, Instant},
+use super::{
+    executor::{Computation, Failed, Found, LookUp, Made, Message, Output, Poll, StageEnd},
+    guard::{self, Panicked},
+    resolve,
+    scheduler::Halt,
 };
-
-/// A computation to be done, with what its inputs delivered.
-pub(super) struct Task {
-    pub(super) node: NodeId,
-    pub(super) key: Key,
-    pub(super) recipe: Recipe,
-    pub(super) inputs: BTreeMap<String, Vec<Artifact>>,
-}
-
-/// What a worker has to tell.
-pub(super) enum Message {
-    Started(NodeId, Key),
-    Waiting(NodeId, String),
-    Progressed(NodeId, Progress),
-    Said(NodeId, String),
-    Ended(NodeId, Key, Result<Done, StageError>),
-}
-
-/// A finished computation.
-pub(super) struct Done {
-    pub(super) output: Artifact,
-    pub(super) seconds: f64,
-    /// How long after the run it began.
-    pub(super) began: f64,
-    /// Another process made it while this one waited.
-    pub(super) by_another: bool,
-    /// What was made here, if another result is recorded under the same key.
-    pub(super) differs: Option<Digest>,
-}
+use crate::{NodeId, Plan, Progress, StageCtx, StageError, Streams};
+use cache::{Artifact, Commit, Digest, FileStamp, Lookup, Provenance, Record, Store, StoreError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, mpsc::Sender},
+    time::Instant,
+};
 
 /// What every task of a run shares.
 pub(super) struct Shared<'a> {
@@ -54,109 +23,235 @@ pub(super) struct Shared<'a> {
     pub(super) cancel: &'a AtomicBool,
     /// The time of day when the run began, and the moment that was.
     pub(super) began: (u64, Instant),
+    /// The nodes that are computed although their results may be there.
+    pub(super) force: &'a BTreeSet<NodeId>,
 }
 
 impl Shared<'_> {
-    pub(super) fn work(&self, task: Task, tx: &Sender<Message>) {
-        let (node, key) = (task.node, task.key);
-        let result = self.try_work(task, tx);
-        // The receiver lives as long as the run.
-        tx.send(Message::Ended(node, key, result)).ok();
+    /// Makes the recipe of `node` and looks it up.
+    pub(super) fn look_up(&self, node: NodeId, outputs: &[Output]) -> LookUp {
+        guard::guarded(|| {
+            let forced = self.force.contains(&node);
+            let digests: Vec<Digest> = outputs.iter().map(|output| output.digest).collect();
+            let made = resolve::recipe(self.plan, self.store, node, &digests)?;
+            let key = made.recipe.key();
+            let found = match self.store.lookup(key)? {
+                _ if forced => Found::Absent,
+                Lookup::Hit(record) => Found::Hit(record.output.into()),
+                Lookup::Absent => Found::Absent,
+                Lookup::Damaged(what) => Found::Damaged(what),
+            };
+            let mut inputs: BTreeMap<String, Vec<Artifact>> = BTreeMap::new();
+            // A hit needs no inputs any more.
+            if !matches!(found, Found::Hit(_)) {
+                for ((port, _), output) in self.plan.node(node).inputs.iter().zip(outputs) {
+                    inputs.entry((*port).to_owned()).or_default().push((*output.artifact).clone());
+                }
+            }
+            let trajectory = resolve::trajectory(self.plan, node, &made.recipe);
+            let trajectory = trajectory.map(|(recipe, last)| (recipe.key(), last));
+            let (recipe, files, folders) = (made.recipe, made.files, made.folders);
+            let computation =
+                Computation { recipe, key, inputs, files, folders, trajectory, forced };
+            Ok((Arc::new(computation), found))
+        })
+        .unwrap_or_else(|panicked| Err(panicked.into()))
     }
 
-    fn try_work(&self, task: Task, tx: &Sender<Message>) -> Result<Done, StageError> {
-        let _lease = self.lease(&task, tx)?;
-        if let Lookup::Hit(record) = self.store.lookup(task.key)? {
-            let (output, by_another) = (record.output, true);
-            return Ok(Done { output, seconds: 0.0, began: 0.0, by_another, differs: None });
+    /// Looks at a key that another process computes.
+    pub(super) fn poll(&self, computation: &Computation) -> Result<Poll, StageError> {
+        guard::guarded(|| {
+            // Asked before the result: who gives a lease back has left the result there.
+            let leased = self.store.is_leased(computation.key);
+            if let Lookup::Hit(record) = self.store.lookup(computation.key)? {
+                return Ok(Poll::Hit(record.output.into()));
+            }
+            if !leased {
+                return Ok(Poll::Free);
+            }
+            let holder = self.store.lease_holder(computation.key);
+            Ok(Poll::Busy(holder.unwrap_or_else(|| "another process".to_owned())))
+        })
+        .unwrap_or_else(|panicked| Err(panicked.into()))
+    }
+
+    /// Computes `computation`, unless it is there by now or another process is at it.
+    pub(super) fn compute(
+        &self,
+        node: NodeId,
+        computation: &Computation,
+        tx: &Sender<Message>,
+    ) -> StageEnd {
+        let end = guard::guarded(|| self.try_compute(node, computation, tx));
+        match end.unwrap_or_else(|panicked| Err(panicked.into())) {
+            Ok(end) => end,
+            Err(StageError::Cancelled) => StageEnd::Failed(Failed::Cancelled),
+            Err(StageError::Changed { what }) => StageEnd::Changed(what),
+            Err(StageError::Store(StoreError::Damaged { digest, what })) => {
+                StageEnd::Failed(Failed::Damaged { digest, what })
+            }
+            Err(error) => StageEnd::Failed(match halts(&error) {
+                Some(halt) => Failed::Halted(halt, error),
+                None => Failed::Other(error),
+            }),
         }
-        tx.send(Message::Started(task.node, task.key)).ok();
+    }
+
+    fn try_compute(
+        &self,
+        node: NodeId,
+        computation: &Computation,
+        tx: &Sender<Message>,
+    ) -> Result<StageEnd, StageError> {
+        let Some(_lease) = self.store.lease(computation.key)? else { return Ok(StageEnd::Busy) };
+        if !computation.forced
+            && let Lookup::Hit(record) = self.store.lookup(computation.key)?
+        {
+            return Ok(StageEnd::FoundMade(record.output.into()));
+        }
+        let before = self.stamps(computation)?;
+        let trajectory = computation.trajectory.map(|(key, _)| key);
+        // The receiver lives as long as the run.
+        tx.send(Message::Started(node, computation.key, trajectory)).ok();
         let clock = Instant::now();
         let began = (clock - self.began.1).as_secs_f64();
         let log = Mutex::new(vec![]);
-        let parts = self.run_stage(&task, tx, &log)?;
+        let captured = Mutex::new(BTreeSet::new());
+        let parts = self.run_stage(node, computation, tx, &log, &captured)?;
+        let captured = captured.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.check_unchanged(computation, &before, &captured)?;
         let seconds = clock.elapsed().as_secs_f64();
-        let kind = self.plan.node(task.node).stage.output().0.to_owned();
+        let kind = self.plan.node(node).stage.output().0.to_owned();
         let output = Artifact { kind, parts };
         let provenance = Provenance {
             seconds,
             device: self.device.to_owned(),
             finished: self.began.0 + self.began.1.elapsed().as_secs(),
             build: self.build.to_owned(),
-            log: log.into_inner().unwrap_or_default(),
+            log: log.into_inner().unwrap_or_else(PoisonError::into_inner),
         };
-        let record = Record { recipe: task.recipe, output, provenance };
+        let record = Record { recipe: computation.recipe.clone(), output, provenance };
         let made = record.output.digest();
+        if computation.forced {
+            self.store.replace(&record)?;
+        }
         let (output, differs) = match self.store.commit(&record)? {
             Commit::Stored => (record.output, None),
-            Commit::Differs { .. } => match self.store.lookup(task.key)? {
+            Commit::Differs { .. } => match self.store.lookup(computation.key)? {
                 Lookup::Hit(first) => (first.output, Some(made)),
                 _ => (record.output, None),
             },
         };
-        Ok(Done { output, seconds, began, by_another: false, differs })
+        Ok(StageEnd::Made(Box::new(Made { output: output.into(), seconds, began, differs })))
     }
 
-    fn lease(&self, task: &Task, tx: &Sender<Message>) -> Result<Lease, StageError> {
-        let mut pause = Duration::from_millis(5);
-        let mut said = false;
-        loop {
-            if self.cancel.load(Ordering::Relaxed) {
-                return Err(StageError::Cancelled);
+    /// Checks that every file and folder still is what the recipe names, and returns how they
+    /// look.
+    fn stamps(&self, computation: &Computation) -> Result<BTreeMap<String, FileStamp>, StageError> {
+        let mut stamps = BTreeMap::new();
+        for file in &computation.files {
+            let name = resolve::file_input(&file.role);
+            let (digest, _) = self.store.file_digest(&file.path)?;
+            if computation.recipe.inputs.get(&name) != Some(&digest) {
+                return Err(StageError::changed(&file.path));
             }
-            if let Some(lease) = self.store.lease(task.key)? {
-                return Ok(lease);
-            }
-            if !said && pause > Duration::from_millis(100) {
-                said = true;
-                let holder = self.store.lease_holder(task.key).unwrap_or_default();
-                tx.send(Message::Waiting(task.node, holder)).ok();
-            }
-            thread::sleep(pause);
-            pause = (pause * 3 / 2).min(Duration::from_millis(250));
+            stamps.insert(name, self.store.file_stamp(&file.path)?);
         }
+        let folders = resolve::folder_inputs(self.store, &computation.folders)?;
+        for (name, digest) in folders {
+            if computation.recipe.inputs.get(&name) != Some(&digest) {
+                let changed = computation
+                    .folders
+                    .iter()
+                    .find(|folder| resolve::folder_input(&folder.role) == name);
+                return Err(match changed {
+                    Some(folder) => StageError::changed(&folder.path),
+                    None => StageError::Changed { what: format!("`{name}` changed") },
+                });
+            }
+        }
+        for (at, folder) in computation.folders.iter().enumerate() {
+            let stamp = self.store.folder_stamp(&folder.path, &folder.files)?;
+            stamps.insert(format!("{}.{at}", resolve::folder_input(&folder.role)), stamp);
+        }
+        Ok(stamps)
+    }
+
+    /// Checks that no file the stage read from where it lies was changed since `before`. What was
+    /// `captured` was copied first, and the copy compared with the recipe.
+    fn check_unchanged(
+        &self,
+        computation: &Computation,
+        before: &BTreeMap<String, FileStamp>,
+        captured: &BTreeSet<String>,
+    ) -> Result<(), StageError> {
+        for file in &computation.files {
+            let name = resolve::file_input(&file.role);
+            let now = || self.store.file_stamp(&file.path).ok();
+            if !captured.contains(&name) && before.get(&name) != now().as_ref() {
+                return Err(StageError::changed(&file.path));
+            }
+        }
+        for (at, folder) in computation.folders.iter().enumerate() {
+            let name = resolve::folder_input(&folder.role);
+            let stamp = before.get(&format!("{name}.{at}"));
+            let now = || self.store.folder_stamp(&folder.path, &folder.files).ok();
+            if !captured.contains(&name) && stamp != now().as_ref() {
+                return Err(StageError::changed(&folder.path));
+            }
+        }
+        Ok(())
     }
 
     fn run_stage(
         &self,
-        task: &Task,
+        node: NodeId,
+        computation: &Computation,
         tx: &Sender<Message>,
         log: &Mutex<Vec<String>>,
+        captured: &Mutex<BTreeSet<String>>,
     ) -> Result<BTreeMap<String, cache::Blob>, StageError> {
-        let stage = &self.plan.node(task.node).stage;
-        let gone =
-            |problem: Problem| StageError::Method { message: problem.message, hint: problem.hint };
-        let (files, folders) = (stage.files().map_err(gone)?, stage.folders().map_err(gone)?);
-        let trajectory = resolve::trajectory(self.plan, task.node, &task.recipe);
+        let stage = &self.plan.node(node).stage;
         let progress = |progress: Progress| {
-            tx.send(Message::Progressed(task.node, progress)).ok();
+            tx.send(Message::Progressed(node, progress)).ok();
         };
         let say = |line: &str| {
-            tx.send(Message::Said(task.node, line.to_owned())).ok();
+            tx.send(Message::Said(node, line.to_owned())).ok();
         };
         let ctx = StageCtx {
             store: self.store,
-            inputs: task.inputs.clone(),
-            files: &files,
-            folders: &folders,
-            streams: Streams::new(task.recipe.seed.unwrap_or(0), stage.streams()),
-            trajectory: trajectory.map(|(recipe, last)| (recipe.key(), last)),
+            inputs: computation.inputs.clone(),
+            files: &computation.files,
+            folders: &computation.folders,
+            recipe_inputs: &computation.recipe.inputs,
+            captured,
+            streams: Streams::new(computation.recipe.seed.unwrap_or(0), stage.streams()),
+            trajectory: computation.trajectory,
+            anew: computation.forced,
             cancel: self.cancel,
             progress: &progress,
             say: &say,
             log,
             device: self.device,
         };
-        panic::catch_unwind(AssertUnwindSafe(|| stage.run(&ctx)))
-            .unwrap_or_else(|payload| Err(StageError::method(panicked(&*payload))))
+        stage.run(&ctx)
     }
 }
 
-fn panicked(payload: &(dyn Any + Send)) -> String {
-    let text = payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    format!("the method broke off: {}", text.lines().next().unwrap_or("no reason given"))
+impl From<Panicked> for StageError {
+    fn from(Panicked { message, location }: Panicked) -> Self {
+        Self::Panicked { message, location }
+    }
+}
+
+/// Tells whether every other stage would meet the same.
+fn halts(error: &StageError) -> Option<Halt> {
+    match error {
+        StageError::Store(StoreError::Gone { .. }) => Some(Halt::StoreGone),
+        StageError::Store(StoreError::Io { source, .. }) => {
+            use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+            matches!(source.kind(), StorageFull | QuotaExceeded).then_some(Halt::StorageFull)
+        }
+        _ => None,
+    }
 }

@@ -8,9 +8,8 @@
 //! my_selector.py            the declared files
 //! ```
 
-use super::program;
 use cache::Blob;
-use engine::{StageCtx, StageError, Written};
+use engine::{StageCtx, StageError};
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 use std::{
@@ -22,6 +21,8 @@ use std::{
 
 /// Beyond this a declared file is linked, not copied.
 const LARGE: u64 = 64 << 20;
+/// Beyond this in all, so is a declared folder.
+const LARGE_FOLDER: u64 = 1 << 30;
 
 /// The version of this layout.
 const LAYOUT: u32 = 1;
@@ -63,12 +64,24 @@ fn failed(path: &Path, error: &io::Error) -> StageError {
     StageError::method(format!("cannot write `{}`: {error}", path.display()))
 }
 
+fn gone(path: &Path, error: &io::Error) -> StageError {
+    StageError::method(format!("cannot read `{}`: {error}", path.display()))
+}
+
+/// Lets `to` lead to what is too large to be copied. The engine sees whether it changes meanwhile.
+fn link(from: &Path, to: &Path) -> Result<(), StageError> {
+    let refused = |error: io::Error| failed(to, &error);
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(refused)?;
+    }
+    symlink(from.canonicalize().map_err(|error| gone(from, &error))?, to).map_err(refused)
+}
+
 /// Fills `folder`.
 pub(super) fn lay_out(
     ctx: &StageCtx<'_>,
     folder: &Path,
     request: &Request<'_>,
-    files: &[Written],
 ) -> Result<Laid, StageError> {
     let make = |path: &Path| fs::create_dir_all(path).map_err(|error| failed(path, &error));
     make(&folder.join("out"))?;
@@ -94,18 +107,21 @@ pub(super) fn lay_out(
         }
         inputs.insert(port, Input { kind: artifact.kind.clone(), parts });
     }
-    for file in files {
-        let (from, to) = (file.path(), folder.join(program::name(file)));
-        if let Some(parent) = to.parent() {
-            make(parent)?;
-        }
-        let refused = |error: io::Error| failed(&to, &error);
-        let size = fs::metadata(&from).map_err(refused)?.len();
+    for file in ctx.files() {
+        let to = folder.join(&file.role);
+        let size = fs::metadata(&file.path).map_err(|error| gone(&file.path, &error))?.len();
         if size > LARGE {
-            let whole = from.canonicalize().map_err(refused)?;
-            symlink(whole, &to).map_err(refused)?;
+            link(&file.path, &to)?;
         } else {
-            fs::copy(&from, &to).map_err(refused)?;
+            ctx.capture_file(file, &to)?;
+        }
+    }
+    for linked in ctx.folders() {
+        let size = |file: &String| fs::metadata(linked.path.join(file)).map_or(0, |one| one.len());
+        if linked.files.iter().map(size).sum::<u64>() > LARGE_FOLDER {
+            link(&linked.path, &folder.join(&linked.name))?;
+        } else {
+            ctx.capture_folders(&linked.role, |one| folder.join(&one.name))?;
         }
     }
     let mut value = serde_json::json!(request);

@@ -4,9 +4,10 @@
 //! stopped in `process.rs`. No language is known here.
 
 mod answer;
+mod declared;
 mod exchange;
 mod network;
-mod process;
+pub(crate) mod process;
 mod program;
 
 use crate::{
@@ -16,11 +17,13 @@ use crate::{
     select,
     units::{Count, Fraction, Positive},
 };
-use cache::WorkFolder;
-use engine::{File, Kind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Written};
+use cache::{Digest, WorkFolder};
+use engine::{
+    File, Folder, Kind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Written,
+};
 use rand::Rng as _;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,8 +35,10 @@ pub(crate) struct Command {
     /// looked for on the `PATH`. Required.
     #[serde(skip_serializing)]
     run: Vec<Written>,
-    /// The files it reads, its own script first of all. They lie in its working directory under
-    /// the names written here, and their bytes are in the key.
+    /// The files it reads, its own script first of all: files, folders (`pkg`) and patterns
+    /// (`src/*.py`). They lie in its working directory under the names written here, and their
+    /// names and bytes are in the key. Of a folder, what is hidden and what Python caches is left
+    /// out.
     #[serde(skip_serializing)]
     files: Vec<Written>,
     /// What it gives: `scores`, `subset`, `metrics`, `data`, `proxy` or `model`. Required.
@@ -41,8 +46,17 @@ pub(crate) struct Command {
     output: Option<Output>,
     /// Handed to the program as they are, in `request.json`.
     settings: Map<String, Value>,
-    /// Environment variables it is given besides the usual few.
+    /// Environment variables it is given besides the usual few. Their values are in the key, and
+    /// nowhere written down: records and messages hold their digests.
+    #[serde(serialize_with = "digests_of_values")]
     env: BTreeMap<String, String>,
+    /// Environment variables it is given as this program has them, by name (`HF_TOKEN`) or by how
+    /// their names begin (`SLURM_*`). They are not in the key, so none may change a result.
+    #[serde(skip_serializing)]
+    pass_env: Vec<String>,
+    /// How often it is run again if it fails. It changes no result.
+    #[serde(skip_serializing)]
+    retries: u32,
     /// Whether it draws random numbers. It then gets a seed, which is in the key.
     random: bool,
     /// `subset`: which share of the training set is asked for, from 0 to 1.
@@ -120,7 +134,7 @@ the last lines are the message, and the directory is kept and named.
 
 The key holds the settings, the bytes of `files`, and what the inputs hold; the seed only with `random`. \
 It holds neither paths nor the version of the interpreter: name what matters in `settings`. Of the \
-environment a program sees `env`, and little else. A file that is not declared is not there to be read by a \
+environment a program sees `env`, `pass-env`, and little else. A file that is not declared is not there to be read by a \
 relative path. Cost: the program's own; inputs are linked, not copied.";
 
 pub(crate) fn methods() -> Vec<Method> {
@@ -135,6 +149,18 @@ pub(crate) fn methods() -> Vec<Method> {
 
 fn problem(setting: &str, message: impl Into<String>, hint: &str) -> Problem {
     Problem { setting: setting.to_owned(), message: message.into(), hint: Some(hint.to_owned()) }
+}
+
+/// Writes the digest of each value in its place: enough for a key, and no secret to anybody.
+fn digests_of_values<S: Serializer>(
+    env: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let hidden = |(name, value): (&String, &String)| {
+        let digest = Digest::of(format!("{name}={value}").as_bytes());
+        (name.clone(), format!("blake3:{digest}"))
+    };
+    serializer.collect_map(env.iter().map(hidden))
 }
 
 impl Command {
@@ -157,10 +183,12 @@ impl Command {
             classes: ground.map(|ground| ground.classes),
             budget: ground.and_then(|ground| self.budget(ground.labels.len())),
         };
-        let laid = exchange::lay_out(ctx, folder.path(), &request, &self.files)?;
+        let laid = exchange::lay_out(ctx, folder.path(), &request)?;
         let mut command = program::command(&self.run, &self.files, folder.path())?;
-        program::set_environment(&mut command, &self.env);
-        let time_out = self.time_out.map(|seconds| Duration::from_secs_f64(seconds.into()));
+        program::set_environment(&mut command, &self.env, &self.pass_env);
+        // One that no clock can hold is no limit; `problems` has refused it.
+        let time_out =
+            self.time_out.and_then(|limit| Duration::try_from_secs_f64(limit.into()).ok());
         let ended = process::run(ctx, &mut command, time_out, folder);
         laid.check(ctx)?;
         ended?;
@@ -206,7 +234,12 @@ impl Stage for Command {
     }
 
     fn problems(&self) -> Vec<Problem> {
-        let mut all = program::problems(&self.run, &self.files, &self.env);
+        let mut all = program::problems(&self.run, &self.files, &self.env, &self.pass_env);
+        let limit = self.time_out.map(f64::from);
+        if let Some(limit) = limit.filter(|limit| Duration::try_from_secs_f64(*limit).is_err()) {
+            let message = format!("{limit:e} seconds is longer than any clock can count");
+            all.push(problem("time-out", message, "leave it out: without one there is no limit"));
+        }
         if self.output.is_none() {
             let hint = "set it to scores, subset, metrics, data, proxy or model";
             all.push(problem("output", "setting `output` is required", hint));
@@ -251,7 +284,15 @@ impl Stage for Command {
 
     fn files(&self) -> Result<Vec<File>, Problem> {
         program::find(&self.run, &self.files)?;
-        program::files(&self.files)
+        Ok(declared::files(&declared::all(&self.files)?))
+    }
+
+    fn folders(&self) -> Result<Vec<Folder>, Problem> {
+        Ok(declared::folders(&declared::all(&self.files)?))
+    }
+
+    fn secrets(&self) -> &'static [&'static str] {
+        &["env"]
     }
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
@@ -267,8 +308,22 @@ impl Stage for Command {
             let message = format!("the budget is {budget} samples, but there are {n}");
             return Err(StageError::method(message).with_hint("lower `budget`, or set `keep`"));
         }
-        let folder = ctx.folder()?;
-        match self.work(ctx, &folder, ground.as_ref()) {
+        let mut tried = 0;
+        let (folder, answer) = loop {
+            let folder = ctx.folder()?;
+            match self.work(ctx, &folder, ground.as_ref()) {
+                Err(StageError::Method { message, .. }) if tried < self.retries => {
+                    tried += 1;
+                    ctx.log(format!(
+                        "failed, and is tried again ({tried} of {}): {message}",
+                        self.retries
+                    ));
+                    ctx.check_cancelled()?;
+                }
+                answer => break (folder, answer),
+            }
+        };
+        match answer {
             Err(StageError::Method { message, hint }) => {
                 // To look at and to try again in, until the store is next collected.
                 let kept =

@@ -5,10 +5,15 @@ use engine::{Progress, StageCtx, StageError};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::{
     collections::VecDeque,
-    io::{BufRead as _, BufReader, Read},
+    ffi::OsString,
+    io::{BufRead as _, BufReader, Read, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    path::Path,
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::{
+        OnceLock,
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -27,10 +32,33 @@ const LAST: usize = 24;
 /// How many lines may wait to be heard.
 const AHEAD: usize = 1000;
 
+/// What stands between this process and a program, if the program of the house offers it.
+static SUPERVISOR: OnceLock<[OsString; 2]> = OnceLock::new();
+
+/// Sets the command that runs programs of `command` stages: it is given the program and its
+/// arguments, holds its stdin for a life line, and lets nothing of the program live on once that
+/// ends. Without one, a program that is killed with its run's process may leave children behind.
+/// Only the first call in a process counts.
+pub fn set_supervisor(command: [OsString; 2]) {
+    SUPERVISOR.set(command).ok();
+}
+
+/// Returns the command that starts `program`, under the supervisor if there is one.
+pub(super) fn command(program: &Path) -> Command {
+    match SUPERVISOR.get() {
+        Some([supervisor, word]) => {
+            let mut command = Command::new(supervisor);
+            command.arg(word).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
 /// A line the program printed, and whether on stderr.
 type Line = (bool, String);
 
-/// Runs `command` in a process group of its own and logs what it prints.
+/// Runs `command`, made by [`command`], in a process group of its own and logs what it prints.
 ///
 /// # Errors
 ///
@@ -42,11 +70,15 @@ pub(super) fn run(
     time_out: Option<Duration>,
     folder: &WorkFolder,
 ) -> Result<(), StageError> {
-    let (program, clock) = (command.get_program().to_owned(), Instant::now());
-    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let clock = Instant::now();
+    let program = command.get_program().to_owned();
+    let supervised = SUPERVISOR.get().is_some();
+    let stdin = if supervised { Stdio::piped() } else { Stdio::null() };
+    let piped = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.process_group(0).spawn().map_err(|error| {
         StageError::method(format!("cannot start `{}`: {error}", program.display()))
     })?;
+    let mut life_line = child.stdin.take();
     let (tx, lines) = mpsc::sync_channel(AHEAD);
     for (is_error, stream) in [(false, stdout(&mut child)), (true, stderr(&mut child))] {
         let tx = tx.clone();
@@ -73,13 +105,18 @@ pub(super) fn run(
         }
     };
     if stop.is_some() {
-        signal(&child, Signal::TERM);
+        ask_to_end(&child, life_line.as_mut());
         let asked = Instant::now();
         while !has_ended(&child) && asked.elapsed() < GRACE {
             heard.listen(&lines, TICK);
         }
     }
     // Also after an end in good order: what it started and left behind is no part of the stage.
+    drop(life_line);
+    let cut = Instant::now();
+    while supervised && !has_ended(&child) && cut.elapsed() < GRACE {
+        heard.listen(&lines, TICK);
+    }
     // Until it is waited for, its number cannot be given to another.
     signal(&child, Signal::KILL);
     let status = child.wait();
@@ -161,6 +198,15 @@ fn pid(child: &Child) -> Option<Pid> {
 fn has_ended(child: &Child) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     pid(child).is_some_and(|pid| !matches!(waitid(WaitId::Pid(pid), options), Ok(None)))
+}
+
+/// Asks the program to end by itself.
+fn ask_to_end(child: &Child, life_line: Option<&mut ChildStdin>) {
+    match life_line {
+        // A supervisor that is gone has taken the program with it.
+        Some(line) => line.write_all(b"t").unwrap_or_default(),
+        None => signal(child, Signal::TERM),
+    }
 }
 
 /// Sends `signal` to the group of `child`; one without processes is no matter.

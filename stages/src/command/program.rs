@@ -1,12 +1,12 @@
-//! The program and the files it needs: found before any work, named without their paths.
+//! The program: found before any work, named without its path, given its environment.
 
-use super::problem;
-use engine::{File, Problem, StageError, Written};
+use super::{declared, problem, process};
+use engine::{Problem, StageError, Written};
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
     os::unix::fs::PermissionsExt as _,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -32,27 +32,11 @@ const INHERITED: [&str; 17] = [
     "XDG_CACHE_HOME",
 ];
 
-/// Returns the name under which a file lies in the program's directory: as it is written, or the
-/// last part of a path that leads out of there.
-pub(super) fn name(file: &Written) -> String {
-    let path = Path::new(file.text());
-    let inside = path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
-    let name: PathBuf = match path.file_name() {
-        Some(last) if !inside => last.into(),
-        _ => path.components().filter(|c| matches!(c, Component::Normal(_))).collect(),
-    };
-    name.to_string_lossy().into_owned()
-}
-
-/// Returns the file that a word of the command names.
-fn declared<'a>(word: &Written, files: &'a [Written]) -> Option<&'a Written> {
-    files.iter().find(|file| file.text() == word.text() || name(file) == word.text())
-}
-
 /// Returns the words of the command as they are in the key: without paths.
 pub(super) fn words(run: &[Written], files: &[Written]) -> Vec<String> {
-    let word = |(at, word): (usize, &Written)| match declared(word, files) {
-        Some(file) => name(file),
+    let declared = declared::all(files).unwrap_or_default();
+    let word = |(at, word): (usize, &Written)| match declared::named(word, &declared) {
+        Some(name) => name,
         None if at == 0 => {
             let last = Path::new(word.text()).file_name();
             last.map_or_else(|| word.text().to_owned(), |last| last.to_string_lossy().into_owned())
@@ -67,8 +51,12 @@ pub(super) fn problems(
     run: &[Written],
     files: &[Written],
     env: &BTreeMap<String, String>,
+    pass_env: &[String],
 ) -> Vec<Problem> {
     let mut all = vec![];
+    // That one is not there is told where files are looked for.
+    let declared = declared::all(files).unwrap_or_default();
+    let whole = declared::all(files).is_ok();
     match run.first() {
         None => {
             let hint = "set `run = [\"python3\", \"my_selector.py\"]`, say";
@@ -80,7 +68,7 @@ pub(super) fn problems(
         Some(program) => {
             let text = program.text();
             let inside = text.contains('/') && !Path::new(text).is_absolute();
-            if inside && declared(program, files).is_none() {
+            if whole && inside && declared::named(program, &declared).is_none() {
                 let message = format!("the program `{text}` is not among `files`");
                 let hint = format!("add it: `files = [\"{text}\"]`");
                 all.push(problem("run", message, &hint));
@@ -89,15 +77,16 @@ pub(super) fn problems(
     }
     for word in run.iter().skip(1) {
         let text = word.text();
-        if declared(word, files).is_none() && !text.is_empty() && word.path().is_file() {
+        let known = !whole || declared::named(word, &declared).is_some();
+        if !known && !text.is_empty() && word.path().is_file() {
             let message = format!("`{text}` is a file, but not among `files`");
             let hint = format!("add it, so that its changes are seen: `files = [\"{text}\"]`");
             all.push(problem("run", message, &hint));
         }
     }
     let mut taken = BTreeSet::from(["in".to_owned(), "out".into(), "request.json".into()]);
-    for file in files {
-        let name = name(file);
+    for file in &declared {
+        let name = file.name().to_owned();
         let first = name.split('/').next().unwrap_or_default();
         if name.is_empty() || ["in", "out"].contains(&first) || !taken.insert(name.clone()) {
             let message = format!("the name `{name}` is taken in the program's directory");
@@ -110,27 +99,26 @@ pub(super) fn problems(
             all.push(problem("env", message, "write `NAME = \"value\"`"));
         }
     }
-    all
-}
-
-/// Returns the declared files.
-pub(super) fn files(files: &[Written]) -> Result<Vec<File>, Problem> {
-    let file = |written: &Written| {
-        let path = written.path();
-        if path.is_file() {
-            return Ok(File { role: name(written), path });
+    for name in pass_env {
+        let bare = name.strip_suffix('*').unwrap_or(name);
+        if name.is_empty() || bare.contains(['=', '\0', '*', '$']) {
+            let message = format!("`{}` is no name of a variable", name.escape_debug());
+            let hint = "write the name alone, `HF_TOKEN`, or the beginning of several, `SLURM_*`";
+            all.push(problem("pass-env", message, hint));
+        } else if env.contains_key(name) {
+            let message = format!("`{name}` stands in `env` and in `pass-env`");
+            all.push(problem("pass-env", message, "leave it out of one of them"));
         }
-        let message = format!("there is no file `{}`", path.display());
-        Err(problem("files", message, "a path is relative to the pipeline file"))
-    };
-    files.iter().map(file).collect()
+    }
+    all
 }
 
 /// Returns where the program is: itself, or as a declared file.
 pub(super) fn find(run: &[Written], files: &[Written]) -> Result<PathBuf, Problem> {
     let Some(program) = run.first() else { return Ok(PathBuf::new()) };
     let text = program.text();
-    let own = declared(program, files).map(Written::path);
+    let declared = declared::all(files)?;
+    let own = declared::named(program, &declared).and_then(|name| declared::path(&name, &declared));
     if let Some(path) = own.or_else(|| Path::new(text).is_absolute().then(|| text.into())) {
         let shown = path.display();
         return match path.is_file() {
@@ -164,19 +152,57 @@ pub(super) fn command(
     files: &[Written],
     folder: &Path,
 ) -> Result<Command, StageError> {
-    let found = find(run, files)
-        .map_err(|problem| StageError::Method { message: problem.message, hint: problem.hint })?;
-    let own = run.first().and_then(|program| declared(program, files));
-    let program = own.map_or(found, |file| folder.join(name(file)));
-    let mut command = Command::new(program);
-    let word = |word: &Written| declared(word, files).map_or(word.text().to_owned(), name);
+    let found = find(run, files)?;
+    let declared = declared::all(files)?;
+    let own = run.first().and_then(|program| declared::named(program, &declared));
+    let program = match own {
+        Some(name) => {
+            let path = folder.join(name);
+            check_may_execute(folder, &path)?;
+            path
+        }
+        None => found,
+    };
+    let mut command = process::command(&program);
+    let word =
+        |word: &Written| declared::named(word, &declared).unwrap_or_else(|| word.text().to_owned());
     command.args(run.iter().skip(1).map(word)).current_dir(folder);
     Ok(command)
 }
 
-/// Gives the program `env` and the few variables it gets in any case.
-pub(super) fn set_environment(command: &mut Command, env: &BTreeMap<String, String>) {
+/// Refuses a program that lies where the system executes nothing.
+fn check_may_execute(folder: &Path, program: &Path) -> Result<(), StageError> {
+    use rustix::fs::StatVfsMountFlags;
+    let mount = rustix::fs::statvfs(folder);
+    if mount.is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOEXEC)) {
+        let name = program.file_name().unwrap_or_default().display();
+        let message = format!(
+            "`{name}` cannot be executed: the store is on a file system that is mounted noexec"
+        );
+        let hint = format!(
+            "put its interpreter before it, `run = [\"sh\", \"{name}\"]`, or choose another store \
+             with --store"
+        );
+        return Err(StageError::method(message).with_hint(hint));
+    }
+    Ok(())
+}
+
+/// Gives the program `env`, the variables that are let through by name, and the few it gets in any
+/// case.
+pub(super) fn set_environment(
+    command: &mut Command,
+    env: &BTreeMap<String, String>,
+    pass_env: &[String],
+) {
     command.env_clear();
+    let passes = |name: &str| {
+        pass_env.iter().any(|wanted| match wanted.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => name == wanted,
+        })
+    };
+    command.envs(env::vars_os().filter(|(name, _)| name.to_str().is_some_and(passes)));
     for name in INHERITED {
         command.envs(env::var_os(name).map(|value| (name, value)));
     }

@@ -78,7 +78,7 @@ pub(crate) fn stages(study: &Study<'_>) -> Vec<StageLine> {
             RunState::Hit => line.hits += 1,
             RunState::Computed => line.made += 1,
             RunState::Failed => line.failed += 1,
-            RunState::Open | RunState::Skipped | RunState::Stopped => {}
+            RunState::Open | RunState::Running | RunState::Skipped | RunState::Stopped => {}
         }
     }
     let depths = depths(&lines);

@@ -1,0 +1,52 @@
+//! Signals: the first one asks a run to stop at its next step and keep a checkpoint, the second
+//! ends the program at once.
+
+use crate::context::{Failure, eprint_line};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ},
+    iterator::Signals,
+    low_level,
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// The exit code of a program that was asked to stop.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// What schedulers and terminals send to have a program stop: Ctrl-C, a closed terminal, `kill`,
+/// the warnings of batch systems before a limit.
+const STOPPING: [i32; 6] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU];
+
+/// Watches for signals from now on, and returns the flag that the first one sets.
+pub(crate) fn watch() -> Result<Arc<AtomicBool>, Failure> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let refused =
+        |error: std::io::Error| Failure::new(1, format!("cannot watch for signals: {error}"));
+    // A write past the limit on file sizes is then an error like any other, told with its path.
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map_err(refused)?;
+    // Under `nohup` a closed terminal is to be no matter.
+    let ignored = ignored_signals();
+    let wanted = STOPPING.iter().filter(|signal| ignored >> (**signal - 1) & 1 == 0);
+    let mut signals = Signals::new(wanted).map_err(refused)?;
+    let flag = Arc::clone(&cancel);
+    let watching = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            if flag.swap(true, Ordering::Relaxed) {
+                // Whoever supervises a program of a stage sees this process go, and ends it.
+                low_level::exit(INTERRUPTED.into());
+            }
+            eprint_line("stopping at the next step; once more to stop at once");
+        }
+    });
+    watching.map_err(refused)?;
+    Ok(cancel)
+}
+
+/// Returns the signals that were ignored when the program began, as the bits of proc(5).
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}

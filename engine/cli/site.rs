@@ -1,0 +1,79 @@
+//! `coresift.toml`: what holds for a folder and all below it. Nothing of it is in any key.
+
+use crate::{
+    cache_cmd::{Size, Span},
+    context::{Failure, MISTAKE},
+};
+use serde::{Deserialize, Deserializer, de};
+use std::{env, fs, path::PathBuf, str::FromStr};
+
+/// The name of the file.
+pub(crate) const NAME: &str = "coresift.toml";
+
+/// What the nearest `coresift.toml` says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Site {
+    /// How the store is looked after.
+    pub(crate) cache: CacheSettings,
+}
+
+/// The table `[cache]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct CacheSettings {
+    /// How large `cache gc` leaves the store.
+    #[serde(deserialize_with = "text")]
+    pub(crate) max_size: Option<Size>,
+    /// How many runs that made something it keeps.
+    pub(crate) keep_runs: Option<usize>,
+    /// How old what it takes must be.
+    #[serde(deserialize_with = "text")]
+    pub(crate) min_age: Option<Span>,
+}
+
+/// Reads a setting that is written as on the command line.
+fn text<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(de::Error::custom)
+}
+
+impl Site {
+    /// Reads the nearest file above the current folder; without one, nothing is said.
+    pub(crate) fn read() -> Result<Self, Failure> {
+        let here = env::current_dir().unwrap_or_default();
+        let Some(path) =
+            here.ancestors().map(|folder| folder.join(NAME)).find(|path| path.exists())
+        else {
+            return Ok(Self::default());
+        };
+        let refused = |path: &PathBuf, why: String| {
+            Failure::new(MISTAKE, format!("cannot read `{}`: {why}", path.display()))
+        };
+        let text = fs::read_to_string(&path).map_err(|error| refused(&path, error.to_string()))?;
+        toml::from_str(&text).map_err(|error| {
+            // It has the line, and what is wrong underlined.
+            refused(&path, error.to_string())
+                .hint("the guide's page on the cache lists what it may say")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_written_as_on_the_command_line() {
+        let site: Site =
+            toml::from_str("[cache]\nmax-size = \"50GB\"\nmin-age = \"2h\"").expect("fine");
+        assert_eq!(site.cache.max_size, Some(Size(50_000_000_000)));
+        assert!(site.cache.keep_runs.is_none());
+        for wrong in
+            ["[cache]\nmax-size = 5", "[cache]\nmaxsize = \"5GB\"", "[cash]", "max-size = \"\""]
+        {
+            assert!(toml::from_str::<Site>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

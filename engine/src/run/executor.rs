@@ -1,0 +1,141 @@
+//! What carries out the tasks of a run, seen from its loop.
+
+use super::scheduler::Halt;
+use crate::{File, Folder, NodeId, Progress, StageError};
+use cache::{Artifact, Digest, Key, Recipe};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+/// One computation: its recipe, made once, and all it was made from.
+#[derive(Debug)]
+pub(super) struct Computation {
+    pub(super) recipe: Recipe,
+    pub(super) key: Key,
+    /// What each connected port received.
+    pub(super) inputs: BTreeMap<String, Vec<Artifact>>,
+    /// The files and folders outside the store whose digests are in the recipe.
+    pub(super) files: Vec<File>,
+    pub(super) folders: Vec<Folder>,
+    /// What its checkpoints are filed under, and the step at which it ends.
+    pub(super) trajectory: Option<(Key, u64)>,
+    /// Whether it is computed although its result is in the store.
+    pub(super) forced: bool,
+}
+
+/// What a node gave, and the digest by which those that need it name it.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    pub(super) artifact: Arc<Artifact>,
+    pub(super) digest: Digest,
+}
+
+impl From<Artifact> for Output {
+    fn from(artifact: Artifact) -> Self {
+        let digest = artifact.digest();
+        Self { artifact: Arc::new(artifact), digest }
+    }
+}
+
+/// A node's recipe, and what the store has under its key.
+pub(super) type LookUp = Result<(Arc<Computation>, Found), StageError>;
+
+/// What the store has under a key.
+#[derive(Debug)]
+pub(super) enum Found {
+    Hit(Output),
+    Absent,
+    Damaged(String),
+}
+
+/// What is seen of a key that another process was computing.
+#[derive(Debug)]
+pub(super) enum Poll {
+    /// Its result.
+    Hit(Output),
+    /// Nobody is at it, and it has no result.
+    Free,
+    /// This one is still at it.
+    Busy(String),
+}
+
+/// Something to be done away from the run's loop.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Make the recipes of nodes from what their inputs gave, and look them up.
+    LookUp(Vec<(NodeId, Vec<Output>)>),
+    /// Look at a key that another process computes.
+    Poll(NodeId, Arc<Computation>),
+    /// Compute.
+    Compute(Ticket, Arc<Computation>),
+}
+
+/// What is told of a task. Each node of a look-up, each poll and each computation has exactly one
+/// end; one that is told twice, or of an earlier start, is passed over.
+#[derive(Debug)]
+pub(super) enum Message {
+    LookedUp(Vec<(NodeId, LookUp)>),
+    Polled(NodeId, Result<Poll, StageError>),
+    Started(NodeId, Key, Option<Key>),
+    Progressed(NodeId, Progress),
+    Said(NodeId, String),
+    Ended(Ticket, StageEnd),
+}
+
+/// Names one start of a node, so that the end of an earlier one is not taken for its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket {
+    pub(super) node: NodeId,
+    pub(super) start: u64,
+}
+
+/// How a computation ended.
+#[derive(Debug)]
+pub(super) enum StageEnd {
+    /// It was computed and is in the store.
+    Made(Box<Made>),
+    /// Another process had made it by the time it was to begin.
+    FoundMade(Output),
+    /// Another process is computing it.
+    Busy,
+    /// A file it reads is not what its recipe names: a clause that says which.
+    Changed(String),
+    /// Its worker is gone and left no word.
+    Vanished,
+    Failed(Failed),
+}
+
+/// Why a computation did not come to its end.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The run was stopped.
+    Cancelled,
+    /// An object it reads is missing or altered.
+    Damaged { digest: Digest, what: String },
+    /// It met something that every other would meet, too.
+    Halted(Halt, StageError),
+    /// Anything else.
+    Other(StageError),
+}
+
+/// A finished computation.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) output: Output,
+    pub(super) seconds: f64,
+    /// How long after the run it began.
+    pub(super) began: f64,
+    /// What was made here, if another result is recorded under the same key.
+    pub(super) differs: Option<Digest>,
+}
+
+/// Carries out tasks: threads of this process, or what a test does instead.
+pub(super) trait Executor {
+    /// Begins `task`. What comes of it is told by [`receive`](Self::receive).
+    fn submit(&mut self, task: Task);
+
+    /// Returns the time by which pauses are measured.
+    fn now(&self) -> Instant;
+
+    /// Waits for the next message, or until `until`. `None` means that nothing came by then, or,
+    /// without `until`, that nothing ever will.
+    fn receive(&mut self, until: Option<Instant>) -> Option<Message>;
+}

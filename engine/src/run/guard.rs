@@ -1,0 +1,73 @@
+//! Panics of stages: caught, told with their place, and kept off the terminal.
+
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    sync::{Mutex, PoisonError},
+};
+
+/// A panic that was caught.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Panicked {
+    /// What it said.
+    pub(crate) message: String,
+    /// `FILE:LINE:COLUMN`, if the hook was there to see it.
+    pub(crate) location: Option<String>,
+}
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+    static SEEN: RefCell<Option<Panicked>> = const { RefCell::new(None) };
+}
+
+/// The last panic in a thread of a pool, which hands it to the thread that waits for it.
+static IN_POOL: Mutex<Option<Panicked>> = Mutex::new(None);
+
+/// Sets the hook of the process: a panic inside a stage is kept for the stage's failure, and shown
+/// only if `show` says so; any other goes to the hook that was there before.
+pub fn keep_panics_of_stages(show: bool) {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let inside = INSIDE.get();
+        if inside {
+            SEEN.set(Some(describe(info)));
+        } else if rayon::current_thread_index().is_some() {
+            *IN_POOL.lock().unwrap_or_else(PoisonError::into_inner) = Some(describe(info));
+        }
+        if show || !(inside || rayon::current_thread_index().is_some()) {
+            before(info);
+        }
+    }));
+}
+
+fn describe(info: &PanicHookInfo<'_>) -> Panicked {
+    let location = info.location().map(ToString::to_string);
+    Panicked { message: text(info.payload()), location }
+}
+
+fn text(payload: &(dyn Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned());
+    let text = text.as_deref().and_then(|text| text.lines().next()).unwrap_or("no reason given");
+    text.to_owned()
+}
+
+/// Runs `work`, and returns its panic as data if it has one.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    let outer = INSIDE.replace(true);
+    SEEN.set(None);
+    let result = panic::catch_unwind(AssertUnwindSafe(work));
+    INSIDE.set(outer);
+    result.map_err(|payload| {
+        let message = text(&*payload);
+        let in_pool = || {
+            let mut last = IN_POOL.lock().unwrap_or_else(PoisonError::into_inner);
+            last.take_if(|one| one.message == message)
+        };
+        let seen = SEEN.take().filter(|one| one.message == message).or_else(in_pool);
+        seen.unwrap_or(Panicked { message, location: None })
+    })
+}

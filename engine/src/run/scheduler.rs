@@ -1,0 +1,597 @@
+//! Which computation is next, and what follows from each that ends: a state machine without I/O,
+//! threads or a clock of its own.
+//!
+//! Every node has exactly one [`NodeState`]. A node's recipe is made once, by its look-up, and
+//! moves along with the state as a [`Computation`]: what was looked up is what is started.
+//! [`next_action`](Scheduler::next_action) says what to begin; the methods named after messages
+//! take what came of it, and leave [`News`] of what that means for each node.
+
+use super::{
+    executor::{Computation, Failed, Found, LookUp, Made, Output, Poll, StageEnd, Ticket},
+    turns::Turns,
+};
+use crate::{Needs, NodeId, Plan, StageError};
+use cache::{Digest, Key, StoreError};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    iter,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How often a node is tried again after an input of it was found damaged, a file changed under
+/// it, or its worker vanished.
+const TRIES: u32 = 3;
+/// How long a key that another process computes is left alone at first, and at most...
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// ...and how long it is waited for before that is worth a line.
+const WORTH_TELLING: Duration = Duration::from_millis(100);
+
+/// The nodes of a plan and how they hang together.
+pub(super) struct Graph {
+    inputs: Vec<Vec<NodeId>>,
+    consumers: Vec<Vec<NodeId>>,
+    on_device: Vec<bool>,
+    turns: Turns,
+}
+
+impl Graph {
+    /// Returns the graph in which node `i` needs `inputs[i]`, each before it.
+    pub(super) fn new(inputs: Vec<Vec<NodeId>>, on_device: Vec<bool>, turns: Turns) -> Self {
+        let mut consumers = vec![vec![]; inputs.len()];
+        for (id, sources) in (0..).map(NodeId).zip(&inputs) {
+            for source in sources {
+                let of: &mut Vec<NodeId> = &mut consumers[source.index()];
+                if of.last() != Some(&id) {
+                    of.push(id);
+                }
+            }
+        }
+        Self { inputs, consumers, on_device, turns }
+    }
+
+    /// Returns the graph of `plan`.
+    pub(super) fn of(plan: &Plan) -> Self {
+        let sources =
+            |inputs: &[(&str, NodeId)]| inputs.iter().map(|(_, source)| *source).collect();
+        let inputs = plan.nodes().map(|(_, node)| sources(&node.inputs)).collect();
+        let on_device = plan.nodes().map(|(_, node)| node.stage.needs() == Needs::Device).collect();
+        Self::new(inputs, on_device, Turns::of(plan))
+    }
+
+    fn len(&self) -> usize {
+        self.inputs.len()
+    }
+}
+
+/// How many stages may run at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// In all.
+    pub(super) jobs: usize,
+    /// Of those that use the device.
+    pub(super) device_jobs: usize,
+    /// Whether nothing is started after the first failure.
+    pub(super) fail_fast: bool,
+}
+
+/// Why no further stage is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// The disk is full.
+    StorageFull,
+    /// The store is not there any more.
+    StoreGone,
+    /// A stage failed, and that was to be the end.
+    FailFast,
+}
+
+/// Where a node stands.
+#[derive(Debug)]
+enum NodeState {
+    /// Until its inputs are done.
+    Waiting,
+    /// Its inputs are done; its recipe is to be made and looked up.
+    Ready,
+    /// That is being done.
+    LookingUp,
+    /// Not in the store: it waits for a slot, for a shorter training, or for an equal node.
+    Queued(Arc<Computation>),
+    /// Another process computes its key; it holds no slot, and is asked about again.
+    Parked { computation: Arc<Computation>, since: Instant, pause: Duration, told: bool },
+    /// A parked node's key is being looked at.
+    Polling { computation: Arc<Computation>, since: Instant, pause: Duration, told: bool },
+    /// It is being computed.
+    Running { computation: Arc<Computation>, start: u64 },
+    /// Its output is known.
+    Done { output: Output, hit: bool },
+    /// Failed, skipped or stopped.
+    Lost,
+}
+
+/// Something to begin.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Make the node's recipe from what its inputs gave, and look it up.
+    LookUp(NodeId, Vec<Output>),
+    /// Look whether a key that another process computes is there, or free, by now.
+    Poll(NodeId, Arc<Computation>),
+    /// Compute it.
+    Start(Ticket, Arc<Computation>),
+}
+
+/// What became of a node.
+#[derive(Debug)]
+pub(super) enum News {
+    /// Its recipe is made.
+    Known(NodeId, Arc<Computation>),
+    /// Its result was in the store, or an equal node or another process made it.
+    Hit(NodeId, Key),
+    /// It was computed.
+    Finished(NodeId, Key, Box<Made>),
+    /// Something stored cannot be used and is made again.
+    Damaged(NodeId, String),
+    /// A file it reads changed: its recipe is made anew.
+    Changed(NodeId, String),
+    /// Its worker vanished; it is tried again.
+    Vanished(NodeId),
+    /// Another process computes it.
+    Waiting(NodeId, String),
+    /// It failed, of what was told before if `told`.
+    Failed { node: NodeId, error: Arc<StageError>, told: bool },
+    /// It was not run because the other was lost.
+    Skipped(NodeId, NodeId),
+    /// It was stopped, or never begun because of what the run met.
+    Stopped(NodeId),
+    /// A result that counted before is taken back: it is made again.
+    TakenBack { node: NodeId, hit: bool },
+    /// From now on nothing is started.
+    Halted(Halt),
+}
+
+/// The state of a run.
+pub(super) struct Scheduler {
+    graph: Graph,
+    limits: Limits,
+    states: Vec<NodeState>,
+    tries: BTreeMap<NodeId, u32>,
+    /// Producers sent to work again because an object of theirs was found damaged.
+    set_aside: BTreeSet<NodeId>,
+    ready: BTreeSet<NodeId>,
+    /// The queued nodes that only want a slot.
+    queue: BTreeSet<NodeId>,
+    /// Those of them that use the device: apart, so that a busy device costs no search.
+    device_queue: BTreeSet<NodeId>,
+    /// When each parked node is asked about again.
+    parked: BTreeSet<(Instant, NodeId)>,
+    /// Which nodes stand for a key: the first computes it, the others wait for it.
+    computing: BTreeMap<Key, Vec<NodeId>>,
+    looking_up: usize,
+    polling: usize,
+    running: usize,
+    running_on_device: usize,
+    /// How many computations were started so far.
+    starts: u64,
+    halt: Option<Halt>,
+    cancelled: bool,
+    news: VecDeque<News>,
+}
+
+impl Scheduler {
+    pub(super) fn new(graph: Graph, limits: Limits) -> Self {
+        let count = graph.len();
+        let mut scheduler = Self {
+            graph,
+            limits,
+            states: iter::repeat_with(|| NodeState::Waiting).take(count).collect(),
+            tries: BTreeMap::new(),
+            set_aside: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            queue: BTreeSet::new(),
+            device_queue: BTreeSet::new(),
+            parked: BTreeSet::new(),
+            computing: BTreeMap::new(),
+            looking_up: 0,
+            polling: 0,
+            running: 0,
+            running_on_device: 0,
+            starts: 0,
+            halt: None,
+            cancelled: false,
+            news: VecDeque::new(),
+        };
+        (0..count).for_each(|index| scheduler.maybe_ready(node_at(index)));
+        scheduler
+    }
+
+    /// Returns the oldest news not yet taken.
+    pub(super) fn take_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
+    /// Returns what `node` gave, once it is done.
+    pub(super) fn output(&self, node: NodeId) -> Option<&Output> {
+        match &self.states[node.index()] {
+            NodeState::Done { output, .. } => Some(output),
+            _ => None,
+        }
+    }
+
+    /// Tells whether nothing is under way and nothing is waited for.
+    pub(super) fn is_idle(&self) -> bool {
+        let busy = self.running + self.looking_up + self.polling;
+        busy == 0 && (self.parked.is_empty() || self.cancelled || self.halt.is_some())
+    }
+
+    /// Returns when the next parked node is to be asked about, if one is.
+    pub(super) fn next_poll(&self) -> Option<Instant> {
+        let first = self.parked.first().map(|(when, _)| *when);
+        first.filter(|_| !self.cancelled && self.halt.is_none())
+    }
+
+    /// Starts nothing from now on; what runs is expected to end soon.
+    pub(super) fn cancel(&mut self) {
+        self.cancelled = true;
+    }
+
+    /// Returns what to begin next, if anything can be begun at `now`.
+    pub(super) fn next_action(&mut self, now: Instant) -> Option<Action> {
+        if self.cancelled {
+            return None;
+        }
+        while let Some(node) = self.ready.pop_first() {
+            let outputs = self.graph.inputs[node.index()].iter().map(|one| self.output(*one));
+            if let Some(outputs) = outputs.map(|one| one.cloned()).collect::<Option<Vec<_>>>() {
+                self.states[node.index()] = NodeState::LookingUp;
+                self.looking_up += 1;
+                return Some(Action::LookUp(node, outputs));
+            }
+            // An input of it is made again.
+            self.wait(node);
+        }
+        if self.halt.is_some() {
+            return None;
+        }
+        if let Some((when, node)) = self.parked.first().copied().filter(|(when, _)| *when <= now) {
+            self.parked.remove(&(when, node));
+            return self.poll(node);
+        }
+        self.start()
+    }
+
+    fn poll(&mut self, node: NodeId) -> Option<Action> {
+        let state = &mut self.states[node.index()];
+        let NodeState::Parked { computation, since, pause, told } = state else { return None };
+        let computation = Arc::clone(computation);
+        let (since, pause, told) = (*since, *pause, *told);
+        *state = NodeState::Polling { computation: Arc::clone(&computation), since, pause, told };
+        self.polling += 1;
+        Some(Action::Poll(node, computation))
+    }
+
+    fn start(&mut self) -> Option<Action> {
+        if self.running >= self.limits.jobs.max(1) {
+            return None;
+        }
+        let free = self.running_on_device < self.limits.device_jobs.max(1);
+        let device = self.device_queue.first().filter(|_| free);
+        let node = self.queue.first().into_iter().chain(device).min().copied()?;
+        self.queue.remove(&node);
+        self.device_queue.remove(&node);
+        let NodeState::Queued(computation) = &self.states[node.index()] else { return None };
+        let computation = Arc::clone(computation);
+        self.starts += 1;
+        let start = self.starts;
+        let running = NodeState::Running { computation: Arc::clone(&computation), start };
+        self.states[node.index()] = running;
+        self.running += 1;
+        self.running_on_device += usize::from(self.graph.on_device[node.index()]);
+        Some(Action::Start(Ticket { node, start }, computation))
+    }
+
+    /// Takes the outcome of a look-up. Anything but a node that is being looked up is passed over.
+    pub(super) fn looked_up(&mut self, node: NodeId, outcome: LookUp) {
+        if !matches!(self.states[node.index()], NodeState::LookingUp) {
+            return;
+        }
+        self.looking_up -= 1;
+        let (computation, found) = match outcome {
+            Ok(both) => both,
+            Err(error) => return self.fail_alone(node, error),
+        };
+        self.news.push_back(News::Known(node, Arc::clone(&computation)));
+        match found {
+            Found::Hit(output) => {
+                self.news.push_back(News::Hit(node, computation.key));
+                self.done(node, output, true);
+            }
+            Found::Damaged(what) => {
+                if !self.set_aside.remove(&node) {
+                    self.news.push_back(News::Damaged(node, what));
+                }
+                self.enqueue(node, computation);
+            }
+            Found::Absent => {
+                self.set_aside.remove(&node);
+                self.enqueue(node, computation);
+            }
+        }
+    }
+
+    /// Takes what was seen of a parked key: its result, that it is free, or who is still at it.
+    pub(super) fn polled(&mut self, node: NodeId, outcome: Result<Poll, StageError>, now: Instant) {
+        let NodeState::Polling { computation, since, pause, told } = &self.states[node.index()]
+        else {
+            return;
+        };
+        let (computation, since, pause, told) = (Arc::clone(computation), *since, *pause, *told);
+        self.polling -= 1;
+        match outcome {
+            Ok(Poll::Hit(output)) => self.hit_all(&computation, output),
+            Ok(Poll::Free) => {
+                self.states[node.index()] = NodeState::Queued(computation);
+                self.queue_up(node);
+            }
+            Ok(Poll::Busy(holder)) => {
+                let tell = !told && now.duration_since(since) >= WORTH_TELLING;
+                if tell {
+                    self.news.push_back(News::Waiting(node, holder));
+                }
+                let pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+                self.park(node, computation, since, pause, told || tell, now);
+            }
+            Err(error) => self.fail_equal(&computation, error),
+        }
+    }
+
+    fn park(
+        &mut self,
+        node: NodeId,
+        computation: Arc<Computation>,
+        since: Instant,
+        pause: Duration,
+        told: bool,
+        now: Instant,
+    ) {
+        self.states[node.index()] = NodeState::Parked { computation, since, pause, told };
+        self.parked.insert((now + pause, node));
+    }
+
+    /// Takes the end of a computation. One that was told before is passed over.
+    pub(super) fn ended(&mut self, ticket: Ticket, end: StageEnd, now: Instant) {
+        let node = ticket.node;
+        let computation = match &self.states[node.index()] {
+            NodeState::Running { computation, start } if *start == ticket.start => {
+                Arc::clone(computation)
+            }
+            _ => return,
+        };
+        self.running -= 1;
+        self.running_on_device -= usize::from(self.graph.on_device[node.index()]);
+        match end {
+            StageEnd::Made(made) => {
+                let output = made.output.clone();
+                let others = self.computing.remove(&computation.key).unwrap_or_default();
+                self.news.push_back(News::Finished(node, computation.key, made));
+                self.done(node, output.clone(), false);
+                for other in others.into_iter().filter(|other| *other != node) {
+                    self.news.push_back(News::Hit(other, computation.key));
+                    self.done(other, output.clone(), true);
+                }
+            }
+            StageEnd::FoundMade(output) => self.hit_all(&computation, output),
+            StageEnd::Busy => {
+                self.park(node, computation, now, FIRST_PAUSE, false, now);
+            }
+            StageEnd::Changed(what) => self.changed(node, &computation, &what),
+            StageEnd::Vanished => {
+                if self.may_try_again(node) {
+                    self.news.push_back(News::Vanished(node));
+                    self.states[node.index()] = NodeState::Queued(computation);
+                    self.queue_up(node);
+                } else {
+                    let what = "its worker vanished without a word, several times over";
+                    self.fail_equal(&computation, StageError::method(what));
+                }
+            }
+            StageEnd::Failed(Failed::Cancelled) => {
+                self.cancelled = true;
+                for id in self.computing.remove(&computation.key).unwrap_or_default() {
+                    self.news.push_back(News::Stopped(id));
+                    self.lost(id);
+                }
+            }
+            StageEnd::Failed(Failed::Damaged { digest, what }) => {
+                self.damaged(node, &computation, digest, what);
+            }
+            StageEnd::Failed(Failed::Halted(halt, error)) => {
+                let told = self.halt == Some(halt);
+                self.halt(halt);
+                let equal = self.computing.remove(&computation.key).unwrap_or_default();
+                self.fail(&equal, error, told);
+            }
+            StageEnd::Failed(Failed::Other(error)) => self.fail_equal(&computation, error),
+        }
+    }
+
+    fn halt(&mut self, halt: Halt) {
+        if self.halt.is_none() {
+            self.halt = Some(halt);
+            self.news.push_back(News::Halted(halt));
+        }
+    }
+
+    /// Returns the nodes that are neither done nor lost.
+    pub(super) fn open_nodes(&self) -> Vec<NodeId> {
+        let open = |state: &NodeState| !matches!(state, NodeState::Done { .. } | NodeState::Lost);
+        let open = (0..self.states.len()).filter(|index| open(&self.states[*index]));
+        open.map(node_at).collect()
+    }
+
+    fn enqueue(&mut self, node: NodeId, computation: Arc<Computation>) {
+        let key = computation.key;
+        self.states[node.index()] = NodeState::Queued(computation);
+        let equal = self.computing.entry(key).or_default();
+        equal.push(node);
+        if equal.len() > 1 {
+            return;
+        }
+        let over = |id: NodeId| {
+            matches!(self.states[id.index()], NodeState::Done { .. } | NodeState::Lost)
+        };
+        if !self.graph.turns.holds(node, over) {
+            self.queue_up(node);
+        }
+    }
+
+    fn queue_up(&mut self, node: NodeId) {
+        let on_device = self.graph.on_device[node.index()];
+        let queue = if on_device { &mut self.device_queue } else { &mut self.queue };
+        queue.insert(node);
+    }
+
+    /// Ends every node of `computation` with a result that is there.
+    fn hit_all(&mut self, computation: &Computation, output: Output) {
+        for id in self.computing.remove(&computation.key).unwrap_or_default() {
+            self.news.push_back(News::Hit(id, computation.key));
+            self.done(id, output.clone(), true);
+        }
+    }
+
+    fn done(&mut self, node: NodeId, output: Output, hit: bool) {
+        self.states[node.index()] = NodeState::Done { output, hit };
+        self.next_turn(node);
+        for at in 0..self.graph.consumers[node.index()].len() {
+            self.maybe_ready(self.graph.consumers[node.index()][at]);
+        }
+    }
+
+    fn maybe_ready(&mut self, node: NodeId) {
+        let done = |one: &NodeId| matches!(self.states[one.index()], NodeState::Done { .. });
+        let waits = matches!(self.states[node.index()], NodeState::Waiting);
+        if waits && self.graph.inputs[node.index()].iter().all(done) {
+            self.states[node.index()] = NodeState::Ready;
+            self.ready.insert(node);
+        }
+    }
+
+    /// Marks `node`, of which nothing more will come, and lets the one go that waited for it.
+    fn lost(&mut self, node: NodeId) {
+        self.states[node.index()] = NodeState::Lost;
+        self.next_turn(node);
+    }
+
+    fn next_turn(&mut self, node: NodeId) {
+        if let Some(next) = self.graph.turns.next(node)
+            && matches!(self.states[next.index()], NodeState::Queued(_))
+        {
+            self.queue_up(next);
+        }
+    }
+
+    /// Sends every node of `computation` back to have its recipe made anew.
+    fn changed(&mut self, node: NodeId, computation: &Computation, what: &str) {
+        if !self.may_try_again(node) {
+            let error =
+                StageError::method(format!("{what} again and again while it was to be read"));
+            return self
+                .fail_equal(computation, error.with_hint("run it again once the file is still"));
+        }
+        self.news.push_back(News::Changed(node, what.to_owned()));
+        for id in self.computing.remove(&computation.key).unwrap_or_default() {
+            self.wait(id);
+        }
+    }
+
+    /// Sends a node back to wait for its inputs, of which one may be lost by now.
+    fn wait(&mut self, node: NodeId) {
+        self.states[node.index()] = NodeState::Waiting;
+        let lost = |one: &&NodeId| matches!(self.states[one.index()], NodeState::Lost);
+        match self.graph.inputs[node.index()].iter().find(lost).copied() {
+            Some(input) => self.skip(node, input),
+            None => self.maybe_ready(node),
+        }
+    }
+
+    fn may_try_again(&mut self, node: NodeId) -> bool {
+        let tries = self.tries.entry(node).or_default();
+        *tries += 1;
+        *tries <= TRIES
+    }
+
+    /// Sends the producers of a damaged object to work again, and the nodes of `computation` to
+    /// wait for them.
+    fn damaged(&mut self, node: NodeId, computation: &Computation, digest: Digest, what: String) {
+        if !self.may_try_again(node) {
+            let error = StageError::Store(StoreError::Damaged { digest, what });
+            return self.fail_equal(computation, error);
+        }
+        let equal = self.computing.remove(&computation.key).unwrap_or_default();
+        let sources: BTreeSet<NodeId> = self.graph.inputs[node.index()].iter().copied().collect();
+        // None holds it when it was part of a checkpoint: an older one will do.
+        for producer in sources {
+            let NodeState::Done { output, hit, .. } = &self.states[producer.index()] else {
+                continue;
+            };
+            if output.artifact.parts.values().all(|blob| blob.digest != digest) {
+                continue;
+            }
+            let hit = *hit;
+            let object = format!("object {} {what}", digest.short());
+            self.news.push_back(News::Damaged(producer, object));
+            self.news.push_back(News::TakenBack { node: producer, hit });
+            self.states[producer.index()] = NodeState::Ready;
+            self.set_aside.insert(producer);
+            self.ready.insert(producer);
+        }
+        equal.into_iter().for_each(|id| self.wait(id));
+    }
+
+    /// Fails a node whose recipe could not be made.
+    fn fail_alone(&mut self, node: NodeId, error: StageError) {
+        self.fail(&[node], error, false);
+    }
+
+    /// Fails every node of `computation`.
+    fn fail_equal(&mut self, computation: &Computation, error: StageError) {
+        let equal = self.computing.remove(&computation.key).unwrap_or_default();
+        self.fail(&equal, error, false);
+    }
+
+    fn fail(&mut self, nodes: &[NodeId], error: StageError, told: bool) {
+        let error = Arc::new(error);
+        for node in nodes {
+            self.news.push_back(News::Failed { node: *node, error: Arc::clone(&error), told });
+            self.lost(*node);
+        }
+        nodes.iter().for_each(|node| self.skip_behind(*node));
+        if self.limits.fail_fast {
+            self.halt(Halt::FailFast);
+        }
+    }
+
+    fn skip_behind(&mut self, failed: NodeId) {
+        let mut next = self.graph.consumers[failed.index()].clone();
+        while let Some(id) = next.pop() {
+            // One that is ready may wait for an input that was to be made again.
+            if matches!(self.states[id.index()], NodeState::Waiting | NodeState::Ready) {
+                self.ready.remove(&id);
+                self.news.push_back(News::Skipped(id, failed));
+                self.lost(id);
+                next.extend(&self.graph.consumers[id.index()]);
+            }
+        }
+    }
+
+    /// Gives up `node`, of which the input `lost` will never be there.
+    fn skip(&mut self, node: NodeId, lost: NodeId) {
+        self.news.push_back(News::Skipped(node, lost));
+        self.lost(node);
+        self.skip_behind(node);
+    }
+}
+
+fn node_at(index: usize) -> NodeId {
+    NodeId(u32::try_from(index).expect("a plan has fewer than 2^32 nodes"))
+}
