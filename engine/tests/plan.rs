@@ -18,7 +18,7 @@ fn plan(text: &str, set: &[&str]) -> Plan {
 fn mistakes(text: &str, set: &[&str]) -> Vec<String> {
     let errors = read(text, set).err().expect("mistakes");
     let one = |error: &engine::SpecError| {
-        let source = &errors.sources[usize::from(error.place.source)].text;
+        let source = &errors.sources[error.place.source as usize].text;
         let range = error.place.range();
         let line = source[..range.start].matches('\n').count() + 1;
         let under = source[range].lines().next().unwrap_or_default();
@@ -185,4 +185,60 @@ fn files_extend_each_other() {
     write("loop.toml", "extends = \"loop.toml\"\n");
     let errors = Plan::read(&request("loop.toml"), &fake::registry()).err().expect("a loop");
     assert!(errors.errors[0].to_string().contains("extends itself"), "{errors:?}");
+}
+
+#[test]
+fn numbers_that_cannot_be_held_are_told() {
+    let text = "[stage.a]\nuse = \"make\"\nwith = { SETTING }\n";
+    let with = |setting: &str| mistakes(&text.replace("SETTING", setting), &[]);
+    let far = "is too large: integers go from -9223372036854775808 to 9223372036854775807 | \
+               write a smaller number, a float, or a string";
+    for (setting, told) in [
+        ("share = inf", "inf: setting `share`: `inf` is not a finite number | keys and records"),
+        ("share = -inf", "-inf: setting `share`: `-inf` is not a finite number"),
+        ("share = nan", "nan: setting `share`: `nan` is not a finite number"),
+        ("share = 1e400", "1e400: setting `share`: `1e400` is too large: floats go up to 1.8e308"),
+        ("share = 0x10000000000000000", &format!("setting `share`: `0x10000000000000000` {far}")),
+        ("size = 99999999999999999999", &format!("setting `size`: `99999999999999999999` {far}")),
+        ("text = 2026-11-25", "2026-11-25: setting `text`: `2026-11-25` is a date, and no setting"),
+        ("rule.depth = 07:30:00", "07:30:00: setting `depth`: `07:30:00` is a date"),
+        ("share = \"1\"", "\"1\": setting `share`: expected f64, found string \"1\" | -"),
+    ] {
+        let all = with(setting);
+        assert!(all.len() == 1 && all[0].starts_with("3: "), "{setting}: {all:?}");
+        assert!(all[0].contains(told), "{setting}: {all:?}, not {told}");
+    }
+    let seed = "`9223372036854775808` is too large: seeds go from 0 to 9223372036854775807 | -";
+    let text = format!(
+        "seed = 9223372036854775808\n{}\n[stage.z]\nuse = \"make\"\nseed = 9223372036854775808\n\
+         [matrix]\nseed = [1, 9223372036854775808]\n\"a.with.share\" = [0.5, inf]\n",
+        PIPELINE.replace("seed = 5", "")
+    );
+    let all = mistakes(&text, &[]);
+    assert_eq!(all.iter().filter(|one| one.ends_with(seed)).count(), 3, "{all:#?}");
+    assert_eq!(all.len(), 4, "{all:#?}");
+    let share = "inf: setting `share`: `inf` is not a finite number";
+    assert!(all[3].contains(share), "{all:#?}");
+    let set = mistakes(PIPELINE, &["a.with.share=nan"]);
+    assert!(set.len() == 1 && set[0].contains("`nan` is not a finite number"), "{set:?}");
+}
+
+#[test]
+fn zero_has_one_sign() {
+    let with = |value: &str| {
+        let plan = plan(PIPELINE, &[&format!("a.with.share={value}")]);
+        plan.nodes().next().expect("a node").1.settings["share"].to_string()
+    };
+    assert_eq!((with("-0.0"), with("0.0")), ("0.0".to_owned(), "0.0".to_owned()));
+}
+
+#[test]
+fn an_axis_of_any_length_is_whole() {
+    let seeds: Vec<String> = (0..70_000).map(|seed: u32| seed.to_string()).collect();
+    let text = format!("{PIPELINE}\n[matrix]\nseed = [{}]\n", seeds.join(", "));
+    let plan = plan(&text, &[]);
+    assert_eq!(plan.cells.len(), 70_000);
+    let last = plan.cells.last().expect("a cell");
+    assert_eq!(plan.coordinates(last), [("seed", "69999")]);
+    assert_eq!(plan.node(last.node("a").expect("a")).seed, Some(69_999));
 }

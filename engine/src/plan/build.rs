@@ -28,7 +28,7 @@ struct Builder<'a> {
     /// For each stage, the axes that touch it.
     axes_of: Vec<Vec<usize>>,
     /// Instances read so far, by stage and the values of the axes that touch it.
-    read: BTreeMap<(usize, Vec<u16>), Option<usize>>,
+    read: BTreeMap<(usize, Vec<u32>), Option<usize>>,
     instances: Vec<Instance>,
     ports: Vec<Vec<Port>>,
     draws: Vec<bool>,
@@ -95,13 +95,13 @@ impl<'a> Builder<'a> {
                 self.mistakes.add(*place, SpecErrorKind::UnknownStage(name.to_string()), hint);
             }
         }
-        let sizes: Vec<u16> = self
+        let sizes: Vec<u32> = self
             .spec
             .axes
             .iter()
-            .map(|axis| u16::try_from(axis.values.len()).unwrap_or(u16::MAX))
+            .map(|axis| u32::try_from(axis.values.len()).expect("fewer than 2^32 values"))
             .collect();
-        let mut coords = vec![0u16; sizes.len()];
+        let mut coords = vec![0u32; sizes.len()];
         let mut cells = vec![];
         loop {
             if let Some(cell) = self.cell(&coords, cells.len()) {
@@ -135,8 +135,8 @@ impl<'a> Builder<'a> {
 
     /// Returns the instance of `stage` at `coords`, read once for all cells that agree on it;
     /// `Err` if the cell has no such stage.
-    fn instance(&mut self, stage: usize, coords: &[u16]) -> Result<Option<usize>, ()> {
-        let values: Vec<u16> = self.axes_of[stage].iter().map(|axis| coords[*axis]).collect();
+    fn instance(&mut self, stage: usize, coords: &[u32]) -> Result<Option<usize>, ()> {
+        let values: Vec<u32> = self.axes_of[stage].iter().map(|axis| coords[*axis]).collect();
         if let Some(known) = self.read.get(&(stage, values.clone())) {
             return Ok(*known);
         }
@@ -144,7 +144,7 @@ impl<'a> Builder<'a> {
         let entry = self.spec.stages.table().and_then(|table| table.get(&*name));
         let mut table: Option<(Place, Node)> = entry.map(|entry| (entry.key, entry.node.clone()));
         for axis in &self.axes_of[stage] {
-            let over = &self.spec.axes[*axis].values[usize::from(coords[*axis])].over;
+            let over = &self.spec.axes[*axis].values[coords[*axis] as usize].over;
             let Some(over) = over.table().and_then(|table| table.get(&*name)) else { continue };
             table = Some(match table {
                 Some((key, base)) => (key, lay_stage(&base, &over.node)),
@@ -230,10 +230,10 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn cell(&mut self, coords: &[u16], number: usize) -> Option<Cell> {
+    fn cell(&mut self, coords: &[u32], number: usize) -> Option<Cell> {
         let mut seed = self.spec.seed;
         for (axis, value) in self.spec.axes.iter().zip(coords) {
-            seed = axis.values[usize::from(*value)].seed.unwrap_or(seed);
+            seed = axis.values[*value as usize].seed.unwrap_or(seed);
         }
         // Every stage is read, also those no target needs: a mistake there is one too.
         let mut instances = vec![None; self.names.len()];
@@ -261,7 +261,7 @@ impl<'a> Builder<'a> {
                 wanted.extend(wires[stage].iter().map(|(_, source)| *source));
             }
         }
-        let cell = u32::try_from(number).unwrap_or(u32::MAX);
+        let cell = u32::try_from(number).expect("fewer than 2^32 cells");
         let mut node_of: Vec<Option<NodeId>> = vec![None; self.names.len()];
         for stage in order {
             let (true, Some(instance)) = (needed[stage], instances[stage]) else { continue };
@@ -318,13 +318,13 @@ impl<'a> Builder<'a> {
         stage: usize,
         draws: bool,
         inputs: &[(&'static str, NodeId)],
-    ) -> Vec<u16> {
-        let number = |axis: usize| u16::try_from(axis).unwrap_or(u16::MAX);
+    ) -> Vec<u32> {
+        let number = |axis: usize| u32::try_from(axis).expect("fewer than 2^32 axes");
         let seeds = |axis: &usize| {
             draws && self.spec.axes[*axis].values.iter().any(|value| value.seed.is_some())
         };
         let own = self.axes_of[stage].iter().copied();
-        let mut axes: Vec<u16> =
+        let mut axes: Vec<u32> =
             own.chain((0..self.spec.axes.len()).filter(seeds)).map(number).collect();
         for (_, source) in inputs {
             axes.extend(&self.graph[NodeIndex::new(source.index())].axes);

@@ -3,7 +3,7 @@
 use crate::{
     Problem, Registry, Stage, StageRef,
     spec::{
-        Details, Mistakes, Node, Place, Settings, Source, SpecErrorKind, Value, did_you_mean,
+        Details, Mistakes, Node, Place, Settings, Source, SpecErrorKind, Value, did_you_mean, seed,
         without,
     },
 };
@@ -58,16 +58,10 @@ impl Instance {
                 mistakes.add(entry.key, kind, hint);
             }
         }
-        let seed = entries.get("seed").and_then(|entry| match entry.node.value {
-            Value::Integer(seed) if seed >= 0 => Some(seed.cast_unsigned()),
-            _ => {
-                let (what, found) = ("`seed`".to_owned(), entry.node.value.type_name());
-                let wanted = "an integer, not negative";
-                mistakes.add(
-                    entry.node.place,
-                    SpecErrorKind::WrongType { what, wanted, found },
-                    None,
-                );
+        let seed = entries.get("seed").and_then(|entry| match seed(&entry.node) {
+            Ok(seed) => Some(seed),
+            Err((kind, hint)) => {
+                mistakes.add(entry.node.place, kind, hint);
                 None
             }
         });
@@ -231,7 +225,7 @@ fn report_setting(error: &Details, with: &Node, mistakes: &mut Mistakes) {
     let hint = match (&error.unknown, error.missing) {
         (Some((name, known)), _) => did_you_mean(name, known.iter().copied()),
         (None, Some(field)) => Some(format!("add `{field} = …` to `with`")),
-        (None, None) => None,
+        (None, None) => error.hint.map(str::to_owned),
     };
     let message = match error.path.first() {
         Some(name) if error.unknown.is_none() && error.missing.is_none() => {

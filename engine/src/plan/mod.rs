@@ -44,7 +44,7 @@ pub struct PlanNode {
     /// The first cell it was met in.
     pub cell: u32,
     /// The axes it depends on, itself or through its inputs, in order.
-    pub axes: Vec<u16>,
+    pub axes: Vec<u32>,
 }
 
 /// One axis of the matrix, and its values as tables show them.
@@ -60,7 +60,7 @@ pub struct PlanAxis {
 #[derive(Clone, Debug)]
 pub struct Cell {
     /// The value taken on each axis.
-    pub coords: Vec<u16>,
+    pub coords: Vec<u32>,
     /// The stages its targets need and themselves, by name.
     pub stages: Vec<(Arc<str>, NodeId)>,
     /// What is wanted.
@@ -144,7 +144,7 @@ impl Plan {
         self.axes
             .iter()
             .zip(&cell.coords)
-            .map(|(axis, value)| (axis.name.as_str(), axis.values[usize::from(*value)].as_str()))
+            .map(|(axis, value)| (axis.name.as_str(), axis.values[*value as usize].as_str()))
             .collect()
     }
 
@@ -160,7 +160,7 @@ impl Plan {
         let text: Vec<String> = this
             .axes
             .iter()
-            .map(|axis| coords[usize::from(*axis)])
+            .map(|axis| coords[*axis as usize])
             .map(|(axis, value)| format!("{}={value}", axis.rsplit('.').next().unwrap_or(axis)))
             .collect();
         format!("{} [{}]", this.label, text.join(" "))

@@ -2,7 +2,7 @@
 
 use super::{
     Mistakes, SpecErrorKind, did_you_mean, overlay,
-    tree::{Entry, Node, Place, Value},
+    tree::{Entry, Node, Place, Value, seed},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -74,12 +74,16 @@ fn path_axis(
 ) -> Option<Vec<AxisValue>> {
     let axis = |why: &str| SpecErrorKind::Axis { axis: name.to_string(), why: why.to_owned() };
     if &**name == "seed" {
-        let seeds = items.iter().filter_map(|item| match item.value {
-            Value::Integer(seed) if seed >= 0 => Some(AxisValue {
+        let seeds = items.iter().filter_map(|item| match (seed(item), &item.value) {
+            (Ok(seed), _) => Some(AxisValue {
                 label: seed.to_string(),
                 over: Node::empty(item.place),
-                seed: Some(seed.cast_unsigned()),
+                seed: Some(seed),
             }),
+            (Err((kind, hint)), Value::TooLarge(_)) => {
+                mistakes.add(item.place, kind, hint);
+                None
+            }
             _ => {
                 mistakes.add(item.place, axis("takes whole numbers, not negative"), None);
                 None
@@ -174,7 +178,7 @@ fn overlaps(axes: &[Axis], table: &BTreeMap<Arc<str>, Entry>, mistakes: &mut Mis
 
 fn label(node: &Node) -> String {
     match &node.value {
-        Value::String(text) | Value::Datetime(text) => text.to_string(),
+        Value::String(text) | Value::Datetime(text) | Value::TooLarge(text) => text.to_string(),
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Boolean(flag) => flag.to_string(),

@@ -15,7 +15,7 @@ pub(crate) use overlay::{stage as lay_stage, without};
 pub(crate) use settings::Details;
 pub use settings::{Settings, SettingsError};
 pub use tree::Place;
-pub(crate) use tree::{Entry, Node, Value};
+pub(crate) use tree::{Entry, Node, Value, seed};
 pub use written::Written;
 
 use std::{
@@ -73,9 +73,9 @@ struct Reader<'m> {
 }
 
 impl Reader<'_> {
-    fn source(&mut self, name: String, text: String) -> u16 {
+    fn source(&mut self, name: String, text: String) -> u32 {
         self.sources.push(Source { name, text });
-        u16::try_from(self.sources.len() - 1).unwrap_or(u16::MAX)
+        u32::try_from(self.sources.len() - 1).expect("fewer than 2^32 files and flags")
     }
 
     fn file(&mut self, path: &Path, chain: &mut Vec<PathBuf>, asked: Option<Place>) -> Node {
@@ -187,15 +187,10 @@ impl Reader<'_> {
     }
 
     fn seed(&mut self, node: &Node) -> Option<u64> {
-        match node.value {
-            Value::Integer(seed) if seed >= 0 => Some(seed.cast_unsigned()),
-            Value::Integer(_) => {
-                let kind = SpecErrorKind::Setting("a seed is not negative".into());
-                self.mistakes.add(node.place, kind, None);
-                None
-            }
-            _ => {
-                self.wrong_type("`seed`", "an integer", node);
+        match tree::seed(node) {
+            Ok(seed) => Some(seed),
+            Err((kind, hint)) => {
+                self.mistakes.add(node.place, kind, hint);
                 None
             }
         }
