@@ -242,3 +242,90 @@ fn an_axis_of_any_length_is_whole() {
     assert_eq!(plan.coordinates(last), [("seed", "69999")]);
     assert_eq!(plan.node(last.node("a").expect("a")).seed, Some(69_999));
 }
+
+#[test]
+fn a_line_that_is_not_toml_is_one_mistake() {
+    for value in [".1", "10%", "\"x", "[1", "nil", "1_", "0.1.2", "'"] {
+        let text = format!("[stage.a]\nuse = \"make\"\n[stage.a.with]\nshare = {value}\n");
+        let all = mistakes(&text, &[]);
+        assert!(all.len() == 1 && all[0].starts_with("4: "), "{value}: {all:?}");
+    }
+    let line = PIPELINE.lines().count() + 3;
+    let array = format!("x = {}{}", "[".repeat(300), "]".repeat(300));
+    let table = format!("[stage.a.with.rule{}]", ".a".repeat(300));
+    let keys = format!("stage.z{} = 1", ".a".repeat(300));
+    for deep in [array, table, keys] {
+        let all = mistakes(&format!("{PIPELINE}\n\n{deep}\n# end\n"), &[]);
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert!(all[0].starts_with(&format!("{line}: ")) && all[0].contains("recur"), "{all:?}");
+    }
+}
+
+#[test]
+fn names_are_letters_and_digits_of_any_script() {
+    for name in ["größe", "日本", "a-b", "_x", "7", "n".repeat(300).as_str()] {
+        plan(&format!("[stage.\"{name}\"]\nuse = \"make\"\n"), &[]);
+    }
+    for (name, hint) in [
+        ("e\u{301}", "(U+0301) are two characters here: type them as one"),
+        ("-x", "does not begin with `-`"),
+        ("new\\nline", "use letters"),
+        ("\\u001b[31m", "use letters"),
+        ("a b", "use letters"),
+        ("*", "use letters"),
+        ("it's", "use letters"),
+        ("", "use letters"),
+        ("seed", "`seed` is taken"),
+        ("a#2", "use letters"),
+        ("a\u{200b}b", "use letters"),
+    ] {
+        let all = mistakes(&format!("[stage.\"{name}\"]\nuse = \"make\"\n"), &[]);
+        assert!(all.len() == 1 && all[0].contains(hint), "{name:?}: {all:?}");
+        assert!(all[0].contains("a stage cannot be called"), "{name:?}: {all:?}");
+        let variant =
+            format!("[stage.a]\nuse = \"make\"\n[matrix.v]\nx.\"{name}\" = {{ use = \"make\" }}\n");
+        let all = mistakes(&variant, &[]);
+        assert!(all.len() == 1 && all[0].contains(hint), "{name:?}: {all:?}");
+    }
+    let all = mistakes(&format!("title = \"a\\u001bb\"\n{PIPELINE}"), &[]);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].starts_with("1: \"a") && all[0].contains("control character"), "{all:?}");
+}
+
+#[test]
+fn bases_that_share_a_base_keep_what_each_changed() {
+    let dir = tempfile::tempdir().expect("a place");
+    let write =
+        |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
+    let read = |name: &str| {
+        let request = Request { path: dir.path().join(name), ..Request::default() };
+        Plan::read(&request, &fake::registry())
+    };
+    write("base.toml", PIPELINE);
+    write("l.toml", "extends = \"base.toml\"\n[stage.a.with]\ntext = \"l\"\n");
+    write("r.toml", "extends = \"base.toml\"\nseed = 8\n[stage.a.with]\nrule.depth = 7\n");
+    for both in [
+        "[\"l.toml\", \"r.toml\"]",
+        "[\"r.toml\", \"l.toml\"]",
+        "[\"l.toml\", \"base.toml\", \"r.toml\"]",
+    ] {
+        write("both.toml", &format!("extends = {both}\n"));
+        let plan = read("both.toml").expect("a plan");
+        let (_, a) = plan.nodes().next().expect("a node");
+        let told = (a.settings["text"].as_str(), a.settings["rule"]["depth"].as_u64(), a.seed);
+        assert_eq!(told, (Some("l"), Some(7), Some(8)), "{both}");
+        assert_eq!(plan.sources.len(), 4, "each file is read once");
+    }
+    // Each extends the one before twice: 2^60 readings, were they not one.
+    write("e0.toml", PIPELINE);
+    for i in 1..=60 {
+        let before = format!("\"e{}.toml\"", i - 1);
+        write(&format!("e{i}.toml"), &format!("extends = [{before}, {before}]\n"));
+    }
+    assert_eq!(read("e60.toml").expect("a plan").sources.len(), 61);
+    write("x.toml", "extends = [\"base.toml\", \"y.toml\"]\n");
+    write("y.toml", "extends = \"x.toml\"\n");
+    let errors = read("x.toml").err().expect("a circle");
+    assert_eq!(errors.errors.len(), 1, "{errors:?}");
+    assert!(errors.errors[0].to_string().contains("extends itself"), "{errors:?}");
+}

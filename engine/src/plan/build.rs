@@ -54,7 +54,33 @@ pub(super) fn plan(
             let (path, title, sources) = (request.path.clone(), spec.title, spec.sources);
             Ok(Plan { path, title, sources, axes, cells, graph })
         }
-        _ => Err(SpecErrors { sources: spec.sources, errors: mistakes.into_vec() }),
+        _ => {
+            let errors = mistakes.into_vec(&spec.sources);
+            Err(SpecErrors { sources: spec.sources, errors })
+        }
+    }
+}
+
+/// Returns the way out if no stage can be called `name`: a name stands in paths, in lines of
+/// logs and in flags.
+fn name_problem(name: &str) -> Option<String> {
+    let odd = |c: &char| !c.is_alphanumeric() && !['-', '_'].contains(c);
+    let marks = [
+        '\u{300}'..='\u{36f}',
+        '\u{1ab0}'..='\u{1aff}',
+        '\u{20d0}'..='\u{20ff}',
+        '\u{3099}'..='\u{309a}',
+    ];
+    match name.chars().find(odd) {
+        Some(mark) if marks.iter().any(|range| range.contains(&mark)) => Some(format!(
+            "a letter and its mark (U+{:04X}) are two characters here: type them as one",
+            u32::from(mark)
+        )),
+        None if name.starts_with('-') => {
+            Some("a name does not begin with `-`, as a flag does".to_owned())
+        }
+        None if name != "seed" && !name.is_empty() => None,
+        _ => Some("use letters, digits, `-` and `_`; `seed` is taken".to_owned()),
     }
 }
 
@@ -118,13 +144,17 @@ impl<'a> Builder<'a> {
         Some((cells, self.graph))
     }
 
+    /// Checks the names of the stages, those that a variant adds among them.
     fn check_names(&mut self) {
-        let Some(table) = self.spec.stages.table() else { return };
-        for (name, entry) in table.iter() {
-            if &**name == "seed" || name.is_empty() || name.contains(['.', '/', '[', '=', ' ']) {
+        let overs = self.spec.axes.iter().flat_map(|axis| &axis.values).map(|value| &value.over);
+        let known = self.spec.stages.table();
+        let fresh = |name: &Arc<str>| known.is_none_or(|table| !table.contains_key(name));
+        let added = overs.filter_map(|over| over.table()).flat_map(|table| table.iter());
+        let added = added.filter(|(name, _)| fresh(name));
+        for (name, entry) in known.into_iter().flat_map(|table| table.iter()).chain(added) {
+            if let Some(hint) = name_problem(name) {
                 let kind = SpecErrorKind::ReservedName(name.to_string());
-                let hint = Some("use letters, digits, `-` and `_`; `seed` is taken".to_owned());
-                self.mistakes.add(entry.key, kind, hint);
+                self.mistakes.add(entry.key, kind, Some(hint));
             }
         }
     }
