@@ -121,24 +121,9 @@ impl<'a> Builder<'a> {
                 self.mistakes.add(*place, SpecErrorKind::UnknownStage(name.to_string()), hint);
             }
         }
-        let sizes: Vec<u32> = self
-            .spec
-            .axes
-            .iter()
-            .map(|axis| u32::try_from(axis.values.len()).expect("fewer than 2^32 values"))
-            .collect();
-        let mut coords = vec![0u32; sizes.len()];
         let mut cells = vec![];
-        loop {
-            if let Some(cell) = self.cell(&coords, cells.len()) {
-                cells.push(cell);
-            }
-            // An odometer: the last axis turns fastest.
-            let Some(axis) = (0..sizes.len()).rev().find(|i| coords[*i] + 1 < sizes[*i]) else {
-                break;
-            };
-            coords[axis] += 1;
-            coords[axis + 1..].fill(0);
+        for coords in &self.spec.cells {
+            cells.extend(self.cell(coords, cells.len()));
         }
         self.check_files();
         Some((cells, self.graph))
@@ -291,7 +276,7 @@ impl<'a> Builder<'a> {
                 wanted.extend(wires[stage].iter().map(|(_, source)| *source));
             }
         }
-        let cell = u32::try_from(number).expect("fewer than 2^32 cells");
+        let cell = u32::try_from(number).expect("the cells were counted");
         let mut node_of: Vec<Option<NodeId>> = vec![None; self.names.len()];
         for stage in order {
             let (true, Some(instance)) = (needed[stage], instances[stage]) else { continue };

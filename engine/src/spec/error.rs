@@ -145,12 +145,38 @@ pub enum SpecErrorKind {
     /// Two axes set the same place.
     #[error("axes `{0}` and `{1}` both set `{2}`")]
     AxesOverlap(String, String, String),
+    /// A matrix nobody waits for.
+    #[error("the matrix has {cells} cells, which is more than {most}: {axes}")]
+    TooManyCells {
+        /// How many it has.
+        cells: u128,
+        /// How many it may have.
+        most: u64,
+        /// Its axes, and how many values each has.
+        axes: String,
+    },
+    /// `exclude` took every cell out.
+    #[error("`exclude` leaves no cell")]
+    NoCells,
+    /// An entry of `exclude` or `include` that changes nothing.
+    #[error("this `{0}` changes nothing: {why}", why = idle(.0))]
+    MatchesNothing(&'static str),
+    /// An entry of `exclude` or `include` that names no axis.
+    #[error("this `{0}` names no axis")]
+    EmptyRule(&'static str),
     /// A name or a title that would break the lines it is shown in.
     #[error("{0} holds a control character")]
     ControlCharacter(&'static str),
     /// There is nothing to do.
     #[error("the file has no stages")]
     Empty,
+}
+
+fn idle(what: &str) -> &'static str {
+    match what {
+        "exclude" => "no cell has all of these values",
+        _ => "every cell it names is there without it",
+    }
 }
 
 fn printable(name: &str) -> String {

@@ -10,7 +10,7 @@ mod written;
 
 pub(crate) use error::{Mistakes, did_you_mean};
 pub use error::{Source, SpecError, SpecErrorKind, SpecErrors};
-pub(crate) use matrix::Axis;
+pub(crate) use matrix::{Axis, Matrix};
 pub(crate) use overlay::{stage as lay_stage, without};
 pub(crate) use settings::Details;
 pub use settings::{Settings, SettingsError};
@@ -19,7 +19,7 @@ pub(crate) use tree::{Entry, Node, Value, seed};
 pub use written::Written;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -47,6 +47,8 @@ pub(crate) struct Spec {
     /// Tables by stage name.
     pub(crate) stages: Node,
     pub(crate) axes: Vec<Axis>,
+    /// The cells: the number of a value on each axis.
+    pub(crate) cells: Vec<Vec<u32>>,
     pub(crate) targets: Vec<(Arc<str>, Place)>,
 }
 
@@ -215,26 +217,31 @@ impl Reader<'_> {
         let nothing = Node::empty(root.place);
         let table_or = |node: Option<Node>| node.filter(|node| node.table().is_some());
         let mut stages = table_or(get("stage")).unwrap_or_else(|| nothing.clone());
+        let matrix_entry = root.table().and_then(|table| table.get("matrix"));
+        let key = matrix_entry.map_or(root.place, |entry| entry.key);
         let matrix = table_or(get("matrix")).unwrap_or(nothing);
         if stages.table().is_none_or(|table| table.is_empty()) && self.mistakes.is_empty() {
             self.mistakes.add(root.place, SpecErrorKind::Empty, None);
         }
-        let mut pinned = vec![];
+        let mut pinned = BTreeMap::new();
         for text in &request.set {
             let Some(over) = self.set(text) else { continue };
             let over = self.take_seed(over, &mut seed, &mut pinned);
             self.check_overlay(&over, &stages);
-            pinned.extend(overlay::leaves(&over));
+            for path in overlay::leaves(&over) {
+                let node =
+                    path.iter().try_fold(&over, |node, name| Some(&node.table()?.get(name)?.node));
+                pinned.extend(node.map(|node| (path.join("."), node.clone())));
+            }
             stages = overlay::stages(&stages, &over);
         }
-        let mut axes = matrix::axes(&matrix, &stages, self.mistakes);
-        axes.retain(|axis| !pinned.iter().any(|path| axis.name == path.join(".")));
+        let Matrix { axes, cells } = matrix::read(&matrix, key, &stages, &pinned, self.mistakes);
         let targets = request.targets.iter().map(|name| {
             let source = self.source("--target".into(), name.clone());
             (Arc::from(name.as_str()), Place::new(source, &(0..name.len())))
         });
         let targets = targets.collect();
-        Spec { sources: self.sources, title, seed, stages, axes, targets }
+        Spec { sources: self.sources, title, seed, stages, axes, cells, targets }
     }
 
     fn seed(&mut self, node: &Node) -> Option<u64> {
@@ -273,12 +280,17 @@ impl Reader<'_> {
         None
     }
 
-    fn take_seed(&mut self, over: Node, seed: &mut u64, pinned: &mut Vec<Vec<Arc<str>>>) -> Node {
+    fn take_seed(
+        &mut self,
+        over: Node,
+        seed: &mut u64,
+        pinned: &mut BTreeMap<String, Node>,
+    ) -> Node {
         if let Some(entry) = over.table().and_then(|table| table.get("seed"))
             && let Some(value) = self.seed(&entry.node)
         {
             *seed = value;
-            pinned.push(vec![Arc::from("seed")]);
+            pinned.insert("seed".to_owned(), entry.node.clone());
         }
         without(&over, "seed")
     }
