@@ -473,3 +473,59 @@ fn mistakes_in_the_choice_of_cells_are_told() {
     let all = mistakes(&text(zip), &[]);
     assert!(all.len() == 1 && all[0].contains("no cell has all of these values"), "{all:?}");
 }
+
+#[test]
+fn a_stage_is_repeated() {
+    let text = PIPELINE
+        .replace("[stage.b]", "repeats = 3\n[stage.b]")
+        .replace("[\"a\", \"a\"]", "[\"unused\", \"a\"]");
+    let plan = plan(&text, &[]);
+    let cell = &plan.cells[0];
+    let b = plan.node(cell.node("b").expect("b"));
+    let given: Vec<&str> = b.inputs.iter().map(|(_, node)| &*plan.node(*node).label).collect();
+    assert_eq!(given, ["unused", "a", "a-2", "a-3"], "in order, where the stage is named");
+    let seeds: Vec<_> = b.inputs.iter().map(|(_, node)| plan.node(*node).seed).collect();
+    assert_eq!(seeds[..2], [None, Some(5)], "the first has the seed it has without `repeats`");
+    assert!(seeds[2].is_some() && seeds[2] != seeds[3] && seeds[2] != seeds[1], "{seeds:?}");
+    assert_eq!(cell.stages.len(), 6);
+    // The numbers do not collide with a stage that is called so.
+    let other = format!("{text}\n[stage.a-2]\nuse = \"make\"\n");
+    let read = self::plan(&other, &[]);
+    assert!(read.cells[0].node("a--2").is_some() && read.cells[0].node("a-2").is_none());
+    let targets = Request { targets: vec!["a".into()], ..Request::default() };
+    let read = Plan::read_text(&text, &targets, &fake::registry()).expect("a plan");
+    assert_eq!(read.cells[0].targets.len(), 3, "all of them are wanted");
+    // It is a key like the others: for `--set` and for the matrix.
+    let axis = format!("{text}\n[matrix]\n\"a.repeats\" = [1, 3]\nseed = [1, 2]\n");
+    let read = self::plan(&axis, &[]);
+    let inputs = |cell: &engine::Cell| read.node(cell.node("b").expect("b")).inputs.len();
+    assert_eq!(read.cells.iter().map(inputs).collect::<Vec<_>>(), [2, 2, 4, 4]);
+    assert_eq!(self::plan(&text, &["a.repeats=1"]).nodes().count(), 4);
+}
+
+#[test]
+fn what_cannot_be_repeated_is_told() {
+    let with = |value: &str| {
+        let text = PIPELINE.replace("[stage.b]", &format!("repeats = {value}\n[stage.b]"));
+        mistakes(&text, &[])
+    };
+    for (value, told) in [
+        ("0", "6: 0: `repeats` lies between 1 and 10000, but 0 does not | -"),
+        ("10001", "6: 10001: `repeats` lies between 1 and 10000, but 10001 does not | -"),
+        ("-1", "6: -1: `repeats` lies between"),
+        ("1.5", "6: 1.5: `repeats` is an integer, not a float | -"),
+        ("9223372036854775808", "`repeats` is an integer, not a number too large to hold"),
+    ] {
+        let all = with(value);
+        assert!(all.len() == 1 && all[0].contains(told), "{value}: {all:?}");
+    }
+    let all = mistakes(PIPELINE, &["b.repeats=2"]);
+    let wanted = "1: 2: `join` draws no random numbers: its repeats would all be the same | leave \
+                  `repeats` out";
+    assert!(all.contains(&wanted.to_owned()), "{all:?}");
+    assert_eq!(plan(PIPELINE, &["b.repeats=1"]).nodes().count(), 3, "one is as none");
+    let text = PIPELINE.replace("text = \"b\"", "text = \"a\"");
+    let wanted = "11: \"a\": input `text` of `count` takes one stage, but `a` has 2 repeats | use a \
+                  method that takes several, or leave `repeats` out";
+    assert_eq!(mistakes(&text, &["a.repeats=2"]), [wanted]);
+}

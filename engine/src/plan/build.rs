@@ -3,6 +3,7 @@
 use super::{Cell, NodeId, Plan, PlanAxis, PlanNode, id, instance::Instance};
 use crate::{
     Arity, Port, Registry,
+    seed::repeat_seed,
     spec::{
         Mistakes, Node, Place, Request, Spec, SpecErrorKind, SpecErrors, did_you_mean, lay_stage,
     },
@@ -18,6 +19,13 @@ type Identity = (usize, Option<u64>, Vec<(&'static str, NodeId)>);
 
 /// What the stages a stage receives from are, by port.
 type Wires = Vec<(&'static str, usize)>;
+
+/// The seed of a stage in a cell, and whether it is its own.
+#[derive(Clone, Copy)]
+struct Draws {
+    seed: u64,
+    own: bool,
+}
 
 struct Builder<'a> {
     spec: &'a Spec,
@@ -277,41 +285,65 @@ impl<'a> Builder<'a> {
             }
         }
         let cell = u32::try_from(number).expect("the cells were counted");
-        let mut node_of: Vec<Option<NodeId>> = vec![None; self.names.len()];
+        // A stage that is repeated has several.
+        let mut nodes_of: Vec<Vec<NodeId>> = vec![vec![]; self.names.len()];
         for stage in order {
             let (true, Some(instance)) = (needed[stage], instances[stage]) else { continue };
-            let inputs: Vec<(&'static str, NodeId)> = wires[stage]
-                .iter()
-                .map(|(port, source)| (*port, node_of[*source].expect("inputs come first")))
-                .collect();
-            node_of[stage] = Some(self.node(stage, instance, seed, inputs, cell));
+            let all = |(port, source): &(&'static str, usize)| {
+                let port = *port;
+                nodes_of[*source].iter().map(move |node| (port, *node))
+            };
+            let inputs: Vec<(&'static str, NodeId)> = wires[stage].iter().flat_map(all).collect();
+            let draws = Draws {
+                seed: self.instances[instance].seed.unwrap_or(seed),
+                own: self.instances[instance].seed.is_some(),
+            };
+            for repeat in 0..self.instances[instance].repeats.0 {
+                let node = self.node((stage, repeat), instance, draws, inputs.clone(), cell);
+                nodes_of[stage].push(node);
+            }
         }
-        let named =
-            |stage: usize| node_of[stage].map(|node| (Arc::clone(&self.names[stage]), node));
-        let stages = (0..self.names.len()).filter_map(named).collect();
-        let targets = targets.into_iter().filter_map(|stage| node_of[stage]).collect();
+        let mut stages = vec![];
+        for (stage, nodes) in nodes_of.iter().enumerate() {
+            stages.extend(nodes.iter().zip(0..).map(|(node, n)| (self.label(stage, n), *node)));
+        }
+        let targets = targets.into_iter().flat_map(|stage| nodes_of[stage].clone()).collect();
         Some(Cell { coords: coords.to_vec(), stages, targets })
+    }
+
+    /// Returns what a repeat of a stage is called: the first as the stage, the others with their
+    /// number, in such a way that no stage has that name.
+    fn label(&self, stage: usize, repeat: u32) -> Arc<str> {
+        let name = &self.names[stage];
+        let numbered = |dashes: usize| format!("{name}{}{}", "-".repeat(dashes), repeat + 1);
+        match repeat {
+            0 => Arc::clone(name),
+            _ => (1..)
+                .map(numbered)
+                .find(|label| self.stage_index(label).is_none())
+                .map(Arc::from)
+                .expect("there are fewer stages than numbers"),
+        }
     }
 
     fn node(
         &mut self,
-        stage: usize,
+        (stage, repeat): (usize, u32),
         instance: usize,
-        cell_seed: u64,
+        draws: Draws,
         inputs: Vec<(&'static str, NodeId)>,
         cell: u32,
     ) -> NodeId {
-        let this = &self.instances[instance];
-        let seed = self.draws[instance].then(|| this.seed.unwrap_or(cell_seed));
+        let seed = self.draws[instance].then(|| repeat_seed(draws.seed, repeat));
         let identity = (instance, seed, inputs);
         if let Some(known) = self.nodes.get(&identity) {
             return *known;
         }
-        let axes = self.axes_behind(stage, seed.is_some() && this.seed.is_none(), &identity.2);
+        let axes = self.axes_behind(stage, seed.is_some() && !draws.own, &identity.2);
         let this = &self.instances[instance];
         let index = self.graph.add_node(PlanNode {
             axes,
-            label: Arc::clone(&self.names[stage]),
+            label: self.label(stage, repeat),
             stage: Arc::clone(&this.stage),
             settings: Arc::clone(&this.settings),
             seed,
@@ -389,6 +421,20 @@ impl<'a> Builder<'a> {
                             self.mistakes.add(*place, kind, fitting);
                             whole = false;
                         }
+                    }
+                    if let Some(given) = instances[source]
+                        && let (repeats @ 2.., _) = self.instances[given].repeats
+                        && port.arity != Arity::Many
+                    {
+                        let kind = SpecErrorKind::RepeatsOnOne {
+                            method: instance.stage.method(),
+                            port: port.name,
+                            stage: name.to_string(),
+                            repeats,
+                        };
+                        let hint = "use a method that takes several, or leave `repeats` out";
+                        self.mistakes.add(*place, kind, Some(hint.to_owned()));
+                        whole = false;
                     }
                     slot.push((port.name, source));
                 }

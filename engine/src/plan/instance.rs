@@ -10,6 +10,9 @@ use crate::{
 use serde_json::Value as Json;
 use std::sync::Arc;
 
+/// As often as a stage may be repeated.
+const MOST_REPEATS: u32 = 10_000;
+
 /// A stage as the file describes it.
 pub(crate) struct Instance {
     pub(crate) stage: StageRef,
@@ -17,6 +20,8 @@ pub(crate) struct Instance {
     /// The wires, by port, in the order of the list.
     pub(crate) from: Vec<Wire>,
     pub(crate) seed: Option<u64>,
+    /// How often it is computed, each time with another seed, and where that is said.
+    pub(crate) repeats: (u32, Place),
     pub(crate) at: Place,
     /// Whether its settings are right. Its wires are checked in any case.
     pub(crate) sound: bool,
@@ -65,6 +70,9 @@ impl Instance {
                 None
             }
         });
+        let repeats = entries.get("repeats").map_or((1, key), |entry| {
+            (repeats(&entry.node, mistakes).unwrap_or(1), entry.node.place)
+        });
         let from =
             entries.get("from").map(|entry| wires(&entry.node, mistakes)).unwrap_or_default();
         let Some(method) = entries.get("use") else {
@@ -108,13 +116,19 @@ impl Instance {
             stage: StageRef::from(stage),
             from,
             seed,
+            repeats,
             at,
             with,
         };
+        if repeats.0 > 1 && clean && instance.stage.streams().is_empty() {
+            let kind = SpecErrorKind::NothingToRepeat { method: instance.stage.method() };
+            mistakes.add(repeats.1, kind, Some("leave `repeats` out".to_owned()));
+            instance.sound = false;
+        }
         let problems = instance.stage.problems();
         // What is left when mistakes were taken out says nothing about the whole.
         if clean {
-            instance.sound = problems.is_empty();
+            instance.sound &= problems.is_empty();
             problems.into_iter().for_each(|problem| instance.report(problem, mistakes, false));
         }
         Some(instance)
@@ -136,6 +150,21 @@ impl Instance {
         let kind = if file { SpecErrorKind::File } else { SpecErrorKind::Setting };
         mistakes.add(place, kind(problem.message), problem.hint);
     }
+}
+
+fn repeats(node: &Node, mistakes: &mut Mistakes) -> Option<u32> {
+    let kind = match node.value {
+        Value::Integer(found) => match u32::try_from(found) {
+            Ok(repeats @ 1..=MOST_REPEATS) => return Some(repeats),
+            _ => SpecErrorKind::Repeats { found, most: MOST_REPEATS },
+        },
+        _ => {
+            let (what, found) = ("`repeats`".to_owned(), node.value.type_name());
+            SpecErrorKind::WrongType { what, wanted: "an integer", found }
+        }
+    };
+    mistakes.add(node.place, kind, None);
+    None
 }
 
 fn wires(from: &Node, mistakes: &mut Mistakes) -> Vec<Wire> {

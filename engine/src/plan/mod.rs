@@ -31,7 +31,8 @@ impl NodeId {
 /// One computation of the plan.
 #[derive(Clone)]
 pub struct PlanNode {
-    /// The stage's name where it was met first. A label: no part of any key.
+    /// The stage's name where it was met first, with a number behind it from the second repeat
+    /// on. A label: no part of any key.
     pub label: Arc<str>,
     /// What it does.
     pub stage: Arc<dyn Stage>,
@@ -61,7 +62,8 @@ pub struct PlanAxis {
 pub struct Cell {
     /// The value taken on each axis.
     pub coords: Vec<u32>,
-    /// The stages its targets need and themselves, by name.
+    /// The stages its targets need and themselves, by name. One that is repeated is there once for
+    /// each repeat, the later ones under numbered names.
     pub stages: Vec<(Arc<str>, NodeId)>,
     /// What is wanted.
     pub targets: Vec<NodeId>,

@@ -167,6 +167,32 @@ pub enum SpecErrorKind {
     /// A name or a title that would break the lines it is shown in.
     #[error("{0} holds a control character")]
     ControlCharacter(&'static str),
+    /// `repeats` is not a number of repeats.
+    #[error("`repeats` lies between 1 and {most}, but {found} does not")]
+    Repeats {
+        /// What it is.
+        found: i64,
+        /// The most it may be.
+        most: u32,
+    },
+    /// `repeats` where every repeat would be the same.
+    #[error("`{method}` draws no random numbers: its repeats would all be the same")]
+    NothingToRepeat {
+        /// The method.
+        method: &'static str,
+    },
+    /// A stage with `repeats` on a port that takes one artifact.
+    #[error("input `{port}` of `{method}` takes one stage, but `{stage}` has {repeats} repeats")]
+    RepeatsOnOne {
+        /// The method.
+        method: &'static str,
+        /// The port.
+        port: &'static str,
+        /// The stage connected to it.
+        stage: String,
+        /// How often that is repeated.
+        repeats: u32,
+    },
     /// There is nothing to do.
     #[error("the file has no stages")]
     Empty,

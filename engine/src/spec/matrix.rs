@@ -247,7 +247,7 @@ impl Reader<'_> {
             }
             if path.len() < 2 || !super::STAGE_KEYS.contains(&path[1]) {
                 let hint = format!(
-                    "write `{}.with.SETTING`, `{0}.use`, `{0}.from` or `{0}.seed`",
+                    "write `{}.with.SETTING`, `{0}.use`, `{0}.from`, `{0}.seed` or `{0}.repeats`",
                     path[0]
                 );
                 self.wrong(key, name, "does not say what of the stage it sets", Some(hint));

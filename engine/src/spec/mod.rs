@@ -53,7 +53,7 @@ pub(crate) struct Spec {
 }
 
 const ROOT_KEYS: [&str; 5] = ["title", "extends", "seed", "stage", "matrix"];
-pub(crate) const STAGE_KEYS: [&str; 4] = ["use", "from", "with", "seed"];
+pub(crate) const STAGE_KEYS: [&str; 5] = ["use", "from", "with", "seed", "repeats"];
 
 /// The most bytes a source may have.
 const MOST_BYTES: u64 = u32::MAX as u64;
