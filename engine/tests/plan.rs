@@ -187,6 +187,16 @@ fn files_extend_each_other() {
     assert!(errors.errors[0].to_string().contains("extends itself"), "{errors:?}");
 }
 
+/// Returns the values of each cell, as `a,b; c,d`.
+fn cells(text: &str, set: &[&str]) -> String {
+    let plan = plan(text, set);
+    let one = |cell: &engine::Cell| {
+        let values: Vec<&str> = plan.coordinates(cell).iter().map(|(_, value)| *value).collect();
+        values.join(",")
+    };
+    plan.cells.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
 #[test]
 fn numbers_that_cannot_be_held_are_told() {
     let text = "[stage.a]\nuse = \"make\"\nwith = { SETTING }\n";
@@ -233,17 +243,6 @@ fn zero_has_one_sign() {
 }
 
 #[test]
-fn an_axis_of_any_length_is_whole() {
-    let seeds: Vec<String> = (0..70_000).map(|seed: u32| seed.to_string()).collect();
-    let text = format!("{PIPELINE}\n[matrix]\nseed = [{}]\n", seeds.join(", "));
-    let plan = plan(&text, &[]);
-    assert_eq!(plan.cells.len(), 70_000);
-    let last = plan.cells.last().expect("a cell");
-    assert_eq!(plan.coordinates(last), [("seed", "69999")]);
-    assert_eq!(plan.node(last.node("a").expect("a")).seed, Some(69_999));
-}
-
-#[test]
 fn a_line_that_is_not_toml_is_one_mistake() {
     for value in [".1", "10%", "\"x", "[1", "nil", "1_", "0.1.2", "'"] {
         let text = format!("[stage.a]\nuse = \"make\"\n[stage.a.with]\nshare = {value}\n");
@@ -262,82 +261,14 @@ fn a_line_that_is_not_toml_is_one_mistake() {
 }
 
 #[test]
-fn names_are_letters_and_digits_of_any_script() {
-    for name in ["größe", "日本", "a-b", "_x", "7", "n".repeat(300).as_str()] {
-        plan(&format!("[stage.\"{name}\"]\nuse = \"make\"\n"), &[]);
-    }
-    for (name, hint) in [
-        ("e\u{301}", "(U+0301) are two characters here: type them as one"),
-        ("-x", "does not begin with `-`"),
-        ("new\\nline", "use letters"),
-        ("\\u001b[31m", "use letters"),
-        ("a b", "use letters"),
-        ("*", "use letters"),
-        ("it's", "use letters"),
-        ("", "use letters"),
-        ("seed", "`seed` is taken"),
-        ("a#2", "use letters"),
-        ("a\u{200b}b", "use letters"),
-    ] {
-        let all = mistakes(&format!("[stage.\"{name}\"]\nuse = \"make\"\n"), &[]);
-        assert!(all.len() == 1 && all[0].contains(hint), "{name:?}: {all:?}");
-        assert!(all[0].contains("a stage cannot be called"), "{name:?}: {all:?}");
-        let variant =
-            format!("[stage.a]\nuse = \"make\"\n[matrix.v]\nx.\"{name}\" = {{ use = \"make\" }}\n");
-        let all = mistakes(&variant, &[]);
-        assert!(all.len() == 1 && all[0].contains(hint), "{name:?}: {all:?}");
-    }
-    let all = mistakes(&format!("title = \"a\\u001bb\"\n{PIPELINE}"), &[]);
-    assert_eq!(all.len(), 1, "{all:?}");
-    assert!(all[0].starts_with("1: \"a") && all[0].contains("control character"), "{all:?}");
-}
-
-#[test]
-fn bases_that_share_a_base_keep_what_each_changed() {
-    let dir = tempfile::tempdir().expect("a place");
-    let write =
-        |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
-    let read = |name: &str| {
-        let request = Request { path: dir.path().join(name), ..Request::default() };
-        Plan::read(&request, &fake::registry())
-    };
-    write("base.toml", PIPELINE);
-    write("l.toml", "extends = \"base.toml\"\n[stage.a.with]\ntext = \"l\"\n");
-    write("r.toml", "extends = \"base.toml\"\nseed = 8\n[stage.a.with]\nrule.depth = 7\n");
-    for both in [
-        "[\"l.toml\", \"r.toml\"]",
-        "[\"r.toml\", \"l.toml\"]",
-        "[\"l.toml\", \"base.toml\", \"r.toml\"]",
-    ] {
-        write("both.toml", &format!("extends = {both}\n"));
-        let plan = read("both.toml").expect("a plan");
-        let (_, a) = plan.nodes().next().expect("a node");
-        let told = (a.settings["text"].as_str(), a.settings["rule"]["depth"].as_u64(), a.seed);
-        assert_eq!(told, (Some("l"), Some(7), Some(8)), "{both}");
-        assert_eq!(plan.sources.len(), 4, "each file is read once");
-    }
-    // Each extends the one before twice: 2^60 readings, were they not one.
-    write("e0.toml", PIPELINE);
-    for i in 1..=60 {
-        let before = format!("\"e{}.toml\"", i - 1);
-        write(&format!("e{i}.toml"), &format!("extends = [{before}, {before}]\n"));
-    }
-    assert_eq!(read("e60.toml").expect("a plan").sources.len(), 61);
-    write("x.toml", "extends = [\"base.toml\", \"y.toml\"]\n");
-    write("y.toml", "extends = \"x.toml\"\n");
-    let errors = read("x.toml").err().expect("a circle");
-    assert_eq!(errors.errors.len(), 1, "{errors:?}");
-    assert!(errors.errors[0].to_string().contains("extends itself"), "{errors:?}");
-}
-
-/// Returns the values of each cell, as `a,b; c,d`.
-fn cells(text: &str, set: &[&str]) -> String {
-    let plan = plan(text, set);
-    let one = |cell: &engine::Cell| {
-        let values: Vec<&str> = plan.coordinates(cell).iter().map(|(_, value)| *value).collect();
-        values.join(",")
-    };
-    plan.cells.iter().map(one).collect::<Vec<_>>().join("; ")
+fn an_axis_of_any_length_is_whole() {
+    let seeds: Vec<String> = (0..70_000).map(|seed: u32| seed.to_string()).collect();
+    let text = format!("{PIPELINE}\n[matrix]\nseed = [{}]\n", seeds.join(", "));
+    let plan = plan(&text, &[]);
+    assert_eq!(plan.cells.len(), 70_000);
+    let last = plan.cells.last().expect("a cell");
+    assert_eq!(plan.coordinates(last), [("seed", "69999")]);
+    assert_eq!(plan.node(last.node("a").expect("a")).seed, Some(69_999));
 }
 
 #[test]
@@ -475,6 +406,75 @@ fn mistakes_in_the_choice_of_cells_are_told() {
 }
 
 #[test]
+fn names_are_letters_and_digits_of_any_script() {
+    for name in ["größe", "日本", "a-b", "_x", "7", "n".repeat(300).as_str()] {
+        plan(&format!("[stage.\"{name}\"]\nuse = \"make\"\n"), &[]);
+    }
+    for (name, hint) in [
+        ("e\u{301}", "(U+0301) are two characters here: type them as one"),
+        ("-x", "does not begin with `-`"),
+        ("new\\nline", "use letters"),
+        ("\\u001b[31m", "use letters"),
+        ("a b", "use letters"),
+        ("*", "use letters"),
+        ("it's", "use letters"),
+        ("", "use letters"),
+        ("seed", "`seed` is taken"),
+        ("a#2", "use letters"),
+        ("a\u{200b}b", "use letters"),
+    ] {
+        let all = mistakes(&format!("[stage.\"{name}\"]\nuse = \"make\"\n"), &[]);
+        assert!(all.len() == 1 && all[0].contains(hint), "{name:?}: {all:?}");
+        assert!(all[0].contains("a stage cannot be called"), "{name:?}: {all:?}");
+        let variant =
+            format!("[stage.a]\nuse = \"make\"\n[matrix.v]\nx.\"{name}\" = {{ use = \"make\" }}\n");
+        let all = mistakes(&variant, &[]);
+        assert!(all.len() == 1 && all[0].contains(hint), "{name:?}: {all:?}");
+    }
+    let all = mistakes(&format!("title = \"a\\u001bb\"\n{PIPELINE}"), &[]);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].starts_with("1: \"a") && all[0].contains("control character"), "{all:?}");
+}
+
+#[test]
+fn bases_that_share_a_base_keep_what_each_changed() {
+    let dir = tempfile::tempdir().expect("a place");
+    let write =
+        |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
+    let read = |name: &str| {
+        let request = Request { path: dir.path().join(name), ..Request::default() };
+        Plan::read(&request, &fake::registry())
+    };
+    write("base.toml", PIPELINE);
+    write("l.toml", "extends = \"base.toml\"\n[stage.a.with]\ntext = \"l\"\n");
+    write("r.toml", "extends = \"base.toml\"\nseed = 8\n[stage.a.with]\nrule.depth = 7\n");
+    for both in [
+        "[\"l.toml\", \"r.toml\"]",
+        "[\"r.toml\", \"l.toml\"]",
+        "[\"l.toml\", \"base.toml\", \"r.toml\"]",
+    ] {
+        write("both.toml", &format!("extends = {both}\n"));
+        let plan = read("both.toml").expect("a plan");
+        let (_, a) = plan.nodes().next().expect("a node");
+        let told = (a.settings["text"].as_str(), a.settings["rule"]["depth"].as_u64(), a.seed);
+        assert_eq!(told, (Some("l"), Some(7), Some(8)), "{both}");
+        assert_eq!(plan.sources.len(), 4, "each file is read once");
+    }
+    // Each extends the one before twice: 2^60 readings, were they not one.
+    write("e0.toml", PIPELINE);
+    for i in 1..=60 {
+        let before = format!("\"e{}.toml\"", i - 1);
+        write(&format!("e{i}.toml"), &format!("extends = [{before}, {before}]\n"));
+    }
+    assert_eq!(read("e60.toml").expect("a plan").sources.len(), 61);
+    write("x.toml", "extends = [\"base.toml\", \"y.toml\"]\n");
+    write("y.toml", "extends = \"x.toml\"\n");
+    let errors = read("x.toml").err().expect("a circle");
+    assert_eq!(errors.errors.len(), 1, "{errors:?}");
+    assert!(errors.errors[0].to_string().contains("extends itself"), "{errors:?}");
+}
+
+#[test]
 fn a_stage_is_repeated() {
     let text = PIPELINE
         .replace("[stage.b]", "repeats = 3\n[stage.b]")
@@ -487,7 +487,7 @@ fn a_stage_is_repeated() {
     let seeds: Vec<_> = b.inputs.iter().map(|(_, node)| plan.node(*node).seed).collect();
     assert_eq!(seeds[..2], [None, Some(5)], "the first has the seed it has without `repeats`");
     assert!(seeds[2].is_some() && seeds[2] != seeds[3] && seeds[2] != seeds[1], "{seeds:?}");
-    assert_eq!(cell.stages.len(), 6);
+    assert_eq!(cell.stages().count(), 6);
     // The numbers do not collide with a stage that is called so.
     let other = format!("{text}\n[stage.a-2]\nuse = \"make\"\n");
     let read = self::plan(&other, &[]);
@@ -528,4 +528,85 @@ fn what_cannot_be_repeated_is_told() {
     let wanted = "11: \"a\": input `text` of `count` takes one stage, but `a` has 2 repeats | use a \
                   method that takes several, or leave `repeats` out";
     assert_eq!(mistakes(&text, &["a.repeats=2"]), [wanted]);
+}
+
+/// Returns all that a node stands on, as a text.
+fn fingerprint(plan: &Plan, node: engine::NodeId) -> String {
+    let this = plan.node(node);
+    let inputs: Vec<String> = this
+        .inputs
+        .iter()
+        .map(|(port, input)| format!("{port}={}", fingerprint(plan, *input)))
+        .collect();
+    let (settings, seed) = (&this.settings, this.seed);
+    format!("{} {settings} {seed:?} ({})", plan.describe(node), inputs.join(", "))
+}
+
+fn is_whole(plan: &Plan) {
+    for (node, this) in plan.nodes() {
+        assert!(this.inputs.iter().all(|(_, input)| input < &node), "inputs come first");
+        let index = petgraph::graph::NodeIndex::new(node.index());
+        let edges = plan.graph.edges_directed(index, petgraph::Incoming);
+        let mut edges: Vec<_> = edges
+            .map(|edge| (*edge.weight(), petgraph::visit::EdgeRef::source(&edge).index()))
+            .collect();
+        let mut inputs: Vec<_> =
+            this.inputs.iter().map(|(port, input)| (*port, input.index())).collect();
+        edges.sort_unstable();
+        inputs.sort_unstable();
+        assert_eq!(edges, inputs, "an edge for each input");
+        let has = |cell: &engine::Cell| cell.stages().any(|(_, one)| one == node);
+        assert_eq!(plan.cells.iter().position(has), Some(this.cell as usize), "the first cell");
+    }
+    for cell in &plan.cells {
+        assert!(cell.targets.iter().all(|target| cell.stages().any(|(_, one)| one == *target)));
+    }
+}
+
+#[test]
+fn a_plan_of_fewer_cells_is_whole() {
+    use rand::{RngExt as _, SeedableRng as _};
+    for seed in 0..60 {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let mut text = String::from("[stage.s0]\nuse = \"make\"\nwith = { draws = true }\n");
+        let stages = rng.random_range(2..8);
+        for stage in 1..stages {
+            let inputs = rng.random_range(0..4);
+            let inputs: Vec<String> =
+                (0..inputs).map(|_| format!("\"s{}\"", rng.random_range(0..stage))).collect();
+            text += &match inputs.is_empty() {
+                true => format!(
+                    "[stage.s{stage}]\nuse = \"make\"\nwith = {{ draws = true }}\nrepeats = {}\n",
+                    rng.random_range(1..4)
+                ),
+                false => format!(
+                    "[stage.s{stage}]\nuse = \"join\"\nfrom = {{ texts = [{}] }}\n",
+                    inputs.join(", ")
+                ),
+            };
+        }
+        text += "[matrix]\nseed = [0, 1, 2]\n\"s0.with.share\" = [0.1, 0.2]\n";
+        text += "exclude = [{ seed = 1, share = 0.2 }]\n";
+        text += &format!("[matrix.v]\na = {{}}\nb.s{} = {{ seed = 3 }}\n", stages - 1);
+        let whole = plan(&text, &[]);
+        is_whole(&whole);
+        let kept: Vec<bool> = whole.cells.iter().map(|_| rng.random_bool(0.4)).collect();
+        let cells = || whole.cells.iter().zip(&kept).filter(|(_, kept)| **kept);
+        let coords: Vec<&[u32]> = cells().map(|(cell, _)| &cell.coords[..]).collect();
+        let mut part = plan(&text, &[]);
+        part.restrict(|cell| coords.contains(&&cell.coords[..]));
+        is_whole(&part);
+        assert_eq!(part.cells.len(), coords.len());
+        for ((before, _), after) in cells().zip(&part.cells) {
+            assert_eq!(before.coords, after.coords);
+            let both = before.stages().zip(after.stages());
+            for ((name, before), (same, after)) in both {
+                assert_eq!(name, same);
+                assert_eq!(fingerprint(&whole, before), fingerprint(&part, after), "{text}");
+            }
+            assert_eq!(before.targets.len(), after.targets.len());
+        }
+        part.restrict(|_| false);
+        assert_eq!((part.cells.len(), part.nodes().len()), (0, 0));
+    }
 }

@@ -120,7 +120,7 @@ fn changes_method(plan: &Plan, axis: usize) -> bool {
     for cell in &plan.cells {
         let mut coords = cell.coords.clone();
         coords[axis] = 0;
-        let nodes = cell.stages.iter().map(|(_, node)| plan.node(*node));
+        let nodes = cell.stages().map(|(_, node)| plan.node(node));
         let selects = nodes.filter(|node| node.stage.output().0 == "subset");
         methods.entry(coords).or_default().extend(selects.map(|node| node.stage.method()));
     }

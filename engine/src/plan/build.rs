@@ -1,8 +1,11 @@
 //! From a spec to a plan.
 
-use super::{Cell, NodeId, Plan, PlanAxis, PlanNode, id, instance::Instance};
+use super::{
+    Cell, NodeId, Plan, PlanAxis, PlanNode, id,
+    instance::{Instance, Wire},
+};
 use crate::{
-    Arity, Port, Registry,
+    Arity, Kind, Port, Registry,
     seed::repeat_seed,
     spec::{
         Mistakes, Node, Place, Request, Spec, SpecErrorKind, SpecErrors, did_you_mean, lay_stage,
@@ -11,11 +14,12 @@ use crate::{
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     sync::Arc,
 };
 
-/// What makes two nodes one: the same reading of the file, the same seed, the same inputs.
-type Identity = (usize, Option<u64>, Vec<(&'static str, NodeId)>);
+/// What makes two nodes of one reading of the file one: the same seed, the same inputs.
+type Identity = (Option<u64>, Box<[NodeId]>);
 
 /// What the stages a stage receives from are, by port.
 type Wires = Vec<(&'static str, usize)>;
@@ -27,6 +31,18 @@ struct Draws {
     own: bool,
 }
 
+/// All of an instance that says how it is wired: instances of one shape are checked once.
+type Shape = (&'static str, Vec<Wire>, Vec<Port>, Kind, u32);
+
+/// The stages of a cell that are needed: inputs come first.
+struct Layout {
+    wires: Vec<Wires>,
+    order: Vec<usize>,
+    targets: Vec<usize>,
+    /// What the nodes of the stages are called, in the order of the stages.
+    names: Arc<[Arc<str>]>,
+}
+
 struct Builder<'a> {
     spec: &'a Spec,
     registry: &'a Registry,
@@ -35,23 +51,32 @@ struct Builder<'a> {
     names: Vec<Arc<str>>,
     /// For each stage, the axes that touch it.
     axes_of: Vec<Vec<usize>>,
+    /// The axes whose values are seeds.
+    seed_axes: Vec<usize>,
     /// Instances read so far, by stage and the values of the axes that touch it.
     read: BTreeMap<(usize, Vec<u32>), Option<usize>>,
     instances: Vec<Instance>,
     ports: Vec<Vec<Port>>,
     draws: Vec<bool>,
-    nodes: BTreeMap<Identity, NodeId>,
+    /// The number of each instance's shape.
+    shape_of: Vec<usize>,
+    shapes: BTreeMap<Shape, usize>,
+    /// How the stages of these shapes, one for each name, hang together, if they do.
+    layouts: BTreeMap<Vec<Option<usize>>, Option<Rc<Layout>>>,
+    /// The nodes of each instance.
+    nodes: Vec<BTreeMap<Identity, NodeId>>,
     graph: DiGraph<PlanNode, &'static str>,
     instance_of: Vec<usize>,
 }
 
 pub(super) fn plan(
-    spec: Spec,
+    mut spec: Spec,
     request: &Request,
     registry: &Registry,
     mut mistakes: Mistakes,
 ) -> Result<Plan, SpecErrors> {
-    let built = Builder::new(&spec, registry, &mut mistakes).build();
+    let cells = std::mem::take(&mut spec.cells);
+    let built = Builder::new(&spec, registry, &mut mistakes).build(cells);
     match built {
         Some((cells, graph)) if mistakes.is_empty() => {
             let axes = spec.axes.iter().map(|axis| PlanAxis {
@@ -105,23 +130,29 @@ impl<'a> Builder<'a> {
                 touches.filter(|(_, axis)| axis.touches.contains(name)).map(|(i, _)| i).collect()
             })
             .collect();
+        let seeds = |axis: &usize| spec.axes[*axis].values.iter().any(|value| value.seed.is_some());
+        let seed_axes = (0..spec.axes.len()).filter(seeds).collect();
         Self {
             spec,
             registry,
             mistakes,
             names,
             axes_of,
+            seed_axes,
             read: BTreeMap::new(),
             instances: vec![],
             ports: vec![],
             draws: vec![],
-            nodes: BTreeMap::new(),
+            shape_of: vec![],
+            shapes: BTreeMap::new(),
+            layouts: BTreeMap::new(),
+            nodes: vec![],
             graph: DiGraph::new(),
             instance_of: vec![],
         }
     }
 
-    fn build(mut self) -> Option<(Vec<Cell>, DiGraph<PlanNode, &'static str>)> {
+    fn build(mut self, all: Vec<Vec<u32>>) -> Option<(Vec<Cell>, DiGraph<PlanNode, &'static str>)> {
         self.check_names();
         for (name, place) in &self.spec.targets {
             if self.stage_index(name).is_none() {
@@ -130,7 +161,7 @@ impl<'a> Builder<'a> {
             }
         }
         let mut cells = vec![];
-        for coords in &self.spec.cells {
+        for coords in all {
             cells.extend(self.cell(coords, cells.len()));
         }
         self.check_files();
@@ -185,6 +216,12 @@ impl<'a> Builder<'a> {
             self.ports.push(instance.stage.inputs());
             self.draws.push(!instance.stage.streams().is_empty());
             self.check_wires(&instance, self.ports.len() - 1);
+            let ports = self.ports[self.ports.len() - 1].clone();
+            let (method, output) = (instance.stage.method(), instance.stage.output());
+            let shape = (method, instance.from.clone(), ports, output, instance.repeats.0);
+            let next = self.shapes.len();
+            self.shape_of.push(*self.shapes.entry(shape).or_insert(next));
+            self.nodes.push(BTreeMap::new());
             self.instances.push(instance);
             self.instances.len() - 1
         });
@@ -253,16 +290,16 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn cell(&mut self, coords: &[u32], number: usize) -> Option<Cell> {
+    fn cell(&mut self, coords: Vec<u32>, number: usize) -> Option<Cell> {
         let mut seed = self.spec.seed;
-        for (axis, value) in self.spec.axes.iter().zip(coords) {
+        for (axis, value) in self.spec.axes.iter().zip(&coords) {
             seed = axis.values[*value as usize].seed.unwrap_or(seed);
         }
         // Every stage is read, also those no target needs: a mistake there is one too.
         let mut instances = vec![None; self.names.len()];
         let mut fine = true;
         for (stage, slot) in instances.iter_mut().enumerate() {
-            match self.instance(stage, coords) {
+            match self.instance(stage, &coords) {
                 Ok(Some(instance)) => {
                     fine &= self.instances[instance].sound;
                     *slot = Some(instance);
@@ -271,29 +308,30 @@ impl<'a> Builder<'a> {
                 Err(()) => {}
             }
         }
-        let (wires, whole) = self.follow(&instances);
-        let order = self.order(&wires, &instances)?;
-        if !fine || !whole {
-            return None;
-        }
-        let mut wanted = self.wanted(&instances, &wires);
-        let targets: Vec<usize> = wanted.clone();
-        let mut needed = vec![false; self.names.len()];
-        while let Some(stage) = wanted.pop() {
-            if !std::mem::replace(&mut needed[stage], true) {
-                wanted.extend(wires[stage].iter().map(|(_, source)| *source));
+        let shapes: Vec<Option<usize>> =
+            instances.iter().map(|instance| instance.map(|i| self.shape_of[i])).collect();
+        let layout = match self.layouts.get(&shapes) {
+            Some(known) => known.clone(),
+            None => {
+                let layout = self.layout(&instances).map(Rc::new);
+                self.layouts.insert(shapes, layout.clone());
+                layout
             }
+        }?;
+        if !fine {
+            return None;
         }
         let cell = u32::try_from(number).expect("the cells were counted");
         // A stage that is repeated has several.
         let mut nodes_of: Vec<Vec<NodeId>> = vec![vec![]; self.names.len()];
-        for stage in order {
-            let (true, Some(instance)) = (needed[stage], instances[stage]) else { continue };
+        for stage in layout.order.iter().copied() {
+            let Some(instance) = instances[stage] else { continue };
             let all = |(port, source): &(&'static str, usize)| {
                 let port = *port;
                 nodes_of[*source].iter().map(move |node| (port, *node))
             };
-            let inputs: Vec<(&'static str, NodeId)> = wires[stage].iter().flat_map(all).collect();
+            let inputs: Vec<(&'static str, NodeId)> =
+                layout.wires[stage].iter().flat_map(all).collect();
             let draws = Draws {
                 seed: self.instances[instance].seed.unwrap_or(seed),
                 own: self.instances[instance].seed.is_some(),
@@ -303,12 +341,32 @@ impl<'a> Builder<'a> {
                 nodes_of[stage].push(node);
             }
         }
-        let mut stages = vec![];
-        for (stage, nodes) in nodes_of.iter().enumerate() {
-            stages.extend(nodes.iter().zip(0..).map(|(node, n)| (self.label(stage, n), *node)));
+        let targets = layout.targets.iter().flat_map(|stage| nodes_of[*stage].clone()).collect();
+        let nodes = nodes_of.into_iter().flatten().collect();
+        Some(Cell { coords, names: Arc::clone(&layout.names), nodes, targets })
+    }
+
+    /// Connects the stages of a cell, and returns those its targets need.
+    fn layout(&mut self, instances: &[Option<usize>]) -> Option<Layout> {
+        let (wires, whole) = self.follow(instances);
+        let mut order = self.order(&wires, instances)?;
+        if !whole {
+            return None;
         }
-        let targets = targets.into_iter().flat_map(|stage| nodes_of[stage].clone()).collect();
-        Some(Cell { coords: coords.to_vec(), stages, targets })
+        let mut wanted = self.wanted(instances, &wires);
+        let targets = wanted.clone();
+        let mut needed = vec![false; self.names.len()];
+        while let Some(stage) = wanted.pop() {
+            if !std::mem::replace(&mut needed[stage], true) {
+                wanted.extend(wires[stage].iter().map(|(_, source)| *source));
+            }
+        }
+        order.retain(|stage| needed[*stage]);
+        let repeats = |stage: usize| instances[stage].map_or(0, |i| self.instances[i].repeats.0);
+        let names = (0..self.names.len()).filter(|stage| needed[*stage]);
+        let names = names.flat_map(|stage| (0..repeats(stage)).map(move |n| (stage, n)));
+        let names = names.map(|(stage, n)| self.label(stage, n)).collect();
+        Some(Layout { wires, order, targets, names })
     }
 
     /// Returns what a repeat of a stage is called: the first as the stage, the others with their
@@ -335,11 +393,11 @@ impl<'a> Builder<'a> {
         cell: u32,
     ) -> NodeId {
         let seed = self.draws[instance].then(|| repeat_seed(draws.seed, repeat));
-        let identity = (instance, seed, inputs);
-        if let Some(known) = self.nodes.get(&identity) {
+        let identity = (seed, inputs.iter().map(|(_, node)| *node).collect());
+        if let Some(known) = self.nodes[instance].get(&identity) {
             return *known;
         }
-        let axes = self.axes_behind(stage, seed.is_some() && !draws.own, &identity.2);
+        let axes = self.axes_behind(stage, seed.is_some() && !draws.own, &inputs);
         let this = &self.instances[instance];
         let index = self.graph.add_node(PlanNode {
             axes,
@@ -347,14 +405,15 @@ impl<'a> Builder<'a> {
             stage: Arc::clone(&this.stage),
             settings: Arc::clone(&this.settings),
             seed,
-            inputs: identity.2.clone(),
+            inputs,
             cell,
         });
-        for (port, source) in &identity.2 {
-            self.graph.add_edge(NodeIndex::new(source.index()), index, *port);
+        for at in 0..self.graph[index].inputs.len() {
+            let (port, source) = self.graph[index].inputs[at];
+            self.graph.add_edge(NodeIndex::new(source.index()), index, port);
         }
         self.instance_of.push(instance);
-        self.nodes.insert(identity, id(index));
+        self.nodes[instance].insert(identity, id(index));
         id(index)
     }
 
@@ -366,13 +425,9 @@ impl<'a> Builder<'a> {
         draws: bool,
         inputs: &[(&'static str, NodeId)],
     ) -> Vec<u32> {
-        let number = |axis: usize| u32::try_from(axis).expect("fewer than 2^32 axes");
-        let seeds = |axis: &usize| {
-            draws && self.spec.axes[*axis].values.iter().any(|value| value.seed.is_some())
-        };
-        let own = self.axes_of[stage].iter().copied();
-        let mut axes: Vec<u32> =
-            own.chain((0..self.spec.axes.len()).filter(seeds)).map(number).collect();
+        let number = |axis: &usize| u32::try_from(*axis).expect("fewer than 2^32 axes");
+        let seeds: &[usize] = if draws { &self.seed_axes } else { &[] };
+        let mut axes: Vec<u32> = self.axes_of[stage].iter().chain(seeds).map(number).collect();
         for (_, source) in inputs {
             axes.extend(&self.graph[NodeIndex::new(source.index())].axes);
         }

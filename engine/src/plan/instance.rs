@@ -29,6 +29,7 @@ pub(crate) struct Instance {
 }
 
 /// One entry of `from`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wire {
     pub(crate) port: String,
     pub(crate) port_place: Place,

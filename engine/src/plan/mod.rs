@@ -2,6 +2,7 @@
 
 mod build;
 mod instance;
+mod restrict;
 
 use crate::{
     Registry, Stage,
@@ -62,18 +63,24 @@ pub struct PlanAxis {
 pub struct Cell {
     /// The value taken on each axis.
     pub coords: Vec<u32>,
-    /// The stages its targets need and themselves, by name. One that is repeated is there once for
-    /// each repeat, the later ones under numbered names.
-    pub stages: Vec<(Arc<str>, NodeId)>,
+    /// The names of `nodes`, shared by the cells that have the same stages.
+    names: Arc<[Arc<str>]>,
+    nodes: Vec<NodeId>,
     /// What is wanted.
     pub targets: Vec<NodeId>,
 }
 
 impl Cell {
+    /// Returns the stages its targets need and themselves, by name. One that is repeated is there
+    /// once for each repeat, the later ones under numbered names.
+    pub fn stages(&self) -> impl Iterator<Item = (&Arc<str>, NodeId)> {
+        self.names.iter().zip(self.nodes.iter().copied())
+    }
+
     /// Returns the node of the stage called `name`.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<NodeId> {
-        self.stages.iter().find(|(one, _)| &**one == name).map(|(_, node)| *node)
+        self.stages().find(|(one, _)| &***one == name).map(|(_, node)| node)
     }
 }
 
