@@ -124,7 +124,7 @@ impl Instance {
         if repeats.0 > 1 && clean && instance.stage.streams().is_empty() {
             let kind = SpecErrorKind::NothingToRepeat { method: instance.stage.method() };
             mistakes.add(repeats.1, kind, Some("leave `repeats` out".to_owned()));
-            instance.sound = false;
+            (instance.sound, instance.repeats.0) = (false, 1);
         }
         let problems = instance.stage.problems();
         // What is left when mistakes were taken out says nothing about the whole.

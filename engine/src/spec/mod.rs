@@ -55,6 +55,9 @@ pub(crate) struct Spec {
 const ROOT_KEYS: [&str; 5] = ["title", "extends", "seed", "stage", "matrix"];
 pub(crate) const STAGE_KEYS: [&str; 5] = ["use", "from", "with", "seed", "repeats"];
 
+/// The way out where the parser gives up on tables in tables.
+const TOO_DEEP: &str = "tables and lists may be nested 80 deep";
+
 /// The most bytes a source may have.
 const MOST_BYTES: u64 = u32::MAX as u64;
 
@@ -135,7 +138,8 @@ impl Reader<'_> {
         for error in errors {
             let range = error.span().unwrap_or_else(|| first_line_with(error.message(), &text));
             let place = Place::new(source, &range);
-            self.mistakes.add(place, SpecErrorKind::Syntax(error.message().to_owned()), None);
+            let hint = error.message().contains("recur").then_some(TOO_DEEP).map(str::to_owned);
+            self.mistakes.add(place, SpecErrorKind::Syntax(error.message().to_owned()), hint);
         }
         let root = tree::from_toml(source, &table);
         self.check_root(&root);

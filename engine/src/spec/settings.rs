@@ -105,11 +105,25 @@ impl de::Error for SettingsError {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::bare(format!("expected {expected}, found {found}"))
+        Self::bare(format!("expected {}, found {found}", wanted(expected)))
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::bare(format!("expected {expected}, found {found}"))
+        Self::bare(format!("expected {}, found {found}", wanted(expected)))
+    }
+}
+
+/// Returns what serde expected in the words of a pipeline file.
+fn wanted(expected: &dyn de::Expected) -> String {
+    let up_to = |most: u64| format!("a whole number from 0 to {most}");
+    match expected.to_string().as_str() {
+        "u8" => up_to(u8::MAX.into()),
+        "u16" => up_to(u16::MAX.into()),
+        "u32" => up_to(u32::MAX.into()),
+        "u64" | "usize" => "a whole number, not negative".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        other => other.to_owned(),
     }
 }
 
