@@ -318,6 +318,10 @@ fn cells_are_taken_out_and_added() {
         small("include = [{ share = 0.7 }, { share = 0.8, kind = \"plain\" }]"),
         "0.1,plain; 0.1,other; 1,plain; 1,other; 0.7,plain; 0.7,other; 0.8,plain"
     );
+    // Of an axis that is pinned, what is said of its value holds, though it may change nothing.
+    let pinned = "include = [{ seed = 1, share = 0.7, kind = \"plain\" }, { seed = 1, share = 1 }, \
+                  { seed = 3, share = 0.8 }]\nexclude = [{ seed = 2, share = 0.1 }]";
+    assert_eq!(small(pinned), "0.1,plain; 0.1,other; 1,plain; 1,other; 0.7,plain");
     let both = "exclude = [{ share = 1 }]\ninclude = [{ share = 1, kind = \"plain\" }]";
     assert_eq!(small(both), "0.1,plain; 0.1,other; 1,plain", "`include` has the last word");
     let plan = plan(&with("exclude = [{ seed = 2 }, { share = 1 }]"), &[]);
@@ -461,6 +465,16 @@ fn bases_that_share_a_base_keep_what_each_changed() {
         assert_eq!(told, (Some("l"), Some(7), Some(8)), "{both}");
         assert_eq!(plan.sources.len(), 4, "each file is read once");
     }
+    // What a base says of values that an axis no longer has is passed over.
+    let matrix = "[matrix]\n\"a.with.share\" = [0.1, 0.2]\nseed = [1, 2]\n";
+    let rules = "exclude = [{ share = 0.2, seed = 2 }]\ninclude = [{ share = 0.3, seed = 1 }]\n";
+    write("rules.toml", &format!("{PIPELINE}\n{matrix}{rules}"));
+    write("new.toml", "extends = \"rules.toml\"\n[matrix]\n\"a.with.share\" = [0.7, 0.8]\n");
+    assert_eq!(read("rules.toml").expect("a plan").cells.len(), 4);
+    assert_eq!(read("new.toml").expect("a plan").cells.len(), 4);
+    write("bad.toml", "extends = \"rules.toml\"\n[matrix]\nexclude = [{ share = 0.7 }]\n");
+    let errors = read("bad.toml").err().expect("a mistake");
+    assert_eq!(errors.errors[0].to_string(), "axis `a.with.share` has no value `0.7`");
     // Each extends the one before twice: 2^60 readings, were they not one.
     write("e0.toml", PIPELINE);
     for i in 1..=60 {

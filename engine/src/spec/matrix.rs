@@ -28,6 +28,14 @@ pub(crate) struct Axis {
     pub(crate) touches: Vec<Arc<str>>,
 }
 
+impl Axis {
+    /// Tells whether the axis stands in a file that is laid over the one `said` stands in: a file
+    /// is read before its bases.
+    fn is_above(&self, said: &Node) -> bool {
+        self.place.source < said.place.source
+    }
+}
+
 /// One value of an axis.
 #[derive(Clone, Debug)]
 pub(crate) struct AxisValue {
@@ -52,6 +60,9 @@ struct Line {
 struct Rule {
     place: Place,
     says: BTreeMap<usize, Node>,
+    /// Whether it speaks of an axis that `--set` pins, or that a file laid over its own has
+    /// written anew: then it may well change nothing.
+    slack: bool,
 }
 
 /// The axes of a matrix, and its cells by the number of their value on each.
@@ -103,13 +114,14 @@ pub(crate) fn read(
 // what is said of this one holds. A rule that speaks of pinned axes alone gives way to them.
 fn pin(rules: Vec<Rule>, axes: &[Axis], pinned: &BTreeMap<String, Node>) -> Vec<Rule> {
     let keep = |mut rule: Rule| {
-        let all = rule.says.len();
+        let pins = |axis: &usize| pinned.contains_key(&axes[*axis].name);
+        rule.slack = rule.says.iter().any(|(axis, said)| pins(axis) || axes[*axis].is_above(said));
         let holds = |(axis, said): (&usize, &Node)| {
             pinned.get(&axes[*axis].name).is_none_or(|node| same(&node.value, &said.value))
         };
         let holds = rule.says.iter().all(holds);
-        rule.says.retain(|axis, _| !pinned.contains_key(&axes[*axis].name));
-        (holds && (!rule.says.is_empty() || all == 0)).then_some(rule)
+        rule.says.retain(|axis, _| !pins(axis));
+        (holds && !rule.says.is_empty()).then_some(rule)
     };
     rules.into_iter().filter_map(keep).collect()
 }
@@ -378,7 +390,7 @@ impl Reader<'_> {
             if table.is_empty() {
                 self.mistakes.add(item.place, SpecErrorKind::EmptyRule(what), None);
             } else if self.conditions("", table, &mut says) {
-                rules.push(Rule { place: item.place, says });
+                rules.push(Rule { place: item.place, says, slack: false });
             }
         }
         rules
@@ -473,12 +485,19 @@ impl Reader<'_> {
         map
     }
 
-    fn cells(&mut self, key: Place, excludes: Vec<Rule>, includes: Vec<Rule>) -> Vec<Vec<u32>> {
+    fn cells(
+        &mut self,
+        key: Place,
+        mut excludes: Vec<Rule>,
+        mut includes: Vec<Rule>,
+    ) -> Vec<Vec<u32>> {
+        excludes.retain(|rule| !self.is_outdated(rule));
+        includes.retain(|rule| !self.is_outdated(rule));
         let listed: Vec<Vec<Vec<u32>>> =
             self.lines.iter().map(|line| line.values.clone()).collect();
         let mut adds = vec![];
         for rule in &includes {
-            adds.extend(self.choices(rule, &listed).map(|choices| (rule.place, choices)));
+            adds.extend(self.choices(rule, &listed).map(|choices| (rule, choices)));
         }
         let size = |choices: &[Vec<Vec<u32>>]| {
             choices.iter().fold(1u128, |all, one| all.saturating_mul(one.len() as u128))
@@ -491,7 +510,7 @@ impl Reader<'_> {
         let mut excluded = Excluded::default();
         for rule in &excludes {
             if let Some(numbers) = self.numbers(rule) {
-                excluded.add(rule.place, numbers);
+                excluded.add((!rule.slack).then_some(rule.place), numbers);
             }
         }
         let mut cells: Vec<Vec<u32>> =
@@ -501,11 +520,11 @@ impl Reader<'_> {
         }
         if !adds.is_empty() {
             let mut known: BTreeSet<Vec<u32>> = cells.iter().cloned().collect();
-            for (place, choices) in adds {
+            for (rule, choices) in adds {
                 let before = cells.len();
                 cells.extend(self.product(&choices).filter(|cell| known.insert(cell.clone())));
-                if cells.len() == before {
-                    self.mistakes.add(place, SpecErrorKind::MatchesNothing("include"), None);
+                if cells.len() == before && !rule.slack {
+                    self.mistakes.add(rule.place, SpecErrorKind::MatchesNothing("include"), None);
                 }
             }
         }
@@ -513,6 +532,15 @@ impl Reader<'_> {
             self.mistakes.add(key, SpecErrorKind::NoCells, None);
         }
         cells
+    }
+
+    /// Tells whether `rule` speaks of a value that its axis had before a file laid over that of
+    /// the rule wrote the axis anew.
+    fn is_outdated(&self, rule: &Rule) -> bool {
+        let mut says = rule.says.iter();
+        says.any(|(axis, said)| {
+            self.axes[*axis].is_above(said) && self.having(*axis, said).is_empty()
+        })
     }
 
     fn too_many(&mut self, key: Place, cells: u128) {
@@ -633,12 +661,13 @@ impl Reader<'_> {
 #[derive(Default)]
 struct Excluded {
     by_axes: BTreeMap<Vec<usize>, BTreeMap<Vec<u32>, Vec<usize>>>,
-    places: Vec<Place>,
+    /// Where an entry stands, if it must take something out.
+    places: Vec<Option<Place>>,
     used: BTreeSet<usize>,
 }
 
 impl Excluded {
-    fn add(&mut self, place: Place, numbers: Vec<(usize, Vec<u32>)>) {
+    fn add(&mut self, place: Option<Place>, numbers: Vec<(usize, Vec<u32>)>) {
         let rule = self.places.len();
         self.places.push(place);
         let mut rows: Vec<Vec<u32>> = vec![vec![]];
@@ -669,7 +698,7 @@ impl Excluded {
     /// Returns the places of the entries that took out nothing.
     fn idle(&self) -> Vec<Place> {
         let idle = |rule: &usize| !self.used.contains(rule);
-        (0..self.places.len()).filter(idle).map(|rule| self.places[rule]).collect()
+        (0..self.places.len()).filter(idle).filter_map(|rule| self.places[rule]).collect()
     }
 }
 
