@@ -399,6 +399,7 @@ fn mistakes_in_the_choice_of_cells_are_told() {
             "name all of b.with.sleep, c.seed",
         ),
         ("v = { x = {} }\ninclude = [{ v = \"y\" }]", "axis `v` has no value `y`"),
+        ("v = 1\nexclude = [{ v = 1 }]", "axis `v` is an integer, not a list of values"),
         ("\"a\\u001bx\" = [1]", "the name of an axis holds a control character"),
         ("v = { \"x\\n\" = {} }", "the name of a variant holds a control character"),
     ] {

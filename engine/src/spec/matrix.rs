@@ -85,10 +85,14 @@ pub(crate) fn read(
     let Some(table) = matrix.table() else { return Matrix::default() };
     let mut entries: Vec<(&Arc<str>, &Entry)> = table.iter().collect();
     entries.sort_by_key(|(_, entry)| entry.key);
-    let mut reader = Reader { stages, axes: vec![], lines: vec![], mistakes };
+    let mut reader = Reader { stages, axes: vec![], lines: vec![], unread: vec![], mistakes };
     for (name, entry) in &entries {
         if !ENTRIES.contains(&&***name) {
+            let before = reader.axes.len();
             reader.line(name, entry);
+            if reader.axes.len() == before {
+                reader.unread.extend(name.split(',').map(|path| path.trim().to_owned()));
+            }
         }
     }
     reader.overlaps();
@@ -130,6 +134,8 @@ struct Reader<'a> {
     stages: &'a Node,
     axes: Vec<Axis>,
     lines: Vec<Line>,
+    /// The axes that could not be read: what is said of them is no mistake.
+    unread: Vec<String>,
     mistakes: &'a mut Mistakes,
 }
 
@@ -444,7 +450,7 @@ impl Reader<'_> {
         if let [axis] = ends[..] {
             return Some(axis);
         }
-        if tell {
+        if tell && !self.unread.iter().any(|axis| axis == name || axis.ends_with(&end)) {
             let (why, among) = match ends[..] {
                 [] => ("is not in this matrix", (0..self.axes.len()).collect()),
                 _ => ("may be several", ends),
