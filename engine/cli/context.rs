@@ -332,8 +332,8 @@ impl Cells {
     }
 
     /// Tells whether the cell at `coords` is one of them.
-    pub(crate) fn hold(&self, coords: &[u16]) -> bool {
-        let at = |axis: usize| coords.get(axis).map(|value| usize::from(*value));
+    pub(crate) fn hold(&self, coords: &[u32]) -> bool {
+        let at = |axis: usize| coords.get(axis).map(|value| *value as usize);
         self.0.iter().all(|(axis, values)| at(*axis).is_some_and(|value| values.contains(&value)))
     }
 

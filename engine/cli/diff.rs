@@ -149,8 +149,8 @@ impl Both<'_> {
         for (at, node) in source.nodes.iter().enumerate().filter(|(_, node)| node.label == label) {
             let value = |path: &String| {
                 let axis = source.axes.iter().position(|(one, _)| one == path)?;
-                let depends = node.axes.iter().any(|one| usize::from(*one) == axis);
-                let value = usize::from(*node.coords.get(axis)?);
+                let depends = node.axes.iter().any(|one| *one as usize == axis);
+                let value = *node.coords.get(axis)? as usize;
                 depends.then(|| source.axes[axis].1.get(value).cloned()).flatten()
             };
             placed.entry(self.axes.iter().map(value).collect()).or_default().push(at);

@@ -108,7 +108,7 @@ fn only(plan: &Plan, forecast: &Forecast, cells: &Cells, stage: &str) -> Result<
     }
     let differ = |axis: &usize| {
         // Whether two cells that differ on this axis alone have different nodes.
-        let mut alike: BTreeMap<Vec<u16>, BTreeSet<NodeId>> = BTreeMap::new();
+        let mut alike: BTreeMap<Vec<u32>, BTreeSet<NodeId>> = BTreeMap::new();
         for cell in plan.cells.iter().filter(|cell| cells.hold(&cell.coords)) {
             let mut coords = cell.coords.clone();
             coords[*axis] = 0;

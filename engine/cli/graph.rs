@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
                 "the cell {one}, one of {count}: take another with --cell or all with --all"
             ));
         }
-        let mut nodes: Vec<NodeId> = cell.stages.iter().map(|(_, node)| *node).collect();
+        let mut nodes: Vec<NodeId> = cell.stages().map(|(_, node)| node).collect();
         nodes.sort_unstable();
         nodes
     };

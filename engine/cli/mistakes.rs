@@ -53,7 +53,7 @@ pub(crate) fn render(errors: SpecErrors) -> String {
     let mut text = String::new();
     let count = errors.errors.len();
     for error in errors.errors {
-        let source = &errors.sources[usize::from(error.place.source)];
+        let source = &errors.sources[error.place.source as usize];
         let source = NamedSource::new(&source.name, source.text.clone());
         handler.render_report(&mut text, &Mistake { error, source }).ok();
     }
@@ -65,7 +65,7 @@ pub(crate) fn render(errors: SpecErrors) -> String {
 /// Returns every mistake as programs read it.
 pub(crate) fn json(errors: &SpecErrors) -> serde_json::Value {
     let one = |error: &SpecError| {
-        let source = &errors.sources[usize::from(error.place.source)];
+        let source = &errors.sources[error.place.source as usize];
         let before = &source.text[..error.place.range().start.min(source.text.len())];
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |text| text.chars().count()) + 1;

@@ -36,6 +36,10 @@ fn schema(registry: &Registry) -> Value {
     all.insert("seed".to_owned(), json!({ "type": "integer", "minimum": 0 }));
     all.insert("stages".to_owned(), stages());
     all.insert(
+        "rules".to_owned(),
+        json!({ "type": "array", "items": { "type": "object", "minProperties": 1 } }),
+    );
+    all.insert(
         "stage".to_owned(),
         json!({
             "description": "One stage. Its name is a label: renaming it changes no result.",
@@ -51,6 +55,13 @@ fn schema(registry: &Registry) -> Value {
                 "seed": {
                     "description": "The seed of this stage alone.",
                     "$ref": "#/$defs/seed",
+                },
+                "repeats": {
+                    "description": "How often it is computed, each time with another seed; an input \
+                                    that takes several gets them all.",
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 10_000,
                 },
             },
             "additionalProperties": false,
@@ -86,6 +97,15 @@ fn schema(registry: &Registry) -> Value {
                         "items": { "$ref": "#/$defs/seed" },
                         "minItems": 1,
                     },
+                    "exclude": {
+                        "description": "Cells that have all these values are taken out.",
+                        "$ref": "#/$defs/rules",
+                    },
+                    "include": {
+                        "description": "Cells with these values are added; an axis that is not \
+                                        named takes all it lists.",
+                        "$ref": "#/$defs/rules",
+                    },
                 },
                 "additionalProperties": {
                     "anyOf": [
@@ -105,10 +125,13 @@ fn schema(registry: &Registry) -> Value {
     })
 }
 
+/// A stage's name: of ASCII only letters, digits, `-` and `_`, the first of them not being `-`.
+const NAME: &str = "^[^\\x00-/:-@\\[-\\^`{-\\x7f][^\\x00-,./:-@\\[-\\^`{-\\x7f]*$";
+
 fn stages() -> Value {
     json!({
         "type": "object",
-        "propertyNames": { "pattern": "^[^./\\[= ]+$", "not": { "const": "seed" } },
+        "propertyNames": { "pattern": NAME, "not": { "const": "seed" } },
         "additionalProperties": { "$ref": "#/$defs/stage" },
     })
 }
@@ -161,7 +184,7 @@ impl Definitions {
             let origin = closure(&own, name);
             let here = (1..).map(|n| if n == 1 { name.clone() } else { format!("{name}{n}") });
             let free = |here: &String| self.origins.get(here).is_none_or(|one| *one == origin);
-            let taken = ["seed", "stage", "stages"];
+            let taken = ["rules", "seed", "stage", "stages"];
             let mut here = here.filter(|here| !taken.contains(&here.as_str()));
             let here = here.find(free).expect("there is always another number");
             self.origins.insert(here.clone(), origin);

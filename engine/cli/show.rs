@@ -115,7 +115,7 @@ pub(crate) fn find(store: &Store, name: &str) -> Result<Run, Failure> {
 pub(crate) fn name(run: &Run, node: &RunNode) -> String {
     let names = axis_names(run.axes.iter().map(|(name, _)| name.as_str()));
     let values = run.axes.iter().zip(&node.cell);
-    let values = values.map(|((_, values), value)| values.get(usize::from(*value)));
+    let values = values.map(|((_, values), value)| values.get(*value as usize));
     let pairs = names.iter().zip(values);
     let pairs = pairs.filter_map(|(name, value)| Some(format!("{name}={}", value?)));
     let coords = pairs.collect::<Vec<_>>().join(" ");

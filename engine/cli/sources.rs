@@ -30,8 +30,8 @@ pub(crate) struct Source {
 pub(crate) struct Computation {
     pub(crate) label: String,
     /// The first cell it was met in, and the axes it depends on.
-    pub(crate) coords: Vec<u16>,
-    pub(crate) axes: Vec<u16>,
+    pub(crate) coords: Vec<u32>,
+    pub(crate) axes: Vec<u32>,
     pub(crate) key: Option<Key>,
     pub(crate) recipe: Option<Recipe>,
     pub(crate) output: Option<Artifact>,
@@ -39,7 +39,7 @@ pub(crate) struct Computation {
     /// The computations it stands on, by place.
     pub(crate) inputs: Vec<usize>,
     /// The cells it is a result of.
-    pub(crate) cells: Vec<Vec<u16>>,
+    pub(crate) cells: Vec<Vec<u32>>,
 }
 
 impl Source {
@@ -179,9 +179,9 @@ impl Source {
     pub(crate) fn describe(&self, node: usize) -> String {
         let node = &self.nodes[node];
         let names = axis_names(self.axes.iter().map(|(path, _)| path.as_str()));
-        let pair = |axis: &u16| {
-            let axis = usize::from(*axis);
-            let value = self.axes.get(axis)?.1.get(usize::from(*node.coords.get(axis)?))?;
+        let pair = |axis: &u32| {
+            let axis = *axis as usize;
+            let value = self.axes.get(axis)?.1.get(*node.coords.get(axis)? as usize)?;
             Some(format!("{}={value}", names[axis]))
         };
         let pairs: Vec<String> = node.axes.iter().filter_map(pair).collect();
@@ -248,20 +248,20 @@ fn run_of(store: &Store, file: &str, name: &str) -> Result<Run, Failure> {
 }
 
 /// Returns the axes `node` depends on. A run of an earlier build does not say, so there it is all.
-fn axes_of(run: &Run, node: &RunNode) -> Vec<u16> {
-    let all = 0..u16::try_from(run.axes.len()).unwrap_or(u16::MAX);
+fn axes_of(run: &Run, node: &RunNode) -> Vec<u32> {
+    let all = 0..u32::try_from(run.axes.len()).expect("fewer than 2^32 values and axes");
     node.axes.clone().unwrap_or_else(|| all.collect())
 }
 
 /// Returns the cells that agree with `first` on `axes`.
-fn cells(first: &[u16], axes: &[u16], sizes: &[usize]) -> Vec<Vec<u16>> {
+fn cells(first: &[u32], axes: &[u32], sizes: &[usize]) -> Vec<Vec<u32>> {
     let mut cells = vec![first.to_vec()];
     for (axis, size) in sizes.iter().enumerate() {
-        if axes.iter().any(|one| usize::from(*one) == axis) {
+        if axes.iter().any(|one| *one as usize == axis) {
             continue;
         }
-        let spread = |cell: Vec<u16>| {
-            let values = 0..u16::try_from(*size).unwrap_or(u16::MAX);
+        let spread = |cell: Vec<u32>| {
+            let values = 0..u32::try_from(*size).expect("fewer than 2^32 values and axes");
             values.map(move |value| {
                 let mut cell = cell.clone();
                 cell[axis] = value;

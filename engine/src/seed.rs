@@ -44,10 +44,33 @@ impl Streams {
     }
 }
 
+/// Returns the seed of a repeat, counted from 0, of a stage whose seed is `seed`. The first repeat
+/// has that seed itself, so what was computed without `repeats` is found again; the `n`-th has the
+/// first eight bytes, little-endian, of the BLAKE3 hash of `seed` (8 bytes) and `n` (4 bytes) with
+/// the context `coresift seed repeat v1`, halved, so that it can be written in a file.
+pub(crate) fn repeat_seed(seed: u64, repeat: u32) -> u64 {
+    if repeat == 0 {
+        return seed;
+    }
+    let mut hasher = blake3::Hasher::new_derive_key("coresift seed repeat v1");
+    hasher.update(&seed.to_le_bytes()).update(&repeat.to_le_bytes());
+    let mut bytes = [0; 8];
+    hasher.finalize_xof().fill(&mut bytes);
+    u64::from_le_bytes(bytes) >> 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use rand::Rng as _;
+
+    #[test]
+    fn repeats_have_seeds_of_their_own() {
+        let seeds: Vec<u64> = (0..4).map(|repeat| repeat_seed(7, repeat)).collect();
+        assert_eq!(seeds, [7, 173838381245537444, 8199331672776991057, 5157558888935856191]);
+        assert_ne!(repeat_seed(8, 1), seeds[1]);
+        assert!(seeds.iter().all(|seed| i64::try_from(*seed).is_ok()), "TOML can hold them");
+    }
 
     #[test]
     fn streams_do_not_disturb_each_other() {

@@ -20,20 +20,20 @@ use thiserror::Error;
 pub struct Kind(pub &'static str);
 
 /// Whether a port must be connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arity {
     /// To exactly one stage.
     One,
     /// To one stage or to none.
     Optional,
-    /// To one stage or to a list of stages.
+    /// To one stage, to a list of stages, or to the repeats of one.
     Many,
     /// Exactly one of the ports marked so, whichever the user has at hand.
     OneOf,
 }
 
 /// A named place where an artifact enters a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port {
     /// The name used in `from`.
     pub name: &'static str,

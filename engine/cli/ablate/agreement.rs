@@ -38,9 +38,9 @@ enum Output {
 }
 
 /// Where a group of computations stands that differ in the settings swept and in seeds only.
-type Group = (Kind, String, Vec<(usize, u16)>);
+type Group = (Kind, String, Vec<(usize, u32)>);
 /// Computations by the settings swept, then by seeds.
-type Members = BTreeMap<Vec<(usize, u16)>, BTreeMap<Vec<(usize, u16)>, usize>>;
+type Members = BTreeMap<Vec<(usize, u32)>, BTreeMap<Vec<(usize, u32)>, usize>>;
 
 /// Compares the scores and the subsets of `source` between the values of the axes `swept`.
 pub(super) fn all(
@@ -60,8 +60,8 @@ pub(super) fn all(
             Some("subset") => Kind::Subset,
             _ => continue,
         };
-        let on = |takes: &dyn Fn(usize) -> bool| -> Vec<(usize, u16)> {
-            let axes = node.axes.iter().map(|axis| usize::from(*axis)).filter(|axis| takes(*axis));
+        let on = |takes: &dyn Fn(usize) -> bool| -> Vec<(usize, u32)> {
+            let axes = node.axes.iter().map(|axis| *axis as usize).filter(|axis| takes(*axis));
             axes.map(|axis| (axis, node.coords[axis])).collect()
         };
         let settings = on(&|axis| is_swept(axis) && !is_seed(axis));
@@ -107,14 +107,13 @@ impl Agreement {
             }
         }
         let names = axis_names(source.axes.iter().map(|(path, _)| path.as_str()));
-        let value =
-            |(axis, value): &(usize, u16)| source.axes[*axis].1[usize::from(*value)].clone();
-        let setting = |settings: &Vec<(usize, u16)>| {
-            let pair = |at: &(usize, u16)| format!("{}={}", names[at.0], value(at));
+        let value = |(axis, value): &(usize, u32)| source.axes[*axis].1[*value as usize].clone();
+        let setting = |settings: &Vec<(usize, u32)>| {
+            let pair = |at: &(usize, u32)| format!("{}={}", names[at.0], value(at));
             settings.iter().map(pair).collect::<Vec<_>>().join(" ")
         };
         let coord =
-            |at: &(usize, u16)| (source.axes[at.0].0.clone(), names[at.0].clone(), value(at));
+            |at: &(usize, u32)| (source.axes[at.0].0.clone(), names[at.0].clone(), value(at));
         Ok(Self {
             stage,
             kind,

@@ -44,7 +44,7 @@ pub(crate) struct Row {
 /// One result and what it stands on.
 pub(crate) struct Outcome {
     /// The values of the seeds.
-    pub(crate) seeds: Vec<u16>,
+    pub(crate) seeds: Vec<u32>,
     pub(crate) metrics: Value,
     pub(crate) model: Option<NodeId>,
     pub(crate) subset: Option<NodeId>,
@@ -116,11 +116,11 @@ impl Roles {
 
 /// Tells whether another value on `axis` makes another method select.
 fn changes_method(plan: &Plan, axis: usize) -> bool {
-    let mut methods: BTreeMap<Vec<u16>, BTreeSet<&str>> = BTreeMap::new();
+    let mut methods: BTreeMap<Vec<u32>, BTreeSet<&str>> = BTreeMap::new();
     for cell in &plan.cells {
         let mut coords = cell.coords.clone();
         coords[axis] = 0;
-        let nodes = cell.stages.iter().map(|(_, node)| plan.node(*node));
+        let nodes = cell.stages().map(|(_, node)| plan.node(node));
         let selects = nodes.filter(|node| node.stage.output().0 == "subset");
         methods.entry(coords).or_default().extend(selects.map(|node| node.stage.method()));
     }
@@ -151,7 +151,7 @@ impl<'a> Study<'a> {
         let mut met: BTreeSet<(usize, NodeId)> = BTreeSet::new();
         for cell in &self.plan.cells {
             let value =
-                |axis: usize| self.plan.axes[axis].values[usize::from(cell.coords[axis])].clone();
+                |axis: usize| self.plan.axes[axis].values[cell.coords[axis] as usize].clone();
             for target in &cell.targets {
                 let node = self.plan.node(*target);
                 if self.kind(*target) != "metrics" {
@@ -225,7 +225,7 @@ impl<'a> Study<'a> {
             let coords = self.plan.coordinates(cell);
             let names = axis_names(self.plan.axes.iter().map(|axis| axis.name.as_str()));
             let mut name = node.label.to_string();
-            for axis in node.axes.iter().map(|axis| usize::from(*axis)) {
+            for axis in node.axes.iter().map(|axis| *axis as usize) {
                 if !self.roles.seeds.contains(&axis) {
                     name.push_str(&format!(", {} {}", names[axis], coords[axis].1));
                 }

@@ -151,8 +151,7 @@ fn resolved(study: &Study<'_>) -> String {
     if !coords.is_empty() {
         writeln!(out, "# The cell {}. Paths are not part of it.", coords.join(", ")).ok();
     }
-    let names: BTreeMap<_, &str> =
-        cell.stages.iter().map(|(name, node)| (*node, &**name)).collect();
+    let names: BTreeMap<_, &str> = cell.stages().map(|(name, node)| (node, &**name)).collect();
     for (id, name) in &names {
         let node = study.plan.node(*id);
         writeln!(out, "\n[stage.{}]\nuse = {}", key(name), text(node.stage.method())).ok();

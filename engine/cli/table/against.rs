@@ -28,7 +28,7 @@ pub(super) struct Against {
 type Pair<'a> = (&'a Outcome, &'a Outcome);
 
 /// Pairs by the row they are in.
-type Groups<'a> = BTreeMap<(&'a str, Vec<u16>), Vec<Pair<'a>>>;
+type Groups<'a> = BTreeMap<(&'a str, Vec<u32>), Vec<Pair<'a>>>;
 
 struct Row {
     coords: Vec<String>,
@@ -95,8 +95,8 @@ impl Against {
             let failure = Failure::new(MISTAKE, format!("axis `{name}` holds what is compared"));
             return Err(failure.hint("leave it out of --over"));
         }
-        let zero = u16::try_from(zero).unwrap_or(u16::MAX);
-        let known: BTreeMap<(&str, &[u16]), &Outcome> =
+        let zero = u32::try_from(zero).expect("fewer than 2^32 values and axes");
+        let known: BTreeMap<(&str, &[u32]), &Outcome> =
             frame.outcomes.iter().map(|one| ((one.label.as_str(), &one.coords[..]), one)).collect();
         let mut groups: Groups<'_> = BTreeMap::new();
         for outcome in frame.outcomes.iter().filter(|one| one.coords[by] != zero) {

@@ -34,7 +34,7 @@ pub(super) struct Axis {
 pub(super) struct Outcome {
     pub(super) label: String,
     /// The value taken on each axis.
-    pub(super) coords: Vec<u16>,
+    pub(super) coords: Vec<u32>,
     /// Equal for cells that agree on a result: they measured it once.
     pub(super) id: usize,
     /// By name; `None` if it is not computed.
@@ -70,7 +70,7 @@ impl Frame {
                 for cell in &node.cells {
                     let mut values = vec![source.name.clone(), dataset.clone()];
                     values.extend(own.iter().map(|(axis, fixed)| match axis {
-                        Some(axis) => source.axes[*axis].1[usize::from(cell[*axis])].clone(),
+                        Some(axis) => source.axes[*axis].1[cell[*axis] as usize].clone(),
                         None => fixed.clone(),
                     }));
                     let metrics = measured.metrics.get(&at).cloned();
@@ -103,7 +103,7 @@ impl Frame {
                         known.push(value);
                         known.len() - 1
                     });
-                    u16::try_from(at).unwrap_or(u16::MAX)
+                    u32::try_from(at).expect("fewer than 2^32 values and axes")
                 })
                 .collect();
             outcomes.push(outcome);
@@ -164,7 +164,7 @@ impl Frame {
 
     /// Returns the value of `outcome` on `axis`.
     pub(super) fn value(&self, outcome: &Outcome, axis: usize) -> &str {
-        &self.axes[axis].values[usize::from(outcome.coords[axis])]
+        &self.axes[axis].values[outcome.coords[axis] as usize]
     }
 
     /// Keeps what every one of `wanted` takes: `AXIS=VALUE` or `AXIS!=VALUE`, where the axis may
@@ -232,7 +232,7 @@ impl Frame {
 
     /// Returns the label and the values of `outcome` on the axes that `over` keeps: what makes
     /// a row.
-    pub(super) fn row<'a>(&self, outcome: &'a Outcome, over: &[bool]) -> (&'a str, Vec<u16>) {
+    pub(super) fn row<'a>(&self, outcome: &'a Outcome, over: &[bool]) -> (&'a str, Vec<u32>) {
         let kept = outcome.coords.iter().zip(over).filter(|(_, over)| !**over);
         (&outcome.label, kept.map(|(value, _)| *value).collect())
     }
@@ -240,7 +240,7 @@ impl Frame {
     /// Returns what the rows that `over` makes put together although it is not the same: a line
     /// for each of the data sets' names.
     pub(super) fn pooled_datasets(&self, sources: &[Source], over: &[bool]) -> Vec<String> {
-        let mut groups: BTreeMap<(&str, Vec<u16>), BTreeSet<String>> = BTreeMap::new();
+        let mut groups: BTreeMap<(&str, Vec<u32>), BTreeSet<String>> = BTreeMap::new();
         for outcome in &self.outcomes {
             let dataset = dataset(&sources[outcome.at.0], outcome.at.1);
             groups.entry(self.row(outcome, over)).or_default().insert(dataset);

@@ -45,7 +45,7 @@ impl Pivot {
         let seen = |axis: usize| {
             let values = 0..frame.axes[axis].values.len();
             let used = |value: &usize| {
-                frame.outcomes.iter().any(|one| usize::from(one.coords[axis]) == *value)
+                frame.outcomes.iter().any(|one| one.coords[axis] as usize == *value)
             };
             values.filter(used).collect::<Vec<usize>>()
         };
@@ -68,7 +68,7 @@ impl Pivot {
         let mut groups: BTreeMap<(usize, usize), Vec<&Outcome>> = BTreeMap::new();
         for outcome in &frame.outcomes {
             let at = |axis: usize, seen: &[usize]| {
-                seen.binary_search(&usize::from(outcome.coords[axis])).expect("it was seen")
+                seen.binary_search(&(outcome.coords[axis] as usize)).expect("it was seen")
             };
             groups.entry((at(down, &rows), at(across, &columns))).or_default().push(outcome);
         }

@@ -62,13 +62,13 @@ impl Ranking {
         alpha: f64,
     ) -> Result<Self, Failure> {
         let used =
-            |value: &usize| frame.outcomes.iter().any(|one| usize::from(one.coords[by]) == *value);
+            |value: &usize| frame.outcomes.iter().any(|one| one.coords[by] as usize == *value);
         let methods: Vec<usize> = (0..frame.axes[by].values.len()).filter(used).collect();
         let averaged = |axis: usize| blocks == Blocks::Means && over[axis];
         // Blocks, and in them the values of each method.
-        let mut all: BTreeMap<(&str, Vec<u16>), Vec<Vec<f64>>> = BTreeMap::new();
+        let mut all: BTreeMap<(&str, Vec<u32>), Vec<Vec<f64>>> = BTreeMap::new();
         for outcome in &frame.outcomes {
-            let method = methods.binary_search(&usize::from(outcome.coords[by]));
+            let method = methods.binary_search(&(outcome.coords[by] as usize));
             let method = method.expect("every value is among them");
             let others = outcome.coords.iter().enumerate();
             let others = others.filter(|(axis, _)| *axis != by && !averaged(*axis));

@@ -51,7 +51,7 @@ impl Table {
             frame.outcomes.iter().map(|outcome| outcome.label.as_str()).collect();
         let kept: Vec<usize> = (0..frame.axes.len()).filter(|axis| !over[*axis]).collect();
         // By target, then by the order of the matrix.
-        let mut groups: BTreeMap<(&str, Vec<u16>), Vec<&Outcome>> = BTreeMap::new();
+        let mut groups: BTreeMap<(&str, Vec<u32>), Vec<&Outcome>> = BTreeMap::new();
         for outcome in &frame.outcomes {
             groups.entry(frame.row(outcome, over)).or_default().push(outcome);
         }

@@ -1,8 +1,12 @@
 //! From a spec to a plan.
 
-use super::{Cell, NodeId, Plan, PlanAxis, PlanNode, id, instance::Instance};
+use super::{
+    Cell, NodeId, Plan, PlanAxis, PlanNode, id,
+    instance::{Instance, Wire},
+};
 use crate::{
-    Arity, Port, Registry,
+    Arity, Kind, Port, Registry,
+    seed::repeat_seed,
     spec::{
         Mistakes, Node, Place, Request, Spec, SpecErrorKind, SpecErrors, did_you_mean, lay_stage,
     },
@@ -10,14 +14,34 @@ use crate::{
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     sync::Arc,
 };
 
-/// What makes two nodes one: the same reading of the file, the same seed, the same inputs.
-type Identity = (usize, Option<u64>, Vec<(&'static str, NodeId)>);
+/// What makes two nodes of one reading of the file one: the same seed, the same inputs.
+type Identity = (Option<u64>, Box<[NodeId]>);
 
 /// What the stages a stage receives from are, by port.
 type Wires = Vec<(&'static str, usize)>;
+
+/// The seed of a stage in a cell, and whether it is its own.
+#[derive(Clone, Copy)]
+struct Draws {
+    seed: u64,
+    own: bool,
+}
+
+/// All of an instance that says how it is wired: instances of one shape are checked once.
+type Shape = (&'static str, Vec<Wire>, Vec<Port>, Kind, u32);
+
+/// The stages of a cell that are needed: inputs come first.
+struct Layout {
+    wires: Vec<Wires>,
+    order: Vec<usize>,
+    targets: Vec<usize>,
+    /// What the nodes of the stages are called, in the order of the stages.
+    names: Arc<[Arc<str>]>,
+}
 
 struct Builder<'a> {
     spec: &'a Spec,
@@ -27,23 +51,32 @@ struct Builder<'a> {
     names: Vec<Arc<str>>,
     /// For each stage, the axes that touch it.
     axes_of: Vec<Vec<usize>>,
+    /// The axes whose values are seeds.
+    seed_axes: Vec<usize>,
     /// Instances read so far, by stage and the values of the axes that touch it.
-    read: BTreeMap<(usize, Vec<u16>), Option<usize>>,
+    read: BTreeMap<(usize, Vec<u32>), Option<usize>>,
     instances: Vec<Instance>,
     ports: Vec<Vec<Port>>,
     draws: Vec<bool>,
-    nodes: BTreeMap<Identity, NodeId>,
+    /// The number of each instance's shape.
+    shape_of: Vec<usize>,
+    shapes: BTreeMap<Shape, usize>,
+    /// How the stages of these shapes, one for each name, hang together, if they do.
+    layouts: BTreeMap<Vec<Option<usize>>, Option<Rc<Layout>>>,
+    /// The nodes of each instance.
+    nodes: Vec<BTreeMap<Identity, NodeId>>,
     graph: DiGraph<PlanNode, &'static str>,
     instance_of: Vec<usize>,
 }
 
 pub(super) fn plan(
-    spec: Spec,
+    mut spec: Spec,
     request: &Request,
     registry: &Registry,
     mut mistakes: Mistakes,
 ) -> Result<Plan, SpecErrors> {
-    let built = Builder::new(&spec, registry, &mut mistakes).build();
+    let cells = std::mem::take(&mut spec.cells);
+    let built = Builder::new(&spec, registry, &mut mistakes).build(cells);
     match built {
         Some((cells, graph)) if mistakes.is_empty() => {
             let axes = spec.axes.iter().map(|axis| PlanAxis {
@@ -54,7 +87,33 @@ pub(super) fn plan(
             let (path, title, sources) = (request.path.clone(), spec.title, spec.sources);
             Ok(Plan { path, title, sources, axes, cells, graph })
         }
-        _ => Err(SpecErrors { sources: spec.sources, errors: mistakes.into_vec() }),
+        _ => {
+            let errors = mistakes.into_vec(&spec.sources);
+            Err(SpecErrors { sources: spec.sources, errors })
+        }
+    }
+}
+
+/// Returns the way out if no stage can be called `name`: a name stands in paths, in lines of
+/// logs and in flags.
+fn name_problem(name: &str) -> Option<String> {
+    let odd = |c: &char| !c.is_alphanumeric() && !['-', '_'].contains(c);
+    let marks = [
+        '\u{300}'..='\u{36f}',
+        '\u{1ab0}'..='\u{1aff}',
+        '\u{20d0}'..='\u{20ff}',
+        '\u{3099}'..='\u{309a}',
+    ];
+    match name.chars().find(odd) {
+        Some(mark) if marks.iter().any(|range| range.contains(&mark)) => Some(format!(
+            "a letter and its mark (U+{:04X}) are two characters here: type them as one",
+            u32::from(mark)
+        )),
+        None if name.starts_with('-') => {
+            Some("a name does not begin with `-`, as a flag does".to_owned())
+        }
+        None if name != "seed" && !name.is_empty() => None,
+        _ => Some("use letters, digits, `-` and `_`; `seed` is taken".to_owned()),
     }
 }
 
@@ -71,23 +130,29 @@ impl<'a> Builder<'a> {
                 touches.filter(|(_, axis)| axis.touches.contains(name)).map(|(i, _)| i).collect()
             })
             .collect();
+        let seeds = |axis: &usize| spec.axes[*axis].values.iter().any(|value| value.seed.is_some());
+        let seed_axes = (0..spec.axes.len()).filter(seeds).collect();
         Self {
             spec,
             registry,
             mistakes,
             names,
             axes_of,
+            seed_axes,
             read: BTreeMap::new(),
             instances: vec![],
             ports: vec![],
             draws: vec![],
-            nodes: BTreeMap::new(),
+            shape_of: vec![],
+            shapes: BTreeMap::new(),
+            layouts: BTreeMap::new(),
+            nodes: vec![],
             graph: DiGraph::new(),
             instance_of: vec![],
         }
     }
 
-    fn build(mut self) -> Option<(Vec<Cell>, DiGraph<PlanNode, &'static str>)> {
+    fn build(mut self, all: Vec<Vec<u32>>) -> Option<(Vec<Cell>, DiGraph<PlanNode, &'static str>)> {
         self.check_names();
         for (name, place) in &self.spec.targets {
             if self.stage_index(name).is_none() {
@@ -95,36 +160,25 @@ impl<'a> Builder<'a> {
                 self.mistakes.add(*place, SpecErrorKind::UnknownStage(name.to_string()), hint);
             }
         }
-        let sizes: Vec<u16> = self
-            .spec
-            .axes
-            .iter()
-            .map(|axis| u16::try_from(axis.values.len()).unwrap_or(u16::MAX))
-            .collect();
-        let mut coords = vec![0u16; sizes.len()];
         let mut cells = vec![];
-        loop {
-            if let Some(cell) = self.cell(&coords, cells.len()) {
-                cells.push(cell);
-            }
-            // An odometer: the last axis turns fastest.
-            let Some(axis) = (0..sizes.len()).rev().find(|i| coords[*i] + 1 < sizes[*i]) else {
-                break;
-            };
-            coords[axis] += 1;
-            coords[axis + 1..].fill(0);
+        for coords in all {
+            cells.extend(self.cell(coords, cells.len()));
         }
         self.check_files();
         Some((cells, self.graph))
     }
 
+    /// Checks the names of the stages, those that a variant adds among them.
     fn check_names(&mut self) {
-        let Some(table) = self.spec.stages.table() else { return };
-        for (name, entry) in table.iter() {
-            if &**name == "seed" || name.is_empty() || name.contains(['.', '/', '[', '=', ' ']) {
+        let overs = self.spec.axes.iter().flat_map(|axis| &axis.values).map(|value| &value.over);
+        let known = self.spec.stages.table();
+        let fresh = |name: &Arc<str>| known.is_none_or(|table| !table.contains_key(name));
+        let added = overs.filter_map(|over| over.table()).flat_map(|table| table.iter());
+        let added = added.filter(|(name, _)| fresh(name));
+        for (name, entry) in known.into_iter().flat_map(|table| table.iter()).chain(added) {
+            if let Some(hint) = name_problem(name) {
                 let kind = SpecErrorKind::ReservedName(name.to_string());
-                let hint = Some("use letters, digits, `-` and `_`; `seed` is taken".to_owned());
-                self.mistakes.add(entry.key, kind, hint);
+                self.mistakes.add(entry.key, kind, Some(hint));
             }
         }
     }
@@ -135,8 +189,8 @@ impl<'a> Builder<'a> {
 
     /// Returns the instance of `stage` at `coords`, read once for all cells that agree on it;
     /// `Err` if the cell has no such stage.
-    fn instance(&mut self, stage: usize, coords: &[u16]) -> Result<Option<usize>, ()> {
-        let values: Vec<u16> = self.axes_of[stage].iter().map(|axis| coords[*axis]).collect();
+    fn instance(&mut self, stage: usize, coords: &[u32]) -> Result<Option<usize>, ()> {
+        let values: Vec<u32> = self.axes_of[stage].iter().map(|axis| coords[*axis]).collect();
         if let Some(known) = self.read.get(&(stage, values.clone())) {
             return Ok(*known);
         }
@@ -144,7 +198,7 @@ impl<'a> Builder<'a> {
         let entry = self.spec.stages.table().and_then(|table| table.get(&*name));
         let mut table: Option<(Place, Node)> = entry.map(|entry| (entry.key, entry.node.clone()));
         for axis in &self.axes_of[stage] {
-            let over = &self.spec.axes[*axis].values[usize::from(coords[*axis])].over;
+            let over = &self.spec.axes[*axis].values[coords[*axis] as usize].over;
             let Some(over) = over.table().and_then(|table| table.get(&*name)) else { continue };
             table = Some(match table {
                 Some((key, base)) => (key, lay_stage(&base, &over.node)),
@@ -162,6 +216,12 @@ impl<'a> Builder<'a> {
             self.ports.push(instance.stage.inputs());
             self.draws.push(!instance.stage.streams().is_empty());
             self.check_wires(&instance, self.ports.len() - 1);
+            let ports = self.ports[self.ports.len() - 1].clone();
+            let (method, output) = (instance.stage.method(), instance.stage.output());
+            let shape = (method, instance.from.clone(), ports, output, instance.repeats.0);
+            let next = self.shapes.len();
+            self.shape_of.push(*self.shapes.entry(shape).or_insert(next));
+            self.nodes.push(BTreeMap::new());
             self.instances.push(instance);
             self.instances.len() - 1
         });
@@ -230,16 +290,16 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn cell(&mut self, coords: &[u16], number: usize) -> Option<Cell> {
+    fn cell(&mut self, coords: Vec<u32>, number: usize) -> Option<Cell> {
         let mut seed = self.spec.seed;
-        for (axis, value) in self.spec.axes.iter().zip(coords) {
-            seed = axis.values[usize::from(*value)].seed.unwrap_or(seed);
+        for (axis, value) in self.spec.axes.iter().zip(&coords) {
+            seed = axis.values[*value as usize].seed.unwrap_or(seed);
         }
         // Every stage is read, also those no target needs: a mistake there is one too.
         let mut instances = vec![None; self.names.len()];
         let mut fine = true;
         for (stage, slot) in instances.iter_mut().enumerate() {
-            match self.instance(stage, coords) {
+            match self.instance(stage, &coords) {
                 Ok(Some(instance)) => {
                     fine &= self.instances[instance].sound;
                     *slot = Some(instance);
@@ -248,66 +308,112 @@ impl<'a> Builder<'a> {
                 Err(()) => {}
             }
         }
-        let (wires, whole) = self.follow(&instances);
-        let order = self.order(&wires, &instances)?;
-        if !fine || !whole {
+        let shapes: Vec<Option<usize>> =
+            instances.iter().map(|instance| instance.map(|i| self.shape_of[i])).collect();
+        let layout = match self.layouts.get(&shapes) {
+            Some(known) => known.clone(),
+            None => {
+                let layout = self.layout(&instances).map(Rc::new);
+                self.layouts.insert(shapes, layout.clone());
+                layout
+            }
+        }?;
+        if !fine {
             return None;
         }
-        let mut wanted = self.wanted(&instances, &wires);
-        let targets: Vec<usize> = wanted.clone();
+        let cell = u32::try_from(number).expect("the cells were counted");
+        // A stage that is repeated has several.
+        let mut nodes_of: Vec<Vec<NodeId>> = vec![vec![]; self.names.len()];
+        for stage in layout.order.iter().copied() {
+            let Some(instance) = instances[stage] else { continue };
+            let all = |(port, source): &(&'static str, usize)| {
+                let port = *port;
+                nodes_of[*source].iter().map(move |node| (port, *node))
+            };
+            let inputs: Vec<(&'static str, NodeId)> =
+                layout.wires[stage].iter().flat_map(all).collect();
+            let draws = Draws {
+                seed: self.instances[instance].seed.unwrap_or(seed),
+                own: self.instances[instance].seed.is_some(),
+            };
+            for repeat in 0..self.instances[instance].repeats.0 {
+                let node = self.node((stage, repeat), instance, draws, inputs.clone(), cell);
+                nodes_of[stage].push(node);
+            }
+        }
+        let targets = layout.targets.iter().flat_map(|stage| nodes_of[*stage].clone()).collect();
+        let nodes = nodes_of.into_iter().flatten().collect();
+        Some(Cell { coords, names: Arc::clone(&layout.names), nodes, targets })
+    }
+
+    /// Connects the stages of a cell, and returns those its targets need.
+    fn layout(&mut self, instances: &[Option<usize>]) -> Option<Layout> {
+        let (wires, whole) = self.follow(instances);
+        let mut order = self.order(&wires, instances)?;
+        if !whole {
+            return None;
+        }
+        let mut wanted = self.wanted(instances, &wires);
+        let targets = wanted.clone();
         let mut needed = vec![false; self.names.len()];
         while let Some(stage) = wanted.pop() {
             if !std::mem::replace(&mut needed[stage], true) {
                 wanted.extend(wires[stage].iter().map(|(_, source)| *source));
             }
         }
-        let cell = u32::try_from(number).unwrap_or(u32::MAX);
-        let mut node_of: Vec<Option<NodeId>> = vec![None; self.names.len()];
-        for stage in order {
-            let (true, Some(instance)) = (needed[stage], instances[stage]) else { continue };
-            let inputs: Vec<(&'static str, NodeId)> = wires[stage]
-                .iter()
-                .map(|(port, source)| (*port, node_of[*source].expect("inputs come first")))
-                .collect();
-            node_of[stage] = Some(self.node(stage, instance, seed, inputs, cell));
+        order.retain(|stage| needed[*stage]);
+        let repeats = |stage: usize| instances[stage].map_or(0, |i| self.instances[i].repeats.0);
+        let names = (0..self.names.len()).filter(|stage| needed[*stage]);
+        let names = names.flat_map(|stage| (0..repeats(stage)).map(move |n| (stage, n)));
+        let names = names.map(|(stage, n)| self.label(stage, n)).collect();
+        Some(Layout { wires, order, targets, names })
+    }
+
+    /// Returns what a repeat of a stage is called: the first as the stage, the others with their
+    /// number, in such a way that no stage has that name.
+    fn label(&self, stage: usize, repeat: u32) -> Arc<str> {
+        let name = &self.names[stage];
+        let numbered = |dashes: usize| format!("{name}{}{}", "-".repeat(dashes), repeat + 1);
+        match repeat {
+            0 => Arc::clone(name),
+            _ => (1..)
+                .map(numbered)
+                .find(|label| self.stage_index(label).is_none())
+                .map(Arc::from)
+                .expect("there are fewer stages than numbers"),
         }
-        let named =
-            |stage: usize| node_of[stage].map(|node| (Arc::clone(&self.names[stage]), node));
-        let stages = (0..self.names.len()).filter_map(named).collect();
-        let targets = targets.into_iter().filter_map(|stage| node_of[stage]).collect();
-        Some(Cell { coords: coords.to_vec(), stages, targets })
     }
 
     fn node(
         &mut self,
-        stage: usize,
+        (stage, repeat): (usize, u32),
         instance: usize,
-        cell_seed: u64,
+        draws: Draws,
         inputs: Vec<(&'static str, NodeId)>,
         cell: u32,
     ) -> NodeId {
-        let this = &self.instances[instance];
-        let seed = self.draws[instance].then(|| this.seed.unwrap_or(cell_seed));
-        let identity = (instance, seed, inputs);
-        if let Some(known) = self.nodes.get(&identity) {
+        let seed = self.draws[instance].then(|| repeat_seed(draws.seed, repeat));
+        let identity = (seed, inputs.iter().map(|(_, node)| *node).collect());
+        if let Some(known) = self.nodes[instance].get(&identity) {
             return *known;
         }
-        let axes = self.axes_behind(stage, seed.is_some() && this.seed.is_none(), &identity.2);
+        let axes = self.axes_behind(stage, seed.is_some() && !draws.own, &inputs);
         let this = &self.instances[instance];
         let index = self.graph.add_node(PlanNode {
             axes,
-            label: Arc::clone(&self.names[stage]),
+            label: self.label(stage, repeat),
             stage: Arc::clone(&this.stage),
             settings: Arc::clone(&this.settings),
             seed,
-            inputs: identity.2.clone(),
+            inputs,
             cell,
         });
-        for (port, source) in &identity.2 {
-            self.graph.add_edge(NodeIndex::new(source.index()), index, *port);
+        for at in 0..self.graph[index].inputs.len() {
+            let (port, source) = self.graph[index].inputs[at];
+            self.graph.add_edge(NodeIndex::new(source.index()), index, port);
         }
         self.instance_of.push(instance);
-        self.nodes.insert(identity, id(index));
+        self.nodes[instance].insert(identity, id(index));
         id(index)
     }
 
@@ -318,14 +424,10 @@ impl<'a> Builder<'a> {
         stage: usize,
         draws: bool,
         inputs: &[(&'static str, NodeId)],
-    ) -> Vec<u16> {
-        let number = |axis: usize| u16::try_from(axis).unwrap_or(u16::MAX);
-        let seeds = |axis: &usize| {
-            draws && self.spec.axes[*axis].values.iter().any(|value| value.seed.is_some())
-        };
-        let own = self.axes_of[stage].iter().copied();
-        let mut axes: Vec<u16> =
-            own.chain((0..self.spec.axes.len()).filter(seeds)).map(number).collect();
+    ) -> Vec<u32> {
+        let number = |axis: &usize| u32::try_from(*axis).expect("fewer than 2^32 axes");
+        let seeds: &[usize] = if draws { &self.seed_axes } else { &[] };
+        let mut axes: Vec<u32> = self.axes_of[stage].iter().chain(seeds).map(number).collect();
         for (_, source) in inputs {
             axes.extend(&self.graph[NodeIndex::new(source.index())].axes);
         }
@@ -374,6 +476,20 @@ impl<'a> Builder<'a> {
                             self.mistakes.add(*place, kind, fitting);
                             whole = false;
                         }
+                    }
+                    if let Some(given) = instances[source]
+                        && let (repeats @ 2.., _) = self.instances[given].repeats
+                        && port.arity != Arity::Many
+                    {
+                        let kind = SpecErrorKind::RepeatsOnOne {
+                            method: instance.stage.method(),
+                            port: port.name,
+                            stage: name.to_string(),
+                            repeats,
+                        };
+                        let hint = "use a method that takes several, or leave `repeats` out";
+                        self.mistakes.add(*place, kind, Some(hint.to_owned()));
+                        whole = false;
                     }
                     slot.push((port.name, source));
                 }

@@ -3,12 +3,15 @@
 use crate::{
     Problem, Registry, Stage, StageRef,
     spec::{
-        Details, Mistakes, Node, Place, Settings, Source, SpecErrorKind, Value, did_you_mean,
+        Details, Mistakes, Node, Place, Settings, Source, SpecErrorKind, Value, did_you_mean, seed,
         without,
     },
 };
 use serde_json::Value as Json;
 use std::sync::Arc;
+
+/// As often as a stage may be repeated.
+const MOST_REPEATS: u32 = 10_000;
 
 /// A stage as the file describes it.
 pub(crate) struct Instance {
@@ -17,6 +20,8 @@ pub(crate) struct Instance {
     /// The wires, by port, in the order of the list.
     pub(crate) from: Vec<Wire>,
     pub(crate) seed: Option<u64>,
+    /// How often it is computed, each time with another seed, and where that is said.
+    pub(crate) repeats: (u32, Place),
     pub(crate) at: Place,
     /// Whether its settings are right. Its wires are checked in any case.
     pub(crate) sound: bool,
@@ -24,6 +29,7 @@ pub(crate) struct Instance {
 }
 
 /// One entry of `from`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wire {
     pub(crate) port: String,
     pub(crate) port_place: Place,
@@ -58,18 +64,15 @@ impl Instance {
                 mistakes.add(entry.key, kind, hint);
             }
         }
-        let seed = entries.get("seed").and_then(|entry| match entry.node.value {
-            Value::Integer(seed) if seed >= 0 => Some(seed.cast_unsigned()),
-            _ => {
-                let (what, found) = ("`seed`".to_owned(), entry.node.value.type_name());
-                let wanted = "an integer, not negative";
-                mistakes.add(
-                    entry.node.place,
-                    SpecErrorKind::WrongType { what, wanted, found },
-                    None,
-                );
+        let seed = entries.get("seed").and_then(|entry| match seed(&entry.node) {
+            Ok(seed) => Some(seed),
+            Err((kind, hint)) => {
+                mistakes.add(entry.node.place, kind, hint);
                 None
             }
+        });
+        let repeats = entries.get("repeats").map_or((1, key), |entry| {
+            (repeats(&entry.node, mistakes).unwrap_or(1), entry.node.place)
         });
         let from =
             entries.get("from").map(|entry| wires(&entry.node, mistakes)).unwrap_or_default();
@@ -114,13 +117,19 @@ impl Instance {
             stage: StageRef::from(stage),
             from,
             seed,
+            repeats,
             at,
             with,
         };
+        if repeats.0 > 1 && clean && instance.stage.streams().is_empty() {
+            let kind = SpecErrorKind::NothingToRepeat { method: instance.stage.method() };
+            mistakes.add(repeats.1, kind, Some("leave `repeats` out".to_owned()));
+            (instance.sound, instance.repeats.0) = (false, 1);
+        }
         let problems = instance.stage.problems();
         // What is left when mistakes were taken out says nothing about the whole.
         if clean {
-            instance.sound = problems.is_empty();
+            instance.sound &= problems.is_empty();
             problems.into_iter().for_each(|problem| instance.report(problem, mistakes, false));
         }
         Some(instance)
@@ -142,6 +151,21 @@ impl Instance {
         let kind = if file { SpecErrorKind::File } else { SpecErrorKind::Setting };
         mistakes.add(place, kind(problem.message), problem.hint);
     }
+}
+
+fn repeats(node: &Node, mistakes: &mut Mistakes) -> Option<u32> {
+    let kind = match node.value {
+        Value::Integer(found) => match u32::try_from(found) {
+            Ok(repeats @ 1..=MOST_REPEATS) => return Some(repeats),
+            _ => SpecErrorKind::Repeats { found, most: MOST_REPEATS },
+        },
+        _ => {
+            let (what, found) = ("`repeats`".to_owned(), node.value.type_name());
+            SpecErrorKind::WrongType { what, wanted: "an integer", found }
+        }
+    };
+    mistakes.add(node.place, kind, None);
+    None
 }
 
 fn wires(from: &Node, mistakes: &mut Mistakes) -> Vec<Wire> {
@@ -231,7 +255,7 @@ fn report_setting(error: &Details, with: &Node, mistakes: &mut Mistakes) {
     let hint = match (&error.unknown, error.missing) {
         (Some((name, known)), _) => did_you_mean(name, known.iter().copied()),
         (None, Some(field)) => Some(format!("add `{field} = …` to `with`")),
-        (None, None) => None,
+        (None, None) => error.hint.map(str::to_owned),
     };
     let message = match error.path.first() {
         Some(name) if error.unknown.is_none() && error.missing.is_none() => {

@@ -2,6 +2,7 @@
 
 mod build;
 mod instance;
+mod restrict;
 
 use crate::{
     Registry, Stage,
@@ -31,7 +32,8 @@ impl NodeId {
 /// One computation of the plan.
 #[derive(Clone)]
 pub struct PlanNode {
-    /// The stage's name where it was met first. A label: no part of any key.
+    /// The stage's name where it was met first, with a number behind it from the second repeat
+    /// on. A label: no part of any key.
     pub label: Arc<str>,
     /// What it does.
     pub stage: Arc<dyn Stage>,
@@ -44,7 +46,7 @@ pub struct PlanNode {
     /// The first cell it was met in.
     pub cell: u32,
     /// The axes it depends on, itself or through its inputs, in order.
-    pub axes: Vec<u16>,
+    pub axes: Vec<u32>,
 }
 
 /// One axis of the matrix, and its values as tables show them.
@@ -60,18 +62,25 @@ pub struct PlanAxis {
 #[derive(Clone, Debug)]
 pub struct Cell {
     /// The value taken on each axis.
-    pub coords: Vec<u16>,
-    /// The stages its targets need and themselves, by name.
-    pub stages: Vec<(Arc<str>, NodeId)>,
+    pub coords: Vec<u32>,
+    /// The names of `nodes`, shared by the cells that have the same stages.
+    names: Arc<[Arc<str>]>,
+    nodes: Vec<NodeId>,
     /// What is wanted.
     pub targets: Vec<NodeId>,
 }
 
 impl Cell {
+    /// Returns the stages its targets need and themselves, by name. One that is repeated is there
+    /// once for each repeat, the later ones under numbered names.
+    pub fn stages(&self) -> impl Iterator<Item = (&Arc<str>, NodeId)> {
+        self.names.iter().zip(self.nodes.iter().copied())
+    }
+
     /// Returns the node of the stage called `name`.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<NodeId> {
-        self.stages.iter().find(|(one, _)| &**one == name).map(|(_, node)| *node)
+        self.stages().find(|(one, _)| &***one == name).map(|(_, node)| node)
     }
 }
 
@@ -144,7 +153,7 @@ impl Plan {
         self.axes
             .iter()
             .zip(&cell.coords)
-            .map(|(axis, value)| (axis.name.as_str(), axis.values[usize::from(*value)].as_str()))
+            .map(|(axis, value)| (axis.name.as_str(), axis.values[*value as usize].as_str()))
             .collect()
     }
 
@@ -160,7 +169,7 @@ impl Plan {
         let text: Vec<String> = this
             .axes
             .iter()
-            .map(|axis| coords[usize::from(*axis)])
+            .map(|axis| coords[*axis as usize])
             .map(|(axis, value)| format!("{}={value}", axis.rsplit('.').next().unwrap_or(axis)))
             .collect();
         format!("{} [{}]", this.label, text.join(" "))

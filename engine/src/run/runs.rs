@@ -72,11 +72,11 @@ pub struct RunNode {
     pub label: String,
     /// The coordinates of the first cell it was met in, as value numbers.
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
-    pub cell: Vec<u16>,
+    pub cell: Vec<u32>,
     /// The axes it depends on, itself or through its inputs; a result stands in every cell that
     /// agrees with its own on these. Earlier builds did not write it down.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
-    pub axes: Option<Vec<u16>>,
+    pub axes: Option<Vec<u32>>,
     /// What its checkpoints are filed under, if it keeps any.
     #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     pub trajectory: Option<Key>,

@@ -1,7 +1,7 @@
 //! What can be wrong with a pipeline file.
 
 use super::tree::Place;
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 use thiserror::Error;
 
 /// A text that places point into: a pipeline file, a base it extends, or a `--set`.
@@ -62,7 +62,7 @@ pub enum SpecErrorKind {
         found: &'static str,
     },
     /// A name that is a word of the language.
-    #[error("a stage cannot be called `{0}`")]
+    #[error("a stage cannot be called `{}`", printable(.0))]
     ReservedName(String),
     /// `use` is missing.
     #[error("stage `{0}` does not say which method it uses")]
@@ -145,9 +145,69 @@ pub enum SpecErrorKind {
     /// Two axes set the same place.
     #[error("axes `{0}` and `{1}` both set `{2}`")]
     AxesOverlap(String, String, String),
+    /// A matrix nobody waits for.
+    #[error("the matrix has {cells} cells, which is more than {most}: {axes}")]
+    TooManyCells {
+        /// How many it has.
+        cells: u128,
+        /// How many it may have.
+        most: u64,
+        /// Its axes, and how many values each has.
+        axes: String,
+    },
+    /// `exclude` took every cell out.
+    #[error("`exclude` leaves no cell")]
+    NoCells,
+    /// An entry of `exclude` or `include` that changes nothing.
+    #[error("this `{0}` changes nothing: {why}", why = idle(.0))]
+    MatchesNothing(&'static str),
+    /// An entry of `exclude` or `include` that names no axis.
+    #[error("this `{0}` names no axis")]
+    EmptyRule(&'static str),
+    /// A name or a title that would break the lines it is shown in.
+    #[error("{0} holds a control character")]
+    ControlCharacter(&'static str),
+    /// `repeats` is not a number of repeats.
+    #[error("`repeats` lies between 1 and {most}, but {found} does not")]
+    Repeats {
+        /// What it is.
+        found: i64,
+        /// The most it may be.
+        most: u32,
+    },
+    /// `repeats` where every repeat would be the same.
+    #[error("`{method}` draws no random numbers: its repeats would all be the same")]
+    NothingToRepeat {
+        /// The method.
+        method: &'static str,
+    },
+    /// A stage with `repeats` on a port that takes one artifact.
+    #[error("input `{port}` of `{method}` takes one stage, but `{stage}` has {repeats} repeats")]
+    RepeatsOnOne {
+        /// The method.
+        method: &'static str,
+        /// The port.
+        port: &'static str,
+        /// The stage connected to it.
+        stage: String,
+        /// How often that is repeated.
+        repeats: u32,
+    },
     /// There is nothing to do.
     #[error("the file has no stages")]
     Empty,
+}
+
+fn idle(what: &str) -> &'static str {
+    match what {
+        "exclude" => "no cell has all of these values",
+        _ => "every cell it names is there without it",
+    }
+}
+
+fn printable(name: &str) -> String {
+    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    name.chars().map(one).collect()
 }
 
 /// Every mistake found, in the order of their places.
@@ -181,8 +241,27 @@ impl Mistakes {
         self.0.is_empty()
     }
 
-    pub(crate) fn into_vec(self) -> Vec<SpecError> {
-        self.0.into_iter().collect()
+    /// Returns the mistakes in the order of their places. What a line that is not TOML was taken
+    /// for is not held against it: such a line has one mistake.
+    pub(crate) fn into_vec(self, sources: &[Source]) -> Vec<SpecError> {
+        let is_syntax = |error: &&SpecError| matches!(error.kind, SpecErrorKind::Syntax(_));
+        let mut broken: BTreeMap<(u32, usize), (usize, SpecError)> = BTreeMap::new();
+        for error in self.0.iter().filter(is_syntax) {
+            let Some(source) = sources.get(error.place.source as usize) else { continue };
+            let at = error.place.range().start.min(source.text.len());
+            let (before, after) = source.text.as_bytes().split_at(at);
+            let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let end = at + after.iter().position(|byte| *byte == b'\n').unwrap_or(after.len());
+            broken.entry((error.place.source, start)).or_insert_with(|| (end, error.clone()));
+        }
+        let stays = |error: &SpecError| {
+            let at = error.place.range().start;
+            let line = broken.range(..=(error.place.source, at)).next_back();
+            line.is_none_or(|((source, _), (end, first))| {
+                *source != error.place.source || at > *end || first == error
+            })
+        };
+        self.0.into_iter().filter(stays).collect()
     }
 }
 

@@ -1,18 +1,39 @@
 //! The `[matrix]` table: axes, each a list of overlays.
 
+mod cells;
+
+use self::cells::{Rule, pin};
 use super::{
     Mistakes, SpecErrorKind, did_you_mean, overlay,
-    tree::{Entry, Node, Place, Value},
+    tree::{Entry, Node, Place, Table, Value, seed},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// The keys of `[matrix]` that are no axes.
+const ENTRIES: [&str; 2] = ["exclude", "include"];
 
 /// One axis: every value is an overlay of stages, or a seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Axis {
     pub(crate) name: String,
+    /// Where it is named.
+    place: Place,
     pub(crate) values: Vec<AxisValue>,
+    /// Whether its values are named variants.
+    variants: bool,
     /// The stages any of its values touches.
     pub(crate) touches: Vec<Arc<str>>,
+}
+
+impl Axis {
+    /// Tells whether the axis stands in a file that is laid over the one `said` stands in: a file
+    /// is read before its bases.
+    fn is_above(&self, said: &Node) -> bool {
+        self.place.source < said.place.source
+    }
 }
 
 /// One value of an axis.
@@ -20,161 +41,359 @@ pub(crate) struct Axis {
 pub(crate) struct AxisValue {
     /// What it is called in tables: the value itself, or the variant's name.
     pub(crate) label: String,
+    /// The value as it is written, or the variant's name.
+    given: Value,
     /// The tables to lay over the stages.
     pub(crate) over: Node,
     /// The seed of every stage without one of its own.
     pub(crate) seed: Option<u64>,
 }
 
-/// Returns the axes of `matrix`, in the order they stand in the file.
-pub(crate) fn axes(matrix: &Node, stages: &Node, mistakes: &mut Mistakes) -> Vec<Axis> {
-    let Some(table) = matrix.table() else { return vec![] };
+/// One key of the table: an axis, or several that change together, with what they take in turn.
+#[derive(Clone, Debug)]
+struct Line {
+    axes: Vec<usize>,
+    values: Vec<Vec<u32>>,
+}
+
+/// The axes of a matrix, and its cells by the number of their value on each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Matrix {
+    pub(crate) axes: Vec<Axis>,
+    pub(crate) cells: Vec<Vec<u32>>,
+}
+
+/// Returns the axes of `matrix` in the order they stand in the file, and its cells: all
+/// combinations, the last axis changing fastest, without those that `exclude` names; then those
+/// that `include` adds. An axis in `pinned` was set from outside and is none any more.
+pub(crate) fn read(
+    matrix: &Node,
+    key: Place,
+    stages: &Node,
+    pinned: &BTreeMap<String, Node>,
+    mistakes: &mut Mistakes,
+) -> Matrix {
+    let Some(table) = matrix.table() else { return Matrix::default() };
     let mut entries: Vec<(&Arc<str>, &Entry)> = table.iter().collect();
     entries.sort_by_key(|(_, entry)| entry.key);
-    let axes: Vec<Axis> = entries
-        .into_iter()
-        .filter_map(|(name, entry)| {
-            let values = match &entry.node.value {
-                Value::Array(items) => path_axis(name, entry.key, items, stages, mistakes)?,
-                Value::Table(variants) => {
-                    variant_axis(name, entry.key, variants, stages, mistakes)?
-                }
-                other => {
-                    let why = format!("is {}, not a list of values", other.type_name());
-                    let kind = SpecErrorKind::Axis { axis: name.to_string(), why };
-                    mistakes.add(entry.node.place, kind, Some("write `[…]` around it".into()));
-                    return None;
-                }
-            };
-            if values.is_empty() {
-                let kind = SpecErrorKind::Axis { axis: name.to_string(), why: "is empty".into() };
-                mistakes.add(entry.node.place, kind, None);
-                return None;
-            }
-            let mut touches: Vec<Arc<str>> = values
-                .iter()
-                .filter_map(|value| value.over.table())
-                .flat_map(|table| table.keys().cloned())
-                .collect();
-            touches.sort();
-            touches.dedup();
-            Some(Axis { name: name.to_string(), values, touches })
-        })
-        .collect();
-    overlaps(&axes, table, mistakes);
-    axes
-}
-
-fn path_axis(
-    name: &Arc<str>,
-    key: Place,
-    items: &[Node],
-    stages: &Node,
-    mistakes: &mut Mistakes,
-) -> Option<Vec<AxisValue>> {
-    let axis = |why: &str| SpecErrorKind::Axis { axis: name.to_string(), why: why.to_owned() };
-    if &**name == "seed" {
-        let seeds = items.iter().filter_map(|item| match item.value {
-            Value::Integer(seed) if seed >= 0 => Some(AxisValue {
-                label: seed.to_string(),
-                over: Node::empty(item.place),
-                seed: Some(seed.cast_unsigned()),
-            }),
-            _ => {
-                mistakes.add(item.place, axis("takes whole numbers, not negative"), None);
-                None
-            }
-        });
-        return Some(seeds.collect());
-    }
-    let path: Vec<&str> = name.split('.').collect();
-    let known = stages.table()?;
-    if !known.contains_key(path[0]) {
-        let hint = did_you_mean(path[0], known.keys().map(|key| &**key));
-        mistakes.add(key, axis("names no stage of this pipeline"), hint);
-        return None;
-    }
-    if path.len() < 2 || !super::STAGE_KEYS.contains(&path[1]) {
-        let hint = format!("write `{}.with.SETTING`, `{0}.use`, `{0}.from` or `{0}.seed`", path[0]);
-        mistakes.add(key, axis("does not say what of the stage it sets"), Some(hint));
-        return None;
-    }
-    let value = |item: &Node| AxisValue {
-        label: label(item),
-        over: overlay::along(&path, key, item.clone()),
-        seed: None,
-    };
-    Some(items.iter().map(value).collect())
-}
-
-fn variant_axis(
-    name: &Arc<str>,
-    key: Place,
-    variants: &BTreeMap<Arc<str>, Entry>,
-    stages: &Node,
-    mistakes: &mut Mistakes,
-) -> Option<Vec<AxisValue>> {
-    let axis = |why: &str| SpecErrorKind::Axis { axis: name.to_string(), why: why.to_owned() };
-    let known = stages.table()?;
-    if known.contains_key(name) && variants.keys().any(|key| super::STAGE_KEYS.contains(&&**key)) {
-        let hint = format!("put the path in quotes: \"{name}.with.SETTING\" = [...]");
-        mistakes.add(key, axis("is a table"), Some(hint));
-        return None;
-    }
-    let mut sorted: Vec<(&Arc<str>, &Entry)> = variants.iter().collect();
-    sorted.sort_by_key(|(_, entry)| entry.key);
-    let mut values = vec![];
-    for (label, entry) in sorted {
-        let Some(table) = entry.node.table() else {
-            mistakes.add(entry.node.place, axis("holds a variant that is not a table"), None);
-            continue;
-        };
-        for (stage, entry) in table.iter() {
-            let adds = entry.node.table().is_some_and(|table| table.contains_key("use"));
-            if !known.contains_key(stage) && !adds {
-                let kind = SpecErrorKind::UnknownStage(stage.to_string());
-                let hint = did_you_mean(stage, known.keys().map(|key| &**key));
-                mistakes.add(entry.key, kind, hint);
+    let mut reader = Reader { stages, axes: vec![], lines: vec![], unread: vec![], mistakes };
+    for (name, entry) in &entries {
+        if !ENTRIES.contains(&&***name) {
+            let before = reader.axes.len();
+            reader.line(name, entry);
+            if reader.axes.len() == before {
+                reader.unread.extend(name.split(',').map(|path| path.trim().to_owned()));
             }
         }
-        values.push(AxisValue { label: label.to_string(), over: entry.node.clone(), seed: None });
     }
-    Some(values)
+    reader.overlaps();
+    let [excludes, includes] = ENTRIES.map(|name| reader.rules(name, table));
+    let [excludes, includes] = [excludes, includes].map(|rules| pin(rules, &reader.axes, pinned));
+    let map = reader.drop_pinned(pinned);
+    let moved = |rules: Vec<Rule>| -> Vec<Rule> {
+        let says = |says: BTreeMap<usize, Node>| {
+            says.into_iter().filter_map(|(axis, node)| Some((map[axis]?, node))).collect()
+        };
+        rules.into_iter().map(|rule| Rule { says: says(rule.says), ..rule }).collect()
+    };
+    let cells = reader.cells(key, moved(excludes), moved(includes));
+    for axis in &mut reader.axes {
+        let tables = axis.values.iter().filter_map(|value| value.over.table());
+        let touched: BTreeSet<Arc<str>> = tables.flat_map(|table| table.keys().cloned()).collect();
+        axis.touches = touched.into_iter().collect();
+    }
+    Matrix { axes: reader.axes, cells }
 }
 
-// Two axes that set the same place would make a cell depend on the order of the axes.
-fn overlaps(axes: &[Axis], table: &BTreeMap<Arc<str>, Entry>, mistakes: &mut Mistakes) {
-    let paths: Vec<Vec<Vec<Arc<str>>>> = axes
-        .iter()
-        .map(|axis| {
-            let mut all: Vec<_> =
-                axis.values.iter().flat_map(|value| overlay::leaves(&value.over)).collect();
-            all.retain(|path| !path.is_empty());
-            all.sort();
-            all.dedup();
-            all
-        })
-        .collect();
-    for (i, one) in paths.iter().enumerate() {
-        for (j, other) in paths.iter().enumerate().skip(i + 1) {
-            let clash =
-                one.iter().flat_map(|a| other.iter().map(move |b| (a, b))).find(|(a, b)| {
-                    let n = a.len().min(b.len());
-                    a[..n] == b[..n]
-                });
-            if let Some((a, b)) = clash {
-                let path = if a.len() < b.len() { b } else { a }.join(".");
-                let (a, b) = (axes[i].name.clone(), axes[j].name.clone());
-                let place = table.get(b.as_str()).map(|entry| entry.key).unwrap_or_default();
-                mistakes.add(place, SpecErrorKind::AxesOverlap(a, b, path), None);
+struct Reader<'a> {
+    stages: &'a Node,
+    axes: Vec<Axis>,
+    lines: Vec<Line>,
+    /// The axes that could not be read: what is said of them is no mistake.
+    unread: Vec<String>,
+    mistakes: &'a mut Mistakes,
+}
+
+impl Reader<'_> {
+    fn wrong(&mut self, place: Place, axis: &str, why: impl Into<String>, hint: Option<String>) {
+        let kind = SpecErrorKind::Axis { axis: axis.to_owned(), why: why.into() };
+        self.mistakes.add(place, kind, hint);
+    }
+
+    /// Reads one key that is an axis, or several.
+    fn line(&mut self, name: &Arc<str>, entry: &Entry) {
+        if name.contains(char::is_control) {
+            let kind = SpecErrorKind::ControlCharacter("the name of an axis");
+            self.mistakes.add(entry.key, kind, None);
+            return;
+        }
+        let items = match &entry.node.value {
+            Value::Array(items) => items,
+            Value::Table(variants) => {
+                if let Some(values) = self.variants(name, entry, variants) {
+                    self.plain(name, entry, values, true);
+                }
+                return;
             }
+            other => {
+                let why = format!("is {}, not a list of values", other.type_name());
+                let hint = Some("write `[…]` around it".to_owned());
+                return self.wrong(entry.node.place, name, why, hint);
+            }
+        };
+        if name.contains(',') {
+            return self.zip(name, entry, items);
+        }
+        if let Some(values) = self.path(name, entry.key, items) {
+            self.plain(name, entry, values, false);
+        }
+    }
+
+    fn plain(&mut self, name: &str, entry: &Entry, values: Vec<AxisValue>, variants: bool) {
+        let is_empty = match &entry.node.value {
+            Value::Array(items) => items.is_empty(),
+            Value::Table(variants) => variants.is_empty(),
+            _ => false,
+        };
+        if is_empty {
+            return self.wrong(entry.node.place, name, "is empty", None);
+        }
+        // With no value left that is right, all that is wrong was told.
+        if values.is_empty() {
+            return;
+        }
+        let numbers = (0..count(values.len())).map(|value| vec![value]).collect();
+        self.lines.push(Line { axes: vec![self.axes.len()], values: numbers });
+        self.push(name, entry.key, values, variants);
+    }
+
+    fn push(&mut self, name: &str, place: Place, values: Vec<AxisValue>, variants: bool) {
+        let name = name.to_owned();
+        self.axes.push(Axis { name, place, values, variants, touches: vec![] });
+    }
+
+    /// Reads several axes that change together: a list of lists, one value for each.
+    fn zip(&mut self, name: &Arc<str>, entry: &Entry, items: &[Node]) {
+        let paths: Vec<Arc<str>> = name.split(',').map(|path| Arc::from(path.trim())).collect();
+        let mut columns: Vec<Vec<Node>> = vec![vec![]; paths.len()];
+        for item in items {
+            match &item.value {
+                Value::Array(values) if values.len() == paths.len() => {
+                    for (column, value) in columns.iter_mut().zip(values.iter()) {
+                        column.push(value.clone());
+                    }
+                }
+                value => {
+                    let found = match value {
+                        Value::Array(values) => format!("a list of {}", values.len()),
+                        other => other.type_name().to_owned(),
+                    };
+                    let why = format!("takes lists of {} values, not {found}", paths.len());
+                    let hint = Some(format!("write one value each for {}", paths.join(", ")));
+                    self.wrong(item.place, name, why, hint);
+                    return;
+                }
+            }
+        }
+        if items.is_empty() {
+            return self.wrong(entry.node.place, name, "is empty", None);
+        }
+        let mut numbers = vec![vec![]; items.len()];
+        let mut columns = paths.iter().zip(columns).map(|(path, column)| {
+            // A value that comes back is the same value: one column of a table, one computation.
+            let mut known: BTreeMap<String, u32> = BTreeMap::new();
+            let mut distinct = vec![];
+            for (item, row) in column.into_iter().zip(&mut numbers) {
+                let next = count(distinct.len());
+                let number = *known.entry(exact(&item.value)).or_insert(next);
+                if number == next {
+                    distinct.push(item);
+                }
+                row.push(number);
+            }
+            (path, distinct)
+        });
+        let columns: Vec<(&Arc<str>, Vec<Node>)> = columns.by_ref().collect();
+        let first = self.axes.len();
+        let read: Option<Vec<_>> =
+            columns.iter().map(|(path, items)| self.path(path, entry.key, items)).collect();
+        let Some(read) = read else { return };
+        // A value that is wrong was told: without it the rows would name others.
+        if read.iter().zip(&columns).any(|(values, (_, items))| values.len() != items.len()) {
+            return;
+        }
+        for (values, (path, _)) in read.into_iter().zip(&columns) {
+            self.push(path, entry.key, values, false);
+        }
+        self.lines.push(Line { axes: (first..self.axes.len()).collect(), values: numbers });
+    }
+
+    /// Reads the values of the axis that sets the place called `name`.
+    fn path(&mut self, name: &Arc<str>, key: Place, items: &[Node]) -> Option<Vec<AxisValue>> {
+        if &**name != "seed" {
+            let path: Vec<&str> = name.split('.').collect();
+            let known = self.stages.table()?;
+            if !known.contains_key(path[0]) {
+                let hint = did_you_mean(path[0], known.keys().map(|key| &**key));
+                self.wrong(key, name, "names no stage of this pipeline", hint);
+                return None;
+            }
+            if path.len() < 2 || !super::STAGE_KEYS.contains(&path[1]) {
+                let hint = format!(
+                    "write `{}.with.SETTING`, `{0}.use`, `{0}.from`, `{0}.seed` or `{0}.repeats`",
+                    path[0]
+                );
+                self.wrong(key, name, "does not say what of the stage it sets", Some(hint));
+                return None;
+            }
+        }
+        Some(items.iter().filter_map(|item| self.value(name, key, item)).collect())
+    }
+
+    fn value(&mut self, name: &str, key: Place, item: &Node) -> Option<AxisValue> {
+        let (label, given) = (label(item), item.value.clone());
+        if name != "seed" {
+            let path: Vec<&str> = name.split('.').collect();
+            let over = overlay::along(&path, key, item.clone());
+            return Some(AxisValue { label, given, over, seed: None });
+        }
+        match seed(item) {
+            Ok(seed) => {
+                Some(AxisValue { label, given, over: Node::empty(item.place), seed: Some(seed) })
+            }
+            Err((kind, hint)) => {
+                if matches!(item.value, Value::TooLarge(_)) {
+                    self.mistakes.add(item.place, kind, hint);
+                } else {
+                    self.wrong(item.place, name, "takes whole numbers, not negative", None);
+                }
+                None
+            }
+        }
+    }
+
+    fn variants(
+        &mut self,
+        name: &Arc<str>,
+        entry: &Entry,
+        variants: &Table,
+    ) -> Option<Vec<AxisValue>> {
+        let known = self.stages.table()?;
+        if known.contains_key(name)
+            && variants.keys().any(|key| super::STAGE_KEYS.contains(&&**key))
+        {
+            let hint = format!("put the path in quotes: \"{name}.with.SETTING\" = [...]");
+            self.wrong(entry.key, name, "is a table", Some(hint));
+            return None;
+        }
+        let mut sorted: Vec<(&Arc<str>, &Entry)> = variants.iter().collect();
+        sorted.sort_by_key(|(_, entry)| entry.key);
+        let mut values = vec![];
+        for (label, entry) in sorted {
+            if label.contains(char::is_control) {
+                let kind = SpecErrorKind::ControlCharacter("the name of a variant");
+                self.mistakes.add(entry.key, kind, None);
+                continue;
+            }
+            let Some(table) = entry.node.table() else {
+                let why = "holds a variant that is not a table";
+                self.wrong(entry.node.place, name, why, None);
+                continue;
+            };
+            for (stage, entry) in table.iter() {
+                let adds = entry.node.table().is_some_and(|table| table.contains_key("use"));
+                if !known.contains_key(stage) && !adds {
+                    let kind = SpecErrorKind::UnknownStage(stage.to_string());
+                    let hint = did_you_mean(stage, known.keys().map(|key| &**key));
+                    self.mistakes.add(entry.key, kind, hint);
+                }
+            }
+            values.push(AxisValue {
+                label: label.to_string(),
+                given: Value::String(Arc::clone(label)),
+                over: entry.node.clone(),
+                seed: None,
+            });
+        }
+        Some(values)
+    }
+
+    // Two axes that set the same place would make a cell depend on the order of the axes.
+    fn overlaps(&mut self) {
+        let paths = |axis: &Axis| {
+            let all = axis.values.iter().flat_map(|value| overlay::leaves(&value.over));
+            let all: BTreeSet<Vec<Arc<str>>> = all.filter(|path| !path.is_empty()).collect();
+            all
+        };
+        let paths: Vec<BTreeSet<Vec<Arc<str>>>> = self.axes.iter().map(paths).collect();
+        for (i, one) in paths.iter().enumerate() {
+            for (j, other) in paths.iter().enumerate().skip(i + 1) {
+                let clash =
+                    one.iter().flat_map(|a| other.iter().map(move |b| (a, b))).find(|(a, b)| {
+                        let n = a.len().min(b.len());
+                        a[..n] == b[..n]
+                    });
+                let (a, b) = (&self.axes[i], &self.axes[j]);
+                let path = match clash {
+                    Some((a, b)) => if a.len() < b.len() { b } else { a }.join("."),
+                    None if a.name == b.name => a.name.clone(),
+                    None => continue,
+                };
+                let kind = SpecErrorKind::AxesOverlap(a.name.clone(), b.name.clone(), path);
+                self.mistakes.add(b.place, kind, None);
+            }
+        }
+    }
+}
+
+fn count(values: usize) -> u32 {
+    u32::try_from(values).expect("a file under 4 GiB holds fewer values")
+}
+
+/// Tells whether two values are the same to a reader: `1` is `1.0`.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Integer(a), Value::Integer(b)) => a == b,
+        (Value::Float(a), Value::Float(b)) => a == b,
+        (Value::Integer(a), Value::Float(b)) | (Value::Float(b), Value::Integer(a)) => {
+            *a as f64 == *b
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| same(&a.value, &b.value))
+        }
+        (Value::Table(a), Value::Table(b)) => {
+            let keys = a.keys().eq(b.keys());
+            let mut both = a.values().zip(b.values());
+            keys && both.all(|(a, b)| same(&a.node.value, &b.node.value))
+        }
+        _ => exact(a) == exact(b),
+    }
+}
+
+/// Returns a text that only the same value of the same type has.
+fn exact(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => format!("{number:?}"),
+        Value::Boolean(flag) => flag.to_string(),
+        Value::Datetime(text) => format!("date {text}"),
+        Value::TooLarge(text) => format!("number {text}"),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| exact(&item.value)).collect();
+            format!("[{}]", items.join(","))
+        }
+        Value::Table(table) => {
+            let entry =
+                |(key, entry): (&Arc<str>, &Entry)| format!("{key:?}={}", exact(&entry.node.value));
+            format!("{{{}}}", table.iter().map(entry).collect::<Vec<_>>().join(","))
         }
     }
 }
 
 fn label(node: &Node) -> String {
     match &node.value {
-        Value::String(text) | Value::Datetime(text) => text.to_string(),
+        Value::String(text) | Value::Datetime(text) | Value::TooLarge(text) => text.to_string(),
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Boolean(flag) => flag.to_string(),

@@ -10,16 +10,18 @@ mod written;
 
 pub(crate) use error::{Mistakes, did_you_mean};
 pub use error::{Source, SpecError, SpecErrorKind, SpecErrors};
-pub(crate) use matrix::Axis;
+pub(crate) use matrix::{Axis, Matrix};
 pub(crate) use overlay::{stage as lay_stage, without};
 pub(crate) use settings::Details;
 pub use settings::{Settings, SettingsError};
 pub use tree::Place;
-pub(crate) use tree::{Entry, Node, Value};
+pub(crate) use tree::{Entry, Node, Value, seed};
 pub use written::Written;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -45,24 +47,34 @@ pub(crate) struct Spec {
     /// Tables by stage name.
     pub(crate) stages: Node,
     pub(crate) axes: Vec<Axis>,
+    /// The cells: the number of a value on each axis.
+    pub(crate) cells: Vec<Vec<u32>>,
     pub(crate) targets: Vec<(Arc<str>, Place)>,
 }
 
 const ROOT_KEYS: [&str; 5] = ["title", "extends", "seed", "stage", "matrix"];
-pub(crate) const STAGE_KEYS: [&str; 4] = ["use", "from", "with", "seed"];
+pub(crate) const STAGE_KEYS: [&str; 5] = ["use", "from", "with", "seed", "repeats"];
+
+/// The way out where the parser gives up on tables in tables.
+const TOO_DEEP: &str = "tables and lists may be nested 80 deep";
+
+/// The most bytes a source may have.
+const MOST_BYTES: u64 = u32::MAX as u64;
 
 impl Spec {
     /// Reads what `request` names. Mistakes are added to `mistakes`; what could be read comes back.
     pub(crate) fn read(request: &Request, mistakes: &mut Mistakes) -> Self {
         let mut reader = Reader { sources: vec![], mistakes };
-        let root = reader.file(&request.path, &mut vec![], None);
+        let root = reader.file(&request.path, None);
+        let root = reader.with_bases(&request.path, root);
         reader.finish(root, request)
     }
 
     /// Reads `text` as if it were the file called `request.path`.
     pub(crate) fn read_text(text: &str, request: &Request, mistakes: &mut Mistakes) -> Self {
         let mut reader = Reader { sources: vec![], mistakes };
-        let root = reader.text(&request.path, text.to_owned(), &mut vec![]);
+        let root = reader.text(&request.path, text.to_owned());
+        let root = reader.with_bases(&request.path, root);
         reader.finish(root, request)
     }
 }
@@ -72,60 +84,99 @@ struct Reader<'m> {
     mistakes: &'m mut Mistakes,
 }
 
+/// A file whose bases are being read.
+struct Open {
+    real: PathBuf,
+    folder: PathBuf,
+    root: Node,
+    bases: std::vec::IntoIter<Node>,
+}
+
+impl Open {
+    fn new(path: &Path, root: Node) -> Self {
+        let bases = match root.table().and_then(|table| table.get("extends")) {
+            None => vec![],
+            Some(entry) => match &entry.node.value {
+                Value::Array(items) => items.to_vec(),
+                _ => vec![entry.node.clone()],
+            },
+        };
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Self { real: real(path), folder, root, bases: bases.into_iter() }
+    }
+}
+
+fn real(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 impl Reader<'_> {
-    fn source(&mut self, name: String, text: String) -> u16 {
+    fn source(&mut self, name: String, text: String) -> u32 {
         self.sources.push(Source { name, text });
-        u16::try_from(self.sources.len() - 1).unwrap_or(u16::MAX)
+        u32::try_from(self.sources.len() - 1).expect("fewer than 2^32 files and flags")
     }
 
-    fn file(&mut self, path: &Path, chain: &mut Vec<PathBuf>, asked: Option<Place>) -> Node {
-        match fs::read_to_string(path) {
-            Ok(text) => self.text(path, text, chain),
-            Err(error) => {
-                let place = asked.unwrap_or_else(|| {
-                    let source = self.source(path.display().to_string(), String::new());
-                    Place { source, ..Place::default() }
-                });
-                let (path, why) = (path.display().to_string(), error.to_string());
-                self.mistakes.add(place, SpecErrorKind::Unreadable { path, why }, None);
-                Node::empty(place)
-            }
-        }
+    fn file(&mut self, path: &Path, asked: Option<Place>) -> Node {
+        let is_long = fs::metadata(path).is_ok_and(|file| file.len() > MOST_BYTES);
+        let why = match (!is_long).then(|| fs::read_to_string(path)) {
+            Some(Ok(text)) => return self.text(path, text),
+            Some(Err(error)) => error.to_string(),
+            None => "it has 4 GiB or more".to_owned(),
+        };
+        let place = asked.unwrap_or_else(|| {
+            let source = self.source(path.display().to_string(), String::new());
+            Place { source, ..Place::default() }
+        });
+        let path = path.display().to_string();
+        self.mistakes.add(place, SpecErrorKind::Unreadable { path, why }, None);
+        Node::empty(place)
     }
 
-    fn text(&mut self, path: &Path, text: String, chain: &mut Vec<PathBuf>) -> Node {
+    fn text(&mut self, path: &Path, text: String) -> Node {
         let source = self.source(path.display().to_string(), text.clone());
         let (table, errors) = DeTable::parse_recoverable(&text);
         for error in errors {
-            let place = Place::new(source, &error.span().unwrap_or_default());
-            self.mistakes.add(place, SpecErrorKind::Syntax(error.message().to_owned()), None);
+            let range = error.span().unwrap_or_else(|| first_line_with(error.message(), &text));
+            let place = Place::new(source, &range);
+            let hint = error.message().contains("recur").then_some(TOO_DEEP).map(str::to_owned);
+            self.mistakes.add(place, SpecErrorKind::Syntax(error.message().to_owned()), hint);
         }
         let root = tree::from_toml(source, &table);
         self.check_root(&root);
-        let Some(bases) = root.table().and_then(|table| table.get("extends")) else { return root };
-        let names: Vec<Node> = match &bases.node.value {
-            Value::Array(items) => items.to_vec(),
-            _ => vec![bases.node.clone()],
-        };
-        chain.push(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()));
-        let mut under: Option<Node> = None;
-        for name in names {
-            let Some(base) = name.str() else {
+        root
+    }
+
+    /// Returns `root`, which was read from `path`, laid over the files it extends: each of them
+    /// once, in the order of a walk that goes to the bases of a file, as they are listed, before
+    /// the file itself. So two bases that extend the same file both keep what they change in it.
+    fn with_bases(&mut self, path: &Path, root: Node) -> Node {
+        let mut open = vec![Open::new(path, root)];
+        let mut seen = BTreeSet::from([open[0].real.clone()]);
+        let mut laid: Option<Node> = None;
+        while let Some(mut file) = open.pop() {
+            let Some(name) = file.bases.next() else {
+                laid = Some(match laid {
+                    Some(under) => lay_root(&under, &file.root),
+                    None => file.root,
+                });
+                continue;
+            };
+            let base = name.str().map(|base| (file.folder.join(&**base), name.place));
+            open.push(file);
+            let Some((base, place)) = base else {
                 self.wrong_type("`extends`", "a file name or a list of them", &name);
                 continue;
             };
-            let base = path.parent().unwrap_or(Path::new("")).join(&**base);
-            let real = fs::canonicalize(&base).unwrap_or_else(|_| base.clone());
-            if chain.contains(&real) {
+            let real = real(&base);
+            if seen.insert(real.clone()) {
+                let root = self.file(&base, Some(place));
+                open.push(Open::new(&base, root));
+            } else if open.iter().any(|file| file.real == real) {
                 let shown = base.display().to_string();
-                self.mistakes.add(name.place, SpecErrorKind::ExtendsItself(shown), None);
-                continue;
+                self.mistakes.add(place, SpecErrorKind::ExtendsItself(shown), None);
             }
-            let node = self.file(&base, chain, Some(name.place));
-            under = Some(under.map_or_else(|| node.clone(), |under| lay_root(&under, &node)));
         }
-        chain.pop();
-        under.map_or_else(|| root.clone(), |under| lay_root(&under, &root))
+        laid.expect("the file itself is laid last")
     }
 
     fn check_root(&mut self, root: &Node) {
@@ -154,7 +205,13 @@ impl Reader<'_> {
     fn finish(mut self, root: Node, request: &Request) -> Spec {
         let get = |key: &str| root.table().and_then(|table| table.get(key)).map(|e| e.node.clone());
         let title = get("title").and_then(|node| match node.str() {
-            Some(text) => Some(text.to_string()),
+            Some(text) => {
+                if text.contains(char::is_control) {
+                    let kind = SpecErrorKind::ControlCharacter("the title");
+                    self.mistakes.add(node.place, kind, Some("a title is one line".into()));
+                }
+                Some(text.to_string())
+            }
             None => {
                 self.wrong_type("`title`", "a string", &node);
                 None
@@ -164,38 +221,38 @@ impl Reader<'_> {
         let nothing = Node::empty(root.place);
         let table_or = |node: Option<Node>| node.filter(|node| node.table().is_some());
         let mut stages = table_or(get("stage")).unwrap_or_else(|| nothing.clone());
+        let matrix_entry = root.table().and_then(|table| table.get("matrix"));
+        let key = matrix_entry.map_or(root.place, |entry| entry.key);
         let matrix = table_or(get("matrix")).unwrap_or(nothing);
         if stages.table().is_none_or(|table| table.is_empty()) && self.mistakes.is_empty() {
             self.mistakes.add(root.place, SpecErrorKind::Empty, None);
         }
-        let mut pinned = vec![];
+        let mut pinned = BTreeMap::new();
         for text in &request.set {
             let Some(over) = self.set(text) else { continue };
             let over = self.take_seed(over, &mut seed, &mut pinned);
             self.check_overlay(&over, &stages);
-            pinned.extend(overlay::leaves(&over));
+            for path in overlay::leaves(&over) {
+                let node =
+                    path.iter().try_fold(&over, |node, name| Some(&node.table()?.get(name)?.node));
+                pinned.extend(node.map(|node| (path.join("."), node.clone())));
+            }
             stages = overlay::stages(&stages, &over);
         }
-        let mut axes = matrix::axes(&matrix, &stages, self.mistakes);
-        axes.retain(|axis| !pinned.iter().any(|path| axis.name == path.join(".")));
+        let Matrix { axes, cells } = matrix::read(&matrix, key, &stages, &pinned, self.mistakes);
         let targets = request.targets.iter().map(|name| {
             let source = self.source("--target".into(), name.clone());
             (Arc::from(name.as_str()), Place::new(source, &(0..name.len())))
         });
         let targets = targets.collect();
-        Spec { sources: self.sources, title, seed, stages, axes, targets }
+        Spec { sources: self.sources, title, seed, stages, axes, cells, targets }
     }
 
     fn seed(&mut self, node: &Node) -> Option<u64> {
-        match node.value {
-            Value::Integer(seed) if seed >= 0 => Some(seed.cast_unsigned()),
-            Value::Integer(_) => {
-                let kind = SpecErrorKind::Setting("a seed is not negative".into());
-                self.mistakes.add(node.place, kind, None);
-                None
-            }
-            _ => {
-                self.wrong_type("`seed`", "an integer", node);
+        match tree::seed(node) {
+            Ok(seed) => Some(seed),
+            Err((kind, hint)) => {
+                self.mistakes.add(node.place, kind, hint);
                 None
             }
         }
@@ -227,12 +284,17 @@ impl Reader<'_> {
         None
     }
 
-    fn take_seed(&mut self, over: Node, seed: &mut u64, pinned: &mut Vec<Vec<Arc<str>>>) -> Node {
+    fn take_seed(
+        &mut self,
+        over: Node,
+        seed: &mut u64,
+        pinned: &mut BTreeMap<String, Node>,
+    ) -> Node {
         if let Some(entry) = over.table().and_then(|table| table.get("seed"))
             && let Some(value) = self.seed(&entry.node)
         {
             *seed = value;
-            pinned.push(vec![Arc::from("seed")]);
+            pinned.insert("seed".to_owned(), entry.node.clone());
         }
         without(&over, "seed")
     }
@@ -247,6 +309,19 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// Returns the beginning of the first line that makes `text` go wrong with `message`: the parser
+/// does not say where it gave up on too deep a nesting.
+fn first_line_with(message: &str, text: &str) -> Range<usize> {
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+    let goes_wrong = |end: &usize| {
+        let (_, errors) = DeTable::parse_recoverable(&text[..*end]);
+        errors.iter().any(|error| error.message() == message)
+    };
+    let line = ends.partition_point(|end| !goes_wrong(end));
+    let start = line.checked_sub(1).map_or(0, |before| ends[before]);
+    start..start
 }
 
 fn lay_root(base: &Node, over: &Node) -> Node {

@@ -2,7 +2,7 @@
 
 use super::{
     Source,
-    tree::{Node, Place, Value},
+    tree::{Node, Place, Value, not_json},
     written::Written,
 };
 use serde::{
@@ -47,6 +47,8 @@ pub(crate) struct Details {
     /// The name that is not known, and those that are.
     pub(crate) unknown: Option<(String, Vec<&'static str>)>,
     pub(crate) missing: Option<&'static str>,
+    /// The way out, where the value is one that no setting takes.
+    pub(crate) hint: Option<&'static str>,
 }
 
 impl SettingsError {
@@ -60,6 +62,10 @@ impl SettingsError {
 
     fn bare(message: String) -> Self {
         Self::new(Details { message, ..Details::default() })
+    }
+
+    fn not_json((message, hint): (String, &'static str)) -> Self {
+        Self::new(Details { message, hint: Some(hint), ..Details::default() })
     }
 
     fn at(mut self, place: Place) -> Self {
@@ -99,11 +105,25 @@ impl de::Error for SettingsError {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::bare(format!("expected {expected}, found {found}"))
+        Self::bare(format!("expected {}, found {found}", wanted(expected)))
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::bare(format!("expected {expected}, found {found}"))
+        Self::bare(format!("expected {}, found {found}", wanted(expected)))
+    }
+}
+
+/// Returns what serde expected in the words of a pipeline file.
+fn wanted(expected: &dyn de::Expected) -> String {
+    let up_to = |most: u64| format!("a whole number from 0 to {most}");
+    match expected.to_string().as_str() {
+        "u8" => up_to(u8::MAX.into()),
+        "u16" => up_to(u16::MAX.into()),
+        "u32" => up_to(u32::MAX.into()),
+        "u64" | "usize" => "a whole number, not negative".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        other => other.to_owned(),
     }
 }
 
@@ -115,12 +135,15 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
     type Error = SettingsError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
+        if let Some(why) = not_json(&self.0.value) {
+            return Err(SettingsError::not_json(why).at(self.0.place));
+        }
         match &self.0.value {
             Value::String(text) => visitor.visit_borrowed_str(text),
             Value::Integer(number) => visitor.visit_i64(*number),
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Boolean(flag) => visitor.visit_bool(*flag),
-            Value::Datetime(text) => visitor.visit_borrowed_str(text),
+            Value::Datetime(text) | Value::TooLarge(text) => visitor.visit_borrowed_str(text),
             Value::Array(items) => visitor.visit_seq(Items(items.iter(), self.1)),
             Value::Table(table) => visitor.visit_map(Entries::new(table, self.1)),
         }
@@ -137,7 +160,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         visitor: V,
     ) -> Result<V::Value, SettingsError> {
         if let (Written::NAME, Value::String(text)) = (name, &self.0.value) {
-            let source = self.1.get(usize::from(self.0.place.source));
+            let source = self.1.get(self.0.place.source as usize);
             let folder = source.and_then(|source| Path::new(&source.name).parent()?.to_str());
             let both = [folder.unwrap_or_default(), text].into_iter();
             return visitor
@@ -158,12 +181,18 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
-        self.deserialize_f64(visitor)
+        match self.0.value {
+            Value::Float(number) if number.is_finite() && !(number as f32).is_finite() => {
+                let message = format!("`{number:e}` is too large: this goes up to 3.4e38");
+                Err(SettingsError::bare(message).at(self.0.place))
+            }
+            _ => self.deserialize_f64(visitor),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _: &'static str,
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, SettingsError> {
@@ -173,14 +202,14 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
                 let entries = Entries::new(table, self.1);
                 visitor.visit_enum(de::value::MapAccessDeserializer::new(entries))
             }
-            _ => {
-                let _ = (name, variants);
-                Err(SettingsError::bare(format!(
+            value => Err(match not_json(value) {
+                Some(why) => SettingsError::not_json(why),
+                None => SettingsError::bare(format!(
                     "expected one of {}, found {}",
                     variants.join(", "),
-                    self.0.value.type_name()
-                )))
-            }
+                    value.type_name()
+                )),
+            }),
         };
         result.map_err(|error: SettingsError| error.at(self.0.place))
     }

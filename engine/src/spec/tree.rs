@@ -1,5 +1,6 @@
 //! A pipeline file as a tree in which every key and value knows its place.
 
+use super::SpecErrorKind;
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
@@ -7,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The source, as an index into the spec's sources.
-    pub source: u16,
+    pub source: u32,
     /// The first byte.
     pub start: u32,
     /// One past the last byte.
@@ -15,9 +16,9 @@ pub struct Place {
 }
 
 impl Place {
-    pub(crate) fn new(source: u16, span: &Range<usize>) -> Self {
-        let clip = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Self { source, start: clip(span.start), end: clip(span.end) }
+    pub(crate) fn new(source: u32, span: &Range<usize>) -> Self {
+        let byte = |n: usize| u32::try_from(n).expect("a source is shorter than 4 GiB");
+        Self { source, start: byte(span.start), end: byte(span.end) }
     }
 
     /// Returns the bytes as a range.
@@ -50,7 +51,10 @@ pub(crate) enum Value {
     Integer(i64),
     Float(f64),
     Boolean(bool),
+    /// No setting takes one: JSON, in which keys and records are written, has no dates.
     Datetime(Arc<str>),
+    /// A number that neither an integer nor a float can hold, as it is written.
+    TooLarge(Arc<str>),
     Array(Arc<Vec<Node>>),
     Table(Arc<Table>),
 }
@@ -63,6 +67,7 @@ impl Value {
             Self::Float(_) => "a float",
             Self::Boolean(_) => "a boolean",
             Self::Datetime(_) => "a date",
+            Self::TooLarge(_) => "a number too large to hold",
             Self::Array(_) => "an array",
             Self::Table(_) => "a table",
         }
@@ -90,12 +95,12 @@ impl Node {
 }
 
 /// Returns `table` as a tree whose places are in `source`.
-pub(crate) fn from_toml(source: u16, table: &toml::Spanned<DeTable<'_>>) -> Node {
+pub(crate) fn from_toml(source: u32, table: &toml::Spanned<DeTable<'_>>) -> Node {
     let place = Place::new(source, &table.span());
     Node { place, value: Value::Table(Arc::new(entries(source, table.get_ref()))) }
 }
 
-fn entries(source: u16, table: &DeTable<'_>) -> Table {
+fn entries(source: u32, table: &DeTable<'_>) -> Table {
     table
         .iter()
         .map(|(key, value)| {
@@ -106,21 +111,12 @@ fn entries(source: u16, table: &DeTable<'_>) -> Table {
         .collect()
 }
 
-fn node(source: u16, value: &toml::Spanned<DeValue<'_>>) -> Node {
+fn node(source: u32, value: &toml::Spanned<DeValue<'_>>) -> Node {
     let place = Place::new(source, &value.span());
     let value = match value.get_ref() {
         DeValue::String(text) => Value::String(Arc::from(text.as_ref())),
-        DeValue::Integer(number) => {
-            match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => Value::Integer(number),
-                // Too long for an integer: kept as text, which no numeric setting accepts.
-                Err(_) => Value::Datetime(Arc::from(number.as_str())),
-            }
-        }
-        DeValue::Float(number) => number
-            .as_str()
-            .parse()
-            .map_or_else(|_| Value::Datetime(Arc::from(number.as_str())), Value::Float),
+        DeValue::Integer(number) => integer(number.as_str(), number.radix()),
+        DeValue::Float(number) => float(number.as_str()),
         DeValue::Boolean(flag) => Value::Boolean(*flag),
         DeValue::Datetime(date) => Value::Datetime(Arc::from(date.to_string())),
         DeValue::Array(items) => {
@@ -129,4 +125,74 @@ fn node(source: u16, value: &toml::Spanned<DeValue<'_>>) -> Node {
         DeValue::Table(table) => Value::Table(Arc::new(entries(source, table))),
     };
     Node { place, value }
+}
+
+fn integer(text: &str, radix: u32) -> Value {
+    i64::from_str_radix(text, radix).map_or_else(
+        |_| {
+            let prefix = match radix {
+                2 => "0b",
+                8 => "0o",
+                16 => "0x",
+                _ => "",
+            };
+            Value::TooLarge(Arc::from(format!("{prefix}{text}")))
+        },
+        Value::Integer,
+    )
+}
+
+// `-0.0` equals `0.0` and computes the same: one value, lest one computation have two keys.
+fn float(text: &str) -> Value {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() || !text.contains(|c: char| c.is_ascii_digit()) => {
+            Value::Float(number + 0.0)
+        }
+        _ => Value::TooLarge(Arc::from(text)),
+    }
+}
+
+/// Returns why JSON, in which keys and records are written, cannot hold `value` itself, and the
+/// way out. Lists and tables are not looked into.
+pub(crate) fn not_json(value: &Value) -> Option<(String, &'static str)> {
+    match value {
+        Value::Float(number) if !number.is_finite() => Some((
+            format!("`{}` is not a finite number", number.to_string().to_lowercase()),
+            "keys and records cannot hold it: write a string, or leave the setting out",
+        )),
+        Value::TooLarge(text) if text.contains(['.', 'e', 'E']) && !text.starts_with("0x") => {
+            Some((
+                format!("`{text}` is too large: floats go up to 1.8e308"),
+                "write a smaller number, or a string",
+            ))
+        }
+        Value::TooLarge(text) => Some((
+            format!("`{text}` is too large: integers go from {} to {}", i64::MIN, i64::MAX),
+            "write a smaller number, a float, or a string",
+        )),
+        Value::Datetime(text) => {
+            Some((format!("`{text}` is a date, and no setting takes one"), "write it in quotes"))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the seed `node` is.
+///
+/// # Errors
+///
+/// Says what is wrong with one that is none.
+pub(crate) fn seed(node: &Node) -> Result<u64, (SpecErrorKind, Option<String>)> {
+    match &node.value {
+        Value::Integer(seed) if *seed >= 0 => Ok(seed.cast_unsigned()),
+        Value::Integer(_) => Err((SpecErrorKind::Setting("a seed is not negative".into()), None)),
+        Value::TooLarge(text) => {
+            let message = format!("`{text}` is too large: seeds go from 0 to {}", i64::MAX);
+            Err((SpecErrorKind::Setting(message), None))
+        }
+        other => {
+            let (what, found) = ("`seed`".to_owned(), other.type_name());
+            Err((SpecErrorKind::WrongType { what, wanted: "an integer", found }, None))
+        }
+    }
 }

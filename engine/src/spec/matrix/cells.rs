@@ -1,0 +1,376 @@
+//! Which combinations of a matrix's axes are cells: all of them, without those that `exclude`
+//! names, and those that `include` adds.
+
+use super::{Axis, Line, Reader, count, label, same};
+use crate::spec::{
+    Mistakes, SpecErrorKind, did_you_mean,
+    tree::{Node, Place, Table, Value},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// As many cells as a matrix may have: more is a slip, and would be found out by waiting.
+const MOST_CELLS: u64 = 4_000_000;
+
+/// One entry of `exclude` or `include`: what it says of axes, by axis.
+pub(super) struct Rule {
+    pub(super) place: Place,
+    pub(super) says: BTreeMap<usize, Node>,
+    /// Whether it speaks of an axis that `--set` pins, or that a file laid over its own has
+    /// written anew: then it may well change nothing.
+    pub(super) slack: bool,
+}
+
+// An axis that `--set` pins has one value: what is said of another value is said of no cell, and
+// what is said of this one holds. A rule that speaks of pinned axes alone gives way to them.
+pub(super) fn pin(rules: Vec<Rule>, axes: &[Axis], pinned: &BTreeMap<String, Node>) -> Vec<Rule> {
+    let keep = |mut rule: Rule| {
+        let pins = |axis: &usize| pinned.contains_key(&axes[*axis].name);
+        rule.slack = rule.says.iter().any(|(axis, said)| pins(axis) || axes[*axis].is_above(said));
+        let holds = |(axis, said): (&usize, &Node)| {
+            pinned.get(&axes[*axis].name).is_none_or(|node| same(&node.value, &said.value))
+        };
+        let holds = rule.says.iter().all(holds);
+        rule.says.retain(|axis, _| !pins(axis));
+        (holds && !rule.says.is_empty()).then_some(rule)
+    };
+    rules.into_iter().filter_map(keep).collect()
+}
+
+impl Reader<'_> {
+    /// Reads the entries of `exclude` or `include`.
+    pub(super) fn rules(&mut self, what: &'static str, table: &Table) -> Vec<Rule> {
+        let Some(entry) = table.get(what) else { return vec![] };
+        let wrong = |place: Place, found: &'static str, mistakes: &mut Mistakes| {
+            let kind = SpecErrorKind::WrongType {
+                what: format!("`{what}`"),
+                wanted: "a list of tables",
+                found,
+            };
+            let hint = format!("write `{what} = [{{ AXIS = VALUE }}]`, or `[[matrix.{what}]]`");
+            mistakes.add(place, kind, Some(hint));
+        };
+        let Value::Array(items) = &entry.node.value else {
+            wrong(entry.node.place, entry.node.value.type_name(), self.mistakes);
+            return vec![];
+        };
+        let mut rules = vec![];
+        for item in items.iter() {
+            let Some(table) = item.table() else {
+                wrong(item.place, item.value.type_name(), self.mistakes);
+                continue;
+            };
+            let mut says = BTreeMap::new();
+            if table.is_empty() {
+                self.mistakes.add(item.place, SpecErrorKind::EmptyRule(what), None);
+            } else if self.conditions("", table, &mut says) {
+                rules.push(Rule { place: item.place, says, slack: false });
+            }
+        }
+        rules
+    }
+
+    /// Reads `AXIS = VALUE` from `table`, which stands under the keys `before`. A path may be
+    /// written in quotes or without.
+    fn conditions(
+        &mut self,
+        before: &str,
+        table: &Table,
+        says: &mut BTreeMap<usize, Node>,
+    ) -> bool {
+        let mut fine = true;
+        for (key, entry) in table.iter() {
+            let name = if before.is_empty() { key.to_string() } else { format!("{before}.{key}") };
+            let parts: Vec<&str> = name.split(',').map(str::trim).collect();
+            if let (Value::Array(values), true) = (&entry.node.value, parts.len() > 1) {
+                if values.len() != parts.len() {
+                    let why = format!("takes lists of {} values here", parts.len());
+                    self.wrong(entry.node.place, &name, why, None);
+                    fine = false;
+                }
+                for (part, value) in parts.iter().zip(values.iter()) {
+                    match self.named(part, entry.key, true) {
+                        Some(axis) => _ = says.insert(axis, value.clone()),
+                        None => fine = false,
+                    }
+                }
+                continue;
+            }
+            let inner = entry.node.table();
+            match (self.named(&name, entry.key, inner.is_none()), inner) {
+                (Some(axis), _) => _ = says.insert(axis, entry.node.clone()),
+                (None, Some(inner)) => fine &= self.conditions(&name, inner, says),
+                (None, None) => fine = false,
+            }
+        }
+        fine
+    }
+
+    /// Returns the axis that goes by `name`: its path or the end of it. One there is not is told
+    /// if `tell`.
+    fn named(&mut self, name: &str, place: Place, tell: bool) -> Option<usize> {
+        if let Some(axis) = self.axes.iter().position(|axis| axis.name == name) {
+            return Some(axis);
+        }
+        let end = format!(".{name}");
+        let ends: Vec<usize> =
+            (0..self.axes.len()).filter(|axis| self.axes[*axis].name.ends_with(&end)).collect();
+        if let [axis] = ends[..] {
+            return Some(axis);
+        }
+        if tell && !self.unread.iter().any(|axis| axis == name || axis.ends_with(&end)) {
+            let (why, among) = match ends[..] {
+                [] => ("is not in this matrix", (0..self.axes.len()).collect()),
+                _ => ("may be several", ends),
+            };
+            let names: Vec<String> =
+                among.iter().map(|axis| self.axes[*axis].name.clone()).collect();
+            let hint = did_you_mean(name, names.iter().map(String::as_str));
+            self.wrong(place, name, why, hint);
+        }
+        None
+    }
+
+    /// Takes the axes away that are pinned, and returns where the others went.
+    pub(super) fn drop_pinned(&mut self, pinned: &BTreeMap<String, Node>) -> Vec<Option<usize>> {
+        let mut left = 0;
+        let stays = |axis: &Axis| !pinned.contains_key(&axis.name);
+        let place = |axis: &Axis| {
+            stays(axis).then(|| {
+                left += 1;
+                left - 1
+            })
+        };
+        let map: Vec<Option<usize>> = self.axes.iter().map(place).collect();
+        for line in &mut self.lines {
+            let kept: Vec<bool> = line.axes.iter().map(|axis| map[*axis].is_some()).collect();
+            line.axes = line.axes.iter().filter_map(|axis| map[*axis]).collect();
+            if kept.contains(&false) {
+                let mut seen = BTreeSet::new();
+                let part = |row: Vec<u32>| -> Vec<u32> {
+                    row.into_iter().zip(&kept).filter(|(_, kept)| **kept).map(|(v, _)| v).collect()
+                };
+                line.values = std::mem::take(&mut line.values).into_iter().map(part).collect();
+                line.values.retain(|row| seen.insert(row.clone()));
+            }
+        }
+        self.lines.retain(|line| !line.axes.is_empty());
+        self.axes.retain(stays);
+        map
+    }
+
+    pub(super) fn cells(
+        &mut self,
+        key: Place,
+        mut excludes: Vec<Rule>,
+        mut includes: Vec<Rule>,
+    ) -> Vec<Vec<u32>> {
+        excludes.retain(|rule| !self.is_outdated(rule));
+        includes.retain(|rule| !self.is_outdated(rule));
+        let listed: Vec<Vec<Vec<u32>>> =
+            self.lines.iter().map(|line| line.values.clone()).collect();
+        let mut adds = vec![];
+        for rule in &includes {
+            adds.extend(self.choices(rule, &listed).map(|choices| (rule, choices)));
+        }
+        let size = |choices: &[Vec<Vec<u32>>]| {
+            choices.iter().fold(1u128, |all, one| all.saturating_mul(one.len() as u128))
+        };
+        let all = adds.iter().fold(size(&listed), |all, (_, one)| all.saturating_add(size(one)));
+        if all > u128::from(MOST_CELLS) {
+            self.too_many(key, all);
+            return self.product(&listed).take(1).collect();
+        }
+        let mut excluded = Excluded::default();
+        for rule in &excludes {
+            if let Some(numbers) = self.numbers(rule) {
+                excluded.add((!rule.slack).then_some(rule.place), numbers);
+            }
+        }
+        let mut cells: Vec<Vec<u32>> =
+            self.product(&listed).filter(|cell| !excluded.takes(cell)).collect();
+        for place in excluded.idle() {
+            self.mistakes.add(place, SpecErrorKind::MatchesNothing("exclude"), None);
+        }
+        if !adds.is_empty() {
+            let mut known: BTreeSet<Vec<u32>> = cells.iter().cloned().collect();
+            for (rule, choices) in adds {
+                let before = cells.len();
+                cells.extend(self.product(&choices).filter(|cell| known.insert(cell.clone())));
+                if cells.len() == before && !rule.slack {
+                    self.mistakes.add(rule.place, SpecErrorKind::MatchesNothing("include"), None);
+                }
+            }
+        }
+        if cells.is_empty() {
+            self.mistakes.add(key, SpecErrorKind::NoCells, None);
+        }
+        cells
+    }
+
+    /// Tells whether `rule` speaks of a value that its axis had before a file laid over that of
+    /// the rule wrote the axis anew.
+    fn is_outdated(&self, rule: &Rule) -> bool {
+        let mut says = rule.says.iter();
+        says.any(|(axis, said)| {
+            self.axes[*axis].is_above(said) && self.having(*axis, said).is_empty()
+        })
+    }
+
+    fn too_many(&mut self, key: Place, cells: u128) {
+        let name = |line: &Line| {
+            let names: Vec<&str> =
+                line.axes.iter().map(|axis| self.axes[*axis].name.as_str()).collect();
+            format!("{} has {}", names.join(","), line.values.len())
+        };
+        let axes: Vec<String> = self.lines.iter().map(name).collect();
+        let kind = SpecErrorKind::TooManyCells { cells, most: MOST_CELLS, axes: axes.join(", ") };
+        let hint = "give axes fewer values, let some change together (`\"a,b\" = [[1, 2], [3, 4]]`), \
+                    or divide the study among several files";
+        self.mistakes.add(key, kind, Some(hint.to_owned()));
+    }
+
+    /// Returns the combinations of `choices`, one for each line, the last changing fastest, as the
+    /// value on each axis.
+    fn product(&self, choices: &[Vec<Vec<u32>>]) -> impl Iterator<Item = Vec<u32>> {
+        let mut at = choices.iter().all(|one| !one.is_empty()).then(|| vec![0; choices.len()]);
+        let lines: Vec<Vec<usize>> = self.lines.iter().map(|line| line.axes.clone()).collect();
+        let mut cell = vec![0; self.axes.len()];
+        std::iter::from_fn(move || {
+            let now = at.as_mut()?;
+            for ((axes, choices), at) in lines.iter().zip(choices).zip(&*now) {
+                for (axis, value) in axes.iter().zip(&choices[*at]) {
+                    cell[*axis] = *value;
+                }
+            }
+            match (0..now.len()).rev().find(|line| now[*line] + 1 < choices[*line].len()) {
+                Some(line) => {
+                    now[line] += 1;
+                    now[line + 1..].fill(0);
+                }
+                None => at = None,
+            }
+            Some(cell.clone())
+        })
+    }
+
+    /// Returns the numbers of the values that `rule` names, by axis.
+    fn numbers(&mut self, rule: &Rule) -> Option<Vec<(usize, Vec<u32>)>> {
+        let mut numbers = vec![];
+        for (axis, said) in &rule.says {
+            let found = self.having(*axis, said);
+            if found.is_empty() {
+                self.no_value(*axis, said);
+                return None;
+            }
+            numbers.push((*axis, found));
+        }
+        Some(numbers)
+    }
+
+    fn having(&self, axis: usize, said: &Node) -> Vec<u32> {
+        let values = self.axes[axis].values.iter().zip(0..);
+        values.filter(|(value, _)| same(&value.given, &said.value)).map(|(_, at)| at).collect()
+    }
+
+    fn no_value(&mut self, axis: usize, said: &Node) {
+        let labels: Vec<String> =
+            self.axes[axis].values.iter().map(|value| value.label.clone()).collect();
+        let hint = did_you_mean(&label(said), labels.iter().map(String::as_str));
+        let name = self.axes[axis].name.clone();
+        self.wrong(said.place, &name, format!("has no value `{}`", label(said)), hint);
+    }
+
+    /// Returns what each line takes in the cells `rule` adds: what it says, else all that is
+    /// listed. A new value becomes one of its axis.
+    fn choices(&mut self, rule: &Rule, listed: &[Vec<Vec<u32>>]) -> Option<Vec<Vec<Vec<u32>>>> {
+        let mut choices = vec![];
+        for (at, rows) in listed.iter().enumerate() {
+            let axes = self.lines[at].axes.clone();
+            let said: Vec<Option<&Node>> = axes.iter().map(|axis| rule.says.get(axis)).collect();
+            if said.iter().all(Option::is_some) {
+                let row = axes.iter().zip(said.into_iter().flatten());
+                let row: Option<Vec<u32>> =
+                    row.map(|(axis, node)| self.take(*axis, node)).collect();
+                choices.push(vec![row?]);
+                continue;
+            }
+            let fits = |row: &&Vec<u32>| {
+                row.iter().zip(&axes).zip(&said).all(|((number, axis), said)| {
+                    let value = &self.axes[*axis].values[*number as usize];
+                    said.is_none_or(|said| same(&value.given, &said.value))
+                })
+            };
+            let rows: Vec<Vec<u32>> = rows.iter().filter(fits).cloned().collect();
+            if rows.is_empty() {
+                let names: Vec<&str> =
+                    axes.iter().map(|axis| self.axes[*axis].name.as_str()).collect();
+                let hint = format!("these change together: name all of {}", names.join(", "));
+                let kind = SpecErrorKind::MatchesNothing("include");
+                self.mistakes.add(rule.place, kind, Some(hint));
+                return None;
+            }
+            choices.push(rows);
+        }
+        Some(choices)
+    }
+
+    /// Returns the number of the value `said` of `axis`, adding it if it is new.
+    fn take(&mut self, axis: usize, said: &Node) -> Option<u32> {
+        if let Some(known) = self.having(axis, said).first() {
+            return Some(*known);
+        }
+        if self.axes[axis].variants {
+            self.no_value(axis, said);
+            return None;
+        }
+        let (name, place) = (self.axes[axis].name.clone(), self.axes[axis].place);
+        let value = self.value(&name, place, said)?;
+        self.axes[axis].values.push(value);
+        Some(count(self.axes[axis].values.len() - 1))
+    }
+}
+
+/// The cells that `exclude` takes out: for the axes its entries name, the values they name there.
+#[derive(Default)]
+struct Excluded {
+    by_axes: BTreeMap<Vec<usize>, BTreeMap<Vec<u32>, Vec<usize>>>,
+    /// Where an entry stands, if it must take something out.
+    places: Vec<Option<Place>>,
+    used: BTreeSet<usize>,
+}
+
+impl Excluded {
+    fn add(&mut self, place: Option<Place>, numbers: Vec<(usize, Vec<u32>)>) {
+        let rule = self.places.len();
+        self.places.push(place);
+        let mut rows: Vec<Vec<u32>> = vec![vec![]];
+        for (_, values) in &numbers {
+            let longer = |row: &Vec<u32>| {
+                let row = row.clone();
+                values.iter().map(move |value| [&row[..], &[*value]].concat())
+            };
+            rows = rows.iter().flat_map(longer).collect();
+        }
+        let axes = numbers.into_iter().map(|(axis, _)| axis).collect();
+        let known = self.by_axes.entry(axes).or_default();
+        rows.into_iter().for_each(|row| known.entry(row).or_default().push(rule));
+    }
+
+    fn takes(&mut self, cell: &[u32]) -> bool {
+        let mut taken = false;
+        for (axes, rows) in &self.by_axes {
+            let row: Vec<u32> = axes.iter().map(|axis| cell[*axis]).collect();
+            if let Some(rules) = rows.get(&row) {
+                self.used.extend(rules);
+                taken = true;
+            }
+        }
+        taken
+    }
+
+    /// Returns the places of the entries that took out nothing.
+    fn idle(&self) -> Vec<Place> {
+        let idle = |rule: &usize| !self.used.contains(rule);
+        (0..self.places.len()).filter(idle).filter_map(|rule| self.places[rule]).collect()
+    }
+}
