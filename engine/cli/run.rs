@@ -2,12 +2,14 @@
 
 use crate::{
     cache_cmd::Size,
-    context::{Context, Failure, MISTAKE, Pipeline, eprint_line, now_millis, print, print_line},
+    context::{
+        Cells, Context, Failure, MISTAKE, Pipeline, eprint_line, now_millis, print, print_line,
+    },
     progress::Progress,
     signals, supervise, table, watch,
 };
 use cache::Store;
-use engine::{Event, Journal, NodeId, Plan, Run, RunError, RunOptions, RunResult, Summary};
+use engine::{Cell, Event, Journal, NodeId, Plan, Run, RunError, RunOptions, RunResult, Summary};
 use stages::{Device, DeviceChoice};
 use std::{
     collections::BTreeSet,
@@ -23,6 +25,10 @@ pub(crate) struct Args {
     pipeline: Pipeline,
     #[command(flatten)]
     how: How,
+    /// Run only these cells of the matrix: `keep=0.1`, `selector!=random`; several values of one
+    /// axis are alternatives.
+    #[arg(long = "where", visible_alias = "cell", value_name = "AXIS=VALUE")]
+    cells: Vec<String>,
     /// Compute this stage again, whatever the store has of it; may be given several times. What
     /// needs it follows only if it gives something else.
     #[arg(long, value_name = "STAGE")]
@@ -63,7 +69,8 @@ pub(crate) struct How {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
-    let plan = context.plan(&args.pipeline)?;
+    let mut plan = context.plan(&args.pipeline)?;
+    pick_cells(&mut plan, &args.cells)?;
     let store = context.store()?;
     let mut options = args.how.options(&store)?;
     options.force = forced(&plan, &args.force)?;
@@ -170,6 +177,27 @@ fn run_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Leaves the cells of `plan` that `wanted` picks.
+fn pick_cells(plan: &mut Plan, wanted: &[String]) -> Result<(), Failure> {
+    let refused = |text: &&String| text.contains("!=");
+    let takes: Vec<String> = wanted.iter().filter(|text| !refused(text)).cloned().collect();
+    let takes = Cells::of(&takes, plan)?;
+    let mut without = vec![];
+    for text in wanted.iter().filter(refused) {
+        without.push(Cells::of(&[text.replacen("!=", "=", 1)], plan)?);
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    plan.restrict(|cell| {
+        takes.hold(&cell.coords) && !without.iter().any(|cells| cells.hold(&cell.coords))
+    });
+    if plan.cells.is_empty() {
+        return Err(Failure::new(MISTAKE, "no cell is left by --where"));
+    }
+    Ok(())
+}
+
 /// Returns the computations of the stages called so.
 fn forced(plan: &Plan, stages: &[String]) -> Result<BTreeSet<NodeId>, Failure> {
     let mut nodes = BTreeSet::new();
@@ -180,7 +208,7 @@ fn forced(plan: &Plan, stages: &[String]) -> Result<BTreeSet<NodeId>, Failure> {
         if nodes.len() == before && !plan.cells.iter().any(|cell| cell.node(stage).is_some()) {
             let what = format!("--force {stage}: no stage that is to run is called so");
             let known: BTreeSet<&str> =
-                plan.cells.iter().flat_map(|cell| &cell.stages).map(|(name, _)| &**name).collect();
+                plan.cells.iter().flat_map(Cell::stages).map(|(name, _)| &**name).collect();
             let known: Vec<&str> = known.into_iter().collect();
             return Err(Failure::new(MISTAKE, what).hint(format!("there are {}", known.join(", "))));
         }

@@ -136,9 +136,14 @@ impl Source {
                 Some(record) => (Some(record.recipe), Some(record.output), Some(record.provenance)),
                 None => (None, None, None),
             };
-            // A run does not say what stood on what: the recipes do, by content.
-            let inputs = recipe.iter().flat_map(|recipe| recipe.inputs.values());
-            let inputs: BTreeSet<usize> = inputs.filter_map(|one| made.get(one).copied()).collect();
+            let inputs: BTreeSet<usize> = match &node.inputs {
+                Some(inputs) => inputs.iter().map(|input| *input as usize).collect(),
+                // Earlier builds did not say what stood on what: the recipes do, by content.
+                None => {
+                    let inputs = recipe.iter().flat_map(|recipe| recipe.inputs.values());
+                    inputs.filter_map(|one| made.get(one).copied()).collect()
+                }
+            };
             if let Some(output) = &output {
                 made.entry(output.digest()).or_insert(at);
             }
@@ -160,7 +165,18 @@ impl Source {
             nodes.iter().filter(|node| gives(node)).map(|node| node.label.clone()).collect();
         let sizes: Vec<usize> = run.axes.iter().map(|(_, values)| values.len()).collect();
         for node in nodes.iter_mut().filter(|node| results.contains(&node.label)) {
-            node.cells = cells(&node.coords, &node.axes, &sizes);
+            node.cells = match &run.cells {
+                Some(all) => {
+                    let agrees = |cell: &&Vec<u32>| {
+                        node.axes.iter().all(|axis| {
+                            let axis = *axis as usize;
+                            cell.get(axis) == node.coords.get(axis)
+                        })
+                    };
+                    all.iter().filter(agrees).cloned().collect()
+                }
+                None => cells(&node.coords, &node.axes, &sizes),
+            };
         }
         Ok(Self { name: name.to_owned(), axes: run.axes.clone(), nodes })
     }

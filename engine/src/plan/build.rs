@@ -3,6 +3,7 @@
 use super::{
     Cell, NodeId, Plan, PlanAxis, PlanNode, id,
     instance::{Instance, Wire},
+    secrets::Secrets,
 };
 use crate::{
     Arity, Kind, Port, Registry,
@@ -45,6 +46,7 @@ struct Layout {
 
 struct Builder<'a> {
     spec: &'a Spec,
+    secrets: Secrets,
     registry: &'a Registry,
     mistakes: &'a mut Mistakes,
     /// The stage names, sorted.
@@ -76,18 +78,22 @@ pub(super) fn plan(
     mut mistakes: Mistakes,
 ) -> Result<Plan, SpecErrors> {
     let cells = std::mem::take(&mut spec.cells);
-    let built = Builder::new(&spec, registry, &mut mistakes).build(cells);
-    match built {
-        Some((cells, graph)) if mistakes.is_empty() => {
-            let axes = spec.axes.iter().map(|axis| PlanAxis {
-                name: axis.name.clone(),
-                values: axis.values.iter().map(|value| value.label.clone()).collect(),
-            });
+    let mut builder = Builder::new(&spec, registry, &mut mistakes);
+    let cells = builder.build(cells);
+    let secrets = std::mem::take(&mut builder.secrets);
+    let graph = std::mem::take(&mut builder.graph);
+    match mistakes.is_empty() {
+        true => {
+            let axes = spec
+                .axes
+                .iter()
+                .map(|axis| PlanAxis { name: axis.name.clone(), values: secrets.labels(axis) });
             let axes = axes.collect();
-            let (path, title, sources) = (request.path.clone(), spec.title, spec.sources);
+            let (path, title, mut sources) = (request.path.clone(), spec.title, spec.sources);
+            secrets.cut_out(&mut sources);
             Ok(Plan { path, title, sources, axes, cells, graph })
         }
-        _ => {
+        false => {
             let errors = mistakes.into_vec(&spec.sources);
             Err(SpecErrors { sources: spec.sources, errors })
         }
@@ -149,10 +155,11 @@ impl<'a> Builder<'a> {
             nodes: vec![],
             graph: DiGraph::new(),
             instance_of: vec![],
+            secrets: Secrets::default(),
         }
     }
 
-    fn build(mut self, all: Vec<Vec<u32>>) -> Option<(Vec<Cell>, DiGraph<PlanNode, &'static str>)> {
+    fn build(&mut self, all: Vec<Vec<u32>>) -> Vec<Cell> {
         self.check_names();
         for (name, place) in &self.spec.targets {
             if self.stage_index(name).is_none() {
@@ -165,7 +172,7 @@ impl<'a> Builder<'a> {
             cells.extend(self.cell(coords, cells.len()));
         }
         self.check_files();
-        Some((cells, self.graph))
+        cells
     }
 
     /// Checks the names of the stages, those that a variant adds among them.
@@ -213,6 +220,7 @@ impl<'a> Builder<'a> {
         let sources = &self.spec.sources;
         let instance = Instance::read(&name, key, &table, self.registry, sources, self.mistakes);
         let number = instance.map(|instance| {
+            self.secrets.add(&name, &instance);
             self.ports.push(instance.stage.inputs());
             self.draws.push(!instance.stage.streams().is_empty());
             self.check_wires(&instance, self.ports.len() - 1);

@@ -135,6 +135,23 @@ impl Instance {
         Some(instance)
     }
 
+    /// Returns where the values of settings stand that are nobody's business.
+    pub(crate) fn secrets(&self) -> Vec<Place> {
+        fn leaves(node: &Node, places: &mut Vec<Place>) {
+            match node.table() {
+                Some(table) => table.values().for_each(|entry| leaves(&entry.node, places)),
+                None => places.push(node.place),
+            }
+        }
+        let mut places = vec![];
+        for setting in self.stage.secrets() {
+            if let Some(entry) = self.with.table().and_then(|table| table.get(*setting)) {
+                leaves(&entry.node, &mut places);
+            }
+        }
+        places
+    }
+
     /// Adds `problem` at the setting it names, or at `use`.
     pub(crate) fn report(&self, problem: Problem, mistakes: &mut Mistakes, file: bool) {
         let mut place = self.at;

@@ -3,6 +3,7 @@
 mod build;
 mod instance;
 mod restrict;
+mod secrets;
 
 use crate::{
     Registry, Stage,

@@ -2,7 +2,7 @@
 //! results its tables and reports were last made of.
 
 use super::runs::{FOLDER, Run};
-use crate::Plan;
+use crate::{Cell, Plan};
 use cache::{Digest, Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -25,7 +25,7 @@ impl PipelineFile {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let text = plan.sources.first().map(|source| source.text.clone());
-        let stages = plan.cells.iter().flat_map(|cell| &cell.stages);
+        let stages = plan.cells.iter().flat_map(Cell::stages);
         let stages = stages.map(|(name, _)| name.to_string()).collect();
         Self { paths: paths(&plan.path), text, stages }
     }

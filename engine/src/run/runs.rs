@@ -50,6 +50,9 @@ pub struct Run {
     pub sources: Vec<RunSource>,
     /// The axes of the matrix and their values.
     pub axes: Vec<(String, Vec<String>)>,
+    /// The cells of the matrix, as value numbers, where they are not simply all combinations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cells: Option<Vec<Vec<u32>>>,
     /// The computations.
     pub nodes: Vec<RunNode>,
 }
@@ -77,6 +80,10 @@ pub struct RunNode {
     /// agrees with its own on these. Earlier builds did not write it down.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub axes: Option<Vec<u32>>,
+    /// The computations it stands on, by their places in the run. Earlier builds did not write
+    /// them down.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Vec<u32>>,
     /// What its checkpoints are filed under, if it keeps any.
     #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     pub trajectory: Option<Key>,
@@ -176,10 +183,12 @@ impl Run {
     pub(crate) fn new(plan: &Plan, options: &RunOptions) -> Self {
         let source =
             |source: &Source| RunSource { name: source.name.clone(), text: source.text.clone() };
+        let all = plan.axes.iter().map(|axis| axis.values.len()).product::<usize>();
         let nodes = plan.nodes().map(|(_, node)| RunNode {
             label: node.label.to_string(),
             cell: plan.cells[node.cell as usize].coords.clone(),
             axes: Some(node.axes.clone()),
+            inputs: Some(node.inputs.iter().map(|(_, input)| input.0).collect()),
             trajectory: None,
             key: None,
             state: RunState::Open,
@@ -201,6 +210,8 @@ impl Run {
             interrupted: false,
             sources: plan.sources.iter().map(source).collect(),
             axes: plan.axes.iter().map(|axis| (axis.name.clone(), axis.values.clone())).collect(),
+            cells: (plan.cells.len() != all)
+                .then(|| plan.cells.iter().map(|cell| cell.coords.clone()).collect()),
             nodes: nodes.collect(),
         }
     }

@@ -10,7 +10,7 @@ mod written;
 
 pub(crate) use error::{Mistakes, did_you_mean};
 pub use error::{Source, SpecError, SpecErrorKind, SpecErrors};
-pub(crate) use matrix::{Axis, Matrix};
+pub(crate) use matrix::{Axis, AxisValue, Matrix};
 pub(crate) use overlay::{stage as lay_stage, without};
 pub(crate) use settings::Details;
 pub use settings::{Settings, SettingsError};
