@@ -53,7 +53,7 @@ pub(crate) struct How {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
-    let options = args.how.options()?;
+    let options = args.how.options(context)?;
     let store = context.store()?;
     silence_panics();
     let result = follow(args, context, &plan, &store, &options);
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 
 impl How {
     /// Opens the device, watches for signals, and returns what a run that begins now is given.
-    pub(crate) fn options(&self) -> Result<RunOptions, Failure> {
+    pub(crate) fn options(&self, context: &Context) -> Result<RunOptions, Failure> {
         let device = Device::open(self.device).map_err(|error| {
             Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint)
         })?;
@@ -87,7 +87,7 @@ impl How {
             device: device.name(),
             build: env!("CARGO_PKG_VERSION").to_owned(),
             now: started,
-            threads: self.threads.map_or(cores, usize::from),
+            threads: context.threads(self.threads),
             cancel: stop_on_signals()?,
         })
     }
