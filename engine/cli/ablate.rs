@@ -6,7 +6,7 @@ mod cost;
 mod sweep;
 
 use crate::{
-    context::{Context, Failure, MISTAKE, Pipeline, now_millis, print, print_line},
+    context::{Context, Failure, MISTAKE, Pipeline, now_millis, print, print_line, stream_name},
     progress::Progress,
     run::{self, How},
     sources::Source,
@@ -59,6 +59,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
             return Err(failure.hint("write all its values into one list"));
         }
     }
+    if stream_name(&args.pipeline.pipeline).is_some() {
+        let failure = Failure::new(MISTAKE, "axes are laid over a file, and this pipeline is none");
+        return Err(failure.hint("write it to a file first"));
+    }
     let base = context.plan(&args.pipeline)?;
     let grid = args.grid || axes.len() == 1;
     let horizons = if args.own_horizons { vec![] } else { Horizon::of(&base, &axes, !grid) };
@@ -76,7 +80,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         context.note(&horizon.why);
     }
     let store = context.store()?;
-    let mut options = args.how.options(&store)?;
+    let mut options = args.how.options(&store, context)?;
     run::keep_panics();
     let mut parts = vec![];
     for (number, (swept, plan)) in sweeps.iter().zip(&plans).enumerate() {
@@ -94,6 +98,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         let source = Source::of_result(plan, &store, &result.outputs, &result.keys, true)?;
         let code = run::exit_code(result.summary, options.cancel.load(Ordering::Relaxed));
         if code != ExitCode::SUCCESS {
+            if context.global.json {
+                print_line(&unfinished(&paths).json().to_string());
+            }
             return Ok(code);
         }
         parts.push(part(plan, &source, &store, paths, &args.metric)?);
@@ -104,6 +111,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         print(&text(&horizons, &parts));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the failure that a run with stages left undone is; the run itself has said more.
+fn unfinished(axes: &[String]) -> Failure {
+    let what = format!("not every stage of the sweep of {} was done", axes.join(" x "));
+    Failure::new(1, what).hint("what is done is kept: run it again to go on")
 }
 
 fn part(

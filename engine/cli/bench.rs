@@ -66,9 +66,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     };
     let time = Duration::try_from_secs_f64(args.seconds)
         .map_err(|error| Failure::new(MISTAKE, format!("--seconds: {error}")))?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.map_or(cores, usize::from);
-    stages::set_threads(threads);
+    stages::set_threads(context.threads(args.threads));
     crate::run::keep_panics();
     let figures = if args.agree {
         json!(work.agreement(device).map_err(failure)?)

@@ -1,16 +1,24 @@
 //! What every command shares: global flags, the store, how output is written, exit codes.
 
+use crate::output::Stream;
+pub(crate) use crate::output::{eprint, eprint_line, print, print_bytes, print_line};
 use cache::{Store, StoreError};
 use clap::Args;
 use engine::{NodeId, Plan, Registry, Request, SpecErrors};
+use serde_json::{Value, json};
 use std::{
-    collections::BTreeSet,
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
     env,
     error::Error,
     fmt::Display,
-    io::{IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::FileTypeExt as _,
+    path::{Component, Path, PathBuf},
     process::ExitCode,
+    rc::Rc,
+    thread,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -32,7 +40,7 @@ pub(crate) struct Global {
 /// A pipeline on the command line.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Pipeline {
-    /// The pipeline file.
+    /// The pipeline file, or `-` for stdin.
     pub(crate) pipeline: PathBuf,
     /// Override a setting, as an axis of the matrix would: `subset.with.keep=0.3`.
     #[arg(long, value_name = "PATH=VALUE")]
@@ -42,10 +50,41 @@ pub(crate) struct Pipeline {
     pub(crate) target: Vec<String>,
 }
 
-/// A command that could not do its work, and the exit code that says why.
+impl Pipeline {
+    /// Returns the command that makes what is missing of it.
+    pub(crate) fn run_command(&self) -> String {
+        run_command(&self.pipeline.display().to_string(), &self.set, &self.target)
+    }
+}
+
+/// Returns the command that runs `pipeline` so, as a shell reads it.
+pub(crate) fn run_command(pipeline: &str, set: &[String], targets: &[String]) -> String {
+    let mut command = format!("coresift run {}", shell(pipeline));
+    for (flag, values) in [("--set", set), ("--target", targets)] {
+        values.iter().for_each(|value| command.extend([" ", flag, " ", &shell(value)]));
+    }
+    command
+}
+
+/// Returns `word` as a shell reads it back.
+pub(crate) fn shell(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:+,".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// Why a command could not do its work.
 pub(crate) struct Failure {
+    /// The exit code.
     pub(crate) code: u8,
-    pub(crate) text: String,
+    pub(crate) message: String,
+    /// The way out.
+    pub(crate) hint: Option<String>,
+    /// What is wrong with the pipeline, if that is why.
+    mistakes: Option<Box<SpecErrors>>,
 }
 
 /// A mistake in a file or on the command line.
@@ -54,20 +93,50 @@ pub(crate) const MISTAKE: u8 = 2;
 pub(crate) const DAMAGED: u8 = 3;
 
 impl Failure {
-    pub(crate) fn new(code: u8, text: impl Display) -> Self {
-        Self { code, text: format!("error: {text}") }
+    pub(crate) fn new(code: u8, message: impl Display) -> Self {
+        Self { code, message: message.to_string(), hint: None, mistakes: None }
     }
 
     /// Adds the way out.
     pub(crate) fn hint(mut self, hint: impl Display) -> Self {
-        self.text.push_str(&format!("\nhelp: {hint}"));
+        self.hint = Some(hint.to_string());
         self
     }
 
-    /// Prints it and returns the exit code.
-    pub(crate) fn report(self) -> ExitCode {
-        eprint_line(self.text.trim_end());
+    /// Returns it as people read it.
+    pub(crate) fn text(&self) -> String {
+        if let Some(errors) = &self.mistakes {
+            return crate::mistakes::render(errors);
+        }
+        let hint = self.hint.as_ref().map(|hint| format!("\nhelp: {hint}")).unwrap_or_default();
+        format!("error: {}{hint}", self.message)
+    }
+
+    /// Returns it as programs read it.
+    pub(crate) fn json(&self) -> Value {
+        let (message, hint, code) = (&self.message, &self.hint, self.code);
+        let mut value = json!({ "error": { "message": message, "hint": hint, "code": code } });
+        if let Some(errors) = &self.mistakes {
+            value["mistakes"] = crate::mistakes::json(errors);
+        }
+        value
+    }
+
+    /// Prints it, on stdout too if programs are to read it, and returns the exit code.
+    pub(crate) fn report(&self, as_json: bool) -> ExitCode {
+        if as_json {
+            print_line(&self.json().to_string());
+        }
+        eprint_line(self.text().trim_end());
         ExitCode::from(self.code)
+    }
+}
+
+impl From<SpecErrors> for Failure {
+    fn from(errors: SpecErrors) -> Self {
+        let mistakes = Some(Box::new(errors));
+        let message = mistakes.as_ref().map(ToString::to_string).unwrap_or_default();
+        Self { code: MISTAKE, message, hint: None, mistakes }
     }
 }
 
@@ -120,11 +189,20 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) registry: Registry,
+    /// What streams held: they can be read only once, but a command may ask again.
+    streams: RefCell<BTreeMap<PathBuf, Rc<str>>>,
+    /// Whether it was said that the pipeline's project has another store.
+    told_of_store: Cell<bool>,
 }
 
 impl Context {
     pub(crate) fn new(global: Global) -> Self {
-        Self { global, registry: stages::registry() }
+        Self {
+            global,
+            registry: stages::registry(),
+            streams: RefCell::default(),
+            told_of_store: Cell::default(),
+        }
     }
 
     /// Returns where the store is or would be.
@@ -132,10 +210,7 @@ impl Context {
         if let Some(path) = &self.global.store {
             return path.clone();
         }
-        let here = env::current_dir().unwrap_or_default();
-        let is_root =
-            |folder: &&Path| folder.join("coresift.toml").exists() || folder.join(".git").exists();
-        here.ancestors().find(is_root).unwrap_or(&here).join(".coresift")
+        store_of(&env::current_dir().unwrap_or_default())
     }
 
     /// Opens the store, creating it if need be.
@@ -145,54 +220,123 @@ impl Context {
 
     /// Reads and checks a pipeline.
     pub(crate) fn plan(&self, pipeline: &Pipeline) -> Result<Plan, Failure> {
-        self.read(pipeline).map_err(|errors| self.mistakes(errors))
+        self.read(pipeline)?.map_err(|errors| self.mistakes(errors))
     }
 
-    fn read(&self, pipeline: &Pipeline) -> Result<Plan, SpecErrors> {
-        let request = Request {
-            path: pipeline.pipeline.clone(),
-            set: pipeline.set.clone(),
-            targets: pipeline.target.clone(),
+    fn read(&self, pipeline: &Pipeline) -> Result<Result<Plan, SpecErrors>, Failure> {
+        let (set, targets) = (pipeline.set.clone(), pipeline.target.clone());
+        let Some(path) = stream_name(&pipeline.pipeline) else {
+            self.tell_of_store(&pipeline.pipeline);
+            let request = Request { path: pipeline.pipeline.clone(), set, targets };
+            return Ok(Plan::read(&request, &self.registry));
         };
-        Plan::read(&request, &self.registry)
+        let text = self.stream(&pipeline.pipeline)?;
+        let request = Request { path, set, targets };
+        Ok(Plan::read_text(&text, &request, &self.registry))
     }
 
-    pub(crate) fn mistakes(&self, errors: SpecErrors) -> Failure {
-        if self.global.json {
-            let text = crate::mistakes::json(&errors).to_string();
-            print_line(&text);
+    /// Returns what the stream at `path` held.
+    fn stream(&self, path: &Path) -> Result<Rc<str>, Failure> {
+        if let Some(text) = self.streams.borrow().get(path) {
+            return Ok(Rc::clone(text));
         }
-        Failure { code: MISTAKE, text: crate::mistakes::render(errors) }
+        let mut text = String::new();
+        let read = if path.as_os_str() == STDIN {
+            io::stdin().read_to_string(&mut text)
+        } else {
+            File::open(path).and_then(|mut file| file.read_to_string(&mut text))
+        };
+        read.map_err(|error| {
+            Failure::new(MISTAKE, format!("cannot read `{}`: {error}", path.display()))
+        })?;
+        let text: Rc<str> = text.into();
+        self.streams.borrow_mut().insert(path.to_owned(), Rc::clone(&text));
+        Ok(text)
+    }
+
+    /// Says that the project of `pipeline` has results, if those of the current folder begin
+    /// anew.
+    fn tell_of_store(&self, pipeline: &Path) {
+        let Ok(pipeline) = fs::canonicalize(pipeline) else { return };
+        let (Some(folder), Ok(here)) = (pipeline.parent(), env::current_dir()) else { return };
+        let (theirs, ours) = (store_of(folder), store_of(&here));
+        let wanted = self.global.store.is_none() && theirs != ours;
+        if wanted && has_runs(&theirs) && !has_runs(&ours) && !self.told_of_store.replace(true) {
+            let (theirs, ours) = (relative(&here, &theirs), relative(&here, &ours));
+            let theirs = shell(&theirs.display().to_string());
+            self.note(&format!(
+                "note: results go to {}; the pipeline's project has a store of its own: --store \
+                 {theirs}",
+                ours.display()
+            ));
+        }
+    }
+
+    /// Returns the failure that mistakes in a pipeline are.
+    pub(crate) fn mistakes(&self, errors: SpecErrors) -> Failure {
+        Failure::from(errors)
+    }
+
+    /// Returns how many cores the kernels use: as many as are asked for, and there.
+    pub(crate) fn threads(&self, asked: Option<u16>) -> usize {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let asked = asked.map_or(cores, usize::from);
+        if asked > cores {
+            let (noun, verb) = if cores == 1 { ("core", "is") } else { ("cores", "are") };
+            self.note(&format!(
+                "note: --threads {asked}: this machine has {cores} {noun}; {cores} {verb} used"
+            ));
+        }
+        asked.min(cores)
     }
 }
 
-/// Writes one line to stdout.
-pub(crate) fn print_line(text: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").ok();
+/// What a pipeline on stdin is called.
+const STDIN: &str = "-";
+
+/// Returns the name of a pipeline that is read once and is in no folder, or `None` for a file.
+/// The paths in it are relative to the current folder, unless it is a pipe with a place of its
+/// own.
+pub(crate) fn stream_name(path: &Path) -> Option<PathBuf> {
+    if path.as_os_str() == STDIN || path == Path::new("/dev/stdin") {
+        return Some(STDIN.into());
+    }
+    // A shell gives `<(command)` as one of these.
+    let text = path.to_str().unwrap_or_default();
+    let number = text.strip_prefix("/dev/fd/").or_else(|| {
+        let (_, number) = text.strip_prefix("/proc/")?.split_once("/fd/")?;
+        Some(number)
+    });
+    match number {
+        Some("0") => Some(STDIN.into()),
+        Some(number) if number.parse::<u32>().is_ok() => Some(format!("fd-{number}").into()),
+        _ => {
+            let kind = fs::metadata(path).ok()?.file_type();
+            (kind.is_fifo() || kind.is_char_device()).then(|| path.to_owned())
+        }
+    }
 }
 
-/// Writes `text` to stdout as it is.
-pub(crate) fn print(text: &str) {
-    print_bytes(text.as_bytes());
+/// Returns the store of `folder`: beside the nearest project file or repository root above it,
+/// else in it.
+fn store_of(folder: &Path) -> PathBuf {
+    let is_root =
+        |folder: &&Path| folder.join("coresift.toml").exists() || folder.join(".git").exists();
+    folder.ancestors().find(is_root).unwrap_or(folder).join(".coresift")
 }
 
-/// Writes `bytes` to stdout as they are.
-pub(crate) fn print_bytes(bytes: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).ok();
+/// Tells whether there was ever a run in `store`.
+fn has_runs(store: &Path) -> bool {
+    fs::read_dir(store.join("runs")).is_ok_and(|mut runs| runs.next().is_some())
 }
 
-/// Writes `text` to stderr as it is.
-pub(crate) fn eprint(text: &str) {
-    let mut err = std::io::stderr().lock();
-    err.write_all(text.as_bytes()).and_then(|()| err.flush()).ok();
-}
-
-/// Writes one line to stderr.
-pub(crate) fn eprint_line(text: &str) {
-    let mut err = std::io::stderr().lock();
-    writeln!(err, "{text}").ok();
+/// Returns how `path` is reached from `here`; both are absolute.
+fn relative(here: &Path, path: &Path) -> PathBuf {
+    let common = here.components().zip(path.components()).take_while(|(a, b)| a == b).count();
+    let up = here.components().skip(common).map(|_| Component::ParentDir);
+    // Below the current folder, it is said that it is.
+    let begin = (here.components().count() == common).then_some(Component::CurDir);
+    begin.into_iter().chain(up).chain(path.components().skip(common)).collect()
 }
 
 /// Returns the milliseconds since 1970 (UTC).
@@ -235,9 +379,9 @@ pub(crate) fn bytes_of(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }
 
-/// Tells whether stderr is a terminal whose user wants colour.
+/// Tells whether stderr is a terminal.
 pub(crate) fn stderr_is_terminal() -> bool {
-    std::io::stderr().is_terminal()
+    Stream::Err.is_terminal()
 }
 
 impl Context {
@@ -247,7 +391,7 @@ impl Context {
             return self.plan(pipeline);
         }
         let pipeline = Pipeline { target: vec![stage.to_owned()], ..pipeline.clone() };
-        self.read(&pipeline).map_err(|mut errors| {
+        self.read(&pipeline)?.map_err(|mut errors| {
             // A mistake in it is one in what was asked for, not in a flag nobody wrote.
             let flags = errors.sources.iter_mut().filter(|source| source.name == "--target");
             flags.for_each(|source| source.name = "the stage".to_owned());
@@ -357,12 +501,15 @@ pub(crate) fn width_of(text: &str) -> usize {
 
 /// Returns how wide the terminal on stdout is, if there is one.
 pub(crate) fn stdout_width() -> Option<usize> {
-    let size = std::io::stdout().is_terminal().then(termion::terminal_size);
+    let size = Stream::Out.is_terminal().then(termion::terminal_size);
     size.and_then(Result::ok).map(|(width, _)| width.into())
 }
 
 /// Returns `rows` as columns, each as wide as its widest entry; `right` tells which are numbers.
 pub(crate) fn columns(rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> String {
+    // Put into the signs of the terminal before it is measured: `±` is one place, `+-` are two.
+    let shown = |entry: &String| Stream::Out.legible(entry).into_owned();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(shown).collect()).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let entries = rows.iter().filter_map(|row| row.get(column));
@@ -370,7 +517,7 @@ pub(crate) fn columns(rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> St
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
     let mut out = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (column, entry) in row.iter().enumerate() {
             let room = " ".repeat(widths[column] - width_of(entry));
@@ -386,13 +533,18 @@ pub(crate) fn columns(rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> St
 
 /// Writes `bytes` to `path`: a file that is there is replaced at once, or left as it was.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let cannot = |error| Failure::new(1, format!("cannot write `{}`: {error}", path.display()));
+    // A device or a pipe, such as /dev/stdout, is written to, not replaced.
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return fs::write(path, bytes).map_err(cannot);
+    }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = name.ok_or_else(|| Failure::new(MISTAKE, "that is not the name of a file"))?;
     let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
     written.map_err(|error| {
-        std::fs::remove_file(&beside).ok();
-        Failure::new(1, format!("cannot write `{}`: {error}", path.display()))
+        fs::remove_file(&beside).ok();
+        cannot(error)
     })
 }
 
@@ -408,7 +560,7 @@ mod tests {
             vec![("subset.with.keep", &keep), ("seed", &seeds), ("student.seed", &seeds)];
         let pick = |text: &[&str]| {
             let text: Vec<String> = text.iter().map(|one| (*one).to_owned()).collect();
-            Cells::read(&text, &axes).map_err(|failure| failure.text)
+            Cells::read(&text, &axes).map_err(|failure| failure.message)
         };
         let cells = pick(&["keep=0.3", "seed=0", "seed=1"]).expect("all are there");
         assert!(cells.hold(&[1, 0, 0]) && cells.hold(&[1, 1, 1]) && !cells.hold(&[0, 0, 0]));
@@ -418,6 +570,44 @@ mod tests {
         }
         let names = axis_names(axes.iter().map(|(axis, _)| *axis));
         assert_eq!(names, ["keep", "seed", "student.seed"]);
+    }
+
+    #[test]
+    fn a_stream_has_a_name_in_the_current_folder() {
+        let name = |path: &str| stream_name(Path::new(path));
+        for stdin in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+            assert_eq!(name(stdin), Some("-".into()), "{stdin}");
+        }
+        assert_eq!(name("/dev/fd/63"), Some("fd-63".into()));
+        assert_eq!(name("/proc/4711/fd/12"), Some("fd-12".into()));
+        assert_eq!((name("p.toml"), name("/dev/fd/x")), (None, None));
+    }
+
+    #[test]
+    fn a_path_is_told_from_where_one_is() {
+        let way = |here: &str, path: &str| relative(Path::new(here), Path::new(path));
+        assert_eq!(way("/a/other", "/a/proj/.coresift"), Path::new("../proj/.coresift"));
+        assert_eq!(way("/a", "/a/.coresift").to_str(), Some("./.coresift"));
+        assert_eq!(way("/a/b/c", "/a/.coresift"), Path::new("../../.coresift"));
+    }
+
+    #[test]
+    fn a_failure_is_told_to_people_and_programs() {
+        let failure = Failure::new(MISTAKE, "no run is called `x`").hint("list them");
+        assert_eq!(failure.text(), "error: no run is called `x`\nhelp: list them");
+        let wanted = json!({ "error": {
+            "message": "no run is called `x`", "hint": "list them", "code": 2,
+        } });
+        assert_eq!(failure.json(), wanted);
+        assert_eq!(Failure::new(1, "no").json()["error"]["hint"], Value::Null);
+    }
+
+    #[test]
+    fn a_command_is_written_for_a_shell() {
+        let set = ["subset.with.keep=0.3".to_owned(), "a.with.b=\"it's\"".to_owned()];
+        let wanted = "coresift run 'my file.toml' --set subset.with.keep=0.3 --set \
+                      'a.with.b=\"it'\\''s\"' --target x";
+        assert_eq!(run_command("my file.toml", &set, &["x".to_owned()]), wanted);
     }
 
     #[test]

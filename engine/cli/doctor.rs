@@ -25,7 +25,7 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode, Failure> {
                     ("store".to_owned(), path.display().to_string()),
                     ("problem".to_owned(), what),
                 ],
-                Some(error),
+                Some(Failure::from(error)),
             )
         }
     };
@@ -34,12 +34,16 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode, Failure> {
             let pairs = findings.iter().map(|(what, how)| (what.clone(), json!(how)));
             Value::Object(pairs.collect::<Map<_, _>>())
         };
-        let value = json!({
+        let mut value = json!({
             "program": env!("CARGO_PKG_VERSION"),
             "devices": table(&devices),
             "data": table(&data),
             "store": table(&store),
         });
+        // One answer holds both: what was found, and what is wrong.
+        if let Some(failure) = &failure {
+            value["error"] = failure.json()["error"].take();
+        }
         print_line(&value.to_string());
     } else {
         let row = |(what, how): &(String, String)| vec![what.clone(), how.clone()];
@@ -50,7 +54,7 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode, Failure> {
         }
         print(&columns(&rows, |_| false));
     }
-    failure.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
+    Ok(failure.map_or(ExitCode::SUCCESS, |failure| failure.report(false)))
 }
 
 /// Returns, for each data set that has files of its own, whether they are there.

@@ -75,8 +75,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let node = only(&plan, &forecast, &cells, &args.stage)?;
     let Outlook::Hit(record) = &forecast.outlooks[node.index()] else {
         let failure = Failure::new(1, format!("{} is not computed yet", plan.describe(node)));
-        let path = args.pipeline.pipeline.display();
-        return Err(failure.hint(format!("coresift run {path} --target {}", args.stage)));
+        let target = vec![args.stage.clone()];
+        let command = Pipeline { target, ..args.pipeline.clone() }.run_command();
+        return Err(failure.hint(format!("`{command}` computes it")));
     };
     let to_stdout = args.to.as_os_str() == "-";
     let format = format(args, &record.output.kind, to_stdout)?;

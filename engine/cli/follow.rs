@@ -1,6 +1,9 @@
 //! The log of a run, read as it grows or replayed, and what each of its events is in words.
 
-use crate::context::{Context, Failure, MISTAKE, duration_of, print, print_line};
+use crate::{
+    context::{Context, Failure, MISTAKE, duration_of, print, print_line},
+    output,
+};
 use cache::Store;
 use engine::{Entry, Event, NodeId, Run, RunFailure, Tail};
 use std::{
@@ -33,8 +36,11 @@ impl Follow {
     pub(crate) fn open(store: &Store, run: &Run, speed: Option<f64>) -> Result<Self, Failure> {
         let Some(tail) = Tail::open(store, &run.id)? else {
             let what = format!("the store has no log of run {}", run.id);
-            return Err(Failure::new(MISTAKE, what)
-                .hint("`coresift cache gc` takes the logs of old runs away; `coresift show` still has its stages"));
+            return Err(Failure::new(MISTAKE, what).hint(format!(
+                "`coresift cache gc` takes the logs of old runs away; `coresift show {}` still has \
+                 its stages",
+                run.id
+            )));
         };
         let (ahead, began) = (VecDeque::new(), Instant::now());
         Ok(Self { tail, ahead, speed, began, finished: false })
@@ -73,6 +79,10 @@ pub(crate) fn print_all(
                 let lines = line.replace('\n', INDENT);
                 print(&format!("{:>10}  {lines}\n", duration_of(entry.t)));
             }
+        }
+        if output::is_lost() {
+            // Nobody reads on.
+            return Ok(ExitCode::SUCCESS);
         }
         if !more {
             break;

@@ -13,6 +13,7 @@ mod graph;
 mod methods;
 mod mistakes;
 mod new;
+mod output;
 mod plan;
 mod plot;
 mod progress;
@@ -29,8 +30,9 @@ mod supervise;
 mod table;
 mod watch;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
-use context::{Context, Failure, Global};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use context::{Context, Failure, Global, MISTAKE};
+use output::Stream;
 use std::process::ExitCode;
 
 /// Finds the part of a training set worth training on: runs a pipeline of load, corrupt,
@@ -100,23 +102,23 @@ fn main() -> ExitCode {
         return supervise::run(&words.collect::<Vec<_>>());
     }
     // The hook has said what and where.
-    std::panic::catch_unwind(answer).unwrap_or_else(|_| {
+    let code = std::panic::catch_unwind(answer).unwrap_or_else(|_| {
         context::eprint_line(
             "error: this is a defect of coresift; what was finished is kept. Please report the \
              lines above",
         );
         ExitCode::from(DEFECT)
-    })
+    });
+    output::settle(code)
 }
 
+/// Does what the command line says.
 fn answer() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => {
-            error.print().ok();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(error) => return instead(&error),
     };
+    let as_json = args.global.json;
     let context = Context::new(args.global);
     let result = match args.command {
         Command::Run(args) => run::run(&args, &context),
@@ -139,10 +141,106 @@ fn answer() -> ExitCode {
         Command::Bench(args) => bench::run(&args, &context),
         Command::Doctor(args) => doctor::run(&args, &context),
         Command::Completions { shell } => {
-            let mut out = std::io::stdout().lock();
-            clap_complete::generate(shell, &mut Args::command(), "coresift", &mut out);
+            // It panics where it cannot write.
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Args::command(), "coresift", &mut script);
+            output::print_bytes(&script);
             Ok(ExitCode::SUCCESS)
         }
     };
-    result.unwrap_or_else(|failure: Failure| failure.report())
+    result.unwrap_or_else(|failure: Failure| failure.report(as_json))
+}
+
+/// Says what clap says instead of arguments: a help text, the version, or what is wrong with the
+/// command line.
+fn instead(said: &clap::Error) -> ExitCode {
+    let text = said.render();
+    let on = |stream: Stream| match stream.has_colour() {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
+    };
+    if !said.use_stderr() {
+        output::print(&on(Stream::Out));
+        return ExitCode::SUCCESS;
+    }
+    // Where the command line does not read, the flag is looked for by hand.
+    if std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json") {
+        output::print_line(&refusal(said).json().to_string());
+    }
+    output::eprint(&on(Stream::Err));
+    ExitCode::from(MISTAKE)
+}
+
+/// Returns what clap says is wrong as a failure.
+fn refusal(said: &clap::Error) -> Failure {
+    let none = [ErrorKind::MissingSubcommand, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand];
+    if none.contains(&said.kind()) {
+        return Failure::new(MISTAKE, "no command was given").hint("`coresift help` lists them");
+    }
+    let text = said.render().to_string();
+    // Paragraphs: what is wrong, tips, the usage.
+    let mut paragraphs =
+        text.split("\n\n").map(|lines| lines.lines().map(str::trim).collect::<Vec<_>>().join(" "));
+    let what = paragraphs.next().unwrap_or_default();
+    let failure = Failure::new(MISTAKE, what.strip_prefix("error: ").unwrap_or(&what));
+    let tips: Vec<String> =
+        paragraphs.filter_map(|tip| Some(tip.strip_prefix("tip: ")?.to_owned())).collect();
+    if tips.is_empty() { failure } else { failure.hint(tips.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, path::Path};
+
+    /// Returns every command a text in `folder` names: `coresift …` between backticks.
+    fn commands(folder: &Path) -> Vec<String> {
+        let mut found = vec![];
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                found.extend(commands(&path));
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = fs::read_to_string(&path).expect("text");
+                for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                    let named = line.split('`').skip(1).step_by(2);
+                    found.extend(
+                        named.filter(|one| one.starts_with("coresift ")).map(str::to_owned),
+                    );
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_command_that_is_told_reads() {
+        let all = commands(&Path::new(env!("CARGO_MANIFEST_DIR")).join("engine"));
+        assert!(all.len() > 12, "they are found: {all:?}");
+        for command in all {
+            let words: Vec<&str> = command.split(' ').collect();
+            let Err(error) = Args::try_parse_from(&words) else { continue };
+            // A command may be named without its arguments; it may not be one that is none.
+            let bare = words.len() == 2 || words == ["coresift", "help"];
+            let known = [ErrorKind::MissingRequiredArgument, ErrorKind::DisplayHelp];
+            assert!(bare && known.contains(&error.kind()), "{command}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_clap_says_is_a_failure_as_others_are() {
+        let refused = |words: &[&str]| {
+            let error = Args::try_parse_from(words).err().expect("it does not read");
+            let failure = refusal(&error);
+            (failure.message, failure.hint)
+        };
+        let (message, hint) = refused(&["coresift", "plan"]);
+        let wanted = "the following required arguments were not provided: <PIPELINE>";
+        assert_eq!((message.as_str(), hint), (wanted, None));
+        let (message, _) = refused(&["coresift"]);
+        assert_eq!(message, "no command was given");
+        let (message, hint) = refused(&["coresift", "run", "p.toml", "--devise", "cpu"]);
+        assert_eq!(message, "unexpected argument '--devise' found");
+        assert_eq!(hint.as_deref(), Some("a similar argument exists: '--device'"));
+    }
 }

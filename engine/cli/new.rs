@@ -146,7 +146,7 @@ fn answer<T>(
         }
         let text = text.trim();
         match read(if text.is_empty() { default } else { text }) {
-            Err(failure) if ask => eprint_line(failure.text.trim_end()),
+            Err(failure) if ask => eprint_line(&failure.text()),
             other => return other,
         }
     }
@@ -400,9 +400,11 @@ mod tests {
 
     fn planned(wanted: &Wanted) -> Plan {
         let registry = stages::registry();
-        let text = pipeline(wanted, &registry).map_err(|failure| failure.text).expect("a pipeline");
+        let text =
+            pipeline(wanted, &registry).map_err(|failure| failure.message).expect("a pipeline");
         let request = Request { path: "p.toml".into(), ..Request::default() };
-        let plan = Plan::read_text(&text, &request, &registry).map_err(crate::mistakes::render);
+        let plan = Plan::read_text(&text, &request, &registry)
+            .map_err(|errors| crate::mistakes::render(&errors));
         plan.unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"))
     }
 

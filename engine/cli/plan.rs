@@ -4,6 +4,9 @@ use crate::context::{Context, Failure, Pipeline, print, print_line};
 use engine::{Forecast, NodeId, Outlook, Plan};
 use std::{fmt::Write as _, process::ExitCode};
 
+/// The exit code that says there is something to do: no failure, and no other code of ours.
+const TO_DO: u8 = 10;
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -11,6 +14,9 @@ pub(crate) struct Args {
     /// List the hits too.
     #[arg(long)]
     all: bool,
+    /// Exit with 10 if a run would compute something, and with 0 if the store has all of it.
+    #[arg(long)]
+    exit_code: bool,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
@@ -22,7 +28,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     } else {
         print(&text(&plan, &forecast, args.all));
     }
-    Ok(ExitCode::SUCCESS)
+    let (_, run, waiting) = forecast.counts();
+    let to_do = args.exit_code && run + waiting > 0;
+    Ok(if to_do { ExitCode::from(TO_DO) } else { ExitCode::SUCCESS })
 }
 
 fn text(plan: &Plan, forecast: &Forecast, all: bool) -> String {

@@ -63,9 +63,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let panels = args.figure.panels(&study, Room::Sheet)?;
     if panels.is_empty() {
         let what = format!("there is nothing to show of `{}`", args.figure.heading());
-        let path = args.pipeline.pipeline.display();
+        let command = args.pipeline.run_command();
         return Err(Failure::new(1, what)
-            .hint(format!("`coresift run {path}` makes the results; not every pipeline has all")));
+            .hint(format!("`{command}` makes the results; not every pipeline has all")));
     }
     let label = panels.iter().map(|panel| panel.label.as_str()).collect::<Vec<_>>().join(" ");
     let name = plan.title.as_deref().unwrap_or_default();

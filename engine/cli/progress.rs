@@ -1,8 +1,9 @@
 //! What a run shows while it goes on: bars on a terminal, plain lines elsewhere.
 
 use crate::{
-    context::{Context, duration_of, eprint_line, stderr_is_terminal},
+    context::{Context, duration_of, eprint_line},
     follow::{failed, full, not_begun, work},
+    output::Stream,
 };
 use engine::{Event, NodeId, Plan, RunFailure, RunOptions, Sink, Summary};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
@@ -34,7 +35,7 @@ pub(crate) struct Progress<'a> {
 impl<'a> Progress<'a> {
     pub(crate) fn new(plan: &'a Plan, context: &Context, options: &RunOptions) -> Self {
         let quiet = context.global.quiet;
-        let bars = (!quiet && stderr_is_terminal()).then(MultiProgress::new);
+        let bars = (!quiet && Stream::Err.has_cursor()).then(MultiProgress::new);
         Self {
             plan,
             quiet,
@@ -90,7 +91,7 @@ impl<'a> Progress<'a> {
     fn insist(&mut self, text: String) {
         match (&mut self.muted, &self.bars) {
             (Some(kept), _) => kept.push(text),
-            (None, Some(bars)) => bars.println(text).unwrap_or_default(),
+            (None, Some(bars)) => bars.println(Stream::Err.legible(&text)).unwrap_or_default(),
             (None, None) => eprint_line(&text),
         }
     }
@@ -100,7 +101,7 @@ impl<'a> Progress<'a> {
             return;
         }
         match &self.bars {
-            Some(bars) => bars.println(line).unwrap_or_default(),
+            Some(bars) => bars.println(Stream::Err.legible(line)).unwrap_or_default(),
             None => eprint_line(line),
         }
     }
@@ -131,7 +132,7 @@ impl<'a> Progress<'a> {
                 write!(out, "{:.0}/s", state.per_sec()).ok();
             };
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.set_style(style.with_key("rate", rate));
+            bar.set_style(drawn(style).with_key("rate", rate));
             bar.set_prefix(name.clone());
             bars.add(bar)
         });
@@ -161,6 +162,11 @@ impl<'a> Progress<'a> {
     }
 }
 
+/// Returns `style` with bars that the terminal can show.
+fn drawn(style: ProgressStyle) -> ProgressStyle {
+    if Stream::Err.is_ascii() { style.progress_chars("#>-") } else { style }
+}
+
 impl Sink for Progress<'_> {
     fn emit(&mut self, event: &Event) {
         let name = |node: &NodeId| self.plan.describe(*node);
@@ -171,7 +177,7 @@ impl Sink for Progress<'_> {
                     let style =
                         ProgressStyle::with_template("{bar:40} {pos}/{len} stages, {elapsed}");
                     let bar = ProgressBar::new(*nodes as u64);
-                    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                    bar.set_style(drawn(style.unwrap_or_else(|_| ProgressStyle::default_bar())));
                     bars.add(bar)
                 });
             }

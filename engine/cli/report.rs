@@ -5,7 +5,10 @@ mod page;
 mod results;
 
 use crate::{
-    context::{Context, Failure, Pipeline, bytes_of, duration_of, now_millis, time_of, write_file},
+    context::{
+        Context, Failure, Pipeline, bytes_of, duration_of, now_millis, stream_name, time_of,
+        write_file,
+    },
     plot::{
         figures::{Figure, Panel, Room, stages},
         study::{Study, percent},
@@ -19,7 +22,7 @@ use std::{path::PathBuf, process::ExitCode};
 pub(crate) struct Args {
     #[command(flatten)]
     pipeline: Pipeline,
-    /// The file [default: the pipeline's name, ending in .html]
+    /// The file [default: the pipeline's name, ending in .html; of one on stdin, report.html]
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -30,11 +33,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let study = Study::read(&plan, &store)?;
     let (there, ..) = study.forecast.counts();
     if there == 0 {
-        let path = args.pipeline.pipeline.display();
         let failure = Failure::new(1, "none of this pipeline's results is there yet");
-        return Err(failure.hint(format!("make them with `coresift run {path}`")));
+        return Err(failure.hint(format!("make them with `{}`", args.pipeline.run_command())));
     }
-    let name = args.pipeline.pipeline.file_stem().map(PathBuf::from).unwrap_or_default();
+    let name = match stream_name(&args.pipeline.pipeline) {
+        Some(_) => PathBuf::from("report"),
+        None => args.pipeline.pipeline.file_stem().map(PathBuf::from).unwrap_or_default(),
+    };
     let out = args.out.clone().unwrap_or_else(|| name.with_extension("html"));
     let text = html(&study)?;
     let there = plan.nodes().filter(|(id, _)| study.forecast.record(*id).is_some());

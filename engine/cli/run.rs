@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let mut plan = context.plan(&args.pipeline)?;
     pick_cells(&mut plan, &args.cells)?;
     let store = context.store()?;
-    let mut options = args.how.options(&store)?;
+    let mut options = args.how.options(&store, context)?;
     options.force = forced(&plan, &args.force)?;
     options.fail_fast = args.fail_fast;
     options.name.clone_from(&args.name);
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 
 impl How {
     /// Opens the device, watches for signals, and returns what a run that begins now is given.
-    pub(crate) fn options(&self, store: &Store) -> Result<RunOptions, Failure> {
+    pub(crate) fn options(&self, store: &Store, context: &Context) -> Result<RunOptions, Failure> {
         let device = Device::open(self.device).map_err(|error| {
             Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint)
         })?;
@@ -101,7 +101,7 @@ impl How {
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or(cores, usize::from);
-        stages::set_threads(self.threads.map_or(cores, usize::from));
+        stages::set_threads(context.threads(self.threads));
         stages::set_supervisor(["/proc/self/exe".into(), supervise::COMMAND.into()]);
         let started = now_millis();
         Ok(RunOptions {

@@ -1,7 +1,7 @@
 //! What is compared: pipelines as the store has them now, and runs as they were.
 
 use crate::{
-    context::{Context, Failure, MISTAKE, Pipeline, axis_names},
+    context::{Context, Failure, MISTAKE, Pipeline, axis_names, run_command, stream_name},
     runs, show,
 };
 use cache::{Artifact, Key, Provenance, Recipe, Store, StoreError};
@@ -20,6 +20,8 @@ const METRICS: &str = "metrics";
 pub(crate) struct Source {
     /// What the user called it.
     pub(crate) name: String,
+    /// The command that makes what is missing of it.
+    pub(crate) run_command: String,
     /// The axes of its matrix and their values.
     pub(crate) axes: Vec<(String, Vec<String>)>,
     /// Inputs before what needs them.
@@ -54,15 +56,20 @@ impl Source {
         if let Some((file, run)) = name.rsplit_once('@')
             && is_file(file)
         {
-            return Self::of_run(name, &run_of(store, file, run)?, store);
+            let run = run_of(store, file, run)?;
+            let source = Self::of_run(name, &run, store)?;
+            // The file as it is called here, not by its whole path.
+            return Ok(Self { run_command: command_of(file, &run), ..source });
         }
         if !is_file(name) {
             return Self::of_run(name, &show::find(store, name)?, store);
         }
         let (set, target) = (set.to_vec(), target.to_vec());
-        let plan = context.plan(&Pipeline { pipeline: name.into(), set, target })?;
+        let pipeline = Pipeline { pipeline: name.into(), set, target };
+        let plan = context.plan(&pipeline)?;
         let forecast = Forecast::of(&plan, store)?;
-        Ok(Self::of_forecast(name, &plan, &forecast))
+        let source = Self::of_forecast(name, &plan, &forecast);
+        Ok(Self { run_command: pipeline.run_command(), ..source })
     }
 
     /// Returns `plan` with what the store has of it.
@@ -123,7 +130,8 @@ impl Source {
             }
         }
         let axes = plan.axes.iter().map(|axis| (axis.name.clone(), axis.values.clone())).collect();
-        Self { name: name.to_owned(), axes, nodes }
+        let run_command = run_command(&plan.path.display().to_string(), &[], &[]);
+        Self { name: name.to_owned(), run_command, axes, nodes }
     }
 
     /// Returns `run` with what the store still has of it.
@@ -178,7 +186,13 @@ impl Source {
                 None => cells(&node.coords, &node.axes, &sizes),
             };
         }
-        Ok(Self { name: name.to_owned(), axes: run.axes.clone(), nodes })
+        let run_command = command_of(&run.pipeline, run);
+        Ok(Self { name: name.to_owned(), run_command, axes: run.axes.clone(), nodes })
+    }
+
+    /// Tells whether any of its computations is known to give results.
+    pub(crate) fn has_results(&self) -> bool {
+        self.nodes.iter().any(|node| !node.cells.is_empty())
     }
 
     /// Returns the computations `node` stands on, itself last.
@@ -224,6 +238,15 @@ impl Source {
     }
 }
 
+/// Returns the command that repeats `run`, the file of which is called `file`.
+fn command_of(file: &str, run: &Run) -> String {
+    let flags = |flag: &str| -> Vec<String> {
+        let given = run.sources.iter().filter(|source| source.name == flag);
+        given.map(|source| source.text.clone()).collect()
+    };
+    run_command(file, &flags("--set"), &flags("--target"))
+}
+
 /// Returns a value without the quotes of a string.
 pub(crate) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
@@ -232,7 +255,8 @@ pub(crate) fn plain(value: &Value) -> String {
 /// Tells whether `name` is that of a pipeline file.
 pub(crate) fn is_file(name: &str) -> bool {
     let path = Path::new(name);
-    path.extension().is_some_and(|end| end == "toml") || path.is_file()
+    let named = path.extension().is_some_and(|end| end == "toml");
+    named || path.is_file() || stream_name(path).is_some()
 }
 
 /// Returns the run of `file` called `name`: the beginning of its name, `last`, or `~N` for the

@@ -12,14 +12,14 @@ mod stat;
 
 use crate::{
     context::{
-        Context, Failure, MISTAKE, eprint_line, now_millis, print, print_line, stdout_width,
+        Context, Failure, MISTAKE, eprint_line, now_millis, print, print_line, shell, stdout_width,
     },
     sources::{self, Source},
 };
 use against::Against;
 use cache::{Artifact, Key, Store, StoreError};
 use engine::{Plan, Use};
-use frame::Frame;
+use frame::{Frame, Outcome};
 use measured::{Measured, Metric};
 use metrics::Metrics;
 use pivot::Pivot;
@@ -28,7 +28,12 @@ use rows::Table;
 use serde_json::{Value, json};
 use sheet::{Format, Sheet};
 use stat::{Ci, Judge};
-use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
 
 /// The metrics shown when none are named, where an evaluation gives them.
 const USUAL: [&str; 8] = [
@@ -129,6 +134,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         frame.outcomes.retain(|outcome| args.target.contains(&outcome.label));
     }
     if frame.outcomes.is_empty() {
+        // A run does not say what its targets give: what they gave tells, if it is there.
+        let gone = |source: &&Source| source.nodes.iter().any(|node| node.output.is_none());
+        if let Some(source) = sources.iter().filter(|source| !source.has_results()).find(gone) {
+            let what = format!("the store no longer has the results of `{}`", source.name);
+            let hint = format!("`{}` makes them again", source.run_command);
+            return Err(Failure::new(1, what).hint(hint));
+        }
         let failure = Failure::new(MISTAKE, "there are no targets here that give metrics");
         return Err(failure.hint("add a stage with `use = \"evaluate\"`, or name it with --target"));
     }
@@ -146,11 +158,19 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         let keys = made.filter_map(|node| node.key).collect();
         Use::note(&store, Path::new(&source.name), now_millis(), keys);
     }
-    let missing = frame.outcomes.iter().filter(|outcome| outcome.metrics.is_none()).count();
-    if missing > 0 {
-        let (all, names) = (frame.outcomes.len(), args.source.join(" "));
-        context
-            .note(&format!("{missing} of {all} results are not there yet: `coresift run {names}`"));
+    let missing: Vec<&Outcome> =
+        frame.outcomes.iter().filter(|outcome| outcome.metrics.is_none()).collect();
+    if !missing.is_empty() {
+        let lacking: BTreeSet<usize> = missing.iter().map(|outcome| outcome.at.0).collect();
+        let commands: BTreeSet<String> =
+            lacking.iter().map(|at| format!("`{}`", sources[*at].run_command)).collect();
+        let commands: Vec<String> = commands.into_iter().collect();
+        context.note(&format!(
+            "{} of {} results are not there yet: {}",
+            missing.len(),
+            frame.outcomes.len(),
+            commands.join(" and ")
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -249,7 +269,7 @@ pub(crate) fn text(
     keys: &[Option<Key>],
 ) -> String {
     if plan.cells.len() > CELLS_OF_A_RUN {
-        let (cells, path) = (plan.cells.len(), plan.path.display());
+        let (cells, path) = (plan.cells.len(), shell(&plan.path.display().to_string()));
         eprint_line(&format!("{cells} cells: `coresift table {path}` shows them"));
         return String::new();
     }

@@ -4,6 +4,7 @@ mod changes;
 mod command;
 mod compare;
 mod crash;
+mod edge;
 mod guide;
 mod images;
 mod laws;

@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_axis_is_read_as_toml() {
-        let read = |text: &str| Axis::read(text).map_err(|failure| failure.text);
+        let read = |text: &str| Axis::read(text).map_err(|failure| failure.message);
         let axis = read("proxy.with.epochs=1, 2,5").expect("an axis");
         assert_eq!((axis.path.as_str(), axis.numbers()), ("proxy.with.epochs", vec![1, 2, 5]));
         let axis = read("proxy.with.model=mlp,resnet18").expect("an axis");

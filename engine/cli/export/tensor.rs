@@ -327,7 +327,8 @@ mod tests {
     }
 
     fn text(result: Result<Vec<u8>, Failure>) -> String {
-        String::from_utf8(result.map_err(|failure| failure.text).expect("written")).expect("text")
+        String::from_utf8(result.map_err(|failure| failure.message).expect("written"))
+            .expect("text")
     }
 
     #[test]

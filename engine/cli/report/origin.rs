@@ -2,7 +2,7 @@
 
 use super::page::{self, escape};
 use crate::{
-    context::{Failure, duration_of, time_of},
+    context::{Failure, duration_of, shell, time_of},
     plot::{figures::StageLine, study::Study},
     show::name,
 };
@@ -129,16 +129,6 @@ pub(super) fn repeat(study: &Study<'_>) -> String {
     }
     block(&mut out, "one cell with every default (resolved.toml)", &resolved(study), "");
     out
-}
-
-/// Returns `word` as a shell reads it back.
-fn shell(word: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:+,".contains(letter);
-    if word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }
 
 /// Returns the first cell as a pipeline of its own that leaves nothing to defaults.

@@ -289,7 +289,7 @@ random    0.05          25.00  1
     fn axes_sort_as_numbers_and_what_is_missing_comes_last() {
         let order = |column: &str| {
             let mut table = table(None);
-            table.sort(column).map_err(|failure| failure.text).expect("a column");
+            table.sort(column).map_err(|failure| failure.message).expect("a column");
             table.rows.iter().map(|row| row.coords[1].clone()).collect::<Vec<_>>()
         };
         assert_eq!(order("keep"), ["0.05", "0.1", "0.5"]);

@@ -4,7 +4,7 @@ use super::{
     model::{Model, Task},
     screen::Key,
 };
-use crate::context::bytes_of;
+use crate::{context::bytes_of, output::Stream};
 use engine::NodeId;
 use ratatui::{
     style::{Color, Style},
@@ -45,7 +45,7 @@ pub(super) struct Look {
 impl Look {
     pub(super) fn new() -> Self {
         Self {
-            colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            colour: Stream::Out.has_colour(),
             pane: Pane::Tasks,
             chosen: None,
             figure: 0,

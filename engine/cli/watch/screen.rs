@@ -1,6 +1,9 @@
 //! The terminal while the live view has it: drawn on, listened to, and given back at the end.
 
-use ratatui::{Frame, Terminal, backend::TermionBackend};
+use crate::output::{Stream, ascii_place};
+use ratatui::{
+    Frame, Terminal, backend::TermionBackend, buffer::Buffer, layout::Rect, widgets::Widget,
+};
 use std::io::{self, IsTerminal as _, Stdout, Write as _};
 pub(super) use termion::event::Key;
 use termion::{
@@ -9,6 +12,19 @@ use termion::{
     raw::{IntoRawMode as _, RawTerminal},
     screen::{AlternateScreen, IntoAlternateScreen as _},
 };
+
+/// Puts what was drawn before it into ASCII.
+struct Ascii;
+
+impl Widget for Ascii {
+    fn render(self, _: Rect, drawn: &mut Buffer) {
+        for cell in &mut drawn.content {
+            if !cell.symbol.is_ascii() {
+                cell.symbol = ascii_place(&cell.symbol).to_owned();
+            }
+        }
+    }
+}
 
 type Out = AlternateScreen<RawTerminal<Stdout>>;
 
@@ -32,8 +48,7 @@ pub(super) struct Screen {
 impl Screen {
     /// Tells whether there is a terminal to draw on and one to listen to.
     pub(super) fn is_possible() -> bool {
-        let knows = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        knows && io::stdout().is_terminal() && io::stdin().is_terminal()
+        Stream::Out.has_cursor() && io::stdin().is_terminal()
     }
 
     pub(super) fn open() -> io::Result<Self> {
@@ -53,6 +68,12 @@ impl Screen {
         &mut self,
         paint: impl FnOnce(&mut Frame<'_, TermionBackend<Out>>),
     ) -> io::Result<()> {
-        self.terminal.draw(paint).map(|_| ())
+        let painted = |frame: &mut Frame<'_, TermionBackend<Out>>| {
+            paint(frame);
+            if Stream::Out.is_ascii() {
+                frame.render_widget(Ascii, frame.size());
+            }
+        };
+        self.terminal.draw(painted).map(|_| ())
     }
 }
