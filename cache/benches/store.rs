@@ -35,7 +35,7 @@ fn record(store: &Store, number: u32) -> Record {
     });
     let inputs = BTreeMap::from([("scores".to_owned(), Digest::of(&number.to_le_bytes()))]);
     let method = "select.ccs".to_owned();
-    let recipe = Recipe { method, revision: 1, settings, inputs, seed: Some(0) };
+    let recipe = Recipe { method, revision: 1, settings: settings.into(), inputs, seed: Some(0) };
     let log = vec!["kept 5000 of 50000 samples".to_owned(), "cutoff 0.3".to_owned()];
     let provenance = Provenance {
         seconds: 0.012,
@@ -112,5 +112,11 @@ fn main() {
 
 fn record_free(number: u32) -> Recipe {
     let (method, settings) = ("select.none".to_owned(), json!({"number": number}));
-    Recipe { method, revision: 1, settings, inputs: BTreeMap::new(), seed: Some(0) }
+    Recipe {
+        method,
+        revision: 1,
+        settings: settings.into(),
+        inputs: BTreeMap::new(),
+        seed: Some(0),
+    }
 }

@@ -1,23 +1,23 @@
 //! Everything that can change a result, written down in one canonical form.
 
 use crate::{Artifact, Digest, Key};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 use serde_json::{Number, Value};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Goes up when the encoding below changes, and every key with it.
 const CONTEXT: &str = "coresift recipe v1";
 
 /// The full identity of one computation, kept readable so that two runs can be compared.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Written", into = "Written")]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(from = "Written")]
 pub struct Recipe {
     /// The method, such as `select.herding`.
     pub method: String,
     /// The revision of the method's results.
     pub revision: u32,
-    /// The settings, defaults filled in.
-    pub settings: Value,
+    /// The settings, defaults filled in. Shared: the computations of a matrix have few of them.
+    pub settings: Arc<Value>,
     /// The digest of what each input port received.
     pub inputs: BTreeMap<String, Digest>,
     /// The seed of the random streams, or `None` if none is drawn from.
@@ -27,7 +27,29 @@ pub struct Recipe {
 // The recipe as JSON. serde_json reads a float of 16 digits or more back as a neighbour of what it
 // wrote, unless `float_roundtrip` is switched on for every crate in the program; a recipe must
 // come back with its key, so where that happens the bits of the floats stand beside the settings.
-#[derive(Serialize, Deserialize)]
+impl Serialize for Recipe {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (mut float_bits, mut lost) = (vec![], false);
+        each_float(&self.settings, &mut |number| {
+            let value = number.as_f64().unwrap_or(f64::NAN);
+            let back: Option<f64> = serde_json::from_str(&number.to_string()).ok();
+            lost |= back.map(f64::to_bits) != Some(value.to_bits());
+            float_bits.push(value.to_bits());
+        });
+        let mut fields = serializer.serialize_struct("Recipe", 5 + usize::from(lost))?;
+        fields.serialize_field("method", &self.method)?;
+        fields.serialize_field("revision", &self.revision)?;
+        fields.serialize_field("settings", &*self.settings)?;
+        fields.serialize_field("inputs", &self.inputs)?;
+        fields.serialize_field("seed", &self.seed)?;
+        if lost {
+            fields.serialize_field("float_bits", &float_bits)?;
+        }
+        fields.end()
+    }
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename = "Recipe")]
 struct Written {
     method: String,
@@ -35,53 +57,49 @@ struct Written {
     settings: Value,
     inputs: BTreeMap<String, Digest>,
     seed: Option<u64>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     float_bits: Vec<u64>,
-}
-
-impl From<Recipe> for Written {
-    fn from(mut recipe: Recipe) -> Self {
-        let (mut float_bits, mut lost) = (vec![], false);
-        each_float(&mut recipe.settings, &mut |number| {
-            let value = number.as_f64().unwrap_or(f64::NAN);
-            let back: Option<f64> = serde_json::from_str(&number.to_string()).ok();
-            lost |= back.map(f64::to_bits) != Some(value.to_bits());
-            float_bits.push(value.to_bits());
-        });
-        if !lost {
-            float_bits.clear();
-        }
-        let Recipe { method, revision, settings, inputs, seed } = recipe;
-        Self { method, revision, settings, inputs, seed, float_bits }
-    }
 }
 
 impl From<Written> for Recipe {
     fn from(written: Written) -> Self {
         let Written { method, revision, mut settings, inputs, seed, float_bits } = written;
         if !float_bits.is_empty() {
-            let mut bits = float_bits.into_iter();
-            each_float(&mut settings, &mut |number| {
-                let exact = bits.next().and_then(|bits| Number::from_f64(f64::from_bits(bits)));
-                if let Some(exact) = exact {
-                    *number = exact;
-                }
-            });
+            restore_floats(&mut settings, &mut float_bits.into_iter());
         }
-        Self { method, revision, settings, inputs, seed }
+        Self { method, revision, settings: Arc::new(settings), inputs, seed }
     }
 }
 
+fn is_float(number: &Number) -> bool {
+    number.as_i64().is_none() && number.as_u64().is_none()
+}
+
 // Goes through objects by name, as `feed` does and for the same reason.
-fn each_float(value: &mut Value, visit: &mut dyn FnMut(&mut Number)) {
+fn each_float(value: &Value, visit: &mut dyn FnMut(&Number)) {
     match value {
-        Value::Number(number) if number.as_i64().is_none() && number.as_u64().is_none() => {
-            visit(number);
+        Value::Number(number) if is_float(number) => visit(number),
+        Value::Array(items) => items.iter().for_each(|item| each_float(item, visit)),
+        Value::Object(fields) => {
+            let sorted: BTreeMap<_, _> = fields.iter().collect();
+            sorted.into_values().for_each(|field| each_float(field, visit));
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| each_float(item, visit)),
+        _ => {}
+    }
+}
+
+fn restore_floats(value: &mut Value, bits: &mut dyn Iterator<Item = u64>) {
+    match value {
+        Value::Number(number) if is_float(number) => {
+            let exact = bits.next().and_then(|bits| Number::from_f64(f64::from_bits(bits)));
+            if let Some(exact) = exact {
+                *number = exact;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| restore_floats(item, bits)),
         Value::Object(fields) => {
             let sorted: BTreeMap<_, _> = fields.iter_mut().collect();
-            sorted.into_values().for_each(|field| each_float(field, visit));
+            sorted.into_values().for_each(|field| restore_floats(field, bits));
         }
         _ => {}
     }
@@ -186,7 +204,7 @@ mod tests {
 
     fn key(settings: Value) -> Key {
         let (method, inputs) = ("select.top".into(), BTreeMap::new());
-        Recipe { method, revision: 1, settings, inputs, seed: Some(7) }.key()
+        Recipe { method, revision: 1, settings: settings.into(), inputs, seed: Some(7) }.key()
     }
 
     // A change here loses every cache in the world: it must be meant, and CONTEXT goes up.
@@ -220,6 +238,7 @@ mod tests {
         for float in floats {
             let settings = json!({"z": [float, 1, 2.5], "a": {"deep": float}});
             let (method, inputs) = ("score.grand".into(), BTreeMap::new());
+            let settings = Arc::new(settings);
             let recipe = Recipe { method, revision: 1, settings, inputs, seed: None };
             let text = serde_json::to_string(&recipe).expect("a recipe is JSON");
             let back: Recipe = serde_json::from_str(&text).expect("it was just written");

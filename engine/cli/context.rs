@@ -156,7 +156,7 @@ impl From<StoreError> for Failure {
                 std::io::ErrorKind::StorageFull => (
                     1,
                     Some(
-                        "free some space (`coresift cache gc`) and run it again: what is done is kept",
+                        "free some space and run it again, what is done is kept; `coresift cache gc --dry-run` says what the store could do without",
                     ),
                 ),
                 std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {

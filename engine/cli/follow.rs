@@ -191,8 +191,8 @@ pub(crate) fn work(nodes: usize, cells: usize) -> String {
 
 /// Says how many stages were never begun, and why.
 pub(crate) fn not_begun(nodes: usize, because: &str) -> String {
-    let stages = if nodes == 1 { "1 stage was".to_owned() } else { format!("{nodes} stages were") };
-    format!("not    {stages} not begun: {because}")
+    let stages = if nodes == 1 { "1 stage".to_owned() } else { format!("{nodes} stages") };
+    format!("left   {stages} not begun: {because}")
 }
 
 /// Says how many stages met a full disk.

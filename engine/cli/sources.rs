@@ -232,7 +232,7 @@ impl Source {
         match kind {
             "use" => Some(recipe.method.clone()),
             "seed" => recipe.seed.map(|seed| seed.to_string()),
-            "with" => parts.try_fold(&recipe.settings, |value, part| value.get(part)).map(plain),
+            "with" => parts.try_fold(&*recipe.settings, |value, part| value.get(part)).map(plain),
             _ => None,
         }
     }

@@ -4,7 +4,8 @@ mod fake;
 
 use cache::{Digest, Store};
 use engine::{
-    Event, Forecast, Outlook, Plan, Reason, Request, Run, RunOptions, RunResult, Summary, Tail,
+    Event, Forecast, Outlook, Plan, Reason, Request, Run, RunOptions, RunResult, RunStatus,
+    Summary, Tail,
 };
 use std::{
     collections::BTreeSet,
@@ -248,6 +249,72 @@ fn a_stopped_run_says_what_is_left() {
     };
     let result = engine::run(&plan(CHAIN), &place.store(), &options, &mut sink).expect("a run");
     assert_eq!((result.summary.computed, result.summary.stopped), (1, 2));
+    let run = Run::read(&place.store(), "run-0001").expect("readable").expect("a run");
+    assert_eq!(run.status(&place.store()).expect("readable"), RunStatus::Interrupted);
+}
+
+#[test]
+fn a_panic_is_told_with_its_place() {
+    engine::keep_panics_of_stages(false);
+    let text = format!(
+        "{CHAIN}\n[stage.bad]\nuse = \"join\"\nfrom = {{ texts = \"a\" }}\nwith = {{ panic = true }}\n[stage.lost]\nuse = \"count\"\nfrom = {{ text = \"bad\" }}\n"
+    );
+    let (result, events) = Place::new().run(&text);
+    assert_eq!((result.summary.failed, result.summary.computed), (1, 3));
+    let cause = events.iter().find_map(|event| match event {
+        Event::Failed { causes, .. } => Some(causes[0].clone()),
+        _ => None,
+    });
+    let cause = cause.expect("it is told");
+    assert!(
+        cause.starts_with("the method broke off: told to (at ") && cause.contains("fake/mod.rs:"),
+        "{cause}"
+    );
+}
+
+#[test]
+fn the_first_failure_can_be_the_last() {
+    let mut place = Place::new();
+    let plan = plan(&format!(
+        "{CHAIN}\n[stage.bad]\nuse = \"join\"\nfrom = {{ texts = \"a\" }}\nwith = {{ fail = true, rule.width = 1 }}\n[stage.lost]\nuse = \"count\"\nfrom = {{ text = \"bad\" }}\n\
+         [matrix]\n\"bad.with.rule.width\" = [1, 2, 3, 4, 5, 6, 7, 8]\n"
+    ));
+    place.runs = 1;
+    let options = RunOptions { fail_fast: true, jobs: 1, ..options(1) };
+    let mut events = vec![];
+    let mut sink = |event: &Event| events.push(event.clone());
+    let result = engine::run(&plan, &place.store(), &options, &mut sink).expect("a run");
+    assert_eq!(result.summary.failed, 1);
+    let left = result.summary.stopped;
+    let told = |event: &Event| matches!(event, Event::NotBegun { nodes, .. } if *nodes == left);
+    assert!(left >= 7 && events.iter().any(told), "{events:#?}");
+}
+
+#[test]
+fn a_forced_stage_is_computed_again() {
+    let mut place = Place::new();
+    place.run(CHAIN);
+    let plan = plan(CHAIN);
+    let (b, _) = plan.nodes().find(|(_, node)| &*node.label == "b").expect("it is there");
+    let options = RunOptions { force: BTreeSet::from([b]), ..options(2) };
+    let result = engine::run(&plan, &place.store(), &options, &mut |_: &Event| {}).expect("a run");
+    // It gives the same, so what needs it stays.
+    assert_eq!((result.summary.hits, result.summary.computed), (2, 1));
+}
+
+#[test]
+fn names_of_runs_do_not_follow_the_clock() {
+    let mut place = Place::new();
+    place.run(CHAIN);
+    let store = place.store();
+    let day = 86_400_000;
+    let first = Run::new_id(&store, 20_000 * day, 7).expect("readable");
+    let options = RunOptions { id: first.clone(), ..options(1) };
+    engine::run(&plan(CHAIN), &store, &options, &mut |_: &Event| {}).expect("a run");
+    // The clock was set back a day; then two runs begin in one millisecond.
+    let second = Run::new_id(&store, 19_999 * day, 7).expect("readable");
+    let third = Run::new_id(&store, 19_999 * day, 8).expect("readable");
+    assert!(first < second && first < third && second != third, "{first} {second} {third}");
 }
 
 #[test]

@@ -242,7 +242,7 @@ fn mistakes_are_found_before_anything_runs() {
     says(&["mine.with.run=[]"], "no program is named");
     says(&[r#"mine.with.files=["mine.sh", "gone.sh"]"#], "there is no file `gone.sh`");
     says(&["mine.with.files=[]"], "`mine.sh` is a file, but not among `files`");
-    says(&[r#"mine.with.run=["./mine.sh"]"#], "the program `./mine.sh` is not among `files`");
+    says(&[r#"mine.with.run=["./mine.sh"]"#], "mine.sh` cannot be executed");
     let own = [r#"mine.with.run=["./mine.sh"]"#, r#"mine.with.files=["./mine.sh"]"#];
     says(&own, "`./mine.sh` cannot be executed");
     says(&["mine.with.keep=1.5"], "a fraction lies between 0 and 1");

@@ -4,7 +4,7 @@ use crate::program::Place;
 use cache::{Artifact, Store};
 use engine::{Event, Plan, Request, RunOptions};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -62,7 +62,10 @@ fn run(store: &Store, text: &str) -> (Plan, Vec<Artifact>, Vec<String>) {
         device: "cpu".into(),
         build: "test".into(),
         now: 0,
-        threads: 2,
+        name: None,
+        note: None,
+        force: BTreeSet::new(),
+        fail_fast: false,
         cancel: Arc::new(AtomicBool::new(false)),
     };
     let mut failures = vec![];

@@ -12,4 +12,5 @@ mod mistakes;
 mod program;
 mod report;
 mod share;
+mod trouble;
 mod whole;

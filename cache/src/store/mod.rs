@@ -232,8 +232,9 @@ impl Store {
         if missing && self.is_gone() { self.gone() } else { StoreError::io(action, path, error) }
     }
 
-    /// Tells whether the path of the store does not lead to it any more.
-    fn is_gone(&self) -> bool {
+    /// Tells whether the path of the store does not lead to it any more: it was moved or removed.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
         let at_path = steady::steadily(|| rustix::fs::stat(&self.root));
         let ours = steady::steadily(|| rustix::fs::fstat(&self.dir));
         match (at_path, ours) {

@@ -1,7 +1,7 @@
 //! What was computed, from what, and where its objects are.
 
 use super::{Store, objects::Health, seal, sharded, steady};
-use crate::{Digest, Key, Record, StoreError};
+use crate::{Artifact, Digest, Key, Recipe, Record, StoreError};
 use serde::ser::Error as _;
 use std::{fs, io};
 
@@ -11,9 +11,9 @@ const DEAR_SECONDS: f64 = 1.0;
 
 /// What the store has under a key.
 #[derive(Debug)]
-pub enum Lookup {
-    /// A whole record.
-    Hit(Box<Record>),
+pub enum Lookup<T = Box<Record>> {
+    /// A whole record, or what was asked for of it.
+    Hit(T),
     /// Nothing.
     Absent,
     /// Something that cannot be used any more; it was set aside.
@@ -49,15 +49,49 @@ impl Store {
             }
             Some(Ok(record)) => record,
         };
+        self.whole(record, |record| &record.output)
+    }
+
+    /// Returns what `recipe`, whose key is `key`, produced: as [`lookup`](Self::lookup) does, in
+    /// less time, for all but the output of a record that is as expected is passed over.
+    ///
+    /// # Errors
+    ///
+    /// As [`lookup`](Self::lookup).
+    pub fn lookup_output(&self, key: Key, recipe: &Recipe) -> Result<Lookup<Artifact>, StoreError> {
+        let Some(sealed) = self.read_small(&record_path(key))? else { return Ok(Lookup::Absent) };
+        let expected = || {
+            let recipe = serde_json::to_vec(recipe).ok()?;
+            let body = seal::body(LABEL, &sealed)?.strip_prefix(b"{\"recipe\":")?;
+            let output = body.strip_prefix(&recipe[..])?.strip_prefix(b",\"output\":")?;
+            serde_json::Deserializer::from_slice(output).into_iter::<Artifact>().next()?.ok()
+        };
+        if let Some(output) = expected() {
+            return self.whole(output, |output| output);
+        }
+        // Damaged, or written down in another way by another build.
+        Ok(match self.lookup(key)? {
+            Lookup::Hit(record) => Lookup::Hit(record.output),
+            Lookup::Absent => Lookup::Absent,
+            Lookup::Damaged(what) => Lookup::Damaged(what),
+        })
+    }
+
+    /// Returns `found` as a hit, if every object of its output is whole.
+    fn whole<T>(
+        &self,
+        found: T,
+        output: impl Fn(&T) -> &Artifact,
+    ) -> Result<Lookup<T>, StoreError> {
         let mut damage = String::new();
-        for (part, blob) in &record.output.parts {
+        for (part, blob) in &output(&found).parts {
             if let Some(what) = self.health(blob)?.wrong() {
                 let (and, digest) =
                     (if damage.is_empty() { "" } else { "; " }, blob.digest.short());
                 damage.push_str(&format!("{and}object {digest} (part `{part}`) {what}"));
             }
         }
-        Ok(if damage.is_empty() { Lookup::Hit(record) } else { Lookup::Damaged(damage) })
+        Ok(if damage.is_empty() { Lookup::Hit(found) } else { Lookup::Damaged(damage) })
     }
 
     /// Returns the record of `key`, whether or not its objects are still here. A damaged one counts

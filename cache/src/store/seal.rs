@@ -27,7 +27,8 @@ pub(super) fn unseal<T: DeserializeOwned>(label: &str, sealed: &[u8]) -> Result<
     serde_json::from_slice(body).map_err(|error| format!("does not decode ({error})"))
 }
 
-fn body<'a>(label: &str, sealed: &'a [u8]) -> Option<&'a [u8]> {
+/// Returns the body of a sealed document, if it is whole.
+pub(super) fn body<'a>(label: &str, sealed: &'a [u8]) -> Option<&'a [u8]> {
     let rest = sealed.strip_prefix(OPEN)?.strip_suffix(CLOSE)?;
     let (check, rest) = rest.split_at_checked(HEX)?;
     let rest = rest.strip_prefix(b"\",\"")?.strip_prefix(label.as_bytes())?;

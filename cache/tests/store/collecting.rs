@@ -108,3 +108,39 @@ fn a_cap_takes_old_checkpoints_before_records() {
     assert_eq!((report.checkpoints, report.records, report.bytes_left), (2, 0, 160));
     assert_eq!(store.checkpoints(key).expect("a store")[0].step, 3);
 }
+
+#[test]
+fn what_a_run_uses_stays_whatever_its_age() {
+    let place = Place::new();
+    let store = place.store();
+    let (used, made) = (
+        record(&store, "used", 9.0, &[("a", b"old")]),
+        record(&store, "made", 1.0, &[("b", b"new")]),
+    );
+    store.commit(&used).expect("room");
+    store.commit(&made).expect("room");
+    let gone = GcOptions { min_age: Duration::ZERO, ..GcOptions::default() };
+    let all = GcOptions { max_bytes: Some(0), ..gone };
+    // Written since the run began, or named by it: neither age nor size takes it.
+    let since = Reach { since: Some(0), ..Reach::default() };
+    assert_eq!(store.gc(&since, all).expect("room").records, 0);
+    let in_use = Reach { in_use: BTreeSet::from([used.recipe.key()]), ..Reach::default() };
+    assert_eq!(store.gc(&in_use, all).expect("room").records, 1);
+    assert!(hit(&store, used.recipe.key()).is_some() && hit(&store, made.recipe.key()).is_none());
+    assert_eq!(store.gc(&Reach::default(), gone).expect("room").records, 1);
+}
+
+#[test]
+fn a_result_can_be_replaced_and_forgotten() {
+    let place = Place::new();
+    let store = place.store();
+    let first = record(&store, "a", 0.0, &[("part", b"one")]);
+    let mut second = record(&store, "a", 0.0, &[("part", b"two")]);
+    second.provenance.log.clear();
+    store.commit(&first).expect("room");
+    store.replace(&second).expect("room");
+    let key = first.recipe.key();
+    assert_eq!(hit(&store, key), Some(second));
+    assert!(store.forget(key).expect("room"));
+    assert!(!store.forget(key).expect("room") && hit(&store, key).is_none());
+}

@@ -42,7 +42,7 @@ fn record(store: &Store, name: &str, seconds: f64, parts: &[(&str, &[u8])]) -> R
         method: name.to_owned(),
         revision: 3,
         // 0.1 in single precision: one of the floats that JSON does not bring back by itself.
-        settings: json!({"keep": 0.1, "rate": f64::from(0.1_f32), "rule": {"bins": 50}}),
+        settings: json!({"keep": 0.1, "rate": f64::from(0.1_f32), "rule": {"bins": 50}}).into(),
         inputs: BTreeMap::from([("scores".to_owned(), Digest::of(b"an input"))]),
         seed: Some(u64::MAX),
     };
@@ -58,7 +58,12 @@ fn record(store: &Store, name: &str, seconds: f64, parts: &[(&str, &[u8])]) -> R
 
 fn hit(store: &Store, key: Key) -> Option<Record> {
     match store.lookup(key).expect("a readable store") {
-        Lookup::Hit(record) => Some(*record),
+        Lookup::Hit(record) => {
+            // The quick way sees the same.
+            let quick = store.lookup_output(key, &record.recipe).expect("a readable store");
+            assert!(matches!(quick, Lookup::Hit(output) if output == record.output));
+            Some(*record)
+        }
         Lookup::Absent | Lookup::Damaged(_) => None,
     }
 }

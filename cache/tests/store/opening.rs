@@ -97,3 +97,67 @@ fn what_cannot_be_written_can_be_read() {
     store.flush().expect("nothing to do");
     set(true);
 }
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn a_fresh_disk_and_what_is_partly_elsewhere() {
+    let place = Place::new();
+    fs::create_dir_all(place.root().join("lost+found")).expect("made");
+    let store = place.store();
+    store.put(b"something").expect("room");
+    drop(store);
+    // A link within the same disk is no matter.
+    fs::rename(place.root().join("objects"), place.root().join("moved")).expect("moved");
+    std::os::unix::fs::symlink("moved", place.root().join("objects")).expect("linked");
+    place.store().put(b"another").expect("room");
+    let elsewhere = tempfile::tempdir_in("/dev/shm");
+    let Ok(elsewhere) = elsewhere else { return eprintln!("skipped: no other file system") };
+    fs::remove_file(place.root().join("objects")).expect("removed");
+    std::os::unix::fs::symlink(elsewhere.path(), place.root().join("objects")).expect("linked");
+    let refused = Store::open(place.root()).expect_err("nothing can be renamed to there");
+    assert!(matches!(refused, StoreError::NotAStore { .. }), "{refused}");
+}
+
+#[test]
+fn a_store_that_is_gone_says_so_and_is_not_made_anew() {
+    let place = Place::new();
+    let store = place.store();
+    let blob = store.put(b"bytes").expect("room");
+    let moved = place.root().with_file_name("moved");
+    fs::rename(place.root(), &moved).expect("moved");
+    assert!(matches!(store.put(b"more"), Err(StoreError::Gone { .. })));
+    assert!(matches!(store.put_document("runs", "one", b"x"), Err(StoreError::Gone { .. })));
+    assert!(matches!(store.folder(), Err(StoreError::Gone { .. })));
+    let key = Recipe {
+        method: "x".into(),
+        revision: 1,
+        settings: json!(null).into(),
+        inputs: BTreeMap::new(),
+        seed: None,
+    }
+    .key();
+    assert!(matches!(store.lease(key), Err(StoreError::Gone { .. })));
+    assert!(!place.root().exists(), "nothing is made in its place");
+    fs::rename(&moved, place.root()).expect("moved back");
+    assert_eq!(&*store.get(&blob).expect("whole"), b"bytes");
+}
+
+#[test]
+fn what_is_shared_is_open_to_the_group() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o7777;
+    let store = place.store();
+    let record = record(&store, "a", 0.0, &[("part", b"bytes")]);
+    store.commit(&record).expect("room");
+    let report = store.share(None).expect("its own");
+    assert!(report.opened > 10 && report.refused == 0, "{report:?}");
+    assert_eq!(mode(&place.root()) & 0o2070, 0o2070);
+    let object = object(&store, &record.output.parts["part"]);
+    assert_eq!(mode(&object), 0o444, "for all to read, for nobody to write");
+    assert!(hit(&store, record.recipe.key()).is_some());
+    // Whatever comes later is open, too.
+    let store = place.store();
+    let blob = store.put(b"of another shard").expect("room");
+    assert_eq!(mode(super::object(&store, &blob).parent().expect("a folder")) & 0o2070, 0o2070);
+}

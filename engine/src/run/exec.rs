@@ -125,8 +125,11 @@ pub fn run(
         }
         ended
     });
-    let open = scheduler.open_nodes();
-    recorder.never_begun(open.len(), options.cancel.load(Ordering::Relaxed));
+    // What could not even begin has its reason in the error.
+    if ended.is_ok() {
+        let open = scheduler.open_nodes();
+        recorder.never_begun(open.len(), options.cancel.load(Ordering::Relaxed));
+    }
     let Recorder { mut record, summary, begun, halt, met_halt, .. } = recorder;
     record.seconds = clock.elapsed().as_secs_f64();
     record.summary = Some(summary);

@@ -83,7 +83,7 @@ impl World {
         Recipe {
             method: format!("class {}", self.class[node.index()]),
             revision: self.file[node.index()],
-            settings: serde_json::Value::Null,
+            settings: Arc::new(serde_json::Value::Null),
             inputs: inputs.collect(),
             seed: None,
         }

@@ -2,7 +2,7 @@
 
 use crate::{File, Folder, NodeId, Plan, StageError};
 use cache::{Digest, Key, Recipe, Store, StoreError};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A recipe, and the files and folders whose digests are in it.
 pub(crate) struct Resolved {
@@ -68,7 +68,7 @@ pub(crate) fn recipe(
     let recipe = Recipe {
         method: this.stage.method().to_owned(),
         revision: this.stage.revision(),
-        settings: (*this.settings).clone(),
+        settings: Arc::clone(&this.settings),
         inputs,
         seed: this.seed,
     };
@@ -112,7 +112,7 @@ pub(crate) fn trajectory(plan: &Plan, node: NodeId, recipe: &Recipe) -> Option<(
     let trajectory = plan.node(node).stage.trajectory()?;
     let recipe = Recipe {
         method: format!("{} trajectory", recipe.method),
-        settings: trajectory.settings,
+        settings: Arc::new(trajectory.settings),
         ..recipe.clone()
     };
     Some((recipe, trajectory.last_step))

@@ -225,7 +225,7 @@ impl Run {
     ///
     /// Fails if the store cannot be read.
     pub fn new_id(store: &Store, millis: u64, random: u64) -> Result<String, StoreError> {
-        let newest = Self::list(store)?.pop().and_then(|id| run_id::millis(&id));
+        let newest = Self::list(store)?.iter().rev().find_map(|id| run_id::millis(id));
         let millis = newest.map_or(millis, |newest| millis.max(newest + 1));
         Ok(run_id::text(millis, random))
     }

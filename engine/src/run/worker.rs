@@ -35,9 +35,9 @@ impl Shared<'_> {
             let digests: Vec<Digest> = outputs.iter().map(|output| output.digest).collect();
             let made = resolve::recipe(self.plan, self.store, node, &digests)?;
             let key = made.recipe.key();
-            let found = match self.store.lookup(key)? {
+            let found = match self.store.lookup_output(key, &made.recipe)? {
                 _ if forced => Found::Absent,
-                Lookup::Hit(record) => Found::Hit(record.output.into()),
+                Lookup::Hit(output) => Found::Hit(output.into()),
                 Lookup::Absent => Found::Absent,
                 Lookup::Damaged(what) => Found::Damaged(what),
             };
@@ -90,10 +90,17 @@ impl Shared<'_> {
             Err(StageError::Store(StoreError::Damaged { digest, what })) => {
                 StageEnd::Failed(Failed::Damaged { digest, what })
             }
-            Err(error) => StageEnd::Failed(match halts(&error) {
-                Some(halt) => Failed::Halted(halt, error),
-                None => Failed::Other(error),
-            }),
+            Err(error) => {
+                // Whatever a stage makes of a store that is gone, that is what it met.
+                let error = match self.store.is_gone() {
+                    true => StoreError::Gone { root: self.store.root().to_owned() }.into(),
+                    false => error,
+                };
+                StageEnd::Failed(match halts(&error) {
+                    Some(halt) => Failed::Halted(halt, error),
+                    None => Failed::Other(error),
+                })
+            }
         }
     }
 

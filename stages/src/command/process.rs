@@ -20,6 +20,8 @@ use std::{
 
 /// How often it is looked at.
 const TICK: Duration = Duration::from_millis(25);
+/// How often, once it prints nothing more: most end then.
+const SOON: Duration = Duration::from_millis(5);
 /// How long a program that is asked to stop may take before it is killed.
 const GRACE: Duration = Duration::from_secs(1);
 /// How often its directory is marked as in use.
@@ -233,7 +235,7 @@ impl Heard<'_, '_> {
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => {
                 // Nothing more is printed, but it may go on for long.
-                thread::sleep(patience);
+                thread::sleep(patience.min(SOON));
                 return false;
             }
         }
