@@ -85,9 +85,13 @@ impl Store {
             }
         }
         let began = moment();
-        let file = File::open(&canonical).map_err(fail)?;
-        let before = file.metadata().map_err(fail)?;
-        let (digest, size) = objects::hash(&file).map_err(fail)?;
+        let read = || {
+            let file = File::open(&canonical)?;
+            let before = file.metadata()?;
+            let hashed = objects::hash(&file)?;
+            Ok::<_, io::Error>((file, before, hashed))
+        };
+        let (file, before, (digest, size)) = steady::steadily(read).map_err(fail)?;
         let seen = Seen::new(&before, began, digest);
         let after = file.metadata().map_err(fail)?;
         let quiet = seen == Seen::new(&after, began, digest) && size == before.len();
@@ -123,8 +127,8 @@ impl Store {
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder).map_err(write)?;
         }
-        fs::copy(from, to).map_err(read)?;
-        let copied = File::open(to).and_then(|file| objects::hash(&file));
+        steady::steadily(|| fs::copy(from, to)).map_err(read)?;
+        let copied = steady::steadily(|| File::open(to).and_then(|file| objects::hash(&file)));
         copied.map(|(digest, _)| digest).map_err(write)
     }
 

@@ -121,11 +121,11 @@ impl Store {
 
     fn attach(root: PathBuf) -> Result<Self, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(&root, flags, Mode::empty())
+        let dir = steady::steadily(|| rustix::fs::open(&root, flags, Mode::empty()))
             .map_err(|error| StoreError::io("open", &root, error))?;
-        let fail = |error: Errno| StoreError::io("open", &root, error);
+        let fail = |error: io::Error| StoreError::io("open", &root, error);
         let read_only = rustix::fs::access(&root, Access::WRITE_OK).err();
-        let about = rustix::fs::fstat(&dir).map_err(fail)?;
+        let about = steady::steadily(|| rustix::fs::fstat(&dir)).map_err(fail)?;
         check_whole(&root, &about)?;
         let shared = shared_mode(about.st_mode);
         let on_network = rustix::fs::fstatfs(&dir).is_ok_and(|system| is_network(&system));
@@ -506,13 +506,13 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
     let not = |why: String| StoreError::NotAStore { root: root.to_owned(), why };
     let path = root.join("format");
     let read = |error| StoreError::io("read", root, error);
-    let text = match fs::read(&path) {
+    let text = match steady::steadily(|| fs::read(&path)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             return Err(not("it is not a folder".to_owned()));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let entries = match fs::read_dir(root) {
+            let entries = match steady::steadily(|| fs::read_dir(root)) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(read(error)),

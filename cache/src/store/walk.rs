@@ -1,6 +1,6 @@
 //! Listing what is in the store.
 
-use super::Store;
+use super::{Store, steady};
 use crate::StoreError;
 use std::{
     fs, io,
@@ -41,17 +41,20 @@ impl Store {
 /// Returns the entries of `folder` by name, or none if it does not exist. Names that begin with
 /// a dot or are not text belong to the system.
 pub(super) fn names(folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
-    let fail = |error| StoreError::io("read", folder, error);
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
+    match steady::steadily(|| read_names(folder)) {
         Err(error) => {
             let none = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
-            return if none.contains(&error.kind()) { Ok(vec![]) } else { Err(fail(error)) };
+            let none = none.contains(&error.kind());
+            if none { Ok(vec![]) } else { Err(StoreError::io("read", folder, error)) }
         }
-    };
+        Ok(names) => Ok(names),
+    }
+}
+
+fn read_names(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut names = vec![];
-    for entry in entries {
-        let entry = entry.map_err(fail)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
         if let Ok(name) = entry.file_name().into_string()
             && !name.starts_with('.')
         {

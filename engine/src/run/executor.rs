@@ -3,15 +3,15 @@
 use super::scheduler::Halt;
 use crate::{File, Folder, NodeId, Progress, StageError};
 use cache::{Artifact, Digest, Key, Recipe};
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 /// One computation: its recipe, made once, and all it was made from.
 #[derive(Debug)]
 pub(super) struct Computation {
     pub(super) recipe: Recipe,
     pub(super) key: Key,
-    /// What each connected port received.
-    pub(super) inputs: BTreeMap<String, Vec<Artifact>>,
+    /// What the inputs gave, in the order of the plan.
+    pub(super) inputs: Vec<Output>,
     /// The files and folders outside the store whose digests are in the recipe.
     pub(super) files: Vec<File>,
     pub(super) folders: Vec<Folder>,

@@ -108,7 +108,7 @@ impl Mock<'_> {
             None if odd => Found::Damaged("is odd".into()),
             None => Found::Absent,
         };
-        let (files, folders, inputs) = (vec![], vec![], BTreeMap::new());
+        let (files, folders, inputs) = (vec![], vec![], vec![]);
         let (trajectory, forced) = (None, false);
         let computation = Computation { recipe, key, inputs, files, folders, trajectory, forced };
         Ok((Arc::new(computation), found))

@@ -41,13 +41,8 @@ impl Shared<'_> {
                 Lookup::Absent => Found::Absent,
                 Lookup::Damaged(what) => Found::Damaged(what),
             };
-            let mut inputs: BTreeMap<String, Vec<Artifact>> = BTreeMap::new();
             // A hit needs no inputs any more.
-            if !matches!(found, Found::Hit(_)) {
-                for ((port, _), output) in self.plan.node(node).inputs.iter().zip(outputs) {
-                    inputs.entry((*port).to_owned()).or_default().push((*output.artifact).clone());
-                }
-            }
+            let inputs = if matches!(found, Found::Hit(_)) { vec![] } else { outputs.to_vec() };
             let trajectory = resolve::trajectory(self.plan, node, &made.recipe);
             let trajectory = trajectory.map(|(recipe, last)| (recipe.key(), last));
             let (recipe, files, folders) = (made.recipe, made.files, made.folders);
@@ -225,9 +220,13 @@ impl Shared<'_> {
         let say = |line: &str| {
             tx.send(Message::Said(node, line.to_owned())).ok();
         };
+        let mut inputs: BTreeMap<String, Vec<Artifact>> = BTreeMap::new();
+        for ((port, _), output) in self.plan.node(node).inputs.iter().zip(&computation.inputs) {
+            inputs.entry((*port).to_owned()).or_default().push((*output.artifact).clone());
+        }
         let ctx = StageCtx {
             store: self.store,
-            inputs: computation.inputs.clone(),
+            inputs,
             files: &computation.files,
             folders: &computation.folders,
             recipe_inputs: &computation.recipe.inputs,
