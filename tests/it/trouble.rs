@@ -159,9 +159,21 @@ fn what_took_long_is_collected_only_with_a_word() {
     place.write("p.toml", &job("it", "job.sh", ""));
     place.write("job.sh", &script(0.5, None));
     place.run("p.toml", &[]);
-    // As if it had taken an hour: the record says so, and is sealed anew by the store itself.
+    // As if it had taken an hour.
+    {
+        let store = cache::Store::open(place.path("store")).expect("a store");
+        let key = place.json(&["cache", "ls"])[0]["key"].as_str().expect("a key").parse();
+        let mut record = store.record(key.expect("a key")).expect("readable").expect("there");
+        record.provenance.seconds = 3_600.0;
+        store.replace(&record).expect("room");
+    }
     let looks = ["cache", "gc", "--min-age", "0s", "--keep-runs", "0"];
     assert!(place.ok(&[&looks[..], &["--dry-run"]].concat()).starts_with("would remove 1 result"));
+    let refused = place.output(&looks);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("1 h 00 min") && said.contains("--yes"), "{said}");
+    assert_eq!(place.stored("records").len(), 1, "nothing was removed");
     // All-hit looks and tables: the first run stays the one that made something.
     for _ in 0..6 {
         place.run("p.toml", &[]);
