@@ -7,6 +7,64 @@ use std::{
 };
 use thiserror::Error;
 
+/// What is wrong with a file of the store: a clause, such as `is missing`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Damage {
+    /// It is not there.
+    #[error("is missing")]
+    Missing,
+    /// Something else has its name: a folder, a link.
+    #[error("is not a file")]
+    NotAFile,
+    /// It is shorter or longer than it was.
+    #[error("has {found} bytes instead of {wanted}")]
+    Length {
+        /// How long it is.
+        found: u64,
+        /// How long it should be.
+        wanted: u64,
+    },
+    /// It is as long as it was, and does not have its digest.
+    #[error("holds other bytes")]
+    Altered,
+    /// The disk does not give it back.
+    #[error("cannot be read ({why})")]
+    Unreadable {
+        /// What the system said.
+        why: String,
+    },
+    /// It was replaced between two looks.
+    #[error("changed while it was read")]
+    Unsteady,
+    /// A sealed document without its seal.
+    #[error("is cut short or overwritten")]
+    Torn,
+    /// A sealed document that means nothing.
+    #[error("does not decode ({why})")]
+    Undecodable {
+        /// What the decoder said.
+        why: String,
+    },
+    /// A record under the name of another.
+    #[error("belongs to {}", key.short())]
+    OfAnotherKey {
+        /// Whose it is.
+        key: Key,
+    },
+    /// A checkpoint under the name of another.
+    #[error("is step {step} of {}", trajectory.short())]
+    OfAnotherStep {
+        /// Whose it is.
+        trajectory: Key,
+        /// Which.
+        step: u64,
+    },
+    /// A file that the store has not made.
+    #[error("was not made by the store")]
+    Stray,
+}
+
 /// The store could not do what was asked.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -16,8 +74,8 @@ pub enum StoreError {
     Damaged {
         /// The object asked for.
         digest: Digest,
-        /// What is wrong with it: a clause such as `is missing` or `holds other bytes`.
-        what: String,
+        /// What is wrong with it.
+        what: Damage,
     },
     /// The store was written by a newer program.
     #[error("the store at `{}` has format {found}, newer than {known}, the newest this program knows", root.display())]

@@ -9,11 +9,11 @@ mod recipe;
 mod store;
 
 pub use artifact::{Artifact, Blob};
-pub use error::StoreError;
+pub use error::{Damage, StoreError};
 pub use id::{Digest, Key, ParseIdError};
 pub use recipe::{Provenance, Recipe, Record};
 pub use store::{
     Bytes, Checkpoint, Commit, FileStamp, Finding, GcOptions, GcReport, KindStats, Lease, Lookup,
-    ObjectWriter, Reach, ShareReport, Stats, Store, Thing, Verify, VerifyReport, WorkFolder,
-    folder_digest, host,
+    LookupDamage, ObjectWriter, Reach, ShareReport, Stats, Store, Thing, Verify, VerifyReport,
+    WorkFolder, folder_digest, host,
 };

@@ -292,7 +292,7 @@ fn finding_json(finding: &Finding) -> Value {
     json!({
         "thing": thing(finding.thing),
         "path": finding.path.display().to_string(),
-        "what": finding.what,
+        "what": finding.what.to_string(),
         "records": finding.records,
     })
 }

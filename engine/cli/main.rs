@@ -101,12 +101,14 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|word| word == supervise::COMMAND) {
         return supervise::run(&words.collect::<Vec<_>>());
     }
-    // The hook has said what and where.
-    let code = std::panic::catch_unwind(answer).unwrap_or_else(|_| {
-        context::eprint_line(
-            "error: this is a defect of coresift; what was finished is kept. Please report the \
-             lines above",
-        );
+    let code = std::panic::catch_unwind(answer).unwrap_or_else(|payload| {
+        let message = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = message.or_else(|| payload.downcast_ref::<String>().cloned());
+        context::eprint_line(&format!(
+            "error: {}\nhelp: this is a defect of coresift, please report it with the lines above; \
+             what was finished is kept",
+            message.as_deref().unwrap_or("it broke off")
+        ));
         ExitCode::from(DEFECT)
     });
     output::settle(code)

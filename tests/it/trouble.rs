@@ -326,6 +326,10 @@ fn secrets_are_written_nowhere() {
             assert!(!bytes.windows(6).any(|part| part == b"s3cr3t"), "{}", path.display());
         }
     }
+    // Nor do tables name them, where they are tried one after the other.
+    place.write("q.toml", "extends = \"p.toml\"\n[matrix]\n\"it.with.env.TOKEN\" = [\"s3cr3t-value-42\", \"s3cr3t-b\"]\n");
+    let tried = place.ok(&["plan", "q.toml", "--all"]);
+    assert!(tried.contains("(hidden 2)") && !tried.contains("s3cr3t"), "{tried}");
     // What is let through by name is not in the key.
     assert_eq!(place.run("p.toml", &["--no-table"]).0, (1, 0));
 }

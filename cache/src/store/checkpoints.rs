@@ -1,7 +1,7 @@
 //! States of unfinished computations. They save work and are never needed.
 
 use super::{Store, seal, sharded, steady};
-use crate::{Artifact, Key, StoreError};
+use crate::{Artifact, Damage, Key, StoreError};
 use serde::{Deserialize, Serialize};
 use std::{fs, io, path::PathBuf};
 
@@ -109,7 +109,7 @@ impl Store {
         &self,
         key: Key,
         step: u64,
-    ) -> Result<Option<Result<Checkpoint, String>>, StoreError> {
+    ) -> Result<Option<Result<Checkpoint, Damage>>, StoreError> {
         let read = self.peek_checkpoint(key, step)?;
         if let Some(Err(_)) = &read {
             let name = format!("checkpoint-{key}-{step:08}.json");
@@ -123,19 +123,19 @@ impl Store {
         &self,
         key: Key,
         step: u64,
-    ) -> Result<Option<Result<Checkpoint, String>>, StoreError> {
+    ) -> Result<Option<Result<Checkpoint, Damage>>, StoreError> {
         let Some(sealed) = self.read_small(&checkpoint_path(key, step))? else { return Ok(None) };
         Ok(Some(seal::unseal::<Written>(LABEL, &sealed).and_then(|written| {
             if (written.trajectory, written.step) == (key, step) {
                 Ok(Checkpoint { step, state: written.state })
             } else {
-                Err(format!("is step {} of {}", written.step, written.trajectory.short()))
+                Err(Damage::OfAnotherStep { trajectory: written.trajectory, step: written.step })
             }
         })))
     }
 
     /// Returns what is wrong with an object of `checkpoint`, if anything is.
-    fn lacks(&self, checkpoint: &Checkpoint) -> Result<Option<String>, StoreError> {
+    fn lacks(&self, checkpoint: &Checkpoint) -> Result<Option<Damage>, StoreError> {
         for blob in checkpoint.state.parts.values() {
             if let Some(what) = self.health(blob)?.wrong() {
                 return Ok(Some(what));

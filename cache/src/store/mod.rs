@@ -40,7 +40,7 @@ pub use folders::folder_digest;
 pub use gc::{GcOptions, GcReport, Reach};
 pub use lease::{Lease, host};
 pub use objects::{Bytes, ObjectWriter};
-pub use records::{Commit, Lookup};
+pub use records::{Commit, Lookup, LookupDamage};
 pub use share::ShareReport;
 pub use stats::{KindStats, Stats};
 pub use verify::{Finding, Thing, Verify, VerifyReport};

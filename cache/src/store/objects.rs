@@ -6,7 +6,7 @@
 //! nothing but the `stat` they need anyway.
 
 use super::{Store, lock, now, sharded, steady};
-use crate::{Blob, Digest, StoreError, id};
+use crate::{Blob, Damage, Digest, StoreError, id};
 use memmap2::{Mmap, UncheckedAdvice};
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
@@ -96,16 +96,16 @@ pub(super) enum Health {
         marked: i64,
     },
     Missing,
-    /// What is wrong: a clause. It has been set aside.
-    Damaged(String),
+    /// It has been set aside.
+    Damaged(Damage),
 }
 
 impl Health {
     /// Returns what is wrong, if anything is.
-    pub(super) fn wrong(self) -> Option<String> {
+    pub(super) fn wrong(self) -> Option<Damage> {
         match self {
             Self::Whole { .. } => None,
-            Self::Missing => Some("is missing".to_owned()),
+            Self::Missing => Some(Damage::Missing),
             Self::Damaged(what) => Some(what),
         }
     }
@@ -219,8 +219,7 @@ impl Store {
 
     fn read_object(&self, blob: &Blob) -> Result<Bytes, StoreError> {
         let relative = object_path(&blob.digest);
-        let damaged =
-            |what: &str| Err(StoreError::Damaged { digest: blob.digest, what: what.to_owned() });
+        let damaged = |what: Damage| Err(StoreError::Damaged { digest: blob.digest, what });
         let fail = |error: io::Error| StoreError::io("read", &self.at(&relative), error);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened =
@@ -229,15 +228,15 @@ impl Store {
             Ok(file) => File::from(file),
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::NOENT | Errno::NOTDIR) if self.is_gone() => return Err(self.gone()),
-                Some(Errno::NOENT | Errno::NOTDIR) => return damaged("is missing"),
-                Some(Errno::LOOP) => return damaged("is not a file"),
+                Some(Errno::NOENT | Errno::NOTDIR) => return damaged(Damage::Missing),
+                Some(Errno::LOOP) => return damaged(Damage::NotAFile),
                 _ => return Err(fail(error)),
             },
         };
         let stat = rustix::fs::fstat(&file).map_err(|error| fail(error.into()))?;
         if !is_file(&stat) || size(&stat) != blob.size {
             let what = self.examine(blob, &relative, &stat)?.wrong();
-            return damaged(&what.unwrap_or_else(|| "changed while it was read".to_owned()));
+            return damaged(what.unwrap_or(Damage::Unsteady));
         }
         let held = if blob.size < LARGE {
             let mut bytes = Vec::with_capacity(usize::try_from(blob.size).unwrap_or(0));
@@ -262,7 +261,7 @@ impl Store {
         }
         if bytes.digest() != blob.digest {
             self.set_aside(&relative, &aside_name(&blob.digest), Some(stat.st_ino));
-            return damaged("holds other bytes");
+            return damaged(Damage::Altered);
         }
         if !is_dated(&stat) {
             self.date(&relative);
@@ -299,12 +298,12 @@ impl Store {
         relative: &str,
         stat: &Stat,
     ) -> Result<Health, StoreError> {
-        let set_aside = |what: String| {
+        let set_aside = |what: Damage| {
             self.set_aside(relative, &aside_name(&blob.digest), Some(stat.st_ino));
             Ok(Health::Damaged(what))
         };
         if !is_file(stat) {
-            return set_aside("is not a file".to_owned());
+            return set_aside(Damage::NotAFile);
         }
         let path = self.at(relative);
         let hashed = steady::steadily(|| File::open(&path).and_then(|file| hash(&file)));
@@ -312,14 +311,14 @@ impl Store {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Health::Missing),
             Err(error) if is_damage(&error) => {
-                return set_aside(format!("cannot be read ({error})"));
+                return set_aside(Damage::Unreadable { why: error.to_string() });
             }
             Err(error) => return Err(StoreError::io("read", &path, error)),
         };
-        let lengths = || format!("has {size} bytes instead of {}", blob.size);
+        let lengths = || Damage::Length { found: size, wanted: blob.size };
         if digest != blob.digest {
             let other = size == blob.size;
-            return set_aside(if other { "holds other bytes".to_owned() } else { lengths() });
+            return set_aside(if other { Damage::Altered } else { lengths() });
         }
         if !is_dated(stat) {
             self.date(relative);

@@ -1,9 +1,9 @@
 //! What was computed, from what, and where its objects are.
 
 use super::{Store, objects::Health, seal, sharded, steady};
-use crate::{Artifact, Digest, Key, Recipe, Record, StoreError};
+use crate::{Artifact, Damage, Digest, Key, Recipe, Record, StoreError};
 use serde::ser::Error as _;
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 const LABEL: &str = "record";
 /// What took this long is on the disk before its record is.
@@ -17,7 +17,36 @@ pub enum Lookup<T = Box<Record>> {
     /// Nothing.
     Absent,
     /// Something that cannot be used any more; it was set aside.
-    Damaged(String),
+    Damaged(LookupDamage),
+}
+
+/// What of a result cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupDamage {
+    /// Its record.
+    Record {
+        /// The key.
+        key: Key,
+        /// What is wrong with it.
+        what: Damage,
+    },
+    /// Objects of its output, by part.
+    Objects(Vec<(String, Digest, Damage)>),
+}
+
+impl fmt::Display for LookupDamage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record { key, what } => write!(f, "the record of {} {what}", key.short()),
+            Self::Objects(objects) => {
+                for (position, (part, digest, what)) in objects.iter().enumerate() {
+                    let and = if position == 0 { "" } else { "; " };
+                    write!(f, "{and}object {} (part `{part}`) {what}", digest.short())?;
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// What became of a record that was committed.
@@ -45,7 +74,7 @@ impl Store {
         let record = match self.read_record(key)? {
             None => return Ok(Lookup::Absent),
             Some(Err(what)) => {
-                return Ok(Lookup::Damaged(format!("the record of {} {what}", key.short())));
+                return Ok(Lookup::Damaged(LookupDamage::Record { key, what }));
             }
             Some(Ok(record)) => record,
         };
@@ -83,15 +112,14 @@ impl Store {
         found: T,
         output: impl Fn(&T) -> &Artifact,
     ) -> Result<Lookup<T>, StoreError> {
-        let mut damage = String::new();
+        let mut damage = vec![];
         for (part, blob) in &output(&found).parts {
             if let Some(what) = self.health(blob)?.wrong() {
-                let (and, digest) =
-                    (if damage.is_empty() { "" } else { "; " }, blob.digest.short());
-                damage.push_str(&format!("{and}object {digest} (part `{part}`) {what}"));
+                damage.push((part.clone(), blob.digest, what));
             }
         }
-        Ok(if damage.is_empty() { Lookup::Hit(found) } else { Lookup::Damaged(damage) })
+        let whole = damage.is_empty();
+        Ok(if whole { Lookup::Hit(found) } else { Lookup::Damaged(LookupDamage::Objects(damage)) })
     }
 
     /// Returns the record of `key`, whether or not its objects are still here. A damaged one counts
@@ -123,7 +151,7 @@ impl Store {
             match self.health(blob)? {
                 Health::Whole { marked } => self.keep_young(blob, marked),
                 other => {
-                    let what = other.wrong().unwrap_or_default();
+                    let what = other.wrong().unwrap_or(Damage::Missing);
                     return Err(StoreError::Damaged { digest: blob.digest, what });
                 }
             }
@@ -223,13 +251,13 @@ impl Store {
         let Some(sealed) = self.read_small(&record_path(key))? else { return Ok(None) };
         Ok(Some(seal::unseal::<Box<Record>>(LABEL, &sealed).and_then(|record| {
             let own = record.recipe.key();
-            if own == key { Ok(record) } else { Err(format!("belongs to {}", own.short())) }
+            if own == key { Ok(record) } else { Err(Damage::OfAnotherKey { key: own }) }
         })))
     }
 }
 
-/// A record, or a clause that says what is wrong with it.
-type Read = Result<Box<Record>, String>;
+/// A record, or what is wrong with it.
+type Read = Result<Box<Record>, Damage>;
 
 fn record_path(key: Key) -> String {
     sharded("records", blake3::Hash::from_bytes(*key.as_bytes()).to_hex().as_str(), ".json")

@@ -2,6 +2,7 @@
 //!
 //! A sealed document is one line, itself JSON: `{"check":"<blake3 of the body>","<label>":<body>}`.
 
+use crate::Damage;
 use serde::de::DeserializeOwned;
 
 const OPEN: &[u8] = br#"{"check":""#;
@@ -22,9 +23,9 @@ pub(super) fn seal(label: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// Returns what a sealed document holds, or a clause that says what is wrong with it.
-pub(super) fn unseal<T: DeserializeOwned>(label: &str, sealed: &[u8]) -> Result<T, String> {
-    let body = body(label, sealed).ok_or_else(|| "is cut short or overwritten".to_owned())?;
-    serde_json::from_slice(body).map_err(|error| format!("does not decode ({error})"))
+pub(super) fn unseal<T: DeserializeOwned>(label: &str, sealed: &[u8]) -> Result<T, Damage> {
+    let body = body(label, sealed).ok_or(Damage::Torn)?;
+    serde_json::from_slice(body).map_err(|error| Damage::Undecodable { why: error.to_string() })
 }
 
 /// Returns the body of a sealed document, if it is whole.

@@ -4,7 +4,7 @@ use super::{
     Store,
     objects::{self, object_path},
 };
-use crate::{Artifact, Blob, Digest, Key, StoreError};
+use crate::{Artifact, Blob, Damage, Digest, Key, StoreError};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -29,8 +29,8 @@ pub struct Finding {
     pub thing: Thing,
     /// Where it is, or was before it was set aside.
     pub path: PathBuf,
-    /// What is wrong with it: a clause such as `holds other bytes`.
-    pub what: String,
+    /// What is wrong with it.
+    pub what: Damage,
     /// The records that cannot be used because of it.
     pub records: Vec<Key>,
 }
@@ -110,7 +110,7 @@ impl Pass<'_> {
         !matches!(self.mode, Verify::Within(limit) if self.begun.elapsed() >= limit)
     }
 
-    fn tell(&mut self, thing: Thing, path: PathBuf, what: String, records: Vec<Key>) {
+    fn tell(&mut self, thing: Thing, path: PathBuf, what: Damage, records: Vec<Key>) {
         let count =
             if thing == Thing::Stray { &mut self.report.strays } else { &mut self.report.damaged };
         *count += 1;
@@ -119,7 +119,7 @@ impl Pass<'_> {
 
     fn strays(&mut self, strays: Vec<PathBuf>) {
         for path in strays {
-            self.tell(Thing::Stray, path, "was not made by the store".to_owned(), vec![]);
+            self.tell(Thing::Stray, path, Damage::Stray, vec![]);
         }
     }
 
@@ -201,7 +201,7 @@ impl Pass<'_> {
         let wrong = match objects::look(&path)? {
             // Nobody misses an object that no record names and that was just collected.
             None if wanted.is_none() => return Ok(()),
-            None => Some("is missing".to_owned()),
+            None => Some(Damage::Missing),
             Some(stat) => {
                 let found = objects::size(&stat);
                 let blob = Blob { digest, size: wanted.map_or(found, |wanted| wanted.size) };

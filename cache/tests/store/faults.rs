@@ -1,5 +1,5 @@
 use super::*;
-use cache::{Checkpoint, Commit, Finding, StoreError, Thing, Verify};
+use cache::{Checkpoint, Commit, Damage, Finding, LookupDamage, StoreError, Thing, Verify};
 use std::time::Duration;
 
 /// Ways to spoil a file, each with its name.
@@ -116,7 +116,9 @@ fn a_spoilt_record_is_noticed_and_made_again() {
         spoil(&path, with.as_deref());
         match store.lookup(first.recipe.key()).expect("a store") {
             Lookup::Absent => assert_eq!(how, "deleted"),
-            Lookup::Damaged(what) => assert!(what.starts_with("the record of"), "{how}: {what}"),
+            Lookup::Damaged(what) => {
+                assert!(matches!(what, LookupDamage::Record { .. }), "{how}: {what}");
+            }
             Lookup::Hit(_) => panic!("{how} was not noticed"),
         }
         assert!(!path.exists(), "{how}");
@@ -185,18 +187,18 @@ fn verify_finds_what_no_lookup_would() {
         found
             .iter()
             .filter(|one| one.thing == thing)
-            .map(|one| (one.what.as_str(), &one.records[..]))
+            .map(|one| (one.what.clone(), &one.records[..]))
             .collect::<Vec<_>>()
     };
-    assert_eq!(of(Thing::Record), [("is cut short or overwritten", &[torn.recipe.key()][..])]);
+    assert_eq!(of(Thing::Record), [(Damage::Torn, &[torn.recipe.key()][..])]);
     assert_eq!(
         of(Thing::Object),
         [
-            ("is missing", &[lacking.recipe.key()][..]),
-            ("holds other bytes", &[rotten.recipe.key()][..]),
+            (Damage::Missing, &[lacking.recipe.key()][..]),
+            (Damage::Altered, &[rotten.recipe.key()][..]),
         ]
     );
-    assert_eq!(of(Thing::Stray), [("was not made by the store", &[][..])]);
+    assert_eq!(of(Thing::Stray), [(Damage::Stray, &[][..])]);
     assert_eq!((report.damaged, report.strays), (3, 1));
     assert!(damage(&store, rotten.recipe.key()).contains("is missing"));
     assert_eq!(hit(&store, good.recipe.key()), Some(good));

@@ -70,7 +70,7 @@ fn hit(store: &Store, key: Key) -> Option<Record> {
 
 fn damage(store: &Store, key: Key) -> String {
     match store.lookup(key).expect("a readable store") {
-        Lookup::Damaged(what) => what,
+        Lookup::Damaged(what) => what.to_string(),
         other => format!("not damaged: {other:?}"),
     }
 }

@@ -166,14 +166,15 @@ impl Plan {
         if this.axes.is_empty() {
             return this.label.to_string();
         }
-        let coords = self.coordinates(cell);
-        let text: Vec<String> = this
-            .axes
-            .iter()
-            .map(|axis| coords[*axis as usize])
-            .map(|(axis, value)| format!("{}={value}", axis.rsplit('.').next().unwrap_or(axis)))
-            .collect();
-        format!("{} [{}]", this.label, text.join(" "))
+        let mut name = format!("{} [", this.label);
+        for (position, axis) in this.axes.iter().map(|axis| *axis as usize).enumerate() {
+            let (path, value) = (&self.axes[axis].name, cell.coords[axis] as usize);
+            let last = path.rsplit('.').next().unwrap_or(path);
+            let gap = if position == 0 { "" } else { " " };
+            name.extend([gap, last, "=", &self.axes[axis].values[value]]);
+        }
+        name.push(']');
+        name
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::scheduler::Halt;
 use crate::{File, Folder, NodeId, Progress, StageError};
-use cache::{Artifact, Digest, Key, Recipe};
+use cache::{Artifact, Damage, Digest, Key, Recipe};
 use std::{sync::Arc, time::Instant};
 
 /// One computation: its recipe, made once, and all it was made from.
@@ -109,7 +109,7 @@ pub(super) enum Failed {
     /// The run was stopped.
     Cancelled,
     /// An object it reads is missing or altered.
-    Damaged { digest: Digest, what: String },
+    Damaged { digest: Digest, what: Damage },
     /// It met something that every other would meet, too.
     Halted(Halt, StageError),
     /// Anything else.

@@ -74,7 +74,9 @@ impl Forecast {
                     outputs[id.index()] = Some(record.output.digest());
                     Outlook::Hit(record)
                 }
-                Lookup::Damaged(what) => Outlook::Run(vec![Reason::Damaged { what }]),
+                Lookup::Damaged(what) => {
+                    Outlook::Run(vec![Reason::Damaged { what: what.to_string() }])
+                }
                 Lookup::Absent => {
                     let history = match &mut history {
                         Some(history) => history,

@@ -3,7 +3,7 @@
 
 use super::runs::Run;
 use crate::{Event, NodeId, Plan, Sink, StageError, event::StageCount};
-use cache::{Store, StoreError};
+use cache::{Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -70,11 +70,33 @@ impl<'a> Journal<'a> {
         let node = event.node();
         Some(Entry {
             run: self.run.clone(),
-            t: (self.began.elapsed().as_secs_f64() * 1e4).round() / 1e4,
+            t: self.seconds(),
             stage: node.map(|node| self.plan.node(node).label.to_string()),
             name: node.map(|node| self.plan.describe(node)),
             event: event.clone(),
         })
+    }
+
+    /// Returns the line of the entry of a hit, in a fraction of the time.
+    fn hit_line(&self, node: NodeId, key: Key) -> String {
+        #[derive(Serialize)]
+        struct Hit<'a> {
+            run: &'a str,
+            t: f64,
+            stage: &'a str,
+            name: &'a str,
+            event: &'a str,
+            node: NodeId,
+            key: Key,
+        }
+        let (t, name) = (self.seconds(), self.plan.describe(node));
+        let stage = &self.plan.node(node).label;
+        let hit = Hit { run: &self.run, t, stage, name: &name, event: "hit", node, key };
+        serde_json::to_string(&hit).expect("it has no map with odd keys")
+    }
+
+    fn seconds(&self) -> f64 {
+        (self.began.elapsed().as_secs_f64() * 1e4).round() / 1e4
     }
 
     fn worth(&mut self, event: &Event) -> bool {
@@ -173,11 +195,19 @@ impl Sink for Logged<'_> {
         if self.ended {
             return;
         }
-        let Some(entry) = self.journal.entry(event) else { return };
-        self.lines.push_str(&entry.line());
-        self.lines.push('\n');
         // Hits come in thousands, and nobody waits for them.
-        let hit = matches!(event, Event::Hit { .. });
+        let hit = match event {
+            Event::Hit { node, key } => {
+                self.lines.push_str(&self.journal.hit_line(*node, *key));
+                true
+            }
+            _ => {
+                let Some(entry) = self.journal.entry(event) else { return };
+                self.lines.push_str(&entry.line());
+                false
+            }
+        };
+        self.lines.push('\n');
         if self.file.is_some() && (!hit || self.lines.len() >= FULL) {
             self.write_down();
         }

@@ -11,7 +11,7 @@ use super::{
     turns::Turns,
 };
 use crate::{NodeId, Progress, StageError};
-use cache::{Artifact, Blob, Digest, Key, Recipe};
+use cache::{Artifact, Blob, Damage, Digest, Key, Recipe};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng as StdRng;
 use std::{
@@ -151,7 +151,7 @@ impl Mock<'_> {
             if let Some((key, output)) = gone.map(|(key, output)| (*key, output.clone())) {
                 self.world.store.remove(&key);
                 let digest = output.parts["text"].digest;
-                return StageEnd::Failed(Failed::Damaged { digest, what: "is missing".into() });
+                return StageEnd::Failed(Failed::Damaged { digest, what: Damage::Missing });
             }
         }
         // The bytes say which recipe made them.

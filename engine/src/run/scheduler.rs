@@ -11,7 +11,7 @@ use super::{
     turns::Turns,
 };
 use crate::{Needs, NodeId, Plan, StageError};
-use cache::{Digest, Key, StoreError};
+use cache::{Damage, Digest, Key, StoreError};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     iter,
@@ -522,7 +522,7 @@ impl Scheduler {
 
     /// Sends the producers of a damaged object to work again, and the nodes of `computation` to
     /// wait for them.
-    fn damaged(&mut self, node: NodeId, computation: &Computation, digest: Digest, what: String) {
+    fn damaged(&mut self, node: NodeId, computation: &Computation, digest: Digest, what: Damage) {
         if !self.may_try_again(node) {
             let error = StageError::Store(StoreError::Damaged { digest, what });
             return self.fail_equal(computation, error);

@@ -39,7 +39,7 @@ impl Shared<'_> {
                 _ if forced => Found::Absent,
                 Lookup::Hit(output) => Found::Hit(output.into()),
                 Lookup::Absent => Found::Absent,
-                Lookup::Damaged(what) => Found::Damaged(what),
+                Lookup::Damaged(what) => Found::Damaged(what.to_string()),
             };
             // A hit needs no inputs any more.
             let inputs = if matches!(found, Found::Hit(_)) { vec![] } else { outputs.to_vec() };
