@@ -132,15 +132,16 @@ def gone(place, patience=5.0):
 
 
 def verify(coresift, store):
-    """Returns what `cache verify` finds wrong, or an empty text."""
+    """Returns what `cache verify` finds wrong."""
     done = subprocess.run(
         [coresift, "--store", str(store), "--json", "cache", "verify"],
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
-    if done.returncode != 0:
-        return f"cache verify ends with {done.returncode}: {done.stdout}{done.stderr}"
-    report = json.loads(done.stdout)
-    return "" if report["damaged"] + report["strays"] == 0 else done.stdout
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        return [{"what": f"cache verify ends with {done.returncode}: {done.stdout}{done.stderr}"}]
+    return report["findings"]
 
 
 def block(title, figures):
