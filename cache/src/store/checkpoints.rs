@@ -1,6 +1,6 @@
 //! States of unfinished computations. They save work and are never needed.
 
-use super::{Store, seal, sharded};
+use super::{Store, seal, sharded, steady};
 use crate::{Artifact, Key, StoreError};
 use serde::{Deserialize, Serialize};
 use std::{fs, io, path::PathBuf};
@@ -79,7 +79,7 @@ impl Store {
         self.writable()?;
         let (mut dropped, steps) = (0, self.steps(key)?);
         for (_, path) in steps.iter().filter(|(step, _)| !keep(*step)) {
-            match fs::remove_file(path) {
+            match steady::steadily(|| fs::remove_file(path)) {
                 Ok(()) => dropped += 1,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(StoreError::io("remove", path, error)),

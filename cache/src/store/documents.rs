@@ -69,7 +69,7 @@ impl Store {
     /// [`StoreError::Io`] if it cannot be read.
     pub fn open_document(&self, folder: &str, name: &str) -> Result<Option<File>, StoreError> {
         let path = self.at(&self.document_path("read", folder, name)?);
-        match File::open(&path) {
+        match steady::steadily(|| File::open(&path)) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("read", &path, error)),
@@ -95,7 +95,7 @@ impl Store {
     pub fn remove_document(&self, folder: &str, name: &str) -> Result<(), StoreError> {
         self.writable()?;
         let path = self.at(&self.document_path("remove", folder, name)?);
-        match fs::remove_file(&path) {
+        match steady::steadily(|| fs::remove_file(&path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::io("remove", &path, error))
             }

@@ -121,9 +121,20 @@ impl Store {
         let read = |error| StoreError::io("read", from, error);
         let write = |error| StoreError::io("write", to, error);
         if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder).map_err(write)?;
+            steady::steadily(|| fs::create_dir_all(folder)).map_err(write)?;
         }
-        fs::copy(from, to).map_err(read)?;
+        let mut begun = false;
+        let copy = || {
+            // What was copied halfway may have been made read-only already.
+            if std::mem::replace(&mut begun, true) {
+                fs::remove_file(to).or_else(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                })?;
+            }
+            fs::copy(from, to)
+        };
+        steady::steadily(copy).map_err(read)?;
         let copied = File::open(to).and_then(|file| objects::hash(&file));
         copied.map(|(digest, _)| digest).map_err(write)
     }

@@ -4,7 +4,7 @@
 //! first, then checkpoints, then objects, so that a collection cut off anywhere leaves nothing that
 //! promises what is gone.
 
-use super::{Store, lease, objects, walk};
+use super::{Store, lease, objects, steady, walk};
 use crate::{Artifact, Digest, Key, StoreError};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -319,9 +319,9 @@ impl Gc<'_> {
     /// Removes a file and tells whether it was there.
     fn remove(&mut self, path: &Path, bytes: u64) -> Result<bool, StoreError> {
         if !self.options.dry_run {
-            let removed = match fs::remove_file(path) {
+            let removed = match steady::steadily(|| fs::remove_file(path)) {
                 Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-                    fs::remove_dir_all(path)
+                    steady::steadily(|| fs::remove_dir_all(path))
                 }
                 other => other,
             };

@@ -43,6 +43,7 @@ pub use objects::{Bytes, ObjectWriter};
 pub use records::{Commit, Lookup};
 pub use share::ShareReport;
 pub use stats::{KindStats, Stats};
+pub use steady::steadily;
 pub use verify::{Finding, Thing, Verify, VerifyReport};
 pub use work::WorkFolder;
 
@@ -214,7 +215,7 @@ impl Store {
         if self.shared.is_some() {
             // Past the umask: what is in the store is for the whole group.
             let open = Permissions::from_mode(mode | if mode & 0o200 == 0 { 0o040 } else { 0o060 });
-            let opened = file.as_file().set_permissions(open);
+            let opened = steady::steadily(|| file.as_file().set_permissions(open.clone()));
             opened.map_err(|error| self.trouble("write", file.path(), error))?;
         }
         Ok(file)
@@ -284,7 +285,7 @@ impl Store {
     /// Writes `bytes` to a file in `tmp/`.
     fn temporary_with(&self, bytes: &[u8], mode: u32) -> Result<NamedTempFile, StoreError> {
         let mut file = self.temporary(mode)?;
-        let written = file.as_file_mut().write_all(bytes);
+        let written = steady::write_all(file.as_file_mut(), bytes);
         written.map_err(|error| self.trouble("write", file.path(), error))?;
         Ok(file)
     }
@@ -552,17 +553,19 @@ fn create(root: &Path) -> Result<(), StoreError> {
     if !root.is_dir() {
         let above = root.parent().filter(|above| !above.as_os_str().is_empty());
         let mode = above.and_then(|above| rustix::fs::stat(above).ok()).map(|above| above.st_mode);
-        fs::create_dir_all(root).map_err(|error| fail(root, error))?;
+        let made = steady::steadily(|| fs::create_dir_all(root));
+        made.map_err(|error| fail(root, error))?;
         // A folder that hands its group down and lets it write is one that people share.
         let handed = mode.and_then(shared_mode).filter(|mode| mode.contains(Mode::SGID));
         if let Some(mode) = handed {
-            let opened = fs::set_permissions(root, Permissions::from_mode(mode.bits()));
+            let permissions = Permissions::from_mode(mode.bits());
+            let opened = steady::steadily(|| fs::set_permissions(root, permissions.clone()));
             opened.map_err(|error| fail(root, error))?;
         }
     }
     let shared = rustix::fs::stat(root).ok().and_then(|about| shared_mode(about.st_mode));
     let write = |name: &str, text: &str| {
-        let placed = (|| {
+        let place = || -> io::Result<()> {
             let permissions = Permissions::from_mode(0o644);
             let mut builder = tempfile::Builder::new();
             let mut file =
@@ -573,8 +576,8 @@ fn create(root: &Path) -> Result<(), StoreError> {
             file.write_all(text.as_bytes())?;
             steady::steadily(|| file.as_file().sync_all())?;
             file.persist(root.join(name)).map_err(|failed| failed.error).map(|_| ())
-        })();
-        placed.map_err(|error| fail(&root.join(name), error))
+        };
+        steady::steadily(place).map_err(|error| fail(&root.join(name), error))
     };
     // First, so that a creation cut off anywhere leaves either nothing or a store.
     write("format", &format!("{FORMAT_NAME}{FORMAT}\n"))?;

@@ -128,7 +128,7 @@ impl ObjectWriter<'_> {
         if let Some(kind) = self.failed {
             return Err(kind.into());
         }
-        let written = self.file.as_file_mut().write_all(bytes);
+        let written = steady::write_all(self.file.as_file_mut(), bytes);
         written.inspect_err(|error| self.failed = Some(error.kind()))?;
         id::update(&mut self.hasher, bytes);
         self.size += bytes.len() as u64;
