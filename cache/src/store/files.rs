@@ -85,11 +85,15 @@ impl Store {
             }
         }
         let began = moment();
-        let file = File::open(&canonical).map_err(fail)?;
-        let before = file.metadata().map_err(fail)?;
-        let (digest, size) = objects::hash(&file).map_err(fail)?;
+        let (file, before, (digest, size)) = steady::steadily(|| {
+            let file = File::open(&canonical)?;
+            let before = file.metadata()?;
+            let hashed = objects::hash(&file)?;
+            Ok::<_, io::Error>((file, before, hashed))
+        })
+        .map_err(fail)?;
         let seen = Seen::new(&before, began, digest);
-        let after = file.metadata().map_err(fail)?;
+        let after = steady::steadily(|| file.metadata()).map_err(fail)?;
         let quiet = seen == Seen::new(&after, began, digest) && size == before.len();
         if let Some(name) = name.filter(|_| quiet) {
             let mut memo = lock(&self.files);
@@ -135,7 +139,7 @@ impl Store {
             fs::copy(from, to)
         };
         steady::steadily(copy).map_err(read)?;
-        let copied = File::open(to).and_then(|file| objects::hash(&file));
+        let copied = steady::steadily(|| File::open(to).and_then(|file| objects::hash(&file)));
         copied.map(|(digest, _)| digest).map_err(write)
     }
 

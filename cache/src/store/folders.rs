@@ -6,7 +6,7 @@
 use super::{
     Store,
     files::{self, FileStamp, Memo, moment, settled},
-    lock, objects,
+    lock, objects, steady,
 };
 use crate::{Digest, StoreError};
 use rayon::prelude::*;
@@ -48,8 +48,8 @@ impl Store {
     ///
     /// [`StoreError::Io`] if one cannot be read or is no regular file.
     pub fn folder_digest(&self, folder: &Path, names: &[String]) -> Result<Digest, StoreError> {
-        let canonical =
-            folder.canonicalize().map_err(|error| StoreError::io("read", folder, error))?;
+        let canonical = steady::steadily(|| folder.canonicalize());
+        let canonical = canonical.map_err(|error| StoreError::io("read", folder, error))?;
         let before = look(&canonical, names)?;
         // A path that is not text is hashed each time.
         let name = canonical.to_str();
@@ -64,7 +64,8 @@ impl Store {
         let began = moment();
         let digests = names.par_iter().map(|name| {
             let path = canonical.join(name);
-            let hashed = File::open(&path).and_then(|file| objects::hash(&file));
+            let hash = || File::open(&path).and_then(|file| objects::hash(&file));
+            let hashed = steady::steadily(hash);
             let (digest, _) = hashed.map_err(|error| StoreError::io("read", &path, error))?;
             Ok((name.as_str(), digest))
         });
@@ -106,7 +107,7 @@ fn look(folder: &Path, names: &[String]) -> Result<Look, StoreError> {
     let looks = names.par_iter().map(|name| {
         let path = folder.join(name);
         let fail = |error| StoreError::io("read", &path, error);
-        let metadata = fs::metadata(&path).map_err(fail)?;
+        let metadata = steady::steadily(|| fs::metadata(&path)).map_err(fail)?;
         // Opening a pipe would wait for somebody to write to it.
         if !metadata.is_file() {
             return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));

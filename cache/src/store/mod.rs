@@ -122,11 +122,12 @@ impl Store {
 
     fn attach(root: PathBuf) -> Result<Self, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(&root, flags, Mode::empty())
-            .map_err(|error| StoreError::io("open", &root, error))?;
-        let fail = |error: Errno| StoreError::io("open", &root, error);
-        let read_only = rustix::fs::access(&root, Access::WRITE_OK).err();
-        let about = rustix::fs::fstat(&dir).map_err(fail)?;
+        let fail = |error: io::Error| StoreError::io("open", &root, error);
+        let dir = steady::steadily(|| rustix::fs::open(&root, flags, Mode::empty()));
+        let dir = dir.map_err(fail)?;
+        let access = steady::steadily(|| rustix::fs::access(&root, Access::WRITE_OK));
+        let read_only = access.err().as_ref().and_then(Errno::from_io_error);
+        let about = steady::steadily(|| rustix::fs::fstat(&dir)).map_err(fail)?;
         check_whole(&root, &about)?;
         let shared = shared_mode(about.st_mode);
         let on_network = rustix::fs::fstatfs(&dir).is_ok_and(|system| is_network(&system));
@@ -506,19 +507,20 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
     let not = |why: String| StoreError::NotAStore { root: root.to_owned(), why };
     let path = root.join("format");
     let read = |error| StoreError::io("read", root, error);
-    let text = match fs::read(&path) {
+    let text = match steady::steadily(|| fs::read(&path)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             return Err(not("it is not a folder".to_owned()));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let entries = match fs::read_dir(root) {
+            let list = || fs::read_dir(root)?.collect::<io::Result<Vec<_>>>();
+            let entries = match steady::steadily(list) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(read(error)),
             };
             for entry in entries {
-                let name = entry.map_err(read)?.file_name();
+                let name = entry.file_name();
                 // Another process may be creating the store: the format is written first.
                 if path.exists() {
                     return is_store(root);

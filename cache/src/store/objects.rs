@@ -207,6 +207,17 @@ impl Store {
     /// [`StoreError::Damaged`] if the object is missing or holds other bytes, in which case it
     /// has been set aside; [`StoreError::Io`] if it cannot be read.
     pub fn get(&self, blob: &Blob) -> Result<Bytes, StoreError> {
+        let mut tries = steady::Tries::default();
+        loop {
+            match self.get_once(blob) {
+                Err(StoreError::Io { source, .. })
+                    if steady::is_passing(&source) && tries.once_more() => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn get_once(&self, blob: &Blob) -> Result<Bytes, StoreError> {
         let relative = object_path(&blob.digest);
         let damaged =
             |what: &str| Err(StoreError::Damaged { digest: blob.digest, what: what.to_owned() });
@@ -296,7 +307,8 @@ impl Store {
             return set_aside("is not a file".to_owned());
         }
         let path = self.at(relative);
-        let (digest, size) = match File::open(&path).and_then(|file| hash(&file)) {
+        let hashed = steady::steadily(|| File::open(&path).and_then(|file| hash(&file)));
+        let (digest, size) = match hashed {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Health::Missing),
             Err(error) if is_damage(&error) => {
@@ -456,9 +468,9 @@ pub(super) fn changed(stat: &Stat) -> i64 {
 
 /// Returns how an entry of `objects` looks, or `None` if it has gone meanwhile.
 pub(super) fn look(path: &Path) -> Result<Option<Stat>, StoreError> {
-    match rustix::fs::lstat(path) {
+    match steady::steadily(|| rustix::fs::lstat(path)) {
         Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("read", path, error)),
     }
 }

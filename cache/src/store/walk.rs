@@ -1,6 +1,6 @@
 //! Listing what is in the store.
 
-use super::Store;
+use super::{Store, steady};
 use crate::StoreError;
 use std::{
     fs, io,
@@ -42,7 +42,9 @@ impl Store {
 /// a dot or are not text belong to the system.
 pub(super) fn names(folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
     let fail = |error| StoreError::io("read", folder, error);
-    let entries = match fs::read_dir(folder) {
+    // From its beginning each time: a listing cannot be gone on with.
+    let list = || fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>();
+    let entries = match steady::steadily(list) {
         Ok(entries) => entries,
         Err(error) => {
             let none = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
@@ -51,7 +53,6 @@ pub(super) fn names(folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError>
     };
     let mut names = vec![];
     for entry in entries {
-        let entry = entry.map_err(fail)?;
         if let Ok(name) = entry.file_name().into_string()
             && !name.starts_with('.')
         {
