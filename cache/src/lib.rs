@@ -15,5 +15,5 @@ pub use recipe::{Provenance, Recipe, Record};
 pub use store::{
     Bytes, Checkpoint, Commit, FileStamp, Finding, GcOptions, GcReport, KindStats, Lease, Lookup,
     LookupDamage, ObjectWriter, Reach, ShareReport, Stats, Store, Thing, Verify, VerifyReport,
-    WorkFolder, folder_digest, host,
+    WorkFolder, folder_digest, host, steadily,
 };

@@ -362,6 +362,17 @@ fn axes_change_together() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
+fn a_base_without_an_end_is_a_mistake() {
+    if !std::path::Path::new("/dev/zero").exists() {
+        println!("skipped: no device without an end");
+        return;
+    }
+    let all = mistakes("extends = \"/dev/zero\"\n", &[]).join("\n");
+    assert!(all.contains("it is too long for a pipeline file"), "{all}");
+}
+
+#[test]
 fn mistakes_in_the_choice_of_cells_are_told() {
     let text = |more: &str| {
         format!("{PIPELINE}\n[matrix]\nseed = [1, 2]\n\"a.with.share\" = [0.1, 0.2]\n{more}\n")

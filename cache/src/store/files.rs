@@ -85,15 +85,15 @@ impl Store {
             }
         }
         let began = moment();
-        let read = || {
+        let (file, before, (digest, size)) = steady::steadily(|| {
             let file = File::open(&canonical)?;
             let before = file.metadata()?;
             let hashed = objects::hash(&file)?;
             Ok::<_, io::Error>((file, before, hashed))
-        };
-        let (file, before, (digest, size)) = steady::steadily(read).map_err(fail)?;
+        })
+        .map_err(fail)?;
         let seen = Seen::new(&before, began, digest);
-        let after = file.metadata().map_err(fail)?;
+        let after = steady::steadily(|| file.metadata()).map_err(fail)?;
         let quiet = seen == Seen::new(&after, began, digest) && size == before.len();
         if let Some(name) = name.filter(|_| quiet) {
             let mut memo = lock(&self.files);
@@ -125,9 +125,20 @@ impl Store {
         let read = |error| StoreError::io("read", from, error);
         let write = |error| StoreError::io("write", to, error);
         if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder).map_err(write)?;
+            steady::steadily(|| fs::create_dir_all(folder)).map_err(write)?;
         }
-        steady::steadily(|| fs::copy(from, to)).map_err(read)?;
+        let mut begun = false;
+        let copy = || {
+            // What was copied halfway may have been made read-only already.
+            if std::mem::replace(&mut begun, true) {
+                fs::remove_file(to).or_else(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                })?;
+            }
+            fs::copy(from, to)
+        };
+        steady::steadily(copy).map_err(read)?;
         let copied = steady::steadily(|| File::open(to).and_then(|file| objects::hash(&file)));
         copied.map(|(digest, _)| digest).map_err(write)
     }

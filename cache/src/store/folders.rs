@@ -48,8 +48,8 @@ impl Store {
     ///
     /// [`StoreError::Io`] if one cannot be read or is no regular file.
     pub fn folder_digest(&self, folder: &Path, names: &[String]) -> Result<Digest, StoreError> {
-        let canonical =
-            folder.canonicalize().map_err(|error| StoreError::io("read", folder, error))?;
+        let canonical = steady::steadily(|| folder.canonicalize());
+        let canonical = canonical.map_err(|error| StoreError::io("read", folder, error))?;
         let before = look(&canonical, names)?;
         // A path that is not text is hashed each time.
         let name = canonical.to_str();
@@ -64,8 +64,8 @@ impl Store {
         let began = moment();
         let digests = names.par_iter().map(|name| {
             let path = canonical.join(name);
-            let read = || File::open(&path).and_then(|file| objects::hash(&file));
-            let hashed = steady::steadily(read);
+            let hash = || File::open(&path).and_then(|file| objects::hash(&file));
+            let hashed = steady::steadily(hash);
             let (digest, _) = hashed.map_err(|error| StoreError::io("read", &path, error))?;
             Ok((name.as_str(), digest))
         });

@@ -321,7 +321,7 @@ impl Gc<'_> {
         if !self.options.dry_run {
             let removed = match steady::steadily(|| fs::remove_file(path)) {
                 Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-                    fs::remove_dir_all(path)
+                    steady::steadily(|| fs::remove_dir_all(path))
                 }
                 other => other,
             };

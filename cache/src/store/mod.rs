@@ -43,6 +43,7 @@ pub use objects::{Bytes, ObjectWriter};
 pub use records::{Commit, Lookup, LookupDamage};
 pub use share::ShareReport;
 pub use stats::{KindStats, Stats};
+pub use steady::steadily;
 pub use verify::{Finding, Thing, Verify, VerifyReport};
 pub use work::WorkFolder;
 
@@ -121,10 +122,11 @@ impl Store {
 
     fn attach(root: PathBuf) -> Result<Self, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = steady::steadily(|| rustix::fs::open(&root, flags, Mode::empty()))
-            .map_err(|error| StoreError::io("open", &root, error))?;
         let fail = |error: io::Error| StoreError::io("open", &root, error);
-        let read_only = rustix::fs::access(&root, Access::WRITE_OK).err();
+        let dir = steady::steadily(|| rustix::fs::open(&root, flags, Mode::empty()));
+        let dir = dir.map_err(fail)?;
+        let access = steady::steadily(|| rustix::fs::access(&root, Access::WRITE_OK));
+        let read_only = access.err().as_ref().and_then(Errno::from_io_error);
         let about = steady::steadily(|| rustix::fs::fstat(&dir)).map_err(fail)?;
         check_whole(&root, &about)?;
         let shared = shared_mode(about.st_mode);
@@ -214,7 +216,7 @@ impl Store {
         if self.shared.is_some() {
             // Past the umask: what is in the store is for the whole group.
             let open = Permissions::from_mode(mode | if mode & 0o200 == 0 { 0o040 } else { 0o060 });
-            let opened = file.as_file().set_permissions(open);
+            let opened = steady::steadily(|| file.as_file().set_permissions(open.clone()));
             opened.map_err(|error| self.trouble("write", file.path(), error))?;
         }
         Ok(file)
@@ -285,7 +287,7 @@ impl Store {
     /// Writes `bytes` to a file in `tmp/`.
     fn temporary_with(&self, bytes: &[u8], mode: u32) -> Result<NamedTempFile, StoreError> {
         let mut file = self.temporary(mode)?;
-        let written = file.as_file_mut().write_all(bytes);
+        let written = steady::write_all(file.as_file_mut(), bytes);
         written.map_err(|error| self.trouble("write", file.path(), error))?;
         Ok(file)
     }
@@ -512,13 +514,14 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
             return Err(not("it is not a folder".to_owned()));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let entries = match steady::steadily(|| fs::read_dir(root)) {
+            let list = || fs::read_dir(root)?.collect::<io::Result<Vec<_>>>();
+            let entries = match steady::steadily(list) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(read(error)),
             };
             for entry in entries {
-                let name = entry.map_err(read)?.file_name();
+                let name = entry.file_name();
                 // Another process may be creating the store: the format is written first.
                 if path.exists() {
                     return is_store(root);
@@ -553,17 +556,19 @@ fn create(root: &Path) -> Result<(), StoreError> {
     if !root.is_dir() {
         let above = root.parent().filter(|above| !above.as_os_str().is_empty());
         let mode = above.and_then(|above| rustix::fs::stat(above).ok()).map(|above| above.st_mode);
-        fs::create_dir_all(root).map_err(|error| fail(root, error))?;
+        let made = steady::steadily(|| fs::create_dir_all(root));
+        made.map_err(|error| fail(root, error))?;
         // A folder that hands its group down and lets it write is one that people share.
         let handed = mode.and_then(shared_mode).filter(|mode| mode.contains(Mode::SGID));
         if let Some(mode) = handed {
-            let opened = fs::set_permissions(root, Permissions::from_mode(mode.bits()));
+            let permissions = Permissions::from_mode(mode.bits());
+            let opened = steady::steadily(|| fs::set_permissions(root, permissions.clone()));
             opened.map_err(|error| fail(root, error))?;
         }
     }
     let shared = rustix::fs::stat(root).ok().and_then(|about| shared_mode(about.st_mode));
     let write = |name: &str, text: &str| {
-        let placed = (|| {
+        let place = || -> io::Result<()> {
             let permissions = Permissions::from_mode(0o644);
             let mut builder = tempfile::Builder::new();
             let mut file =
@@ -574,8 +579,8 @@ fn create(root: &Path) -> Result<(), StoreError> {
             file.write_all(text.as_bytes())?;
             steady::steadily(|| file.as_file().sync_all())?;
             file.persist(root.join(name)).map_err(|failed| failed.error).map(|_| ())
-        })();
-        placed.map_err(|error| fail(&root.join(name), error))
+        };
+        steady::steadily(place).map_err(|error| fail(&root.join(name), error))
     };
     // First, so that a creation cut off anywhere leaves either nothing or a store.
     write("format", &format!("{FORMAT_NAME}{FORMAT}\n"))?;

@@ -128,7 +128,7 @@ impl ObjectWriter<'_> {
         if let Some(kind) = self.failed {
             return Err(kind.into());
         }
-        let written = self.file.as_file_mut().write_all(bytes);
+        let written = steady::write_all(self.file.as_file_mut(), bytes);
         written.inspect_err(|error| self.failed = Some(error.kind()))?;
         id::update(&mut self.hasher, bytes);
         self.size += bytes.len() as u64;
@@ -209,7 +209,7 @@ impl Store {
     pub fn get(&self, blob: &Blob) -> Result<Bytes, StoreError> {
         let mut tries = steady::Tries::default();
         loop {
-            match self.read_object(blob) {
+            match self.get_once(blob) {
                 Err(StoreError::Io { source, .. })
                     if steady::is_passing(&source) && tries.once_more() => {}
                 other => return other,
@@ -217,7 +217,7 @@ impl Store {
         }
     }
 
-    fn read_object(&self, blob: &Blob) -> Result<Bytes, StoreError> {
+    fn get_once(&self, blob: &Blob) -> Result<Bytes, StoreError> {
         let relative = object_path(&blob.digest);
         let damaged = |what: Damage| Err(StoreError::Damaged { digest: blob.digest, what });
         let fail = |error: io::Error| StoreError::io("read", &self.at(&relative), error);

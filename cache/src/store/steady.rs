@@ -1,16 +1,19 @@
 //! Asking a file system again where it says nothing final: interrupted calls, and handles that a
 //! network file system calls stale after another host has replaced the file.
 
-use rustix::io::Errno;
-use std::{io, thread, time::Duration};
+use std::{
+    io::{self, Write},
+    thread,
+    time::Duration,
+};
 
 /// How often one is asked again.
 const TRIES: u32 = 64;
 
 /// Tells whether the answer may be another one the next time.
 pub(super) fn is_passing(error: &io::Error) -> bool {
-    let code = error.raw_os_error().map(Errno::from_raw_os_error);
-    error.kind() == io::ErrorKind::Interrupted || code == Some(Errno::STALE)
+    // By its kind: an error that was given a path has no code any more.
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::StaleNetworkFileHandle)
 }
 
 /// Counts how often something was tried, and pauses longer the more often.
@@ -28,10 +31,13 @@ impl Tries {
     }
 }
 
-/// Does `attempt` until it succeeds or fails for a reason that will stay.
-pub(super) fn steadily<T, E: Into<io::Error>>(
-    mut attempt: impl FnMut() -> Result<T, E>,
-) -> io::Result<T> {
+/// Does `attempt` until it succeeds or fails for a reason that will stay: neither for an interrupted
+/// call (EINTR) nor, at first, for a stale handle of a network file system (ESTALE).
+///
+/// # Errors
+///
+/// Fails as `attempt` did last.
+pub fn steadily<T, E: Into<io::Error>>(mut attempt: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     let mut tries = Tries::default();
     loop {
         match attempt().map_err(Into::into) {
@@ -41,9 +47,53 @@ pub(super) fn steadily<T, E: Into<io::Error>>(
     }
 }
 
+/// Writes all of `bytes`, from where it was when it is asked again.
+pub(super) fn write_all(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = steadily(|| to.write(bytes))?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
+
+    /// Takes one byte of every other write, and calls the handle stale at the others.
+    struct Fitful(Vec<u8>, bool);
+
+    impl Write for Fitful {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(Errno::STALE.into());
+            }
+            self.0.push(bytes[0]);
+            Ok(1)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_write_goes_on_from_where_it_was() {
+        let mut fitful = Fitful(vec![], false);
+        write_all(&mut fitful, b"some bytes").expect("it passes");
+        assert_eq!(fitful.0, b"some bytes");
+    }
+
+    #[test]
+    fn an_error_that_was_given_a_path_is_still_a_passing_one() {
+        let bare = io::Error::from(Errno::STALE);
+        assert!(is_passing(&io::Error::new(bare.kind(), "stale, at path `tmp/new-1`")));
+    }
 
     #[test]
     fn passing_trouble_is_gone_round_and_lasting_trouble_told() {

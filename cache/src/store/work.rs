@@ -56,6 +56,7 @@ impl Store {
     pub fn path(&self, blob: &Blob) -> Result<PathBuf, StoreError> {
         self.get(blob)?;
         let path = self.at(&objects::object_path(&blob.digest));
-        path.canonicalize().map_err(|error| StoreError::io("read", &path, error))
+        let canonical = steady::steadily(|| path.canonicalize());
+        canonical.map_err(|error| StoreError::io("read", &path, error))
     }
 }

@@ -21,6 +21,7 @@ pub use written::Written;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::{self, Read as _},
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -60,6 +61,8 @@ const TOO_DEEP: &str = "tables and lists may be nested 80 deep";
 
 /// The most bytes a source may have.
 const MOST_BYTES: u64 = u32::MAX as u64;
+/// The same of what is no regular file.
+const MOST_BYTES_OF_OTHERS: u64 = 1 << 26;
 
 impl Spec {
     /// Reads what `request` names. Mistakes are added to `mistakes`; what could be read comes back.
@@ -106,6 +109,19 @@ impl Open {
     }
 }
 
+/// Returns the text of a file, or `None` if it has more bytes than a source may have.
+fn read(path: &Path) -> io::Result<Option<String>> {
+    let file = fs::File::open(path)?;
+    // A device such as `/dev/zero` has no end, and says nothing of it.
+    let most = if file.metadata()?.is_file() { MOST_BYTES } else { MOST_BYTES_OF_OTHERS };
+    if file.metadata()?.len() > most {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    file.take(most + 1).read_to_string(&mut text)?;
+    Ok((text.len() as u64 <= most).then_some(text))
+}
+
 fn real(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -117,11 +133,10 @@ impl Reader<'_> {
     }
 
     fn file(&mut self, path: &Path, asked: Option<Place>) -> Node {
-        let is_long = fs::metadata(path).is_ok_and(|file| file.len() > MOST_BYTES);
-        let why = match (!is_long).then(|| fs::read_to_string(path)) {
-            Some(Ok(text)) => return self.text(path, text),
-            Some(Err(error)) => error.to_string(),
-            None => "it has 4 GiB or more".to_owned(),
+        let why = match read(path) {
+            Ok(Some(text)) => return self.text(path, text),
+            Ok(None) => "it is too long for a pipeline file".to_owned(),
+            Err(error) => error.to_string(),
         };
         let place = asked.unwrap_or_else(|| {
             let source = self.source(path.display().to_string(), String::new());

@@ -8,7 +8,7 @@
 //! my_selector.py            the declared files
 //! ```
 
-use cache::Blob;
+use cache::{Blob, steadily};
 use engine::{StageCtx, StageError};
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::{Map, Value};
@@ -72,9 +72,10 @@ fn gone(path: &Path, error: &io::Error) -> StageError {
 fn link(from: &Path, to: &Path) -> Result<(), StageError> {
     let refused = |error: io::Error| failed(to, &error);
     if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).map_err(refused)?;
+        steadily(|| fs::create_dir_all(parent)).map_err(refused)?;
     }
-    symlink(from.canonicalize().map_err(|error| gone(from, &error))?, to).map_err(refused)
+    let from = steadily(|| from.canonicalize()).map_err(|error| gone(from, &error))?;
+    steadily(|| symlink(&from, to)).map_err(refused)
 }
 
 /// Fills `folder`.
@@ -83,7 +84,8 @@ pub(super) fn lay_out(
     folder: &Path,
     request: &Request<'_>,
 ) -> Result<Laid, StageError> {
-    let make = |path: &Path| fs::create_dir_all(path).map_err(|error| failed(path, &error));
+    let make =
+        |path: &Path| steadily(|| fs::create_dir_all(path)).map_err(|error| failed(path, &error));
     make(&folder.join("out"))?;
     let mut laid = vec![];
     let mut inputs = BTreeMap::new();
@@ -100,7 +102,7 @@ pub(super) fn lay_out(
             let end = if json { "json" } else { "safetensors" };
             let name = format!("in/{port}/{part}.{end}");
             let (object, link) = (ctx.path(blob)?, folder.join(&name));
-            symlink(&object, &link).map_err(|error| failed(&link, &error))?;
+            steadily(|| symlink(&object, &link)).map_err(|error| failed(&link, &error))?;
             let seen = look(&object).unwrap_or_default();
             laid.push((*blob, object, seen));
             parts.insert(part.clone(), name);
@@ -132,7 +134,7 @@ pub(super) fn lay_out(
     value["threads"] = rayon::current_num_threads().into();
     let path = folder.join("request.json");
     let text = serde_json::to_vec_pretty(&value).expect("a tree of JSON values can be written");
-    fs::write(&path, text).map_err(|error| failed(&path, &error))?;
+    steadily(|| fs::write(&path, &text)).map_err(|error| failed(&path, &error))?;
     Ok(Laid(laid))
 }
 
