@@ -59,7 +59,7 @@ mod load {
         units::Count,
     };
     use engine::{StageCtx, StageError};
-    pub(crate) use features::{Array, Scalar, array};
+    pub(crate) use features::{Array, array};
     pub(crate) use images::read as image;
     use std::path::Path;
 
