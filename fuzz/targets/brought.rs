@@ -114,7 +114,8 @@ use std::{
 };
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let above = if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
+    let above =
+        if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
     let folder = above.join(format!("coresift-fuzz-brought-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("it can be made");
     folder

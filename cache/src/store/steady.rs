@@ -37,9 +37,7 @@ impl Tries {
 /// # Errors
 ///
 /// Fails as `attempt` did last.
-pub fn steadily<T, E: Into<io::Error>>(
-    mut attempt: impl FnMut() -> Result<T, E>,
-) -> io::Result<T> {
+pub fn steadily<T, E: Into<io::Error>>(mut attempt: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     let mut tries = Tries::default();
     loop {
         match attempt().map_err(Into::into) {
