@@ -11,7 +11,8 @@ use std::{fs, path::Path, sync::LazyLock};
 const ID: &str = "20260101-000000-000-aaaaaa";
 
 static STORE: LazyLock<Store> = LazyLock::new(|| {
-    let above = if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
+    let above =
+        if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
     let root = above.join(format!("coresift-fuzz-runs-{}", std::process::id()));
     fs::remove_dir_all(&root).ok();
     let store = Store::open(root).expect("it can be created");

@@ -13,7 +13,8 @@ use std::{
 };
 
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
-    let above = if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
+    let above =
+        if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
     let root = above.join(format!("coresift-fuzz-store-{}", std::process::id()));
     fs::remove_dir_all(&root).ok();
     Store::open(&root).expect("it can be created");
