@@ -13,7 +13,7 @@ pub use error::{Damage, StoreError};
 pub use id::{Digest, Key, ParseIdError};
 pub use recipe::{Provenance, Recipe, Record};
 pub use store::{
-    Bytes, Checkpoint, Commit, FileStamp, Finding, GcOptions, GcReport, KindStats, Lease, Lookup,
-    LookupDamage, ObjectWriter, Reach, ShareReport, Stats, Store, Thing, Verify, VerifyReport,
-    WorkFolder, folder_digest, host, steadily,
+    Bytes, Checkpoint, Collecting, Commit, FileStamp, Finding, GcOptions, GcReport, KindStats,
+    Lease, Lookup, LookupDamage, ObjectWriter, Reach, ShareReport, Stats, Store, Thing, Verify,
+    VerifyReport, WorkFolder, folder_digest, host, steadily,
 };

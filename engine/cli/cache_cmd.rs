@@ -337,6 +337,7 @@ fn report_json(report: &VerifyReport, findings: Vec<Value>) -> Value {
 fn gc(args: &GcArgs, store: &Store, context: &Context) -> Result<ExitCode, Failure> {
     let site = Site::read()?.cache;
     let keep_runs = args.keep_runs.or(site.keep_runs).unwrap_or(KEEP_RUNS);
+    let _collecting = if args.dry_run { None } else { Some(store.collecting()?) };
     let (kept, mut reach) = runs_to_keep(store, keep_runs)?;
     if kept.is_empty() && keep_runs > 0 && args.keep.is_empty() && reach == Reach::default() {
         let failure = Failure::new(

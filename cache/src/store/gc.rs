@@ -8,7 +8,9 @@ use super::{Store, lease, objects, steady, walk};
 use crate::{Artifact, Digest, Key, StoreError};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
@@ -72,6 +74,16 @@ pub struct GcReport {
     pub seconds_lost: f64,
 }
 
+/// A collection under way, from the look at who uses what to the end of the removals. Runs that are
+/// about to begin wait for it.
+#[derive(Debug)]
+pub struct Collecting {
+    _locked: Option<File>,
+}
+
+/// The file that is locked meanwhile.
+const COLLECTING: &str = "collecting";
+
 struct Entry {
     path: PathBuf,
     bytes: u64,
@@ -98,6 +110,47 @@ struct Gc<'a> {
 }
 
 impl Store {
+    /// Waits until no run is just beginning and no other collection under way, and lets none begin
+    /// until what it returns is dropped: to be held while it is found out what runs use, and while
+    /// [`gc`](Self::gc) removes the rest. Where a file system has no locks it holds up nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the store cannot be written.
+    pub fn collecting(&self) -> Result<Collecting, StoreError> {
+        let file = self.collecting_file()?;
+        let locked = steady::steadily(|| file.lock()).is_ok();
+        Ok(Collecting { _locked: locked.then_some(file) })
+    }
+
+    /// Waits until no collection is under way. To be called by a run that has made itself known,
+    /// before its first stage: what it makes from then on is safe.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the store cannot be written.
+    pub fn wait_for_collection(&self) -> Result<(), StoreError> {
+        // Given back at once: a collection that begins after this one sees the run.
+        let file = self.collecting_file()?;
+        let _ = steady::steadily(|| file.lock_shared());
+        Ok(())
+    }
+
+    fn collecting_file(&self) -> Result<File, StoreError> {
+        self.writable()?;
+        let path = self.at(COLLECTING);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o666);
+        let open = || {
+            options.open(&path).or_else(|error| match error.kind() {
+                // Another user's: it can be locked all the same.
+                io::ErrorKind::PermissionDenied => File::open(&path).map_err(|_| error),
+                _ => Err(error),
+            })
+        };
+        steady::steadily(open).map_err(|error| self.trouble("lock", &path, error))
+    }
+
     /// Removes what is neither in `keep`, nor referred to from there, nor young; then, up to the
     /// size asked for, what is cheapest to make again.
     ///

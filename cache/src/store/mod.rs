@@ -37,7 +37,7 @@ mod work;
 pub use checkpoints::Checkpoint;
 pub use files::FileStamp;
 pub use folders::folder_digest;
-pub use gc::{GcOptions, GcReport, Reach};
+pub use gc::{Collecting, GcOptions, GcReport, Reach};
 pub use lease::{Lease, host};
 pub use objects::{Bytes, ObjectWriter};
 pub use records::{Commit, Lookup, LookupDamage};

@@ -144,3 +144,21 @@ fn a_result_can_be_replaced_and_forgotten() {
     assert!(store.forget(key).expect("room"));
     assert!(!store.forget(key).expect("room") && hit(&store, key).is_none());
 }
+
+#[test]
+fn a_run_begins_before_a_collection_or_after_it() {
+    let place = Place::new();
+    let store = place.store();
+    let collecting = store.collecting().expect("room");
+    let root = place.root();
+    let waited = std::thread::spawn(move || {
+        let began = std::time::Instant::now();
+        Store::open(root).expect("a store").wait_for_collection().expect("room");
+        began.elapsed()
+    });
+    std::thread::sleep(Duration::from_millis(150));
+    assert!(!waited.is_finished(), "it waits");
+    drop(collecting);
+    assert!(waited.join().expect("no panic") >= Duration::from_millis(100));
+    store.wait_for_collection().expect("nobody collects");
+}

@@ -232,6 +232,7 @@ impl Listener for Recorder<'_, '_> {
         self.record.write(self.store)?;
         self.begun = true;
         self.sink.begin(self.store);
+        self.store.wait_for_collection()?;
         Ok(())
     }
 

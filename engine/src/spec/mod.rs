@@ -133,7 +133,10 @@ impl Reader<'_> {
     }
 
     fn file(&mut self, path: &Path, asked: Option<Place>) -> Node {
+        // A base is read when its turn comes: a pipe would be waited for without end.
+        let is_file = || fs::metadata(path).is_ok_and(|data| data.is_file());
         let why = match read(path) {
+            _ if asked.is_some() && path.exists() && !is_file() => "it is not a file".to_owned(),
             Ok(Some(text)) => return self.text(path, text),
             Ok(None) => "it is too long for a pipeline file".to_owned(),
             Err(error) => error.to_string(),

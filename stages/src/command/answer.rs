@@ -1,6 +1,6 @@
 //! What a program left in `out/`, checked and taken into the store.
 
-use super::{Command, Output};
+use super::{Command, Output, is_file};
 use crate::{
     artifact::{self, Parts},
     brought::{self, Column},
@@ -24,7 +24,7 @@ pub(super) fn wrong(path: &Path, what: impl AsRef<str>) -> StageError {
 /// Returns the bytes of `out/NAME`.
 pub(super) fn read(out: &Path, name: &str) -> Result<Vec<u8>, StageError> {
     let path = out.join(name);
-    if !path.is_file() {
+    if !is_file(path) {
         return Err(absent(out, &format!("`out/{name}`")));
     }
     std::fs::read(&path).map_err(|error| wrong(&path, format!("cannot be read: {error}")))
@@ -33,7 +33,7 @@ pub(super) fn read(out: &Path, name: &str) -> Result<Vec<u8>, StageError> {
 /// Returns the file called `name` in one of the forms of a list.
 fn list(out: &Path, name: &str) -> Result<Option<PathBuf>, StageError> {
     let paths = LISTS.into_iter().map(|end| out.join(format!("{name}.{end}")));
-    let found: Vec<PathBuf> = paths.filter(|path| path.is_file()).collect();
+    let found: Vec<PathBuf> = paths.filter(|path| is_file(path)).collect();
     match &found[..] {
         [] => Ok(None),
         [one] => Ok(Some(one.clone())),

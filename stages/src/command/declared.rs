@@ -3,7 +3,8 @@
 //! An entry of `files` is a file, a folder (all in it, but what is hidden and what Python caches),
 //! or a pattern of files (`*`, `?`, `[…]`, `**`).
 
-use super::problem;
+use super::{is_file, problem};
+use cache::steadily;
 use engine::{File, Folder, Problem, Written};
 use std::{
     collections::BTreeSet,
@@ -48,7 +49,7 @@ pub(super) fn all(entries: &[Written]) -> Result<Vec<Declared>, Problem> {
     let mut declared = vec![];
     for entry in entries {
         let path = entry.path();
-        if path.is_file() {
+        if is_file(&path) {
             declared.push(Declared::File { name: name(entry.text()), path });
         } else if path.is_dir() {
             let mut files = vec![];
@@ -80,7 +81,7 @@ fn matching(entry: &Written) -> Result<Vec<Declared>, Problem> {
         problem("files", format!("`{}` is no pattern: {error}", entry.text()), "close its `[`")
     })?;
     let files: BTreeSet<PathBuf> =
-        found.filter_map(Result::ok).filter(|one| one.is_file()).collect();
+        found.filter_map(Result::ok).filter(|one| is_file(one)).collect();
     if files.is_empty() {
         let message = format!("no file matches `{}`", pattern.display());
         return Err(problem("files", message, "a pattern is relative to the pipeline file"));
@@ -108,7 +109,7 @@ fn list(folder: &Path, above: &str, depth: usize, files: &mut Vec<String>) -> io
         }
         let inside = format!("{above}{text}");
         // Followed where it is a link.
-        let kind = fs::metadata(entry.path())?;
+        let kind = steadily(|| fs::metadata(entry.path()))?;
         if kind.is_dir() {
             list(&entry.path(), &format!("{inside}/"), depth + 1, files)?;
         } else if kind.is_file() {

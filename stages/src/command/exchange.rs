@@ -57,7 +57,8 @@ pub(super) struct Laid(Vec<(Blob, PathBuf, Look)>);
 type Look = (u64, i64, i64);
 
 fn look(path: &Path) -> Option<Look> {
-    fs::metadata(path).ok().map(|data| (data.len(), data.mtime(), data.mtime_nsec()))
+    let data = steadily(|| fs::metadata(path)).ok()?;
+    Some((data.len(), data.mtime(), data.mtime_nsec()))
 }
 
 fn failed(path: &Path, error: &io::Error) -> StageError {
@@ -111,7 +112,9 @@ pub(super) fn lay_out(
     }
     for file in ctx.files() {
         let to = folder.join(&file.role);
-        let size = fs::metadata(&file.path).map_err(|error| gone(&file.path, &error))?.len();
+        let size =
+            steadily(|| fs::metadata(&file.path)).map_err(|error| gone(&file.path, &error))?;
+        let size = size.len();
         if size > LARGE {
             link(&file.path, &to)?;
         } else {
@@ -119,7 +122,9 @@ pub(super) fn lay_out(
         }
     }
     for linked in ctx.folders() {
-        let size = |file: &String| fs::metadata(linked.path.join(file)).map_or(0, |one| one.len());
+        let size = |file: &String| {
+            steadily(|| fs::metadata(linked.path.join(file))).map_or(0, |one| one.len())
+        };
         if linked.files.iter().map(size).sum::<u64>() > LARGE_FOLDER {
             link(&linked.path, &folder.join(&linked.name))?;
         } else {

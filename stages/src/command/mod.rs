@@ -17,7 +17,7 @@ use crate::{
     select,
     units::{Count, Fraction, Positive},
 };
-use cache::{Digest, WorkFolder};
+use cache::{Digest, WorkFolder, steadily};
 use engine::{
     File, Folder, Kind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Written,
 };
@@ -25,7 +25,7 @@ use rand::Rng as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 /// The program, what it needs, and what it gives.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -145,6 +145,11 @@ pub(crate) fn methods() -> Vec<Method> {
         parse: |with| Ok(Box::new(with.read::<Command>()?)),
         schema: || schemars::schema_for!(Command),
     }]
+}
+
+/// Tells whether there is a file at `path`, whatever a network file system says in passing.
+fn is_file(path: &Path) -> bool {
+    steadily(|| fs::metadata(path)).is_ok_and(|data| data.is_file())
 }
 
 fn problem(setting: &str, message: impl Into<String>, hint: &str) -> Problem {

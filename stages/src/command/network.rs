@@ -1,6 +1,9 @@
 //! Data sets, proxies and models that a program made.
 
-use super::answer::{read, wrong};
+use super::{
+    answer::{read, wrong},
+    is_file,
+};
 use crate::{
     artifact::{self, Parts, Tensor},
     data::{self, Inputs, Meta, Split},
@@ -34,7 +37,7 @@ pub(super) fn data(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> 
     let path = out.join("data.safetensors");
     let bytes = read(out, "data.safetensors")?;
     let about = out.join("data.json");
-    let about: About = match about.is_file() {
+    let about: About = match is_file(&about) {
         false => About::default(),
         true => serde_json::from_slice(&read(out, "data.json")?)
             .map_err(|error| wrong(&about, format!("is not as it should be: {error}")))?,
@@ -129,7 +132,7 @@ pub(super) fn proxy(ctx: &StageCtx<'_>, out: &Path, ground: &Ground) -> Result<P
     let mut parts = Parts::new();
     for epoch in 1.. {
         let name = format!("{}.npy", record::part_name(epoch));
-        if !out.join(&name).is_file() {
+        if !is_file(&out.join(&name)) {
             break;
         }
         let (bytes, path) = (read(out, &name)?, out.join(&name));

@@ -1,6 +1,6 @@
 //! The program: found before any work, named without its path, given its environment.
 
-use super::{declared, problem, process};
+use super::{declared, is_file, problem, process};
 use engine::{Problem, StageError, Written};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -78,7 +78,7 @@ pub(super) fn problems(
     for word in run.iter().skip(1) {
         let text = word.text();
         let known = !whole || declared::named(word, &declared).is_some();
-        if !known && !text.is_empty() && word.path().is_file() {
+        if !known && !text.is_empty() && is_file(&word.path()) {
             let message = format!("`{text}` is a file, but not among `files`");
             let hint = format!("add it, so that its changes are seen: `files = [\"{text}\"]`");
             all.push(problem("run", message, &hint));
@@ -121,7 +121,7 @@ pub(super) fn find(run: &[Written], files: &[Written]) -> Result<PathBuf, Proble
     let own = declared::named(program, &declared).and_then(|name| declared::path(&name, &declared));
     if let Some(path) = own.or_else(|| Path::new(text).is_absolute().then(|| text.into())) {
         let shown = path.display();
-        return match path.is_file() {
+        return match is_file(&path) {
             true if is_executable(&path) => Ok(path),
             true => {
                 let hint = format!("`chmod +x {shown}`, or put its interpreter before it");
@@ -136,7 +136,7 @@ pub(super) fn find(run: &[Written], files: &[Written]) -> Result<PathBuf, Proble
     // Where programs are is the machine's affair, as where data sets are.
     let folders = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&folders).map(|folder| folder.join(text));
-    found.into_iter().find(|path| path.is_file() && is_executable(path)).ok_or_else(|| {
+    found.into_iter().find(|path| is_file(path) && is_executable(path)).ok_or_else(|| {
         let hint = "install it, or put its folder on the PATH";
         problem("run", format!("no program `{text}` is on the PATH"), hint)
     })
