@@ -14,7 +14,7 @@ use std::{
     time::Instant,
 };
 
-/// How many threads look up recipes: what one of them hashes holds up no other for long.
+/// How many threads look up recipes at most: what one of them hashes holds up no other for long.
 const LOOKING: usize = 4;
 
 /// Threads that are started as they are needed and end with what holds them.
@@ -51,7 +51,9 @@ impl<'scope, 'env> Threads<'scope, 'env> {
         jobs: usize,
     ) -> Self {
         let (tx, rx) = mpsc::channel();
-        let (looking, computing) = (Pool::new(LOOKING), Pool::new(jobs.max(1)));
+        let cores = thread::available_parallelism().map_or(LOOKING, usize::from);
+        let looking = Pool::new(cores.min(LOOKING));
+        let computing = Pool::new(jobs.max(1));
         Self { scope, shared, tx, rx, looking, computing }
     }
 }
