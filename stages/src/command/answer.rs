@@ -24,7 +24,7 @@ pub(super) fn wrong(path: &Path, what: impl AsRef<str>) -> StageError {
 /// Returns the bytes of `out/NAME`.
 pub(super) fn read(out: &Path, name: &str) -> Result<Vec<u8>, StageError> {
     let path = out.join(name);
-    if !is_file(path) {
+    if !is_file(&path) {
         return Err(absent(out, &format!("`out/{name}`")));
     }
     std::fs::read(&path).map_err(|error| wrong(&path, format!("cannot be read: {error}")))
