@@ -9,7 +9,7 @@ use cache::Key;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How many nodes are looked up in one task.
-const BATCH: usize = 64;
+const BATCH: usize = 128;
 
 /// Who hears of a run as it goes on.
 pub(super) trait Listener {

@@ -238,10 +238,10 @@ impl Listener for Recorder<'_, '_> {
 
     fn news(&mut self, news: News) {
         match news {
-            News::Known(node, computation) => {
+            News::Known(node, key, trajectory) => {
                 let record = self.record.node_mut(node);
-                record.key = Some(computation.key);
-                record.trajectory = computation.trajectory.map(|(key, _)| key);
+                record.key = Some(key);
+                record.trajectory = trajectory;
             }
             News::Hit(node, key) => {
                 self.summary.hits += 1;

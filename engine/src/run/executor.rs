@@ -35,15 +35,24 @@ impl From<Artifact> for Output {
     }
 }
 
-/// A node's recipe, and what the store has under its key.
-pub(super) type LookUp = Result<(Arc<Computation>, Found), StageError>;
+/// What came of a look-up.
+pub(super) type LookUp = Result<LookedUp, StageError>;
 
-/// What the store has under a key.
+/// What the store has for a node.
+#[derive(Debug)]
+pub(super) struct LookedUp {
+    pub(super) key: Key,
+    /// What the checkpoints of the node are filed under, if it keeps any.
+    pub(super) trajectory: Option<Key>,
+    pub(super) found: Found,
+}
+
+/// What the store has under a key. A recipe that is a hit stays where it was made.
 #[derive(Debug)]
 pub(super) enum Found {
     Hit(Output),
-    Absent,
-    Damaged(String),
+    Absent(Arc<Computation>),
+    Damaged(Arc<Computation>, String),
 }
 
 /// What is seen of a key that another process was computing.

@@ -5,7 +5,8 @@
 use super::{
     drive::{Listener, drive},
     executor::{
-        Computation, Executor, Failed, Found, Made, Message, Output, Poll, StageEnd, Task, Ticket,
+        Computation, Executor, Failed, Found, LookedUp, Made, Message, Output, Poll, StageEnd,
+        Task, Ticket,
     },
     scheduler::{Graph, Halt, Limits, News, Scheduler},
     turns::Turns,
@@ -103,15 +104,16 @@ impl Mock<'_> {
         let recipe = self.world.recipe(node, outputs);
         let key = recipe.key();
         let odd = self.world.chance(self.world.trouble.damage);
-        let found = match self.world.store.get(&key) {
-            Some(output) => Found::Hit(output.clone().into()),
-            None if odd => Found::Damaged("is odd".into()),
-            None => Found::Absent,
-        };
         let (files, folders, inputs) = (vec![], vec![], vec![]);
         let (trajectory, forced) = (None, false);
         let computation = Computation { recipe, key, inputs, files, folders, trajectory, forced };
-        Ok((Arc::new(computation), found))
+        let computation = Arc::new(computation);
+        let found = match self.world.store.get(&key) {
+            Some(output) => Found::Hit(output.clone().into()),
+            None if odd => Found::Damaged(computation, "is odd".into()),
+            None => Found::Absent(computation),
+        };
+        Ok(LookedUp { key, trajectory: None, found })
     }
 
     fn compute(&mut self, node: NodeId, computation: &Computation) -> StageEnd {
@@ -256,8 +258,8 @@ impl Listener for Told {
 
     fn news(&mut self, news: News) {
         let (node, end) = match news {
-            News::Known(node, computation) => {
-                self.keys.insert(node, computation.key);
+            News::Known(node, key, _) => {
+                self.keys.insert(node, key);
                 return;
             }
             News::Hit(node, key) | News::Finished(node, key, _) => {

@@ -7,7 +7,9 @@
 //! take what came of it, and leave [`News`] of what that means for each node.
 
 use super::{
-    executor::{Computation, Failed, Found, LookUp, Made, Output, Poll, StageEnd, Ticket},
+    executor::{
+        Computation, Failed, Found, LookUp, LookedUp, Made, Output, Poll, StageEnd, Ticket,
+    },
     turns::Turns,
 };
 use crate::{Needs, NodeId, Plan, StageError};
@@ -124,8 +126,8 @@ pub(super) enum Action {
 /// What became of a node.
 #[derive(Debug)]
 pub(super) enum News {
-    /// Its recipe is made.
-    Known(NodeId, Arc<Computation>),
+    /// Its recipe is made: its key, and what its checkpoints are filed under.
+    Known(NodeId, Key, Option<Key>),
     /// Its result was in the store, or an equal node or another process made it.
     Hit(NodeId, Key),
     /// It was computed.
@@ -296,23 +298,23 @@ impl Scheduler {
             return;
         }
         self.looking_up -= 1;
-        let (computation, found) = match outcome {
-            Ok(both) => both,
+        let LookedUp { key, trajectory, found } = match outcome {
+            Ok(looked_up) => looked_up,
             Err(error) => return self.fail_alone(node, error),
         };
-        self.news.push_back(News::Known(node, Arc::clone(&computation)));
+        self.news.push_back(News::Known(node, key, trajectory));
         match found {
             Found::Hit(output) => {
-                self.news.push_back(News::Hit(node, computation.key));
+                self.news.push_back(News::Hit(node, key));
                 self.done(node, output, true);
             }
-            Found::Damaged(what) => {
+            Found::Damaged(computation, what) => {
                 if !self.set_aside.remove(&node) {
                     self.news.push_back(News::Damaged(node, what));
                 }
                 self.enqueue(node, computation);
             }
-            Found::Absent => {
+            Found::Absent(computation) => {
                 self.set_aside.remove(&node);
                 self.enqueue(node, computation);
             }

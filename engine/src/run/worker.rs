@@ -1,9 +1,11 @@
 //! What a thread does for a run: make and look up recipes, take leases, compute, write down.
 
 use super::{
-    executor::{Computation, Failed, Found, LookUp, Made, Message, Output, Poll, StageEnd},
+    executor::{
+        Computation, Failed, Found, LookUp, LookedUp, Made, Message, Output, Poll, StageEnd,
+    },
     guard::{self, Panicked},
-    resolve,
+    resolve::{self, Resolved},
     scheduler::Halt,
 };
 use crate::{NodeId, Plan, Progress, StageCtx, StageError, Streams};
@@ -35,20 +37,27 @@ impl Shared<'_> {
             let digests: Vec<Digest> = outputs.iter().map(|output| output.digest).collect();
             let made = resolve::recipe(self.plan, self.store, node, &digests)?;
             let key = made.recipe.key();
-            let found = match self.store.lookup_output(key, &made.recipe)? {
-                _ if forced => Found::Absent,
-                Lookup::Hit(output) => Found::Hit(output.into()),
-                Lookup::Absent => Found::Absent,
-                Lookup::Damaged(what) => Found::Damaged(what.to_string()),
-            };
-            // A hit needs no inputs any more.
-            let inputs = if matches!(found, Found::Hit(_)) { vec![] } else { outputs.to_vec() };
             let trajectory = resolve::trajectory(self.plan, node, &made.recipe);
             let trajectory = trajectory.map(|(recipe, last)| (recipe.key(), last));
-            let (recipe, files, folders) = (made.recipe, made.files, made.folders);
+            let filed_under = trajectory.map(|(key, _)| key);
+            let damage = match self.store.lookup_output(key, &made.recipe)? {
+                Lookup::Hit(output) if !forced => {
+                    let found = Found::Hit(output.into());
+                    return Ok(LookedUp { key, trajectory: filed_under, found });
+                }
+                Lookup::Damaged(what) if !forced => Some(what.to_string()),
+                _ => None,
+            };
+            let Resolved { recipe, files, folders } = made;
+            let inputs = outputs.to_vec();
             let computation =
                 Computation { recipe, key, inputs, files, folders, trajectory, forced };
-            Ok((Arc::new(computation), found))
+            let computation = Arc::new(computation);
+            let found = match damage {
+                Some(what) => Found::Damaged(computation, what),
+                None => Found::Absent(computation),
+            };
+            Ok(LookedUp { key, trajectory: filed_under, found })
         })
         .unwrap_or_else(|panicked| Err(panicked.into()))
     }
