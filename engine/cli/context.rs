@@ -159,9 +159,15 @@ impl From<StoreError> for Failure {
                         "free some space and run it again, what is done is kept; `coresift cache gc --dry-run` says what the store could do without",
                     ),
                 ),
-                std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+                std::io::ErrorKind::ReadOnlyFilesystem => {
                     (1, Some("the store cannot be written; choose another with --store"))
                 }
+                std::io::ErrorKind::PermissionDenied => (
+                    1,
+                    Some(
+                        "the store cannot be written: its owner opens it to the group with `coresift cache share`; or choose another with --store",
+                    ),
+                ),
                 _ => (1, None),
             },
             _ => (1, None),

@@ -416,10 +416,14 @@ fn a_group_shares_a_store_whatever_the_umask() {
     for folder in ["objects", "records", "runs", "leases", "tmp"] {
         assert_eq!(mode(&place.path("store").join(folder)), 0o2775, "{folder}");
     }
+    for path in place.stored("runs") {
+        assert_eq!(mode(&path) & 0o060, 0o060, "{}", path.display());
+    }
     for path in [place.stored("objects"), place.stored("records")].concat() {
         assert_eq!(mode(&path) & 0o060, 0o040, "{}", path.display());
         assert_eq!(mode(path.parent().expect("a folder")), 0o2775);
     }
+    assert_eq!(mode(&place.path("store/collecting")) & 0o060, 0o060);
     // One that was made for oneself is opened afterwards.
     let own = Place::new();
     own.write("p.toml", &job("it", "job.sh", ""));

@@ -59,7 +59,9 @@ impl Store {
             }
             other => other,
         };
-        opened.map_err(|error| self.trouble("write", &path, error))
+        let file = opened.map_err(|error| self.trouble("write", &path, error))?;
+        self.open_to_group(&file);
+        Ok(file)
     }
 
     /// Opens a document for reading, or returns `None` if it is not there.

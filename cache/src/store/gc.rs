@@ -119,8 +119,7 @@ impl Store {
     /// [`StoreError::Io`] if the store cannot be written.
     pub fn collecting(&self) -> Result<Collecting, StoreError> {
         let file = self.collecting_file()?;
-        let locked = steady::steadily(|| file.lock()).is_ok();
-        Ok(Collecting { _locked: locked.then_some(file) })
+        Ok(Collecting { _locked: file.filter(|file| steady::steadily(|| file.lock()).is_ok()) })
     }
 
     /// Waits until no collection is under way. To be called by a run that has made itself known,
@@ -131,12 +130,15 @@ impl Store {
     /// [`StoreError::Io`] if the store cannot be written.
     pub fn wait_for_collection(&self) -> Result<(), StoreError> {
         // Given back at once: a collection that begins after this one sees the run.
-        let file = self.collecting_file()?;
-        let _ = steady::steadily(|| file.lock_shared());
+        if let Some(file) = self.collecting_file()? {
+            let _ = steady::steadily(|| file.lock_shared());
+        }
         Ok(())
     }
 
-    fn collecting_file(&self) -> Result<File, StoreError> {
+    /// Opens the file that is locked, or returns `None` if it is another's who keeps it to himself:
+    /// then nobody waits.
+    fn collecting_file(&self) -> Result<Option<File>, StoreError> {
         self.writable()?;
         let path = self.at(COLLECTING);
         let mut options = OpenOptions::new();
@@ -148,7 +150,14 @@ impl Store {
                 _ => Err(error),
             })
         };
-        steady::steadily(open).map_err(|error| self.trouble("lock", &path, error))
+        match steady::steadily(open) {
+            Ok(file) => {
+                self.open_to_group(&file);
+                Ok(Some(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            Err(error) => Err(self.trouble("lock", &path, error)),
+        }
     }
 
     /// Removes what is neither in `keep`, nor referred to from there, nor young; then, up to the

@@ -10,9 +10,9 @@ use super::{
 use crate::{Key, StoreError};
 use rustix::io::Errno;
 use std::{
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -71,10 +71,7 @@ impl Store {
             }
             // The last holder may have unlinked it between our opening and our locking.
             if is_at(&path, &file) {
-                if let Some(mode) = self.shared {
-                    let mode = Permissions::from_mode((mode.bits() & 0o666) | 0o600);
-                    let _ = file.set_permissions(mode);
-                }
+                self.open_to_group(&file);
                 // Only for messages; a lease without a name is a lease.
                 let _ = sign(&file);
                 return Ok(Some(Lease { held: Some((path, file)) }));

@@ -7,6 +7,7 @@
 //! checkpoints/ab/cdef…/00000010.json  the state of a trajectory after a step, sealed
 //! leases/abcdef…                      locked by the process that computes the key
 //! runs/                               documents of the engine
+//! collecting                          locked by a collection; runs that begin wait for it
 //! files  folders                      digests of files outside, by inode and date, sealed
 //! tmp/  quarantine/                   files on their way in; files found damaged
 //! ```
@@ -220,6 +221,14 @@ impl Store {
             opened.map_err(|error| self.trouble("write", file.path(), error))?;
         }
         Ok(file)
+    }
+
+    /// Opens a file that was just created under its own name to the group of a shared store, past
+    /// the umask. One of another user's is open already.
+    fn open_to_group(&self, file: &fs::File) {
+        if self.shared.is_some() {
+            let _ = file.set_permissions(Permissions::from_mode(0o664));
+        }
     }
 
     /// Returns the error of something refused below the root, or that the whole store is gone.

@@ -511,6 +511,8 @@ impl Scheduler {
         self.states[node.index()] = NodeState::Waiting;
         let lost = |one: &&NodeId| matches!(self.states[one.index()], NodeState::Lost);
         match self.graph.inputs[node.index()].iter().find(lost).copied() {
+            // Of a run that is being stopped, what is lost may be so for that alone.
+            Some(_) if self.cancelled => {}
             Some(input) => self.skip(node, input),
             None => self.maybe_ready(node),
         }
