@@ -354,18 +354,7 @@ pub(crate) fn now_millis() -> u64 {
 
 /// Returns `seconds` since 1970 as `2026-01-31 23:59:59`, in UTC.
 pub(crate) fn time_of(seconds: u64) -> String {
-    let days = (seconds / 86_400).cast_signed();
-    let rest = seconds % 86_400;
-    // Days to a civil date: eras of 400 years, years that begin in March.
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    let engine::Utc { year, month, day, hour, minute, second } = engine::Utc::of(seconds);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 

@@ -17,7 +17,7 @@ pub use plan::{Cell, NodeId, Plan, PlanAxis, PlanNode};
 pub use registry::{Method, Parse, Registry};
 pub use run::{
     Entry, Forecast, History, Journal, Outlook, PipelineFile, Reason, Run, RunError, RunFailure,
-    RunNode, RunOptions, RunResult, RunSource, RunState, RunStatus, Tail, Use, differences,
+    RunNode, RunOptions, RunResult, RunSource, RunState, RunStatus, Tail, Use, Utc, differences,
     keep_panics_of_stages, run, trajectory_key,
 };
 pub use seed::Streams;

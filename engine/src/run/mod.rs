@@ -25,4 +25,5 @@ pub use guard::keep_panics_of_stages;
 pub use history::{PipelineFile, Use};
 pub use journal::{Entry, Journal, Tail};
 pub use resolve::trajectory_key;
+pub use run_id::Utc;
 pub use runs::{Run, RunFailure, RunNode, RunSource, RunState, RunStatus};

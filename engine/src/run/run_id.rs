@@ -7,9 +7,7 @@ const DRAWN: usize = 6;
 /// Returns the name of a run that begins `millis` after 1970.
 pub(super) fn text(millis: u64, random: u64) -> String {
     let (seconds, millis) = (millis / 1000, millis % 1000);
-    let (year, month, day) = date((seconds / 86_400).cast_signed());
-    let rest = seconds % 86_400;
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    let Utc { year, month, day, hour, minute, second } = Utc::of(seconds);
     let letter = |at: usize| {
         let number = usize::try_from(random >> (5 * at) & 31).expect("five bits fit");
         char::from(LETTERS[number])
@@ -31,6 +29,33 @@ pub(super) fn millis(id: &str) -> Option<u64> {
     // With a fourth part, the third has the milliseconds; without, the process.
     let millis = parts.next().and(third).and_then(number).filter(|millis| *millis < 1000);
     Some(seconds * 1000 + millis.unwrap_or(999))
+}
+
+/// A time of day, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Utc {
+    /// The year.
+    pub year: i64,
+    /// The month, from 1.
+    pub month: i64,
+    /// The day of the month, from 1.
+    pub day: i64,
+    /// The hour, from 0 to 23.
+    pub hour: u64,
+    /// The minute.
+    pub minute: u64,
+    /// The second.
+    pub second: u64,
+}
+
+impl Utc {
+    /// Returns the time `seconds` after 1970.
+    #[must_use]
+    pub fn of(seconds: u64) -> Self {
+        let (year, month, day) = date((seconds / 86_400).cast_signed());
+        let rest = seconds % 86_400;
+        Self { year, month, day, hour: rest / 3600, minute: rest / 60 % 60, second: rest % 60 }
+    }
 }
 
 /// Returns the civil date `days` after 1970: eras of 400 years, years that begin in March.
