@@ -1,25 +1,15 @@
 //! `coresift cache`: what the store holds, whether it is whole, and what may go.
 
-use crate::{
-    context::{
-        Cells, Context, DAMAGED, Failure, MISTAKE, Pipeline, bytes_of, columns, duration_of, print,
-        print_line, time_of,
-    },
-    site::Site,
+mod gc;
+mod rm;
+mod share;
+
+use crate::context::{
+    Context, DAMAGED, Failure, bytes_of, columns, duration_of, print, print_line, time_of,
 };
-use cache::{
-    Finding, GcOptions, GcReport, Key, Reach, Record, Stats, Store, Thing, Verify, VerifyReport,
-};
-use engine::{Forecast, Run, Tail, Use, trajectory_key};
+use cache::{Finding, Key, Record, Stats, Store, Thing, Verify, VerifyReport};
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeSet,
-    fmt::Write as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    str::FromStr,
-    time::Duration,
-};
+use std::{fmt::Write as _, process::ExitCode, str::FromStr, time::Duration};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -37,32 +27,11 @@ enum Command {
     Verify(VerifyArgs),
     /// Remove what nobody needs: neither a run that goes on, nor the last runs that made something,
     /// nor the last tables and reports, nor the pipelines named here.
-    Gc(GcArgs),
+    Gc(gc::GcArgs),
     /// Forget results of a stage: the next run makes them again.
-    Rm(RmArgs),
+    Rm(rm::RmArgs),
     /// Open the store to its group: everybody in it may then read, run and collect.
-    Share(ShareArgs),
-}
-
-#[derive(clap::Args)]
-struct RmArgs {
-    #[command(flatten)]
-    pipeline: Pipeline,
-    /// The stage.
-    stage: String,
-    /// Only in these cells of the matrix: `keep=0.1`.
-    #[arg(long, value_name = "AXIS=VALUE")]
-    cell: Vec<String>,
-    /// Remove nothing, say what would be.
-    #[arg(long)]
-    dry_run: bool,
-}
-
-#[derive(clap::Args)]
-struct ShareArgs {
-    /// The group, by name or number [default: the one that owns the store's folder]
-    #[arg(long)]
-    group: Option<String>,
+    Share(share::ShareArgs),
 }
 
 #[derive(clap::Args)]
@@ -89,42 +58,12 @@ enum Sort {
 #[derive(clap::Args)]
 struct VerifyArgs {
     /// Read only this share of the objects, from 0 to 1; others each time.
-    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "for")]
+    #[arg(long, value_name = "SHARE", value_parser = fraction, conflicts_with = "for")]
     sample: Option<f64>,
     /// Read for this long: `30s`, `10m`.
     #[arg(long, value_name = "DURATION")]
     r#for: Option<Span>,
 }
-
-#[derive(clap::Args)]
-struct GcArgs {
-    /// Keep what this many of the last runs that made something reach, and what as many of the last
-    /// tables and reports were made of [default: 5]
-    #[arg(long, value_name = "N")]
-    keep_runs: Option<usize>,
-    /// Keep what this pipeline reaches; may be given several times.
-    #[arg(long, value_name = "PIPELINE")]
-    keep: Vec<PathBuf>,
-    /// Go on until the store is no larger than this (`10GB`, `512MiB`), with what is cheapest to
-    /// make again.
-    #[arg(long, value_name = "SIZE")]
-    max_size: Option<Size>,
-    /// Leave alone what is younger: `0s`, `30m`, `2h`, `7d` [default: 1h]
-    #[arg(long, value_name = "DURATION")]
-    min_age: Option<Span>,
-    /// Remove nothing, say what would be.
-    #[arg(long)]
-    dry_run: bool,
-    /// Remove it also where it took longer than ten minutes to compute.
-    #[arg(long, short)]
-    yes: bool,
-}
-
-/// What took longer than this to compute is not removed without a word.
-const DEAR_SECONDS: f64 = 600.0;
-/// How many runs are kept, and how old what is removed must be, unless something else is said.
-const KEEP_RUNS: usize = 5;
-const MIN_AGE: Duration = Duration::from_secs(3600);
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
@@ -132,9 +71,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         Command::Stats => stats(&store, context),
         Command::Ls(args) => ls(args, &store, context),
         Command::Verify(args) => verify(args, &store, context),
-        Command::Gc(args) => gc(args, &store, context),
-        Command::Rm(args) => rm(args, &store, context),
-        Command::Share(args) => open_to_group(args, &store, context),
+        Command::Gc(args) => gc::run(args, &store, context),
+        Command::Rm(args) => rm::run(args, &store, context),
+        Command::Share(args) => share::run(args, &store, context),
     }
 }
 
@@ -334,231 +273,6 @@ fn report_json(report: &VerifyReport, findings: Vec<Value>) -> Value {
     })
 }
 
-fn gc(args: &GcArgs, store: &Store, context: &Context) -> Result<ExitCode, Failure> {
-    let site = Site::read()?.cache;
-    let keep_runs = args.keep_runs.or(site.keep_runs).unwrap_or(KEEP_RUNS);
-    let _collecting = if args.dry_run { None } else { Some(store.collecting()?) };
-    let (kept, mut reach) = runs_to_keep(store, keep_runs)?;
-    if kept.is_empty() && keep_runs > 0 && args.keep.is_empty() && reach == Reach::default() {
-        let failure = Failure::new(
-            MISTAKE,
-            "the store remembers no run that made something, so all of it would go",
-        );
-        return Err(
-            failure.hint("name what to keep with --keep PIPELINE, or mean it with --keep-runs 0")
-        );
-    }
-    for path in &args.keep {
-        reach_of_pipeline(path, store, context, &mut reach)?;
-    }
-    let min_age = args.min_age.or(site.min_age).map_or(MIN_AGE, |span| span.0);
-    let max_bytes = args.max_size.or(site.max_size).map(|size| size.0);
-    let look = GcOptions { dry_run: true, min_age, max_bytes };
-    let outlook = store.gc(&reach, look)?;
-    if !args.dry_run && !args.yes && outlook.seconds_lost > DEAR_SECONDS {
-        let took = duration_of(outlook.seconds_lost);
-        let what = format!(
-            "nothing was removed: {} results would go that took {took} to compute",
-            outlook.records
-        );
-        return Err(Failure::new(1, what).hint(
-            "--dry-run says how much would be freed, --keep PIPELINE and --keep-runs N keep more, \
-             and --yes removes it",
-        ));
-    }
-    let report = match args.dry_run {
-        true => outlook,
-        false => {
-            let report = store.gc(&reach, GcOptions { dry_run: false, ..look })?;
-            forget_events(store, &kept)?;
-            report
-        }
-    };
-    if context.global.json {
-        print_line(&gc_json(&report, args.dry_run).to_string());
-    } else {
-        print(&gc_text(&report, args.dry_run));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the names of the runs that a collection keeps, and what they reach: those that go on,
-/// and the last `count` that made something; beside them what the last `count` tables and reports
-/// were made of.
-fn runs_to_keep(store: &Store, count: usize) -> Result<(BTreeSet<String>, Reach), Failure> {
-    let (mut kept, mut reach) = (BTreeSet::new(), Reach::default());
-    let mut made = 0;
-    for id in Run::list(store)?.iter().rev() {
-        let goes_on = Tail::open(store, id)?.is_some_and(|log| log.is_growing());
-        if !goes_on && made == count {
-            continue;
-        }
-        // A record that does not read is passed over, unless somebody is at it.
-        let run = Run::read(store, id)?;
-        if goes_on {
-            let began = store.document_time("runs", &format!("{id}.json"))?;
-            reach.since = reach.since.into_iter().chain(began).min();
-            let nodes = run.iter().flat_map(|run| &run.nodes);
-            reach.in_use.extend(nodes.flat_map(|node| node.key.into_iter().chain(node.trajectory)));
-            kept.insert(id.clone());
-        } else if let Some(run) = run.filter(Run::made_something) {
-            made += 1;
-            reach_of_run(&run, &mut reach);
-            kept.insert(id.clone());
-        }
-    }
-    let uses = Use::all(store)?;
-    reach.records.extend(uses.into_iter().take(count).flat_map(|one| one.keys));
-    Ok((kept, reach))
-}
-
-/// Removes the event logs of all runs but `kept` and those that go on; their records stay.
-fn forget_events(store: &Store, kept: &BTreeSet<String>) -> Result<(), Failure> {
-    for id in Run::list(store)?.iter().filter(|id| !kept.contains(*id)) {
-        if !Tail::open(store, id)?.is_some_and(|log| log.is_growing()) {
-            Run::forget_events(store, id)?;
-        }
-    }
-    Ok(())
-}
-
-fn rm(args: &RmArgs, store: &Store, context: &Context) -> Result<ExitCode, Failure> {
-    let plan = context.plan_to(&args.pipeline, &args.stage)?;
-    let nodes = Cells::of(&args.cell, &plan)?.nodes(&plan, &args.stage)?;
-    let forecast = Forecast::of(&plan, store)?;
-    let (mut keys, mut checkpoints, mut seconds) = (BTreeSet::new(), 0, 0.0);
-    for node in nodes {
-        let Some(record) = forecast.record(node) else { continue };
-        let key = record.recipe.key();
-        if !keys.insert(key) {
-            continue;
-        }
-        seconds += record.provenance.seconds;
-        if args.dry_run {
-            continue;
-        }
-        store.forget(key)?;
-        if let Some(trajectory) = trajectory_key(&plan, node, &record.recipe) {
-            checkpoints += store.drop_checkpoints(trajectory, |_| false)?;
-        }
-    }
-    if context.global.json {
-        let answer = json!({
-            "dry_run": args.dry_run, "forgot": keys, "checkpoints": checkpoints, "seconds_lost": seconds,
-        });
-        print_line(&answer.to_string());
-        return Ok(ExitCode::SUCCESS);
-    }
-    let results =
-        if keys.len() == 1 { "1 result".to_owned() } else { format!("{} results", keys.len()) };
-    let done = if args.dry_run { "would forget" } else { "forgot" };
-    let took = duration_of(seconds);
-    print_line(&match (keys.len(), checkpoints) {
-        (0, _) => format!("the store has no result of `{}`", args.stage),
-        (_, 0) => format!("{done} {results} of `{}`, {took} of computing", args.stage),
-        (_, n) => {
-            format!("{done} {results} of `{}` and {n} checkpoints, {took} of computing", args.stage)
-        }
-    });
-    Ok(ExitCode::SUCCESS)
-}
-
-fn open_to_group(args: &ShareArgs, store: &Store, context: &Context) -> Result<ExitCode, Failure> {
-    let group = args.group.as_deref().map(group_of).transpose()?;
-    let report = store.share(group)?;
-    if context.global.json {
-        print_line(&json!({ "opened": report.opened, "refused": report.refused }).to_string());
-        return Ok(ExitCode::SUCCESS);
-    }
-    print_line(&format!("opened {} files and folders to the group", report.opened));
-    if report.refused > 0 {
-        context.note(&format!(
-            "{} belong to others, and stay as they are: have their owners run this, too",
-            report.refused
-        ));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the number of a group.
-fn group_of(name: &str) -> Result<u32, Failure> {
-    if let Ok(number) = name.parse() {
-        return Ok(number);
-    }
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    let found = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    });
-    found.ok_or_else(|| {
-        Failure::new(MISTAKE, format!("--group {name}: no group of /etc/group is called so"))
-            .hint("`id` lists yours; one that a directory service knows goes by its number")
-    })
-}
-
-fn reach_of_run(run: &Run, reach: &mut Reach) {
-    reach.records.extend(run.nodes.iter().filter_map(|node| node.key));
-    reach.trajectories.extend(run.nodes.iter().filter_map(|node| node.trajectory));
-}
-
-fn reach_of_pipeline(
-    path: &Path,
-    store: &Store,
-    context: &Context,
-    reach: &mut Reach,
-) -> Result<(), Failure> {
-    let plan =
-        context.plan(&Pipeline { pipeline: path.to_owned(), set: vec![], target: vec![] })?;
-    let forecast = Forecast::of(&plan, store)?;
-    reach.records.extend(forecast.keys.iter().flatten());
-    for (node, _) in plan.nodes() {
-        let made = forecast.record(node).map(|record| &record.recipe);
-        let recipe = made.or(forecast.recipes[node.index()].as_ref());
-        reach.trajectories.extend(recipe.and_then(|recipe| trajectory_key(&plan, node, recipe)));
-    }
-    Ok(())
-}
-
-fn gc_text(report: &GcReport, dry_run: bool) -> String {
-    let parts = [
-        (report.records, "result"),
-        (report.objects, "object"),
-        (report.checkpoints, "checkpoint"),
-        (report.quarantine, "damaged file"),
-        (report.tmp, "leftover"),
-    ];
-    let parts: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" }))
-        .collect();
-    let left = bytes_of(report.bytes_left);
-    if parts.is_empty() {
-        return format!("nothing to remove; the store holds {left}\n");
-    }
-    let done = if dry_run { "would remove" } else { "removed" };
-    let mut out = format!("{done} {}: {}", parts.join(", "), bytes_of(report.bytes));
-    if report.records > 0 {
-        let _ = write!(out, ", {} of computing", duration_of(report.seconds_lost));
-    }
-    let _ = writeln!(out, "; {left} are left");
-    out
-}
-
-fn gc_json(report: &GcReport, dry_run: bool) -> Value {
-    json!({
-        "dry_run": dry_run,
-        "records": report.records,
-        "objects": report.objects,
-        "checkpoints": report.checkpoints,
-        "quarantine": report.quarantine,
-        "tmp": report.tmp,
-        "bytes": report.bytes,
-        "bytes_left": report.bytes_left,
-        "seconds_lost": report.seconds_lost,
-    })
-}
-
 /// A length of time on the command line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -615,7 +329,7 @@ fn amount(text: &str) -> Option<(f64, String)> {
     Some((number, text[end..].trim().to_lowercase()))
 }
 
-fn share(text: &str) -> Result<f64, String> {
+fn fraction(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err("a share lies between 0 and 1".to_owned()),
@@ -639,6 +353,8 @@ mod tests {
         for wrong in ["", "h", "-1h", "5", "1e3s", "1.2.3s", "1w"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
-        assert!(size("10 elephants").is_err() && share("1.1").is_err() && share("nan").is_err());
+        assert!(
+            size("10 elephants").is_err() && fraction("1.1").is_err() && fraction("nan").is_err()
+        );
     }
 }
