@@ -15,5 +15,5 @@ pub use recipe::{Provenance, Recipe, Record};
 pub use store::{
     Bytes, Checkpoint, Collecting, Commit, FileStamp, Finding, GcOptions, GcReport, KindStats,
     Lease, Lookup, LookupDamage, ObjectWriter, Reach, ShareReport, Stats, Store, Thing, Verify,
-    VerifyReport, WorkFolder, folder_digest, host, steadily,
+    VerifyReport, WorkFolder, folder_digest, host, make_folders, steadily,
 };

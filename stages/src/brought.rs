@@ -3,6 +3,7 @@
 //! What is wrong comes back as a clause that follows the file's name.
 
 use crate::load::{self, Array};
+use cache::steadily;
 use engine::Written;
 use std::{fs, path::Path};
 
@@ -42,7 +43,7 @@ pub(crate) type Picked = (u32, Option<f32>);
 /// Returns whether the file at `path` has a tensor or column of this name, where it can have
 /// several.
 pub(crate) fn has(path: &Path, column: Column) -> bool {
-    let Ok(bytes) = fs::read(path) else { return false };
+    let Ok(bytes) = steadily(|| fs::read(path)) else { return false };
     if is_text(path) {
         let head = String::from_utf8_lossy(&bytes);
         return position(head.lines().next().unwrap_or_default(), column).is_some();
@@ -130,7 +131,7 @@ pub(crate) fn missing(setting: &str, written: &Written) -> Option<engine::Proble
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("cannot be read: {error}"))
+    steadily(|| fs::read(path)).map_err(|error| format!("cannot be read: {error}"))
 }
 
 fn ends(path: &Path, wanted: &[&str]) -> bool {

@@ -125,7 +125,7 @@ impl Store {
         let read = |error| StoreError::io("read", from, error);
         let write = |error| StoreError::io("write", to, error);
         if let Some(folder) = to.parent() {
-            steady::steadily(|| fs::create_dir_all(folder)).map_err(write)?;
+            steady::make_folders(folder).map_err(write)?;
         }
         let mut begun = false;
         let copy = || {

@@ -44,7 +44,7 @@ pub use objects::{Bytes, ObjectWriter};
 pub use records::{Commit, Lookup, LookupDamage};
 pub use share::ShareReport;
 pub use stats::{KindStats, Stats};
-pub use steady::steadily;
+pub use steady::{make_folders, steadily};
 pub use verify::{Finding, Thing, Verify, VerifyReport};
 pub use work::WorkFolder;
 
@@ -565,7 +565,7 @@ fn create(root: &Path) -> Result<(), StoreError> {
     if !root.is_dir() {
         let above = root.parent().filter(|above| !above.as_os_str().is_empty());
         let mode = above.and_then(|above| rustix::fs::stat(above).ok()).map(|above| above.st_mode);
-        let made = steady::steadily(|| fs::create_dir_all(root));
+        let made = steady::make_folders(root);
         made.map_err(|error| fail(root, error))?;
         // A folder that hands its group down and lets it write is one that people share.
         let handed = mode.and_then(shared_mode).filter(|mode| mode.contains(Mode::SGID));

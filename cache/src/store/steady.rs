@@ -2,7 +2,9 @@
 //! network file system calls stale after another host has replaced the file.
 
 use std::{
+    fs,
     io::{self, Write},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -45,6 +47,21 @@ pub fn steadily<T, E: Into<io::Error>>(mut attempt: impl FnMut() -> Result<T, E>
             other => return other,
         }
     }
+}
+
+/// Makes the folder `path` and those above it, as [`fs::create_dir_all`] does, steadily.
+///
+/// # Errors
+///
+/// Fails as the system does, or if something else has the name.
+pub fn make_folders(path: &Path) -> io::Result<()> {
+    steadily(|| match fs::create_dir_all(path) {
+        // It says so also of a folder that it could not look at for a moment.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::metadata(path)?.is_dir() { Ok(()) } else { Err(error) }
+        }
+        other => other,
+    })
 }
 
 /// Writes all of `bytes`, from where it was when it is asked again.

@@ -27,7 +27,8 @@ pub(super) fn read(out: &Path, name: &str) -> Result<Vec<u8>, StageError> {
     if !is_file(&path) {
         return Err(absent(out, &format!("`out/{name}`")));
     }
-    std::fs::read(&path).map_err(|error| wrong(&path, format!("cannot be read: {error}")))
+    cache::steadily(|| std::fs::read(&path))
+        .map_err(|error| wrong(&path, format!("cannot be read: {error}")))
 }
 
 /// Returns the file called `name` in one of the forms of a list.

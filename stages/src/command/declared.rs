@@ -51,7 +51,7 @@ pub(super) fn all(entries: &[Written]) -> Result<Vec<Declared>, Problem> {
         let path = entry.path();
         if is_file(&path) {
             declared.push(Declared::File { name: name(entry.text()), path });
-        } else if path.is_dir() {
+        } else if steadily(|| fs::metadata(&path)).is_ok_and(|data| data.is_dir()) {
             let mut files = vec![];
             list(&path, "", 0, &mut files).map_err(|error| {
                 let message = format!("cannot list `{}`: {error}", path.display());

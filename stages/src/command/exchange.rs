@@ -8,7 +8,7 @@
 //! my_selector.py            the declared files
 //! ```
 
-use cache::{Blob, steadily};
+use cache::{Blob, make_folders, steadily};
 use engine::{StageCtx, StageError};
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::{Map, Value};
@@ -73,7 +73,7 @@ fn gone(path: &Path, error: &io::Error) -> StageError {
 fn link(from: &Path, to: &Path) -> Result<(), StageError> {
     let refused = |error: io::Error| failed(to, &error);
     if let Some(parent) = to.parent() {
-        steadily(|| fs::create_dir_all(parent)).map_err(refused)?;
+        make_folders(parent).map_err(refused)?;
     }
     let from = steadily(|| from.canonicalize()).map_err(|error| gone(from, &error))?;
     steadily(|| symlink(&from, to)).map_err(refused)
@@ -85,8 +85,7 @@ pub(super) fn lay_out(
     folder: &Path,
     request: &Request<'_>,
 ) -> Result<Laid, StageError> {
-    let make =
-        |path: &Path| steadily(|| fs::create_dir_all(path)).map_err(|error| failed(path, &error));
+    let make = |path: &Path| make_folders(path).map_err(|error| failed(path, &error));
     make(&folder.join("out"))?;
     let mut laid = vec![];
     let mut inputs = BTreeMap::new();
