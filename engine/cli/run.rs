@@ -202,16 +202,16 @@ fn pick_cells(plan: &mut Plan, wanted: &[String]) -> Result<(), Failure> {
 fn forced(plan: &Plan, stages: &[String]) -> Result<BTreeSet<NodeId>, Failure> {
     let mut nodes = BTreeSet::new();
     for stage in stages {
-        let called = plan.cells.iter().filter_map(|cell| cell.node(stage));
-        let before = nodes.len();
-        nodes.extend(called);
-        if nodes.len() == before && !plan.cells.iter().any(|cell| cell.node(stage).is_some()) {
+        let called: BTreeSet<NodeId> =
+            plan.cells.iter().filter_map(|cell| cell.node(stage)).collect();
+        if called.is_empty() {
             let what = format!("--force {stage}: no stage that is to run is called so");
             let known: BTreeSet<&str> =
                 plan.cells.iter().flat_map(Cell::stages).map(|(name, _)| &**name).collect();
             let known: Vec<&str> = known.into_iter().collect();
             return Err(Failure::new(MISTAKE, what).hint(format!("there are {}", known.join(", "))));
         }
+        nodes.extend(called);
     }
     Ok(nodes)
 }

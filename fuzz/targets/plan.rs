@@ -4,7 +4,7 @@
 #![no_main]
 
 #[path = "../../engine/tests/fake/mod.rs"]
-#[allow(dead_code, reason = "the tests of the engine use more of it")]
+#[expect(dead_code, reason = "the tests of the engine use more of it")]
 mod fake;
 
 use engine::{Plan, Registry, Request};

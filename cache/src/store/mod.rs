@@ -378,38 +378,30 @@ impl Store {
 
     /// Reads a small file whole, or returns `None` if there is none.
     fn read_small(&self, relative: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let fail = |error: Errno| StoreError::io("read", &self.at(relative), error);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let mut tries = steady::Tries::default();
-        let mut file = loop {
-            match rustix::fs::openat(&self.dir, relative, flags, Mode::empty()) {
-                Ok(file) => break file,
-                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-                Err(Errno::INTR | Errno::STALE) if tries.once_more() => {}
-                Err(error) => return Err(fail(error)),
+        let read = || {
+            let file = rustix::fs::openat(&self.dir, relative, flags, Mode::empty())?;
+            let mut bytes = Vec::with_capacity(4096);
+            loop {
+                if bytes.len() == bytes.capacity() {
+                    bytes.reserve(bytes.len());
+                }
+                match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
+                    Ok(0) => return Ok(bytes),
+                    Ok(_) | Err(Errno::INTR) => {}
+                    // A sector that does not read is damage, and damage is told by the check.
+                    Err(Errno::IO | Errno::ISDIR) => return Ok(vec![]),
+                    Err(error) => return Err(error),
+                }
             }
         };
-        let mut bytes = Vec::with_capacity(4096);
-        loop {
-            if bytes.len() == bytes.capacity() {
-                bytes.reserve(bytes.len());
-            }
-            match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
-                Ok(0) => return Ok(Some(bytes)),
-                Ok(_) | Err(Errno::INTR) => {}
-                // Replaced by another host meanwhile: the new one is read from its beginning.
-                Err(Errno::STALE) if tries.once_more() => {
-                    bytes.clear();
-                    match rustix::fs::openat(&self.dir, relative, flags, Mode::empty()) {
-                        Ok(opened) => file = opened,
-                        Err(Errno::NOENT) => return Ok(None),
-                        Err(error) => return Err(fail(error)),
-                    }
-                }
-                // A sector that does not read is damage, and damage is told by the check.
-                Err(Errno::IO | Errno::ISDIR) => return Ok(Some(vec![])),
-                Err(error) => return Err(fail(error)),
-            }
+        // From its beginning, if another host has replaced it meanwhile.
+        match steady::steadily(read) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+                _ => Err(StoreError::io("read", &self.at(relative), error)),
+            },
         }
     }
 

@@ -203,15 +203,16 @@ impl Recorder<'_, '_> {
 
     fn failed(&mut self, node: NodeId, error: &StageError, told: bool) {
         self.summary.failed += 1;
-        self.met_halt += usize::from(journal::is_halting(error));
+        let halt = Halt::of(error);
+        self.met_halt += usize::from(halt.is_some());
         self.set(node, RunState::Failed);
         if told {
             return self.sink.emit(&Event::Stopped { node });
         }
-        let hint = match error {
-            StageError::Method { hint, .. } => hint.clone(),
-            StageError::Store(StoreError::Gone { .. }) => Some(GONE.to_owned()),
-            _ if journal::is_halting(error) => Some(FULL.to_owned()),
+        let hint = match (error, halt) {
+            (StageError::Method { hint, .. }, _) => hint.clone(),
+            (_, Some(Halt::StoreGone)) => Some(GONE.to_owned()),
+            (_, Some(Halt::StorageFull)) => Some(FULL.to_owned()),
             _ => None,
         };
         self.sink.emit(&Event::Failed { node, causes: causes(error), hint });

@@ -2,7 +2,7 @@
 //! replayed.
 
 use super::runs::Run;
-use crate::{Event, NodeId, Plan, Sink, StageError, event::StageCount};
+use crate::{Event, NodeId, Plan, Sink, event::StageCount};
 use cache::{Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -257,17 +257,5 @@ impl Tail {
                 Err(TryLockError::Error(_)) => return false,
             }
         }
-    }
-}
-
-/// Tells whether `error` is one that every other stage would meet, too: a full disk, or no store.
-pub(super) fn is_halting(error: &StageError) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    match error {
-        StageError::Store(StoreError::Gone { .. }) => true,
-        StageError::Store(StoreError::Io { source, .. }) => {
-            matches!(source.kind(), StorageFull | QuotaExceeded)
-        }
-        _ => false,
     }
 }

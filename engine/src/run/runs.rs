@@ -183,7 +183,9 @@ impl Run {
     pub(crate) fn new(plan: &Plan, options: &RunOptions) -> Self {
         let source =
             |source: &Source| RunSource { name: source.name.clone(), text: source.text.clone() };
-        let all = plan.axes.iter().map(|axis| axis.values.len()).product::<usize>();
+        // Axes that change together may have more combinations than a number holds.
+        let sizes = plan.axes.iter().map(|axis| axis.values.len());
+        let all = sizes.fold(1, usize::saturating_mul);
         let nodes = plan.nodes().map(|(_, node)| RunNode {
             label: node.label.to_string(),
             cell: plan.cells[node.cell as usize].coords.clone(),

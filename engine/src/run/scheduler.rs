@@ -89,6 +89,30 @@ pub(super) enum Halt {
     FailFast,
 }
 
+impl Halt {
+    /// Returns what `error` halts the run for, if every other stage would meet it, too.
+    pub(super) fn of(error: &StageError) -> Option<Self> {
+        match error {
+            StageError::Store(StoreError::Gone { .. }) => Some(Self::StoreGone),
+            StageError::Store(StoreError::Io { source, .. }) => {
+                use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+                matches!(source.kind(), StorageFull | QuotaExceeded).then_some(Self::StorageFull)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How long a node has waited for another process.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    since: Instant,
+    /// How long until it is asked about again.
+    pause: Duration,
+    /// Whether it was told who is waited for.
+    told: bool,
+}
+
 /// Where a node stands.
 #[derive(Debug)]
 enum NodeState {
@@ -101,9 +125,9 @@ enum NodeState {
     /// Not in the store: it waits for a slot, for a shorter training, or for an equal node.
     Queued(Arc<Computation>),
     /// Another process computes its key; it holds no slot, and is asked about again.
-    Parked { computation: Arc<Computation>, since: Instant, pause: Duration, told: bool },
+    Parked(Arc<Computation>, Wait),
     /// A parked node's key is being looked at.
-    Polling { computation: Arc<Computation>, since: Instant, pause: Duration, told: bool },
+    Polling(Arc<Computation>, Wait),
     /// It is being computed.
     Running { computation: Arc<Computation>, start: u64 },
     /// Its output is known.
@@ -264,10 +288,9 @@ impl Scheduler {
 
     fn poll(&mut self, node: NodeId) -> Option<Action> {
         let state = &mut self.states[node.index()];
-        let NodeState::Parked { computation, since, pause, told } = state else { return None };
-        let computation = Arc::clone(computation);
-        let (since, pause, told) = (*since, *pause, *told);
-        *state = NodeState::Polling { computation: Arc::clone(&computation), since, pause, told };
+        let NodeState::Parked(computation, wait) = state else { return None };
+        let (computation, wait) = (Arc::clone(computation), *wait);
+        *state = NodeState::Polling(Arc::clone(&computation), wait);
         self.polling += 1;
         Some(Action::Poll(node, computation))
     }
@@ -323,11 +346,8 @@ impl Scheduler {
 
     /// Takes what was seen of a parked key: its result, that it is free, or who is still at it.
     pub(super) fn polled(&mut self, node: NodeId, outcome: Result<Poll, StageError>, now: Instant) {
-        let NodeState::Polling { computation, since, pause, told } = &self.states[node.index()]
-        else {
-            return;
-        };
-        let (computation, since, pause, told) = (Arc::clone(computation), *since, *pause, *told);
+        let NodeState::Polling(computation, wait) = &self.states[node.index()] else { return };
+        let (computation, mut wait) = (Arc::clone(computation), *wait);
         self.polling -= 1;
         match outcome {
             Ok(Poll::Hit(output)) => self.hit_all(&computation, output),
@@ -336,28 +356,20 @@ impl Scheduler {
                 self.queue_up(node);
             }
             Ok(Poll::Busy(holder)) => {
-                let tell = !told && now.duration_since(since) >= WORTH_TELLING;
-                if tell {
+                if !wait.told && now.duration_since(wait.since) >= WORTH_TELLING {
+                    wait.told = true;
                     self.news.push_back(News::Waiting(node, holder));
                 }
-                let pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-                self.park(node, computation, since, pause, told || tell, now);
+                wait.pause = (wait.pause * 3 / 2).min(LONGEST_PAUSE);
+                self.park(node, computation, wait, now);
             }
             Err(error) => self.fail_equal(&computation, error),
         }
     }
 
-    fn park(
-        &mut self,
-        node: NodeId,
-        computation: Arc<Computation>,
-        since: Instant,
-        pause: Duration,
-        told: bool,
-        now: Instant,
-    ) {
-        self.states[node.index()] = NodeState::Parked { computation, since, pause, told };
-        self.parked.insert((now + pause, node));
+    fn park(&mut self, node: NodeId, computation: Arc<Computation>, wait: Wait, now: Instant) {
+        self.states[node.index()] = NodeState::Parked(computation, wait);
+        self.parked.insert((now + wait.pause, node));
     }
 
     /// Takes the end of a computation. One that was told before is passed over.
@@ -384,7 +396,8 @@ impl Scheduler {
             }
             StageEnd::FoundMade(output) => self.hit_all(&computation, output),
             StageEnd::Busy => {
-                self.park(node, computation, now, FIRST_PAUSE, false, now);
+                let wait = Wait { since: now, pause: FIRST_PAUSE, told: false };
+                self.park(node, computation, wait, now);
             }
             StageEnd::Changed(what) => self.changed(node, &computation, &what),
             StageEnd::Vanished => {

@@ -67,8 +67,9 @@ impl Shared<'_> {
         guard::guarded(|| {
             // Asked before the result: who gives a lease back has left the result there.
             let leased = self.store.is_leased(computation.key);
-            if let Lookup::Hit(record) = self.store.lookup(computation.key)? {
-                return Ok(Poll::Hit(record.output.into()));
+            let found = self.store.lookup_output(computation.key, &computation.recipe)?;
+            if let Lookup::Hit(output) = found {
+                return Ok(Poll::Hit(output.into()));
             }
             if !leased {
                 return Ok(Poll::Free);
@@ -100,7 +101,7 @@ impl Shared<'_> {
                     true => StoreError::Gone { root: self.store.root().to_owned() }.into(),
                     false => error,
                 };
-                StageEnd::Failed(match halts(&error) {
+                StageEnd::Failed(match Halt::of(&error) {
                     Some(halt) => Failed::Halted(halt, error),
                     None => Failed::Other(error),
                 })
@@ -116,11 +117,12 @@ impl Shared<'_> {
     ) -> Result<StageEnd, StageError> {
         let Some(_lease) = self.store.lease(computation.key)? else { return Ok(StageEnd::Busy) };
         if !computation.forced
-            && let Lookup::Hit(record) = self.store.lookup(computation.key)?
+            && let Lookup::Hit(output) =
+                self.store.lookup_output(computation.key, &computation.recipe)?
         {
-            return Ok(StageEnd::FoundMade(record.output.into()));
+            return Ok(StageEnd::FoundMade(output.into()));
         }
-        let before = self.stamps(computation)?;
+        let before = self.check_named(computation)?;
         let trajectory = computation.trajectory.map(|(key, _)| key);
         // The receiver lives as long as the run.
         tx.send(Message::Started(node, computation.key, trajectory)).ok();
@@ -148,44 +150,44 @@ impl Shared<'_> {
         }
         let (output, differs) = match self.store.commit(&record)? {
             Commit::Stored => (record.output, None),
-            Commit::Differs { .. } => match self.store.lookup(computation.key)? {
-                Lookup::Hit(first) => (first.output, Some(made)),
-                _ => (record.output, None),
-            },
+            Commit::Differs { .. } => {
+                match self.store.lookup_output(computation.key, &computation.recipe)? {
+                    Lookup::Hit(first) => (first, Some(made)),
+                    _ => (record.output, None),
+                }
+            }
         };
         Ok(StageEnd::Made(Box::new(Made { output: output.into(), seconds, began, differs })))
     }
 
     /// Checks that every file and folder still is what the recipe names, and returns how they
-    /// look.
-    fn stamps(&self, computation: &Computation) -> Result<BTreeMap<String, FileStamp>, StageError> {
-        let mut stamps = BTreeMap::new();
+    /// looked before that: a change from then on shows at the end.
+    fn check_named(&self, computation: &Computation) -> Result<Looks, StageError> {
+        let looks = self.looks(computation)?;
         for file in &computation.files {
-            let name = resolve::file_input(&file.role);
             let (digest, _) = self.store.file_digest(&file.path)?;
-            if computation.recipe.inputs.get(&name) != Some(&digest) {
+            if computation.recipe.inputs.get(&resolve::file_input(&file.role)) != Some(&digest) {
                 return Err(StageError::changed(&file.path));
             }
-            stamps.insert(name, self.store.file_stamp(&file.path)?);
         }
-        let folders = resolve::folder_inputs(self.store, &computation.folders)?;
-        for (name, digest) in folders {
-            if computation.recipe.inputs.get(&name) != Some(&digest) {
-                let changed = computation
-                    .folders
-                    .iter()
-                    .find(|folder| resolve::folder_input(&folder.role) == name);
-                return Err(match changed {
-                    Some(folder) => StageError::changed(&folder.path),
-                    None => StageError::Changed { what: format!("`{name}` changed") },
-                });
+        let now = resolve::folder_inputs(self.store, &computation.folders)?;
+        for folder in &computation.folders {
+            let name = resolve::folder_input(&folder.role);
+            if computation.recipe.inputs.get(&name) != now.get(&name) {
+                return Err(StageError::changed(&folder.path));
             }
         }
-        for (at, folder) in computation.folders.iter().enumerate() {
-            let stamp = self.store.folder_stamp(&folder.path, &folder.files)?;
-            stamps.insert(format!("{}.{at}", resolve::folder_input(&folder.role)), stamp);
-        }
-        Ok(stamps)
+        Ok(looks)
+    }
+
+    fn looks(&self, computation: &Computation) -> Result<Looks, StoreError> {
+        let files = computation.files.iter().map(|file| self.store.file_stamp(&file.path));
+        let folders = computation.folders.iter();
+        let folders = folders.map(|one| self.store.folder_stamp(&one.path, &one.files));
+        Ok(Looks {
+            files: files.collect::<Result<_, _>>()?,
+            folders: folders.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Checks that no file the stage read from where it lies was changed since `before`. What was
@@ -193,21 +195,19 @@ impl Shared<'_> {
     fn check_unchanged(
         &self,
         computation: &Computation,
-        before: &BTreeMap<String, FileStamp>,
+        before: &Looks,
         captured: &BTreeSet<String>,
     ) -> Result<(), StageError> {
-        for file in &computation.files {
-            let name = resolve::file_input(&file.role);
-            let now = || self.store.file_stamp(&file.path).ok();
-            if !captured.contains(&name) && before.get(&name) != now().as_ref() {
+        for (file, before) in computation.files.iter().zip(&before.files) {
+            let free = captured.contains(&resolve::file_input(&file.role));
+            if !free && self.store.file_stamp(&file.path).ok().as_ref() != Some(before) {
                 return Err(StageError::changed(&file.path));
             }
         }
-        for (at, folder) in computation.folders.iter().enumerate() {
-            let name = resolve::folder_input(&folder.role);
-            let stamp = before.get(&format!("{name}.{at}"));
+        for (folder, before) in computation.folders.iter().zip(&before.folders) {
+            let free = captured.contains(&resolve::folder_input(&folder.role));
             let now = || self.store.folder_stamp(&folder.path, &folder.files).ok();
-            if !captured.contains(&name) && stamp != now().as_ref() {
+            if !free && now().as_ref() != Some(before) {
                 return Err(StageError::changed(&folder.path));
             }
         }
@@ -259,14 +259,8 @@ impl From<Panicked> for StageError {
     }
 }
 
-/// Tells whether every other stage would meet the same.
-fn halts(error: &StageError) -> Option<Halt> {
-    match error {
-        StageError::Store(StoreError::Gone { .. }) => Some(Halt::StoreGone),
-        StageError::Store(StoreError::Io { source, .. }) => {
-            use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-            matches!(source.kind(), StorageFull | QuotaExceeded).then_some(Halt::StorageFull)
-        }
-        _ => None,
-    }
+/// How the files and folders of a computation look, in their order.
+struct Looks {
+    files: Vec<FileStamp>,
+    folders: Vec<FileStamp>,
 }

@@ -288,8 +288,9 @@ impl Stage for Command {
     }
 
     fn files(&self) -> Result<Vec<File>, Problem> {
-        program::find(&self.run, &self.files)?;
-        Ok(declared::files(&declared::all(&self.files)?))
+        let declared = declared::all(&self.files)?;
+        program::find(&self.run, &declared)?;
+        Ok(declared::files(&declared))
     }
 
     fn folders(&self) -> Result<Vec<Folder>, Problem> {

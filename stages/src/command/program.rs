@@ -1,6 +1,9 @@
 //! The program: found before any work, named without its path, given its environment.
 
-use super::{declared, is_file, problem, process};
+use super::{
+    declared::{self, Declared},
+    is_file, problem, process,
+};
 use engine::{Problem, StageError, Written};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,8 +58,9 @@ pub(super) fn problems(
 ) -> Vec<Problem> {
     let mut all = vec![];
     // That one is not there is told where files are looked for.
-    let declared = declared::all(files).unwrap_or_default();
-    let whole = declared::all(files).is_ok();
+    let listed = declared::all(files);
+    let whole = listed.is_ok();
+    let declared = listed.unwrap_or_default();
     match run.first() {
         None => {
             let hint = "set `run = [\"python3\", \"my_selector.py\"]`, say";
@@ -114,11 +118,10 @@ pub(super) fn problems(
 }
 
 /// Returns where the program is: itself, or as a declared file.
-pub(super) fn find(run: &[Written], files: &[Written]) -> Result<PathBuf, Problem> {
+pub(super) fn find(run: &[Written], declared: &[Declared]) -> Result<PathBuf, Problem> {
     let Some(program) = run.first() else { return Ok(PathBuf::new()) };
     let text = program.text();
-    let declared = declared::all(files)?;
-    let own = declared::named(program, &declared).and_then(|name| declared::path(&name, &declared));
+    let own = declared::named(program, declared).and_then(|name| declared::path(&name, declared));
     if let Some(path) = own.or_else(|| Path::new(text).is_absolute().then(|| text.into())) {
         let shown = path.display();
         return match is_file(&path) {
@@ -152,8 +155,8 @@ pub(super) fn command(
     files: &[Written],
     folder: &Path,
 ) -> Result<Command, StageError> {
-    let found = find(run, files)?;
     let declared = declared::all(files)?;
+    let found = find(run, &declared)?;
     let own = run.first().and_then(|program| declared::named(program, &declared));
     let program = match own {
         Some(name) => {
