@@ -1,22 +1,23 @@
 //! Everything that can change a result, written down in one canonical form.
 
 use crate::{Artifact, Digest, Key};
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
-use serde_json::{Number, Value};
+use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
+use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Goes up when the encoding below changes, and every key with it.
 const CONTEXT: &str = "coresift recipe v1";
 
 /// The full identity of one computation, kept readable so that two runs can be compared.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(from = "Written")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "RecipeJson")]
 pub struct Recipe {
     /// The method, such as `select.herding`.
     pub method: String,
     /// The revision of the method's results.
     pub revision: u32,
     /// The settings, defaults filled in. Shared: the computations of a matrix have few of them.
+    #[serde(serialize_with = "shared")]
     pub settings: Arc<Value>,
     /// The digest of what each input port received.
     pub inputs: BTreeMap<String, Digest>,
@@ -24,85 +25,30 @@ pub struct Recipe {
     pub seed: Option<u64>,
 }
 
-// The recipe as JSON. serde_json reads a float of 16 digits or more back as a neighbour of what it
-// wrote, unless `float_roundtrip` is switched on for every crate in the program; a recipe must
-// come back with its key, so where that happens the bits of the floats stand beside the settings.
-impl Serialize for Recipe {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (mut float_bits, mut lost) = (vec![], false);
-        each_float(&self.settings, &mut |number| {
-            let value = number.as_f64().unwrap_or(f64::NAN);
-            let back: Option<f64> = serde_json::from_str(&number.to_string()).ok();
-            lost |= back.map(f64::to_bits) != Some(value.to_bits());
-            float_bits.push(value.to_bits());
-        });
-        let mut fields = serializer.serialize_struct("Recipe", 5 + usize::from(lost))?;
-        fields.serialize_field("method", &self.method)?;
-        fields.serialize_field("revision", &self.revision)?;
-        fields.serialize_field("settings", &*self.settings)?;
-        fields.serialize_field("inputs", &self.inputs)?;
-        fields.serialize_field("seed", &self.seed)?;
-        if lost {
-            fields.serialize_field("float_bits", &float_bits)?;
-        }
-        fields.end()
-    }
-}
-
+// A float must come back from JSON as the same bits, or the key would be another: serde_json's
+// feature `float_roundtrip` is switched on in this crate's manifest for that.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename = "Recipe")]
-struct Written {
+struct RecipeJson {
     method: String,
     revision: u32,
     settings: Value,
     inputs: BTreeMap<String, Digest>,
     seed: Option<u64>,
-    #[serde(default)]
-    float_bits: Vec<u64>,
+    /// In records of older builds, which wrote the bits of floats down a second time.
+    #[serde(default, rename = "float_bits")]
+    _float_bits: IgnoredAny,
 }
 
-impl From<Written> for Recipe {
-    fn from(written: Written) -> Self {
-        let Written { method, revision, mut settings, inputs, seed, float_bits } = written;
-        if !float_bits.is_empty() {
-            restore_floats(&mut settings, &mut float_bits.into_iter());
-        }
+impl From<RecipeJson> for Recipe {
+    fn from(json: RecipeJson) -> Self {
+        let RecipeJson { method, revision, settings, inputs, seed, .. } = json;
         Self { method, revision, settings: Arc::new(settings), inputs, seed }
     }
 }
 
-fn is_float(number: &Number) -> bool {
-    number.as_i64().is_none() && number.as_u64().is_none()
-}
-
-// Goes through objects by name, as `feed` does and for the same reason.
-fn each_float(value: &Value, visit: &mut dyn FnMut(&Number)) {
-    match value {
-        Value::Number(number) if is_float(number) => visit(number),
-        Value::Array(items) => items.iter().for_each(|item| each_float(item, visit)),
-        Value::Object(fields) => {
-            let sorted: BTreeMap<_, _> = fields.iter().collect();
-            sorted.into_values().for_each(|field| each_float(field, visit));
-        }
-        _ => {}
-    }
-}
-
-fn restore_floats(value: &mut Value, bits: &mut dyn Iterator<Item = u64>) {
-    match value {
-        Value::Number(number) if is_float(number) => {
-            let exact = bits.next().and_then(|bits| Number::from_f64(f64::from_bits(bits)));
-            if let Some(exact) = exact {
-                *number = exact;
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| restore_floats(item, bits)),
-        Value::Object(fields) => {
-            let sorted: BTreeMap<_, _> = fields.iter_mut().collect();
-            sorted.into_values().for_each(|field| restore_floats(field, bits));
-        }
-        _ => {}
-    }
+fn shared<S: Serializer>(value: &Arc<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    Value::serialize(value, serializer)
 }
 
 /// Where, when and at what cost a result was made. No part of any key.
@@ -232,9 +178,6 @@ mod tests {
             })
             .filter(|float| float.is_finite())
             .collect();
-        let lossy =
-            |one: &&f64| serde_json::from_str::<f64>(&json!(one).to_string()).ok() != Some(**one);
-        assert!(floats.iter().any(|one| lossy(&one)), "or `float_bits` is not needed any more");
         for float in floats {
             let settings = json!({"z": [float, 1, 2.5], "a": {"deep": float}});
             let (method, inputs) = ("score.grand".into(), BTreeMap::new());
@@ -244,5 +187,13 @@ mod tests {
             let back: Recipe = serde_json::from_str(&text).expect("it was just written");
             assert_eq!(back.key(), recipe.key(), "{float:?}");
         }
+    }
+
+    #[test]
+    fn a_record_of_an_older_build_is_read() {
+        let text = r#"{"method":"a","revision":1,"settings":{"x":0.10000000149011612},"inputs":{},
+            "seed":null,"float_bits":[4591870180174331904]}"#;
+        let recipe: Recipe = serde_json::from_str(text).expect("it reads");
+        assert_eq!(recipe.settings["x"].as_f64().map(f64::to_bits), Some(4591870180174331904));
     }
 }

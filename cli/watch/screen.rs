@@ -19,8 +19,9 @@ struct Ascii;
 impl Widget for Ascii {
     fn render(self, _: Rect, drawn: &mut Buffer) {
         for cell in &mut drawn.content {
-            if !cell.symbol.is_ascii() {
-                cell.symbol = ascii_place(&cell.symbol).to_owned();
+            if !cell.symbol().is_ascii() {
+                let plain = ascii_place(cell.symbol()).to_owned();
+                cell.set_symbol(&plain);
             }
         }
     }
@@ -64,14 +65,11 @@ impl Screen {
         self.keys.by_ref().flatten().next()
     }
 
-    pub(super) fn draw(
-        &mut self,
-        paint: impl FnOnce(&mut Frame<'_, TermionBackend<Out>>),
-    ) -> io::Result<()> {
-        let painted = |frame: &mut Frame<'_, TermionBackend<Out>>| {
+    pub(super) fn draw(&mut self, paint: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        let painted = |frame: &mut Frame<'_>| {
             paint(frame);
             if Stream::Out.is_ascii() {
-                frame.render_widget(Ascii, frame.size());
+                frame.render_widget(Ascii, frame.area());
             }
         };
         self.terminal.draw(painted).map(|_| ())

@@ -7,7 +7,6 @@ use super::{
 use crate::context::{duration_of, width_of};
 use ratatui::{
     Frame,
-    backend::Backend,
     layout::{Constraint, Direction, Layout, Rect},
     style::{Color, Modifier, Style},
     symbols::Marker,
@@ -18,8 +17,8 @@ use ratatui::{
 /// A screen at least this wide has the curves beside the rest.
 const WIDE: u16 = 120;
 /// Draws the whole screen.
-pub(super) fn draw<B: Backend>(frame: &mut Frame<'_, B>, model: &Model, look: &mut Look) {
-    let area = frame.size();
+pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, look: &mut Look) {
+    let area = frame.area();
     let rows = |area, constraints: &[Constraint]| {
         Layout::default().direction(Direction::Vertical).constraints(constraints).split(area)
     };
@@ -60,7 +59,7 @@ pub(super) fn draw<B: Backend>(frame: &mut Frame<'_, B>, model: &Model, look: &m
     frame.render_widget(Paragraph::new(keys).style(look.tint(Color::DarkGray)), parts[3]);
 }
 
-fn head<B: Backend>(frame: &mut Frame<'_, B>, area: Rect, model: &Model, look: &mut Look) {
+fn head(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &mut Look) {
     let state = match model.summary {
         Some(summary) if summary.failed > 0 => ("failed", Color::Red),
         Some(summary) if summary.stopped > 0 => ("stopped", Color::Yellow),
@@ -91,7 +90,7 @@ fn head<B: Backend>(frame: &mut Frame<'_, B>, area: Rect, model: &Model, look: &
     frame.render_widget(Paragraph::new(line), area);
 }
 
-fn stage_rows<B: Backend>(frame: &mut Frame<'_, B>, area: Rect, model: &Model, look: &Look) {
+fn stage_rows(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
     let title = format!(" {} ", crate::follow::work(model.nodes, model.cells));
     let height = usize::from(area.height.saturating_sub(1));
     let names = model.stages.iter().map(|row| width_of(&row.about.stage)).max().unwrap_or(0);
@@ -157,7 +156,7 @@ fn counts(row: &StageRow) -> (String, Color) {
     (text, colour)
 }
 
-fn task_rows<B: Backend>(frame: &mut Frame<'_, B>, area: Rect, model: &Model, look: &Look) {
+fn task_rows(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
     let listed = model.listed();
     let running = listed.iter().filter(|(_, task)| task.ended.is_none()).count();
     let title = match (running, listed.len() - running) {
@@ -267,7 +266,7 @@ fn thousands(rate: f64) -> String {
     }
 }
 
-fn charts<B: Backend>(frame: &mut Frame<'_, B>, area: Rect, model: &Model, look: &Look) {
+fn charts(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
     let listed = model.listed();
     let task = look.subject(&listed).map(|at| listed[at].1);
     let Some(task) = task.filter(|task| !task.curves.is_empty()) else {
@@ -292,13 +291,7 @@ fn charts<B: Backend>(frame: &mut Frame<'_, B>, area: Rect, model: &Model, look:
     }
 }
 
-fn chart<B: Backend>(
-    frame: &mut Frame<'_, B>,
-    area: Rect,
-    task: &Task,
-    curves: &[usize],
-    look: &Look,
-) {
+fn chart(frame: &mut Frame<'_>, area: Rect, task: &Task, curves: &[usize], look: &Look) {
     let tints = [Color::Yellow, Color::Green, Color::Magenta];
     let points = || curves.iter().flat_map(|at| &task.curves[*at].points);
     let least = points().map(|point| point.1).fold(f64::INFINITY, f64::min);
@@ -334,7 +327,7 @@ fn chart<B: Backend>(
     frame.render_widget(chart, area);
 }
 
-fn log_lines<B: Backend>(frame: &mut Frame<'_, B>, area: Rect, model: &Model, look: &Look) {
+fn log_lines(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
     let height = usize::from(area.height.saturating_sub(1));
     let new = look.paused.map_or(0, |at| model.logged - at);
     let title = match (look.paused, look.back) {
@@ -404,7 +397,7 @@ mod tests {
         terminal.draw(|frame| draw(frame, &model, look)).expect("drawn");
         let cells = &terminal.backend().buffer().content;
         let line =
-            |cells: &[ratatui::buffer::Cell]| cells.iter().map(|cell| &*cell.symbol).collect();
+            |cells: &[ratatui::buffer::Cell]| cells.iter().map(|cell| cell.symbol()).collect();
         cells.chunks(usize::from(width)).map(line).collect()
     }
 

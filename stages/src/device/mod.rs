@@ -1,0 +1,202 @@
+//! Where tensors live: the CPU, or a GPU. Only this folder knows which kinds of GPU there are.
+//!
+//! A device is looked for before anything runs, and what is missing is named. The tensor library
+//! would panic instead, in a thread of its own.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "no_cuda.rs"]
+mod cuda;
+
+use burn::DispatchDevice;
+use std::{fmt, str::FromStr};
+use thiserror::Error;
+
+/// What the user asked for: `auto`, `cpu`, `cuda`, or `cuda:N`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// CUDA where it works and this build has it, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// This CUDA device.
+    Cuda(usize),
+}
+
+/// A text that names no device.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no device is called `{0}`: there are `auto`, `cpu`, `cuda` and `cuda:N`")]
+pub struct ParseDeviceError(String);
+
+/// A device that works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device(Place);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Cpu,
+    Cuda(usize),
+    #[cfg(test)]
+    StandIn,
+}
+
+/// A device that was asked for and cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("cannot use `{wanted}`: {message}")]
+pub struct DeviceError {
+    /// What was asked for.
+    pub wanted: String,
+    /// What is missing: a lowercase clause.
+    pub message: String,
+    /// The way out.
+    pub hint: String,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = ParseDeviceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDeviceError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|index| index.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| ParseDeviceError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl Device {
+    /// The CPU, which is always there.
+    pub const CPU: Self = Self(Place::Cpu);
+
+    /// The CPU in the place of an accelerator: what goes to one is done there with the same
+    /// operations, so that a test can compare.
+    #[cfg(test)]
+    pub(crate) const STAND_IN: Self = Self(Place::StandIn);
+
+    /// Returns the device that answers to `choice`. With [`DeviceChoice::Cpu`] no CUDA library is
+    /// looked for, let alone loaded.
+    ///
+    /// # Errors
+    ///
+    /// Says what the CUDA device that was asked for lacks. `Auto` never fails.
+    pub fn open(choice: DeviceChoice) -> Result<Self, DeviceError> {
+        match choice {
+            DeviceChoice::Cpu => Ok(Self::CPU),
+            DeviceChoice::Auto => Ok(cuda::probe(0).map_or(Self::CPU, |()| Self(Place::Cuda(0)))),
+            DeviceChoice::Cuda(index) => match cuda::probe(index) {
+                Ok(()) => Ok(Self(Place::Cuda(index))),
+                Err(lack) => {
+                    let hint = format!("{}, or run with `--device cpu`", lack.help());
+                    let (wanted, message) = (choice.to_string(), lack.to_string());
+                    Err(DeviceError { wanted, message, hint })
+                }
+            },
+        }
+    }
+
+    /// Returns the device called `name` by [`Device::name`], without looking whether it is there.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.parse().ok()? {
+            DeviceChoice::Cpu => Some(Self::CPU),
+            DeviceChoice::Cuda(index) => Some(Self(Place::Cuda(index))),
+            DeviceChoice::Auto => None,
+        }
+    }
+
+    /// Returns the name: `cpu`, or `cuda:0`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.0 {
+            Place::Cpu => DeviceChoice::Cpu.to_string(),
+            Place::Cuda(index) => DeviceChoice::Cuda(index).to_string(),
+            #[cfg(test)]
+            Place::StandIn => "stand-in".to_owned(),
+        }
+    }
+
+    /// Whether it is the CPU: reading a result back is then free.
+    #[must_use]
+    pub fn is_cpu(&self) -> bool {
+        self.0 == Place::Cpu
+    }
+
+    /// Returns how many bytes of its memory are free, where that can be found out.
+    pub(crate) fn free_memory(&self) -> Option<u64> {
+        match self.0 {
+            Place::Cpu => {
+                // What the kernel could hand out without swapping.
+                let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+                let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+                let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+                Some(kib << 10)
+            }
+            Place::Cuda(index) => cuda::free_memory(index),
+            #[cfg(test)]
+            Place::StandIn => Self::CPU.free_memory(),
+        }
+    }
+
+    /// Returns the device for plain tensors.
+    pub(crate) fn inner(&self) -> DispatchDevice {
+        match self.0 {
+            Place::Cpu => DispatchDevice::Flex(Default::default()),
+            Place::Cuda(index) => cuda::device(index),
+            #[cfg(test)]
+            Place::StandIn => Self::CPU.inner(),
+        }
+    }
+}
+
+/// Returns what there is to know about this machine's devices, as pairs of what and how it is.
+/// Nothing in it is an error.
+#[must_use]
+pub fn report() -> Vec<(String, String)> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut lines = vec![("cpu threads".to_owned(), threads.to_string())];
+    cuda::report(&mut |what, how| lines.push((what.to_owned(), how)));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_both_ways() {
+        for name in ["cpu", "cuda:0", "cuda:3"] {
+            assert_eq!(name.parse::<DeviceChoice>().map(|one| one.to_string()), Ok(name.into()));
+            assert_eq!(Device::from_name(name).map(|one| one.name()), Some(name.to_owned()));
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        assert!("gpu".parse::<DeviceChoice>().is_err());
+        assert!("cuda:-1".parse::<DeviceChoice>().is_err());
+        assert_eq!(Device::from_name("auto"), None);
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_an_error_with_a_way_out() {
+        let error = Device::open(DeviceChoice::Cuda(4096)).expect_err("no machine has so many");
+        assert!(error.to_string().starts_with("cannot use `cuda:4096`: "));
+        assert!(error.hint.ends_with("`--device cpu`"));
+        assert!(Device::open(DeviceChoice::Auto).is_ok());
+        assert!(report().len() >= 5);
+    }
+}
