@@ -2,8 +2,8 @@
 
 use crate::context::{Context, Failure, MISTAKE, chain, columns, print, print_line};
 use engine::StageError;
+use networks::{Device, DeviceChoice, Work};
 use serde_json::json;
-use stages::{Device, DeviceChoice, Work};
 use std::{process::ExitCode, time::Duration};
 
 #[derive(clap::Args)]
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     };
     let time = Duration::try_from_secs_f64(args.seconds)
         .map_err(|error| Failure::new(MISTAKE, format!("--seconds: {error}")))?;
-    stages::set_threads(context.threads(args.threads));
+    crate::run::use_threads(context.threads(args.threads));
     crate::run::keep_panics();
     let figures = if args.agree {
         json!(work.agreement(device).map_err(failure)?)

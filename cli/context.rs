@@ -205,7 +205,7 @@ impl Context {
     pub(crate) fn new(global: Global) -> Self {
         Self {
             global,
-            registry: stages::registry(),
+            registry: networks::registry(),
             streams: RefCell::default(),
             told_of_store: Cell::default(),
         }

@@ -13,7 +13,7 @@ pub(crate) struct Args {}
 type Findings = Vec<(String, String)>;
 
 pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode, Failure> {
-    let devices = stages::device_report();
+    let devices = networks::device_report();
     let data = data_sets(&context.registry);
     let path = context.store_path();
     let (store, failure) = match store(&path) {

@@ -185,7 +185,7 @@ fn encode(
     if format == Format::Safetensors {
         return match (args.names, artifact.parts.get("meta")) {
             (Names::Torchvision, Some(meta)) => {
-                stages::with_torchvision_names(&store.get(meta)?, &bytes)
+                artifacts::architecture::with_torchvision_names(&store.get(meta)?, &bytes)
                     .ok_or_else(|| wrong(name, "is of no known network", "leave out --names"))
             }
             _ => Ok(bytes.to_vec()),

@@ -399,7 +399,7 @@ mod tests {
     use super::*;
 
     fn planned(wanted: &Wanted) -> Plan {
-        let registry = stages::registry();
+        let registry = networks::registry();
         let text =
             pipeline(wanted, &registry).map_err(|failure| failure.message).expect("a pipeline");
         let request = Request { path: "p.toml".into(), ..Request::default() };
@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn every_selector_gets_a_plan() {
-        let registry = stages::registry();
+        let registry = networks::registry();
         let own = |one: &&str| one.starts_with("select.") && *one != "select.import";
         let selectors = || registry.iter().map(|method| method.name).filter(own);
         let wanted = |selectors: Vec<String>, keep: &[f64]| Wanted {

@@ -10,12 +10,12 @@ use crate::{
 };
 use cache::Store;
 use engine::{Cell, Event, Journal, NodeId, Plan, Run, RunError, RunOptions, RunResult, Summary};
-use stages::{Device, DeviceChoice};
+use networks::{Device, DeviceChoice};
 use std::{
     collections::BTreeSet,
     hash::{BuildHasher as _, RandomState},
     process::ExitCode,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     thread,
 };
 
@@ -96,13 +96,17 @@ impl How {
         let device = Device::open(self.device).map_err(|error| {
             Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint)
         })?;
-        if let Some(Size(bytes)) = self.memory {
-            stages::set_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
-        }
+        let memory = self.memory.map_or(methods::linalg::DEFAULT_MEMORY, |Size(bytes)| {
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        });
+        let runtime = methods::Runtime {
+            accelerator: networks::accelerator(device),
+            memory,
+            supervisor: Some(["/proc/self/exe".into(), supervise::COMMAND.into()]),
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or(cores, usize::from);
-        stages::set_threads(context.threads(self.threads));
-        stages::set_supervisor(["/proc/self/exe".into(), supervise::COMMAND.into()]);
+        use_threads(context.threads(self.threads));
         let started = now_millis();
         Ok(RunOptions {
             id: run_id(store, started)?,
@@ -111,6 +115,7 @@ impl How {
             jobs,
             device_jobs: if device.is_cpu() { jobs } else { self.jobs.map_or(1, usize::from) },
             device: device.name(),
+            resources: Some(Arc::new(runtime)),
             build: env!("CARGO_PKG_VERSION").to_owned(),
             now: started / 1000,
             force: BTreeSet::new(),
@@ -118,6 +123,12 @@ impl How {
             cancel: signals::watch()?,
         })
     }
+}
+
+/// Sets how many threads the CPU's kernels use. Only the first call in a process counts.
+pub(crate) fn use_threads(threads: usize) {
+    // A pool that is there already stays.
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().ok();
 }
 
 /// Runs `plan`, and shows it in the way that was asked for.

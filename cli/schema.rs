@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     fn method(schema: fn() -> schemars::Schema) -> Method {
-        let any = *stages::registry().get("evaluate").expect("it is there");
+        let any = *networks::registry().get("evaluate").expect("it is there");
         Method { schema, ..any }
     }
 
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        let schema = schema(&stages::registry());
+        let schema = schema(&networks::registry());
         let mut all = vec![];
         references(&schema, &mut all);
         assert!(all.len() > 5);

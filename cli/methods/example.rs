@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn every_example_is_part_of_a_pipeline_that_reads() {
-        let registry = stages::registry();
+        let registry = networks::registry();
         for method in registry.iter() {
             let example = example(method);
             let mut text = String::new();

@@ -6,6 +6,7 @@ use cache::{
 };
 use serde_json::Value;
 use std::{
+    any::Any,
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{
@@ -293,9 +294,16 @@ pub struct StageCtx<'a> {
     pub(crate) log: &'a Mutex<Vec<String>>,
     /// The device the run was given, in the terms of the program, such as `cpu` or `cuda:0`.
     pub device: &'a str,
+    pub(crate) resources: Option<&'a (dyn Any + Send + Sync)>,
 }
 
 impl<'a> StageCtx<'a> {
+    /// Returns what the program gave its stages to compute with, if it is a `T`.
+    #[must_use]
+    pub fn resources<T: Any>(&self) -> Option<&'a T> {
+        self.resources?.downcast_ref()
+    }
+
     /// Returns the artifact on `port`, or `None` if it is not connected.
     #[must_use]
     pub fn input(&self, port: &str) -> Option<&Artifact> {

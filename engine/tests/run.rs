@@ -26,6 +26,7 @@ fn options(id: u64) -> RunOptions {
         jobs: 2,
         device_jobs: 1,
         device: "cpu".into(),
+        resources: None,
         build: "test".into(),
         now: 1_000_000 + id,
         name: None,

@@ -40,7 +40,7 @@ const WIRINGS: [&str; 5] = [
 fn read(text: &str) -> Result<Plan, Vec<String>> {
     let targets = vec!["it".to_owned()];
     let request = Request { path: "laws.toml".into(), set: vec![], targets };
-    Plan::read_text(text, &request, &stages::registry())
+    Plan::read_text(text, &request, &networks::registry())
         .map_err(|errors| errors.errors.iter().map(ToString::to_string).collect())
 }
 
@@ -60,6 +60,7 @@ fn run(store: &Store, text: &str) -> (Plan, Vec<Artifact>, Vec<String>) {
         jobs: 2,
         device_jobs: 2,
         device: "cpu".into(),
+        resources: None,
         build: "test".into(),
         now: 0,
         name: None,
@@ -98,7 +99,7 @@ fn numbers(store: &Store, artifact: &Artifact, part: &str, tensor: &str) -> Opti
 }
 
 fn methods(family: &str) -> Vec<&'static str> {
-    let registry = stages::registry();
+    let registry = networks::registry();
     // What comes out of a file has no law to keep.
     let own = |name: &&str| name.starts_with(family) && !name.ends_with(".import");
     let names: Vec<&'static str> = registry.iter().map(|method| method.name).filter(own).collect();
@@ -291,7 +292,7 @@ fn the_number_of_threads_changes_nothing() {
 
 #[test]
 fn every_method_has_a_file_and_every_file_a_method() {
-    let registry = stages::registry();
+    let registry = networks::registry();
     for family in ["select", "score"] {
         let folder = crate::program::repository(&format!("stages/src/{family}"));
         let prefix = format!("{family}.");

@@ -50,7 +50,7 @@ fn digits_end_in_a_table() {
 #[test]
 fn every_method_has_a_manual() {
     let place = Place::new();
-    for method in stages::registry().iter() {
+    for method in networks::registry().iter() {
         // More than a name: what it computes, beside the settings and example that are generated.
         assert!(method.manual.len() > 60, "{}: {}", method.name, method.manual);
         let shown = place.ok(&["methods", method.name]);

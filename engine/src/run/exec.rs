@@ -11,6 +11,7 @@ use super::{
 use crate::{Event, NodeId, Plan, Progress, Sink, StageError, Summary};
 use cache::{Artifact, Key, Store, StoreError};
 use std::{
+    any::Any,
     collections::BTreeSet,
     error::Error as StdError,
     iter,
@@ -38,6 +39,8 @@ pub struct RunOptions {
     pub device_jobs: usize,
     /// The device, in the terms of the program.
     pub device: String,
+    /// What the stages compute with, asked for by [`StageCtx::resources`](crate::StageCtx::resources).
+    pub resources: Option<Arc<dyn Any + Send + Sync>>,
     /// The build of the program.
     pub build: String,
     /// The time of day, in seconds since 1970 (UTC).
@@ -95,6 +98,7 @@ pub fn run(
         plan,
         store,
         device: &options.device,
+        resources: options.resources.as_deref(),
         build: &options.build,
         cancel: &options.cancel,
         began: (options.now, clock),

@@ -11,6 +11,7 @@ use super::{
 use crate::{NodeId, Plan, Progress, StageCtx, StageError, Streams};
 use cache::{Artifact, Commit, Digest, FileStamp, Lookup, Provenance, Record, Store, StoreError};
 use std::{
+    any::Any,
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, mpsc::Sender},
     time::Instant,
@@ -21,6 +22,7 @@ pub(super) struct Shared<'a> {
     pub(super) plan: &'a Plan,
     pub(super) store: &'a Store,
     pub(super) device: &'a str,
+    pub(super) resources: Option<&'a (dyn Any + Send + Sync)>,
     pub(super) build: &'a str,
     pub(super) cancel: &'a AtomicBool,
     /// The time of day when the run began, and the moment that was.
@@ -248,6 +250,7 @@ impl Shared<'_> {
             say: &say,
             log,
             device: self.device,
+            resources: self.resources,
         };
         stage.run(&ctx)
     }

@@ -1,0 +1,317 @@
+//! The `data` artifact in memory: samples, labels, and what is known about them.
+//!
+//! How a data set gets here is `load`'s business, what is done to its labels `corrupt`'s.
+
+use crate::{
+    parts::{self, Parts, StoredTensor},
+    pixels::Pixels,
+};
+use cache::{Artifact, Blob};
+use engine::{StageCtx, StageError};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What a data set is, apart from its samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetMeta {
+    /// The name, such as `cifar10`.
+    pub name: String,
+    /// The names of the classes; a label is a position in it.
+    pub classes: Vec<String>,
+    /// The shape of one sample: `[c, h, w]` of an image, `[d]` of features.
+    pub sample: Vec<usize>,
+    /// How many training samples.
+    pub train: usize,
+    /// How many test samples.
+    pub test: usize,
+    /// What to subtract: per channel, with images scaled to 0..1. One 0 for features.
+    pub mean: Vec<f32>,
+    /// What to divide by: per channel, with images scaled to 0..1. One 1 for features.
+    pub std: Vec<f32>,
+}
+
+/// A data set.
+pub struct Dataset {
+    /// What it is, apart from its samples.
+    pub meta: DatasetMeta,
+    /// The training split.
+    pub train: Split,
+    /// The test split.
+    pub test: Split,
+    /// The truth about corrupted labels. For evaluation only: no selector may see it.
+    pub clean: Option<CleanLabels>,
+}
+
+/// The samples of one split, and their labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    /// The samples.
+    pub inputs: Inputs,
+    /// The label of each.
+    pub labels: Vec<u32>,
+}
+
+/// Samples, row-major: `n * product(sample)` elements.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Inputs {
+    /// `[n, c, h, w]`, as 8-bit grey levels or colours.
+    Images(Pixels),
+    /// `[n, d]`.
+    Features(Vec<f32>),
+}
+
+/// What the training labels were before they were corrupted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CleanLabels {
+    /// The label of every training sample before.
+    pub labels: Vec<u32>,
+    /// The positions of the samples that were picked to be corrupted, sorted. Where the draw may
+    /// fall on the sample's own class, a touched sample can still have its clean label.
+    pub touched: Vec<u32>,
+}
+
+impl Inputs {
+    /// Returns how many elements all samples have together.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Images(values) => values.len(),
+            Self::Features(values) => values.len(),
+        }
+    }
+
+    /// Returns the first `n` samples of `each` elements, or all if there are fewer.
+    pub fn truncate(&mut self, n: usize, each: usize) {
+        match self {
+            Self::Images(pixels) => pixels.truncate(n.saturating_mul(each)),
+            Self::Features(values) => values.truncate(n.saturating_mul(each)),
+        }
+    }
+}
+
+impl Dataset {
+    /// Reads the data set on `port`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a part is missing or damaged, or the parts do not agree with each other.
+    pub fn read(ctx: &StageCtx<'_>, port: &str) -> Result<Self, StageError> {
+        let artifact = input(ctx, port)?;
+        let (meta, train_labels, test_labels) = labels(ctx, port, artifact)?;
+        let (train, test) = inputs(ctx, port, artifact)?;
+        let clean = clean(ctx, port, artifact)?;
+        let data = Self {
+            meta,
+            train: Split { inputs: train, labels: train_labels },
+            test: Split { inputs: test, labels: test_labels },
+            clean,
+        };
+        data.agree().map_err(|what| disagreement(port, what))?;
+        Ok(data)
+    }
+
+    fn agree(&self) -> Result<(), String> {
+        self.meta.agree(&self.train, self.meta.train, "train")?;
+        self.meta.agree(&self.test, self.meta.test, "test")?;
+        let Some(clean) = &self.clean else { return Ok(()) };
+        clean.agree(self.meta.train, self.meta.classes.len())
+    }
+}
+
+impl DatasetMeta {
+    /// Returns how many elements one sample has.
+    pub fn each(&self) -> usize {
+        self.sample.iter().fold(1, |all, one| all.saturating_mul(*one))
+    }
+
+    fn agree(&self, split: &Split, n: usize, name: &str) -> Result<(), String> {
+        let (found, want) = (split.inputs.len(), n.saturating_mul(self.each()));
+        if found != want {
+            let shape = &self.sample;
+            return Err(format!(
+                "split `{name}` has {found} elements, but {n} samples of {shape:?} have {want}"
+            ));
+        }
+        if split.labels.len() != n {
+            let found = split.labels.len();
+            return Err(format!("split `{name}` has {found} labels for {n} samples"));
+        }
+        in_range(&split.labels, self.classes.len(), name)
+    }
+}
+
+impl CleanLabels {
+    fn agree(&self, n: usize, classes: usize) -> Result<(), String> {
+        if self.labels.len() != n {
+            return Err(format!("there are {} clean labels for {n} samples", self.labels.len()));
+        }
+        in_range(&self.labels, classes, "clean")?;
+        let sorted = self.touched.windows(2).all(|pair| pair[0] < pair[1]);
+        let inside = self.touched.last().is_none_or(|last| (*last as usize) < n);
+        if sorted && inside {
+            Ok(())
+        } else {
+            Err(format!("the touched positions are not distinct, sorted and below {n}"))
+        }
+    }
+}
+
+fn in_range(labels: &[u32], classes: usize, name: &str) -> Result<(), String> {
+    match labels.iter().position(|label| *label as usize >= classes) {
+        None => Ok(()),
+        Some(at) => {
+            let label = labels[at];
+            Err(format!("label {label} of sample {at} in `{name}` is not one of {classes} classes"))
+        }
+    }
+}
+
+fn disagreement(port: &str, what: String) -> StageError {
+    StageError::Decode { port: port.to_owned(), part: "meta".to_owned(), source: what.into() }
+}
+
+/// Returns the artifact on `port`.
+pub fn input<'a>(ctx: &'a StageCtx<'_>, port: &str) -> Result<&'a Artifact, StageError> {
+    let absent = || StageError::method(format!("nothing is connected to port `{port}`"));
+    ctx.input(port).ok_or_else(absent)
+}
+
+/// Returns what is known about a data set, its training labels and its test labels; its samples
+/// are not read.
+pub fn labels(
+    ctx: &StageCtx<'_>,
+    port: &str,
+    artifact: &Artifact,
+) -> Result<(DatasetMeta, Vec<u32>, Vec<u32>), StageError> {
+    let meta: DatasetMeta = parts::part(ctx, port, artifact, "meta")?.json()?;
+    let part = parts::part(ctx, port, artifact, "labels")?;
+    let (train, test) = (part.indices("train")?, part.indices("test")?);
+    for (labels, n, name) in [(&train, meta.train, "train"), (&test, meta.test, "test")] {
+        if labels.len() != n {
+            return Err(part.wrong(format!("`{name}` has {} labels, not {n}", labels.len())));
+        }
+        in_range(labels, meta.classes.len(), name).map_err(|what| part.wrong(what))?;
+    }
+    Ok((meta, train, test))
+}
+
+/// Returns the truth about corrupted labels, or `None` if none were corrupted.
+pub fn clean(
+    ctx: &StageCtx<'_>,
+    port: &str,
+    artifact: &Artifact,
+) -> Result<Option<CleanLabels>, StageError> {
+    if !artifact.parts.contains_key("clean") {
+        return Ok(None);
+    }
+    let part = parts::part(ctx, port, artifact, "clean")?;
+    Ok(Some(CleanLabels { labels: part.indices("labels")?, touched: part.indices("touched")? }))
+}
+
+fn inputs(
+    ctx: &StageCtx<'_>,
+    port: &str,
+    artifact: &Artifact,
+) -> Result<(Inputs, Inputs), StageError> {
+    if artifact.parts.contains_key("features") {
+        let part = parts::part(ctx, port, artifact, "features")?;
+        let read = |name| Ok::<_, StageError>(Inputs::Features(part.f32(name)?.1));
+        return Ok((read("train")?, read("test")?));
+    }
+    let part = parts::part(ctx, port, artifact, "images")?;
+    let (train, test) = (part.u8("train")?, part.u8("test")?);
+    let bytes = Arc::new(part.into_bytes());
+    let images = |range| Inputs::Images(Pixels::stored(&bytes, range));
+    Ok((images(train), images(test)))
+}
+
+/// Stores a data set that has not been corrupted: parts `images` or `features`, `labels`, `meta`.
+///
+/// # Errors
+///
+/// Fails if the splits do not agree with `meta` or with each other, or the store fails.
+pub fn put(
+    ctx: &StageCtx<'_>,
+    meta: &DatasetMeta,
+    train: &Split,
+    test: &Split,
+) -> Result<Parts, StageError> {
+    meta.agree(train, meta.train, "train").map_err(StageError::method)?;
+    meta.agree(test, meta.test, "test").map_err(StageError::method)?;
+    let shape = |n: usize| [&[n], meta.sample.as_slice()].concat();
+    let (name, tensors) = match (&train.inputs, &test.inputs) {
+        (Inputs::Images(train), Inputs::Images(test)) => {
+            let train = StoredTensor::u8("train", &shape(meta.train), train);
+            ("images", [train, StoredTensor::u8("test", &shape(meta.test), test)])
+        }
+        (Inputs::Features(train), Inputs::Features(test)) => {
+            let train = StoredTensor::f32("train", &shape(meta.train), train);
+            ("features", [train, StoredTensor::f32("test", &shape(meta.test), test)])
+        }
+        _ => return Err(StageError::method("one split has images and the other has features")),
+    };
+    let samples = parts::put_tensors(ctx, &tensors)?;
+    let labels = put_labels(ctx, &train.labels, &test.labels)?;
+    let meta = parts::put_json(ctx, meta)?;
+    let parts = [(name, samples), ("labels", labels), ("meta", meta)];
+    Ok(parts.map(|(name, blob)| (name.to_owned(), blob)).into())
+}
+
+/// Stores part `labels`.
+pub fn put_labels(ctx: &StageCtx<'_>, train: &[u32], test: &[u32]) -> Result<Blob, StageError> {
+    let tensors = [StoredTensor::indices("train", train), StoredTensor::indices("test", test)];
+    parts::put_tensors(ctx, &tensors)
+}
+
+/// Stores part `clean`.
+pub fn put_clean(ctx: &StageCtx<'_>, clean: &CleanLabels) -> Result<Blob, StageError> {
+    let labels = StoredTensor::indices("labels", &clean.labels);
+    parts::put_tensors(ctx, &[labels, StoredTensor::indices("touched", &clean.touched)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data() -> Dataset {
+        let classes = vec!["a".to_owned(), "b".to_owned()];
+        let meta = DatasetMeta {
+            name: "two".into(),
+            classes,
+            sample: vec![3],
+            train: 2,
+            test: 1,
+            mean: vec![0.0],
+            std: vec![1.0],
+        };
+        let split =
+            |n: usize| Split { inputs: Inputs::Features(vec![0.5; n * 3]), labels: vec![1; n] };
+        Dataset { meta, train: split(2), test: split(1), clean: None }
+    }
+
+    #[test]
+    fn disagreeing_parts_are_refused() {
+        assert_eq!(data().agree(), Ok(()));
+        let mut one = data();
+        one.train.labels[1] = 2;
+        let says = one.agree().expect_err("the label is too large");
+        assert_eq!(says, "label 2 of sample 1 in `train` is not one of 2 classes");
+        let mut one = data();
+        one.meta.sample = vec![4];
+        assert!(one.agree().is_err());
+        let mut one = data();
+        one.meta.sample = vec![usize::MAX, usize::MAX];
+        assert!(one.agree().is_err());
+        for (labels, touched, fine) in [
+            (vec![0, 0], vec![0, 1], true),
+            (vec![0, 0], vec![1, 0], false),
+            (vec![0, 0], vec![1, 1], false),
+            (vec![0, 0], vec![2], false),
+            (vec![0], vec![], false),
+            (vec![0, 2], vec![], false),
+        ] {
+            let one = Dataset { clean: Some(CleanLabels { labels, touched }), ..data() };
+            assert_eq!(one.agree().is_ok(), fine);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What flows between stages: data sets, proxies, scores, subsets, networks, metrics. Each kind is a type
+//! that is checked when it is made, with one way into the store and one out of it.
+//!
+//! This crate has never heard of a method or of a tensor library.
+
+pub mod architecture;
+pub mod dataset;
+pub mod draw;
+pub mod formats;
+pub mod logits;
+mod matrix;
+pub mod network;
+pub mod parts;
+pub mod pixels;
+pub mod record;
+pub mod scores;
+pub mod subset;
+pub mod units;
+
+pub use matrix::Matrix;

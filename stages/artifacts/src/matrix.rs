@@ -1,0 +1,68 @@
+//! A row-major matrix of f32: logits, embeddings, gradients.
+
+use rayon::prelude::*;
+use std::borrow::Cow;
+
+/// A row-major matrix, owned or borrowed.
+#[derive(Clone, Debug)]
+pub struct Matrix<'a> {
+    data: Cow<'a, [f32]>,
+    rows: usize,
+    cols: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Returns the matrix of `rows` rows whose elements are `data`, row by row.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `data` does not fill the shape.
+    pub fn new(data: impl Into<Cow<'a, [f32]>>, rows: usize, cols: usize) -> Self {
+        let data = data.into();
+        assert_eq!(data.len(), rows * cols, "the elements fill the shape");
+        Self { data, rows, cols }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// Returns row `i`.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.data[i * self.cols..(i + 1) * self.cols]
+    }
+
+    /// Returns the same elements without owning them.
+    pub fn view(&self) -> Matrix<'_> {
+        Matrix { data: Cow::Borrowed(&self.data), rows: self.rows, cols: self.cols }
+    }
+
+    /// Returns the rows at `positions`, in that order; all of them in order are not copied.
+    pub fn gather(&self, positions: &[u32]) -> Matrix<'_> {
+        let whole = positions.len() == self.rows
+            && positions.iter().enumerate().all(|(i, position)| i == *position as usize);
+        if whole {
+            return self.view();
+        }
+        let mut data = Vec::with_capacity(positions.len() * self.cols);
+        for position in positions {
+            data.extend_from_slice(self.row(*position as usize));
+        }
+        Matrix::new(data, positions.len(), self.cols)
+    }
+
+    /// Returns the first row that holds a NaN, or a number whose square an f32 cannot hold sums of.
+    pub fn first_unusable(&self) -> Option<usize> {
+        let cols = self.cols.max(1);
+        let bad = self.data.par_iter().position_first(|value| value.is_nan() || value.abs() > 1e15);
+        bad.map(|at| at / cols)
+    }
+}

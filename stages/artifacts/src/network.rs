@@ -1,0 +1,106 @@
+//! What is stored beside the weights of a network: its summary, and the history of its training.
+
+use crate::architecture::Architecture;
+use serde::{Deserialize, Serialize};
+
+/// One epoch of a training, as its history has it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainedEpoch {
+    /// Counted from 1.
+    pub epoch: u64,
+    /// The learning rate of its first step.
+    pub lr: f64,
+    /// The mean of the loss that was minimised, over its samples.
+    pub loss: f64,
+    /// The share of its samples that were right at their own step, augmented as they were.
+    pub train_accuracy: f64,
+    /// The share of the test split that was right after it, where that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_accuracy: Option<f64>,
+}
+
+/// A training's history as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// Every epoch, in order.
+    pub epochs: Vec<TrainedEpoch>,
+    /// The test accuracy after the last epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_last: Option<f64>,
+    /// The largest test accuracy of any epoch looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_best: Option<f64>,
+    /// The first epoch that had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_epoch: Option<u64>,
+}
+
+impl History {
+    /// Returns the history of these epochs.
+    #[must_use]
+    pub fn of(epochs: &[TrainedEpoch]) -> Self {
+        let mut best: Option<(f64, u64)> = None;
+        for one in epochs {
+            if let Some(accuracy) = one.test_accuracy
+                && best.is_none_or(|(most, _)| accuracy > most)
+            {
+                best = Some((accuracy, one.epoch));
+            }
+        }
+        Self {
+            epochs: epochs.to_vec(),
+            accuracy_last: epochs.last().and_then(|one| one.test_accuracy),
+            accuracy_best: best.map(|(accuracy, _)| accuracy),
+            best_epoch: best.map(|(_, epoch)| epoch),
+        }
+    }
+}
+
+/// What is known about a trained model, apart from its values.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ModelMeta {
+    /// The architecture.
+    pub model: Architecture,
+    /// How many logits.
+    pub classes: usize,
+    /// The shape of a sample.
+    pub sample: Vec<usize>,
+    /// What is subtracted from a sample: per channel.
+    pub mean: Vec<f32>,
+    /// What it is divided by: per channel.
+    pub std: Vec<f32>,
+    /// How many passes were begun.
+    pub epochs: usize,
+    /// How many steps were taken.
+    pub steps: u64,
+    /// The name of the head's weight, such as `fc.weight`.
+    pub head: String,
+    /// How many features the head takes.
+    pub embedding: usize,
+    /// How many samples it was trained on.
+    pub samples: usize,
+    /// How many of each label.
+    pub per_class: Vec<usize>,
+    /// How many of them had been touched by a corruption; only if the data set was corrupted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrupted_kept: Option<usize>,
+    /// How many training samples had been touched in all; only if the data set was corrupted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrupted_total: Option<usize>,
+}
+
+/// What the summaries of proxies and models both say of their network.
+#[derive(Deserialize)]
+pub struct NetworkSummary {
+    /// The architecture.
+    pub model: Architecture,
+    /// How many logits.
+    pub classes: usize,
+    /// The shape of a sample.
+    pub sample: Vec<usize>,
+    /// What is subtracted from a sample: per channel.
+    pub mean: Vec<f32>,
+    /// What it is divided by: per channel.
+    pub std: Vec<f32>,
+}

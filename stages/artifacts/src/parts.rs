@@ -1,0 +1,213 @@
+//! What flows between stages: the kinds of artifact, and how each lies in the store.
+//!
+//! Tensors are safetensors, the rest is JSON. A part that two artifacts share (the images of a
+//! clean and a corrupted data set, the labels behind scores) is one object in the store.
+
+use cache::{Artifact, Blob, Bytes};
+use engine::{Kind, StageCtx, StageError};
+use safetensors::{
+    Dtype, SafeTensors,
+    tensor::{Metadata, TensorInfo, TensorView},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{collections::BTreeMap, fmt::Display, ops::Range};
+
+/// `data`: parts `images` or `features`, `labels`, `meta`, and `clean` if it was corrupted.
+pub const DATA: Kind = Kind("data");
+/// `proxy`: parts `weights`, `outputs`, `labels`, `history`, `meta`, and the training record.
+pub const PROXY: Kind = Kind("proxy");
+/// `scores`: parts `scores`, `labels`, `meta`.
+pub const SCORES: Kind = Kind("scores");
+/// `subset`: parts `subset`, `meta`.
+pub const SUBSET: Kind = Kind("subset");
+/// `model`: parts `weights`, `history`, `meta`.
+pub const MODEL: Kind = Kind("model");
+/// `metrics`: part `metrics`.
+pub const METRICS: Kind = Kind("metrics");
+
+/// The parts of an artifact on their way into the store.
+pub type Parts = BTreeMap<String, Blob>;
+
+/// A tensor to be written: its elements little-endian, row-major.
+pub struct StoredTensor<'a> {
+    /// Its name in the object.
+    pub name: &'a str,
+    /// The type of an element.
+    pub dtype: Dtype,
+    /// How long each dimension is.
+    pub shape: Vec<usize>,
+    /// The elements.
+    pub bytes: std::borrow::Cow<'a, [u8]>,
+}
+
+impl<'a> StoredTensor<'a> {
+    pub fn f32(name: &'a str, shape: &[usize], values: &[f32]) -> Self {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        Self { name, dtype: Dtype::F32, shape: shape.to_vec(), bytes: bytes.into() }
+    }
+
+    pub fn u8(name: &'a str, shape: &[usize], values: &'a [u8]) -> Self {
+        Self { name, dtype: Dtype::U8, shape: shape.to_vec(), bytes: values.into() }
+    }
+
+    /// Positions and labels are i64 on disk: what PyTorch and NumPy index with.
+    pub fn indices(name: &'a str, values: &[u32]) -> Self {
+        let bytes = values.iter().flat_map(|v| i64::from(*v).to_le_bytes()).collect::<Vec<u8>>();
+        Self { name, dtype: Dtype::I64, shape: vec![values.len()], bytes: bytes.into() }
+    }
+}
+
+/// Stores `tensors` as one safetensors object. The same tensors give the same bytes.
+pub fn put_tensors(ctx: &StageCtx<'_>, tensors: &[StoredTensor<'_>]) -> Result<Blob, StageError> {
+    ctx.put(&encode_tensors(tensors)?)
+}
+
+/// Returns `tensors` as safetensors. The same tensors give the same bytes.
+pub fn encode_tensors(tensors: &[StoredTensor<'_>]) -> Result<Vec<u8>, StageError> {
+    let views = tensors.iter().map(|one| {
+        let view = TensorView::new(one.dtype, one.shape.clone(), &one.bytes);
+        (one.name, view.expect("the bytes fill the shape"))
+    });
+    // No metadata: its order in the header is not fixed, and equal tensors must be equal bytes.
+    safetensors::serialize(views, None)
+        .map_err(|error| StageError::method(format!("cannot encode a tensor: {error}")))
+}
+
+/// Returns what stands before the tensors in an object of tensors of bytes, whose names are given
+/// in order. Written so, they are the object [`put_tensors`] makes of them.
+pub fn header_of_bytes(tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, StageError> {
+    let wrong =
+        |error: &dyn Display| StageError::method(format!("cannot encode a tensor: {error}"));
+    let mut end = 0_usize;
+    let infos = tensors.iter().map(|(name, shape)| {
+        let from = end;
+        end = shape.iter().fold(1, |all: usize, one| all.saturating_mul(*one)).saturating_add(end);
+        let (dtype, shape) = (Dtype::U8, shape.clone());
+        ((*name).to_owned(), TensorInfo { dtype, shape, data_offsets: (from, end) })
+    });
+    let metadata = Metadata::new(None, infos.collect()).map_err(|error| wrong(&error))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|error| wrong(&error))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.append(&mut header);
+    Ok(bytes)
+}
+
+/// Stores `value` as JSON.
+pub fn put_json(ctx: &StageCtx<'_>, value: &impl Serialize) -> Result<Blob, StageError> {
+    let bytes = serde_json::to_vec_pretty(value)
+        .map_err(|error| StageError::method(format!("cannot encode a summary: {error}")))?;
+    ctx.put(&bytes)
+}
+
+/// One part of an artifact on an input port, read and verified.
+pub struct Part<'a> {
+    port: &'a str,
+    name: &'a str,
+    bytes: Bytes,
+}
+
+/// Returns part `name` of `artifact`, which came in on `port`.
+pub fn part<'a>(
+    ctx: &StageCtx<'_>,
+    port: &'a str,
+    artifact: &Artifact,
+    name: &'a str,
+) -> Result<Part<'a>, StageError> {
+    let blob = artifact.parts.get(name).ok_or_else(|| StageError::Decode {
+        port: port.to_owned(),
+        part: name.to_owned(),
+        source: "it is missing".into(),
+    })?;
+    Ok(Part { port, name, bytes: ctx.get(blob)? })
+}
+
+impl Part<'_> {
+    pub fn wrong(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StageError {
+        let (port, part) = (self.port.to_owned(), self.name.to_owned());
+        StageError::Decode { port, part, source: source.into() }
+    }
+
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, StageError> {
+        serde_json::from_slice(&self.bytes).map_err(|error| self.wrong(error))
+    }
+
+    /// Returns every tensor of the part.
+    pub fn tensors(&self) -> Result<SafeTensors<'_>, StageError> {
+        SafeTensors::deserialize(&self.bytes).map_err(|error| self.wrong(error))
+    }
+
+    /// Returns the shape and values of a float tensor.
+    pub fn f32(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), StageError> {
+        let all = self.tensors()?;
+        let view = all.tensor(name).map_err(|error| self.wrong(error))?;
+        let values = match view.dtype() {
+            Dtype::F32 => view
+                .data()
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
+            Dtype::F16 => view
+                .data()
+                .chunks_exact(2)
+                .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
+                .collect(),
+            other => return Err(self.wrong(format!("tensor `{name}` is {other:?}, not a float"))),
+        };
+        Ok((view.shape().to_vec(), values))
+    }
+
+    /// Returns where in the part's bytes a tensor of bytes lies.
+    pub fn u8(&self, name: &str) -> Result<Range<usize>, StageError> {
+        let (length, all) =
+            SafeTensors::read_metadata(&self.bytes).map_err(|error| self.wrong(error))?;
+        let info = all.info(name).ok_or_else(|| self.wrong(format!("it has no `{name}`")))?;
+        if info.dtype != Dtype::U8 {
+            return Err(self.wrong(format!("tensor `{name}` is {:?}, not u8", info.dtype)));
+        }
+        // Eight bytes of length, then the header, then the tensors.
+        let (from, to) = info.data_offsets;
+        let data = 8 + length;
+        if self.bytes.len() < data + to {
+            return Err(self.wrong(format!("tensor `{name}` goes past the end")));
+        }
+        Ok(data + from..data + to)
+    }
+
+    /// Returns the bytes of the part.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// Returns a tensor of positions or labels.
+    pub fn indices(&self, name: &str) -> Result<Vec<u32>, StageError> {
+        let all = self.tensors()?;
+        let view = all.tensor(name).map_err(|error| self.wrong(error))?;
+        if view.dtype() != Dtype::I64 {
+            return Err(self.wrong(format!("tensor `{name}` is {:?}, not i64", view.dtype())));
+        }
+        let values = view.data().chunks_exact(8).map(|b| {
+            let value = i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+            u32::try_from(value)
+        });
+        values.collect::<Result<_, _>>().map_err(|error| self.wrong(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_written_ahead_is_the_one_written_with_the_tensors() {
+        let (test, train) = (vec![7_u8; 3 * 4], vec![9_u8; 5 * 4]);
+        let shapes = [("test", vec![3, 1, 2, 2]), ("train", vec![5, 1, 2, 2])];
+        let ahead = header_of_bytes(&shapes).expect("it encodes");
+        let tensors = [
+            StoredTensor::u8("train", &shapes[1].1, &train),
+            StoredTensor::u8("test", &shapes[0].1, &test),
+        ];
+        let whole = encode_tensors(&tensors).expect("it encodes");
+        assert_eq!(whole, [ahead, test, train].concat());
+    }
+}

@@ -1,0 +1,397 @@
+//! The training record: what each epoch of a proxy said of every sample.
+//!
+//! One run of a proxy serves every score that watches training. An epoch is stored either as its
+//! logits (f16) or, where those would grow too large, as one row of figures per sample. A sample
+//! the epoch did not see is NaN throughout, never 0. What a score makes of the rows is not here.
+
+use crate::{
+    Matrix,
+    parts::{self, Part, StoredTensor},
+};
+use cache::{Artifact, Blob};
+use engine::{StageCtx, StageError};
+use rayon::prelude::*;
+use safetensors::Dtype;
+use thiserror::Error;
+
+/// What one epoch said of one sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpochRow {
+    /// The probability of the label.
+    pub p_y: f32,
+    /// The label's logit less the largest of the others.
+    pub logit_margin: f32,
+    /// The label's probability less the largest of the others.
+    pub prob_margin: f32,
+    /// The cross-entropy, in nats.
+    pub loss: f32,
+    /// The entropy of the prediction, in nats.
+    pub entropy: f32,
+    /// The Euclidean length of prediction minus one-hot label.
+    pub el2n: f32,
+    /// The most probable class; of equals the first. `u32::MAX` for a sample not seen.
+    pub top: u32,
+}
+
+impl EpochRow {
+    /// The row of a sample that was not seen.
+    pub const MISSING: Self = Self {
+        p_y: f32::NAN,
+        logit_margin: f32::NAN,
+        prob_margin: f32::NAN,
+        loss: f32::NAN,
+        entropy: f32::NAN,
+        el2n: f32::NAN,
+        top: u32::MAX,
+    };
+
+    /// Returns the row of a sample with these `logits` and this `label`, computed in f64. Logits
+    /// that hold a NaN make a missing row. With a single class the margins are against 0.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `label` is not a position in `logits`.
+    pub fn of(logits: &[f32], label: u32) -> Self {
+        let y = label as usize;
+        if logits.iter().any(|z| z.is_nan()) {
+            return Self::MISSING;
+        }
+        let mut top = 0;
+        for (class, z) in logits.iter().enumerate() {
+            if *z > logits[top] {
+                top = class;
+            }
+        }
+        let largest = f64::from(logits[top]);
+        let weight = |z: f32| (f64::from(z) - largest).exp();
+        let total: f64 = logits.iter().map(|z| weight(*z)).sum();
+        let (mut others, mut square, mut entropy) = (0.0, 0.0, 0.0);
+        let mut rival = None;
+        for (class, z) in logits.iter().enumerate() {
+            let p = weight(*z) / total;
+            if p > 0.0 {
+                entropy -= p * (f64::from(*z) - largest - total.ln());
+            }
+            if class != y {
+                others += p;
+                square += p * p;
+                if rival.is_none_or(|best| *z > best) {
+                    rival = Some(*z);
+                }
+            }
+        }
+        let p_y = weight(logits[y]) / total;
+        let (rival_z, rival_p) = rival.map_or((0.0, 0.0), |z| (f64::from(z), weight(z) / total));
+        Self {
+            p_y: p_y as f32,
+            logit_margin: (f64::from(logits[y]) - rival_z) as f32,
+            prob_margin: (p_y - rival_p) as f32,
+            loss: (total.ln() + largest - f64::from(logits[y])) as f32,
+            entropy: entropy as f32,
+            // 1 - p_y as the sum of the others: exact where p_y is nearly 1.
+            el2n: (square + others * others).sqrt() as f32,
+            top: top as u32,
+        }
+    }
+
+    /// Whether the epoch saw the sample.
+    pub fn seen(&self) -> bool {
+        self.top != u32::MAX
+    }
+}
+
+/// How much of an epoch is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The logits, as f16: 2 C bytes a sample.
+    Logits,
+    /// One [`EpochRow`] a sample: 28 bytes.
+    Rows,
+}
+
+/// Returns the name of the part that holds `epoch`, counted from 1.
+pub fn part_name(epoch: usize) -> String {
+    format!("record.{epoch:04}")
+}
+
+/// Returns how many epochs `proxy` has on record.
+pub fn epochs(proxy: &Artifact) -> usize {
+    (1..).take_while(|epoch| proxy.parts.contains_key(&part_name(*epoch))).count()
+}
+
+/// Stores one epoch: `logits` is \[n, `classes`\], row-major in sample order; a sample the epoch did not
+/// see has NaN logits.
+///
+/// # Errors
+///
+/// Fails if the shapes do not agree, a label is no class, or the store fails.
+pub fn put_epoch(
+    ctx: &StageCtx<'_>,
+    detail: Detail,
+    logits: &[f32],
+    classes: usize,
+    labels: &[u32],
+) -> Result<Blob, StageError> {
+    if logits.len() != labels.len() * classes {
+        let (n, all) = (labels.len(), logits.len());
+        return Err(StageError::method(format!(
+            "{all} logits are not {classes} for each of {n} samples"
+        )));
+    }
+    match detail {
+        Detail::Logits => {
+            let bytes: Vec<u8> = logits.iter().flat_map(|z| half_of(*z).to_le_bytes()).collect();
+            let shape = vec![labels.len(), classes];
+            let tensor =
+                StoredTensor { name: "logits", dtype: Dtype::F16, shape, bytes: bytes.into() };
+            parts::put_tensors(ctx, &[tensor])
+        }
+        Detail::Rows => {
+            check_labels(labels, classes).map_err(|wrong| StageError::method(wrong.to_string()))?;
+            let rows = rows_of(logits, classes, labels);
+            let column = |value: fn(&EpochRow) -> f32| rows.iter().map(value).collect::<Vec<f32>>();
+            let shape = [rows.len()];
+            let tops: Vec<u8> = rows.iter().flat_map(|row| row.top.to_le_bytes()).collect();
+            parts::put_tensors(
+                ctx,
+                &[
+                    StoredTensor::f32("p_y", &shape, &column(|row| row.p_y)),
+                    StoredTensor::f32("logit_margin", &shape, &column(|row| row.logit_margin)),
+                    StoredTensor::f32("prob_margin", &shape, &column(|row| row.prob_margin)),
+                    StoredTensor::f32("loss", &shape, &column(|row| row.loss)),
+                    StoredTensor::f32("entropy", &shape, &column(|row| row.entropy)),
+                    StoredTensor::f32("el2n", &shape, &column(|row| row.el2n)),
+                    StoredTensor {
+                        name: "top",
+                        dtype: Dtype::U32,
+                        shape: shape.to_vec(),
+                        bytes: tops.into(),
+                    },
+                ],
+            )
+        }
+    }
+}
+
+/// Reads `epoch` of the `proxy` that came in on `port`: one row a sample, in sample order.
+///
+/// # Errors
+///
+/// Fails if the epoch is not on record or does not fit the labels.
+pub fn epoch(
+    ctx: &StageCtx<'_>,
+    port: &str,
+    proxy: &Artifact,
+    epoch: usize,
+    labels: &[u32],
+) -> Result<Vec<EpochRow>, StageError> {
+    let recorded = epochs(proxy);
+    if epoch == 0 || epoch > recorded {
+        return Err(StageError::method(format!(
+            "epoch {epoch} is not on record: the proxy recorded {recorded}"
+        ))
+        .with_hint("a proxy keeps a record unless it was told `record = \"none\"`"));
+    }
+    let name = part_name(epoch);
+    let part = parts::part(ctx, port, proxy, &name)?;
+    if part.tensors()?.names().contains(&"logits") {
+        let (shape, logits) = part.f32("logits")?;
+        let [n, classes] = shape[..] else {
+            return Err(part.wrong("the logits are not a matrix"));
+        };
+        if n != labels.len() {
+            return Err(part.wrong(format!("it holds {n} samples, not {}", labels.len())));
+        }
+        check_labels(labels, classes).map_err(|wrong| part.wrong(wrong))?;
+        return Ok(rows_of(&logits, classes, labels));
+    }
+    stored_rows(&part, labels.len())
+}
+
+fn stored_rows(part: &Part<'_>, n: usize) -> Result<Vec<EpochRow>, StageError> {
+    let column = |name: &str| -> Result<Vec<f32>, StageError> {
+        let (_, values) = part.f32(name)?;
+        if values.len() == n {
+            Ok(values)
+        } else {
+            Err(part.wrong(format!("it holds {} samples, not {n}", values.len())))
+        }
+    };
+    let p_y = column("p_y")?;
+    let logit_margin = column("logit_margin")?;
+    let prob_margin = column("prob_margin")?;
+    let loss = column("loss")?;
+    let entropy = column("entropy")?;
+    let el2n = column("el2n")?;
+    let all = part.tensors()?;
+    let top = all.tensor("top").map_err(|error| part.wrong(error))?;
+    if top.dtype() != Dtype::U32 || top.shape() != [n] {
+        return Err(part.wrong("tensor `top` does not fit the others"));
+    }
+    let top = top.data().chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let rows = top.enumerate().map(|(i, top)| EpochRow {
+        p_y: p_y[i],
+        logit_margin: logit_margin[i],
+        prob_margin: prob_margin[i],
+        loss: loss[i],
+        entropy: entropy[i],
+        el2n: el2n[i],
+        top,
+    });
+    Ok(rows.collect())
+}
+
+/// Returns what the proxy on `port` said of every training sample after its last epoch: `logits` or
+/// `embeddings`, one row a sample.
+///
+/// # Errors
+///
+/// Fails if the proxy does not hold them as a matrix.
+pub fn outputs(
+    ctx: &StageCtx<'_>,
+    port: &str,
+    proxy: &Artifact,
+    name: &str,
+) -> Result<Matrix<'static>, StageError> {
+    let part = parts::part(ctx, port, proxy, "outputs")?;
+    let (shape, values) = part.f32(name)?;
+    let [rows, cols] = shape[..] else {
+        return Err(part.wrong(format!("tensor `{name}` is not a matrix")));
+    };
+    Ok(Matrix::new(values, rows, cols))
+}
+
+/// The training samples behind an artifact: their labels, each of them a class.
+pub struct LabelledSamples {
+    /// The labels, in sample order.
+    pub labels: Vec<u32>,
+    /// How many classes there are.
+    pub classes: usize,
+    /// The part that holds the labels, to be shared.
+    pub blob: Blob,
+}
+
+impl LabelledSamples {
+    /// Reads the labels of what came in on the first of `ports` that is connected.
+    ///
+    /// # Errors
+    ///
+    /// Fails if none is, or a label is no class.
+    pub fn read(ctx: &StageCtx<'_>, ports: &[&str]) -> Result<Self, StageError> {
+        let connected = ports.iter().find_map(|port| Some((*port, ctx.input(port)?)));
+        let (port, input) =
+            connected.ok_or_else(|| StageError::method("no input says what the samples are"))?;
+        Self::of(ctx, port, input)
+    }
+
+    /// Reads the labels of `artifact`, which came in on `port`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it has none, or a label is no class.
+    pub fn of(ctx: &StageCtx<'_>, port: &str, artifact: &Artifact) -> Result<Self, StageError> {
+        let part = parts::part(ctx, port, artifact, "labels")?;
+        let labels = part.indices("train")?;
+        let classes = classes(ctx, port, artifact)?;
+        check_labels(&labels, classes).map_err(|wrong| part.wrong(wrong))?;
+        Ok(Self { labels, classes, blob: artifact.parts["labels"] })
+    }
+
+    /// Checks that there are as many of `what` as samples.
+    pub fn one_each(&self, found: usize, what: &str) -> Result<(), StageError> {
+        let n = self.labels.len();
+        if found == n {
+            return Ok(());
+        }
+        Err(StageError::method(format!("there are {found} {what} for {n} samples"))
+            .with_hint("give one for each sample of the full training set, in its order"))
+    }
+}
+
+/// A label that is no class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the label of sample {sample} is {label}, but there are {classes} classes")]
+pub struct LabelOutOfRange {
+    /// The position of the sample.
+    pub sample: usize,
+    /// Its label.
+    pub label: u32,
+    /// How many classes there are.
+    pub classes: usize,
+}
+
+/// Checks that every label is below `classes`.
+///
+/// # Errors
+///
+/// Names the first that is not.
+pub fn check_labels(labels: &[u32], classes: usize) -> Result<(), LabelOutOfRange> {
+    match labels.iter().position(|label| *label as usize >= classes) {
+        None => Ok(()),
+        Some(sample) => Err(LabelOutOfRange { sample, label: labels[sample], classes }),
+    }
+}
+
+/// Returns how many classes the artifact on `port` (data, a proxy, or scores) says there are.
+///
+/// # Errors
+///
+/// Fails if its summary does not say.
+pub fn classes(ctx: &StageCtx<'_>, port: &str, artifact: &Artifact) -> Result<usize, StageError> {
+    let part = parts::part(ctx, port, artifact, "meta")?;
+    let meta: serde_json::Value = part.json()?;
+    // Data lists the names of its classes, the others count them.
+    let count = match &meta["classes"] {
+        serde_json::Value::Array(names) => Some(names.len()),
+        other => other.as_u64().and_then(|count| usize::try_from(count).ok()),
+    };
+    count.ok_or_else(|| part.wrong("it does not say how many classes there are"))
+}
+
+fn rows_of(logits: &[f32], classes: usize, labels: &[u32]) -> Vec<EpochRow> {
+    let each = logits.par_chunks_exact(classes.max(1)).zip(labels);
+    each.map(|(logits, label)| EpochRow::of(logits, *label)).collect()
+}
+
+// A finite logit beyond f16's range stays finite: it is a confident sample, not a missing one.
+fn half_of(z: f32) -> half::f16 {
+    let most = half::f16::MAX.to_f32();
+    half::f16::from_f32(if z.is_finite() { z.clamp(-most, most) } else { z })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_worked_by_hand() {
+        // p = (1/4, 1/2, 1/4)
+        let row = EpochRow::of(&[0.0, 2f32.ln(), 0.0], 0);
+        let near = |a: f32, b: f32| assert!((a - b).abs() < 1e-6, "{a} is not {b}");
+        near(row.p_y, 0.25);
+        near(row.logit_margin, -(2f32.ln()));
+        near(row.prob_margin, -0.25);
+        near(row.loss, 4f32.ln());
+        near(row.entropy, 1.5 * 2f32.ln());
+        near(row.el2n, (0.75f32 * 0.75 + 0.25 + 0.0625).sqrt());
+        assert_eq!(row.top, 1);
+    }
+
+    #[test]
+    fn a_confident_row_keeps_its_digits() {
+        let row = EpochRow::of(&[40.0, 0.0], 0);
+        let q = f64::from(-40f32).exp();
+        assert!((f64::from(row.el2n) / (q * 2f64.sqrt()) - 1.0).abs() < 1e-6);
+        let far = EpochRow::of(&[1e30, -1e30], 1);
+        assert!(far.loss.is_finite() && far.entropy == 0.0 && far.top == 0);
+    }
+
+    #[test]
+    fn a_missing_sample_is_nan_and_ties_go_to_the_first_class() {
+        assert!(!EpochRow::of(&[f32::NAN, 1.0], 0).seen());
+        assert!(EpochRow::of(&[f32::NAN, 1.0], 0).loss.is_nan());
+        assert_eq!(EpochRow::of(&[1.0, 3.0, 3.0], 0).top, 1);
+        assert_eq!(half_of(1e9), half::f16::MAX);
+        assert!(half_of(f32::NAN).is_nan());
+    }
+}

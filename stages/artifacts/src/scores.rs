@@ -1,0 +1,83 @@
+//! The `scores` artifact: one difficulty a training sample, larger is harder.
+
+use crate::{
+    dataset,
+    parts::{self, Parts, StoredTensor},
+};
+use cache::{Artifact, Blob};
+use engine::{StageCtx, StageError};
+
+/// The scores of all samples, in sample order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scores {
+    /// Difficulties: larger is harder. NaN where there is none.
+    pub scores: Vec<f32>,
+    /// The values as the method's paper gives them, if they run the other way.
+    pub published: Option<Vec<f32>>,
+}
+
+impl Scores {
+    /// Values of a method published as difficulties.
+    pub fn harder_when_high(scores: Vec<f32>) -> Self {
+        Self { scores, published: None }
+    }
+
+    /// Values of a method published so that the lowest are the hardest.
+    pub fn harder_when_low(published: Vec<f32>) -> Self {
+        let scores = published.iter().map(|value| -value).collect();
+        Self { scores, published: Some(published) }
+    }
+}
+
+/// Stores the values that `name` gave samples with these `labels`.
+pub fn put(
+    ctx: &StageCtx<'_>,
+    name: &str,
+    values: &Scores,
+    labels: Blob,
+    classes: usize,
+) -> Result<Parts, StageError> {
+    let shape = [values.scores.len()];
+    let mut tensors = vec![StoredTensor::f32("scores", &shape, &values.scores)];
+    if let Some(published) = &values.published {
+        tensors.push(StoredTensor::f32("published", &shape, published));
+    }
+    let meta = serde_json::json!({ "name": name, "n": shape[0], "classes": classes });
+    Ok(Parts::from([
+        ("scores".to_owned(), parts::put_tensors(ctx, &tensors)?),
+        ("labels".to_owned(), labels),
+        ("meta".to_owned(), parts::put_json(ctx, &meta)?),
+    ]))
+}
+
+/// Reads the scores on `port`: one for each of `n` samples.
+///
+/// # Errors
+///
+/// Fails if a sample has none, or there are not `n`.
+pub fn read(ctx: &StageCtx<'_>, port: &str, n: usize) -> Result<Vec<f32>, StageError> {
+    let input = dataset::input(ctx, port)?;
+    let part = parts::part(ctx, port, input, "scores")?;
+    let (_, scores) = part.f32("scores")?;
+    if scores.len() != n {
+        return Err(part.wrong(format!("it holds {} scores for {n} samples", scores.len())));
+    }
+    match scores.iter().position(|score| score.is_nan()) {
+        Some(at) => Err(StageError::method(format!("sample {at} has no score"))
+            .with_hint("record more epochs, so that each sample is seen in one of them")),
+        None => Ok(scores),
+    }
+}
+
+/// Returns the part that holds the labels behind an artifact, to be shared with another.
+///
+/// # Errors
+///
+/// Fails if there is none.
+pub fn labels_blob(port: &str, artifact: &Artifact) -> Result<Blob, StageError> {
+    artifact.parts.get("labels").copied().ok_or_else(|| StageError::Decode {
+        port: port.to_owned(),
+        part: "labels".to_owned(),
+        source: "it is missing".into(),
+    })
+}

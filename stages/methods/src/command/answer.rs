@@ -1,0 +1,130 @@
+//! What a program left in `out/`, checked and taken into the store.
+
+use super::{Command, Output, is_file};
+use artifacts::{
+    formats::column::{self, Column},
+    parts::{self, Parts},
+    record::LabelledSamples,
+    scores::{self, Scores},
+    subset,
+};
+use engine::{StageCtx, StageError};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// In which forms a list of numbers may come.
+const LISTS: [&str; 5] = ["npy", "safetensors", "json", "csv", "txt"];
+
+/// Returns the error of a file in `out/` that is not what it should be.
+pub(super) fn wrong(path: &Path, what: impl AsRef<str>) -> StageError {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    StageError::method(format!("`out/{name}` {}", what.as_ref()))
+}
+
+/// Returns the bytes of `out/NAME`.
+pub(super) fn read(out: &Path, name: &str) -> Result<Vec<u8>, StageError> {
+    let path = out.join(name);
+    if !is_file(&path) {
+        return Err(absent(out, &format!("`out/{name}`")));
+    }
+    cache::steadily(|| std::fs::read(&path))
+        .map_err(|error| wrong(&path, format!("cannot be read: {error}")))
+}
+
+/// Returns the file called `name` in one of the forms of a list.
+fn list(out: &Path, name: &str) -> Result<Option<PathBuf>, StageError> {
+    let paths = LISTS.into_iter().map(|end| out.join(format!("{name}.{end}")));
+    let found: Vec<PathBuf> = paths.filter(|path| is_file(path)).collect();
+    match &found[..] {
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        [one, two, ..] => {
+            let other = two.file_name().unwrap_or_default().to_string_lossy();
+            Err(wrong(one, format!("and `out/{other}` are both there")))
+        }
+    }
+}
+
+fn absent(out: &Path, wanted: &str) -> StageError {
+    let entries = std::fs::read_dir(out).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| format!("`{}`", entry.file_name().to_string_lossy())).collect();
+    names.sort();
+    let error = StageError::method(format!("the program left no {wanted}"));
+    match names.len() {
+        0 => error.with_hint("it left nothing there at all"),
+        _ => error.with_hint(format!("it left {}", names.join(", "))),
+    }
+}
+
+fn needed(out: &Path, name: &str) -> Result<PathBuf, StageError> {
+    list(out, name)?.ok_or_else(|| absent(out, &format!("`out/{name}.npy`")))
+}
+
+impl Command {
+    /// Takes the answer.
+    pub(super) fn answer(
+        &self,
+        ctx: &StageCtx<'_>,
+        out: &Path,
+        ground: Option<&LabelledSamples>,
+    ) -> Result<Parts, StageError> {
+        let about = || ground.ok_or_else(|| StageError::method("no input says what it is about"));
+        match self.output {
+            Some(Output::Scores) => take_scores(ctx, out, about()?),
+            Some(Output::Subset) => self.subset(ctx, out, about()?),
+            Some(Output::Metrics) => metrics(ctx, out),
+            Some(Output::Data) => super::network::data(ctx, out),
+            Some(Output::Proxy) => super::network::proxy(ctx, out, about()?),
+            Some(Output::Model) => super::network::model(ctx, out, self.model, self.width),
+            None => Err(StageError::method("setting `output` is required")),
+        }
+    }
+
+    fn subset(
+        &self,
+        ctx: &StageCtx<'_>,
+        out: &Path,
+        ground: &LabelledSamples,
+    ) -> Result<Parts, StageError> {
+        let path = needed(out, "indices")?;
+        let found = column::indices(&path).map_err(|what| wrong(&path, what))?;
+        let weights = match list(out, "weights")? {
+            None => column::has(&path, Column::Weights).then(|| path.clone()),
+            own => own,
+        };
+        let weights = weights
+            .map(|path| column::floats(&path, Column::Weights).map_err(|what| wrong(&path, what)));
+        let weights = weights.transpose()?;
+        let picked = column::picked(&found, weights.as_deref(), ground.labels.len())
+            .map_err(|what| wrong(&path, what))?;
+        let budget = self.budget(ground.labels.len()).unwrap_or(picked.len());
+        // As for every selector: weights may show that fewer are enough.
+        if picked.len() > budget || (weights.is_none() && picked.len() < budget) {
+            let count = picked.len();
+            let what = format!("has {count} indices, but {budget} samples were asked for");
+            return Err(wrong(&path, what));
+        }
+        subset::put(ctx, &ground.labels, ground.classes, budget, &picked)
+    }
+}
+
+fn take_scores(
+    ctx: &StageCtx<'_>,
+    out: &Path,
+    ground: &LabelledSamples,
+) -> Result<Parts, StageError> {
+    let path = needed(out, "scores")?;
+    let found = column::floats(&path, Column::Scores).map_err(|what| wrong(&path, what))?;
+    ground.one_each(found.len(), "scores")?;
+    let values = Scores::harder_when_high(found);
+    scores::put(ctx, "command", &values, ground.blob, ground.classes)
+}
+
+fn metrics(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> {
+    let bytes = read(out, "metrics.json")?;
+    let found: Map<String, Value> = serde_json::from_slice(&bytes)
+        .map_err(|error| wrong(&out.join("metrics.json"), format!("is no JSON object: {error}")))?;
+    let blob = parts::put_json(ctx, &Value::Object(found))?;
+    Ok([("metrics".to_owned(), blob)].into())
+}

@@ -1,0 +1,210 @@
+//! Data sets, proxies and models that a program made.
+
+use super::{
+    answer::{read, wrong},
+    is_file,
+};
+use crate::load::{self, Loaded};
+use artifacts::{
+    architecture::{Architecture, Family, adopt},
+    dataset::{self, DatasetMeta, Inputs, Split},
+    formats::{self, Scalar},
+    network::{History, ModelMeta},
+    parts::{self, Parts, StoredTensor},
+    record::{self, Detail, LabelledSamples},
+    subset,
+    units::Count,
+};
+use engine::{StageCtx, StageError};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+use serde_json::json;
+use std::path::Path;
+
+/// A label beyond this is taken for a mistake.
+const MOST_CLASSES: usize = 1_000_000;
+
+/// What may be said of a data set beside its tensors.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct About {
+    name: Option<String>,
+    classes: Option<Vec<String>>,
+    mean: Option<Vec<f32>>,
+    std: Option<Vec<f32>>,
+}
+
+/// Takes `out/data.safetensors` and, if it is there, `out/data.json`.
+pub(super) fn data(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> {
+    let path = out.join("data.safetensors");
+    let bytes = read(out, "data.safetensors")?;
+    let about = out.join("data.json");
+    let about: About = match is_file(&about) {
+        false => About::default(),
+        true => serde_json::from_slice(&read(out, "data.json")?)
+            .map_err(|error| wrong(&about, format!("is not as it should be: {error}")))?,
+    };
+    let classes = about.classes.as_ref().map_or(MOST_CLASSES, Vec::len);
+    let split = |name: &str| split(&bytes, name, classes).map_err(|what| wrong(&path, what));
+    let (train, sample) = split("train")?;
+    let test = SafeTensors::deserialize(&bytes)
+        .is_ok_and(|all| all.names().into_iter().any(|name| name == "test"));
+    let (test, other) = match (test, &train.inputs) {
+        (true, _) => split("test")?,
+        (false, Inputs::Images(_)) => {
+            (Split { inputs: Inputs::Images(vec![].into()), labels: vec![] }, sample.clone())
+        }
+        (false, Inputs::Features(_)) => {
+            (Split { inputs: Inputs::Features(vec![]), labels: vec![] }, sample.clone())
+        }
+    };
+    if other != sample {
+        let what = format!("has samples of {sample:?} to train on, but of {other:?} to test");
+        return Err(wrong(&path, what));
+    }
+    let labels = [train.labels.as_slice(), &test.labels];
+    let channels = if matches!(train.inputs, Inputs::Images(_)) { sample[0] } else { 1 };
+    let moments = about.mean.zip(about.std);
+    let given = moments.is_some();
+    let (mean, std) = moments.unwrap_or((vec![0.0; channels], vec![1.0; channels]));
+    if mean.len() != channels || std.len() != channels || std.iter().any(|one| *one <= 0.0) {
+        let what = format!("needs {channels} means, and as many deviations above 0");
+        return Err(wrong(&out.join("data.json"), what));
+    }
+    let meta = DatasetMeta {
+        name: about.name.unwrap_or_else(|| "command".to_owned()),
+        classes: about.classes.unwrap_or_else(|| load::numbers(&labels)),
+        sample,
+        train: train.labels.len(),
+        test: test.labels.len(),
+        mean,
+        std,
+    };
+    let loaded = Loaded::new(meta, train, test);
+    if given { loaded.put(ctx) } else { loaded.with_moments().put(ctx) }
+}
+
+/// Returns the samples called `name` with their labels, and the shape of one.
+fn split(bytes: &[u8], name: &str, classes: usize) -> Result<(Split, Vec<usize>), String> {
+    let samples = formats::array(bytes, name)?;
+    let labels = formats::array(bytes, &format!("{name}_labels"))?.labels(classes)?;
+    let (inputs, sample) = match (samples.scalar, &samples.shape[..]) {
+        (Scalar::U8, [_, sample @ ..]) if sample.len() == 3 => {
+            (Inputs::Images(samples.data.to_vec().into()), sample.to_vec())
+        }
+        (Scalar::U8, shape) => {
+            return Err(format!("has images `{name}` of shape {shape:?}: expected [n, c, h, w]"));
+        }
+        _ => {
+            let (values, _, d) = samples.embeddings()?;
+            (Inputs::Features(values), vec![d])
+        }
+    };
+    let n = samples.shape[0];
+    if labels.len() != n {
+        return Err(format!("has {} labels for {n} samples in `{name}`", labels.len()));
+    }
+    Ok((Split { inputs, labels }, sample))
+}
+
+/// Takes `out/outputs.safetensors` and the epochs on record.
+pub(super) fn proxy(
+    ctx: &StageCtx<'_>,
+    out: &Path,
+    ground: &LabelledSamples,
+) -> Result<Parts, StageError> {
+    let n = ground.labels.len();
+    let path = out.join("outputs.safetensors");
+    let bytes = read(out, "outputs.safetensors")?;
+    let all = SafeTensors::deserialize(&bytes)
+        .map_err(|error| wrong(&path, format!("is not whole safetensors: {error}")))?;
+    let mut found = vec![];
+    for name in ["logits", "embeddings"] {
+        if !all.names().into_iter().any(|one| one == name) {
+            continue;
+        }
+        let array = formats::array(&bytes, name).map_err(|what| wrong(&path, what))?;
+        let (values, rows, cols) = array.embeddings().map_err(|what| wrong(&path, what))?;
+        if rows != n || (name == "logits" && cols != ground.classes) {
+            let wanted = if name == "logits" { ground.classes.to_string() } else { "d".into() };
+            let what = format!("has {name} of [{rows}, {cols}]: expected [{n}, {wanted}]");
+            return Err(wrong(&path, what));
+        }
+        found.push((name, values, cols));
+    }
+    if found.is_empty() {
+        return Err(wrong(&path, "has neither `logits` nor `embeddings`"));
+    }
+    let mut parts = Parts::new();
+    for epoch in 1.. {
+        let name = format!("{}.npy", record::part_name(epoch));
+        if !is_file(&out.join(&name)) {
+            break;
+        }
+        let (bytes, path) = (read(out, &name)?, out.join(&name));
+        let array = formats::array(&bytes, "logits").map_err(|what| wrong(&path, what))?;
+        let logits = array.floats().filter(|_| array.shape == [n, ground.classes]);
+        let logits = logits.ok_or_else(|| {
+            let (shape, classes) = (&array.shape, ground.classes);
+            wrong(&path, format!("has shape {shape:?}: expected floats of [{n}, {classes}]"))
+        })?;
+        let (detail, classes) = (Detail::Logits, ground.classes);
+        let blob = record::put_epoch(ctx, detail, &logits, classes, &ground.labels)?;
+        parts.insert(record::part_name(epoch), blob);
+    }
+    let epochs = parts.len();
+    let tensors: Vec<StoredTensor<'_>> = found
+        .iter()
+        .map(|(name, values, cols)| StoredTensor::f32(name, &[n, *cols], values))
+        .collect();
+    parts.insert("outputs".to_owned(), parts::put_tensors(ctx, &tensors)?);
+    parts.insert("labels".to_owned(), ground.blob);
+    let meta = json!({ "classes": ground.classes, "epochs": epochs });
+    parts.insert("meta".to_owned(), parts::put_json(ctx, &meta)?);
+    Ok(parts)
+}
+
+/// Takes `out/model.safetensors`.
+pub(super) fn model(
+    ctx: &StageCtx<'_>,
+    out: &Path,
+    family: Option<Family>,
+    width: Option<Count>,
+) -> Result<Parts, StageError> {
+    let unsaid = || StageError::method("which architecture the network has is not said");
+    let architecture = Architecture { name: family.ok_or_else(unsaid)?, width };
+    let source = dataset::input(ctx, "data")?;
+    let (meta, labels, _) = dataset::labels(ctx, "data", source)?;
+    let clean = dataset::clean(ctx, "data", source)?;
+    let (rows, _) = subset::read(ctx, labels.len())?;
+    let path = out.join("model.safetensors");
+    let bytes = read(out, "model.safetensors")?;
+    let classes = meta.classes.len();
+    let adopted =
+        adopt(architecture, &meta.sample, classes, &bytes).map_err(|what| wrong(&path, what))?;
+    let mut per_class = vec![0; classes];
+    rows.iter().for_each(|row| per_class[labels[*row as usize] as usize] += 1);
+    let kept = clean
+        .as_ref()
+        .map(|clean| rows.iter().filter(|row| clean.touched.binary_search(row).is_ok()).count());
+    let meta = ModelMeta {
+        model: architecture,
+        classes,
+        sample: meta.sample,
+        mean: meta.mean,
+        std: meta.std,
+        epochs: 0,
+        steps: 0,
+        head: adopted.head,
+        embedding: adopted.embedding,
+        samples: rows.len(),
+        per_class,
+        corrupted_kept: kept,
+        corrupted_total: clean.as_ref().map(|clean| clean.touched.len()),
+    };
+    Ok(Parts::from([
+        ("weights".to_owned(), ctx.put(&adopted.weights)?),
+        ("history".to_owned(), parts::put_json(ctx, &History::of(&[]))?),
+        ("meta".to_owned(), parts::put_json(ctx, &meta)?),
+    ]))
+}

@@ -1,0 +1,455 @@
+//! `corrupt.labels`: symmetric, pair-flip and asymmetric label noise.
+//!
+//! Noise that depends on the sample itself is not made here.
+
+use artifacts::{
+    dataset::{self, CleanLabels},
+    parts::{DATA, Parts},
+    units::Fraction,
+};
+use engine::{Kind, Port, Problem, Stage, StageCtx, StageError};
+use rand::{Rng, RngExt as _, seq::index};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Value, json};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+pub(super) const MANUAL: &str = "\
+Gives a share `rate` of the training samples another label. The test split and the samples themselves \
+stay as they are.
+
+- `symmetric`: a label drawn evenly from the other classes, or from all if `own-class` is set (then \
+about one in C of the touched samples keeps its label; both conventions are in use).
+- `pair-flip`: class y becomes y + 1, the last becomes the first (Han et al., arXiv:1804.06872).
+- `asymmetric`: classes are taken for similar ones, as `map` says. Only samples of a class in the map can \
+be touched, and `rate` is the share of those. With ten classes and no map, CIFAR-10's usual one: truck to \
+automobile, bird to airplane, deer to horse, cat to dog and dog to cat (Patrini et al., arXiv:1609.03683).
+
+`count = \"exact\"` touches exactly `rate` times the number of samples that can be, rounded; `bernoulli` \
+decides for each sample on its own.
+
+The output also says which samples were touched and what their labels were. Only `evaluate` and the \
+models' summaries read that. Corrupting corrupted data draws on the labels as they are by then, keeps the \
+original ones as clean, and counts a sample as touched if it ever was. Where nothing is touched (`rate = \
+0`), the output is the input, so that everything behind it is what the clean run already did.";
+
+/// CIFAR-10's usual confusions.
+const CIFAR10: [(u32, u32); 5] = [(2, 0), (3, 5), (4, 7), (5, 3), (9, 1)];
+
+/// How labels are corrupted.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct Labels {
+    /// Which label a touched sample gets.
+    kind: Noise,
+    /// The share of samples touched; for `asymmetric`, of those whose class is in the map.
+    rate: Fraction,
+    /// How that share is meant.
+    count: Counting,
+    /// With `symmetric`: the drawn label may be the sample's own.
+    own_class: bool,
+    /// With `asymmetric`: what each class is taken for, such as `{ cat = "dog", "9" = 1 }`. A class
+    /// is named or numbered from 0; text is taken for a name if there is such a class. Without it,
+    /// data with ten classes get CIFAR-10's usual map.
+    map: Option<BTreeMap<String, Class>>,
+}
+
+/// Which label a touched sample gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Noise {
+    /// Any, with equal probability.
+    Symmetric,
+    /// The next class's.
+    PairFlip,
+    /// That of the class it is taken for.
+    Asymmetric,
+}
+
+/// How a share is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Counting {
+    /// As a number of samples.
+    Exact,
+    /// As the probability of each sample.
+    Bernoulli,
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self {
+            kind: Noise::Symmetric,
+            rate: Fraction::try_from(0.1).expect("0.1 is a fraction"),
+            count: Counting::Exact,
+            own_class: false,
+            map: None,
+        }
+    }
+}
+
+/// A class as a user says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Class {
+    Number(u32),
+    Name(String),
+}
+
+impl Class {
+    /// Returns the label this means, or what is wrong with it.
+    fn label(&self, classes: &[String]) -> Result<u32, StageError> {
+        let named = |name: &str| classes.iter().position(|one| one == name);
+        let found = match self {
+            Self::Number(number) => Some(*number as usize),
+            Self::Name(name) => named(name).or_else(|| name.parse().ok()),
+        };
+        let label = found.filter(|label| *label < classes.len());
+        label.map(|label| label as u32).ok_or_else(|| {
+            let few: Vec<_> = classes.iter().take(20).map(|one| format!("`{one}`")).collect();
+            let more = if classes.len() > 20 { ", ..." } else { "" };
+            let last = classes.len().saturating_sub(1);
+            StageError::method(format!("`map` names class `{self}`, which the data do not have"))
+                .with_hint(format!("classes are 0 to {last}, or {}{more}", few.join(", ")))
+        })
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Class {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => to.serialize_u32(*number),
+            Self::Name(name) => to.serialize_str(name),
+        }
+    }
+}
+
+// By hand: `untagged` would lose the place of a mistake.
+impl<'de> Deserialize<'de> for Class {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Class;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a class's name or number")
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Class, E> {
+                let wrong = |_| E::invalid_value(de::Unexpected::Signed(number), &self);
+                u32::try_from(number).map(Class::Number).map_err(wrong)
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Class, E> {
+                let wrong = |_| E::invalid_value(de::Unexpected::Unsigned(number), &self);
+                u32::try_from(number).map(Class::Number).map_err(wrong)
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Class, E> {
+                Ok(Class::Name(name.to_owned()))
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for Class {
+    fn schema_name() -> Cow<'static, str> {
+        "Class".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "integer"], "minimum": 0 })
+    }
+}
+
+impl Stage for Labels {
+    fn method(&self) -> &'static str {
+        "corrupt.labels"
+    }
+
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    fn settings(&self) -> Value {
+        json!(self)
+    }
+
+    fn inputs(&self) -> Vec<Port> {
+        vec![Port::one("data", DATA)]
+    }
+
+    fn output(&self) -> Kind {
+        DATA
+    }
+
+    fn streams(&self) -> &'static [&'static str] {
+        &["labels"]
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut all = vec![];
+        let mut problem = |setting: &str, message: &str, hint: &str| {
+            let (setting, message) = (setting.to_owned(), message.to_owned());
+            all.push(Problem { setting, message, hint: Some(hint.to_owned()) });
+        };
+        if self.own_class && self.kind != Noise::Symmetric {
+            let message = "`own-class` means something for symmetric noise only";
+            problem("own-class", message, "set `kind` to \"symmetric\" or leave `own-class` out");
+        }
+        if self.map.is_some() && self.kind != Noise::Asymmetric {
+            let message = "`map` means something for asymmetric noise only";
+            problem("map", message, "set `kind` to \"asymmetric\" or leave `map` out");
+        }
+        if self.map.as_ref().is_some_and(BTreeMap::is_empty) {
+            let message = "`map` is empty";
+            problem("map", message, "say what a class is taken for, such as `cat = \"dog\"`");
+        }
+        all
+    }
+
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let artifact = dataset::input(ctx, "data")?;
+        let (meta, train, test) = dataset::labels(ctx, "data", artifact)?;
+        let mut rng = ctx.streams().get("labels");
+        let (labels, touched) = self.corrupt(&train, &meta.classes, &mut rng)?;
+        ctx.log(format!("{} of {} labels touched", touched.len(), train.len()));
+        let mut parts = artifact.parts.clone();
+        if touched.is_empty() {
+            return Ok(parts);
+        }
+        let clean = merge(dataset::clean(ctx, "data", artifact)?, train, touched);
+        parts.insert("labels".to_owned(), dataset::put_labels(ctx, &labels, &test)?);
+        parts.insert("clean".to_owned(), dataset::put_clean(ctx, &clean)?);
+        Ok(parts)
+    }
+}
+
+impl Labels {
+    /// Returns the labels after, and the positions touched, sorted.
+    fn corrupt(
+        &self,
+        labels: &[u32],
+        classes: &[String],
+        rng: &mut impl Rng,
+    ) -> Result<(Vec<u32>, Vec<u32>), StageError> {
+        let count = classes.len() as u32;
+        if f64::from(self.rate) == 0.0 {
+            return Ok((labels.to_vec(), vec![]));
+        }
+        if count < 2 && !self.own_class {
+            let message = "there is no other class to take a wrong label from";
+            return Err(StageError::method(message));
+        }
+        let map = match self.kind {
+            Noise::Asymmetric => self.map(classes)?,
+            Noise::Symmetric => vec![None; classes.len()],
+            Noise::PairFlip => (0..count).map(|label| Some((label + 1) % count)).collect(),
+        };
+        let can = |at: &u32| {
+            self.kind == Noise::Symmetric || map[labels[*at as usize] as usize].is_some()
+        };
+        let able: Vec<u32> = (0..labels.len() as u32).filter(can).collect();
+        let touched = self.pick(&able, rng);
+        let mut after = labels.to_vec();
+        for at in &touched {
+            let label = &mut after[*at as usize];
+            *label = match map[*label as usize] {
+                Some(other) => other,
+                None if self.own_class => rng.random_range(0..count),
+                None => {
+                    let drawn = rng.random_range(0..count - 1);
+                    if drawn < *label { drawn } else { drawn + 1 }
+                }
+            };
+        }
+        Ok((after, touched))
+    }
+
+    /// Returns those of `able` to be touched, in their order.
+    fn pick(&self, able: &[u32], rng: &mut impl Rng) -> Vec<u32> {
+        match self.count {
+            Counting::Exact => {
+                let k = self.rate.of(able.len());
+                let mut picked = index::sample(rng, able.len(), k).into_vec();
+                picked.sort_unstable();
+                picked.into_iter().map(|at| able[at]).collect()
+            }
+            Counting::Bernoulli => {
+                let rate = f64::from(self.rate);
+                // 1 is never drawn, so a rate of 1 touches all.
+                able.iter().copied().filter(|_| rng.random::<f64>() < rate).collect()
+            }
+        }
+    }
+
+    /// Returns what each class is taken for, if for anything.
+    fn map(&self, classes: &[String]) -> Result<Vec<Option<u32>>, StageError> {
+        let mut map = vec![None; classes.len()];
+        let Some(given) = &self.map else {
+            if classes.len() != 10 {
+                let message = "asymmetric noise needs a `map` of what each class is taken for";
+                let hint = "only data with ten classes have a default, CIFAR-10's";
+                return Err(StageError::method(message).with_hint(hint));
+            }
+            for (from, to) in CIFAR10 {
+                map[from as usize] = Some(to);
+            }
+            return Ok(map);
+        };
+        for (from, to) in given {
+            let (from_label, to_label) =
+                (Class::Name(from.clone()).label(classes)?, to.label(classes)?);
+            if from_label == to_label {
+                return Err(StageError::method(format!("`map` takes class `{from}` for itself")));
+            }
+            if map[from_label as usize].replace(to_label).is_some() {
+                let message =
+                    format!("`map` speaks twice of class `{from}`, by name and by number");
+                return Err(StageError::method(message));
+            }
+        }
+        Ok(map)
+    }
+}
+
+/// Returns the truth after `touched` were corrupted, of labels that were `before` and may have
+/// been corrupted by then.
+fn merge(known: Option<CleanLabels>, before: Vec<u32>, touched: Vec<u32>) -> CleanLabels {
+    let Some(mut clean) = known else { return CleanLabels { labels: before, touched } };
+    clean.touched.extend(touched);
+    clean.touched.sort_unstable();
+    clean.touched.dedup();
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::Streams;
+
+    fn names(n: usize) -> Vec<String> {
+        (0..n).map(|at| format!("class {at}")).collect()
+    }
+
+    fn noise(kind: Noise, rate: f64) -> Labels {
+        let rate = Fraction::try_from(rate).expect("the test gives a fraction");
+        Labels { kind, rate, ..Labels::default() }
+    }
+
+    fn run(noise: &Labels, labels: &[u32], classes: usize) -> (Vec<u32>, Vec<u32>) {
+        let mut rng = Streams::new(5, noise.streams()).get("labels");
+        noise.corrupt(labels, &names(classes), &mut rng).expect("it can be applied")
+    }
+
+    fn changed(before: &[u32], after: &[u32]) -> Vec<u32> {
+        let pairs = before.iter().zip(after).enumerate();
+        pairs.filter(|(_, (a, b))| a != b).map(|(at, _)| at as u32).collect()
+    }
+
+    #[test]
+    fn exact_counts_change_exactly_the_touched() {
+        let before: Vec<u32> = (0..997).map(|at| at % 10).collect();
+        for kind in [Noise::Symmetric, Noise::PairFlip] {
+            for (rate, want) in [(0.0, 0), (0.1, 100), (0.25, 249), (1.0, 997)] {
+                let (after, touched) = run(&noise(kind, rate), &before, 10);
+                assert_eq!(touched.len(), want);
+                assert_eq!(changed(&before, &after), touched);
+            }
+        }
+        let (after, _) = run(&noise(Noise::PairFlip, 1.0), &before, 10);
+        assert!(before.iter().zip(&after).all(|(a, b)| (a + 1) % 10 == *b));
+    }
+
+    #[test]
+    fn every_other_class_is_drawn_evenly() {
+        let before = vec![2; 30_000];
+        let count = |labels: &[u32], class| labels.iter().filter(|one| **one == class).count();
+        let (after, _) = run(&noise(Noise::Symmetric, 1.0), &before, 4);
+        assert_eq!(count(&after, 2), 0);
+        // 10,000 each, standard deviation 82.
+        assert!([0, 1, 3].iter().all(|class| count(&after, *class).abs_diff(10_000) < 410));
+        let own = Labels { own_class: true, ..noise(Noise::Symmetric, 1.0) };
+        let (after, touched) = run(&own, &before, 4);
+        assert_eq!(touched.len(), 30_000);
+        // 7,500 each, standard deviation 75.
+        assert!((0..4).all(|class| count(&after, class).abs_diff(7_500) < 375));
+    }
+
+    #[test]
+    fn bernoulli_counts_vary_around_the_rate() {
+        let before = vec![0; 10_000];
+        let some = Labels { count: Counting::Bernoulli, ..noise(Noise::PairFlip, 0.3) };
+        let (after, touched) = run(&some, &before, 2);
+        assert_eq!(changed(&before, &after), touched);
+        // 3,000, standard deviation 46.
+        assert!(touched.len() != 3_000 && touched.len().abs_diff(3_000) < 230, "{}", touched.len());
+        let all = Labels { count: Counting::Bernoulli, ..noise(Noise::PairFlip, 1.0) };
+        assert_eq!(run(&all, &before, 2).1.len(), 10_000);
+    }
+
+    #[test]
+    fn maps_touch_their_own_classes_only() {
+        let before: Vec<u32> = (0..1000).map(|at| at % 10).collect();
+        let (after, touched) = run(&noise(Noise::Asymmetric, 0.4), &before, 10);
+        assert_eq!(touched.len(), 200);
+        let pairs = touched.iter().map(|at| (before[*at as usize], after[*at as usize]));
+        let pairs: std::collections::BTreeSet<_> = pairs.collect();
+        assert_eq!(pairs, CIFAR10.into());
+        let text = r#"{"kind": "asymmetric", "rate": 1, "map": {"class 1": "class 0", "0": 2}}"#;
+        let given: Labels = serde_json::from_str(text).expect("names and numbers are fine");
+        assert_eq!(run(&given, &[0, 1, 2], 3), (vec![2, 0, 2], vec![0, 1]));
+        assert_eq!(given.settings()["map"], json!({"class 1": "class 0", "0": 2}));
+    }
+
+    #[test]
+    fn maps_that_make_no_sense_are_refused() {
+        let mut rng = Streams::new(5, &["labels"]).get("labels");
+        let three = names(3);
+        for (map, want) in [
+            (r#"{"class 7": 0}"#, "names class `class 7`"),
+            (r#"{"0": 3}"#, "names class `3`"),
+            (r#"{"0": 0}"#, "takes class `0` for itself"),
+            (r#"{"0": 1, "class 0": 2}"#, "speaks twice of class `class 0`"),
+            ("null", "needs a `map`"),
+        ] {
+            let text = format!(r#"{{"kind": "asymmetric", "map": {map}}}"#);
+            let noise: Labels = serde_json::from_str(&text).expect("the settings are read");
+            let error = noise.corrupt(&[0], &three, &mut rng).expect_err("the map is wrong");
+            assert!(error.to_string().contains(want), "{error}");
+        }
+        for (text, setting) in [
+            (r#"{"kind": "pair-flip", "own-class": true}"#, "own-class"),
+            (r#"{"map": {"0": 1}}"#, "map"),
+            (r#"{"kind": "asymmetric", "map": {}}"#, "map"),
+        ] {
+            let noise: Labels = serde_json::from_str(text).expect("the settings are read");
+            let settings: Vec<_> = noise.problems().into_iter().map(|one| one.setting).collect();
+            assert_eq!(settings, [setting]);
+        }
+        assert!(serde_json::from_str::<Labels>(r#"{"map": {"0": -1}}"#).is_err());
+        let alone = noise(Noise::Symmetric, 0.5).corrupt(&[0], &names(1), &mut rng);
+        assert!(alone.is_err());
+    }
+
+    #[test]
+    fn the_first_labels_stay_the_clean_ones() {
+        let first = merge(None, vec![0, 1, 2], vec![0, 2]);
+        assert_eq!(first, CleanLabels { labels: vec![0, 1, 2], touched: vec![0, 2] });
+        let second = merge(Some(first), vec![1, 1, 0], vec![1, 2]);
+        assert_eq!(second, CleanLabels { labels: vec![0, 1, 2], touched: vec![0, 1, 2] });
+    }
+
+    // A change here changes everybody's corrupted data: REVISION goes up with it.
+    #[test]
+    fn draws_are_frozen() {
+        let before: Vec<u32> = (0..20).map(|at| at % 5).collect();
+        let (after, touched) = run(&noise(Noise::Symmetric, 0.3), &before, 5);
+        let drawn: Vec<_> = touched.iter().map(|at| after[*at as usize]).collect();
+        assert_eq!((touched, drawn), (vec![1, 8, 9, 15, 17, 19], vec![0, 1, 0, 4, 3, 2]));
+    }
+}

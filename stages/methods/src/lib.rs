@@ -1,0 +1,23 @@
+//! The stages that train no network: loading, corruption, scores, selectors, programs of the user's
+//! own, and the measures of an evaluation.
+//!
+//! This crate has never heard of a tensor library: what may run on an accelerator goes through
+//! [`linalg::Accelerator`].
+
+mod command;
+mod corrupt;
+pub mod linalg;
+mod load;
+pub mod measure;
+mod runtime;
+pub mod score;
+pub mod select;
+
+pub use runtime::Runtime;
+
+/// Returns the methods of this crate.
+#[must_use]
+pub fn methods() -> Vec<engine::Method> {
+    [load::methods(), corrupt::methods(), score::methods(), select::methods(), command::methods()]
+        .concat()
+}

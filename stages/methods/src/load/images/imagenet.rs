@@ -1,0 +1,228 @@
+//! `load.imagenet`: the 1,000 classes of ILSVRC 2012.
+
+use super::{
+    super::file::{self, broken},
+    Images, known, labelled, limit, meta, names,
+    scan::{self, Home},
+    tiny::{called, words},
+    write::{self, Picture, Pictures},
+};
+use artifacts::{
+    parts::{DATA, Parts},
+    units::Count,
+};
+use engine::{File, Folder, Kind, Port, Problem, Stage, StageCtx, StageError};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+static HOME: Home = Home {
+    title: "ImageNet (ILSVRC 2012)",
+    places: &["data/imagenet", "data/ILSVRC2012", "data/ILSVRC/Data/CLS-LOC"],
+    nested: &["", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC"],
+    needs: &["train", "val"],
+    hint: "download `ILSVRC2012_img_train.tar` and `ILSVRC2012_img_val.tar` from image-net.org \
+           (after registering), or the data of the Kaggle competition \
+           `imagenet-object-localization-challenge`; unpack them so that `data/imagenet` holds \
+           `train/WNID/*.JPEG` and `val`, or say with `dir` where these are",
+};
+
+const SIZE: usize = 224;
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const STD: [f32; 3] = [0.229, 0.224, 0.225];
+/// Beside the images or up to three folders above, as the archive unpacks.
+const ANSWERS: &str = "LOC_val_solution.csv";
+const WORDS: &str = "LOC_synset_mapping.txt";
+const UNLABELLED: &str = "sort the images of `val` into a folder for each class (`val/WNID`), or \
+                          put `LOC_val_solution.csv` of the Kaggle set beside `train` and `val`";
+
+/// The stage.
+pub(in super::super) struct ImageNet(pub(in super::super) Images);
+
+impl ImageNet {
+    fn find(&self) -> Result<(PathBuf, Option<PathBuf>), Problem> {
+        let root = HOME.find(self.0.dir.as_deref())?;
+        let val = root.join("val");
+        let inside = fs::read_dir(&val).map_err(|error| {
+            scan::problem(format!("cannot read `{}`: {error}", val.display()), HOME.hint)
+        })?;
+        if inside.flatten().any(|entry| entry.path().is_dir()) {
+            return Ok((root, None));
+        }
+        let answers = above(&root, ANSWERS).ok_or_else(|| {
+            let message = format!("the images in `{}` have no labels", val.display());
+            scan::problem(message, UNLABELLED)
+        })?;
+        Ok((root, Some(answers)))
+    }
+}
+
+fn above(root: &Path, name: &str) -> Option<PathBuf> {
+    let folders = [".", "..", "../..", "../../.."];
+    folders.map(|up| root.join(up).join(name)).into_iter().find(|path| path.is_file())
+}
+
+impl Stage for ImageNet {
+    fn method(&self) -> &'static str {
+        "load.imagenet"
+    }
+
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    fn settings(&self) -> Value {
+        json!(self.0.resolved(SIZE as u64))
+    }
+
+    fn inputs(&self) -> Vec<Port> {
+        vec![]
+    }
+
+    fn output(&self) -> Kind {
+        DATA
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        super::too_large(self.0.size)
+    }
+
+    fn files(&self) -> Result<Vec<File>, Problem> {
+        let (root, answers) = self.find()?;
+        let file = |role: &str, path| File { role: role.to_owned(), path };
+        let answers = answers.map(|path| file("test-labels", path));
+        let words = above(&root, WORDS).map(|path| file("words", path));
+        Ok(answers.into_iter().chain(words).collect())
+    }
+
+    fn folders(&self) -> Result<Vec<Folder>, Problem> {
+        let (root, answers) = self.find()?;
+        let (most, test_most) =
+            (self.0.train_per_class.map(Count::get), self.0.test_per_class.map(Count::get));
+        let mut folders = scan::classes(&root.join("train"), "train", most)?;
+        let val = root.join("val");
+        if answers.is_some() {
+            folders.push(scan::images(&val, "test", "val", None)?);
+        } else {
+            let test = scan::classes(&val, "test", test_most)?;
+            known(&folders, &test, HOME.hint)?;
+            folders.extend(test);
+        }
+        Ok(folders)
+    }
+
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let wnids = names(ctx.folders(), "train");
+        let train = labelled(ctx.folders(), "train", &wnids)?;
+        let test = match file::path(ctx.files(), "test-labels") {
+            Err(_) => labelled(ctx.folders(), "test", &wnids)?,
+            Ok(path) => {
+                let mut test = answered(ctx.folders(), path, &wnids)?;
+                limit(&mut test, self.0.test_per_class, wnids.len());
+                test
+            }
+        };
+        let words = match file::path(ctx.files(), "words") {
+            Err(_) => BTreeMap::new(),
+            Ok(path) => words(path)?,
+        };
+        let classes = wnids.iter().map(|wnid| called(wnid, words.get(wnid))).collect();
+        let shape = self.0.shape(SIZE);
+        let meta = meta("imagenet", classes, shape, Some((MEAN, STD)));
+        write::put(ctx, meta, Pictures { train, test }, shape, self.0.damaged)
+    }
+}
+
+/// Returns the test images with the labels `path` has for them: after a heading, lines of the
+/// file's name without its end, a comma, the class, and the boxes.
+fn answered<'a>(
+    folders: &'a [Folder],
+    path: &Path,
+    classes: &[String],
+) -> Result<Vec<Picture<'a>>, StageError> {
+    let text = String::from_utf8(file::read(path)?).map_err(|_| broken(path, "is not text"))?;
+    let mut labels = BTreeMap::new();
+    for (at, line) in text.lines().enumerate().skip(1).filter(|(_, line)| !line.is_empty()) {
+        let class = line
+            .split_once(',')
+            .and_then(|(file, rest)| Some((file, rest.split_whitespace().next()?)));
+        let (file, class) =
+            class.ok_or_else(|| broken(path, format!("has no class in line {}", at + 1)))?;
+        let label = classes.binary_search_by(|one| one.as_str().cmp(class)).map_err(|_| {
+            broken(path, format!("has the unknown class `{class}` in line {}", at + 1))
+        })?;
+        labels.insert(file, label as u32);
+    }
+    let mut pictures = vec![];
+    for folder in folders.iter().filter(|one| one.role == "test") {
+        for file in &folder.files {
+            let stem = file.rsplit_once('.').map_or(file.as_str(), |(stem, _)| stem);
+            let label = labels.get(stem);
+            let label = *label.ok_or_else(|| broken(path, format!("has no line for `{file}`")))?;
+            pictures.push(Picture { folder: &folder.path, file, label });
+        }
+    }
+    Ok(pictures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::file::Scratch;
+
+    fn stage(scratch: &Scratch) -> ImageNet {
+        ImageNet(Images { dir: Some(scratch.path().to_owned()), ..Images::default() })
+    }
+
+    #[test]
+    fn flat_test_images_need_kaggles_answers() {
+        let scratch = Scratch::new("imagenet");
+        let root = "ILSVRC/Data/CLS-LOC";
+        for wnid in ["n02", "n01"] {
+            scratch.write(&format!("{root}/train/{wnid}/{wnid}_7.JPEG"), b"");
+        }
+        for at in [2, 1] {
+            scratch.write(&format!("{root}/val/ILSVRC2012_val_{at}.JPEG"), b"");
+        }
+        let problem = stage(&scratch).folders().expect_err("there are no labels");
+        assert!(problem.message.ends_with("have no labels"), "{problem:?}");
+        assert_eq!(problem.hint.as_deref(), Some(UNLABELLED));
+        let text =
+            "ImageId,PredictionString\nILSVRC2012_val_1,n02 1 2 3 4 \nILSVRC2012_val_2,n01 5";
+        let answers = scratch.write(ANSWERS, text.as_bytes());
+        let files = stage(&scratch).files().expect("they are there now");
+        assert_eq!((files.len(), files[0].role.as_str()), (1, "test-labels"));
+        let folders = stage(&scratch).folders().expect("they are there");
+        let classes = names(&folders, "train");
+        assert_eq!(classes, ["n01", "n02"]);
+        let train = labelled(&folders, "train", &classes).expect("both are known");
+        assert_eq!(train.iter().map(|one| one.label).collect::<Vec<_>>(), [0, 1]);
+        let test = answered(&folders, &answers, &classes).expect("both are known");
+        let found: Vec<_> = test.iter().map(|one| (one.file, one.label)).collect();
+        assert_eq!(found, [("ILSVRC2012_val_1.JPEG", 1), ("ILSVRC2012_val_2.JPEG", 0)]);
+        for (text, want) in [
+            (text.replace("n02", "n03"), "has the unknown class `n03` in line 2"),
+            (text.replace("val_2", "val_3"), "has no line for `ILSVRC2012_val_2.JPEG`"),
+        ] {
+            let path = scratch.write(ANSWERS, text.as_bytes());
+            let found = answered(&folders, &path, &classes).expect_err("it is wrong");
+            assert!(found.to_string().contains(want), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_class_that_is_only_tested_is_refused() {
+        let scratch = Scratch::new("imagenet-strange");
+        for path in ["train/n01/a.JPEG", "val/n01/b.JPEG", "val/n02/c.JPEG"] {
+            scratch.write(path, b"");
+        }
+        let problem = stage(&scratch).folders().expect_err("n02 is not trained on");
+        assert!(
+            problem.message.ends_with("is a class without a folder to train on"),
+            "{problem:?}"
+        );
+    }
+}

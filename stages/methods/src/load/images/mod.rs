@@ -1,0 +1,159 @@
+//! Data sets that are folders of image files: `load.folder`, `load.imagenet`,
+//! `load.tiny-imagenet`.
+//!
+//! Images are decoded once, into one tensor in the store.
+
+pub(super) mod folder;
+pub(super) mod imagenet;
+pub(super) mod tiny;
+
+mod decode;
+mod scan;
+mod write;
+
+use artifacts::{dataset::DatasetMeta, units::Count};
+use decode::{Resize, Shape};
+use engine::{Folder, Problem, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use write::{Damaged, Picture};
+
+/// Settings of the data sets of images whose place is known.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct Images {
+    /// The folder the data set lies in, relative to the current directory. Without it, the usual
+    /// places are searched. Not part of the key: the files' names and bytes are.
+    // Skipped on the way out: what is written is what is keyed.
+    #[serde(skip_serializing)]
+    dir: Option<PathBuf>,
+    /// Height and width of the images kept. Default 64 for `load.tiny-imagenet`, which is the
+    /// size of its files, and 224 for `load.imagenet`.
+    size: Option<Count>,
+    /// `crop` brings the shorter side to size and keeps the middle of the longer one; `stretch`
+    /// brings both sides to size.
+    resize: Resize,
+    /// 3 for colour, 1 for grey.
+    channels: Channels,
+    /// What becomes of a damaged image: `refuse` is an error that names them all, `skip` leaves
+    /// them out and logs them.
+    damaged: Damaged,
+    /// Keep only the first so many training images of each class, in the order of their names.
+    train_per_class: Option<Count>,
+    /// Keep only the first so many test images of each class, in the order of their names.
+    test_per_class: Option<Count>,
+}
+
+/// How many channels an image has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "u64", into = "u64")]
+#[schemars(with = "u64", extend("enum" = [1, 3]))]
+struct Channels(usize);
+
+impl Default for Channels {
+    fn default() -> Self {
+        Self(3)
+    }
+}
+
+impl TryFrom<u64> for Channels {
+    type Error = String;
+
+    fn try_from(found: u64) -> Result<Self, String> {
+        match found {
+            1 | 3 => Ok(Self(found as usize)),
+            _ => Err(format!("expected 1 or 3 channels, found {found}")),
+        }
+    }
+}
+
+impl From<Channels> for u64 {
+    fn from(channels: Channels) -> Self {
+        channels.0 as Self
+    }
+}
+
+/// The most a side may have.
+const LARGEST: usize = 4096;
+
+fn too_large(size: Option<Count>) -> Vec<Problem> {
+    let Some(size) = size.filter(|size| size.get() > LARGEST) else { return vec![] };
+    let message = format!("images of {0}x{0} pixels are too large", size.get());
+    let hint = Some(format!("a side has at most {LARGEST}"));
+    vec![Problem { setting: "size".to_owned(), message, hint }]
+}
+
+impl Images {
+    fn shape(&self, usual: usize) -> Shape {
+        let size = self.size.map_or(usual, Count::get);
+        Shape { size, resize: self.resize, channels: self.channels.0 }
+    }
+
+    /// Fills in the default that depends on the data set.
+    fn resolved(&self, usual: u64) -> Self {
+        let usual = Count::try_from(usual).expect("it is above 0");
+        Self { size: self.size.or(Some(usual)), ..self.clone() }
+    }
+}
+
+/// Returns what is known of a data set before its images are read. Mean and deviation are those
+/// `published`, unless the images are to be grey.
+fn meta(
+    name: &str,
+    classes: Vec<String>,
+    shape: Shape,
+    published: Option<([f32; 3], [f32; 3])>,
+) -> DatasetMeta {
+    let moments = published.filter(|_| shape.channels == 3);
+    let (mean, std) = moments.map_or((vec![], vec![]), |(mean, std)| (mean.into(), std.into()));
+    let sample = vec![shape.channels, shape.size, shape.size];
+    DatasetMeta { name: name.to_owned(), classes, sample, train: 0, test: 0, mean, std }
+}
+
+/// Returns the names of the folders with this role, in their order: the classes.
+fn names(folders: &[Folder], role: &str) -> Vec<String> {
+    folders.iter().filter(|one| one.role == role).map(|one| one.name.clone()).collect()
+}
+
+/// Returns every image in the folders with this role, labelled with the position of its folder's
+/// name among `classes`, which are sorted.
+fn labelled<'a>(
+    folders: &'a [Folder],
+    role: &str,
+    classes: &[String],
+) -> Result<Vec<Picture<'a>>, StageError> {
+    let mut pictures = vec![];
+    for folder in folders.iter().filter(|one| one.role == role) {
+        let label = classes.binary_search(&folder.name).map_err(|_| {
+            let path = folder.path.display();
+            StageError::method(format!("`{path}` is a class without a folder to train on"))
+        })?;
+        pictures.extend(folder.files.iter().map(|file| Picture {
+            folder: &folder.path,
+            file,
+            label: label as u32,
+        }));
+    }
+    Ok(pictures)
+}
+
+/// Checks that every class that is tested is trained on.
+fn known(train: &[Folder], test: &[Folder], hint: &str) -> Result<(), Problem> {
+    let strange = test.iter().find(|one| train.iter().all(|other| other.name != one.name));
+    strange.map_or(Ok(()), |one| {
+        let message = format!("`{}` is a class without a folder to train on", one.path.display());
+        Err(scan::problem(message, hint))
+    })
+}
+
+/// Keeps the first `most` images of each label.
+fn limit(pictures: &mut Vec<Picture<'_>>, most: Option<Count>, classes: usize) {
+    let Some(most) = most else { return };
+    let mut seen = vec![0; classes];
+    pictures.retain(|one| {
+        let seen = &mut seen[one.label as usize];
+        *seen += 1;
+        *seen <= most.get()
+    });
+}

@@ -1,0 +1,219 @@
+//! `load.tiny-imagenet`: 200 classes of ImageNet at 64x64.
+
+use super::{
+    super::file::{self, broken},
+    Images, labelled, limit, meta, names,
+    scan::{self, Home},
+    write::{self, Picture, Pictures},
+};
+use artifacts::{
+    parts::{DATA, Parts},
+    units::Count,
+};
+use engine::{File, Folder, Kind, Port, Problem, Stage, StageCtx, StageError};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, path::Path};
+
+static HOME: Home = Home {
+    title: "Tiny ImageNet",
+    places: &[
+        "data/tiny-imagenet-200",
+        "data/tiny-imagenet",
+        "data/tiny-imagenet/tiny-imagenet-200",
+    ],
+    nested: &["", "tiny-imagenet-200"],
+    needs: &["train", "val/images", "val/val_annotations.txt", "wnids.txt", "words.txt"],
+    hint: "download `tiny-imagenet-200.zip` from cs231n.stanford.edu and unpack it in `data`, or \
+           say with `dir` where the folder with `wnids.txt` is",
+};
+
+const SIZE: usize = 64;
+const MEAN: [f32; 3] = [0.4802, 0.4481, 0.3975];
+const STD: [f32; 3] = [0.2770, 0.2691, 0.2821];
+
+/// The stage.
+pub(in super::super) struct TinyImageNet(pub(in super::super) Images);
+
+impl Stage for TinyImageNet {
+    fn method(&self) -> &'static str {
+        "load.tiny-imagenet"
+    }
+
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    fn settings(&self) -> Value {
+        json!(self.0.resolved(SIZE as u64))
+    }
+
+    fn inputs(&self) -> Vec<Port> {
+        vec![]
+    }
+
+    fn output(&self) -> Kind {
+        DATA
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        super::too_large(self.0.size)
+    }
+
+    fn files(&self) -> Result<Vec<File>, Problem> {
+        let root = HOME.find(self.0.dir.as_deref())?;
+        let file = |role: &str, name| File { role: role.to_owned(), path: root.join(name) };
+        Ok(vec![
+            file("classes", "wnids.txt"),
+            file("words", "words.txt"),
+            file("test-labels", "val/val_annotations.txt"),
+        ])
+    }
+
+    fn folders(&self) -> Result<Vec<Folder>, Problem> {
+        let root = HOME.find(self.0.dir.as_deref())?;
+        let most = self.0.train_per_class.map(Count::get);
+        let mut folders = scan::classes(&root.join("train"), "train", most)?;
+        folders.push(scan::images(&root.join("val/images"), "test", "val", None)?);
+        Ok(folders)
+    }
+
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let wnids = wnids(ctx)?;
+        let train = labelled(ctx.folders(), "train", &wnids)?;
+        let labels = file::path(ctx.files(), "test-labels")?;
+        let mut test = annotated(ctx.folders(), labels, &wnids)?;
+        limit(&mut test, self.0.test_per_class, wnids.len());
+        let words = words(file::path(ctx.files(), "words")?)?;
+        let classes = wnids.iter().map(|wnid| called(wnid, words.get(wnid))).collect();
+        let shape = self.0.shape(SIZE);
+        let meta = meta("tiny-imagenet", classes, shape, Some((MEAN, STD)));
+        write::put(ctx, meta, Pictures { train, test }, shape, self.0.damaged)
+    }
+}
+
+/// Returns the classes, sorted: the folders to train on, which the list of them must agree with.
+fn wnids(ctx: &StageCtx<'_>) -> Result<Vec<String>, StageError> {
+    let path = file::path(ctx.files(), "classes")?;
+    let text = text(path)?;
+    let mut listed: Vec<&str> = text.split_whitespace().collect();
+    // They are distinct, or do not agree with the folders.
+    listed.sort_unstable();
+    let found = names(ctx.folders(), "train");
+    if listed == found {
+        return Ok(found);
+    }
+    let strange = listed.iter().find(|one| !found.iter().any(|name| name == *one));
+    Err(match strange {
+        Some(wnid) => broken(path, format!("lists `{wnid}`, which has no folder in `train`")),
+        None => broken(
+            path,
+            format!("lists {} classes, but `train` has {} folders", listed.len(), found.len()),
+        ),
+    })
+}
+
+fn text(path: &Path) -> Result<String, StageError> {
+    String::from_utf8(file::read(path)?).map_err(|_| broken(path, "is not text"))
+}
+
+/// Returns the words of each class.
+pub(super) fn words(path: &Path) -> Result<BTreeMap<String, String>, StageError> {
+    let text = text(path)?;
+    let pairs = text.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    Ok(pairs.map(|(wnid, words)| (wnid.to_owned(), words.to_owned())).collect())
+}
+
+/// Returns what a class is called: its first word may be another class's too, its number not.
+pub(super) fn called(wnid: &str, words: Option<&String>) -> String {
+    let first = words.and_then(|words| words.split(',').next()).map(str::trim);
+    first.map_or_else(|| wnid.to_owned(), |first| format!("{wnid} {first}"))
+}
+
+/// Returns the test images with the labels `path` has for them: lines of file, class and more.
+fn annotated<'a>(
+    folders: &'a [Folder],
+    path: &Path,
+    classes: &[String],
+) -> Result<Vec<Picture<'a>>, StageError> {
+    let text = text(path)?;
+    let mut labels = BTreeMap::new();
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let mut words = line.split_whitespace();
+        let (Some(file), Some(class)) = (words.next(), words.next()) else {
+            return Err(broken(path, format!("has no class in line {}", at + 1)));
+        };
+        let label = classes.binary_search_by(|one| one.as_str().cmp(class)).map_err(|_| {
+            broken(path, format!("has the unknown class `{class}` in line {}", at + 1))
+        })?;
+        labels.insert(file, label as u32);
+    }
+    let mut pictures = vec![];
+    for folder in folders.iter().filter(|one| one.role == "test") {
+        for file in &folder.files {
+            let label = labels.remove(file.as_str());
+            let label = label.ok_or_else(|| broken(path, format!("has no line for `{file}`")))?;
+            pictures.push(Picture { folder: &folder.path, file, label });
+        }
+    }
+    match labels.keys().next() {
+        None => Ok(pictures),
+        Some(file) => Err(broken(path, format!("has a line for `{file}`, which is not there"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::file::Scratch;
+
+    #[test]
+    fn test_images_are_labelled_by_the_annotations() {
+        let scratch = Scratch::new("tiny");
+        let names = ["val_0.JPEG", "val_1.JPEG", "val_2.JPEG"].map(str::to_owned);
+        let folder = Folder {
+            role: "test".to_owned(),
+            name: "val".to_owned(),
+            path: scratch.path().to_owned(),
+            files: names.to_vec(),
+        };
+        let (folders, classes) = ([folder], ["n01", "n02", "n03"].map(str::to_owned));
+        let read = |text: &str| {
+            let path = scratch.write("val_annotations.txt", text.as_bytes());
+            annotated(&folders, &path, &classes)
+                .map(|all| all.iter().map(|one| (one.file.to_owned(), one.label)).collect())
+                .map_err(|error| error.to_string())
+        };
+        // Lines in any order; images in the order of their names.
+        let text = "val_2.JPEG\tn01\t0\t1\t2\t3\nval_0.JPEG\tn03\t0\t1\t2\t3\nval_1.JPEG\tn01\t0\n";
+        let want: Vec<(String, u32)> = names.into_iter().zip([2, 0, 0]).collect();
+        assert_eq!(read(text), Ok(want));
+        for (text, want) in [
+            (text.replace("n03", "n04"), "has the unknown class `n04` in line 2"),
+            (text.replace("val_1.JPEG\tn01\t0\n", ""), "has no line for `val_1.JPEG`"),
+            (text.replace("\tn01\t0\n", "\n"), "has no class in line 3"),
+            (format!("{text}val_9.JPEG\tn01\n"), "a line for `val_9.JPEG`, which is not there"),
+        ] {
+            let found = read(&text).expect_err("it is wrong");
+            assert!(found.contains(want) && found.contains("val_annotations.txt"), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_missing_part_is_named_with_its_source() {
+        let scratch = Scratch::new("tiny-missing");
+        for name in ["train/n01/images/a.JPEG", "val/images/b.JPEG", "wnids.txt", "words.txt"] {
+            scratch.write(&format!("tiny-imagenet-200/{name}"), b"");
+        }
+        let problem = HOME.find(Some(scratch.path())).expect_err("a file is missing");
+        assert!(problem.message.ends_with("but no `val/val_annotations.txt`"), "{problem:?}");
+        assert!(problem.hint.expect("there is a way out").contains("cs231n.stanford.edu"));
+        scratch.write("tiny-imagenet-200/val/val_annotations.txt", b"");
+        let root = HOME.find(Some(scratch.path())).expect("all is there");
+        assert_eq!(root, scratch.path().join("tiny-imagenet-200"));
+        let train = scan::classes(&root.join("train"), "train", None).expect("one class");
+        assert_eq!(
+            (train[0].name.as_str(), &train[0].files[..]),
+            ("n01", &["images/a.JPEG".to_owned()][..])
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! A well-known data set that lies on disk: where it is looked for, and the stage that reads it.
+
+use super::Loaded;
+use artifacts::{
+    parts::{DATA, Parts},
+    units::Count,
+};
+use engine::{File, Kind, Port, Problem, Stage, StageCtx, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Settings of every data set that is read from a folder.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct Folder {
+    /// The folder the files lie in, relative to the current directory. Without it, the usual
+    /// places are searched. Not part of the key: the files' bytes are.
+    // Skipped on the way out: what is written is what is keyed.
+    #[serde(skip_serializing)]
+    dir: Option<PathBuf>,
+    /// Keep only the first so many training samples, in the order of the files.
+    train_limit: Option<Count>,
+    /// Keep only the first so many test samples, in the order of the files.
+    test_limit: Option<Count>,
+}
+
+/// One file of a data set.
+pub(super) struct Wanted {
+    /// What it is to the stage.
+    pub(super) role: &'static str,
+    /// The names it goes by, the usual one first.
+    pub(super) names: &'static [&'static str],
+}
+
+/// What there is to know about a data set before it is read.
+pub(super) struct Published {
+    pub(super) method: &'static str,
+    /// Its name as people write it.
+    pub(super) title: &'static str,
+    /// The folders searched, in this order.
+    pub(super) places: &'static [&'static str],
+    /// The folders below `dir` searched: where archives unpack to.
+    pub(super) nested: &'static [&'static str],
+    pub(super) files: &'static [Wanted],
+    /// What to get, and where to put it.
+    pub(super) hint: &'static str,
+    pub(super) read: fn(&[File]) -> Result<Loaded, StageError>,
+}
+
+impl Published {
+    /// Returns the files, all from one folder.
+    ///
+    /// # Errors
+    ///
+    /// Names each folder that was searched, and what the best of them lacks.
+    pub(super) fn find(&self, dir: Option<&Path>) -> Result<Vec<File>, Problem> {
+        let places: Vec<PathBuf> = match dir {
+            Some(dir) => self.nested.iter().map(|below| dir.join(below)).collect(),
+            None => self.places.iter().map(PathBuf::from).collect(),
+        };
+        let mut best: (usize, String) = (0, String::new());
+        for place in &places {
+            let found = self.files.iter().map(|one| one.find(place));
+            let missing = self.files.iter().find(|one| one.find(place).is_none());
+            let Some(missing) = missing else { return Ok(found.flatten().collect()) };
+            let count = found.flatten().count();
+            if count > best.0 {
+                let (place, name) = (place.display(), missing.names[0]);
+                best = (count, format!("; `{place}` has other files of it, but no `{name}`"));
+            }
+        }
+        let names: Vec<_> = places.iter().map(|one| format!("`{}`", tidy(one))).collect();
+        let message = format!("{} is not in {}{}", self.title, names.join(", "), best.1);
+        Err(Problem { setting: "dir".to_owned(), message, hint: Some(self.hint.to_owned()) })
+    }
+}
+
+// `join("")` leaves a slash behind.
+fn tidy(path: &Path) -> String {
+    path.components().collect::<PathBuf>().display().to_string()
+}
+
+impl Wanted {
+    fn find(&self, place: &Path) -> Option<File> {
+        let paths = self.names.iter().map(|name| place.join(name));
+        let path = paths.into_iter().find(|path| path.is_file())?;
+        Some(File { role: self.role.to_owned(), path })
+    }
+}
+
+/// The stage that reads `set`.
+pub(super) struct OnDisk {
+    pub(super) settings: Folder,
+    pub(super) set: &'static Published,
+}
+
+impl Stage for OnDisk {
+    fn method(&self) -> &'static str {
+        self.set.method
+    }
+
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    fn settings(&self) -> Value {
+        json!(self.settings)
+    }
+
+    fn inputs(&self) -> Vec<Port> {
+        vec![]
+    }
+
+    fn output(&self) -> Kind {
+        DATA
+    }
+
+    fn files(&self) -> Result<Vec<File>, Problem> {
+        self.set.find(self.settings.dir.as_deref())
+    }
+
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let mut loaded = (self.set.read)(ctx.files())?;
+        ctx.check_cancelled()?;
+        loaded.limit(self.settings.train_limit, self.settings.test_limit);
+        loaded.put(ctx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::file::Scratch;
+
+    const SET: Published = Published {
+        method: "load.pair",
+        title: "the pair",
+        places: &["no/such/place", "nor/this"],
+        nested: &["", "unpacked"],
+        files: &[Wanted { role: "a", names: &["a", "a.gz"] }, Wanted { role: "b", names: &["b"] }],
+        hint: "get it",
+        read: |_| Err(StageError::method("not read here")),
+    };
+
+    #[test]
+    fn a_missing_set_names_every_place() {
+        let problem = SET.find(None).expect_err("it is nowhere");
+        assert_eq!(problem.setting, "dir");
+        assert_eq!(problem.message, "the pair is not in `no/such/place`, `nor/this`");
+        assert_eq!(problem.hint.as_deref(), Some("get it"));
+    }
+
+    #[test]
+    fn all_files_come_from_one_folder() {
+        let scratch = Scratch::new("published");
+        scratch.write("a", b"");
+        let problem = SET.find(Some(scratch.path())).expect_err("b is missing");
+        assert!(problem.message.ends_with("has other files of it, but no `b`"), "{problem:?}");
+        scratch.write("unpacked/a.gz", b"");
+        let b = scratch.write("unpacked/b", b"");
+        let files = SET.find(Some(scratch.path())).expect("both are in the folder below");
+        assert_eq!(files[1], File { role: "b".to_owned(), path: b });
+        assert!(files[0].path.ends_with("unpacked/a.gz"));
+    }
+
+    #[test]
+    fn the_folder_is_not_keyed() {
+        let settings = Folder {
+            dir: Some("x".into()),
+            train_limit: Count::try_from(9).ok(),
+            test_limit: None,
+        };
+        let stage = OnDisk { settings, set: &SET };
+        assert_eq!(stage.settings(), json!({"train-limit": 9, "test-limit": null}));
+    }
+}

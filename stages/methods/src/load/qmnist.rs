@@ -1,0 +1,155 @@
+//! `load.qmnist`: MNIST with its 60,000 test digits rebuilt.
+
+use super::{
+    Loaded,
+    file::{self, Source, broken},
+    idx, names,
+    published::{Published, Wanted},
+};
+use artifacts::dataset::{DatasetMeta, Inputs, Split};
+use engine::{File, StageError};
+use std::path::Path;
+
+pub(super) static QMNIST: Published = Published {
+    method: "load.qmnist",
+    title: "QMNIST",
+    places: &["data/qmnist", "data/QMNIST", "data/QMNIST/raw"],
+    nested: &["", "raw", "QMNIST/raw"],
+    files: &[
+        Wanted {
+            role: "train-images",
+            names: &["qmnist-train-images-idx3-ubyte.gz", "qmnist-train-images-idx3-ubyte"],
+        },
+        Wanted {
+            role: "train-labels",
+            names: &["qmnist-train-labels-idx2-int.gz", "qmnist-train-labels-idx2-int"],
+        },
+        Wanted {
+            role: "test-images",
+            names: &["qmnist-test-images-idx3-ubyte.gz", "qmnist-test-images-idx3-ubyte"],
+        },
+        Wanted {
+            role: "test-labels",
+            names: &["qmnist-test-labels-idx2-int.gz", "qmnist-test-labels-idx2-int"],
+        },
+    ],
+    hint: "download QMNIST's four files (`qmnist-train-images-idx3-ubyte.gz`, \
+           `qmnist-train-labels-idx2-int.gz`, `qmnist-test-images-idx3-ubyte.gz`, \
+           `qmnist-test-labels-idx2-int.gz`) from github.com/facebookresearch/qmnist into \
+           `data/qmnist`, or say with `dir` where they are",
+    read: |files| {
+        let (train, test) = (split(files, "train")?, split(files, "test")?);
+        let meta = DatasetMeta {
+            name: "qmnist".to_owned(),
+            classes: names::owned(&idx::DIGITS),
+            sample: vec![1, 28, 28],
+            train: train.labels.len(),
+            test: test.labels.len(),
+            mean: vec![0.1307],
+            std: vec![0.3081],
+        };
+        Ok(Loaded::new(meta, train, test))
+    },
+};
+
+/// Columns of the labels: class, series, writer, and five more.
+const COLUMNS: u32 = 8;
+
+fn split(files: &[File], which: &str) -> Result<Split, StageError> {
+    let path = file::path(files, &format!("{which}-images"))?;
+    let (shape, images) = idx::array(path, &[3], "pixels")?;
+    if shape[1..] != [28, 28] {
+        let found = &shape[1..];
+        return Err(broken(path, format!("has images of {found:?}: expected [28, 28]")));
+    }
+    let labels_path = file::path(files, &format!("{which}-labels"))?;
+    let labels = labels(labels_path)?;
+    if labels.len() != shape[0] {
+        let (n, path) = (shape[0], path.display());
+        let what = format!("has {} labels, but `{path}` has {n} images", labels.len());
+        return Err(broken(labels_path, what));
+    }
+    Ok(Split { inputs: Inputs::Images(images.into()), labels })
+}
+
+/// Reads the extended labels, big-endian whole numbers of 32 bits: the first of each row.
+fn labels(path: &Path) -> Result<Vec<u32>, StageError> {
+    let mut source = Source::open(path)?;
+    let magic: [u8; 4] = source.header()?;
+    if magic != [0, 0, 0x0c, 2] {
+        let text = "does not begin like extended labels: expected 00 00 0c 02, found";
+        let [a, b, c, d] = magic;
+        return Err(broken(path, format!("{text} {a:02x} {b:02x} {c:02x} {d:02x}")));
+    }
+    let (n, columns) = (u32::from_be_bytes(source.header()?), u32::from_be_bytes(source.header()?));
+    if n == 0 || columns != COLUMNS {
+        let what = format!("claims the dimensions [{n}, {columns}]: expected {COLUMNS} columns");
+        return Err(broken(path, what));
+    }
+    let rows = source.body(u64::from(n) * u64::from(COLUMNS) * 4, "labels")?;
+    source.end()?;
+    let rows = rows.chunks_exact(COLUMNS as usize * 4).enumerate();
+    let labels = rows.map(|(at, row)| match i32::from_be_bytes([row[0], row[1], row[2], row[3]]) {
+        label @ 0..10 => Ok(label as u32),
+        label => Err(broken(path, format!("has label {label} for sample {at}: expected 0 to 9"))),
+    });
+    labels.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::file::Scratch;
+
+    fn labels_file(columns: u32, labels: &[i32]) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 0x0c, 2];
+        bytes.extend((labels.len() as u32).to_be_bytes());
+        bytes.extend(columns.to_be_bytes());
+        for label in labels {
+            bytes.extend(label.to_be_bytes());
+            (1..columns).for_each(|column| bytes.extend((1000 + column).to_be_bytes()));
+        }
+        bytes
+    }
+
+    fn images_file(n: u32) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 8, 3];
+        [n, 28, 28].iter().for_each(|one| bytes.extend(one.to_be_bytes()));
+        bytes.extend((0..n * 784).map(|at| (at / 784) as u8));
+        bytes
+    }
+
+    #[test]
+    fn the_class_is_the_first_column() {
+        let scratch = Scratch::new("qmnist");
+        for (which, labels) in [("train", &[7, 0, 9][..]), ("test", &[3])] {
+            let images = images_file(labels.len() as u32);
+            scratch.write(&format!("qmnist-{which}-images-idx3-ubyte"), &images);
+            let labels = labels_file(8, labels);
+            scratch.write(&format!("qmnist-{which}-labels-idx2-int"), &labels);
+        }
+        let files = QMNIST.find(Some(scratch.path())).expect("all four are there");
+        let loaded = (QMNIST.read)(&files).expect("they are whole");
+        assert_eq!((loaded.train.labels, loaded.test.labels), (vec![7, 0, 9], vec![3]));
+        let Inputs::Images(images) = loaded.train.inputs else { panic!("digits are images") };
+        assert_eq!((images.len(), images[783], images[784]), (3 * 784, 0, 1));
+    }
+
+    #[test]
+    fn damaged_labels_are_named() {
+        let scratch = Scratch::new("qmnist-damaged");
+        let whole = labels_file(8, &[1, 2]);
+        for (bytes, want) in [
+            (labels_file(8, &[1, 10]), "has label 10 for sample 1: expected 0 to 9"),
+            (labels_file(8, &[-1]), "has label -1 for sample 0"),
+            (labels_file(7, &[1]), "claims the dimensions [1, 7]: expected 8 columns"),
+            (whole[..whole.len() - 1].to_vec(), "ends after 63 of 64 bytes of labels"),
+            ([&whole[..], &[0]].concat(), "goes on after its last sample"),
+            (images_file(1), "expected 00 00 0c 02, found 00 00 08 03"),
+        ] {
+            let path = scratch.write("labels", &bytes);
+            let found = labels(&path).expect_err("it is damaged").to_string();
+            assert!(found.contains(want), "{found}");
+        }
+    }
+}

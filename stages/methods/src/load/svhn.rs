@@ -1,0 +1,239 @@
+//! `load.svhn`: Street View House Numbers, cropped digits.
+
+use super::{
+    Loaded,
+    file::{self, broken},
+    idx,
+    mat::{self, Values},
+    names,
+    published::{Published, Wanted},
+};
+use artifacts::{
+    dataset::{DatasetMeta, Inputs, Split},
+    parts::{DATA, Parts},
+    units::Count,
+};
+use engine::{File, Kind, Port, Problem, Stage, StageCtx, StageError};
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+const SIDE: usize = 32;
+const PLANE: usize = SIDE * SIDE;
+
+/// The cropped digits of Street View House Numbers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct Svhn {
+    /// The folder the files lie in, relative to the current directory. Without it, the usual
+    /// places are searched. Not part of the key: the files' bytes are.
+    // Skipped on the way out: what is written is what is keyed.
+    #[serde(skip_serializing)]
+    dir: Option<PathBuf>,
+    /// Put the 531,131 easier images of `extra_32x32.mat` behind those to train on.
+    extra: bool,
+    /// Keep only the first so many training samples, in the order of the files.
+    train_limit: Option<Count>,
+    /// Keep only the first so many test samples, in the order of the files.
+    test_limit: Option<Count>,
+}
+
+const TRAIN: Wanted = Wanted { role: "train", names: &["train_32x32.mat"] };
+const TEST: Wanted = Wanted { role: "test", names: &["test_32x32.mat"] };
+const EXTRA: Wanted = Wanted { role: "extra", names: &["extra_32x32.mat"] };
+const PLACES: &[&str] = &["data/svhn", "data/SVHN"];
+
+const PLAIN: Published = Published {
+    method: "load.svhn",
+    title: "SVHN (cropped digits)",
+    places: PLACES,
+    nested: &["", "svhn"],
+    files: &[TRAIN, TEST],
+    hint: "download `train_32x32.mat` and `test_32x32.mat` (format 2, cropped digits) from \
+           ufldl.stanford.edu/housenumbers into `data/svhn`, or say with `dir` where they are",
+    read,
+};
+
+const WITH_EXTRA: Published = Published {
+    files: &[TRAIN, TEST, EXTRA],
+    hint: "download `train_32x32.mat`, `test_32x32.mat` and `extra_32x32.mat` (format 2, cropped \
+           digits) from ufldl.stanford.edu/housenumbers into `data/svhn`, or say with `dir` where \
+           they are",
+    ..PLAIN
+};
+
+impl Stage for Svhn {
+    fn method(&self) -> &'static str {
+        "load.svhn"
+    }
+
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    fn settings(&self) -> Value {
+        json!(self)
+    }
+
+    fn inputs(&self) -> Vec<Port> {
+        vec![]
+    }
+
+    fn output(&self) -> Kind {
+        DATA
+    }
+
+    fn files(&self) -> Result<Vec<File>, Problem> {
+        let set = if self.extra { WITH_EXTRA } else { PLAIN };
+        set.find(self.dir.as_deref())
+    }
+
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let mut loaded = read(ctx.files())?;
+        ctx.check_cancelled()?;
+        loaded.limit(self.train_limit, self.test_limit);
+        loaded.put(ctx)
+    }
+}
+
+fn read(files: &[File]) -> Result<Loaded, StageError> {
+    let (mut images, mut labels) = digits(file::path(files, "train")?)?;
+    if let Ok(extra) = file::path(files, "extra") {
+        let (mut more, mut more_labels) = digits(extra)?;
+        images.append(&mut more);
+        labels.append(&mut more_labels);
+    }
+    let train = Split { inputs: Inputs::Images(images.into()), labels };
+    let (images, labels) = digits(file::path(files, "test")?)?;
+    let test = Split { inputs: Inputs::Images(images.into()), labels };
+    let meta = DatasetMeta {
+        name: "svhn".to_owned(),
+        classes: names::owned(&idx::DIGITS),
+        sample: vec![3, SIDE, SIDE],
+        train: train.labels.len(),
+        test: test.labels.len(),
+        mean: vec![0.4377, 0.4438, 0.4728],
+        std: vec![0.1980, 0.2010, 0.1970],
+    };
+    Ok(Loaded::new(meta, train, test))
+}
+
+/// Reads one file: `X`, \[32, 32, 3, n\] with the first dimension fastest, and `y`, in which 10
+/// stands for the digit 0.
+fn digits(path: &Path) -> Result<(Vec<u8>, Vec<u32>), StageError> {
+    let mut arrays = mat::read(path)?;
+    let mut array = |name: &str| {
+        arrays.remove(name).ok_or_else(|| broken(path, format!("has no array `{name}`")))
+    };
+    let (x, y) = (array("X")?, array("y")?);
+    let (Values::Bytes(pixels), [SIDE, SIDE, 3, n]) = (x.values, &x.dims[..]) else {
+        let found = &x.dims;
+        return Err(broken(
+            path,
+            format!("has images of {found:?}: expected bytes, [32, 32, 3, n]"),
+        ));
+    };
+    let given: Vec<f64> = match y.values {
+        Values::Bytes(values) => values.into_iter().map(f64::from).collect(),
+        Values::Numbers(values) => values,
+    };
+    if given.len() != *n {
+        return Err(broken(path, format!("has {} labels for {n} images", given.len())));
+    }
+    let labels = given.into_iter().enumerate().map(|(at, label)| {
+        if label.fract() == 0.0 && (1.0..=10.0).contains(&label) {
+            return Ok(label as u32 % 10);
+        }
+        Err(broken(path, format!("has label {label} for sample {at}: expected 1 to 10")))
+    });
+    let labels = labels.collect::<Result<_, _>>()?;
+    let mut images = vec![0; pixels.len()];
+    // Column by column there, row by row here.
+    images.par_chunks_exact_mut(PLANE).zip(pixels.par_chunks_exact(PLANE)).for_each(
+        |(to, from)| {
+            for (at, to) in to.iter_mut().enumerate() {
+                *to = from[at % SIDE * SIDE + at / SIDE];
+            }
+        },
+    );
+    Ok((images, labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{
+        file::Scratch,
+        mat::{array_of_bytes, packed_file},
+    };
+
+    /// Written by `scipy.io.savemat(..., do_compression=True)`: `X[h, w, c, n] = 5 h + 3 w + 50 c +
+    /// 7 n` modulo 256, `y = [[10], [1], [9]]`.
+    const SCIPY: &[u8] = include_bytes!("svhn.mat");
+
+    fn pixel(h: usize, w: usize, c: usize, n: usize) -> u8 {
+        (5 * h + 3 * w + 50 * c + 7 * n) as u8
+    }
+
+    #[test]
+    fn a_file_of_scipy_is_turned_round() {
+        let scratch = Scratch::new("svhn");
+        let (images, labels) = digits(&scratch.write("a.mat", SCIPY)).expect("it is whole");
+        assert_eq!(labels, [0, 1, 9]);
+        let mut want = vec![];
+        for n in 0..3 {
+            for c in 0..3 {
+                (0..PLANE).for_each(|at| want.push(pixel(at / SIDE, at % SIDE, c, n)));
+            }
+        }
+        assert_eq!(images, want);
+    }
+
+    #[test]
+    fn every_cut_and_every_flip_is_an_error_or_changes_nothing() {
+        let scratch = Scratch::new("svhn-damaged");
+        let whole = digits(&scratch.write("whole.mat", SCIPY)).expect("it is whole");
+        for end in (0..SCIPY.len()).step_by(7) {
+            let error = digits(&scratch.write("cut.mat", &SCIPY[..end])).expect_err("it is cut");
+            assert!(error.to_string().contains("cut.mat"), "{error}");
+        }
+        for at in 124..SCIPY.len() {
+            let mut bytes = SCIPY.to_vec();
+            bytes[at] ^= 1 << (at % 8);
+            // What is not covered by a check can only be padding or spare bits.
+            if let Ok(read) = digits(&scratch.write("flipped.mat", &bytes)) {
+                assert!(read == whole, "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_arrays_are_named() {
+        let scratch = Scratch::new("svhn-wrong");
+        let x = |n| array_of_bytes("X", &[32, 32, 3, n], &vec![1; 3072 * n as usize]);
+        let y = |labels: &[u8]| array_of_bytes("y", &[labels.len() as u32, 1], labels);
+        for (elements, want) in [
+            (vec![x(1)], "has no array `y`"),
+            (vec![x(2), y(&[1])], "has 1 labels for 2 images"),
+            (vec![x(2), y(&[1, 0])], "has label 0 for sample 1: expected 1 to 10"),
+            (vec![x(1), y(&[11])], "has label 11 for sample 0"),
+            (
+                vec![array_of_bytes("X", &[4, 1], &[1; 4]), y(&[1])],
+                "has images of [4, 1]: expected bytes, [32, 32, 3, n]",
+            ),
+            (
+                vec![array_of_bytes("X", &[32, 32, 3, 2], &[1; 3072]), y(&[1, 1])],
+                "has 3072 elements in array `X` of [32, 32, 3, 2]",
+            ),
+        ] {
+            let path = scratch.write("wrong.mat", &packed_file(&elements));
+            let found = digits(&path).expect_err("it is wrong").to_string();
+            assert!(found.contains(want) && found.contains("wrong.mat"), "{found}");
+        }
+        let path = scratch.write("text.mat", &[b'x'; 200]);
+        let found = digits(&path).expect_err("it is text").to_string();
+        assert!(found.contains("is no MATLAB file of version 5"), "{found}");
+    }
+}

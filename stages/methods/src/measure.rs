@@ -1,0 +1,93 @@
+//! What logits are worth against labels.
+
+use artifacts::logits::argmax;
+
+/// How good a set of predictions is.
+#[derive(Debug, PartialEq)]
+pub struct Measured {
+    /// The share of samples whose largest logit is their label's.
+    pub accuracy: f64,
+    /// The mean negative log-likelihood, in nats.
+    pub loss: f64,
+    /// The expected calibration error over 15 bins (Guo et al., 2017).
+    pub ece: f64,
+    /// The mean squared distance of probabilities and one-hot label (Brier, 1950).
+    pub brier: f64,
+    /// The smallest accuracy of any class.
+    pub worst_class: f64,
+    /// The accuracy of each class; `None` for one without samples.
+    pub per_class: Vec<Option<f64>>,
+    /// How often each class was predicted for each: \[label\]\[prediction\].
+    pub confusion: Vec<Vec<u64>>,
+}
+
+const BINS: usize = 15;
+
+/// Measures `logits`, \[n, `classes`\] row-major with n above 0, against the labels.
+pub fn measure(logits: &[f32], labels: &[u32], classes: usize) -> Measured {
+    let n = labels.len() as f64;
+    let mut confusion = vec![vec![0u64; classes]; classes];
+    let (mut loss, mut brier) = (0.0, 0.0);
+    // Per bin: samples, right ones, sum of confidences.
+    let mut bins = [(0u64, 0u64, 0.0); BINS];
+    for (row, label) in logits.chunks_exact(classes).zip(labels) {
+        let (top, label) = (argmax(row), *label as usize);
+        confusion[label][top] += 1;
+        let largest = f64::from(row[top]);
+        let weights: Vec<f64> = row.iter().map(|z| (f64::from(*z) - largest).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        loss += total.ln() + largest - f64::from(row[label]);
+        for (class, weight) in weights.iter().enumerate() {
+            let miss = weight / total - if class == label { 1.0 } else { 0.0 };
+            brier += miss * miss;
+        }
+        // Bins are open on the left: a confidence of exactly 1/15 is in the first.
+        let confidence = 1.0 / total;
+        let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+        bins[bin].0 += 1;
+        bins[bin].1 += u64::from(top == label);
+        bins[bin].2 += confidence;
+    }
+    let per_class: Vec<Option<f64>> = confusion
+        .iter()
+        .enumerate()
+        .map(|(class, row)| {
+            let all: u64 = row.iter().sum();
+            (all > 0).then(|| row[class] as f64 / all as f64)
+        })
+        .collect();
+    let right: u64 = confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
+    let gaps = bins.iter().map(|(_, right, sum)| (*right as f64 - sum).abs());
+    Measured {
+        accuracy: right as f64 / n,
+        loss: loss / n,
+        ece: gaps.sum::<f64>() / n,
+        brier: brier / n,
+        worst_class: per_class.iter().flatten().copied().fold(1.0, f64::min),
+        per_class,
+        confusion,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Probabilities (1/4, 1/2, 1/4), (3/4, 1/8, 1/8), (3/4, 1/8, 1/8); labels 1, 0, 1.
+    #[test]
+    fn figures_worked_by_hand() {
+        let (a, b) = (2f32.ln(), 6f32.ln());
+        let logits = [0.0, a, 0.0, b, 0.0, 0.0, b, 0.0, 0.0];
+        let found = measure(&logits, &[1, 0, 1], 3);
+        let near = |found: f64, want: f64| assert!((found - want).abs() < 1e-6, "{found} {want}");
+        near(found.accuracy, 2.0 / 3.0);
+        near(found.loss, (2f64.ln() + (4.0f64 / 3.0).ln() + 8f64.ln()) / 3.0);
+        // (1/16 + 1/4 + 1/16), (1/16 + 2/64), (9/16 + 49/64 + 1/64).
+        near(found.brier, (0.375 + 0.093_75 + 1.343_75) / 3.0);
+        // One bin holds 1/2 (right); one holds 3/4 twice, one right: |1 - .5| + |1 - 1.5|.
+        near(found.ece, (0.5 + 0.5) / 3.0);
+        assert_eq!(found.per_class, [Some(1.0), Some(0.5), None]);
+        near(found.worst_class, 0.5);
+        assert_eq!(found.confusion, [[1, 0, 0], [1, 1, 0], [0, 0, 0]]);
+    }
+}

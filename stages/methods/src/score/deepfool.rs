@@ -1,0 +1,189 @@
+//! DeepFool: the distance of a sample to the decision boundary. The stage around it, which reads the
+//! network, is in the crate `networks`.
+
+use crate::select::Compat;
+use artifacts::{
+    logits::argmax,
+    units::{Count, NonNegative},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A network as a function from samples to logits that can be differentiated in its input.
+pub trait InputGradients {
+    /// Returns how many numbers a sample has.
+    fn features(&self) -> usize;
+
+    /// Returns how many logits there are.
+    fn classes(&self) -> usize;
+
+    /// Returns the logits of `x`, \[b, features\] row-major: \[b, classes\].
+    fn logits(&mut self, x: &[f32]) -> Vec<f32>;
+
+    /// Returns the gradients of chosen logits at `x`, \[b, features\] row-major. `classes`, \[b, k\],
+    /// names the logits of each sample; what comes back is \[b, k, features\].
+    fn gradients(&mut self, x: &[f32], classes: &[u32]) -> Vec<f32>;
+}
+
+/// How the boundary is looked for.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct DeepFool {
+    /// After how many steps a sample is left where it is.
+    pub iterations: Count,
+    /// How many of the classes that the proxy finds most probable are looked at, the predicted one
+    /// among them; at least 2.
+    pub candidates: Count,
+    /// How far beyond the estimated boundary a step goes, as a share of its length.
+    pub overshoot: NonNegative,
+    /// `deepcore` (and `deepcore-2022`, the same here) gives the square of the distance, goes no
+    /// step further than the boundary, and looks at every class.
+    pub compat: Compat,
+}
+
+impl Default for DeepFool {
+    fn default() -> Self {
+        let count = |n: u64| Count::try_from(n).expect("it is above 0");
+        Self {
+            iterations: count(50),
+            candidates: count(10),
+            overshoot: NonNegative::try_from(0.02).expect("it is not negative"),
+            compat: Compat::None,
+        }
+    }
+}
+
+impl DeepFool {
+    /// Returns how far each sample of `start`, \[b, d\] row-major, is from the boundary.
+    pub fn lengths(&self, network: &mut dyn InputGradients, start: Vec<f32>) -> Vec<f32> {
+        let (d, classes) = (network.features(), network.classes());
+        let b = start.len() / d;
+        let deepcore = self.compat != Compat::None;
+        let beyond = if deepcore { 1.0 } else { 1.0 + f64::from(self.overshoot) as f32 };
+        let candidates = if deepcore { classes } else { self.candidates.get().min(classes) };
+        let mut logits = network.logits(&start);
+        let ranked: Vec<Vec<u32>> =
+            logits.chunks_exact(classes).map(|row| ranked(row, candidates)).collect();
+        let mut moved = vec![0f32; start.len()];
+        let mut stuck = vec![false; b];
+        let mut left: Vec<usize> = (0..b).collect();
+        for _ in 0..self.iterations.get() {
+            if left.is_empty() {
+                break;
+            }
+            let gather = |moved: &[f32]| -> Vec<f32> {
+                let each = left.iter().flat_map(|i| i * d..(i + 1) * d);
+                each.map(|at| start[at] + beyond * moved[at]).collect()
+            };
+            let wanted: Vec<u32> = left.iter().flat_map(|i| ranked[*i].iter().copied()).collect();
+            let gradients = network.gradients(&gather(&moved), &wanted);
+            for (at, i) in left.iter().enumerate() {
+                let logits = &logits[at * classes..][..classes];
+                let slopes = &gradients[at * candidates * d..][..candidates * d];
+                match step(logits, slopes, &ranked[*i]) {
+                    Some(step) => {
+                        let moved = &mut moved[i * d..][..d];
+                        moved.iter_mut().zip(step).for_each(|(sum, by)| *sum += by);
+                    }
+                    None => stuck[*i] = true,
+                }
+            }
+            left.retain(|i| !stuck[*i]);
+            let points: Vec<f32> = left
+                .iter()
+                .flat_map(|i| i * d..(i + 1) * d)
+                .map(|at| start[at] + beyond * moved[at])
+                .collect();
+            let all = network.logits(&points);
+            let stays: Vec<bool> = all
+                .chunks_exact(classes)
+                .zip(&left)
+                .map(|(row, i)| argmax(row) as u32 == ranked[*i][0])
+                .collect();
+            let rows = all.chunks_exact(classes).zip(&stays).filter(|(_, stays)| **stays);
+            logits = rows.flat_map(|(row, _)| row.iter().copied()).collect();
+            let mut stays = stays.into_iter();
+            left.retain(|_| stays.next().expect("there is one for each"));
+        }
+        let square = |row: &[f32]| row.iter().map(|v| f64::from(beyond * v).powi(2)).sum::<f64>();
+        let squares = moved.chunks_exact(d).map(square).zip(stuck);
+        let length = |(square, stuck)| match (stuck, deepcore) {
+            (true, _) => f32::INFINITY,
+            (false, true) => square as f32,
+            (false, false) => f64::sqrt(square) as f32,
+        };
+        squares.map(length).collect()
+    }
+}
+
+/// Returns the `most` largest classes, the largest first; of equals the first.
+fn ranked(logits: &[f32], most: usize) -> Vec<u32> {
+    let mut all: Vec<u32> = (0..logits.len() as u32).collect();
+    all.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
+    all.truncate(most);
+    all
+}
+
+/// Returns the move to the nearest linear boundary between the first of `classes` and another, or
+/// nothing if there is no slope to go down. `slopes` holds one gradient for each of `classes`.
+fn step(logits: &[f32], slopes: &[f32], classes: &[u32]) -> Option<Vec<f32>> {
+    let d = slopes.len() / classes.len();
+    let (own, others) = slopes.split_at(d);
+    let from = f64::from(logits[classes[0] as usize]);
+    let (mut nearest, mut best) = (None, f64::INFINITY);
+    for (class, slope) in classes[1..].iter().zip(others.chunks_exact(d)) {
+        let apart = slope.iter().zip(own).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+        let gap = (f64::from(logits[*class as usize]) - from).abs();
+        let distance = gap / apart.sqrt();
+        if apart > 0.0 && distance < best {
+            (nearest, best) = (Some((slope, gap / apart)), distance);
+        }
+    }
+    let (slope, scale) = nearest?;
+    Some(slope.iter().zip(own).map(|(a, b)| (scale * f64::from(a - b)) as f32).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two classes in the plane: z = (0, w x + b), flat where the first coordinate is above 9.
+    struct Line;
+
+    impl InputGradients for Line {
+        fn features(&self) -> usize {
+            2
+        }
+        fn classes(&self) -> usize {
+            2
+        }
+        fn logits(&mut self, x: &[f32]) -> Vec<f32> {
+            let z = |x: &[f32]| if x[0] > 9.0 { -1.0 } else { 3.0 * x[0] + 4.0 * x[1] - 5.0 };
+            x.chunks_exact(2).flat_map(|x| [0.0, z(x)]).collect()
+        }
+        fn gradients(&mut self, x: &[f32], classes: &[u32]) -> Vec<f32> {
+            let slope = |(at, class): (usize, &u32)| match (class, x[at / 2 * 2] > 9.0) {
+                (1, false) => [3.0, 4.0],
+                _ => [0.0, 0.0],
+            };
+            classes.iter().enumerate().flat_map(slope).collect()
+        }
+    }
+
+    #[test]
+    fn distances_to_a_line_worked_by_hand() {
+        // |3x + 4y - 5| / 5: 1 at the origin, 2 at (5, 0); nothing moves (10, 0).
+        let points = vec![0.0, 0.0, 5.0, 0.0, 10.0, 0.0];
+        let found = DeepFool::default().lengths(&mut Line, points.clone());
+        assert!((found[0] - 1.02).abs() < 1e-5 && (found[1] - 2.04).abs() < 1e-5, "{found:?}");
+        assert!(found[2].is_infinite());
+        let rule = DeepFool { compat: Compat::Deepcore, ..DeepFool::default() };
+        let squares = rule.lengths(&mut Line, points);
+        assert!((squares[0] - 1.0).abs() < 1e-4 && (squares[1] - 4.0).abs() < 1e-4, "{squares:?}");
+    }
+
+    #[test]
+    fn of_equal_logits_the_first_class_is_the_prediction() {
+        assert_eq!(ranked(&[1.0, 3.0, 3.0, 2.0], 3), [1, 2, 3]);
+    }
+}

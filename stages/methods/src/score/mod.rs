@@ -1,0 +1,167 @@
+//! How hard each training sample is: one number a sample, larger is harder.
+//!
+//! A method is a settings struct and a function of what a proxy left behind. Stores, ports, and
+//! repeats are handled once, in `stage.rs`.
+
+mod aum;
+mod cartography;
+mod deepfool;
+mod dual;
+mod dyn_unc;
+mod el2n;
+mod entropy;
+mod forgetting;
+mod grand;
+mod import;
+mod least_confidence;
+mod loss;
+mod margin;
+mod random;
+mod stage;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use artifacts::{Matrix, record::EpochRow, scores::Scores};
+use engine::{Method, Problem, StageError, Streams};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use deepfool::{DeepFool, InputGradients};
+pub use stage::ProxyScores;
+
+#[cfg(test)]
+pub(crate) use {
+    entropy::Entropy,
+    forgetting::{Forgetting, NeverLearnt},
+    grand::GraNd,
+    least_confidence::LeastConfidence,
+    margin::Margin,
+};
+
+/// What a method looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScoreInput {
+    /// The labels alone.
+    Labels,
+    /// What one or several proxies left behind.
+    Proxy,
+}
+
+/// What a proxy left behind, in sample order.
+pub(crate) trait TrainedProxy: Sync {
+    /// The labels it was trained on.
+    fn labels(&self) -> &[u32];
+
+    /// The final logits, \[n, classes\].
+    fn logits(&self) -> Result<Matrix<'_>, StageError>;
+
+    /// The final embeddings, \[n, d\].
+    fn embeddings(&self) -> Result<Matrix<'_>, StageError>;
+
+    /// How many epochs are on record.
+    fn epochs(&self) -> usize;
+
+    /// What epoch `epoch`, counted from 1, said of each sample.
+    fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError>;
+}
+
+/// A way to score: its settings, and a pure function.
+pub(crate) trait Scorer:
+    Clone + Default + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
+{
+    /// The name in a pipeline file.
+    const NAME: &'static str;
+    /// What it does, in a line.
+    const SUMMARY: &'static str;
+    /// The manual.
+    const MANUAL: &'static str;
+    /// The revision of its results.
+    const REVISION: u32 = 1;
+    /// The random streams it draws from.
+    const STREAMS: &'static [&'static str] = &[];
+    /// What it looks at.
+    const READS: ScoreInput = ScoreInput::Proxy;
+
+    /// Returns what is wrong with the settings as a whole, named from inside `rule`.
+    fn problems(&self) -> Vec<Problem> {
+        vec![]
+    }
+
+    /// Returns the values of every sample, in sample order. With several proxies it is called once
+    /// for each, and the values are averaged.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the proxy did not keep what is needed.
+    fn score(&self, proxy: &dyn TrainedProxy, streams: Streams) -> Result<Scores, StageError>;
+}
+
+/// ScoreInput the epochs `first..=last` in order and folds each into `see`. `last` 0 stands for the
+/// last on record.
+fn fold_epochs(
+    proxy: &dyn TrainedProxy,
+    first: usize,
+    last: usize,
+    mut see: impl FnMut(usize, &[EpochRow]),
+) -> Result<(), StageError> {
+    let recorded = proxy.epochs();
+    let last = if last == 0 { recorded } else { last };
+    if recorded == 0 {
+        return Err(StageError::method("the proxy kept no record of its training")
+            .with_hint("give the proxy `record = \"inflight\"` or `\"clean\"`"));
+    }
+    if first == 0 || first > last || last > recorded {
+        return Err(StageError::method(format!(
+            "epochs {first} to {last} are asked for, but epochs 1 to {recorded} are on record"
+        ))
+        .with_hint("train the proxy for longer, or ask for other epochs"));
+    }
+    for epoch in first..=last {
+        see(epoch, &proxy.rows(epoch)?);
+    }
+    Ok(())
+}
+
+/// The mean of values that come one epoch at a time, each sample over the epochs that saw it.
+struct Means {
+    sums: Vec<f64>,
+    seen: Vec<u32>,
+}
+
+impl Means {
+    fn new(n: usize) -> Self {
+        Self { sums: vec![0.0; n], seen: vec![0; n] }
+    }
+
+    fn add(&mut self, rows: &[EpochRow], value: impl Fn(&EpochRow) -> f32) {
+        for (i, row) in rows.iter().enumerate().filter(|(_, row)| row.seen()) {
+            self.sums[i] += f64::from(value(row));
+            self.seen[i] += 1;
+        }
+    }
+
+    /// NaN for a sample no epoch saw.
+    fn finish(self, factor: f64) -> Vec<f32> {
+        let all = self.sums.iter().zip(&self.seen);
+        all.map(|(sum, seen)| (sum / f64::from(*seen) * factor) as f32).collect()
+    }
+}
+
+/// Every method of the family.
+pub(crate) fn methods() -> Vec<Method> {
+    vec![
+        stage::method::<aum::Aum>(),
+        stage::method::<cartography::Cartography>(),
+        stage::method::<dual::Dual>(),
+        stage::method::<dyn_unc::DynUnc>(),
+        stage::method::<el2n::El2n>(),
+        stage::method::<entropy::Entropy>(),
+        stage::method::<forgetting::Forgetting>(),
+        stage::method::<grand::GraNd>(),
+        import::method(),
+        stage::method::<least_confidence::LeastConfidence>(),
+        stage::method::<loss::Loss>(),
+        stage::method::<margin::Margin>(),
+        stage::method::<random::Random>(),
+    ]
+}

@@ -1,0 +1,46 @@
+//! A proxy in memory, for tests.
+
+use super::TrainedProxy;
+use artifacts::{Matrix, record::EpochRow};
+use engine::StageError;
+
+/// What a proxy left behind, given directly.
+pub(crate) struct InMemory {
+    pub(crate) labels: Vec<u32>,
+    pub(crate) classes: usize,
+    pub(crate) logits: Vec<f32>,
+    pub(crate) embeddings: Vec<f32>,
+    pub(crate) epochs: Vec<Vec<EpochRow>>,
+}
+
+impl InMemory {
+    /// A proxy that recorded `epochs`, each the logits of every sample.
+    pub(crate) fn recorded(labels: &[u32], classes: usize, epochs: &[Vec<f32>]) -> Self {
+        let rows = |logits: &Vec<f32>| {
+            let each = logits.chunks_exact(classes).zip(labels);
+            each.map(|(logits, label)| EpochRow::of(logits, *label)).collect()
+        };
+        let logits = epochs.last().cloned().unwrap_or_default();
+        let epochs = epochs.iter().map(rows).collect();
+        Self { labels: labels.to_vec(), classes, logits, embeddings: vec![], epochs }
+    }
+}
+
+impl TrainedProxy for InMemory {
+    fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+    fn logits(&self) -> Result<Matrix<'_>, StageError> {
+        Ok(Matrix::new(&self.logits, self.labels.len(), self.classes))
+    }
+    fn embeddings(&self) -> Result<Matrix<'_>, StageError> {
+        let n = self.labels.len();
+        Ok(Matrix::new(&self.embeddings, n, self.embeddings.len() / n))
+    }
+    fn epochs(&self) -> usize {
+        self.epochs.len()
+    }
+    fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError> {
+        Ok(self.epochs[epoch - 1].clone())
+    }
+}

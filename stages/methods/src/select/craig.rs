@@ -1,0 +1,211 @@
+//! CRAIG: medoids of the gradients, weighted by what they stand for.
+
+use super::{
+    Compat, Group, Picks, Residuals, SelectInput, Selector, deepcore_batch,
+    facility_location::Coverage,
+    greedy::{self, Greedy, Objective, Optimizer},
+};
+use crate::linalg::{Compute, CoverageGains, Gram, Pairwise, PairwiseRows};
+use artifacts::{
+    Matrix,
+    units::{Count, Fraction},
+};
+use engine::StageError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Keeps samples whose gradients, weighted, stand for those of all.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Craig {
+    /// `naive`, `lazy`, `approximate-lazy`, or `stochastic`.
+    pub(crate) optimizer: Optimizer,
+    /// For `approximate-lazy`: which share of its former gain is good enough.
+    pub(crate) beta: Fraction,
+    /// For `stochastic`: the share of the optimum that may be lost to the draw.
+    pub(crate) epsilon: Fraction,
+    /// `deepcore` counts every kept sample once too often and divides gradients by their batch's
+    /// size, as that release does; `deepcore-2022` also takes the softmax twice.
+    pub(crate) compat: Compat,
+    /// The batch size that `compat` divides by.
+    pub(crate) batch: Count,
+}
+
+impl Default for Craig {
+    fn default() -> Self {
+        Self {
+            optimizer: Optimizer::default(),
+            beta: greedy::beta(),
+            epsilon: greedy::epsilon(),
+            compat: Compat::default(),
+            batch: deepcore_batch(),
+        }
+    }
+}
+
+/// The members of one class of the group, and how far their gradients are apart.
+struct Class {
+    members: Vec<u32>,
+    coverage: Coverage,
+}
+
+/// The classes of a group. A sample stands for its own class alone, so a class never looks at
+/// another; they compete only for the budget.
+struct Classes {
+    classes: Vec<Class>,
+    /// For every place its class and its place there.
+    homes: Vec<(u32, u32)>,
+}
+
+/// Returns the negative distances between gradients, a row at a time.
+fn nearness(
+    residuals: Matrix<'static>,
+    inputs: Matrix<'static>,
+    compute: &Compute,
+) -> PairwiseRows<'static> {
+    let square = |row: &[f32]| row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    let squares: Vec<f64> =
+        (0..residuals.rows()).map(|i| square(residuals.row(i)) * square(inputs.row(i))).collect();
+    PairwiseRows::new(
+        Gram::new(vec![residuals, inputs]).on(compute, true),
+        Pairwise::NegativeDistance { squares },
+    )
+}
+
+impl Objective for Classes {
+    fn len(&self) -> usize {
+        self.homes.len()
+    }
+
+    fn batch(&self) -> Option<[usize; 2]> {
+        self.classes[0].coverage.batch()
+    }
+
+    fn gains(&mut self, places: &[u32]) -> Vec<f64> {
+        let mut asked: BTreeMap<u32, (Vec<usize>, Vec<u32>)> = BTreeMap::new();
+        for (at, place) in places.iter().enumerate() {
+            let (class, home) = self.homes[*place as usize];
+            let (ats, homes) = asked.entry(class).or_default();
+            ats.push(at);
+            homes.push(home);
+        }
+        let mut gains = vec![0.0; places.len()];
+        for (class, (ats, homes)) in asked {
+            for (at, gain) in ats.iter().zip(self.classes[class as usize].coverage.gains(&homes)) {
+                gains[*at] = gain;
+            }
+        }
+        gains
+    }
+
+    fn choose(&mut self, place: usize) {
+        let (class, home) = self.homes[place];
+        self.classes[class as usize].coverage.choose(home as usize);
+    }
+}
+
+/// Returns the classes of `group`, each member as far from being served as the farthest pair of its
+/// class is apart. Gradients are taken class by class, so that with `compat` a batch is of one class.
+fn classes(group: &Group<'_>, compat: Compat, batch: usize) -> Classes {
+    let (labels, logits) = (group.labels(), group.logits());
+    let inputs = group.inputs_of_last_layer();
+    let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (place, label) in labels.iter().enumerate() {
+        members.entry(*label).or_default().push(place as u32);
+    }
+    let mut homes = vec![(0, 0); labels.len()];
+    let mut room = group.compute.memory;
+    let classes = members.into_iter().enumerate().map(|(class, (label, members))| {
+        for (home, place) in members.iter().enumerate() {
+            homes[*place as usize] = (class as u32, home as u32);
+        }
+        let same = vec![label; members.len()];
+        let residuals = Residuals::of(&logits.gather(&members), &same, compat, batch);
+        let inputs = inputs.gather(&members);
+        let inputs = Matrix::new(inputs.data().to_vec(), inputs.rows(), inputs.cols());
+        let mut above =
+            CoverageGains::new(nearness(residuals, inputs, group.compute), 0.0, &mut room);
+        // 1e-3 beyond, so that the farthest pick of a class still gains something.
+        let farthest = f64::from(above.rows().least());
+        above.level((farthest - 1e-3) as f32);
+        Class { members, coverage: Coverage(above) }
+    });
+    let classes = classes.collect();
+    Classes { classes, homes }
+}
+
+/// Returns how many members each of `picks` (ascending) is nearest to in its own class; of equally
+/// near picks it is the first. With `strays` the members of a class without a pick go to the first of all.
+fn sizes(all: &Classes, picks: &[u32], strays: bool) -> Vec<u32> {
+    let mut sizes = vec![0; picks.len()];
+    for (at, class) in all.classes.iter().enumerate() {
+        let mut best = vec![(f32::NEG_INFINITY, None); class.members.len()];
+        let homes = picks.iter().map(|place| all.homes[*place as usize]).enumerate();
+        let here = homes.filter(|(_, (class, _))| *class as usize == at);
+        let (here, homes): (Vec<usize>, Vec<u32>) =
+            here.map(|(pick, (_, home))| (pick, home)).unzip();
+        class.coverage.0.rows().for_each(&homes, |at, row| {
+            for (best, near) in best.iter_mut().zip(row) {
+                if *near > best.0 {
+                    *best = (*near, Some(here[at]));
+                }
+            }
+        });
+        for (_, pick) in best {
+            match pick {
+                Some(pick) => sizes[pick] += 1,
+                None if strays => sizes[0] += 1,
+                None => {}
+            }
+        }
+    }
+    sizes
+}
+
+impl Selector for Craig {
+    const NAME: &'static str = "select.craig";
+    const SUMMARY: &'static str = "medoids of the gradients, weighted by how many each stands for";
+    const MANUAL: &'static str = "\
+Facility location on the distances between last-layer gradients within a class: greedily minimises the sum,
+over all samples, of the distance to the nearest kept one. The weight of a kept sample is the number
+of samples of its class nearest to it. Of equal gains the earlier sample is picked. Without balance
+the classes compete for the budget, each starting as far from served as its farthest pair is apart.
+
+Mirzasoleiman, Bilmes & Leskovec, *Coresets for Data-efficient Training of Machine Learning Models*, ICML
+2020, algorithm 1. Cost: O(n_c^2 (C + d)) for the distances of a class, from the gradients' factors, which
+are never multiplied out; O(n_c) a gain; memory n_c^2 while it fits, else tiles.
+
+DeepCore adds 1 to every weight (the weights sum to n + k) and divides gradients by the size of their batch:
+`rule.compat = \"deepcore\"`. Its global mode evaluates gains on a few batches only unless the batch is the
+whole set; that defect is not repeated.";
+    const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
+    const REVISION: u32 = 2;
+    const READS: SelectInput = SelectInput::Outputs;
+    const ON_DEVICE: bool = true;
+
+    fn streams(&self) -> &'static [&'static str] {
+        Greedy::streams(self.optimizer)
+    }
+
+    fn variants() -> Vec<Self> {
+        Optimizer::ALL.map(|optimizer| Self { optimizer, ..Self::default() }).to_vec()
+    }
+
+    fn avoids_copies(&self) -> Option<usize> {
+        (self.optimizer == Optimizer::default()).then_some(usize::MAX)
+    }
+
+    fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
+        let mut all = classes(group, self.compat, self.batch.get());
+        let Self { optimizer, beta, epsilon, .. } = *self;
+        let greedy = Greedy { optimizer, beta, epsilon };
+        let mut places = greedy::maximize(&mut all, budget, greedy, group)?;
+        places.sort_unstable();
+        let deepcore = self.compat != Compat::None;
+        let sizes = sizes(&all, &places, deepcore);
+        let extra = if deepcore { 1.0 } else { 0.0 };
+        let weights = sizes.iter().map(|size| *size as f32 + extra).collect();
+        Ok(Picks { places, weights: Some(weights) })
+    }
+}

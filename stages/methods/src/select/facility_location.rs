@@ -1,0 +1,106 @@
+//! Facility location.
+
+use super::{
+    Compat, Group, Picks, SelectInput, Selector,
+    greedy::{self, Greedy, Objective, Optimizer},
+    similarity::{self, Features},
+};
+use crate::linalg::CoverageGains;
+use artifacts::units::Fraction;
+use engine::StageError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Keeps samples so that every sample has one like it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct FacilityLocation {
+    /// What similarity is of: `gradient` or `embedding`.
+    pub(crate) features: Features,
+    /// `naive`, `lazy`, `approximate-lazy`, or `stochastic`.
+    pub(crate) optimizer: Optimizer,
+    /// For `approximate-lazy`: which share of its former gain is good enough.
+    pub(crate) beta: Fraction,
+    /// For `stochastic`: the share of the optimum that may be lost to the draw.
+    pub(crate) epsilon: Fraction,
+    /// `deepcore-2022` takes gradients of the softmax taken twice, as that release does.
+    pub(crate) compat: Compat,
+}
+
+impl Default for FacilityLocation {
+    fn default() -> Self {
+        Self {
+            features: Features::default(),
+            optimizer: Optimizer::default(),
+            beta: greedy::beta(),
+            epsilon: greedy::epsilon(),
+            compat: Compat::default(),
+        }
+    }
+}
+
+/// `sum_i max_{j in S} s_ij`, over rows of s that are the higher the better a place is served; the
+/// floor is how well it is served so far.
+pub(super) struct Coverage(pub(super) CoverageGains<'static>);
+
+impl Objective for Coverage {
+    fn len(&self) -> usize {
+        self.0.rows().len()
+    }
+
+    fn batch(&self) -> Option<[usize; 2]> {
+        Some(self.0.rows().batch())
+    }
+
+    fn gains(&mut self, places: &[u32]) -> Vec<f64> {
+        self.0.excess(places)
+    }
+
+    fn choose(&mut self, place: usize) {
+        self.0.raise(place as u32);
+    }
+}
+
+impl Selector for FacilityLocation {
+    const NAME: &'static str = "select.facility-location";
+    const SUMMARY: &'static str = "keeps samples so that every sample has one like it";
+    const MANUAL: &'static str = "\
+Greedily maximises `f(S) = sum_i max_{j in S} s_ij`, with the similarity s = (1 + cosine) / 2 of last-layer
+gradients (or of embeddings) within the group: within 1 - 1/e of the best. Of equal gains the earlier
+sample is picked.
+
+Wei, Iyer & Bilmes, *Submodularity in Data Subset Selection and Active Learning*, ICML 2015; Mirzasoleiman
+et al. 2013; on gradients as in DeepCore. Cost: O(n^2 (C + d)) for the similarities, which are kept
+whole while they fit into `--memory`, and O(n) a gain. Beyond, a row is kept once few of its places are served worse
+than by it, and a gain costs as much as those are; in the first steps rows are computed anew, O(n (C + d)) each.
+`naive` computes n gains a pick, `lazy` a few.";
+    const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
+    const REVISION: u32 = 2;
+    const READS: SelectInput = SelectInput::Outputs;
+    const ON_DEVICE: bool = true;
+
+    fn streams(&self) -> &'static [&'static str] {
+        Greedy::streams(self.optimizer)
+    }
+
+    fn variants() -> Vec<Self> {
+        similarity::with_features(|optimizer, features| Self {
+            optimizer,
+            features,
+            ..Self::default()
+        })
+    }
+
+    fn avoids_copies(&self) -> Option<usize> {
+        (self.optimizer == Optimizer::default()).then_some(usize::MAX)
+    }
+
+    fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
+        let rows = similarity::rows(similarity::cosines(group, self.features, self.compat, true));
+        let mut coverage =
+            Coverage(CoverageGains::new(rows, 0.0, &mut group.compute.memory.clone()));
+        let Self { optimizer, beta, epsilon, .. } = *self;
+        let greedy = Greedy { optimizer, beta, epsilon };
+        Ok(greedy::maximize(&mut coverage, budget, greedy, group)?.into())
+    }
+}

@@ -1,0 +1,133 @@
+//! Graph cut.
+
+use super::{
+    Compat, Group, Picks, SelectInput, Selector,
+    greedy::{self, Greedy, Objective, Optimizer},
+    similarity::{self, Features},
+};
+use crate::linalg::{Gram, RowPrefetcher, largest};
+use artifacts::units::{Fraction, NonNegative};
+use engine::StageError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Keeps samples that are like the rest and unlike each other.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct GraphCut {
+    /// How much likeness among the kept counts against them. Above 0.5 the function is no longer
+    /// monotone; 1 is DeepCore's.
+    pub(crate) lambda: NonNegative,
+    /// What similarity is of: `gradient` or `embedding`.
+    pub(crate) features: Features,
+    /// `naive`, `lazy`, `approximate-lazy`, or `stochastic`.
+    pub(crate) optimizer: Optimizer,
+    /// For `approximate-lazy`: which share of its former gain is good enough.
+    pub(crate) beta: Fraction,
+    /// For `stochastic`: the share of the optimum that may be lost to the draw.
+    pub(crate) epsilon: Fraction,
+    /// `deepcore-2022` takes gradients of the softmax taken twice, as that release does.
+    pub(crate) compat: Compat,
+}
+
+impl Default for GraphCut {
+    fn default() -> Self {
+        Self {
+            lambda: NonNegative::try_from(1.0).expect("1 is not negative"),
+            features: Features::default(),
+            optimizer: Optimizer::default(),
+            beta: greedy::beta(),
+            epsilon: greedy::epsilon(),
+            compat: Compat::default(),
+        }
+    }
+}
+
+/// The gains of all places, kept up to date.
+pub(super) struct Cut {
+    cosines: Gram<'static>,
+    gains: Vec<f64>,
+    taken: Vec<bool>,
+    ahead: RowPrefetcher<f32>,
+    lambda: f64,
+}
+
+impl Cut {
+    pub(super) fn new(cosines: Gram<'static>, lambda: f64) -> Self {
+        let n = cosines.len() as f64;
+        let sums = cosines.row_sums();
+        // A vector of no length has no cosine with itself, yet is like itself.
+        let itself = |j: usize| -> f64 {
+            let nothing = cosines.spaces().iter().any(|s| s.row(j).iter().all(|v| *v == 0.0));
+            if nothing { 0.5 } else { 0.0 }
+        };
+        let gain = |(j, sum): (usize, &f64)| 0.5 * n + 0.5 * sum + itself(j);
+        let gains: Vec<f64> = sums.iter().enumerate().map(gain).collect();
+        // An accelerator is as fast with a row alone.
+        let ahead = RowPrefetcher::new(cosines.on_device().is_some());
+        Self { cosines, taken: vec![false; gains.len()], gains, ahead, lambda }
+    }
+}
+
+impl Objective for Cut {
+    fn len(&self) -> usize {
+        self.gains.len()
+    }
+
+    fn batch(&self) -> Option<[usize; 2]> {
+        None
+    }
+
+    fn gains(&mut self, places: &[u32]) -> Vec<f64> {
+        places.iter().map(|place| self.gains[*place as usize]).collect()
+    }
+
+    fn choose(&mut self, place: usize) {
+        let open = |i: usize| if self.taken[i] { f64::NEG_INFINITY } else { self.gains[i] };
+        let likely = |count: usize| largest(self.gains.len(), count, open);
+        let rows = |places: &[u32]| similarity::several(&self.cosines, places);
+        let row = self.ahead.row(place as u32, likely, rows);
+        self.taken[place] = true;
+        for (gain, row) in self.gains.iter_mut().zip(row) {
+            *gain -= 2.0 * self.lambda * f64::from(*row);
+        }
+    }
+}
+
+impl Selector for GraphCut {
+    const NAME: &'static str = "select.graph-cut";
+    const SUMMARY: &'static str = "keeps samples that are like the rest and unlike each other";
+    const MANUAL: &'static str = "\
+Greedily maximises `f(S) = sum_{i, j in S} s_ij - lambda sum_{j, k in S} s_jk`, i over the whole group, with
+the similarity s = (1 + cosine) / 2 of last-layer gradients (or of embeddings). Of equal gains the earlier
+sample is picked. Once gains turn negative the least bad is still picked, up to the budget.
+
+Iyer, Khargoankar, Bilmes & Asnani, *Submodular Combinatorial Information Measures*, ALT 2021; on gradients
+as in DeepCore. The gain of j, less a constant, is `sum_i s_ij - 2 lambda sum_{k in S} s_jk`. Cost:
+O(n C d) to start, for the sums are taken inside the product, then O(n (C + d)) a pick; memory O(n) beside
+the gradients' factors. `naive` and `lazy` are the same here: every gain is kept up to date.";
+    const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
+    const REVISION: u32 = 2;
+    const READS: SelectInput = SelectInput::Outputs;
+    const ON_DEVICE: bool = true;
+
+    fn streams(&self) -> &'static [&'static str] {
+        Greedy::streams(self.optimizer)
+    }
+
+    fn variants() -> Vec<Self> {
+        similarity::with_features(|optimizer, features| Self {
+            optimizer,
+            features,
+            ..Self::default()
+        })
+    }
+
+    fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
+        let cosines = similarity::cosines(group, self.features, self.compat, false);
+        let mut cut = Cut::new(cosines, self.lambda.into());
+        let Self { optimizer, beta, epsilon, .. } = *self;
+        let greedy = Greedy { optimizer, beta, epsilon };
+        Ok(greedy::maximize(&mut cut, budget, greedy, group)?.into())
+    }
+}

@@ -1,0 +1,256 @@
+//! Greedy maximisation of a set function, the plain way and three faster ones.
+
+use super::{Group, draw};
+use artifacts::units::Fraction;
+use engine::StageError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{cmp::Ordering, collections::BinaryHeap};
+
+/// How the next pick is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Optimizer {
+    /// Every gain is computed anew for each pick.
+    Naive,
+    /// Gains are computed anew only until the best of them is known to be the best of all (Minoux
+    /// 1978): the picks of `naive`, for a submodular function.
+    #[default]
+    Lazy,
+    /// A gain is good enough once it is at least `beta` of what it was.
+    ApproximateLazy,
+    /// The best of a random few, of which there are `n / budget * ln(1 / epsilon)` (Mirzasoleiman et
+    /// al., AAAI 2015).
+    Stochastic,
+}
+
+impl Optimizer {
+    /// All of them.
+    pub(super) const ALL: [Self; 4] =
+        [Self::Naive, Self::Lazy, Self::ApproximateLazy, Self::Stochastic];
+}
+
+/// An optimizer and what it is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Greedy {
+    pub(super) optimizer: Optimizer,
+    pub(super) beta: Fraction,
+    pub(super) epsilon: Fraction,
+}
+
+/// The default of `beta`.
+pub(super) fn beta() -> Fraction {
+    Fraction::try_from(0.9).expect("0.9 is a fraction")
+}
+
+/// The default of `epsilon`.
+pub(super) fn epsilon() -> Fraction {
+    Fraction::try_from(0.1).expect("0.1 is a fraction")
+}
+
+/// The stream that `stochastic` draws from.
+pub(super) const CANDIDATES: &[&str] = &["candidates"];
+
+impl Greedy {
+    /// The streams it draws from.
+    pub(super) fn streams(optimizer: Optimizer) -> &'static [&'static str] {
+        if optimizer == Optimizer::Stochastic { CANDIDATES } else { &[] }
+    }
+}
+
+/// A set function, as seen from the set picked so far.
+pub(super) trait Objective {
+    /// How many places there are.
+    fn len(&self) -> usize;
+
+    /// How many gains are worth asking for at once: at first, and at most where many are needed. None
+    /// where a gain is at hand without work: then nothing is gained by being lazy.
+    fn batch(&self) -> Option<[usize; 2]>;
+
+    /// Returns what each of `places`, none of them picked, would add.
+    fn gains(&mut self, places: &[u32]) -> Vec<f64>;
+
+    /// Picks `place`.
+    fn choose(&mut self, place: usize);
+}
+
+/// Picks `budget` places, each the best there is to `greedy`; of equal ones the first.
+pub(super) fn maximize(
+    objective: &mut impl Objective,
+    budget: usize,
+    greedy: Greedy,
+    group: &Group<'_>,
+) -> Result<Vec<u32>, StageError> {
+    match (greedy.optimizer, objective.batch()) {
+        (Optimizer::Lazy, Some(batch)) => lazy(objective, budget, batch, group),
+        (Optimizer::Naive | Optimizer::Lazy, _) => {
+            best_of(objective, budget, group, |_, open| open.to_vec())
+        }
+        (Optimizer::ApproximateLazy, _) => {
+            approximately_lazy(objective, budget, greedy.beta.into(), group)
+        }
+        (Optimizer::Stochastic, _) => {
+            let mut stream = group.streams.at("candidates", group.index);
+            let few = f64::from(greedy.epsilon).max(f64::MIN_POSITIVE).recip().ln();
+            let size = (few * objective.len() as f64 / budget as f64).round().max(1.0) as usize;
+            best_of(objective, budget, group, |_, open| {
+                let mut few = draw::sample(&mut stream, open.to_vec(), size.min(open.len()));
+                few.sort_unstable();
+                few
+            })
+        }
+    }
+}
+
+/// Picks the best of what `candidates(step, open)` returns; of equal ones the first listed.
+pub(super) fn best_of(
+    objective: &mut impl Objective,
+    budget: usize,
+    group: &Group<'_>,
+    mut candidates: impl FnMut(usize, &[u32]) -> Vec<u32>,
+) -> Result<Vec<u32>, StageError> {
+    let mut open: Vec<u32> = (0..objective.len() as u32).collect();
+    let mut picks = Vec::with_capacity(budget);
+    while picks.len() < budget {
+        group.watch.step(picks.len(), budget)?;
+        let candidates = candidates(picks.len(), &open);
+        let gains = objective.gains(&candidates);
+        let mut best = 0;
+        for (at, gain) in gains.iter().enumerate() {
+            if *gain > gains[best] {
+                best = at;
+            }
+        }
+        let next = candidates[best];
+        open.remove(open.binary_search(&next).expect("a candidate is open"));
+        objective.choose(next as usize);
+        picks.push(next);
+    }
+    Ok(picks)
+}
+
+/// A gain as last computed. The greatest has the largest gain; of equal ones it is the first place.
+#[derive(Clone, Copy, PartialEq)]
+struct Bound {
+    gain: f64,
+    place: u32,
+}
+
+impl Eq for Bound {}
+
+impl PartialOrd for Bound {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Bound {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.gain.total_cmp(&other.gain).then(other.place.cmp(&self.place))
+    }
+}
+
+fn bounds(objective: &mut impl Objective) -> BinaryHeap<Bound> {
+    let all: Vec<u32> = (0..objective.len() as u32).collect();
+    let gains = objective.gains(&all);
+    all.iter().zip(gains).map(|(place, gain)| Bound { gain, place: *place }).collect()
+}
+
+fn lazy(
+    objective: &mut impl Objective,
+    budget: usize,
+    [few, many]: [usize; 2],
+    group: &Group<'_>,
+) -> Result<Vec<u32>, StageError> {
+    let mut heap = bounds(objective);
+    let mut fresh_at = vec![0usize; objective.len()];
+    let mut picks = Vec::with_capacity(budget);
+    let mut size = few;
+    while picks.len() < budget {
+        group.watch.step(picks.len(), budget)?;
+        let step = picks.len();
+        let (mut stale, mut fresh) = (vec![], vec![]);
+        // The best stale ones are computed together: which of them are needed is not known yet,
+        // and the pick is the same.
+        let top = heap.peek().expect("there are more places than the budget");
+        if fresh_at[top.place as usize] == step {
+            let best = heap.pop().expect("it was seen just now");
+            objective.choose(best.place as usize);
+            picks.push(best.place);
+            size = few;
+            continue;
+        }
+        while stale.len() < size
+            && let Some(bound) = heap.pop()
+        {
+            if fresh_at[bound.place as usize] == step {
+                fresh.push(bound);
+                break;
+            }
+            stale.push(bound.place);
+        }
+        heap.extend(fresh);
+        for (place, gain) in stale.iter().zip(objective.gains(&stale)) {
+            fresh_at[*place as usize] = step;
+            heap.push(Bound { gain, place: *place });
+        }
+        size = (2 * size).min(many);
+    }
+    Ok(picks)
+}
+
+fn approximately_lazy(
+    objective: &mut impl Objective,
+    budget: usize,
+    beta: f64,
+    group: &Group<'_>,
+) -> Result<Vec<u32>, StageError> {
+    let mut heap = bounds(objective);
+    let mut picks = Vec::with_capacity(budget);
+    while picks.len() < budget {
+        group.watch.step(picks.len(), budget)?;
+        loop {
+            let top = heap.pop().expect("there are more places than the budget");
+            let gain = objective.gains(&[top.place])[0];
+            let fresh = Bound { gain, place: top.place };
+            // A gain that is not positive has no share: the best of all is taken.
+            let good = top.gain > 0.0 && gain >= beta * top.gain;
+            if good || heap.peek().is_none_or(|next| fresh >= *next) {
+                objective.choose(top.place as usize);
+                picks.push(top.place);
+                break;
+            }
+            heap.push(fresh);
+        }
+    }
+    Ok(picks)
+}
+
+/// DeepCore's lazy greedy: the first place whose fresh gain beats those recomputed before it. Where
+/// the function is not submodular its picks are not those of `naive`, and this repeats them.
+pub(super) fn lazy_as_deepcore(
+    objective: &mut impl Objective,
+    budget: usize,
+    group: &Group<'_>,
+) -> Result<Vec<u32>, StageError> {
+    let mut heap = bounds(objective);
+    let mut picks = Vec::with_capacity(budget);
+    while picks.len() < budget {
+        group.watch.step(picks.len(), budget)?;
+        let (mut best, mut last) = (f64::NEG_INFINITY, None);
+        loop {
+            let top = heap.pop().expect("there are more places than the budget");
+            if last == Some(top.place) {
+                objective.choose(top.place as usize);
+                picks.push(top.place);
+                break;
+            }
+            let gain = objective.gains(&[top.place])[0];
+            heap.push(Bound { gain, place: top.place });
+            if gain >= best {
+                (best, last) = (gain, Some(top.place));
+            }
+        }
+    }
+    Ok(picks)
+}

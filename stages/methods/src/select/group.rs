@@ -1,0 +1,115 @@
+//! What a selecting method sees: a group of training samples, and what is known of them.
+
+use super::{Compat, Residuals};
+use crate::linalg::Compute;
+use artifacts::Matrix;
+use engine::{StageError, Streams};
+
+/// What is known of the whole training set, in sample order. What a method did not ask for is
+/// absent.
+pub(crate) struct TrainingSet<'a> {
+    /// One label a sample.
+    pub(crate) labels: &'a [u32],
+    /// Difficulties, none of them NaN.
+    pub(crate) scores: Option<&'a [f32]>,
+    /// The proxy's logits, \[n, C\], finite.
+    pub(crate) logits: Option<Matrix<'a>>,
+    /// The proxy's embeddings, \[n, d\], finite.
+    pub(crate) embeddings: Option<Matrix<'a>>,
+}
+
+/// Learns how far a selection is, and may stop it.
+pub(crate) trait Watch: Sync {
+    /// Called before pick `done` of `total`.
+    ///
+    /// # Errors
+    ///
+    /// Fails once the run is being stopped.
+    fn step(&self, done: usize, total: usize) -> Result<(), StageError>;
+}
+
+/// The samples to pick from: the whole training set, or a class of it.
+pub(crate) struct Group<'a> {
+    /// The whole training set.
+    pub(crate) ground: &'a TrainingSet<'a>,
+    /// Positions in the training set, ascending.
+    pub(crate) members: &'a [u32],
+    /// The class, or 0 for the whole.
+    pub(crate) index: u64,
+    /// The random streams the method declared.
+    pub(crate) streams: Streams,
+    /// Whom to tell.
+    pub(crate) watch: &'a dyn Watch,
+    /// Where products of many samples are computed, and how much memory they may take.
+    pub(crate) compute: &'a Compute,
+}
+
+impl Group<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Returns the labels of the members.
+    pub(crate) fn labels(&self) -> Vec<u32> {
+        self.members.iter().map(|at| self.ground.labels[*at as usize]).collect()
+    }
+
+    /// Returns the scores of the members.
+    pub(crate) fn scores(&self) -> Vec<f32> {
+        let scores = self.ground.scores.expect("the method reads scores");
+        self.members.iter().map(|at| scores[*at as usize]).collect()
+    }
+
+    /// Returns the logits of the members, \[members, C\].
+    pub(crate) fn logits(&self) -> Matrix<'_> {
+        self.ground.logits.as_ref().expect("the method reads logits").gather(self.members)
+    }
+
+    /// Returns the embeddings of the members, \[members, d\].
+    pub(crate) fn embeddings(&self) -> Matrix<'_> {
+        self.ground.embeddings.as_ref().expect("the method reads embeddings").gather(self.members)
+    }
+
+    /// Returns the embeddings of the members with a 1 before each, \[members, 1 + d\]: what the last
+    /// layer, bias included, is a linear function of.
+    pub(crate) fn inputs_of_last_layer(&self) -> Matrix<'static> {
+        let embeddings = self.ground.embeddings.as_ref().expect("the method reads embeddings");
+        let cols = embeddings.cols() + 1;
+        let mut data = Vec::with_capacity(self.members.len() * cols);
+        for at in self.members {
+            data.push(1.0);
+            data.extend_from_slice(embeddings.row(*at as usize));
+        }
+        Matrix::new(data, self.members.len(), cols)
+    }
+
+    /// Returns the gradient of each member's loss in its logits, \[members, C\].
+    pub(crate) fn residuals(&self, compat: Compat, batch: usize) -> Matrix<'static> {
+        Residuals::of(&self.logits(), &self.labels(), compat, batch)
+    }
+}
+
+#[cfg(test)]
+static HOST: std::sync::LazyLock<Compute> = std::sync::LazyLock::new(Compute::default);
+
+/// Progress that nobody looks at, and no cancellation: for the laws and the tests.
+pub(crate) struct Unwatched;
+
+impl Watch for Unwatched {
+    fn step(&self, _: usize, _: usize) -> Result<(), StageError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl<'a> Group<'a> {
+    /// Returns a group on the CPU that nobody looks at.
+    pub(crate) fn unwatched(
+        ground: &'a TrainingSet<'a>,
+        members: &'a [u32],
+        index: u64,
+        streams: Streams,
+    ) -> Self {
+        Self { ground, members, index, streams, watch: &Unwatched, compute: &HOST }
+    }
+}

@@ -1,0 +1,203 @@
+//! What holds for every selector, whatever it computes: it keeps its budget, keeps each sample once,
+//! gives finite weights, and does the same on any number of threads.
+//!
+//! The checks run over the registry, so a new selector is held to them by being registered. They are
+//! public for the crate that has a real accelerator.
+
+use super::{Group, Picks, Selector, TrainingSet, group::Unwatched, registered};
+use crate::linalg::{Compute, noise};
+use artifacts::Matrix;
+use engine::Streams;
+
+/// Where the selectors compute, and how far its picks may be from the host's.
+pub struct Place {
+    /// Where.
+    pub compute: Compute,
+    /// Whether the picks have to be the same on any number of threads.
+    pub is_exact: bool,
+}
+
+/// A training set that is hard on methods: some samples equal, one fitted perfectly, one class rare.
+struct Samples {
+    labels: Vec<u32>,
+    scores: Vec<f32>,
+    logits: Vec<f32>,
+    embeddings: Vec<f32>,
+}
+
+const CLASSES: usize = 3;
+pub(super) const WIDTH: usize = 5;
+
+impl Samples {
+    fn new(n: usize) -> Self {
+        let labels: Vec<u32> = (0..n as u32).map(|i| if i % 17 == 5 { 2 } else { i % 2 }).collect();
+        let mut logits = noise(n * CLASSES, 1);
+        let mut embeddings = noise(n * WIDTH, 2);
+        for i in (0..n).step_by(4).skip(1) {
+            let (z, h) = (logits[..CLASSES].to_vec(), embeddings[..WIDTH].to_vec());
+            logits[i * CLASSES..(i + 1) * CLASSES].copy_from_slice(&z);
+            embeddings[i * WIDTH..(i + 1) * WIDTH].copy_from_slice(&h);
+        }
+        if n > 3 {
+            logits[3 * CLASSES + labels[3] as usize] = 1e4;
+            embeddings[2 * WIDTH..3 * WIDTH].fill(0.0);
+        }
+        let scores = noise(n, 3).iter().map(|v| (v * 4.0).round()).collect();
+        Self { labels, scores, logits, embeddings }
+    }
+
+    /// Samples of a single class.
+    fn of_one_class(n: usize) -> Self {
+        Self { labels: vec![0; n], ..Self::new(n) }
+    }
+
+    /// Samples of which nothing is known that tells them apart.
+    fn flat(n: usize) -> Self {
+        let Self { labels, .. } = Self::new(n);
+        let zeros = |each: usize| vec![0.0; n * each];
+        Self { labels, scores: zeros(1), logits: zeros(CLASSES), embeddings: zeros(WIDTH) }
+    }
+
+    /// Thirty samples, each of them four times.
+    fn of_fours() -> Self {
+        let four = |values: Vec<f32>| values.repeat(4);
+        let labels: Vec<u32> = (0..30).map(|i| i % 3).collect();
+        Self {
+            labels: labels.repeat(4),
+            scores: four(noise(30, 4)),
+            logits: four(noise(30 * CLASSES, 5)),
+            embeddings: four(noise(30 * WIDTH, 6)),
+        }
+    }
+
+    fn training_set(&self) -> TrainingSet<'_> {
+        let n = self.labels.len();
+        TrainingSet {
+            labels: &self.labels,
+            scores: Some(&self.scores),
+            logits: Some(Matrix::new(&self.logits, n, CLASSES)),
+            embeddings: Some(Matrix::new(&self.embeddings, n, WIDTH)),
+        }
+    }
+}
+
+/// Checks every registered selector, with every variant of its settings, at each place.
+///
+/// # Panics
+///
+/// Panics with the selector's name where one breaks a law.
+pub fn check_all(places: &[Place]) {
+    registered().into_iter().for_each(|one| (one.check)(places));
+}
+
+/// Checks one selector: see [`check_all`].
+pub(super) fn check<S: Selector>(places: &[Place]) {
+    for rule in S::variants() {
+        for place in places {
+            budgets(&rule, place);
+            copies(&rule, place);
+        }
+    }
+}
+
+fn pick<S: Selector>(
+    rule: &S,
+    samples: &Samples,
+    budget: usize,
+    compute: &Compute,
+    threads: usize,
+) -> Picks {
+    let set = samples.training_set();
+    let members: Vec<u32> = (0..samples.labels.len() as u32).collect();
+    let group = Group {
+        ground: &set,
+        members: &members,
+        index: 0,
+        streams: Streams::new(7, rule.streams()),
+        watch: &Unwatched,
+        compute,
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.expect("threads can be had");
+    pool.install(|| rule.select(&group, budget)).expect("it applies")
+}
+
+fn budgets<S: Selector>(rule: &S, place: &Place) {
+    // Large enough for several tiles on the host; an accelerator has none.
+    let largest = if place.is_exact { 600 } else { 150 };
+    for n in [1, 2, 7, largest] {
+        for samples in [Samples::new(n), Samples::of_one_class(n), Samples::flat(n)] {
+            for budget in [1, n.div_ceil(10), n / 2, n] {
+                if budget == 0 || (S::WHOLE && budget < n) {
+                    continue;
+                }
+                let picks = pick(rule, &samples, budget, &place.compute, 1);
+                if place.is_exact {
+                    let others = pick(rule, &samples, budget, &place.compute, 3);
+                    assert_eq!(picks, others, "{} depends on the threads", S::NAME);
+                }
+                sound(rule, &picks, n, budget);
+            }
+        }
+    }
+}
+
+fn sound<S: Selector>(rule: &S, picks: &Picks, n: usize, budget: usize) {
+    let name = S::NAME;
+    let mut places = picks.places.clone();
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), picks.places.len(), "{name} repeats a sample");
+    assert!(places.iter().all(|place| (*place as usize) < n), "{name}");
+    let count = places.len();
+    let fewer = rule.may_keep_fewer() && count < budget;
+    assert!(count == budget || fewer, "{name}: {count} of {budget}");
+    if let Some(weights) = &picks.weights {
+        assert_eq!(weights.len(), count, "{name}");
+        assert!(weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0), "{name}");
+        assert!(weights.iter().any(|weight| *weight > 0.0), "{name}");
+    }
+}
+
+fn copies<S: Selector>(rule: &S, place: &Place) {
+    let Some(most) = rule.avoids_copies() else { return };
+    let budget = most.min(30);
+    let picks = pick(rule, &Samples::of_fours(), budget, &place.compute, 2);
+    let mut originals: Vec<u32> = picks.places.iter().map(|place| place % 30).collect();
+    originals.sort_unstable();
+    originals.dedup();
+    assert_eq!(originals.len(), budget, "{} picks a sample and its copy", S::NAME);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{linalg::stand_in::stand_in, select::craig::Craig};
+
+    #[test]
+    fn every_selector_keeps_the_laws() {
+        let host = Place { compute: Compute::default(), is_exact: true };
+        let accelerator = Place { compute: stand_in(), is_exact: false };
+        check_all(&[host, accelerator]);
+    }
+
+    #[test]
+    fn craig_weights_count_the_samples() {
+        let picks = pick(&Craig::default(), &Samples::new(600), 60, &Compute::default(), 2);
+        assert_eq!(picks.weights.expect("it weighs").iter().sum::<f32>(), 600.0);
+    }
+
+    #[test]
+    fn every_method_has_a_name_of_its_family_and_a_schema() {
+        for method in registered().into_iter().map(|one| one.method) {
+            assert!(method.name.starts_with("select.") && !method.manual.is_empty());
+            let schema = serde_json::to_value((method.schema)()).expect("it is JSON");
+            let settings = &schema["properties"];
+            assert!(
+                settings["rule"].is_object() && settings["keep"].is_object(),
+                "{}",
+                method.name
+            );
+        }
+    }
+}

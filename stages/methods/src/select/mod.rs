@@ -1,0 +1,172 @@
+//! Which training samples to keep.
+//!
+//! A method is a settings struct and a function from a group of samples and a budget to the samples
+//! it picks. Stores and ports are in `stage.rs`, budgets of classes in `budget.rs`, and neither is
+//! known to a method.
+
+mod bottom;
+mod budget;
+mod cal;
+mod ccs;
+#[cfg(test)]
+pub(crate) mod conformance;
+mod contextual_diversity;
+mod craig;
+mod draw;
+mod facility_location;
+mod farthest;
+mod full;
+mod glister;
+mod gradmatch;
+mod graph_cut;
+mod greedy;
+mod group;
+mod herding;
+mod import;
+mod k_center;
+#[doc(hidden)]
+pub mod laws;
+mod log_det;
+mod moderate;
+mod numpy;
+mod random;
+mod residuals;
+mod similarity;
+mod stage;
+#[cfg(test)]
+mod timing;
+mod top;
+mod window;
+
+use engine::{Method, Problem, StageError};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+
+pub(crate) use budget::rounded;
+pub(crate) use group::{Group, TrainingSet, Watch};
+pub use residuals::Compat;
+pub(crate) use residuals::{Residuals, deepcore_batch};
+
+/// What a method looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SelectInput {
+    /// The labels alone.
+    Labels,
+    /// One score a sample.
+    Scores,
+    /// The proxy's final logits.
+    Logits,
+    /// The proxy's final embeddings.
+    Embeddings,
+    /// Both of them.
+    Outputs,
+}
+
+/// What a method picked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Picks {
+    /// Places within the group, in the order they were picked.
+    pub(crate) places: Vec<u32>,
+    /// How much each counts in training, if they differ.
+    pub(crate) weights: Option<Vec<f32>>,
+}
+
+impl From<Vec<u32>> for Picks {
+    fn from(places: Vec<u32>) -> Self {
+        Self { places, weights: None }
+    }
+}
+
+/// A way to select: its settings, and a pure function.
+pub(crate) trait Selector:
+    Clone + Default + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
+{
+    /// The name in a pipeline file.
+    const NAME: &'static str;
+    /// What it does, in a line.
+    const SUMMARY: &'static str;
+    /// The manual.
+    const MANUAL: &'static str;
+    /// The revision of its results.
+    const REVISION: u32 = 1;
+    /// The random streams it may draw from.
+    const STREAMS: &'static [&'static str] = &[];
+    /// What it looks at.
+    const READS: SelectInput;
+    /// Whether it computes on an accelerator where there is one.
+    const ON_DEVICE: bool = false;
+    /// Whether it keeps everything, whatever the budget.
+    const WHOLE: bool = false;
+
+    /// The random streams these settings draw from: with none, the seed is not in the key.
+    fn streams(&self) -> &'static [&'static str] {
+        Self::STREAMS
+    }
+
+    /// Returns what is wrong with the settings as a whole, named from inside `rule`.
+    fn problems(&self) -> Vec<Problem> {
+        vec![]
+    }
+
+    /// Returns settings that take different paths through the method: the laws are checked for each.
+    fn variants() -> Vec<Self> {
+        vec![Self::default()]
+    }
+
+    /// Whether fewer samples than the budget may be kept, because more would weigh nothing.
+    fn may_keep_fewer(&self) -> bool {
+        false
+    }
+
+    /// Whether a sample and its exact copy are kept together only after every other sample, up to this
+    /// many picks.
+    fn avoids_copies(&self) -> Option<usize> {
+        None
+    }
+
+    /// Picks `budget` samples of `group`, which has at least so many.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the method cannot be applied to the group, or the run was stopped.
+    fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError>;
+}
+
+/// A registered selector: its entry for pipeline files, and the check of its laws.
+struct Registered {
+    method: Method,
+    check: fn(&[laws::Place]),
+}
+
+fn selector<S: Selector>() -> Registered {
+    Registered { method: stage::method::<S>(), check: laws::check::<S> }
+}
+
+/// Every selector. A new one is a file and a line here.
+fn registered() -> Vec<Registered> {
+    vec![
+        selector::<bottom::Bottom>(),
+        selector::<cal::Cal>(),
+        selector::<ccs::Ccs>(),
+        selector::<contextual_diversity::ContextualDiversity>(),
+        selector::<craig::Craig>(),
+        selector::<facility_location::FacilityLocation>(),
+        selector::<full::Full>(),
+        selector::<glister::Glister>(),
+        selector::<gradmatch::GradMatch>(),
+        selector::<graph_cut::GraphCut>(),
+        selector::<herding::Herding>(),
+        selector::<k_center::KCenter>(),
+        selector::<log_det::LogDet>(),
+        selector::<moderate::Moderate>(),
+        selector::<random::Random>(),
+        selector::<top::Top>(),
+        selector::<window::Window>(),
+    ]
+}
+
+/// Returns every method of the family: the selectors, and what takes a subset from a file.
+pub(crate) fn methods() -> Vec<Method> {
+    let selectors = registered().into_iter().map(|one| one.method);
+    selectors.chain([import::method()]).collect()
+}

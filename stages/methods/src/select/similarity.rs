@@ -1,0 +1,72 @@
+//! How alike samples are: `(1 + cosine) / 2` of their last-layer gradients or their embeddings.
+
+use super::{Compat, Group, greedy::Optimizer};
+use crate::linalg::{Gram, Pairwise, PairwiseRows};
+use artifacts::Matrix;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What similarity is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Features {
+    /// The gradient of the sample's loss in the last layer.
+    #[default]
+    Gradient,
+    /// The embedding.
+    Embedding,
+}
+
+/// Returns unit vectors whose inner products are the cosines between the members of `group`. A
+/// gradient is the product of two: of residual and of embedding, and is never built. A vector of
+/// no length stays so, and its cosine with any other is 0. With `pairs`, all cosines will be asked
+/// for, and not only those with single members.
+pub(super) fn cosines(
+    group: &Group<'_>,
+    of: Features,
+    compat: Compat,
+    pairs: bool,
+) -> Gram<'static> {
+    let gram = match of {
+        // No length matters to a cosine, so neither does what a batch divides by.
+        Features::Gradient => Gram::new(vec![
+            unit(&group.residuals(compat, usize::MAX)),
+            unit(&group.inputs_of_last_layer()),
+        ]),
+        Features::Embedding => Gram::new(vec![unit(&group.embeddings())]),
+    };
+    gram.on(group.compute, pairs)
+}
+
+fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
+    let mut data = vectors.data().to_vec();
+    for row in data.chunks_exact_mut(vectors.cols().max(1)) {
+        let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        if length > 0.0 {
+            row.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
+        }
+    }
+    Matrix::new(data, vectors.rows(), vectors.cols())
+}
+
+/// Returns all similarities, a row at a time.
+pub(super) fn rows(cosines: Gram<'static>) -> PairwiseRows<'static> {
+    PairwiseRows::new(cosines, Pairwise::SIMILARITY)
+}
+
+/// Returns the similarities of each of `places` with all, one row after the other.
+pub(super) fn several(cosines: &Gram<'_>, places: &[u32]) -> Vec<f32> {
+    let mut rows = cosines.rows(places);
+    for (row, j) in rows.chunks_exact_mut(cosines.len()).zip(places) {
+        Pairwise::SIMILARITY.finish_row(*j as usize, 0, row);
+    }
+    rows
+}
+
+/// Returns what `settings` makes of every optimizer with every kind of feature.
+pub(super) fn with_features<S>(settings: impl Fn(Optimizer, Features) -> S) -> Vec<S> {
+    let both = |optimizer| {
+        [Features::Gradient, Features::Embedding].map(|features| settings(optimizer, features))
+    };
+    Optimizer::ALL.into_iter().flat_map(both).collect()
+}

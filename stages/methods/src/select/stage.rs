@@ -1,0 +1,377 @@
+//! The stage around every selecting method: what it reads, the budgets of its groups, what it writes.
+
+use super::{Group, Picks, SelectInput, Selector, TrainingSet, Watch, budget};
+use crate::{Runtime, linalg::Compute};
+use artifacts::{
+    Matrix,
+    parts::{self, Parts},
+    record::{self, LabelledSamples},
+    scores,
+    subset::{self, PickedSample},
+    units::{Fraction, NonNegative},
+};
+use engine::{Kind, Method, Needs, Port, Problem, Progress, Stage, StageCtx, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What every selection is told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case", bound = "S: Selector")]
+#[schemars(rename = "{S}", bound = "S: Selector")]
+pub(super) struct Select<S> {
+    /// Which share of the training set to keep, from 0 to 1. Either this or `budget`.
+    keep: Option<Fraction>,
+    /// How many samples to keep. Either this or `keep`.
+    budget: Option<usize>,
+    /// How the budget is divided among classes: `none` (all compete), `class` (in proportion to
+    /// class sizes), `equal` (the same for each, as far as they reach), `given` (in proportion to
+    /// `quotas`), or `class-rounded` (each class's share rounded by itself, as DeepCore does: the
+    /// total may be off by a few).
+    balance: Balance,
+    /// The weight of each class in the budget, for `balance = "given"`.
+    quotas: Option<Vec<NonNegative>>,
+    /// The method's own settings.
+    rule: S,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Balance {
+    #[default]
+    None,
+    Class,
+    Equal,
+    Given,
+    ClassRounded,
+}
+
+/// Returns the registry entry of `S`.
+pub(super) fn method<S: Selector>() -> Method {
+    Method {
+        name: S::NAME,
+        summary: S::SUMMARY,
+        manual: S::MANUAL,
+        parse: |with| Ok(Box::new(with.read::<Select<S>>()?)),
+        schema: || schemars::schema_for!(Select<S>),
+    }
+}
+
+impl<S: Selector> Select<S> {
+    /// Returns the groups to pick from, each with its class and its budget.
+    fn groups(
+        &self,
+        labels: &[u32],
+        classes: usize,
+    ) -> Result<Vec<(u64, Vec<u32>, usize)>, StageError> {
+        let n = labels.len();
+        let total = match (self.keep, self.budget) {
+            _ if S::WHOLE => n,
+            (Some(keep), _) => budget::rounded(keep.into(), n),
+            (None, Some(budget)) => budget,
+            (None, None) => 0,
+        };
+        if total > n {
+            return Err(StageError::method(format!(
+                "the budget is {total} samples, but there are {n}"
+            ))
+            .with_hint("lower `budget`, or set `keep` instead"));
+        }
+        if S::WHOLE || self.balance == Balance::None {
+            return Ok(vec![(0, (0..n as u32).collect(), total)]);
+        }
+        let mut members = vec![vec![]; classes];
+        for (at, label) in labels.iter().enumerate() {
+            members[*label as usize].push(at as u32);
+        }
+        let available: Vec<usize> = members.iter().map(Vec::len).collect();
+        let weights: Vec<f64> = match (self.balance, &self.quotas) {
+            (Balance::Equal, _) => vec![1.0; classes],
+            (Balance::Given, Some(quotas)) if quotas.len() == classes => {
+                quotas.iter().map(|quota| f64::from(*quota)).collect()
+            }
+            (Balance::Given, quotas) => {
+                let given = quotas.as_ref().map_or(0, Vec::len);
+                return Err(StageError::method(format!(
+                    "there are {classes} classes, but {given} quotas"
+                )));
+            }
+            _ => available.iter().map(|n| *n as f64).collect(),
+        };
+        let budgets = if let (Balance::ClassRounded, Some(keep)) = (self.balance, self.keep) {
+            Some(available.iter().map(|n| budget::rounded(keep.into(), *n)).collect())
+        } else {
+            budget::divide(total, &weights, &available)
+        };
+        let budgets = budgets.ok_or_else(|| {
+            StageError::method(format!(
+                "the classes with a quota have fewer than the {total} samples asked for"
+            ))
+            .with_hint("give a quota to more classes, or keep fewer samples")
+        })?;
+        let groups = members.into_iter().zip(budgets).enumerate();
+        Ok(groups.map(|(class, (members, budget))| (class as u64, members, budget)).collect())
+    }
+}
+
+impl<S: Selector> Stage for Select<S> {
+    fn method(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn revision(&self) -> u32 {
+        S::REVISION
+    }
+
+    fn settings(&self) -> Value {
+        if S::WHOLE { serde_json::json!({ "rule": self.rule }) } else { serde_json::json!(self) }
+    }
+
+    fn inputs(&self) -> Vec<Port> {
+        match S::READS {
+            SelectInput::Labels => vec![
+                Port::one_of("data", parts::DATA),
+                Port::one_of("proxy", parts::PROXY),
+                Port::one_of("scores", parts::SCORES),
+            ],
+            SelectInput::Scores => vec![Port::one("scores", parts::SCORES)],
+            SelectInput::Logits | SelectInput::Embeddings | SelectInput::Outputs => {
+                vec![Port::one("proxy", parts::PROXY)]
+            }
+        }
+    }
+
+    fn output(&self) -> Kind {
+        parts::SUBSET
+    }
+
+    fn streams(&self) -> &'static [&'static str] {
+        self.rule.streams()
+    }
+
+    fn needs(&self) -> Needs {
+        if S::ON_DEVICE { Needs::Device } else { Needs::Cpu }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let problem = |setting: &str, message: &str, hint: Option<&str>| Problem {
+            setting: setting.to_owned(),
+            message: message.to_owned(),
+            hint: hint.map(str::to_owned),
+        };
+        let mut all = vec![];
+        match (self.keep, self.budget) {
+            _ if S::WHOLE => {}
+            (None, None) => all.push(problem(
+                "",
+                "neither `keep` nor `budget` says how much to select",
+                Some("set `keep = 0.1`, say"),
+            )),
+            (Some(_), Some(_)) => all.push(problem(
+                "budget",
+                "`keep` and `budget` both say how much to select",
+                Some("leave one of them out"),
+            )),
+            _ => {}
+        }
+        match (self.balance, &self.quotas) {
+            (Balance::Given, None) => {
+                all.push(problem(
+                    "balance",
+                    "the quotas of the classes are not given",
+                    Some("set `quotas`"),
+                ));
+            }
+            (Balance::Given, Some(_)) | (_, None) => {}
+            (_, Some(_)) => all.push(problem(
+                "quotas",
+                "quotas are given, but the balance is not by them",
+                Some("set `balance = \"given\"`"),
+            )),
+        }
+        if self.balance == Balance::ClassRounded && self.keep.is_none() && !S::WHOLE {
+            all.push(problem("balance", "`class-rounded` rounds a share: it needs `keep`", None));
+        }
+        let inside = |problem: Problem| Problem {
+            setting: format!("rule.{}", problem.setting).trim_end_matches('.').to_owned(),
+            ..problem
+        };
+        all.extend(self.rule.problems().into_iter().map(inside));
+        all
+    }
+
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let port = self.inputs().into_iter().find(|port| ctx.input(port.name).is_some());
+        let port = port.ok_or_else(|| StageError::method("no input is connected"))?.name;
+        let input = ctx.input(port).expect("it was found connected");
+        let samples = LabelledSamples::of(ctx, port, input)?;
+        let (labels, classes) = (&samples.labels[..], samples.classes);
+        let scores = if S::READS == SelectInput::Scores {
+            Some(scores::read(ctx, port, labels.len())?)
+        } else {
+            None
+        };
+        let output = |wanted: bool, name: &str| -> Result<Option<Matrix<'static>>, StageError> {
+            if wanted { read_outputs(ctx, port, name, labels.len()).map(Some) } else { Ok(None) }
+        };
+        let logits =
+            output(matches!(S::READS, SelectInput::Logits | SelectInput::Outputs), "logits")?;
+        if let Some(logits) = &logits
+            && logits.cols() != classes
+        {
+            return Err(StageError::method(format!(
+                "the proxy's logits are of {} classes, its labels of {classes}",
+                logits.cols()
+            )));
+        }
+        let embeddings = output(
+            matches!(S::READS, SelectInput::Embeddings | SelectInput::Outputs),
+            "embeddings",
+        )?;
+        let ground = TrainingSet { labels, scores: scores.as_deref(), logits, embeddings };
+        let groups = self.groups(labels, classes)?;
+        let total: usize = groups.iter().map(|(_, _, budget)| budget).sum();
+        let compute = Runtime::of(ctx).compute(S::ON_DEVICE);
+        let picked =
+            compute.guarded(MEMORY_HINT, || pick(&self.rule, ctx, &ground, &groups, &compute))?;
+        subset::put(ctx, labels, classes, total, &picked)
+    }
+}
+
+const MEMORY_HINT: &str = "`balance = \"class\"` selects class by class and takes less, and `--jobs 1` \
+                           runs one stage at a time; `--device cpu` works in tiles";
+
+/// Picks from every group; what comes back is sorted by position.
+fn pick<S: Selector>(
+    rule: &S,
+    ctx: &StageCtx<'_>,
+    ground: &TrainingSet<'_>,
+    groups: &[(u64, Vec<u32>, usize)],
+    compute: &Compute,
+) -> Result<Vec<PickedSample>, StageError> {
+    let total: usize = groups.iter().map(|(_, _, budget)| budget).sum();
+    let (mut picked, mut before) = (vec![], 0);
+    for (index, members, budget) in groups {
+        ctx.check_cancelled()?;
+        if *budget == 0 {
+            continue;
+        }
+        let watch = Reporting { ctx, before, total };
+        let (index, streams) = (*index, ctx.streams());
+        let group = Group { ground, members, index, streams, watch: &watch, compute };
+        let picks = rule.select(&group, *budget)?;
+        picked.extend(placed(&picks, members, *budget)?);
+        before += budget;
+    }
+    picked.sort_by_key(|(at, _)| *at);
+    Ok(picked)
+}
+
+/// Turns places in a group into positions, having checked that they are what was asked for.
+fn placed(picks: &Picks, members: &[u32], budget: usize) -> Result<Vec<PickedSample>, StageError> {
+    let mut taken = vec![false; members.len()];
+    for place in &picks.places {
+        if std::mem::replace(&mut taken[*place as usize], true) {
+            let at = members[*place as usize];
+            return Err(StageError::method(format!("sample {at} was picked twice")));
+        }
+    }
+    // Weighted methods may find that fewer are enough; nothing may take more.
+    if picks.places.len() > budget || (picks.weights.is_none() && picks.places.len() < budget) {
+        let count = picks.places.len();
+        return Err(StageError::method(format!("{count} samples were picked instead of {budget}")));
+    }
+    let weight = |at: usize| picks.weights.as_ref().map(|weights| weights[at]);
+    let places = picks.places.iter().enumerate();
+    Ok(places.map(|(at, place)| (members[*place as usize], weight(at))).collect())
+}
+
+fn read_outputs(
+    ctx: &StageCtx<'_>,
+    port: &str,
+    name: &str,
+    n: usize,
+) -> Result<Matrix<'static>, StageError> {
+    let input = ctx.input(port).expect("the port is connected");
+    let matrix = record::outputs(ctx, port, input, name)?;
+    if matrix.rows() != n {
+        return Err(StageError::method(format!(
+            "the proxy's {name} are of {} samples, its labels of {n}",
+            matrix.rows()
+        )));
+    }
+    match matrix.first_unusable() {
+        Some(at) => Err(StageError::method(format!(
+            "the proxy's {name} of sample {at} are not finite numbers, or beyond 1e15"
+        ))
+        .with_hint("its training diverged: lower the learning rate")),
+        None => Ok(matrix),
+    }
+}
+
+/// Tells the run how many samples are picked.
+struct Reporting<'a> {
+    ctx: &'a StageCtx<'a>,
+    before: usize,
+    total: usize,
+}
+
+impl Watch for Reporting<'_> {
+    fn step(&self, done: usize, _: usize) -> Result<(), StageError> {
+        self.ctx.check_cancelled()?;
+        if done.is_multiple_of((self.total / 200).max(1)) {
+            self.ctx.progress(Progress {
+                done: (self.before + done) as u64,
+                total: self.total as u64,
+                unit: "sample",
+                figure: None,
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::top::Top;
+
+    fn rule(keep: f64, balance: Balance) -> Select<Top> {
+        let keep = Fraction::try_from(keep).ok();
+        Select { keep, balance, ..Select::default() }
+    }
+
+    #[test]
+    fn groups_follow_the_balance() {
+        let labels = [0, 1, 0, 0, 1, 0];
+        let groups = |rule: &Select<Top>| rule.groups(&labels, 3).expect("there is room");
+        assert_eq!(groups(&rule(0.5, Balance::None)), [(0, vec![0, 1, 2, 3, 4, 5], 3)]);
+        let class = groups(&rule(0.5, Balance::Class));
+        assert_eq!(class, [(0, vec![0, 2, 3, 5], 2), (1, vec![1, 4], 1), (2, vec![], 0)]);
+        let equal = groups(&rule(0.9, Balance::Equal));
+        assert_eq!(equal.iter().map(|g| g.2).collect::<Vec<_>>(), [3, 2, 0]);
+        // 0.25 of 4 and of 2, each rounded by itself: 1 and 0, though 0.25 of 6 is 2.
+        let rounded = groups(&rule(0.25, Balance::ClassRounded));
+        assert_eq!(rounded.iter().map(|g| g.2).collect::<Vec<_>>(), [1, 0, 0]);
+        let too_many = Select::<Top> { budget: Some(7), ..Select::default() };
+        assert!(too_many.groups(&labels, 3).is_err());
+    }
+
+    #[test]
+    fn contradictions_are_found_before_the_run() {
+        assert_eq!(Select::<Top>::default().problems().len(), 1);
+        let both =
+            Select::<Top> { budget: Some(1), quotas: Some(vec![]), ..rule(0.5, Balance::None) };
+        let settings: Vec<String> = both.problems().into_iter().map(|p| p.setting).collect();
+        assert_eq!(settings, ["budget", "quotas"]);
+        assert!(rule(0.5, Balance::Class).problems().is_empty());
+    }
+
+    #[test]
+    fn a_method_that_breaks_its_budget_is_caught() {
+        let picks = |places: &[u32]| Picks::from(places.to_vec());
+        assert!(placed(&picks(&[1, 1]), &[5, 6, 7], 2).is_err());
+        assert!(placed(&picks(&[1]), &[5, 6, 7], 2).is_err());
+        assert_eq!(placed(&picks(&[2, 0]), &[5, 6, 7], 2).ok(), Some(vec![(7, None), (5, None)]));
+    }
+}

@@ -1,0 +1,113 @@
+//! `evaluate`: what a trained model is worth on the test split.
+
+use crate::nn::model::Model;
+use artifacts::{
+    dataset,
+    network::{History, ModelMeta},
+    parts::{self, DATA, METRICS, MODEL, Parts},
+};
+use engine::{Kind, Method, Needs, Port, Stage, StageCtx, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// What `evaluate` takes: nothing.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Evaluate {}
+
+const MANUAL: &str = "\
+Runs a trained model over the test split of `data`, which need not be the data it was trained on:
+connect the clean data set to judge a model trained on corrupted labels.
+
+- `accuracy`: the share of samples whose largest logit is their label's, after the last epoch.
+- `accuracy_best`: the largest of the history, picked on the test split of the training data and
+  so an optimistic figure. DeepCore reports this one.
+- `loss`: the mean negative log-likelihood, in nats.
+- `ece`: the expected calibration error over 15 bins of equal width (Guo et al., 2017).
+- `brier`: the mean squared distance between probabilities and one-hot label (Brier, 1950).
+- `worst_class`: the smallest of the classes' accuracies.
+- `train_samples`: how many samples it was trained on; `corrupted_kept` is the share of them whose
+  label a corruption had touched, where the data set was corrupted.
+- `per_class`, `kept_per_class`: accuracy and training samples of each of `classes`;
+  `confusion[label][prediction]` counts test samples.
+";
+
+/// Returns the registry entry.
+pub(crate) fn method() -> Method {
+    Method {
+        name: "evaluate",
+        summary: "measures a trained model on the test split",
+        manual: MANUAL,
+        parse: |with| Ok(Box::new(with.read::<Evaluate>()?)),
+        schema: || schemars::schema_for!(Evaluate),
+    }
+}
+
+impl Stage for Evaluate {
+    fn method(&self) -> &'static str {
+        "evaluate"
+    }
+
+    fn revision(&self) -> u32 {
+        3
+    }
+
+    fn settings(&self) -> Value {
+        json!(self)
+    }
+
+    fn inputs(&self) -> Vec<Port> {
+        vec![Port::one("data", DATA), Port::one("model", MODEL)]
+    }
+
+    fn output(&self) -> Kind {
+        METRICS
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::Device
+    }
+
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let data = dataset::Dataset::read(ctx, "data")?;
+        let artifact = dataset::input(ctx, "model")?;
+        let model = Model::load(ctx, "model", artifact)?;
+        let classes = data.meta.classes.len();
+        if classes != model.classes {
+            let knows = model.classes;
+            let message = format!("the model knows {knows} classes, the data set has {classes}");
+            return Err(StageError::method(message));
+        }
+        let labels = data.test.labels;
+        if labels.is_empty() {
+            return Err(StageError::method("the data set has no test split to measure on"));
+        }
+        let feed = model.feed(&data.meta.sample, data.test.inputs)?;
+        let logits = model.outputs(ctx, &feed, false)?.logits;
+        let found = methods::measure::measure(&logits, &labels, classes);
+        let meta: ModelMeta = parts::part(ctx, "model", artifact, "meta")?.json()?;
+        let history: History = parts::part(ctx, "model", artifact, "history")?.json()?;
+        let mut out = Map::new();
+        let mut say = |name: &str, value: Value| out.insert(name.to_owned(), value);
+        say("accuracy", json!(found.accuracy));
+        if let Some(best) = history.accuracy_best {
+            say("accuracy_best", json!(best));
+        }
+        say("loss", json!(found.loss));
+        say("ece", json!(found.ece));
+        say("brier", json!(found.brier));
+        say("worst_class", json!(found.worst_class));
+        say("test_samples", json!(labels.len()));
+        say("train_samples", json!(meta.samples));
+        if let Some(kept) = meta.corrupted_kept {
+            say("corrupted_kept", json!(kept as f64 / meta.samples.max(1) as f64));
+        }
+        say("classes", json!(data.meta.classes));
+        say("per_class", json!(found.per_class));
+        say("kept_per_class", json!(meta.per_class));
+        say("confusion", json!(found.confusion));
+        let metrics = parts::put_json(ctx, &Value::Object(out))?;
+        Ok([("metrics".to_owned(), metrics)].into())
+    }
+}

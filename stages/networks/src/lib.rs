@@ -1,0 +1,25 @@
+//! The stages that train and run neural networks: `proxy-train`, `train`, `evaluate`, `score.deepfool`,
+//! and the devices they run on.
+//!
+//! The only crate that knows the tensor library. It has never heard of a terminal.
+
+mod accelerator;
+mod deepfool;
+mod device;
+mod evaluate;
+mod nn;
+mod proxy_train;
+mod train;
+
+pub use accelerator::accelerator;
+pub use device::{Device, DeviceChoice, DeviceError, ParseDeviceError, report as device_report};
+pub use nn::speed::{Agreement, Speed, Work};
+
+/// Returns every method a pipeline file may name.
+#[must_use]
+pub fn registry() -> engine::Registry {
+    engine::Registry::default()
+        .with(methods::methods())
+        .with(vec![deepfool::method(), evaluate::method(), proxy_train::method(), train::method()])
+        .with_results(artifacts::parts::METRICS)
+}

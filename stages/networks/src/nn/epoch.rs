@@ -1,0 +1,335 @@
+//! One pass over the samples: the steps, and what they add up to.
+//!
+//! No store and no events here: what is to be told to anybody goes through one closure.
+
+use super::{
+    Tensor,
+    feed::{Feed, Move},
+    forward::{self, Forward as _, Mode},
+    host,
+    loss::{self, Tally},
+    settings::{Plan, Precision},
+    state::State,
+    values::{Values, download},
+};
+use artifacts::architecture::{Network, Role};
+use artifacts::network::TrainedEpoch;
+use burn::tensor::{FloatDType, TensorData};
+use engine::{StageError, Streams};
+use std::time::{Duration, Instant};
+
+/// What a training works on. It does not change while it runs.
+pub(crate) struct Job<'a> {
+    pub(crate) plan: Plan,
+    pub(crate) network: &'a Network,
+    pub(crate) feed: &'a Feed,
+    /// The label of every sample of the feed.
+    pub(crate) labels: &'a [u32],
+    /// The samples trained on: positions in the feed.
+    pub(crate) rows: &'a [u32],
+    /// The weight of each of `rows`.
+    pub(crate) weights: Option<&'a [f32]>,
+    pub(crate) classes: usize,
+    pub(crate) streams: Streams,
+    /// Whether the tensor library does it all, on the CPU too: slower, and what tests compare with.
+    pub(crate) recorded: bool,
+}
+
+/// Hears of every step, with the newest loss known; an error stops the training.
+pub(crate) type Watch<'a> = dyn FnMut(u64, Option<f64>) -> Result<(), StageError> + 'a;
+
+// An accelerator runs ahead of the host. Every so often, or when this many logits wait there, the
+// host catches up; nothing but the time of the news depends on it.
+const CATCH_UP: Duration = Duration::from_secs(2);
+const WAITING: usize = 1 << 24;
+
+// Samples a forward pass without gradients takes at once.
+const EVAL_BATCH: usize = 256;
+
+impl Job<'_> {
+    /// Returns how many steps an epoch has.
+    pub(crate) fn per_epoch(&self) -> u64 {
+        self.rows.len().div_ceil(self.plan.batch) as u64
+    }
+
+    /// Returns how many steps the training has.
+    pub(crate) fn steps(&self) -> u64 {
+        self.plan.length.steps(self.per_epoch())
+    }
+
+    /// Trains for one epoch, or for what is left of the steps. With `record`, \[n, classes\] for the
+    /// whole feed, the logits of each sample's own step are written at its position.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `watch` does, or the loss stops being a number.
+    pub(crate) fn epoch(
+        &self,
+        state: &mut State,
+        mut record: Option<&mut [f32]>,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), StageError> {
+        let (per_epoch, horizon) = (self.per_epoch(), self.plan.horizon(self.per_epoch()));
+        let index = state.steps() / per_epoch;
+        let mut order: Vec<u32> = (0..self.rows.len() as u32).collect();
+        artifacts::draw::shuffle(&mut self.streams.at("shuffle", index), &mut order);
+        let moves: Option<Vec<Move>> =
+            (self.plan.augment != super::feed::Augment::None).then(|| {
+                let mut rng = self.streams.at("augment", index);
+                order.iter().map(|_| self.plan.augment.draw(&mut rng)).collect()
+            });
+        let rate = |step| self.plan.schedule.rate(self.plan.lr, step, per_epoch, horizon);
+        let first_rate = rate(state.steps());
+        let mut books = Books { job: self, tally: Tally::default(), waiting: vec![], last: None };
+        let mut caught_up = Instant::now();
+        let mut host = self.on_host().then(|| host::Training::of(self.network, state));
+        for (at, picks) in order.chunks(self.plan.batch).enumerate() {
+            let done = host.as_ref().map_or(state.steps(), host::Training::steps);
+            if done >= self.steps() {
+                break;
+            }
+            let from = at * self.plan.batch;
+            let moves = moves.as_ref().map(|moves| &moves[from..from + picks.len()]);
+            if let Some(host) = &mut host {
+                // Within the pool a loop over pieces starts at once; from without, each wakes it up.
+                let lr = rate(done);
+                let logits = rayon::scope(|_| self.step_on_host(host, picks, moves, lr));
+                books.add(picks, &logits, record.as_deref_mut(), index)?;
+            } else {
+                let logits = self.step(state, picks, moves, rate(done));
+                books.waiting.push((picks.to_vec(), logits));
+                let full = books.waiting.len() * picks.len() * self.classes >= WAITING;
+                if self.feed.device().is_cpu() || full || caught_up.elapsed() >= CATCH_UP {
+                    books.catch_up(record.as_deref_mut(), index)?;
+                    caught_up = Instant::now();
+                }
+            }
+            watch(done + 1, books.last)?;
+        }
+        books.catch_up(record, index)?;
+        if let Some(host) = host {
+            host.put(state);
+        }
+        state.history.push(TrainedEpoch {
+            epoch: index + 1,
+            lr: first_rate,
+            loss: books.tally.loss(),
+            train_accuracy: books.tally.accuracy(),
+            test_accuracy: None,
+        });
+        Ok(())
+    }
+
+    fn on_host(&self) -> bool {
+        !self.recorded
+            && self.plan.precision == Precision::F32
+            && self.feed.device().is_cpu()
+            && host::takes(self.network)
+    }
+
+    /// Does what [`Self::step`] does, with the CPU's own kernels.
+    fn step_on_host(
+        &self,
+        host: &mut host::Training<'_>,
+        picks: &[u32],
+        moves: Option<&[Move]>,
+        lr: f64,
+    ) -> Vec<f32> {
+        let (rows, targets) = self.targets(picks);
+        let samples = self.feed.on_host(&rows, moves).expect("the CPU keeps samples on the host");
+        host.step(samples, self.feed.sample(), &targets, (self.plan.micro, lr))
+    }
+
+    /// Returns where in the feed the samples at `picks` are, and their targets.
+    fn targets(&self, picks: &[u32]) -> (Vec<u32>, Vec<f32>) {
+        let rows: Vec<u32> = picks.iter().map(|pick| self.rows[*pick as usize]).collect();
+        let labels: Vec<u32> = rows.iter().map(|row| self.labels[*row as usize]).collect();
+        let weights = self.weights_of(picks);
+        let smoothing = self.plan.smoothing;
+        let targets = loss::targets(&labels, weights.as_deref(), self.classes, smoothing);
+        (rows, targets)
+    }
+
+    /// Takes one step on the samples at `picks`, positions in `rows`. Returns their logits.
+    fn step(&self, state: &mut State, picks: &[u32], moves: Option<&[Move]>, lr: f64) -> Tensor<2> {
+        let (rows, targets) = self.targets(picks);
+        let micro = self.plan.micro;
+        let mut sums: Vec<Option<Tensor<1>>> = vec![None; state.values.params.len()];
+        let mut all = vec![];
+        let mut drops = self.streams.at("dropout", state.steps());
+        let parts = rows.chunks(micro).zip(targets.chunks(micro * self.classes));
+        for (at, (rows, targets)) in parts.enumerate() {
+            let moves = moves.map(|moves| &moves[at * micro..][..rows.len()]);
+            let (logits, gradients) = self.gradients(state, (rows, targets), moves, &mut drops);
+            all.push(logits);
+            for (sum, gradient) in sums.iter_mut().zip(gradients) {
+                *sum = match (sum.take(), gradient) {
+                    (Some(sum), Some(gradient)) => Some(sum + gradient),
+                    (sum, gradient) => sum.or(gradient),
+                };
+            }
+        }
+        state.optimizer.step(&mut state.values.params, sums, lr);
+        if all.len() == 1 { all.remove(0) } else { Tensor::cat(all, 0) }
+    }
+
+    /// Runs samples forward and back. Returns their logits and the parameters' gradients, and puts
+    /// the running statistics into `state`.
+    fn gradients(
+        &self,
+        state: &mut State,
+        (rows, targets): (&[u32], &[f32]),
+        moves: Option<&[Move]>,
+        drops: &mut dyn rand::Rng,
+    ) -> (Tensor<2>, Vec<Option<Tensor<1>>>) {
+        let leaves: Vec<Tensor<1>> = state
+            .values
+            .params
+            .iter()
+            .map(|param| Tensor::from_inner(param.clone()).require_grad())
+            .collect();
+        let input = self.feed.batch(rows, moves);
+        let stats = &state.values.stats;
+        let pass = match self.plan.precision {
+            Precision::F32 => {
+                self.network.forward_dropping(&leaves, stats, input.recorded(), drops)
+            }
+            Precision::Bf16 => {
+                let specs = self.network.specs().iter().filter(|spec| spec.trained());
+                let halves = leaves.iter().zip(specs).map(|(leaf, spec)| match spec.role {
+                    Role::Weight { .. } | Role::Bias { .. } => leaf.clone().cast(FloatDType::BF16),
+                    _ => leaf.clone(),
+                });
+                let halves: Vec<Tensor<1>> = halves.collect();
+                let input = input.half().recorded();
+                self.network.forward_dropping(&halves, stats, input, drops)
+            }
+        };
+        let targets = TensorData::new(targets.to_vec(), [rows.len(), self.classes]);
+        let targets = Tensor::<2>::from_data(targets, &self.feed.device().inner());
+        let out = forward::floats(pass.logits);
+        let logits = out.clone().inner();
+        let loss = loss::loss(out, Tensor::from_inner(targets));
+        let mut gradients = loss.backward();
+        let gradients = leaves.iter().map(|leaf| leaf.grad_remove(&mut gradients)).collect();
+        state.values.stats = pass.stats;
+        (logits, gradients)
+    }
+
+    fn weights_of(&self, picks: &[u32]) -> Option<Vec<f32>> {
+        self.weights.map(|all| picks.iter().map(|pick| all[*pick as usize]).collect())
+    }
+}
+
+/// What was computed and what has been read of it.
+struct Books<'j, 'a> {
+    job: &'j Job<'a>,
+    tally: Tally,
+    /// Batches in order: positions in `rows`, logits.
+    waiting: Vec<(Vec<u32>, Tensor<2>)>,
+    last: Option<f64>,
+}
+
+impl Books<'_, '_> {
+    fn catch_up(&mut self, mut record: Option<&mut [f32]>, epoch: u64) -> Result<(), StageError> {
+        for (picks, logits) in std::mem::take(&mut self.waiting) {
+            self.add(&picks, &download(&logits), record.as_deref_mut(), epoch)?;
+        }
+        Ok(())
+    }
+
+    /// Adds one batch's logits.
+    fn add(
+        &mut self,
+        picks: &[u32],
+        logits: &[f32],
+        record: Option<&mut [f32]>,
+        epoch: u64,
+    ) -> Result<(), StageError> {
+        let (job, classes) = (self.job, self.job.classes);
+        if logits.iter().any(|z| !z.is_finite()) {
+            let message =
+                format!("the training diverged: a logit of epoch {} is not finite", epoch + 1);
+            return Err(StageError::method(message)
+                .with_hint("a smaller `lr` or a `schedule.warmup` usually helps"));
+        }
+        let rows: Vec<usize> = picks.iter().map(|pick| job.rows[*pick as usize] as usize).collect();
+        let labels: Vec<u32> = rows.iter().map(|row| job.labels[*row]).collect();
+        let weights = job.weights_of(picks);
+        let smoothing = job.plan.smoothing;
+        self.last = Some(self.tally.add(logits, &labels, weights.as_deref(), smoothing));
+        if let Some(record) = record {
+            for (row, logits) in rows.into_iter().zip(logits.chunks_exact(classes)) {
+                record[row * classes..][..classes].copy_from_slice(logits);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Logits and embeddings of samples, row-major.
+pub(crate) struct Outputs {
+    /// \[n, classes\].
+    pub(crate) logits: Vec<f32>,
+    /// \[n, embedding\]; empty if it was not asked for.
+    pub(crate) embeddings: Vec<f32>,
+}
+
+/// Returns what the network makes of every sample of `feed`, in evaluation mode and without
+/// augmentation. `pause` is called between batches; an error stops it.
+///
+/// # Errors
+///
+/// Fails if `pause` does.
+pub(crate) fn outputs(
+    network: &Network,
+    values: &Values,
+    feed: &Feed,
+    embeddings: bool,
+    pause: &mut dyn FnMut(usize) -> Result<(), StageError>,
+) -> Result<Outputs, StageError> {
+    let rows: Vec<u32> = (0..feed.len() as u32).collect();
+    let mut out = Outputs { logits: vec![], embeddings: vec![] };
+    let mut waiting = vec![];
+    let on_host = feed.device().is_cpu() && host::takes(network);
+    let weights = on_host.then(|| host::Weights::of(values));
+    for picks in rows.chunks(EVAL_BATCH) {
+        pause(picks[0] as usize)?;
+        if let Some(weights) = &weights {
+            let (logits, inner) = rayon::scope(|_| {
+                let samples = feed.on_host(picks, None).expect("the CPU keeps samples on the host");
+                weights.outputs(network, samples, feed.sample())
+            });
+            out.logits.extend(logits);
+            out.embeddings.extend(if embeddings { inner } else { vec![] });
+            continue;
+        }
+        let input = feed.batch(picks, None);
+        let pass = network.forward(&values.params, &values.stats, input, Mode::Eval);
+        waiting.push((pass.logits, embeddings.then_some(pass.embeddings)));
+        // On an accelerator, a few batches are under way while one is read.
+        if feed.device().is_cpu() || waiting.len() >= 16 {
+            drain(&mut waiting, &mut out);
+        }
+    }
+    drain(&mut waiting, &mut out);
+    Ok(out)
+}
+
+fn drain(waiting: &mut Vec<(Tensor<2>, Option<Tensor<2>>)>, out: &mut Outputs) {
+    for (logits, embeddings) in waiting.drain(..) {
+        out.logits.extend(download(&logits));
+        if let Some(embeddings) = embeddings {
+            out.embeddings.extend(download(&embeddings));
+        }
+    }
+}
+
+/// Returns the share of rows whose largest logit is their label's.
+pub(crate) fn accuracy(logits: &[f32], labels: &[u32]) -> f64 {
+    let classes = logits.len() / labels.len().max(1);
+    let rows = logits.chunks_exact(classes.max(1)).zip(labels);
+    let right =
+        rows.filter(|(row, label)| artifacts::logits::argmax(row) == **label as usize).count();
+    if labels.is_empty() { 0.0 } else { right as f64 / labels.len() as f64 }
+}

@@ -1,0 +1,424 @@
+//! Convolution on the CPU and its gradients in weight, bias and input: direct, without a matrix of
+//! patches (im2col).
+
+use super::{
+    buffer::Buffer,
+    maps::{Dims, Maps},
+    norm,
+    wide::{self, Kernel, LANES, Sixteen},
+};
+use pulp::Simd;
+use rayon::prelude::*;
+
+/// A convolution of square kernels, in one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Conv {
+    pub(super) out: usize,
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) pad: usize,
+}
+
+impl Conv {
+    pub(super) fn output(self, input: Dims) -> Dims {
+        let side = |side: usize| (side + 2 * self.pad - self.kernel) / self.stride + 1;
+        Dims { n: input.n, c: self.out, h: side(input.h), w: side(input.w) }
+    }
+
+    /// Returns the convolution of `input` with `weight`, \[out, in, kernel, kernel\].
+    pub(super) fn forward(self, input: &Maps, weight: &[f32], bias: Option<&[f32]>) -> Maps {
+        let to = self.output(input.dims);
+        let taps = self.kernel * self.kernel;
+        let at = |out: usize, from: usize, tap: usize| (out * input.dims.c + from) * taps + tap;
+        let packed = pack(weight, to.c, input.dims.c, taps, at);
+        let rows = Steps::new(to.h, |y, k| forward_at(y, k, self, input.dims.h), self.kernel);
+        let columns = Steps::new(to.w, |x, k| forward_at(x, k, self, input.dims.w), self.kernel);
+        gather(input, to, &packed, bias, &rows, &columns, self.kernel)
+    }
+
+    /// Returns the gradient of the input, of which `input` are the dimensions.
+    pub(super) fn to_input(self, gradient: &Maps, weight: &[f32], input: Dims) -> Maps {
+        let from = gradient.dims;
+        let taps = self.kernel * self.kernel;
+        let at = |out: usize, from: usize, tap: usize| (from * input.c + out) * taps + tap;
+        let packed = pack(weight, input.c, from.c, taps, at);
+        let rows = Steps::new(input.h, |y, k| backward_at(y, k, self, from.h), self.kernel);
+        let columns = Steps::new(input.w, |x, k| backward_at(x, k, self, from.w), self.kernel);
+        gather(gradient, input, &packed, None, &rows, &columns, self.kernel)
+    }
+
+    /// Returns the gradient of the weight.
+    pub(super) fn to_weight(self, gradient: &Maps, input: &Maps) -> Vec<f32> {
+        let (c, to) = (input.dims.c, gradient.dims);
+        let side = wide::side();
+        // A tile of output channels by sources is one task: its sums go over all samples, in order.
+        // Where the input channels do not fill tiles, the kernel's columns are sources of their own.
+        let apart = self.kernel > 1 && !c.is_multiple_of(side) && c < FEW * side;
+        let padded = if apart && self.pad > 0 { Some(input.widened(self.pad)) } else { None };
+        let columns = if apart { self.kernel } else { 1 };
+        let work = Work {
+            conv: self,
+            gradient,
+            input: padded.as_ref().unwrap_or(input),
+            pad: if apart { 0 } else { self.pad },
+            columns: self.kernel / columns,
+        };
+        let sources = c * columns;
+        let across = sources.div_ceil(side);
+        let tasks = 0..to.c.div_ceil(side) * across;
+        let taps = self.kernel * work.columns;
+        let tiles: Vec<Vec<f32>> = tasks
+            .into_par_iter()
+            .map(|task| {
+                let first = [task / across * side, task % across * side];
+                let mut sums = vec![0f32; side * side * taps * LANES];
+                let out = &mut sums;
+                wide::run(WeightGradient { work, first, sources, sums: out });
+                sums.chunks_exact(LANES).map(wide::sum).collect()
+            })
+            .collect();
+        let mut out = vec![0f32; to.c * c * self.kernel * self.kernel];
+        let each = self.kernel * self.kernel;
+        out.par_chunks_mut(c * each).enumerate().for_each(|(target, row)| {
+            for (at, value) in row.iter_mut().enumerate() {
+                let (channel, tap) = (at / each, at % each);
+                // What is a source of its own is no tap of its tile.
+                let (source, tap) = if apart {
+                    (channel * self.kernel + tap % self.kernel, tap / self.kernel)
+                } else {
+                    (channel, tap)
+                };
+                let tile = &tiles[target / side * across + source / side];
+                *value = tile[(tap * side + target % side) * side + source % side];
+            }
+        });
+        out
+    }
+}
+
+impl Conv {
+    /// Returns the output columns, first and past the last, whose tap `right` lies within the map.
+    #[inline(always)]
+    fn columns(self, right: usize, pad: usize, from: usize, to: usize) -> Option<(usize, usize)> {
+        let left = pad.saturating_sub(right).div_ceil(self.stride);
+        let reach = (from + pad).checked_sub(right + 1)?;
+        let end = (reach / self.stride + 1).min(to);
+        (left < end).then_some((left, end))
+    }
+}
+
+/// Returns the gradient of the bias.
+pub(super) fn to_bias(gradient: &Maps) -> Vec<f32> {
+    let dims = gradient.dims;
+    let channel = |c: usize| {
+        let planes = gradient.data.chunks_exact(dims.block());
+        let sum = |block: &[f32]| {
+            wide::sum(&norm::sums(&block[c * dims.plane()..][..dims.pixels() * LANES]))
+        };
+        planes.map(sum).sum::<f32>()
+    };
+    (0..dims.c).into_par_iter().map(channel).collect()
+}
+
+/// Returns where in the input kernel position `k` of output position `at` lies.
+fn forward_at(at: usize, k: usize, conv: Conv, side: usize) -> Option<usize> {
+    (at * conv.stride + k).checked_sub(conv.pad).filter(|at| *at < side)
+}
+
+/// Returns which output position reads input position `at` through kernel position `k`.
+fn backward_at(at: usize, k: usize, conv: Conv, side: usize) -> Option<usize> {
+    let reach = (at + conv.pad).checked_sub(k)?;
+    (reach % conv.stride == 0).then_some(reach / conv.stride).filter(|at| *at < side)
+}
+
+/// Along one side: for each target position, the kernel positions that meet the source, and where.
+struct Steps(Vec<Vec<(usize, usize)>>);
+
+impl Steps {
+    fn new(side: usize, place: impl Fn(usize, usize) -> Option<usize>, kernel: usize) -> Self {
+        let steps = |at| (0..kernel).filter_map(|k| Some((k, place(at, k)?))).collect();
+        Self((0..side).map(steps).collect())
+    }
+}
+
+/// Returns the weights by tile of target channels, tap, source channel, and channel of the tile.
+fn pack(
+    weight: &[f32],
+    targets: usize,
+    sources: usize,
+    taps: usize,
+    at: impl Fn(usize, usize, usize) -> usize + Sync,
+) -> Vec<f32> {
+    let tile = wide::tile();
+    let mut packed = vec![0f32; targets.div_ceil(tile) * taps * sources * tile];
+    packed.par_chunks_mut(taps * sources * tile).enumerate().for_each(|(index, packed)| {
+        let first = index * tile;
+        for (spot, row) in packed.chunks_exact_mut(tile).enumerate() {
+            let (tap, source) = (spot / sources, spot % sources);
+            for (target, value) in (first..targets).zip(row) {
+                *value = weight[at(target, source, tap)];
+            }
+        }
+    });
+    packed
+}
+
+fn gather(
+    source: &Maps,
+    to: Dims,
+    packed: &[f32],
+    bias: Option<&[f32]>,
+    rows: &Steps,
+    columns: &Steps,
+    kernel: usize,
+) -> Maps {
+    let tile = wide::tile();
+    let from = source.dims;
+    let each = kernel * kernel * from.c * tile;
+    let mut out = Buffer::any(to.len());
+    out.par_chunks_mut(to.block()).enumerate().for_each(|(block, out)| {
+        let source = &source.data[block * from.block()..][..from.block()];
+        out.par_chunks_mut(tile * to.plane()).enumerate().for_each(|(index, out)| {
+            let weight = &packed[index * each..][..each];
+            let bias = bias.map(|bias| &bias[index * tile..]);
+            wide::run(Gather {
+                source,
+                from,
+                weight,
+                bias,
+                rows,
+                columns,
+                kernel,
+                plane: to.plane(),
+                out,
+            });
+        });
+    });
+    Maps::new(to, out)
+}
+
+/// A tile of target channels of one block.
+struct Gather<'a> {
+    source: &'a [f32],
+    from: Dims,
+    weight: &'a [f32],
+    bias: Option<&'a [f32]>,
+    rows: &'a Steps,
+    columns: &'a Steps,
+    kernel: usize,
+    /// How many numbers a target channel takes.
+    plane: usize,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Gather<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const N: usize, const TILE: usize, const SIDE: usize>(self, simd: S) {
+        let splat = |value: f32| Sixteen::<S, N>::splat(simd, value);
+        let each = self.from.c * TILE;
+        let width = self.columns.0.len();
+        let mut start = [splat(0.0); TILE];
+        for (start, bias) in start.iter_mut().zip(self.bias.unwrap_or_default()) {
+            *start = splat(*bias);
+        }
+        for (y, rows) in self.rows.0.iter().enumerate() {
+            for (x, columns) in self.columns.0.iter().enumerate() {
+                let mut sums = start;
+                for (down, from_y) in rows {
+                    for (right, from_x) in columns {
+                        let tap = down * self.kernel + right;
+                        let weight = self.weight[tap * each..][..each].chunks_exact(TILE);
+                        let first = (from_y * self.from.w + from_x) * LANES;
+                        let values = self.source[first..].chunks(self.from.plane());
+                        for (weight, values) in weight.zip(values) {
+                            let weight: &[f32; TILE] = weight.first_chunk().expect("it is a tile");
+                            let values = Sixteen::load(simd, values);
+                            for (sum, weight) in sums.iter_mut().zip(weight) {
+                                *sum = values.multiply_add(splat(*weight), *sum);
+                            }
+                        }
+                    }
+                }
+                let at = (y * width + x) * LANES;
+                let planes = self.out.chunks_exact_mut(self.plane);
+                for (plane, sum) in planes.zip(&sums) {
+                    sum.store(&mut plane[at..]);
+                }
+            }
+        }
+    }
+}
+
+// How many positions are gone through before the next tap: their maps stay in the first cache.
+const RUN: usize = 32;
+
+// Channels in fewer than this many tiles are worth taking apart.
+const FEW: usize = 4;
+
+/// What the gradient of a weight is made of.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    conv: Conv,
+    gradient: &'a Maps,
+    input: &'a Maps,
+    /// How many columns the input lacks on each side.
+    pad: usize,
+    /// How many of the kernel's columns are taps of one source: all, or one where each is a source.
+    columns: usize,
+}
+
+/// The gradients of a tile's weights, by tap, output channel, source and lane.
+struct WeightGradient<'a> {
+    work: Work<'a>,
+    /// The tile's first output channel, and its first source.
+    first: [usize; 2],
+    /// How many sources there are.
+    sources: usize,
+    sums: &'a mut [f32],
+}
+
+impl Kernel for WeightGradient<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const N: usize, const TILE: usize, const SIDE: usize>(self, simd: S) {
+        let splat = |value: f32| Sixteen::<S, N>::splat(simd, value);
+        let Work { conv, gradient, input, pad, columns } = self.work;
+        let (from, to) = (input.dims, gradient.dims);
+        // A channel past the last repeats it; its sums are not read.
+        let targets: [usize; SIDE] =
+            std::array::from_fn(|at| (self.first[0] + at).min(to.c - 1) * to.plane());
+        let each = conv.kernel / columns;
+        let sources: [usize; SIDE] = std::array::from_fn(|at| {
+            let source = (self.first[1] + at).min(self.sources - 1);
+            source / each * from.plane() + source % each * LANES
+        });
+        // The widest reach of a source beyond its channel's column.
+        let beyond = each - 1;
+        let rows = (RUN / to.w).max(1);
+        let together = (RUN / to.pixels()).max(1);
+        for start in (0..to.blocks()).step_by(together) {
+            let blocks = start..(start + together).min(to.blocks());
+            for top in (0..to.h).step_by(rows) {
+                let taps = self.sums.chunks_exact_mut(SIDE * SIDE * LANES).enumerate();
+                for (tap, kept) in taps {
+                    let (down, right) = (tap / columns, tap % columns);
+                    let width = from.w - beyond;
+                    let Some((left, end)) = conv.columns(right, pad, width, to.w) else {
+                        continue;
+                    };
+                    let mut sums = [[splat(0.0); SIDE]; SIDE];
+                    for (sum, kept) in
+                        sums.as_flattened_mut().iter_mut().zip(kept.chunks_exact(LANES))
+                    {
+                        *sum = Sixteen::load(simd, kept);
+                    }
+                    for block in blocks.clone() {
+                        let gradient = &gradient.data[block * to.block()..][..to.block()];
+                        let input = &input.data[block * from.block()..][..from.block()];
+                        for y in top..(top + rows).min(to.h) {
+                            let Some(row) = forward_at(y, down, conv, from.h) else { continue };
+                            let row = row * from.w + left * conv.stride + right - pad;
+                            let gradients: [&[f32]; SIDE] = std::array::from_fn(|at| {
+                                let start = targets[at] + (y * to.w + left) * LANES;
+                                &gradient[start..][..(end - left) * LANES]
+                            });
+                            let span = (end - 1 - left) * conv.stride + 1;
+                            let inputs: [&[f32]; SIDE] = std::array::from_fn(|at| {
+                                &input[sources[at] + row * LANES..][..span * LANES]
+                            });
+                            for x in 0..end - left {
+                                let mut values = [splat(0.0); SIDE];
+                                for (value, input) in values.iter_mut().zip(&inputs) {
+                                    *value = Sixteen::load(simd, &input[x * conv.stride * LANES..]);
+                                }
+                                for (sums, gradient) in sums.iter_mut().zip(&gradients) {
+                                    let gradient = Sixteen::load(simd, &gradient[x * LANES..]);
+                                    for (sum, value) in sums.iter_mut().zip(values) {
+                                        *sum = gradient.multiply_add(value, *sum);
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    for (sum, kept) in sums.as_flattened().iter().zip(kept.chunks_exact_mut(LANES))
+                    {
+                        sum.store(kept);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // (channels in, channels out, height, width, kernel, stride, padding)
+    const CASES: [[usize; 7]; 9] = [
+        [1, 2, 5, 5, 1, 1, 0],
+        [2, 9, 8, 8, 1, 2, 0],
+        [12, 3, 1, 1, 1, 2, 0],
+        [3, 5, 7, 6, 3, 1, 1],
+        [2, 2, 8, 9, 3, 2, 1],
+        [17, 16, 1, 1, 3, 1, 1],
+        [5, 4, 2, 2, 3, 2, 1],
+        [1, 6, 12, 12, 5, 1, 2],
+        [6, 16, 6, 7, 5, 1, 0],
+    ];
+
+    fn numbers(count: usize, salt: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 31 + salt * 17) % 23) as f32 / 16.0 - 0.7).collect()
+    }
+
+    fn near(found: &[f32], wanted: &[f64], what: &str) {
+        assert_eq!(found.len(), wanted.len(), "{what}");
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert!((f64::from(*found) - wanted).abs() < 2e-4, "{what}: {found}, {wanted}");
+        }
+    }
+
+    // 19 samples: a full register and three lanes of the next.
+    #[test]
+    fn as_the_loops_have_it() {
+        for case in CASES {
+            let [c, o, h, w, kernel, stride, pad] = case;
+            let conv = Conv { out: o, kernel, stride, pad };
+            let from = Dims { n: 19, c, h, w };
+            let to = conv.output(from);
+            let x = numbers(19 * c * h * w, 1);
+            let weight = numbers(o * c * kernel * kernel, 2);
+            let g = numbers(19 * o * to.h * to.w, 3);
+            let bias = numbers(o, 4);
+            let mut y: Vec<f64> = vec![];
+            let mut dx = vec![0.0; x.len()];
+            let mut dw = vec![0.0; weight.len()];
+            let mut db = vec![0.0; o];
+            for (place, slope) in g.iter().enumerate() {
+                let (left, rest) = (place % to.w, place / to.w);
+                let (top, rest) = (rest % to.h, rest / to.h);
+                let (out, sample) = (rest % o, rest / o);
+                let slope = f64::from(*slope);
+                let mut sum = f64::from(bias[out]);
+                db[out] += slope;
+                for tap in 0..c * kernel * kernel {
+                    let (right, rest) = (tap % kernel, tap / kernel);
+                    let (down, channel) = (rest % kernel, rest / kernel);
+                    let row = (top * stride + down).checked_sub(pad).filter(|row| *row < h);
+                    let column = (left * stride + right).checked_sub(pad).filter(|at| *at < w);
+                    let (Some(row), Some(column)) = (row, column) else { continue };
+                    let at = ((sample * c + channel) * h + row) * w + column;
+                    let tap = out * c * kernel * kernel + tap;
+                    sum += f64::from(x[at]) * f64::from(weight[tap]);
+                    dx[at] += slope * f64::from(weight[tap]);
+                    dw[tap] += slope * f64::from(x[at]);
+                }
+                y.push(sum);
+            }
+            let (x, g) = (Maps::pack(&x, from), Maps::pack(&g, to));
+            near(&conv.forward(&x, &weight, Some(&bias)).unpack(), &y, "forward");
+            near(&conv.to_input(&g, &weight, from).unpack(), &dx, "input");
+            near(&conv.to_weight(&g, &x), &dw, "weight");
+            near(&to_bias(&g), &db, "bias");
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! Training and inference on the CPU, with kernels of our own.
+//!
+//! The tensor library walks a network operation by operation and writes every intermediate result
+//! to memory. Here the passes are written out for the layers a network is made of: maps with sixteen
+//! samples in a register, vectors as matrix products. What they compute is what [`Network::forward`] and its recorded gradients
+//! compute, up to rounding; a network with a layer that is not known here goes that way instead.
+
+mod buffer;
+mod conv;
+mod linear;
+mod maps;
+mod norm;
+mod pool;
+mod rows;
+mod wide;
+
+use super::{
+    forward::{self, Mode},
+    optim::Optimizer,
+    state::State,
+    values::{Values, download, upload},
+};
+use crate::device::Device;
+use artifacts::architecture::{Layer, Named, Network};
+use buffer::Keeper;
+use conv::Conv;
+use maps::{Dims, Maps};
+use norm::Statistics;
+use pool::MaxPool;
+use rayon::prelude::*;
+use rows::{Flow, Rows};
+use std::sync::Arc;
+
+/// The values of a network, on the host.
+pub(super) struct Weights {
+    params: Vec<Vec<f32>>,
+    stats: Vec<Vec<f32>>,
+    /// Whoever has weights runs samples through them again and again.
+    _keeper: Keeper,
+}
+
+/// A training between two steps, on the host.
+pub(super) struct Training<'a> {
+    network: &'a Network,
+    weights: Weights,
+    optimizer: Optimizer<Vec<f32>>,
+}
+
+/// Returns whether every layer of `network` is known here.
+pub(super) fn takes(network: &Network) -> bool {
+    fn all(layers: &[Named]) -> bool {
+        layers.iter().all(|(_, layer)| match layer {
+            Layer::Conv { groups: 1, .. }
+            | Layer::BatchNorm
+            | Layer::Relu
+            | Layer::MaxPool { .. }
+            | Layer::GlobalAvgPool
+            | Layer::Flatten
+            | Layer::Linear { .. } => true,
+            Layer::Residual { main, shortcut } => all(main) && all(shortcut),
+            _ => false,
+        })
+    }
+    all(network.layers())
+}
+
+impl Weights {
+    pub(super) fn of(values: &Values) -> Self {
+        Self {
+            params: values.params.iter().map(download).collect(),
+            stats: values.stats.iter().map(download).collect(),
+            _keeper: Keeper::new(),
+        }
+    }
+
+    /// Returns the logits of `samples`, \[n, ...\], and what goes into the head, in evaluation mode.
+    pub(super) fn outputs(
+        &self,
+        network: &Network,
+        samples: Vec<f32>,
+        sample: &[usize],
+    ) -> (Vec<f32>, Vec<f32>) {
+        let mut pass = Pass::new(self, Mode::Eval);
+        let (logits, embeddings) = pass.forward(network, Flow::of(samples, sample), &mut None);
+        let values = |flow: Flow| Arc::unwrap_or_clone(flow.rows().data);
+        (values(logits), values(embeddings))
+    }
+
+    /// Returns the gradients of chosen logits with respect to `samples`, in evaluation mode. `classes`,
+    /// \[n, k\], says which logits of each sample; what comes back is \[n, k, ...\].
+    pub(super) fn slopes(
+        &self,
+        network: &Network,
+        samples: Vec<f32>,
+        sample: &[usize],
+        classes: &[u32],
+    ) -> Vec<f32> {
+        let each: usize = sample.iter().product();
+        let n = samples.len() / each;
+        let k = classes.len() / n;
+        let mut tape = Some(vec![]);
+        let mut pass = Pass::new(self, Mode::Eval);
+        let logits = pass.forward(network, Flow::of(samples, sample), &mut tape).0.dims();
+        let tape = tape.unwrap_or_default();
+        // The samples went through once; each of their chosen logits goes back on its own.
+        let slope = |at: usize| {
+            let mut one = vec![0f32; n * logits.c];
+            for (i, classes) in classes.chunks_exact(k).enumerate() {
+                one[i * logits.c + classes[at] as usize] = 1.0;
+            }
+            let mut back = Back { weights: self, gradients: None, first: true };
+            back.all(tape.clone(), Flow::Rows(Rows::flat(n, one)), true).rows()
+        };
+        let slopes: Vec<Rows> = (0..k).into_par_iter().map(slope).collect();
+        let places = (0..n).flat_map(|i| slopes.iter().map(move |rows| (i, rows)));
+        places.flat_map(|(i, rows)| &rows.data[i * each..(i + 1) * each]).copied().collect()
+    }
+}
+
+impl<'a> Training<'a> {
+    /// Takes up the training where `state` stands.
+    pub(super) fn of(network: &'a Network, state: &State) -> Self {
+        let weights = Weights::of(&state.values);
+        Self { network, weights, optimizer: state.optimizer.map(download) }
+    }
+
+    /// Puts the training where it stands into `state`.
+    pub(super) fn put(self, state: &mut State) {
+        let all = |values: Vec<Vec<f32>>| {
+            values.into_iter().map(|values| upload(values, Device::CPU)).collect()
+        };
+        state.values = Values { params: all(self.weights.params), stats: all(self.weights.stats) };
+        state.optimizer = self.optimizer.map(|values| upload(values.clone(), Device::CPU));
+    }
+
+    /// Returns how many steps were taken.
+    pub(super) fn steps(&self) -> u64 {
+        self.optimizer.steps()
+    }
+
+    /// Takes one step on `samples`, `micro` of them at a time. `targets` is \[n, classes\] as
+    /// [`super::loss::targets`] gives it. Returns the logits, \[n, classes\].
+    pub(super) fn step(
+        &mut self,
+        mut samples: Vec<f32>,
+        sample: &[usize],
+        targets: &[f32],
+        (micro, lr): (usize, f64),
+    ) -> Vec<f32> {
+        let each: usize = sample.iter().product();
+        let classes = targets.len() * each / samples.len().max(1);
+        let mut gradients: Vec<Vec<f32>> =
+            self.weights.params.iter().map(|param| vec![0.0; param.len()]).collect();
+        let mut all = Vec::with_capacity(targets.len());
+        for (at, targets) in targets.chunks(micro * classes).enumerate() {
+            let rest = samples.split_off((micro * each).min(samples.len()));
+            let samples = std::mem::replace(&mut samples, rest);
+            let mut tape = Some(vec![]);
+            let mut pass = Pass::new(&self.weights, Mode::Train);
+            let (logits, _) = pass.forward(self.network, Flow::of(samples, sample), &mut tape);
+            let updated = std::mem::take(&mut pass.updated);
+            let logits = logits.rows();
+            let gradient = Rows::flat(logits.len(), slope(&logits.data, targets, classes));
+            let mut back =
+                Back { weights: &self.weights, gradients: Some(&mut gradients), first: at == 0 };
+            back.all(tape.unwrap_or_default(), Flow::Rows(gradient), false);
+            self.weights.stats = updated;
+            all.extend_from_slice(&logits.data);
+        }
+        self.optimizer.step_host(&mut self.weights.params, &gradients, lr);
+        all
+    }
+}
+
+/// Returns the gradient of minus the sum of `targets` times the log-softmax of `logits`.
+fn slope(logits: &[f32], targets: &[f32], classes: usize) -> Vec<f32> {
+    let mut out = vec![0f32; logits.len()];
+    let rows = logits.chunks_exact(classes).zip(targets.chunks_exact(classes));
+    for (out, (logits, targets)) in out.chunks_exact_mut(classes).zip(rows) {
+        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mass: f32 = targets.iter().sum();
+        let mut total = 0.0;
+        for (out, logit) in out.iter_mut().zip(logits) {
+            *out = (logit - top).exp();
+            total += *out;
+        }
+        for (out, target) in out.iter_mut().zip(targets) {
+            *out = *out * (mass / total) - target;
+        }
+    }
+    out
+}
+
+/// What a layer leaves for the way back. A parameter is its position.
+#[derive(Clone)]
+enum Done {
+    Conv {
+        conv: Conv,
+        input: Maps,
+        weight: usize,
+        bias: Option<usize>,
+    },
+    Linear {
+        input: Rows,
+        weight: usize,
+    },
+    Norm {
+        x: Maps,
+        statistics: Statistics,
+        scale: usize,
+        relu: Option<Maps>,
+    },
+    /// A norm in evaluation mode: its channels' factors.
+    Affine {
+        scales: Vec<f32>,
+        relu: Option<Maps>,
+    },
+    Relu {
+        y: Flow,
+    },
+    Pool {
+        pool: MaxPool,
+        x: Maps,
+        y: Maps,
+    },
+    Average {
+        from: Dims,
+    },
+    Flatten {
+        from: Dims,
+    },
+    Residual {
+        main: Vec<Done>,
+        shortcut: Vec<Done>,
+    },
+}
+
+type Tape = Option<Vec<Done>>;
+
+/// A forward pass on its way.
+struct Pass<'a> {
+    weights: &'a Weights,
+    mode: Mode,
+    params: usize,
+    stats: usize,
+    updated: Vec<Vec<f32>>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(weights: &'a Weights, mode: Mode) -> Self {
+        Self { weights, mode, params: 0, stats: 0, updated: vec![] }
+    }
+
+    /// Returns the logits and what goes into the head.
+    fn forward(&mut self, network: &Network, input: Flow, tape: &mut Tape) -> (Flow, Flow) {
+        let (head, body) = network.layers().split_last().expect("every family ends in its head");
+        let embeddings = self.all(body, input, tape);
+        let logits = self.all(std::slice::from_ref(head), embeddings.clone(), tape);
+        (logits, embeddings)
+    }
+
+    fn all(&mut self, layers: &[Named], mut x: Flow, tape: &mut Tape) -> Flow {
+        let mut at = 0;
+        while let Some((_, layer)) = layers.get(at) {
+            at += 1;
+            x = match *layer {
+                Layer::BatchNorm => {
+                    let relu = matches!(layers.get(at), Some((_, Layer::Relu)));
+                    at += usize::from(relu);
+                    Flow::Maps(self.norm(x.maps(), relu, tape))
+                }
+                _ => self.layer(layer, x, tape),
+            };
+        }
+        x
+    }
+
+    fn layer(&mut self, layer: &Layer, mut x: Flow, tape: &mut Tape) -> Flow {
+        match *layer {
+            Layer::Conv { out, kernel, stride, pad, groups: 1, bias } => {
+                let conv = Conv { out, kernel, stride, pad };
+                Flow::Maps(self.conv(conv, bias, x.maps(), tape))
+            }
+            Layer::Linear { .. } => Flow::Rows(self.linear(x.rows(), tape)),
+            Layer::Flatten => {
+                let from = x.dims();
+                keep(tape, || Done::Flatten { from });
+                x.shaped(Dims { c: from.c * from.pixels(), h: 1, w: 1, ..from })
+            }
+            Layer::Relu => {
+                pool::relu(x.change());
+                keep(tape, || Done::Relu { y: x.clone() });
+                x
+            }
+            Layer::MaxPool { kernel, stride, pad } => {
+                let (pool, x) = (MaxPool { kernel, stride, pad }, x.maps());
+                let y = pool.forward(&x);
+                keep(tape, || Done::Pool { pool, x, y: y.clone() });
+                Flow::Maps(y)
+            }
+            Layer::GlobalAvgPool => {
+                let x = x.maps();
+                keep(tape, || Done::Average { from: x.dims });
+                Flow::Maps(pool::average(&x))
+            }
+            Layer::Residual { ref main, ref shortcut } => {
+                let new = || tape.as_ref().map(|_| vec![]);
+                let (mut there, mut around) = (new(), new());
+                let mut y = self.all(main, x.clone(), &mut there);
+                y.add(self.all(shortcut, x, &mut around));
+                keep(tape, || Done::Residual {
+                    main: there.unwrap_or_default(),
+                    shortcut: around.unwrap_or_default(),
+                });
+                y
+            }
+            _ => unreachable!("`takes` was asked"),
+        }
+    }
+
+    fn linear(&mut self, x: Rows, tape: &mut Tape) -> Rows {
+        let (weight, bias) = (self.param(), self.param());
+        let params = &self.weights.params;
+        let y = linear::forward(&x, &params[weight], &params[bias]);
+        keep(tape, || Done::Linear { input: x, weight });
+        y
+    }
+
+    fn conv(&mut self, conv: Conv, bias: bool, x: Maps, tape: &mut Tape) -> Maps {
+        let weight = self.param();
+        let bias = bias.then(|| self.param());
+        let params = &self.weights.params;
+        let y = conv.forward(&x, &params[weight], bias.map(|bias| &params[bias][..]));
+        keep(tape, || Done::Conv { conv, input: x, weight, bias });
+        y
+    }
+
+    fn norm(&mut self, x: Maps, relu: bool, tape: &mut Tape) -> Maps {
+        let (scale, shift) = (self.param(), self.param());
+        let (mean, variance) = (self.stats, self.stats + 1);
+        self.stats += 2;
+        let Weights { params, stats, .. } = self.weights;
+        let statistics = match self.mode {
+            Mode::Train => norm::statistics(&x, forward::EPSILON),
+            Mode::Eval => Statistics {
+                mean: stats[mean].clone(),
+                inverse: inverses(&stats[variance]),
+                variance: vec![],
+            },
+        };
+        let Statistics { mean: means, inverse, .. } = &statistics;
+        let scales: Vec<f32> = params[scale].iter().zip(inverse).map(|(s, i)| s * i).collect();
+        let shifts = params[shift].iter().zip(means.iter().zip(&scales));
+        let shifts: Vec<f32> = shifts.map(|(shift, (mean, scale))| shift - mean * scale).collect();
+        let y = norm::affine(&x, &scales, &shifts, relu);
+        if self.mode == Mode::Train {
+            let count = norm::count(x.dims);
+            // The running variance is the unbiased one, the one normalised by is not.
+            let unbiased = forward::MOMENTUM * count / (count - 1.0).max(1.0);
+            let toward = |old: &[f32], new: &[f32], weight: f64| {
+                let step = |(old, new): (&f32, &f32)| {
+                    old * (1.0 - forward::MOMENTUM) as f32 + new * weight as f32
+                };
+                old.iter().zip(new).map(step).collect()
+            };
+            self.updated.push(toward(&stats[mean], &statistics.mean, forward::MOMENTUM));
+            self.updated.push(toward(&stats[variance], &statistics.variance, unbiased));
+        }
+        keep(tape, || {
+            let relu = relu.then(|| y.clone());
+            match self.mode {
+                Mode::Train => Done::Norm { x, statistics, scale, relu },
+                Mode::Eval => Done::Affine { scales, relu },
+            }
+        });
+        y
+    }
+
+    fn param(&mut self) -> usize {
+        self.params += 1;
+        self.params - 1
+    }
+}
+
+fn inverses(variance: &[f32]) -> Vec<f32> {
+    let inverse = |v: &f32| (1.0 / (f64::from(*v) + forward::EPSILON).sqrt()) as f32;
+    variance.iter().map(inverse).collect()
+}
+
+fn keep(tape: &mut Tape, done: impl FnOnce() -> Done) {
+    if let Some(tape) = tape {
+        tape.push(done());
+    }
+}
+
+/// The way back.
+struct Back<'a> {
+    weights: &'a Weights,
+    /// The parameters' gradients, where they are wanted.
+    gradients: Option<&'a mut [Vec<f32>]>,
+    /// Whether these are the first gradients of the step.
+    first: bool,
+}
+
+impl Back<'_> {
+    /// Returns the gradient of what went into `tape`; where it is not `wanted`, whatever is at hand.
+    fn all(&mut self, mut tape: Vec<Done>, mut gradient: Flow, wanted: bool) -> Flow {
+        while let Some(done) = tape.pop() {
+            let learns = |done: &Done| !matches!(done, Done::Flatten { .. } | Done::Relu { .. });
+            let wanted = wanted || tape.iter().any(learns);
+            gradient = self.one(done, gradient, wanted);
+        }
+        gradient
+    }
+
+    fn one(&mut self, done: Done, mut gradient: Flow, wanted: bool) -> Flow {
+        match done {
+            Done::Conv { conv, input, weight, bias } => {
+                let gradient = gradient.maps();
+                self.add(weight, || conv.to_weight(&gradient, &input));
+                if let Some(bias) = bias {
+                    self.add(bias, || conv::to_bias(&gradient));
+                }
+                let weight = &self.weights.params[weight];
+                let wanted = wanted.then(|| conv.to_input(&gradient, weight, input.dims));
+                Flow::Maps(wanted.unwrap_or(gradient))
+            }
+            Done::Linear { input, weight } => {
+                let gradient = gradient.rows();
+                self.add(weight, || linear::to_weight(&gradient, &input));
+                self.add(weight + 1, || linear::to_bias(&gradient));
+                let weight = &self.weights.params[weight];
+                let wanted = wanted.then(|| linear::to_input(&gradient, weight));
+                Flow::Rows(wanted.unwrap_or(gradient))
+            }
+            Done::Norm { x, statistics, scale, relu } => {
+                let mut gradient = gradient.maps();
+                if let Some(y) = relu {
+                    pool::relu_backward(gradient.change(), &y.data);
+                }
+                let values = &self.weights.params[scale];
+                let (scales, shifts) = norm::backward(&mut gradient, &x, &statistics, values);
+                self.add(scale, || scales);
+                self.add(scale + 1, || shifts);
+                Flow::Maps(gradient)
+            }
+            Done::Affine { scales, relu } => {
+                let mut gradient = gradient.maps();
+                if let Some(y) = relu {
+                    pool::relu_backward(gradient.change(), &y.data);
+                }
+                let none = vec![0.0; scales.len()];
+                Flow::Maps(norm::affine(&gradient, &scales, &none, false))
+            }
+            Done::Relu { y } => {
+                gradient = gradient.like(&y);
+                pool::relu_backward(gradient.change(), y.numbers());
+                gradient
+            }
+            Done::Pool { pool, x, y } => Flow::Maps(pool.backward(&gradient.maps(), &x, &y)),
+            Done::Average { from } => Flow::Maps(pool::average_backward(&gradient.maps(), from)),
+            Done::Flatten { from } => gradient.shaped(from),
+            Done::Residual { main, shortcut } => {
+                let around = self.all(shortcut, gradient.clone(), true);
+                let mut back = self.all(main, gradient, true);
+                back.add(around);
+                back
+            }
+        }
+    }
+
+    fn add(&mut self, param: usize, gradient: impl FnOnce() -> Vec<f32>) {
+        let Some(gradients) = &mut self.gradients else { return };
+        let gradient = gradient();
+        if self.first {
+            gradients[param] = gradient;
+        } else {
+            for (sum, value) in gradients[param].iter_mut().zip(gradient) {
+                *sum += value;
+            }
+        }
+    }
+}

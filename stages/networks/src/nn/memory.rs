@@ -1,0 +1,98 @@
+//! How much memory a training takes, and what becomes of it where there is less.
+
+use super::settings::Plan;
+use crate::device::Device;
+use artifacts::architecture::{Layer, Named, Network, Shape, trace};
+use engine::StageError;
+
+/// Returns how many bytes training takes at least: the values with their gradients and what the
+/// optimiser remembers, and every layer's output for the samples that go through at once.
+pub(super) fn estimate(network: &Network, plan: &Plan) -> f64 {
+    let values: f64 = network.specs().iter().map(|spec| spec.len() as f64).sum();
+    let passed = outputs(network.layers(), network.input()).0;
+    let samples = plan.micro.min(plan.batch) as f64;
+    4.0 * (values * (2.0 + plan.rule.slots() as f64) + samples * passed)
+}
+
+/// Fails if training takes more memory than `device` has free beside `data` bytes of samples.
+pub(super) fn check(
+    network: &Network,
+    plan: &Plan,
+    device: Device,
+    data: usize,
+) -> Result<(), StageError> {
+    let needed = estimate(network, plan) + if device.is_cpu() { 0.0 } else { data as f64 };
+    let Some(free) = device.free_memory().filter(|free| needed > *free as f64) else {
+        return Ok(());
+    };
+    let gib = |bytes: f64| bytes / f64::from(1 << 30);
+    let (needed, free, name) = (gib(needed), gib(free as f64), device.name());
+    let message = format!(
+        "this training needs at least {needed:.1} GiB, and `{name}` has {free:.1} GiB free"
+    );
+    Err(StageError::method(message).with_hint(HINT))
+}
+
+pub(super) const HINT: &str = "a smaller `micro-batch` or `batch` takes less, so does a smaller `width`; \
+                    `--jobs 1` runs one stage at a time";
+
+/// Returns what `work` returns. A device that ran out of memory is an error with this hint, no panic.
+pub(crate) fn guarded<T>(
+    device: Device,
+    hint: &str,
+    work: impl FnOnce() -> Result<T, StageError>,
+) -> Result<T, StageError> {
+    methods::linalg::catch_out_of_memory(&device.name(), is_out_of_memory, hint, work)
+}
+
+/// Returns whether a panic with this message means that a device ran out of memory: the driver's name of
+/// the error, and what the tensor library makes of it.
+pub(crate) fn is_out_of_memory(panic: &str) -> bool {
+    let text = panic.to_lowercase();
+    ["out of memory", "out_of_memory", "outofmemory", "buffertoobig", "can't allocate buffer"]
+        .iter()
+        .any(|sign| text.contains(sign))
+}
+
+/// Returns how many numbers `layers` pass on for one sample, and the shape they end in.
+fn outputs(layers: &[Named], mut shape: Shape) -> (f64, Shape) {
+    let mut total = 0.0;
+    for named in layers {
+        let next = trace(std::slice::from_ref(named), "", shape, &mut vec![]);
+        let next = next.expect("the shapes were checked when the network was made");
+        let size = match next {
+            Shape::Flat(d) => d as f64,
+            Shape::Map(sides) => sides.iter().map(|side| *side as f64).product(),
+        };
+        total += match &named.1 {
+            // In place, or a view.
+            Layer::Relu | Layer::Flatten => 0.0,
+            Layer::Gate { gate } => size + outputs(gate, shape).0,
+            Layer::Branches { branches } => {
+                size + branches.iter().map(|branch| outputs(branch, shape).0).sum::<f64>()
+            }
+            Layer::Residual { main, shortcut } => {
+                size + outputs(main, shape).0 + outputs(shortcut, shape).0
+            }
+            _ => size,
+        };
+        shape = next;
+    }
+    (total, shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+
+    #[test]
+    fn only_a_lack_of_memory_becomes_an_error() {
+        let broke = |text: &str| {
+            guarded(Device::CPU, HINT, || -> Result<(), _> { panic!("{}", text.to_owned()) })
+        };
+        let error = broke("DriverError(CUDA_ERROR_OUT_OF_MEMORY)").expect_err("it ran out");
+        assert_eq!(error.to_string(), "`cpu` ran out of memory");
+        assert!(catch_unwind(|| broke("index out of bounds")).is_err());
+    }
+}

@@ -1,0 +1,35 @@
+//! Neural networks: architectures, optimisers, schedules, and the one training loop.
+//!
+//! Which device the tensors live on is a value here, no type. Which device that may be is
+//! `device`'s business.
+
+pub(crate) mod epoch;
+pub(crate) mod feed;
+mod forward;
+mod host;
+pub(crate) mod input_gradients;
+mod loss;
+mod memory;
+pub(crate) mod model;
+mod optim;
+pub(crate) mod schedule;
+pub(crate) mod settings;
+pub(crate) mod speed;
+mod state;
+pub(crate) mod training;
+mod values;
+mod zoom;
+
+pub(crate) use memory::{guarded, is_out_of_memory};
+pub(crate) use values::download;
+
+/// A tensor on any device.
+pub(crate) type Tensor<const D: usize, K = burn::tensor::Float> =
+    burn::tensor::Tensor<burn::Dispatch, D, K>;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! How fast a network trains on a device, and whether two devices agree: on random images, with no
+//! store and no pipeline around it.
+
+use super::{
+    epoch::{Job, Outputs, outputs},
+    feed::{Augment, Feed, Form},
+    memory::{self, guarded},
+    optim::Rule,
+    schedule::Schedule,
+    settings::{Length, Plan, Precision},
+    state::State,
+    training::STREAMS,
+    values::Values,
+};
+use crate::device::Device;
+use artifacts::architecture::{Architecture, Family, Network};
+use artifacts::{dataset::Inputs, units::Count};
+use engine::{StageError, Streams};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+const CLASSES: usize = 10;
+
+/// What is timed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Work {
+    /// The architecture, by the name a pipeline gives it.
+    pub model: String,
+    /// Its width; the family's own if there is none.
+    pub width: Option<usize>,
+    /// Channels, height, width.
+    pub sample: [usize; 3],
+    /// Samples a step.
+    pub batch: usize,
+    /// `none`, `crop`, `flip` or `crop-flip`.
+    pub augment: String,
+    /// `f32` or `bf16`.
+    pub precision: String,
+    /// Steps of an epoch.
+    pub steps: usize,
+}
+
+/// Images a second.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Speed {
+    /// Forward, backward and the optimiser's step.
+    pub train: f64,
+    /// Forward alone, in evaluation mode.
+    pub forward: f64,
+}
+
+/// How far the outputs of one network on two devices are apart.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Agreement {
+    /// The largest difference of two logits, over the largest logit.
+    pub logits: f64,
+    /// The largest difference of two EL2N scores.
+    pub scores: f64,
+    /// The share of the hardest tenth, by that score, that both pick.
+    pub picked: f64,
+}
+
+struct Setup {
+    network: Network,
+    plan: Plan,
+    labels: Vec<u32>,
+    form: Form,
+    pixels: Vec<u8>,
+}
+
+impl Work {
+    fn setup(&self) -> Result<Setup, StageError> {
+        let name: Family = named("model", &self.model)?;
+        let width = self.width.and_then(|width| Count::try_from(width as u64).ok());
+        let architecture = Architecture { name, width };
+        let network =
+            Network::new(architecture, &self.sample, CLASSES).map_err(StageError::method)?;
+        let augment: Augment = named("augmentation", &self.augment)?;
+        if let Some(why) = augment.refuses(&self.sample) {
+            return Err(StageError::method(format!("cannot augment: {why}")));
+        }
+        let n = self.batch * self.steps.max(1);
+        let mut rng = Streams::new(0, &["images"]).get("images");
+        let each: usize = self.sample.iter().product();
+        let pixels = (0..n * each).map(|_| artifacts::draw::below(&mut rng, 256) as u8).collect();
+        let labels = (0..n).map(|_| artifacts::draw::below(&mut rng, CLASSES as u32)).collect();
+        let [channels, _, _] = self.sample;
+        let form = Form {
+            sample: self.sample.to_vec(),
+            mean: vec![0.5; channels],
+            std: vec![0.25; channels],
+        };
+        let lr = 0.01;
+        let plan = Plan {
+            architecture,
+            length: Length::Epochs(u64::from(u32::MAX)),
+            batch: self.batch.max(1),
+            micro: self.batch.max(1),
+            precision: named("precision", &self.precision)?,
+            rule: Rule::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 },
+            lr,
+            schedule: Schedule { horizon: 100, ..Schedule::default() }.resolved(lr),
+            augment,
+            smoothing: 0.0,
+            test_every: 0,
+            checkpoint_every: 1,
+        };
+        Ok(Setup { network, plan, labels, form, pixels })
+    }
+
+    /// Returns how fast it goes on `device`, `at_once` of them beside each other: all together, over
+    /// about `time` after an epoch that is not counted.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a name means nothing, the network cannot take such images, or memory does not do.
+    pub fn speed(
+        &self,
+        device: Device,
+        at_once: usize,
+        time: Duration,
+    ) -> Result<Speed, StageError> {
+        let setup = self.setup()?;
+        setup.plan.precision.check(device)?;
+        let at_once = at_once.max(1);
+        memory::check(&setup.network, &setup.plan, device, setup.pixels.len() * at_once)?;
+        let each = |_| guarded(device, memory::HINT, || setup.speed(device, time));
+        let all: Vec<Result<Speed, StageError>> = if at_once == 1 {
+            vec![each(())]
+        } else {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..at_once).map(|_| scope.spawn(|| each(()))).collect();
+                let joined = threads.into_iter().map(|thread| {
+                    thread.join().unwrap_or_else(|_| Err(StageError::method("a thread broke off")))
+                });
+                joined.collect()
+            })
+        };
+        let mut sum = Speed { train: 0.0, forward: 0.0 };
+        for one in all {
+            let Speed { train, forward } = one?;
+            sum = Speed { train: sum.train + train, forward: sum.forward + forward };
+        }
+        Ok(sum)
+    }
+
+    /// Returns how far the outputs of the same trained network on the CPU and on `device` are apart.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::speed`].
+    pub fn agreement(&self, device: Device) -> Result<Agreement, StageError> {
+        let setup = self.setup()?;
+        setup.plan.precision.check(device)?;
+        let feed = setup.feed(Device::CPU);
+        let mut state = setup.start(Device::CPU);
+        setup.job(&feed).epoch(&mut state, None, &mut |_, _| Ok(()))?;
+        let here = setup.outputs(&state.values, &feed)?;
+        let values = state.values.moved(device);
+        let there = guarded(device, memory::HINT, || setup.outputs(&values, &setup.feed(device)))?;
+        Ok(agreement(&here.logits, &there.logits, &setup.labels))
+    }
+}
+
+impl Setup {
+    fn feed(&self, device: Device) -> Feed {
+        Feed::new(device, &self.form, Inputs::Images(self.pixels.clone().into()))
+    }
+
+    fn start(&self, device: Device) -> State {
+        let mut rng = Streams::new(0, STREAMS).get("init");
+        State::start(Values::start(&self.network, device, &mut rng), self.plan.rule)
+    }
+
+    fn job<'a>(&'a self, feed: &'a Feed) -> TimedJob<'a> {
+        TimedJob { setup: self, feed, rows: (0..self.labels.len() as u32).collect() }
+    }
+
+    fn outputs(&self, values: &Values, feed: &Feed) -> Result<Outputs, StageError> {
+        outputs(&self.network, values, feed, false, &mut |_| Ok(()))
+    }
+
+    fn speed(&self, device: Device, time: Duration) -> Result<Speed, StageError> {
+        let feed = self.feed(device);
+        let mut state = self.start(device);
+        let job = self.job(&feed);
+        // The books are read at the end of an epoch: then the device has done it.
+        let train = self.rate(time, || job.epoch(&mut state, None, &mut |_, _| Ok(())))?;
+        let forward = self.rate(time, || self.outputs(&state.values, &feed).map(drop))?;
+        Ok(Speed { train, forward })
+    }
+
+    fn rate(
+        &self,
+        time: Duration,
+        mut work: impl FnMut() -> Result<(), StageError>,
+    ) -> Result<f64, StageError> {
+        work()?;
+        let (begun, mut times) = (Instant::now(), 0u32);
+        while times < 2 || begun.elapsed() < time {
+            work()?;
+            times += 1;
+        }
+        Ok(self.labels.len() as f64 * f64::from(times) / begun.elapsed().as_secs_f64())
+    }
+}
+
+struct TimedJob<'a> {
+    setup: &'a Setup,
+    feed: &'a Feed,
+    rows: Vec<u32>,
+}
+
+impl TimedJob<'_> {
+    fn epoch(
+        &self,
+        state: &mut State,
+        record: Option<&mut [f32]>,
+        watch: &mut super::epoch::Watch<'_>,
+    ) -> Result<(), StageError> {
+        let job = Job {
+            plan: self.setup.plan,
+            network: &self.setup.network,
+            feed: self.feed,
+            labels: &self.setup.labels,
+            rows: &self.rows,
+            weights: None,
+            classes: CLASSES,
+            streams: Streams::new(0, STREAMS),
+            recorded: false,
+        };
+        job.epoch(state, record, watch)
+    }
+}
+
+fn named<T: DeserializeOwned>(what: &str, name: &str) -> Result<T, StageError> {
+    serde_json::from_value(json!(name))
+        .map_err(|error| StageError::method(format!("no {what} is called `{name}`: {error}")))
+}
+
+fn agreement(here: &[f32], there: &[f32], labels: &[u32]) -> Agreement {
+    let apart =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let wide = |values: &[f32]| values.iter().map(|z| f64::from(*z)).collect::<Vec<_>>();
+    let (a, b) = (wide(here), wide(there));
+    let largest = a.iter().map(|z| z.abs()).fold(f64::MIN_POSITIVE, f64::max);
+    let (scores, others) = (errors(&a, labels), errors(&b, labels));
+    let (one, other) = (hardest(&scores), hardest(&others));
+    let shared = one.iter().filter(|at| other.contains(at)).count();
+    Agreement {
+        logits: apart(&a, &b) / largest,
+        scores: apart(&scores, &others),
+        picked: shared as f64 / one.len().max(1) as f64,
+    }
+}
+
+/// Returns the length of softmax less label, for each sample.
+fn errors(logits: &[f64], labels: &[u32]) -> Vec<f64> {
+    let rows = logits.chunks_exact(CLASSES).zip(labels);
+    rows.map(|(row, label)| {
+        let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = row.iter().map(|z| (z - top).exp()).sum();
+        let part = |(class, z): (usize, &f64)| {
+            let share = (z - top).exp() / total - f64::from(class == *label as usize);
+            share * share
+        };
+        row.iter().enumerate().map(part).sum::<f64>().sqrt()
+    })
+    .collect()
+}
+
+/// Returns the tenth with the largest scores; of equals the earlier ones.
+fn hardest(scores: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
+    order.truncate(scores.len().div_ceil(10));
+    order
+}
+
+impl Precision {
+    /// Fails where `device` cannot compute so.
+    pub(super) fn check(self, device: Device) -> Result<(), StageError> {
+        if self == Self::F32 || !device.is_cpu() {
+            return Ok(());
+        }
+        Err(StageError::method("precision `bf16` needs a CUDA device, and this run has none")
+            .with_hint("set `precision = \"f32\"`, or run with `--device cuda`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceChoice;
+
+    fn work() -> Work {
+        Work {
+            model: "resnet18".to_owned(),
+            width: Some(4),
+            sample: [3, 8, 8],
+            batch: 16,
+            augment: "crop-flip".to_owned(),
+            precision: "f32".to_owned(),
+            steps: 4,
+        }
+    }
+
+    #[test]
+    #[expect(clippy::print_stdout, reason = "a test without its device says so")]
+    fn the_device_agrees_with_the_cpu() {
+        let Ok(device) = Device::open(DeviceChoice::Cuda(0)) else {
+            println!("skipped: no device");
+            return;
+        };
+        let found = work().agreement(device).expect("it runs");
+        assert!(found.logits < 2e-2 && found.scores < 2e-2 && found.picked > 0.8, "{found:?}");
+    }
+
+    #[test]
+    fn a_network_agrees_with_itself_and_not_with_another() {
+        let same = work().agreement(Device::CPU).expect("it runs");
+        assert!(same.logits == 0.0 && same.scores == 0.0 && same.picked == 1.0, "{same:?}");
+        let labels: Vec<u32> = (0..20).map(|at| at % 10).collect();
+        let logits: Vec<f32> = (0..200).map(|at| (at % 7) as f32).collect();
+        let turned: Vec<f32> = logits.iter().map(|z| -z).collect();
+        let other = agreement(&logits, &turned, &labels);
+        assert!(other.logits == 2.0 && other.scores > 0.1, "{other:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_an_error_before_it_begins() {
+        let time = Duration::ZERO;
+        let said =
+            |work: Work| work.speed(Device::CPU, 1, time).expect_err("it cannot").to_string();
+        assert!(said(Work { precision: "bf16".to_owned(), ..work() }).contains("needs a CUDA"));
+        assert!(said(Work { model: "no".to_owned(), ..work() }).contains("`no`"));
+        let wide = Work { model: "mlp".to_owned(), width: Some(4_000_000), ..work() };
+        let message = said(wide);
+        assert!(message.contains("GiB") && message.contains("`cpu`"), "{message}");
+    }
+}

@@ -1,0 +1,125 @@
+//! The state of a training: what a checkpoint holds, bit by bit.
+
+use super::{
+    Tensor,
+    optim::{Optimizer, Rule},
+    values::{Values, floats, upload},
+};
+use crate::device::Device;
+use artifacts::architecture::{Network, Spec};
+use artifacts::network::TrainedEpoch;
+use artifacts::parts;
+use engine::StageError;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+/// A training between two epochs.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) values: Values,
+    pub(super) optimizer: Optimizer,
+    pub(crate) history: Vec<TrainedEpoch>,
+}
+
+/// The three parts of a checkpoint, encoded.
+pub(super) struct Encoded {
+    pub(super) weights: Vec<u8>,
+    pub(super) optimizer: Vec<u8>,
+    pub(super) history: Vec<u8>,
+}
+
+impl State {
+    /// Returns the state before the first step.
+    pub(super) fn start(values: Values, rule: Rule) -> Self {
+        let optimizer = Optimizer::new(rule, &values.params);
+        Self { values, optimizer, history: vec![] }
+    }
+
+    /// Returns how many steps were taken.
+    pub(crate) fn steps(&self) -> u64 {
+        self.optimizer.steps()
+    }
+
+    /// Returns the state as a checkpoint holds it.
+    pub(super) fn encode(&self, network: &Network) -> Result<Encoded, StageError> {
+        let weights = self.values.tensors(network, self.steps()).encode()?;
+        let mut slots = vec![];
+        for (at, slot) in self.optimizer.slots().iter().enumerate() {
+            for (spec, tensor) in trained(network).zip(slot) {
+                slots.push((slot_name(at, spec), &spec.shape, super::values::download(tensor)));
+            }
+        }
+        let steps = i64::try_from(self.steps()).unwrap_or(i64::MAX).to_le_bytes();
+        let mut tensors: Vec<_> = slots
+            .iter()
+            .map(|(name, shape, values)| parts::StoredTensor::f32(name, shape, values))
+            .collect();
+        let (shape, bytes) = (vec![], steps.as_slice().into());
+        tensors.push(parts::StoredTensor { name: "steps", dtype: Dtype::I64, shape, bytes });
+        let optimizer = parts::encode_tensors(&tensors)?;
+        // As bits: a number that went through text may come back with its last bit changed.
+        let rows = self.history.iter().flat_map(|one| {
+            let test = one.test_accuracy.unwrap_or(f64::NAN);
+            [one.epoch as f64, one.lr, one.loss, one.train_accuracy, test]
+        });
+        let bytes: Vec<u8> = rows.flat_map(f64::to_le_bytes).collect();
+        let history = parts::encode_tensors(&[parts::StoredTensor {
+            name: "epochs",
+            dtype: Dtype::F64,
+            shape: vec![self.history.len(), 5],
+            bytes: bytes.into(),
+        }])?;
+        Ok(Encoded { weights, optimizer, history })
+    }
+
+    /// Returns the state that [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// Says what does not fit the network or the rule.
+    pub(super) fn decode(
+        network: &Network,
+        rule: Rule,
+        device: Device,
+        [weights, optimizer, history]: [&SafeTensors<'_>; 3],
+    ) -> Result<Self, String> {
+        let values = Values::read(network, device, weights)?;
+        let slot = |at: usize| -> Result<Vec<Tensor<1>>, String> {
+            let read = |spec: &Spec| {
+                let values = floats(optimizer, &slot_name(at, spec), &spec.shape)?;
+                Ok(upload(values, device))
+            };
+            trained(network).map(read).collect()
+        };
+        let slots = (0..rule.slots()).map(slot).collect::<Result<_, _>>()?;
+        let steps = optimizer.tensor("steps").map_err(|error| error.to_string())?;
+        let steps = <[u8; 8]>::try_from(steps.data()).map_err(|error| error.to_string())?;
+        let steps = u64::try_from(i64::from_le_bytes(steps)).map_err(|error| error.to_string())?;
+        let rows = history.tensor("epochs").map_err(|error| error.to_string())?;
+        if rows.dtype() != Dtype::F64 || rows.shape().get(1) != Some(&5) {
+            return Err("the history is not five columns of f64".to_owned());
+        }
+        let numbers: Vec<f64> = rows
+            .data()
+            .chunks_exact(8)
+            .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
+            .collect();
+        let history = numbers.chunks_exact(5).map(|row| TrainedEpoch {
+            epoch: row[0] as u64,
+            lr: row[1],
+            loss: row[2],
+            train_accuracy: row[3],
+            test_accuracy: (!row[4].is_nan()).then_some(row[4]),
+        });
+        let optimizer = Optimizer::restored(rule, slots, steps);
+        Ok(Self { values, optimizer, history: history.collect() })
+    }
+}
+
+fn trained(network: &Network) -> impl Iterator<Item = &Spec> {
+    network.specs().iter().filter(|spec| spec.trained())
+}
+
+fn slot_name(at: usize, spec: &Spec) -> String {
+    format!("{at}.{}", spec.name)
+}

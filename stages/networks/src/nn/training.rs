@@ -1,0 +1,317 @@
+//! The training loop of `proxy-train` and `train`: epochs, records, tests, checkpoints.
+//!
+//! A training that goes on from a checkpoint computes what it would have computed without the
+//! break: the state is kept bit by bit, and every epoch draws from streams of its own.
+
+use super::{
+    epoch::{Job, accuracy, outputs},
+    feed::{Feed, Form},
+    memory::{self, guarded},
+    settings::{Length, Plan},
+    state::State,
+    values::Values,
+};
+use crate::device::Device;
+use artifacts::architecture::Network;
+use artifacts::{
+    dataset::{CleanLabels, Dataset},
+    network::History,
+    parts::{self, Parts},
+    record::{self, Detail},
+};
+use engine::{Progress, StageCtx, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+
+/// The random streams a training draws from.
+pub(crate) const STREAMS: &[&str] = &["init", "shuffle", "augment", "dropout"];
+
+/// What is written down of every epoch, for the scores that watch training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Record {
+    /// The logits of each sample's own training step: no extra cost.
+    #[default]
+    Inflight,
+    /// The logits of an extra pass after the epoch, in evaluation mode and without augmentation.
+    Clean,
+    /// Nothing.
+    None,
+}
+
+/// A data set and a network that fit each other, on a device.
+pub(crate) struct Bench {
+    pub(crate) network: Network,
+    pub(crate) form: Form,
+    pub(crate) classes: usize,
+    pub(crate) train: Feed,
+    pub(crate) train_labels: Vec<u32>,
+    pub(crate) test: Feed,
+    pub(crate) test_labels: Vec<u32>,
+    pub(crate) clean: Option<CleanLabels>,
+    pub(crate) device: Device,
+}
+
+/// Returns the device the run was given.
+///
+/// # Errors
+///
+/// Fails if its name means nothing to this crate.
+pub(crate) fn device(ctx: &StageCtx<'_>) -> Result<Device, StageError> {
+    Device::from_name(ctx.device)
+        .ok_or_else(|| StageError::method(format!("no device is called `{}`", ctx.device)))
+}
+
+/// Reads the data set on port `data` and builds the network of `plan` for it.
+///
+/// # Errors
+///
+/// Fails if the data set does not decode or the network cannot take its samples.
+pub(crate) fn prepare(ctx: &StageCtx<'_>, plan: &Plan) -> Result<Bench, StageError> {
+    let data = Dataset::read(ctx, "data")?;
+    let (device, classes) = (device(ctx)?, data.meta.classes.len());
+    let network = Network::new(plan.architecture, &data.meta.sample, classes).map_err(|why| {
+        let sample = &data.meta.sample;
+        StageError::method(format!("this model cannot take samples of shape {sample:?}: {why}"))
+            .with_hint("`mlp` and `linear` take samples of any shape")
+    })?;
+    plan.precision.check(device)?;
+    if let Some(why) = plan.augment.refuses(&data.meta.sample) {
+        return Err(StageError::method(format!("cannot augment: {why}"))
+            .with_hint("set `augment = \"none\"`"));
+    }
+    let form = Form { sample: data.meta.sample, mean: data.meta.mean, std: data.meta.std };
+    Ok(Bench {
+        network,
+        classes,
+        train: Feed::new(device, &form, data.train.inputs),
+        train_labels: data.train.labels,
+        test: Feed::new(device, &form, data.test.inputs),
+        test_labels: data.test.labels,
+        clean: data.clean,
+        device,
+        form,
+    })
+}
+
+/// What is written down, and how much of it as logits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recording {
+    pub(crate) what: Record,
+    /// Bytes of logits, over all epochs. An epoch past it is stored as rows.
+    pub(crate) limit: u64,
+}
+
+/// A finished training.
+pub(crate) struct Trained {
+    pub(crate) state: State,
+    /// The recorded epochs.
+    pub(crate) records: Parts,
+}
+
+/// Trains on the samples at `rows`, weighted by `weights` if there are any.
+///
+/// # Errors
+///
+/// Fails if there is nothing to train on, the training diverges, the store fails, or the run was
+/// stopped; the last whole epoch is then kept as a checkpoint.
+pub(crate) fn train(
+    ctx: &StageCtx<'_>,
+    plan: Plan,
+    bench: &Bench,
+    (rows, weights): (&[u32], Option<&[f32]>),
+    recording: Recording,
+) -> Result<Trained, StageError> {
+    if rows.is_empty() {
+        return Err(StageError::method("there is no sample to train on"));
+    }
+    let job = Job {
+        plan,
+        network: &bench.network,
+        feed: &bench.train,
+        labels: &bench.train_labels,
+        rows,
+        weights,
+        classes: bench.classes,
+        streams: ctx.streams(),
+        recorded: false,
+    };
+    // The samples are there already.
+    memory::check(&bench.network, &plan, bench.device, 0)?;
+    let mut run = Run::resume(ctx, &job, bench, recording)?;
+    while run.trained.state.steps() < job.steps() {
+        match guarded(bench.device, memory::HINT, || run.epoch()) {
+            Ok(()) => {}
+            Err(StageError::Cancelled) => {
+                run.keep_whole()?;
+                return Err(StageError::Cancelled);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mut trained = run.trained;
+    if let Some(last) = trained.state.history.last().copied()
+        && last.test_accuracy.is_none()
+    {
+        // Not in the checkpoint: a longer training would not have looked here.
+        let found = test_accuracy(ctx, bench, &trained.state.values)?;
+        if let Some(last) = trained.state.history.last_mut() {
+            last.test_accuracy = found;
+        }
+    }
+    Ok(trained)
+}
+
+/// Checkpoints closer to each other than this are skipped, all but the last.
+const APART: Duration = Duration::from_secs(10);
+/// News more often than this are not sent.
+const NEWS: Duration = Duration::from_millis(50);
+
+struct Run<'a> {
+    ctx: &'a StageCtx<'a>,
+    job: &'a Job<'a>,
+    bench: &'a Bench,
+    recording: Recording,
+    trained: Trained,
+    /// The state after the last whole epoch, if it is not in the store.
+    whole: Option<(State, Parts)>,
+    kept: Instant,
+}
+
+impl<'a> Run<'a> {
+    fn resume(
+        ctx: &'a StageCtx<'a>,
+        job: &'a Job<'a>,
+        bench: &'a Bench,
+        recording: Recording,
+    ) -> Result<Self, StageError> {
+        let trained = match newest(ctx, job, bench)? {
+            Some(trained) => trained,
+            None => {
+                let mut rng = ctx.streams().get("init");
+                let values = Values::start(job.network, bench.device, &mut rng);
+                Trained { state: State::start(values, job.plan.rule), records: Parts::new() }
+            }
+        };
+        Ok(Self { ctx, job, bench, recording, trained, whole: None, kept: Instant::now() })
+    }
+
+    fn epoch(&mut self) -> Result<(), StageError> {
+        let (ctx, job, classes) = (self.ctx, self.job, self.bench.classes);
+        let Trained { state, records } = &mut self.trained;
+        let mut logits = (self.recording.what == Record::Inflight)
+            .then(|| vec![f32::NAN; job.labels.len() * classes]);
+        let (mut told, total) = (None::<Instant>, job.steps());
+        job.epoch(state, logits.as_deref_mut(), &mut |done, loss| {
+            ctx.check_cancelled()?;
+            if done == total || told.is_none_or(|told| told.elapsed() >= NEWS) {
+                told = Some(Instant::now());
+                let figure = loss.map(|loss| ("loss", loss));
+                ctx.progress(Progress { done, total, unit: "step", figure });
+            }
+            Ok(())
+        })?;
+        if self.recording.what == Record::Clean {
+            let feed = &self.bench.train;
+            let mut pause = |_| ctx.check_cancelled();
+            let all = outputs(job.network, &state.values, feed, false, &mut pause)?;
+            logits = Some(all.logits);
+        }
+        let epoch = state.history.len();
+        if let Some(logits) = logits {
+            let bytes = (epoch * logits.len() * 2) as u64;
+            // How the epochs before are stored does not depend on how many follow.
+            let detail = if bytes <= self.recording.limit { Detail::Logits } else { Detail::Rows };
+            let blob = record::put_epoch(ctx, detail, &logits, classes, job.labels)?;
+            records.insert(record::part_name(epoch), blob);
+        }
+        let every = job.plan.test_every;
+        if every > 0 && epoch.is_multiple_of(every) {
+            let found = test_accuracy(ctx, self.bench, &state.values)?;
+            if let Some(last) = state.history.last_mut() {
+                last.test_accuracy = found;
+            }
+        }
+        if let Some(last) = state.history.last() {
+            let tell = |name, value| {
+                let (done, unit) = (state.steps(), "step");
+                ctx.progress(Progress { done, total, unit, figure: Some((name, value)) });
+            };
+            tell("train accuracy", last.train_accuracy);
+            last.test_accuracy.into_iter().for_each(|value| tell("test accuracy", value));
+        }
+        self.keep_if_due()
+    }
+
+    fn keep_if_due(&mut self) -> Result<(), StageError> {
+        let state = &self.trained.state;
+        // The end of a training counted in steps may lie within an epoch; it is no place to go on.
+        if !state.steps().is_multiple_of(self.job.per_epoch()) {
+            return Ok(());
+        }
+        self.whole = Some((state.clone(), self.trained.records.clone()));
+        let last = state.steps() >= self.job.steps();
+        let due = state.history.len().is_multiple_of(self.job.plan.checkpoint_every);
+        if last || (due && self.kept.elapsed() >= APART) { self.keep_whole() } else { Ok(()) }
+    }
+
+    fn keep_whole(&mut self) -> Result<(), StageError> {
+        let Some((state, mut parts)) = self.whole.take() else { return Ok(()) };
+        let encoded = state.encode(self.job.network)?;
+        parts.insert("weights".to_owned(), self.ctx.put(&encoded.weights)?);
+        parts.insert("optimizer".to_owned(), self.ctx.put(&encoded.optimizer)?);
+        parts.insert("history".to_owned(), self.ctx.put(&encoded.history)?);
+        let at = match self.job.plan.length {
+            Length::Epochs(_) => state.history.len() as u64,
+            Length::Steps(_) => state.steps(),
+        };
+        self.kept = Instant::now();
+        self.ctx.checkpoint(at, parts)
+    }
+}
+
+/// Returns the newest checkpoint, if there is one that fits.
+fn newest(ctx: &StageCtx<'_>, job: &Job<'_>, bench: &Bench) -> Result<Option<Trained>, StageError> {
+    let Some(checkpoint) = ctx.newest_checkpoint()? else { return Ok(None) };
+    let part = |name| parts::part(ctx, "checkpoint", &checkpoint.state, name);
+    let (weights, optimizer, history) = (part("weights")?, part("optimizer")?, part("history")?);
+    let (a, b, c) = (weights.tensors()?, optimizer.tensors()?, history.tensors()?);
+    match State::decode(job.network, job.plan.rule, bench.device, [&a, &b, &c]) {
+        Ok(state) => {
+            ctx.log(format!("goes on after epoch {}", state.history.len()));
+            let mut records = checkpoint.state.parts;
+            records.retain(|name, _| !["weights", "optimizer", "history"].contains(&&**name));
+            Ok(Some(Trained { state, records }))
+        }
+        Err(why) => {
+            ctx.log(format!("starts over, for the checkpoint cannot be used: {why}"));
+            Ok(None)
+        }
+    }
+}
+
+fn test_accuracy(
+    ctx: &StageCtx<'_>,
+    bench: &Bench,
+    values: &Values,
+) -> Result<Option<f64>, StageError> {
+    if bench.test_labels.is_empty() {
+        return Ok(None);
+    }
+    let mut pause = |_| ctx.check_cancelled();
+    let all = outputs(&bench.network, values, &bench.test, false, &mut pause)?;
+    Ok(Some(accuracy(&all.logits, &bench.test_labels)))
+}
+
+/// Returns parts `weights` and `history` of a finished training.
+pub(crate) fn put_network(
+    ctx: &StageCtx<'_>,
+    bench: &Bench,
+    state: &State,
+) -> Result<Parts, StageError> {
+    let weights = state.values.tensors(&bench.network, state.steps()).encode()?;
+    let history = History::of(&state.history);
+    let (weights, history) = (ctx.put(&weights)?, parts::put_json(ctx, &history)?);
+    Ok([("weights".to_owned(), weights), ("history".to_owned(), history)].into())
+}

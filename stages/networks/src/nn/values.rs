@@ -1,0 +1,124 @@
+//! The values of a network: on the device, and as a state dict that PyTorch loads.
+
+use super::Tensor;
+use crate::device::Device;
+use artifacts::architecture::{Network, Role};
+use artifacts::parts;
+use burn::tensor::TensorData;
+use rand::Rng;
+use safetensors::{Dtype, SafeTensors};
+
+/// The tensors of a network, flat, in the order of its specs.
+#[derive(Clone)]
+pub(crate) struct Values {
+    /// What is trained.
+    pub(super) params: Vec<Tensor<1>>,
+    /// The running means and variances.
+    pub(super) stats: Vec<Tensor<1>>,
+}
+
+impl Values {
+    /// Returns the values before training, drawn from `rng`.
+    pub(super) fn start(network: &Network, device: Device, rng: &mut impl Rng) -> Self {
+        Self::upload(network, device, network.start(rng))
+    }
+
+    fn upload(network: &Network, device: Device, values: Vec<Vec<f32>>) -> Self {
+        let (mut params, mut stats) = (vec![], vec![]);
+        for (spec, values) in network.specs().iter().zip(values) {
+            let tensor = upload(values, device);
+            if spec.trained() { params.push(tensor) } else { stats.push(tensor) }
+        }
+        Self { params, stats }
+    }
+
+    /// Returns the same values on `device`.
+    pub(super) fn moved(&self, device: Device) -> Self {
+        let all = |tensors: &[Tensor<1>]| {
+            tensors.iter().map(|tensor| upload(download(tensor), device)).collect()
+        };
+        Self { params: all(&self.params), stats: all(&self.stats) }
+    }
+
+    /// Returns the state dict: the tensors by name, and how many batches each normalisation saw,
+    /// which PyTorch expects beside its running statistics.
+    pub(super) fn tensors<'a>(&self, network: &'a Network, steps: u64) -> StateDict<'a> {
+        let (mut params, mut stats) = (self.params.iter(), self.stats.iter());
+        let mut tensors = vec![];
+        let mut counters = vec![];
+        for spec in network.specs() {
+            let next = if spec.trained() { params.next() } else { stats.next() };
+            let values = download(next.expect("there is a value for every spec"));
+            tensors.push(parts::StoredTensor::f32(&spec.name, &spec.shape, &values));
+            if spec.role == Role::Mean {
+                let module = spec.name.trim_end_matches("running_mean");
+                counters.push(format!("{module}num_batches_tracked"));
+            }
+        }
+        StateDict { tensors, counters, steps: i64::try_from(steps).unwrap_or(i64::MAX) }
+    }
+
+    /// Returns the values stored as a state dict.
+    ///
+    /// # Errors
+    ///
+    /// Says which tensor is missing or has another shape than the network's.
+    pub(super) fn read(
+        network: &Network,
+        device: Device,
+        stored: &SafeTensors<'_>,
+    ) -> Result<Self, String> {
+        let read = |spec: &artifacts::architecture::Spec| floats(stored, &spec.name, &spec.shape);
+        let values = network.specs().iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self::upload(network, device, values))
+    }
+}
+
+/// A state dict on its way into the store.
+pub(super) struct StateDict<'a> {
+    tensors: Vec<parts::StoredTensor<'a>>,
+    counters: Vec<String>,
+    steps: i64,
+}
+
+impl StateDict<'_> {
+    /// Returns it as safetensors.
+    pub(super) fn encode(self) -> Result<Vec<u8>, engine::StageError> {
+        let bytes = self.steps.to_le_bytes();
+        let counter = |name| parts::StoredTensor {
+            name,
+            dtype: Dtype::I64,
+            shape: vec![],
+            bytes: bytes.as_slice().into(),
+        };
+        let mut tensors = self.tensors;
+        tensors.extend(self.counters.iter().map(|name| counter(name.as_str())));
+        parts::encode_tensors(&tensors)
+    }
+}
+
+/// Puts `values` on `device`.
+pub(super) fn upload(values: Vec<f32>, device: Device) -> Tensor<1> {
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), &device.inner())
+}
+
+/// Returns the values of `tensor`, row-major.
+pub(crate) fn download<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.to_data().to_vec().expect("every float here is f32")
+}
+
+/// Returns tensor `name` of `stored`, which must be f32 and of this shape.
+pub(super) fn floats(
+    stored: &SafeTensors<'_>,
+    name: &str,
+    shape: &[usize],
+) -> Result<Vec<f32>, String> {
+    let view = stored.tensor(name).map_err(|error| format!("tensor `{name}`: {error}"))?;
+    if view.dtype() != Dtype::F32 || view.shape() != shape {
+        let (dtype, found) = (view.dtype(), view.shape());
+        return Err(format!("tensor `{name}` is {dtype:?} {found:?}, not F32 {shape:?}"));
+    }
+    let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    Ok(values.collect())
+}

@@ -1,0 +1,208 @@
+//! `proxy-train`: a network trained on everything, watched while it learns.
+//!
+//! What scores and selectors make of the record is their business.
+
+use crate::nn::{
+    epoch::outputs,
+    model::pause,
+    settings::{Plan, training_settings},
+    training::{self, Record, Recording},
+};
+use artifacts::{
+    architecture::Architecture,
+    dataset,
+    parts::{self, DATA, PROXY, Parts, StoredTensor},
+};
+use engine::{Kind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+training_settings! {
+    /// What `proxy-train` takes.
+    pub(crate) struct ProxyTrain;
+    epochs = 10, test_every = 0;
+    /// What is written down of every epoch: `inflight` is the logits of each sample's own training
+    /// step, `clean` those of an extra pass after the epoch, `none` nothing.
+    record: Record = Record::Inflight,
+    /// How many bytes of logits are written down, over all epochs. An epoch past it is stored as
+    /// one row of figures per sample, 28 bytes each.
+    record_limit: u64 = 4_000_000_000,
+}
+
+const MANUAL: &str = "\
+Trains a network on the whole training split and keeps what scores and selectors ask of it: its
+weights, its history, the logits and embeddings of every training sample after the last epoch
+(evaluation mode, no augmentation), and a record of what each epoch said of each sample.
+
+With the defaults this is DeepCore's recipe (Guo, Zhao and Bai, 2022): SGD at 0.1 with Nesterov
+momentum 0.9 and weight decay 5e-4, a cosine down to 1e-4 taken step by step, batches of 128. It
+departs from DeepCore's code in three points: the cosine starts with the first epoch, not the
+second; batches are drawn from a stream of the stage's seed; and DeepCore's proxies keep the
+learning rate constant, for which there is `schedule.kind = \"constant\"`.
+
+A proxy of 20 epochs goes on from a cached one of 10 if their settings agree. Under a `cosine` or
+`one-cycle` schedule they do so only if `schedule.horizon` is the same for both. On the CPU the
+result is bit for bit that of a training without a break.
+
+Cost: `epochs` passes over the data forward and backward, one forward; with `record = \"clean\"`
+one forward more an epoch. The record takes 2 n C bytes an epoch, up to `record-limit`.
+";
+
+/// Returns the registry entry.
+pub(crate) fn method() -> Method {
+    Method {
+        name: "proxy-train",
+        summary: "trains a network on all samples and records what each epoch says of each",
+        manual: MANUAL,
+        parse: |with| Ok(Box::new(with.read::<ProxyTrain>()?)),
+        schema: || schemars::schema_for!(ProxyTrain),
+    }
+}
+
+/// What is known about a proxy, apart from its values.
+#[derive(Serialize)]
+struct Meta<'a> {
+    model: Architecture,
+    classes: usize,
+    sample: &'a [usize],
+    mean: &'a [f32],
+    std: &'a [f32],
+    epochs: usize,
+    /// The epochs over which the schedule ran its course.
+    horizon: u64,
+    record: Record,
+    head: String,
+    embedding: usize,
+}
+
+impl ProxyTrain {
+    fn plan(&self) -> Plan {
+        self.resolved().shared().plan()
+    }
+}
+
+impl Stage for ProxyTrain {
+    fn method(&self) -> &'static str {
+        "proxy-train"
+    }
+
+    fn revision(&self) -> u32 {
+        3
+    }
+
+    fn settings(&self) -> Value {
+        json!(self.resolved())
+    }
+
+    fn inputs(&self) -> Vec<Port> {
+        vec![Port::one("data", DATA)]
+    }
+
+    fn output(&self) -> Kind {
+        PROXY
+    }
+
+    fn streams(&self) -> &'static [&'static str] {
+        training::STREAMS
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::Device
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        self.shared().problems(10)
+    }
+
+    fn trajectory(&self) -> Option<Trajectory> {
+        Some(self.plan().trajectory(self.settings()))
+    }
+
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let plan = self.plan();
+        let bench = training::prepare(ctx, &plan)?;
+        let rows: Vec<u32> = (0..bench.train.len() as u32).collect();
+        let recording = Recording { what: self.record, limit: self.record_limit };
+        let trained = training::train(ctx, plan, &bench, (&rows, None), recording)?;
+        let state = &trained.state;
+        let mut pause = pause(ctx, bench.train.len());
+        let all = outputs(&bench.network, &state.values, &bench.train, true, &mut pause)?;
+        let embedding = bench.network.embedding();
+        let per_epoch = rows.len().div_ceil(plan.batch) as u64;
+        let meta = Meta {
+            model: plan.architecture,
+            classes: bench.classes,
+            sample: &bench.form.sample,
+            mean: &bench.form.mean,
+            std: &bench.form.std,
+            epochs: state.history.len(),
+            horizon: plan.horizon(per_epoch).div_ceil(per_epoch),
+            record: self.record,
+            head: bench.network.head(),
+            embedding,
+        };
+        let outputs = [
+            StoredTensor::f32("logits", &[rows.len(), bench.classes], &all.logits),
+            StoredTensor::f32("embeddings", &[rows.len(), embedding], &all.embeddings),
+        ];
+        let mut parts = training::put_network(ctx, &bench, state)?;
+        parts.insert("outputs".to_owned(), parts::put_tensors(ctx, &outputs)?);
+        parts.insert("meta".to_owned(), parts::put_json(ctx, &meta)?);
+        let source = dataset::input(ctx, "data")?;
+        let labels = source.parts.get("labels").expect("the data set was read with its labels");
+        parts.insert("labels".to_owned(), *labels);
+        parts.extend(trained.records);
+        Ok(parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(settings: Value) -> ProxyTrain {
+        serde_json::from_value(settings).expect("the settings are right")
+    }
+
+    #[test]
+    fn a_longer_training_shares_the_trajectory_where_the_schedule_allows() {
+        let filed = |settings| read(settings).trajectory().expect("it keeps checkpoints");
+        let ten = filed(json!({"epochs": 10}));
+        assert_eq!(ten.last_step, 10);
+        assert_ne!(ten.settings, filed(json!({"epochs": 20})).settings);
+        let far = json!({"epochs": 20, "schedule": {"horizon": 20}});
+        assert_eq!(filed(json!({"epochs": 20})).settings, filed(far).settings);
+        let short = json!({"epochs": 10, "schedule": {"horizon": 20}});
+        assert_eq!(filed(short).settings, filed(json!({"epochs": 20})).settings);
+        let constant = |epochs: u32| json!({"epochs": epochs, "schedule": {"kind": "constant"}});
+        assert_eq!(filed(constant(10)).settings, filed(constant(20)).settings);
+        let steps = filed(json!({"iterations": 10, "schedule": {"kind": "constant"}}));
+        assert_ne!(steps.settings, filed(constant(10)).settings);
+    }
+
+    #[test]
+    fn settings_are_filled_in_and_without_what_changes_nothing() {
+        let all = read(json!({"checkpoint-every": 5})).settings();
+        assert_eq!(all["lr"], json!(0.1));
+        assert_eq!(all["schedule"]["min"], json!(1e-4));
+        assert_eq!((all["epochs"].clone(), all["width"].clone()), (json!(10), json!(64)));
+        assert!(all.get("checkpoint-every").is_none() && all.get("iterations").is_none());
+        let adam = read(json!({"optimizer": "adam"})).settings();
+        assert!(adam["lr"] == json!(1e-3) && adam.get("momentum").is_none());
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_said() {
+        let said = |settings| -> Vec<String> {
+            read(settings).problems().into_iter().map(|one| one.setting).collect()
+        };
+        assert_eq!(said(json!({})), Vec::<String>::new());
+        assert_eq!(said(json!({"epochs": 1, "iterations": 5})), ["iterations"]);
+        assert_eq!(said(json!({"model": "lenet", "width": 8})), ["width"]);
+        assert_eq!(said(json!({"optimizer": "adam", "momentum": 0.9})), ["momentum"]);
+        assert_eq!(said(json!({"momentum": 0, "nesterov": true})), ["nesterov"]);
+        let short = json!({"epochs": 10, "schedule": {"horizon": 5}});
+        assert_eq!(said(short), ["schedule.horizon"]);
+        assert!(serde_json::from_value::<ProxyTrain>(json!({"epochs": 0})).is_err());
+    }
+}

@@ -1,0 +1,128 @@
+//! `train`: a network trained on a subset, or on everything.
+//!
+//! How good it became is `evaluate`'s business, apart from the test accuracy along the way.
+
+use crate::nn::{
+    settings::{Plan, training_settings},
+    training::{self, Record, Recording},
+};
+use artifacts::{
+    network::ModelMeta,
+    parts::{self, DATA, MODEL, Parts, SUBSET},
+    subset,
+};
+use engine::{Kind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+training_settings! {
+    /// What `train` takes.
+    pub(crate) struct Train;
+    epochs = 200, test_every = 1;
+}
+
+const MANUAL: &str = "\
+Trains a network on the samples of `subset`, or on the whole training split if that port is open.
+
+With the defaults this is DeepCore's recipe (Guo, Zhao and Bai, 2022): 200 epochs of SGD at 0.1
+with Nesterov momentum 0.9 and weight decay 5e-4, a cosine down to 1e-4 taken step by step, batches
+of 128; for CIFAR it adds `augment = \"crop-flip\"`. The cosine starts with the first epoch; in
+DeepCore's code it is one epoch late.
+
+If the subset is weighted, the loss of a batch is sum(w ce) / sum(w), as in DeepCore. Samples are
+not drawn by weight. An epoch of a small subset is few steps: `iterations` in place of `epochs`
+compares subsets of different sizes at equal cost.
+
+The history has the test accuracy every `test-every` epochs. The best of them is an optimistic
+figure, for it is picked on the test split; the last one is not.
+";
+
+/// Returns the registry entry.
+pub(crate) fn method() -> Method {
+    Method {
+        name: "train",
+        summary: "trains a network on a subset, or on all samples",
+        manual: MANUAL,
+        parse: |with| Ok(Box::new(with.read::<Train>()?)),
+        schema: || schemars::schema_for!(Train),
+    }
+}
+
+impl Train {
+    fn plan(&self) -> Plan {
+        self.resolved().shared().plan()
+    }
+}
+
+impl Stage for Train {
+    fn method(&self) -> &'static str {
+        "train"
+    }
+
+    fn revision(&self) -> u32 {
+        3
+    }
+
+    fn settings(&self) -> Value {
+        json!(self.resolved())
+    }
+
+    fn inputs(&self) -> Vec<Port> {
+        vec![Port::one("data", DATA), Port::optional("subset", SUBSET)]
+    }
+
+    fn output(&self) -> Kind {
+        MODEL
+    }
+
+    fn streams(&self) -> &'static [&'static str] {
+        training::STREAMS
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::Device
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        self.shared().problems(200)
+    }
+
+    fn trajectory(&self) -> Option<Trajectory> {
+        Some(self.plan().trajectory(self.settings()))
+    }
+
+    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let plan = self.plan();
+        let bench = training::prepare(ctx, &plan)?;
+        let (rows, weights) = subset::read(ctx, bench.train.len())?;
+        let recording = Recording { what: Record::None, limit: 0 };
+        let picked = (&rows[..], weights.as_deref());
+        let state = training::train(ctx, plan, &bench, picked, recording)?.state;
+        let mut per_class = vec![0; bench.classes];
+        for row in &rows {
+            per_class[bench.train_labels[*row as usize] as usize] += 1;
+        }
+        let kept = bench.clean.as_ref().map(|clean| {
+            let touched = |row: &&u32| clean.touched.binary_search(row).is_ok();
+            rows.iter().filter(touched).count()
+        });
+        let meta = ModelMeta {
+            model: plan.architecture,
+            classes: bench.classes,
+            epochs: state.history.len(),
+            steps: state.steps(),
+            head: bench.network.head(),
+            embedding: bench.network.embedding(),
+            samples: rows.len(),
+            per_class,
+            corrupted_kept: kept,
+            corrupted_total: bench.clean.as_ref().map(|clean| clean.touched.len()),
+            sample: bench.form.sample.clone(),
+            mean: bench.form.mean.clone(),
+            std: bench.form.std.clone(),
+        };
+        let mut parts = training::put_network(ctx, &bench, &state)?;
+        parts.insert("meta".to_owned(), parts::put_json(ctx, &meta)?);
+        Ok(parts)
+    }
+}
