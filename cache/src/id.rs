@@ -63,8 +63,8 @@ macro_rules! hash_id {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Digits;
-                impl de::Visitor<'_> for Digits {
+                struct HexVisitor;
+                impl de::Visitor<'_> for HexVisitor {
                     type Value = $name;
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                         f.write_str("64 lowercase hex digits")
@@ -73,7 +73,7 @@ macro_rules! hash_id {
                         text.parse().map_err(E::custom)
                     }
                 }
-                deserializer.deserialize_str(Digits)
+                deserializer.deserialize_str(HexVisitor)
             }
         }
     };

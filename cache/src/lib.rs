@@ -13,7 +13,7 @@ pub use error::{Damage, StoreError};
 pub use id::{Digest, Key, ParseIdError};
 pub use recipe::{Provenance, Recipe, Record};
 pub use store::{
-    Bytes, Checkpoint, Collecting, Commit, FileStamp, Finding, GcOptions, GcReport, KindStats,
-    Lease, Lookup, LookupDamage, ObjectWriter, Reach, ShareReport, Stats, Store, Thing, Verify,
-    VerifyReport, WorkFolder, folder_digest, host, make_folders, steadily,
+    Bytes, Checkpoint, Commit, EntryKind, Finding, Fingerprint, GcLock, GcOptions, GcReport,
+    KeepSet, KindStats, Lease, Lookup, LookupDamage, ObjectWriter, ShareReport, Stats, Store,
+    Verify, VerifyReport, WorkFolder, folder_digest, host, make_folders, retrying,
 };

@@ -10,7 +10,7 @@ use std::{
 
 /// How far along a stage is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Progress {
+pub struct StageProgress {
     /// Units done.
     pub done: u64,
     /// Units in all.
@@ -35,17 +35,17 @@ fn name(text: String) -> &'static str {
     kept
 }
 
-impl<'de> Deserialize<'de> for Progress {
+impl<'de> Deserialize<'de> for StageProgress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(rename = "Progress")]
-        struct Read {
+        struct ProgressJson {
             done: u64,
             total: u64,
             unit: String,
             figure: Option<(String, Option<f64>)>,
         }
-        let Read { done, total, unit, figure } = Read::deserialize(deserializer)?;
+        let ProgressJson { done, total, unit, figure } = ProgressJson::deserialize(deserializer)?;
         // JSON has no word for what is not a number.
         let figure = figure.map(|(what, value)| (name(what), value.unwrap_or(f64::NAN)));
         Ok(Self { done, total, unit: name(unit), figure })
@@ -133,7 +133,7 @@ pub enum Event {
         /// The computation.
         node: NodeId,
         /// How far it is.
-        progress: Progress,
+        progress: StageProgress,
     },
     /// A stage said something.
     Said {
@@ -198,7 +198,7 @@ pub enum Event {
     /// The run ended.
     RunFinished {
         /// What became of it.
-        summary: Summary,
+        summary: RunSummary,
     },
 }
 
@@ -230,7 +230,7 @@ impl Event {
 
 /// What became of a run's computations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct Summary {
+pub struct RunSummary {
     /// Found in the store.
     pub hits: usize,
     /// Computed.

@@ -1,8 +1,8 @@
 //! The methods a pipeline file may name.
 
 use crate::{
-    Kind, Place, Stage,
-    spec::{Entry, Node, Settings, Value},
+    ArtifactKind, Span, Stage,
+    spec::{Settings, TreeEntry, TreeNode, TreeValue},
 };
 use schemars::Schema;
 use std::{collections::BTreeMap, sync::Arc};
@@ -31,17 +31,20 @@ impl Method {
     /// the defaults; one that has none gets a stand-in of its type.
     #[must_use]
     pub fn sample(&self) -> Option<Box<dyn Stage>> {
-        let place = Place::default();
-        let stand_ins =
-            [Value::String(Arc::from("-")), Value::Integer(1), Value::Array(Arc::default())];
+        let span = Span::default();
+        let stand_ins = [
+            TreeValue::String(Arc::from("-")),
+            TreeValue::Integer(1),
+            TreeValue::Array(Arc::default()),
+        ];
         let mut given: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         loop {
             let entry = |(name, tried): (&Arc<str>, &usize)| {
-                let node = Node { place, value: stand_ins.get(*tried)?.clone() };
-                Some((Arc::clone(name), Entry { key: place, node }))
+                let node = TreeNode { span, value: stand_ins.get(*tried)?.clone() };
+                Some((Arc::clone(name), TreeEntry { key: span, node }))
             };
             let table = given.iter().map(entry).collect::<Option<_>>()?;
-            let node = Node { place, value: Value::Table(Arc::new(table)) };
+            let node = TreeNode { span, value: TreeValue::Table(Arc::new(table)) };
             match (self.parse)(Settings::new(&node, &[])) {
                 Ok(stage) => return Some(stage),
                 Err(error) => {
@@ -59,7 +62,7 @@ impl Method {
 #[derive(Clone, Default)]
 pub struct Registry {
     methods: BTreeMap<&'static str, Method>,
-    results: Option<Kind>,
+    results: Option<ArtifactKind>,
 }
 
 impl Registry {
@@ -79,14 +82,14 @@ impl Registry {
 
     /// Says which kind of artifact is a result: what a pipeline is run for.
     #[must_use]
-    pub fn with_results(mut self, kind: Kind) -> Self {
+    pub fn with_results(mut self, kind: ArtifactKind) -> Self {
         self.results = Some(kind);
         self
     }
 
     /// Returns the kind of artifact that is a result.
     #[must_use]
-    pub fn results(&self) -> Option<Kind> {
+    pub fn results(&self) -> Option<ArtifactKind> {
         self.results
     }
 

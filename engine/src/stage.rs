@@ -1,6 +1,6 @@
 //! What a stage is, seen from the engine.
 
-use crate::{Streams, event::Progress, run::resolve};
+use crate::{Streams, event::StageProgress, run::resolve};
 use cache::{
     Artifact, Blob, Bytes, Checkpoint, Digest, Key, ObjectWriter, Store, StoreError, WorkFolder,
 };
@@ -17,7 +17,7 @@ use thiserror::Error;
 
 /// What flows along an edge. The engine compares kinds and never looks inside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Kind(pub &'static str);
+pub struct ArtifactKind(pub &'static str);
 
 /// Whether a port must be connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +38,7 @@ pub struct Port {
     /// The name used in `from`.
     pub name: &'static str,
     /// What may pass.
-    pub kind: Kind,
+    pub kind: ArtifactKind,
     /// How often.
     pub arity: Arity,
 }
@@ -46,25 +46,25 @@ pub struct Port {
 impl Port {
     /// Returns a port that takes one artifact.
     #[must_use]
-    pub const fn one(name: &'static str, kind: Kind) -> Self {
+    pub const fn one(name: &'static str, kind: ArtifactKind) -> Self {
         Self { name, kind, arity: Arity::One }
     }
 
     /// Returns a port that may stay open.
     #[must_use]
-    pub const fn optional(name: &'static str, kind: Kind) -> Self {
+    pub const fn optional(name: &'static str, kind: ArtifactKind) -> Self {
         Self { name, kind, arity: Arity::Optional }
     }
 
     /// Returns a port that takes one artifact or several.
     #[must_use]
-    pub const fn many(name: &'static str, kind: Kind) -> Self {
+    pub const fn many(name: &'static str, kind: ArtifactKind) -> Self {
         Self { name, kind, arity: Arity::Many }
     }
 
     /// Returns a port that is an alternative to the others marked so.
     #[must_use]
-    pub const fn one_of(name: &'static str, kind: Kind) -> Self {
+    pub const fn one_of(name: &'static str, kind: ArtifactKind) -> Self {
         Self { name, kind, arity: Arity::OneOf }
     }
 }
@@ -92,7 +92,7 @@ pub struct Problem {
 
 /// A file outside the store that a stage reads. Its bytes are part of the key, its path is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
+pub struct InputFile {
     /// What the file is to the stage, such as `train-images`.
     pub role: String,
     /// Where it is.
@@ -102,7 +102,7 @@ pub struct File {
 /// A folder outside the store of which a stage reads many files. Their names and bytes, and the
 /// folder's own name, are part of the key; its path is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder {
+pub struct InputFolder {
     /// What its files are to the stage, such as `train`. Folders with the same role are one
     /// input, in their order.
     pub role: String,
@@ -139,7 +139,7 @@ pub trait Stage: Send + Sync {
     fn inputs(&self) -> Vec<Port>;
 
     /// The artifact written.
-    fn output(&self) -> Kind;
+    fn output(&self) -> ArtifactKind;
 
     /// The random streams drawn from. A stage that names none is not keyed by the seed.
     fn streams(&self) -> &'static [&'static str] {
@@ -167,7 +167,7 @@ pub trait Stage: Send + Sync {
     /// # Errors
     ///
     /// Says which file is missing, where it was looked for, and where to get it.
-    fn files(&self) -> Result<Vec<File>, Problem> {
+    fn files(&self) -> Result<Vec<InputFile>, Problem> {
         Ok(vec![])
     }
 
@@ -176,7 +176,7 @@ pub trait Stage: Send + Sync {
     /// # Errors
     ///
     /// As [`files`](Self::files).
-    fn folders(&self) -> Result<Vec<Folder>, Problem> {
+    fn folders(&self) -> Result<Vec<InputFolder>, Problem> {
         Ok(vec![])
     }
 
@@ -277,8 +277,8 @@ pub struct StageCtx<'a> {
     pub(crate) store: &'a Store,
     /// What each connected port received; a port given a list has several.
     pub(crate) inputs: BTreeMap<String, Vec<Artifact>>,
-    pub(crate) files: &'a [File],
-    pub(crate) folders: &'a [Folder],
+    pub(crate) files: &'a [InputFile],
+    pub(crate) folders: &'a [InputFolder],
     /// The digests of all inputs, as the recipe names them.
     pub(crate) recipe_inputs: &'a BTreeMap<String, Digest>,
     /// The inputs that were copied, and the copies compared with the recipe.
@@ -288,7 +288,7 @@ pub struct StageCtx<'a> {
     pub(crate) anew: bool,
     pub(crate) trajectory: Option<(Key, u64)>,
     pub(crate) cancel: &'a AtomicBool,
-    pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
+    pub(crate) progress: &'a (dyn Fn(StageProgress) + Sync),
     pub(crate) say: &'a (dyn Fn(&str) + Sync),
     pub(crate) log: &'a Mutex<Vec<String>>,
     /// The device the run was given, in the terms of the program, such as `cpu` or `cuda:0`.
@@ -310,7 +310,7 @@ impl<'a> StageCtx<'a> {
 
     /// Returns the files the stage asked for.
     #[must_use]
-    pub fn files(&self) -> &'a [File] {
+    pub fn files(&self) -> &'a [InputFile] {
         self.files
     }
 
@@ -321,7 +321,7 @@ impl<'a> StageCtx<'a> {
     /// # Errors
     ///
     /// [`StageError::Changed`] if the file has other bytes by now; else what the system said.
-    pub fn capture_file(&self, file: &File, to: &Path) -> Result<(), StageError> {
+    pub fn capture_file(&self, file: &InputFile, to: &Path) -> Result<(), StageError> {
         let name = resolve::file_input(&file.role);
         let digest = self.store.copy_file(&file.path, to)?;
         if self.recipe_inputs.get(&name) != Some(&digest) {
@@ -340,7 +340,7 @@ impl<'a> StageCtx<'a> {
     pub fn capture_folders(
         &self,
         role: &str,
-        to: impl Fn(&Folder) -> PathBuf,
+        to: impl Fn(&InputFolder) -> PathBuf,
     ) -> Result<(), StageError> {
         let mut made = vec![];
         for folder in self.folders.iter().filter(|folder| folder.role == role) {
@@ -363,7 +363,7 @@ impl<'a> StageCtx<'a> {
 
     /// Returns the folders the stage asked for.
     #[must_use]
-    pub fn folders(&self) -> &'a [Folder] {
+    pub fn folders(&self) -> &'a [InputFolder] {
         self.folders
     }
 
@@ -421,7 +421,7 @@ impl<'a> StageCtx<'a> {
     }
 
     /// Says how far along the stage is. Losing one changes nothing.
-    pub fn progress(&self, progress: Progress) {
+    pub fn progress(&self, progress: StageProgress) {
         (self.progress)(progress);
     }
 

@@ -2,11 +2,11 @@
 
 mod fake;
 
-use engine::{Plan, Request, SpecErrors};
+use engine::{Plan, PlanRequest, SpecErrors};
 
 fn read(text: &str, set: &[&str]) -> Result<Plan, SpecErrors> {
     let set = set.iter().map(|one| (*one).to_owned()).collect();
-    let request = Request { path: "test.toml".into(), set, targets: vec![] };
+    let request = PlanRequest { path: "test.toml".into(), set, targets: vec![] };
     Plan::read_text(text, &request, &fake::registry())
 }
 
@@ -18,8 +18,8 @@ fn plan(text: &str, set: &[&str]) -> Plan {
 fn mistakes(text: &str, set: &[&str]) -> Vec<String> {
     let errors = read(text, set).err().expect("mistakes");
     let one = |error: &engine::SpecError| {
-        let source = &errors.sources[error.place.source as usize].text;
-        let range = error.place.range();
+        let source = &errors.sources[error.span.source as usize].text;
+        let range = error.span.range();
         let line = source[..range.start].matches('\n').count() + 1;
         let under = source[range].lines().next().unwrap_or_default();
         let hint = error.hint.as_deref().unwrap_or("-");
@@ -178,7 +178,8 @@ fn files_extend_each_other() {
         |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
     write("base.toml", PIPELINE);
     write("top.toml", "extends = \"base.toml\"\nseed = 8\n[stage.a.with]\ntext = \"y\"\n");
-    let request = |name: &str| Request { path: dir.path().join(name), ..Request::default() };
+    let request =
+        |name: &str| PlanRequest { path: dir.path().join(name), ..PlanRequest::default() };
     let plan = Plan::read(&request("top.toml"), &fake::registry()).expect("a plan");
     let (_, a) = plan.nodes().next().expect("a node");
     assert_eq!((a.settings["text"].as_str(), a.seed), (Some("y"), Some(8)));
@@ -191,7 +192,7 @@ fn files_extend_each_other() {
 /// Returns the values of each cell, as `a,b; c,d`.
 fn cells(text: &str, set: &[&str]) -> String {
     let plan = plan(text, set);
-    let one = |cell: &engine::Cell| {
+    let one = |cell: &engine::PlanCell| {
         let values: Vec<&str> = plan.coordinates(cell).iter().map(|(_, value)| *value).collect();
         values.join(",")
     };
@@ -455,7 +456,7 @@ fn bases_that_share_a_base_keep_what_each_changed() {
     let write =
         |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
     let read = |name: &str| {
-        let request = Request { path: dir.path().join(name), ..Request::default() };
+        let request = PlanRequest { path: dir.path().join(name), ..PlanRequest::default() };
         Plan::read(&request, &fake::registry())
     };
     write("base.toml", PIPELINE);
@@ -515,13 +516,13 @@ fn a_stage_is_repeated() {
     let other = format!("{text}\n[stage.a-2]\nuse = \"make\"\n");
     let read = self::plan(&other, &[]);
     assert!(read.cells[0].node("a--2").is_some() && read.cells[0].node("a-2").is_none());
-    let targets = Request { targets: vec!["a".into()], ..Request::default() };
+    let targets = PlanRequest { targets: vec!["a".into()], ..PlanRequest::default() };
     let read = Plan::read_text(&text, &targets, &fake::registry()).expect("a plan");
     assert_eq!(read.cells[0].targets.len(), 3, "all of them are wanted");
     // It is a key like the others: for `--set` and for the matrix.
     let axis = format!("{text}\n[matrix]\n\"a.repeats\" = [1, 3]\nseed = [1, 2]\n");
     let read = self::plan(&axis, &[]);
-    let inputs = |cell: &engine::Cell| read.node(cell.node("b").expect("b")).inputs.len();
+    let inputs = |cell: &engine::PlanCell| read.node(cell.node("b").expect("b")).inputs.len();
     assert_eq!(read.cells.iter().map(inputs).collect::<Vec<_>>(), [2, 2, 4, 4]);
     assert_eq!(self::plan(&text, &["a.repeats=1"]).nodes().count(), 4);
 }
@@ -578,7 +579,7 @@ fn is_whole(plan: &Plan) {
         edges.sort_unstable();
         inputs.sort_unstable();
         assert_eq!(edges, inputs, "an edge for each input");
-        let has = |cell: &engine::Cell| cell.stages().any(|(_, one)| one == node);
+        let has = |cell: &engine::PlanCell| cell.stages().any(|(_, one)| one == node);
         assert_eq!(plan.cells.iter().position(has), Some(this.cell as usize), "the first cell");
     }
     for cell in &plan.cells {

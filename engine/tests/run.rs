@@ -4,8 +4,8 @@ mod fake;
 
 use cache::{Digest, Store};
 use engine::{
-    Event, Forecast, Outlook, Plan, Reason, Request, Run, RunOptions, RunResult, RunStatus,
-    Summary, Tail,
+    Event, Forecast, LogTail, Outlook, Plan, PlanRequest, Reason, RunOptions, RunRecord, RunResult,
+    RunStatus, RunSummary,
 };
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ use std::{
 };
 
 fn plan(text: &str) -> Plan {
-    let request = Request { path: "test.toml".into(), ..Request::default() };
+    let request = PlanRequest { path: "test.toml".into(), ..PlanRequest::default() };
     Plan::read_text(text, &request, &fake::registry())
         .unwrap_or_else(|errors| panic!("{:#?}", errors.errors))
 }
@@ -59,7 +59,7 @@ impl Place {
     }
 
     fn summary(&mut self, text: &str) -> (usize, usize) {
-        let Summary { hits, computed, failed, skipped, stopped } = self.run(text).0.summary;
+        let RunSummary { hits, computed, failed, skipped, stopped } = self.run(text).0.summary;
         assert_eq!((failed, skipped, stopped), (0, 0, 0));
         (hits, computed)
     }
@@ -154,7 +154,7 @@ fn failure_stops_what_needs_it_and_nothing_else() {
              [stage.lost]\nuse = \"count\"\nfrom = {{ text = \"bad\" }}\n"
         );
         let (result, events) = place.run(&text);
-        let wanted = Summary { hits: 0, computed: 3, failed: 1, skipped: 1, stopped: 0 };
+        let wanted = RunSummary { hits: 0, computed: 3, failed: 1, skipped: 1, stopped: 0 };
         assert_eq!(result.summary, wanted, "{how}");
         let told = events.iter().any(
             |event| matches!(event, Event::Failed { causes, .. } if causes[0].contains("told to")),
@@ -249,7 +249,7 @@ fn a_stopped_run_says_what_is_left() {
     };
     let result = engine::run(&plan(CHAIN), &place.store(), &options, &mut sink).expect("a run");
     assert_eq!((result.summary.computed, result.summary.stopped), (1, 2));
-    let run = Run::read(&place.store(), "run-0001").expect("readable").expect("a run");
+    let run = RunRecord::read(&place.store(), "run-0001").expect("readable").expect("a run");
     assert_eq!(run.status(&place.store()).expect("readable"), RunStatus::Interrupted);
 }
 
@@ -308,12 +308,12 @@ fn names_of_runs_do_not_follow_the_clock() {
     place.run(CHAIN);
     let store = place.store();
     let day = 86_400_000;
-    let first = Run::new_id(&store, 20_000 * day, 7).expect("readable");
+    let first = RunRecord::new_id(&store, 20_000 * day, 7).expect("readable");
     let options = RunOptions { id: first.clone(), ..options(1) };
     engine::run(&plan(CHAIN), &store, &options, &mut |_: &Event| {}).expect("a run");
     // The clock was set back a day; then two runs begin in one millisecond.
-    let second = Run::new_id(&store, 19_999 * day, 7).expect("readable");
-    let third = Run::new_id(&store, 19_999 * day, 8).expect("readable");
+    let second = RunRecord::new_id(&store, 19_999 * day, 7).expect("readable");
+    let third = RunRecord::new_id(&store, 19_999 * day, 8).expect("readable");
     assert!(first < second && first < third && second != third, "{first} {second} {third}");
 }
 
@@ -355,27 +355,27 @@ fn what_happened_can_be_read_again() {
     let mut place = Place::new();
     let (_, events) = place.run(CHAIN);
     let store = place.store();
-    let mut log = Tail::open(&store, "run-0001").expect("readable").expect("it is there");
+    let mut log = LogTail::open(&store, "run-0001").expect("readable").expect("it is there");
     assert!(!log.is_growing(), "its writer is gone");
-    let entries = log.more();
+    let entries = log.read_new();
     let told: Vec<Event> = entries.iter().map(|entry| entry.event.clone()).collect();
     assert_eq!(told, events);
     assert!(entries.windows(2).all(|pair| pair[0].t <= pair[1].t));
-    let stage = |entry: &engine::Entry| entry.stage.is_some() == entry.event.node().is_some();
+    let stage = |entry: &engine::LogLine| entry.stage.is_some() == entry.event.node().is_some();
     assert!(entries.iter().all(stage));
-    assert_eq!(log.more(), []);
+    assert_eq!(log.read_new(), []);
     // What a killed process left half-written is no obstacle.
     let path = place.dir.path().join("store/runs/run-0001.events.jsonl");
     let mut bytes = fs::read(&path).expect("readable");
     bytes.truncate(bytes.len() - 10);
     fs::write(&path, bytes).expect("written");
-    let mut cut = Tail::open(&store, "run-0001").expect("readable").expect("it is there");
-    assert_eq!(cut.more(), entries[..entries.len() - 1]);
-    assert_eq!(Run::list(&store).expect("readable"), ["run-0001"], "a log is no run");
+    let mut cut = LogTail::open(&store, "run-0001").expect("readable").expect("it is there");
+    assert_eq!(cut.read_new(), entries[..entries.len() - 1]);
+    assert_eq!(RunRecord::list(&store).expect("readable"), ["run-0001"], "a log is no run");
     // A run of nothing but hits has one, too.
     place.run(CHAIN);
-    let log = Tail::open(&store, "run-0002").expect("readable");
-    let hits = log.expect("it is there").more();
-    let hit = |entry: &&engine::Entry| matches!(entry.event, Event::Hit { .. });
+    let log = LogTail::open(&store, "run-0002").expect("readable");
+    let hits = log.expect("it is there").read_new();
+    let hit = |entry: &&engine::LogLine| matches!(entry.event, Event::Hit { .. });
     assert_eq!(hits.iter().filter(hit).count(), 3);
 }

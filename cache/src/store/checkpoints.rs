@@ -1,6 +1,6 @@
 //! States of unfinished computations. They save work and are never needed.
 
-use super::{Store, seal, sharded, steady};
+use super::{Store, retry, seal, sharded};
 use crate::{Artifact, Damage, Key, StoreError};
 use serde::{Deserialize, Serialize};
 use std::{fs, io, path::PathBuf};
@@ -19,7 +19,7 @@ pub struct Checkpoint {
 // The trajectory is named inside, so that a file in the wrong folder is noticed.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct CheckpointJson {
     trajectory: Key,
     step: u64,
     state: Artifact,
@@ -35,16 +35,16 @@ impl Store {
     pub fn commit_checkpoint(&self, key: Key, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         self.writable()?;
         for blob in checkpoint.state.parts.values() {
-            if let Some(what) = self.health(blob)?.wrong() {
+            if let Some(what) = self.health(blob)?.damage() {
                 return Err(StoreError::Damaged { digest: blob.digest, what });
             }
         }
         let Checkpoint { step, state } = checkpoint.clone();
-        let body = serde_json::to_vec(&Written { trajectory: key, step, state })
+        let body = serde_json::to_vec(&CheckpointJson { trajectory: key, step, state })
             .map_err(|source| StoreError::BadRecord { key, source })?;
         let file = self.temporary_with(&seal::seal(LABEL, &body), 0o444)?;
         self.place_over(file, &checkpoint_path(key, step))?;
-        self.mark_dirty();
+        self.mark_unflushed();
         Ok(())
     }
 
@@ -57,7 +57,7 @@ impl Store {
         let mut whole = vec![];
         for (step, _) in self.steps(key)? {
             if let Some(Ok(checkpoint)) = self.read_checkpoint(key, step)?
-                && self.lacks(&checkpoint)?.is_none()
+                && self.missing_object(&checkpoint)?.is_none()
             {
                 whole.push(checkpoint);
             }
@@ -79,7 +79,7 @@ impl Store {
         self.writable()?;
         let (mut dropped, steps) = (0, self.steps(key)?);
         for (_, path) in steps.iter().filter(|(step, _)| !keep(*step)) {
-            match steady::steadily(|| fs::remove_file(path)) {
+            match retry::retrying(|| fs::remove_file(path)) {
                 Ok(()) => dropped += 1,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(StoreError::io("remove", path, error)),
@@ -125,7 +125,7 @@ impl Store {
         step: u64,
     ) -> Result<Option<Result<Checkpoint, Damage>>, StoreError> {
         let Some(sealed) = self.read_small(&checkpoint_path(key, step))? else { return Ok(None) };
-        Ok(Some(seal::unseal::<Written>(LABEL, &sealed).and_then(|written| {
+        Ok(Some(seal::unseal::<CheckpointJson>(LABEL, &sealed).and_then(|written| {
             if (written.trajectory, written.step) == (key, step) {
                 Ok(Checkpoint { step, state: written.state })
             } else {
@@ -135,9 +135,9 @@ impl Store {
     }
 
     /// Returns what is wrong with an object of `checkpoint`, if anything is.
-    fn lacks(&self, checkpoint: &Checkpoint) -> Result<Option<Damage>, StoreError> {
+    fn missing_object(&self, checkpoint: &Checkpoint) -> Result<Option<Damage>, StoreError> {
         for blob in checkpoint.state.parts.values() {
-            if let Some(what) = self.health(blob)?.wrong() {
+            if let Some(what) = self.health(blob)?.damage() {
                 return Ok(Some(what));
             }
         }

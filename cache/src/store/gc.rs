@@ -4,7 +4,7 @@
 //! first, then checkpoints, then objects, so that a collection cut off anywhere leaves nothing that
 //! promises what is gone.
 
-use super::{Store, lease, objects, steady, walk};
+use super::{Store, lease, objects, retry, walk};
 use crate::{Artifact, Digest, Key, StoreError};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use std::{
 
 /// What is to be kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
+pub struct KeepSet {
     /// The computations whose results are, unless a size is asked for.
     pub records: BTreeSet<Key>,
     /// The trajectories whose checkpoints are, unless a size is asked for.
@@ -77,18 +77,18 @@ pub struct GcReport {
 /// A collection under way, from the look at who uses what to the end of the removals. Runs that are
 /// about to begin wait for it.
 #[derive(Debug)]
-pub struct Collecting {
+pub struct GcLock {
     _locked: Option<File>,
 }
 
 /// The file that is locked meanwhile.
 const COLLECTING: &str = "collecting";
 
-struct Entry {
+struct GcEntry {
     path: PathBuf,
     bytes: u64,
     /// Whether it may go at all: it is old enough, and nobody is at it.
-    loose: bool,
+    collectable: bool,
     /// What it refers to; nothing, if it cannot be read.
     artifact: Artifact,
     seconds: f64,
@@ -99,12 +99,12 @@ struct Gc<'a> {
     store: &'a Store,
     options: GcOptions,
     /// What has changed since then, in seconds since 1970, is young.
-    young: i64,
+    young_since: i64,
     report: GcReport,
-    records: BTreeMap<Key, Entry>,
+    records: BTreeMap<Key, GcEntry>,
     /// By trajectory and step.
-    checkpoints: BTreeMap<(Key, u64), Entry>,
-    objects: BTreeMap<Digest, Entry>,
+    checkpoints: BTreeMap<(Key, u64), GcEntry>,
+    objects: BTreeMap<Digest, GcEntry>,
     /// How many of the records and checkpoints that stay refer to an object.
     uses: BTreeMap<Digest, u64>,
 }
@@ -117,9 +117,9 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Io`] if the store cannot be written.
-    pub fn collecting(&self) -> Result<Collecting, StoreError> {
+    pub fn lock_for_gc(&self) -> Result<GcLock, StoreError> {
         let file = self.collecting_file()?;
-        Ok(Collecting { _locked: file.filter(|file| steady::steadily(|| file.lock()).is_ok()) })
+        Ok(GcLock { _locked: file.filter(|file| retry::retrying(|| file.lock()).is_ok()) })
     }
 
     /// Waits until no collection is under way. To be called by a run that has made itself known,
@@ -131,7 +131,7 @@ impl Store {
     pub fn wait_for_collection(&self) -> Result<(), StoreError> {
         // Given back at once: a collection that begins after this one sees the run.
         if let Some(file) = self.collecting_file()? {
-            let _ = steady::steadily(|| file.lock_shared());
+            let _ = retry::retrying(|| file.lock_shared());
         }
         Ok(())
     }
@@ -150,13 +150,13 @@ impl Store {
                 _ => Err(error),
             })
         };
-        match steady::steadily(open) {
+        match retry::retrying(open) {
             Ok(file) => {
-                self.open_to_group(&file);
+                self.chmod_for_group(&file);
                 Ok(Some(file))
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
-            Err(error) => Err(self.trouble("lock", &path, error)),
+            Err(error) => Err(self.io_or_gone("lock", &path, error)),
         }
     }
 
@@ -166,26 +166,27 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Io`] if the store cannot be read, or something cannot be removed.
-    pub fn gc(&self, keep: &Reach, options: GcOptions) -> Result<GcReport, StoreError> {
+    pub fn gc(&self, keep: &KeepSet, options: GcOptions) -> Result<GcReport, StoreError> {
         if !options.dry_run {
             self.writable()?;
         }
         let now = super::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // Rounded up: an age of zero leaves nothing young, not even what was written this second.
-        let young = now.saturating_sub(options.min_age).as_secs().saturating_add(1);
-        let young = i64::try_from(young).unwrap_or(i64::MAX);
-        let young = keep.since.map_or(young, |since| young.min(since.saturating_sub(SLACK)));
+        let by_age = now.saturating_sub(options.min_age).as_secs().saturating_add(1);
+        let by_age = i64::try_from(by_age).unwrap_or(i64::MAX);
+        let young_since =
+            keep.since.map_or(by_age, |since| by_age.min(since.saturating_sub(SLACK)));
         let mut gc = Gc {
             store: self,
             options,
-            young,
+            young_since,
             report: GcReport::default(),
             records: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
             objects: BTreeMap::new(),
             uses: BTreeMap::new(),
         };
-        gc.look_around(&keep.in_use)?;
+        gc.scan(&keep.in_use)?;
         gc.drop_unreached(keep)?;
         gc.drop_to_size()?;
         gc.drop_unused()?;
@@ -195,10 +196,10 @@ impl Store {
 }
 
 impl Gc<'_> {
-    fn look_around(&mut self, in_use: &BTreeSet<Key>) -> Result<(), StoreError> {
+    fn scan(&mut self, in_use: &BTreeSet<Key>) -> Result<(), StoreError> {
         for (key, path) in self.store.list_ids::<Key>("records", ".json")?.named {
             let Some(mut entry) = self.entry(path)? else { continue };
-            entry.loose &= !in_use.contains(&key) && !self.store.is_leased(key);
+            entry.collectable &= !in_use.contains(&key) && !self.store.is_leased(key);
             if let Some(record) = self.store.record(key)? {
                 (entry.artifact, entry.seconds) = (record.output, record.provenance.seconds);
             }
@@ -215,9 +216,10 @@ impl Gc<'_> {
                 all.push((step, entry));
             }
             // A training that goes on may want any of its checkpoints.
-            let loose = !used && all.iter().all(|(_, entry)| entry.loose);
+            let collectable = !used && all.iter().all(|(_, entry)| entry.collectable);
             self.checkpoints.extend(
-                all.into_iter().map(|(step, entry)| ((key, step), Entry { loose, ..entry })),
+                all.into_iter()
+                    .map(|(step, entry)| ((key, step), GcEntry { collectable, ..entry })),
             );
         }
         for (digest, path) in self.store.list_ids::<Digest>("objects", "")?.named {
@@ -234,21 +236,22 @@ impl Gc<'_> {
         Ok(())
     }
 
-    fn entry(&self, path: PathBuf) -> Result<Option<Entry>, StoreError> {
-        let Some(stat) = objects::look(&path)? else { return Ok(None) };
-        let (bytes, loose) = (objects::size(&stat), objects::changed(&stat) < self.young);
+    fn entry(&self, path: PathBuf) -> Result<Option<GcEntry>, StoreError> {
+        let Some(stat) = objects::lstat(&path)? else { return Ok(None) };
+        let (bytes, collectable) =
+            (objects::size(&stat), objects::changed(&stat) < self.young_since);
         let artifact = Artifact { kind: String::new(), parts: BTreeMap::new() };
-        Ok(Some(Entry { path, bytes, loose, artifact, seconds: 0.0 }))
+        Ok(Some(GcEntry { path, bytes, collectable, artifact, seconds: 0.0 }))
     }
 
-    fn drop_unreached(&mut self, keep: &Reach) -> Result<(), StoreError> {
-        let unreached = |(key, entry): (&Key, &Entry)| {
-            (entry.loose && !keep.records.contains(key)).then_some(*key)
+    fn drop_unreached(&mut self, keep: &KeepSet) -> Result<(), StoreError> {
+        let unreached = |(key, entry): (&Key, &GcEntry)| {
+            (entry.collectable && !keep.records.contains(key)).then_some(*key)
         };
         let records: Vec<Key> = self.records.iter().filter_map(unreached).collect();
         records.into_iter().try_for_each(|key| self.drop_record(key))?;
-        let unreached = |(id, entry): (&(Key, u64), &Entry)| {
-            (entry.loose && !keep.trajectories.contains(&id.0)).then_some(*id)
+        let unreached = |(id, entry): (&(Key, u64), &GcEntry)| {
+            (entry.collectable && !keep.trajectories.contains(&id.0)).then_some(*id)
         };
         let checkpoints: Vec<_> = self.checkpoints.iter().filter_map(unreached).collect();
         checkpoints.into_iter().try_for_each(|id| self.drop_checkpoint(id))
@@ -260,13 +263,14 @@ impl Gc<'_> {
         let mut bytes: u64 = self
             .objects
             .iter()
-            .filter(|(digest, entry)| used(self, digest) || !entry.loose)
+            .filter(|(digest, entry)| used(self, digest) || !entry.collectable)
             .map(|(_, entry)| entry.bytes)
             .sum();
         // Removes one, and returns how many bytes that makes collectable.
         let freed = |gc: &Self, parts: BTreeSet<Digest>| -> u64 {
             let free = parts.iter().filter(|digest| !used(gc, digest));
-            let free = free.filter_map(|digest| gc.objects.get(digest)).filter(|one| one.loose);
+            let free =
+                free.filter_map(|digest| gc.objects.get(digest)).filter(|one| one.collectable);
             free.map(|one| one.bytes).sum()
         };
 
@@ -276,7 +280,7 @@ impl Gc<'_> {
             if bytes <= most {
                 return Ok(());
             }
-            let Some(entry) = self.checkpoints.get(&id).filter(|entry| entry.loose) else {
+            let Some(entry) = self.checkpoints.get(&id).filter(|entry| entry.collectable) else {
                 continue;
             };
             if id.0 == next.0 {
@@ -287,7 +291,7 @@ impl Gc<'_> {
         }
 
         let mut cheapest: Vec<(f64, Key)> = vec![];
-        for (key, entry) in self.records.iter().filter(|(_, entry)| entry.loose) {
+        for (key, entry) in self.records.iter().filter(|(_, entry)| entry.collectable) {
             let share = digests(&entry.artifact).into_iter().map(|digest| {
                 let bytes = self.objects.get(&digest).map_or(0, |object| object.bytes);
                 bytes as f64 / self.uses.get(&digest).copied().unwrap_or(1).max(1) as f64
@@ -341,11 +345,11 @@ impl Gc<'_> {
 
     fn drop_unused(&mut self) -> Result<(), StoreError> {
         for (digest, entry) in std::mem::take(&mut self.objects) {
-            if !entry.loose || self.uses.get(&digest).is_some_and(|uses| *uses > 0) {
+            if !entry.collectable || self.uses.get(&digest).is_some_and(|uses| *uses > 0) {
                 continue;
             }
             // Looked at again: storing the same bytes meanwhile has made it young.
-            let still = self.entry(entry.path)?.filter(|entry| entry.loose);
+            let still = self.entry(entry.path)?.filter(|entry| entry.collectable);
             let Some(entry) = still else { continue };
             self.report.objects += u64::from(self.remove(&entry.path, entry.bytes)?);
             self.report.bytes_left -= entry.bytes;
@@ -356,11 +360,11 @@ impl Gc<'_> {
     /// Removes what dead processes left behind.
     fn sweep(&mut self) -> Result<(), StoreError> {
         for (_, path) in walk::names(&self.store.at("tmp"))? {
-            let Some(entry) = self.entry(path)?.filter(|entry| entry.loose) else { continue };
+            let Some(entry) = self.entry(path)?.filter(|entry| entry.collectable) else { continue };
             self.report.tmp += u64::from(self.remove(&entry.path, entry.bytes)?);
         }
         for (_, path) in walk::names(&self.store.at("quarantine"))? {
-            let Some(entry) = self.entry(path)?.filter(|entry| entry.loose) else { continue };
+            let Some(entry) = self.entry(path)?.filter(|entry| entry.collectable) else { continue };
             self.report.quarantine += u64::from(self.remove(&entry.path, entry.bytes)?);
         }
         if self.options.dry_run {
@@ -368,7 +372,7 @@ impl Gc<'_> {
         }
         for (name, path) in walk::names(&self.store.at("leases"))? {
             if let (Ok(key), Some(entry)) = (name.parse(), self.entry(path)?)
-                && entry.loose
+                && entry.collectable
                 && !lease::is_locked(&entry.path)
             {
                 // Taken and given back, which unlinks it only while it is ours.
@@ -381,9 +385,9 @@ impl Gc<'_> {
     /// Removes a file and tells whether it was there.
     fn remove(&mut self, path: &Path, bytes: u64) -> Result<bool, StoreError> {
         if !self.options.dry_run {
-            let removed = match steady::steadily(|| fs::remove_file(path)) {
+            let removed = match retry::retrying(|| fs::remove_file(path)) {
                 Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-                    steady::steadily(|| fs::remove_dir_all(path))
+                    retry::retrying(|| fs::remove_dir_all(path))
                 }
                 other => other,
             };

@@ -5,7 +5,7 @@
 
 use super::{
     Store,
-    steady::{self, Tries},
+    retry::{self, Retries},
 };
 use crate::{Key, StoreError};
 use rustix::io::Errno;
@@ -28,7 +28,7 @@ impl Drop for Lease {
         // Unlinked while still locked: whoever opened it before sees that it is gone, and opens
         // its successor. A file left behind is locked by nobody and does no harm.
         if let Some((path, locked)) = &self.held
-            && is_at(path, locked)
+            && is_linked_at(path, locked)
         {
             let _ = fs::remove_file(path);
         }
@@ -46,16 +46,16 @@ impl Store {
             return Ok(Some(Lease { held: None }));
         }
         let path = self.lease_path(key);
-        let mut tries = Tries::default();
+        let mut tries = Retries::default();
         loop {
             let file = match open(&path) {
                 Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && tries.once_more() => {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries.may_retry() => {
                     self.make_folder("leases")?;
                     continue;
                 }
-                Err(error) if steady::is_passing(&error) && tries.once_more() => continue,
-                Err(error) => return Err(self.trouble("lock", &path, error)),
+                Err(error) if retry::is_transient(&error) && tries.may_retry() => continue,
+                Err(error) => return Err(self.io_or_gone("lock", &path, error)),
             };
             match file.try_lock() {
                 Ok(()) => {}
@@ -63,22 +63,24 @@ impl Store {
                 Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
                 // A network file system says so of a file that its last holder has unlinked.
                 Err(TryLockError::Error(error))
-                    if steady::is_passing(&error) && tries.once_more() =>
+                    if retry::is_transient(&error) && tries.may_retry() =>
                 {
                     continue;
                 }
-                Err(TryLockError::Error(error)) => return Err(self.trouble("lock", &path, error)),
+                Err(TryLockError::Error(error)) => {
+                    return Err(self.io_or_gone("lock", &path, error));
+                }
             }
             // The last holder may have unlinked it between our opening and our locking.
-            if is_at(&path, &file) {
-                self.open_to_group(&file);
+            if is_linked_at(&path, &file) {
+                self.chmod_for_group(&file);
                 // Only for messages; a lease without a name is a lease.
-                let _ = sign(&file);
+                let _ = write_holder(&file);
                 return Ok(Some(Lease { held: Some((path, file)) }));
             }
-            if !tries.once_more() {
+            if !tries.may_retry() {
                 let error = io::Error::other("its name does not stay");
-                return Err(self.trouble("lock", &path, error));
+                return Err(self.io_or_gone("lock", &path, error));
             }
         }
     }
@@ -105,12 +107,13 @@ impl Store {
 
 /// Tells whether the file is locked. For the moment it takes, a would-be holder is refused.
 pub(super) fn is_locked(path: &Path) -> bool {
-    let mut tries = Tries::default();
+    let mut tries = Retries::default();
     loop {
         let Ok(file) = File::open(path) else { return false };
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => return true,
-            Err(TryLockError::Error(error)) if steady::is_passing(&error) && tries.once_more() => {}
+            Err(TryLockError::Error(error)) if retry::is_transient(&error) && tries.may_retry() => {
+            }
             _ => return false,
         }
     }
@@ -127,7 +130,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Tells whether the name `path` still stands for the open file.
-fn is_at(path: &Path, file: &File) -> bool {
+fn is_linked_at(path: &Path, file: &File) -> bool {
     let (Ok(there), Ok(ours)) = (fs::metadata(path), file.metadata()) else { return false };
     // One path, so one file system.
     there.ino() == ours.ino()
@@ -138,7 +141,7 @@ fn has_no_locks(error: &io::Error) -> bool {
     matches!(code, Some(Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL | Errno::BADF))
 }
 
-fn sign(mut file: &File) -> io::Result<()> {
+fn write_holder(mut file: &File) -> io::Result<()> {
     let text = name();
     let before = file.metadata()?.len();
     file.write_all(text.as_bytes())?;

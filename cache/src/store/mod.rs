@@ -27,25 +27,25 @@ mod gc;
 mod lease;
 mod objects;
 mod records;
+mod retry;
 mod seal;
 mod share;
 mod stats;
-mod steady;
 mod verify;
 mod walk;
 mod work;
 
 pub use checkpoints::Checkpoint;
-pub use files::FileStamp;
+pub use files::Fingerprint;
 pub use folders::folder_digest;
-pub use gc::{Collecting, GcOptions, GcReport, Reach};
+pub use gc::{GcLock, GcOptions, GcReport, KeepSet};
 pub use lease::{Lease, host};
 pub use objects::{Bytes, ObjectWriter};
 pub use records::{Commit, Lookup, LookupDamage};
+pub use retry::{make_folders, retrying};
 pub use share::ShareReport;
 pub use stats::{KindStats, Stats};
-pub use steady::{make_folders, steadily};
-pub use verify::{Finding, Thing, Verify, VerifyReport};
+pub use verify::{EntryKind, Finding, Verify, VerifyReport};
 pub use work::WorkFolder;
 
 use crate::{Digest, StoreError};
@@ -90,9 +90,9 @@ pub struct Store {
     // Whether anything was written since the last flush, and which of it are objects.
     dirty: AtomicBool,
     unsynced: Mutex<BTreeSet<Digest>>,
-    verified: Mutex<BTreeMap<Digest, objects::Stamp>>,
-    files: Mutex<Option<files::Memo<files::Seen>>>,
-    folders: Mutex<Option<files::Memo<folders::Seen>>>,
+    verified: Mutex<BTreeMap<Digest, objects::InodeAndDate>>,
+    files: Mutex<Option<files::DigestMemo<files::HashedFile>>>,
+    folders: Mutex<Option<files::DigestMemo<folders::HashedFolder>>>,
 }
 
 impl Store {
@@ -124,29 +124,26 @@ impl Store {
     fn attach(root: PathBuf) -> Result<Self, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fail = |error: io::Error| StoreError::io("open", &root, error);
-        let dir = steady::steadily(|| rustix::fs::open(&root, flags, Mode::empty()));
+        let dir = retry::retrying(|| rustix::fs::open(&root, flags, Mode::empty()));
         let dir = dir.map_err(fail)?;
-        let access = steady::steadily(|| rustix::fs::access(&root, Access::WRITE_OK));
+        let access = retry::retrying(|| rustix::fs::access(&root, Access::WRITE_OK));
         let read_only = access.err().as_ref().and_then(Errno::from_io_error);
-        let about = steady::steadily(|| rustix::fs::fstat(&dir)).map_err(fail)?;
+        let about = retry::retrying(|| rustix::fs::fstat(&dir)).map_err(fail)?;
         check_whole(&root, &about)?;
         let shared = shared_mode(about.st_mode);
         let on_network = rustix::fs::fstatfs(&dir).is_ok_and(|system| is_network(&system));
-        let (dirty, unsynced) = (AtomicBool::new(false), Mutex::default());
-        let (verified, files, folders) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let store = Self {
+        Ok(Self {
             root,
             dir,
             read_only,
             shared,
             on_network,
-            dirty,
-            unsynced,
-            verified,
-            files,
-            folders,
-        };
-        Ok(store)
+            dirty: AtomicBool::new(false),
+            unsynced: Mutex::default(),
+            verified: Mutex::default(),
+            files: Mutex::default(),
+            folders: Mutex::default(),
+        })
     }
 
     /// Returns where the store is.
@@ -171,13 +168,13 @@ impl Store {
         if self.read_only.is_some() {
             return Ok(());
         }
-        self.save_files()?;
+        self.save_digests()?;
         if !self.dirty.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
         let pending = std::mem::take(&mut *lock(&self.unsynced));
         #[cfg(target_os = "linux")]
-        let outcome = steady::steadily(|| rustix::fs::syncfs(&self.dir));
+        let outcome = retry::retrying(|| rustix::fs::syncfs(&self.dir));
         #[cfg(not(target_os = "linux"))]
         let outcome: io::Result<()> = Ok(rustix::fs::sync());
         outcome.map_err(|error| {
@@ -206,48 +203,48 @@ impl Store {
             let permissions = Permissions::from_mode(mode);
             tempfile::Builder::new().prefix("new-").permissions(permissions).tempfile_in(&folder)
         };
-        let file = match steady::steadily(begin) {
+        let file = match retry::retrying(begin) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_folder("tmp")?;
-                steady::steadily(begin)
+                retry::retrying(begin)
             }
             other => other,
         };
-        let file = file.map_err(|error| self.trouble("write", &folder, error))?;
+        let file = file.map_err(|error| self.io_or_gone("write", &folder, error))?;
         if self.shared.is_some() {
             // Past the umask: what is in the store is for the whole group.
             let open = Permissions::from_mode(mode | if mode & 0o200 == 0 { 0o040 } else { 0o060 });
-            let opened = steady::steadily(|| file.as_file().set_permissions(open.clone()));
-            opened.map_err(|error| self.trouble("write", file.path(), error))?;
+            let opened = retry::retrying(|| file.as_file().set_permissions(open.clone()));
+            opened.map_err(|error| self.io_or_gone("write", file.path(), error))?;
         }
         Ok(file)
     }
 
     /// Opens a file that was just created under its own name to the group of a shared store, past
     /// the umask. One of another user's is open already.
-    fn open_to_group(&self, file: &fs::File) {
+    fn chmod_for_group(&self, file: &fs::File) {
         if self.shared.is_some() {
             let _ = file.set_permissions(Permissions::from_mode(0o664));
         }
     }
 
     /// Returns the error of something refused below the root, or that the whole store is gone.
-    fn trouble(
+    fn io_or_gone(
         &self,
         action: &'static str,
         path: &Path,
         error: impl Into<io::Error>,
     ) -> StoreError {
         let error = error.into();
-        let missing = error.kind() == io::ErrorKind::NotFound || steady::is_passing(&error);
+        let missing = error.kind() == io::ErrorKind::NotFound || retry::is_transient(&error);
         if missing && self.is_gone() { self.gone() } else { StoreError::io(action, path, error) }
     }
 
     /// Tells whether the path of the store does not lead to it any more: it was moved or removed.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        let at_path = steady::steadily(|| rustix::fs::stat(&self.root));
-        let ours = steady::steadily(|| rustix::fs::fstat(&self.dir));
+        let at_path = retry::retrying(|| rustix::fs::stat(&self.root));
+        let ours = retry::retrying(|| rustix::fs::fstat(&self.dir));
         match (at_path, ours) {
             (Ok(at_path), Ok(ours)) => at_path.st_ino != ours.st_ino,
             (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
@@ -265,7 +262,7 @@ impl Store {
         let ends = relative.match_indices('/').map(|(at, _)| at).chain([relative.len()]);
         for folder in ends.map(|end| &relative[..end]) {
             let made =
-                steady::steadily(|| rustix::fs::mkdirat(&self.dir, folder, Mode::from(0o777)));
+                retry::retrying(|| rustix::fs::mkdirat(&self.dir, folder, Mode::from(0o777)));
             match made {
                 Ok(()) => {
                     if let Some(mode) = self.shared {
@@ -274,7 +271,7 @@ impl Store {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(self.trouble("create", &self.at(folder), error)),
+                Err(error) => return Err(self.io_or_gone("create", &self.at(folder), error)),
             }
         }
         Ok(())
@@ -289,15 +286,15 @@ impl Store {
         if !self.on_network {
             return Ok(());
         }
-        let synced = steady::steadily(|| file.as_file().sync_data());
-        synced.map_err(|error| self.trouble("write", file.path(), error))
+        let synced = retry::retrying(|| file.as_file().sync_data());
+        synced.map_err(|error| self.io_or_gone("write", file.path(), error))
     }
 
     /// Writes `bytes` to a file in `tmp/`.
     fn temporary_with(&self, bytes: &[u8], mode: u32) -> Result<NamedTempFile, StoreError> {
         let mut file = self.temporary(mode)?;
-        let written = steady::write_all(file.as_file_mut(), bytes);
-        written.map_err(|error| self.trouble("write", file.path(), error))?;
+        let written = retry::write_all(file.as_file_mut(), bytes);
+        written.map_err(|error| self.io_or_gone("write", file.path(), error))?;
         Ok(file)
     }
 
@@ -305,19 +302,21 @@ impl Store {
     fn place_over(&self, file: NamedTempFile, relative: &str) -> Result<(), StoreError> {
         self.sync_for_others(&file)?;
         let to = self.at(relative);
-        let (mut file, mut made, mut tries) = (file, false, steady::Tries::default());
+        let mut file = file;
+        let mut made_parent = false;
+        let mut tries = retry::Retries::default();
         loop {
             let failed = match file.persist(&to) {
                 Ok(_) => return Ok(()),
                 Err(failed) => failed,
             };
             match failed.error.kind() {
-                io::ErrorKind::NotFound if !made => {
-                    made = true;
+                io::ErrorKind::NotFound if !made_parent => {
+                    made_parent = true;
                     self.make_parent(relative)?;
                 }
-                _ if steady::is_passing(&failed.error) && tries.once_more() => {}
-                _ => return Err(self.trouble("write", &to, failed.error)),
+                _ if retry::is_transient(&failed.error) && tries.may_retry() => {}
+                _ => return Err(self.io_or_gone("write", &to, failed.error)),
             }
             file = failed.file;
         }
@@ -327,7 +326,9 @@ impl Store {
     fn place_new(&self, file: NamedTempFile, relative: &str) -> Result<bool, StoreError> {
         self.sync_for_others(&file)?;
         let to = self.at(relative);
-        let (mut file, mut made, mut tries) = (file, false, steady::Tries::default());
+        let mut file = file;
+        let mut made_parent = false;
+        let mut tries = retry::Retries::default();
         loop {
             let failed = match file.persist_noclobber(&to) {
                 Ok(_) => return Ok(true),
@@ -335,8 +336,8 @@ impl Store {
             };
             match failed.error.kind() {
                 io::ErrorKind::AlreadyExists => return Ok(false),
-                io::ErrorKind::NotFound if !made => {
-                    made = true;
+                io::ErrorKind::NotFound if !made_parent => {
+                    made_parent = true;
                     self.make_parent(relative)?;
                 }
                 // An SFTP server refuses a link so if the name is taken; a file system that has
@@ -348,8 +349,8 @@ impl Store {
                     }
                     return self.place_over(failed.file, relative).map(|()| true);
                 }
-                _ if steady::is_passing(&failed.error) && tries.once_more() => {}
-                _ => return Err(self.trouble("write", &to, failed.error)),
+                _ if retry::is_transient(&failed.error) && tries.may_retry() => {}
+                _ => return Err(self.io_or_gone("write", &to, failed.error)),
             }
             file = failed.file;
         }
@@ -396,7 +397,7 @@ impl Store {
             }
         };
         // From its beginning, if another host has replaced it meanwhile.
-        match steady::steadily(read) {
+        match retry::retrying(read) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -407,17 +408,16 @@ impl Store {
 
     fn sync_folder(&self, relative: &str) -> Result<(), StoreError> {
         let path = self.at(relative);
-        let synced =
-            steady::steadily(|| fs::File::open(&path).and_then(|folder| folder.sync_all()));
+        let synced = retry::retrying(|| fs::File::open(&path).and_then(|folder| folder.sync_all()));
         match synced {
             // Some file systems cannot do it for folders, and have no need to; and a folder of
             // another user's may not be readable.
             Err(error) if is_needless(&error) => Ok(()),
-            other => other.map_err(|error| self.trouble("write", &path, error)),
+            other => other.map_err(|error| self.io_or_gone("write", &path, error)),
         }
     }
 
-    fn mark_dirty(&self) {
+    fn mark_unflushed(&self) {
         self.dirty.store(true, Ordering::Release);
     }
 }
@@ -509,14 +509,14 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
     let not = |why: String| StoreError::NotAStore { root: root.to_owned(), why };
     let path = root.join("format");
     let read = |error| StoreError::io("read", root, error);
-    let text = match steady::steadily(|| fs::read(&path)) {
+    let text = match retry::retrying(|| fs::read(&path)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             return Err(not("it is not a folder".to_owned()));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let list = || fs::read_dir(root)?.collect::<io::Result<Vec<_>>>();
-            let entries = match steady::steadily(list) {
+            let entries = match retry::retrying(list) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(read(error)),
@@ -557,13 +557,13 @@ fn create(root: &Path) -> Result<(), StoreError> {
     if !root.is_dir() {
         let above = root.parent().filter(|above| !above.as_os_str().is_empty());
         let mode = above.and_then(|above| rustix::fs::stat(above).ok()).map(|above| above.st_mode);
-        let made = steady::make_folders(root);
+        let made = retry::make_folders(root);
         made.map_err(|error| fail(root, error))?;
         // A folder that hands its group down and lets it write is one that people share.
         let handed = mode.and_then(shared_mode).filter(|mode| mode.contains(Mode::SGID));
         if let Some(mode) = handed {
             let permissions = Permissions::from_mode(mode.bits());
-            let opened = steady::steadily(|| fs::set_permissions(root, permissions.clone()));
+            let opened = retry::retrying(|| fs::set_permissions(root, permissions.clone()));
             opened.map_err(|error| fail(root, error))?;
         }
     }
@@ -578,10 +578,10 @@ fn create(root: &Path) -> Result<(), StoreError> {
                 file.as_file().set_permissions(permissions)?;
             }
             file.write_all(text.as_bytes())?;
-            steady::steadily(|| file.as_file().sync_all())?;
+            retry::retrying(|| file.as_file().sync_all())?;
             file.persist(root.join(name)).map_err(|failed| failed.error).map(|_| ())
         };
-        steady::steadily(place).map_err(|error| fail(&root.join(name), error))
+        retry::retrying(place).map_err(|error| fail(&root.join(name), error))
     };
     // First, so that a creation cut off anywhere leaves either nothing or a store.
     write("format", &format!("{FORMAT_NAME}{FORMAT}\n"))?;

@@ -5,7 +5,7 @@
 //! then hashed on the spot. That finds a changed byte on the next run, and costs whole objects
 //! nothing but the `stat` they need anyway.
 
-use super::{Store, lock, now, sharded, steady};
+use super::{Store, lock, now, retry, sharded};
 use crate::{Blob, Damage, Digest, StoreError, id};
 use memmap2::{Mmap, UncheckedAdvice};
 use rustix::{
@@ -29,17 +29,17 @@ const BUFFER: usize = 256 * 1024;
 const WINDOW: usize = 256 << 20;
 /// An object that is stored again is marked as young, so that no collection takes it, if its
 /// mark is older than this.
-const MARK_SECONDS: i64 = 60;
+const TOUCH_AFTER_SECONDS: i64 = 60;
 
 /// What tells a mapped file from another one under the same name: inode and date.
-pub(super) type Stamp = (u64, i64, i64);
+pub(super) type InodeAndDate = (u64, i64, i64);
 
 /// The verified bytes of an object; large ones are mapped, not read.
 #[derive(Debug)]
-pub struct Bytes(Held);
+pub struct Bytes(Backing);
 
 #[derive(Debug)]
-enum Held {
+enum Backing {
     Read(Vec<u8>),
     Mapped(Mmap),
 }
@@ -49,7 +49,7 @@ impl Bytes {
     /// from the file again when they are next looked at: a large object can be gone through in
     /// little memory.
     pub fn release(&self) {
-        let Held::Mapped(map) = &self.0 else { return };
+        let Backing::Mapped(map) = &self.0 else { return };
         #[expect(unsafe_code, reason = "the safe forms of advice do not give memory back")]
         // SAFETY: the map is of a file and only read, so its pages hold what the file holds: one
         // that is dropped is read back with the same bytes.
@@ -76,8 +76,8 @@ impl Deref for Bytes {
 
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Held::Read(bytes) => bytes,
-            Held::Mapped(map) => map,
+            Backing::Read(bytes) => bytes,
+            Backing::Mapped(map) => map,
         }
     }
 }
@@ -93,7 +93,7 @@ pub(super) enum Health {
     /// As far as its size and date tell, as it was written.
     Whole {
         /// When it was placed or last marked as young, in seconds since 1970.
-        marked: i64,
+        last_touched: i64,
     },
     Missing,
     /// It has been set aside.
@@ -102,7 +102,7 @@ pub(super) enum Health {
 
 impl Health {
     /// Returns what is wrong, if anything is.
-    pub(super) fn wrong(self) -> Option<Damage> {
+    pub(super) fn damage(self) -> Option<Damage> {
         match self {
             Self::Whole { .. } => None,
             Self::Missing => Some(Damage::Missing),
@@ -128,7 +128,7 @@ impl ObjectWriter<'_> {
         if let Some(kind) = self.failed {
             return Err(kind.into());
         }
-        let written = steady::write_all(self.file.as_file_mut(), bytes);
+        let written = retry::write_all(self.file.as_file_mut(), bytes);
         written.inspect_err(|error| self.failed = Some(error.kind()))?;
         id::update(&mut self.hasher, bytes);
         self.size += bytes.len() as u64;
@@ -141,10 +141,10 @@ impl ObjectWriter<'_> {
     ///
     /// [`StoreError::Io`] if it could not be written; no part of it is left behind.
     pub fn finish(mut self) -> Result<Blob, StoreError> {
-        self.flush().map_err(|error| self.store.trouble("write", self.file.path(), error))?;
+        self.flush().map_err(|error| self.store.io_or_gone("write", self.file.path(), error))?;
         let digest = Digest::from_hash(self.hasher.finalize());
         let blob = Blob { digest, size: self.size };
-        if !self.store.has(&blob)? {
+        if !self.store.touch_if_whole(&blob)? {
             self.store.install(self.file, &blob)?;
         }
         Ok(blob)
@@ -182,7 +182,7 @@ impl Store {
     pub fn put(&self, bytes: &[u8]) -> Result<Blob, StoreError> {
         self.writable()?;
         let blob = Blob { digest: Digest::of(bytes), size: bytes.len() as u64 };
-        if !self.has(&blob)? {
+        if !self.touch_if_whole(&blob)? {
             let file = self.temporary_with(bytes, 0o444)?;
             self.install(file, &blob)?;
         }
@@ -207,11 +207,11 @@ impl Store {
     /// [`StoreError::Damaged`] if the object is missing or holds other bytes, in which case it
     /// has been set aside; [`StoreError::Io`] if it cannot be read.
     pub fn get(&self, blob: &Blob) -> Result<Bytes, StoreError> {
-        let mut tries = steady::Tries::default();
+        let mut tries = retry::Retries::default();
         loop {
             match self.get_once(blob) {
                 Err(StoreError::Io { source, .. })
-                    if steady::is_passing(&source) && tries.once_more() => {}
+                    if retry::is_transient(&source) && tries.may_retry() => {}
                 other => return other,
             }
         }
@@ -223,7 +223,7 @@ impl Store {
         let fail = |error: io::Error| StoreError::io("read", &self.at(&relative), error);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened =
-            steady::steadily(|| rustix::fs::openat(&self.dir, &relative, flags, Mode::empty()));
+            retry::retrying(|| rustix::fs::openat(&self.dir, &relative, flags, Mode::empty()));
         let file = match opened {
             Ok(file) => File::from(file),
             Err(error) => match Errno::from_io_error(&error) {
@@ -235,7 +235,7 @@ impl Store {
         };
         let stat = rustix::fs::fstat(&file).map_err(|error| fail(error.into()))?;
         if !is_file(&stat) || size(&stat) != blob.size {
-            let what = self.examine(blob, &relative, &stat)?.wrong();
+            let what = self.examine(blob, &relative, &stat)?.damage();
             return damaged(what.unwrap_or(Damage::Unsteady));
         }
         let held = if blob.size < LARGE {
@@ -243,7 +243,7 @@ impl Store {
             match (&file).read_to_end(&mut bytes) {
                 Err(error) if !is_damage(&error) => return Err(fail(error)),
                 // What was read before a bad sector does not have the digest.
-                Err(_) | Ok(_) => Held::Read(bytes),
+                Err(_) | Ok(_) => Backing::Read(bytes),
             }
         } else {
             #[expect(unsafe_code, reason = "a map is the only way to read gigabytes at no cost")]
@@ -251,20 +251,20 @@ impl Store {
             // `tmp/`, renamed, read-only, and only ever unlinked. Somebody who writes to it
             // past its permissions can end this process, as with any mapped file.
             let map = unsafe { Mmap::map(&file) };
-            Held::Mapped(map.map_err(fail)?)
+            Backing::Mapped(map.map_err(fail)?)
         };
         let bytes = Bytes(held);
-        let stamp: Stamp = (stat.st_ino, modified(&stat).0, modified(&stat).1);
+        let stamp: InodeAndDate = (stat.st_ino, modified(&stat).0, modified(&stat).1);
         let known = blob.size >= LARGE && lock(&self.verified).get(&blob.digest) == Some(&stamp);
         if known {
             return Ok(bytes);
         }
         if bytes.digest() != blob.digest {
-            self.set_aside(&relative, &aside_name(&blob.digest), Some(stat.st_ino));
+            self.set_aside(&relative, &quarantine_name(&blob.digest), Some(stat.st_ino));
             return damaged(Damage::Altered);
         }
         if !is_dated(&stat) {
-            self.date(&relative);
+            self.set_object_date(&relative);
         } else if blob.size >= LARGE {
             lock(&self.verified).insert(blob.digest, stamp);
         }
@@ -275,12 +275,11 @@ impl Store {
     /// from what they should be. What is damaged is set aside.
     pub(super) fn health(&self, blob: &Blob) -> Result<Health, StoreError> {
         let relative = object_path(&blob.digest);
-        let seen = steady::steadily(|| {
-            rustix::fs::statat(&self.dir, &relative, AtFlags::SYMLINK_NOFOLLOW)
-        });
+        let seen =
+            retry::retrying(|| rustix::fs::statat(&self.dir, &relative, AtFlags::SYMLINK_NOFOLLOW));
         match seen {
             Ok(stat) if is_file(&stat) && size(&stat) == blob.size && is_dated(&stat) => {
-                Ok(Health::Whole { marked: changed(&stat) })
+                Ok(Health::Whole { last_touched: changed(&stat) })
             }
             Ok(stat) => self.examine(blob, &relative, &stat),
             Err(error) => match Errno::from_io_error(&error) {
@@ -299,14 +298,14 @@ impl Store {
         stat: &Stat,
     ) -> Result<Health, StoreError> {
         let set_aside = |what: Damage| {
-            self.set_aside(relative, &aside_name(&blob.digest), Some(stat.st_ino));
+            self.set_aside(relative, &quarantine_name(&blob.digest), Some(stat.st_ino));
             Ok(Health::Damaged(what))
         };
         if !is_file(stat) {
             return set_aside(Damage::NotAFile);
         }
         let path = self.at(relative);
-        let hashed = steady::steadily(|| File::open(&path).and_then(|file| hash(&file)));
+        let hashed = retry::retrying(|| File::open(&path).and_then(|file| hash(&file)));
         let (digest, size) = match hashed {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Health::Missing),
@@ -321,42 +320,43 @@ impl Store {
             return set_aside(if other { Damage::Altered } else { lengths() });
         }
         if !is_dated(stat) {
-            self.date(relative);
+            self.set_object_date(relative);
         }
         // An object that has its digest is whole, whatever is said of its size.
         if size != blob.size {
             return Ok(Health::Damaged(lengths()));
         }
-        Ok(Health::Whole { marked: changed(stat) })
+        Ok(Health::Whole { last_touched: changed(stat) })
     }
 
     /// Tells whether the object is there and whole, and if so marks it as young.
-    fn has(&self, blob: &Blob) -> Result<bool, StoreError> {
-        let Health::Whole { marked } = self.health(blob)? else { return Ok(false) };
-        self.keep_young(blob, marked);
+    fn touch_if_whole(&self, blob: &Blob) -> Result<bool, StoreError> {
+        let Health::Whole { last_touched } = self.health(blob)? else { return Ok(false) };
+        self.touch_for_gc(blob, last_touched);
         Ok(true)
     }
 
     /// Marks an object as just used, so that no collection takes it before its record is there.
-    pub(super) fn keep_young(&self, blob: &Blob, marked: i64) {
+    pub(super) fn touch_for_gc(&self, blob: &Blob, last_touched: i64) {
         let now = now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(marked) > MARK_SECONDS {
-            self.date(&object_path(&blob.digest));
+        if i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(last_touched) > TOUCH_AFTER_SECONDS
+        {
+            self.set_object_date(&object_path(&blob.digest));
         }
     }
 
     fn install(&self, file: NamedTempFile, blob: &Blob) -> Result<(), StoreError> {
-        let fail = |error: io::Error| self.trouble("write", file.path(), error);
+        let fail = |error: io::Error| self.io_or_gone("write", file.path(), error);
         // Where dates cannot be set, an object is hashed whenever it is asked for.
-        let _ = rustix::fs::futimens(file.as_fd(), &DATE);
+        let _ = rustix::fs::futimens(file.as_fd(), &OBJECT_DATE);
         let relative = object_path(&blob.digest);
         if blob.size < LARGE {
             self.place_over(file, &relative)?;
             lock(&self.unsynced).insert(blob.digest);
-            self.mark_dirty();
+            self.mark_unflushed();
             return Ok(());
         }
-        steady::steadily(|| file.as_file().sync_data()).map_err(fail)?;
+        retry::retrying(|| file.as_file().sync_data()).map_err(fail)?;
         self.place_over(file, &relative)?;
         self.sync_folder(&relative[.."objects/ab".len()])?;
         self.sync_folder("objects")
@@ -377,10 +377,10 @@ impl Store {
         }
         for digest in &waiting {
             let relative = object_path(digest);
-            let synced = steady::steadily(|| {
+            let synced = retry::retrying(|| {
                 File::open(self.at(&relative)).and_then(|file| file.sync_data())
             });
-            synced.map_err(|error| self.trouble("write", &self.at(&relative), error))?;
+            synced.map_err(|error| self.io_or_gone("write", &self.at(&relative), error))?;
             self.sync_folder(&relative[.."objects/ab".len()])?;
         }
         if !waiting.is_empty() {
@@ -394,9 +394,9 @@ impl Store {
     }
 
     /// Gives an object the date every object has; its change time becomes now.
-    fn date(&self, relative: &str) {
+    fn set_object_date(&self, relative: &str) {
         // Another user's object cannot be dated; it is then hashed whenever it is asked for.
-        let _ = rustix::fs::utimensat(&self.dir, relative, &DATE, AtFlags::SYMLINK_NOFOLLOW);
+        let _ = rustix::fs::utimensat(&self.dir, relative, &OBJECT_DATE, AtFlags::SYMLINK_NOFOLLOW);
     }
 }
 
@@ -428,7 +428,7 @@ pub(super) fn object_path(digest: &Digest) -> String {
 }
 
 /// Returns what a damaged object is called in quarantine.
-fn aside_name(digest: &Digest) -> String {
+fn quarantine_name(digest: &Digest) -> String {
     format!("object-{digest}")
 }
 
@@ -438,7 +438,7 @@ fn is_damage(error: &io::Error) -> bool {
     matches!(code, Some(Errno::IO | Errno::ISDIR | Errno::LOOP))
 }
 
-const DATE: Timestamps = Timestamps {
+const OBJECT_DATE: Timestamps = Timestamps {
     last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
     last_modification: Timespec { tv_sec: 1, tv_nsec: 0 },
 };
@@ -466,8 +466,8 @@ pub(super) fn changed(stat: &Stat) -> i64 {
 }
 
 /// Returns how an entry of `objects` looks, or `None` if it has gone meanwhile.
-pub(super) fn look(path: &Path) -> Result<Option<Stat>, StoreError> {
-    match steady::steadily(|| rustix::fs::lstat(path)) {
+pub(super) fn lstat(path: &Path) -> Result<Option<Stat>, StoreError> {
+    match retry::retrying(|| rustix::fs::lstat(path)) {
         Ok(stat) => Ok(Some(stat)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("read", path, error)),

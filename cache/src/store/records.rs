@@ -1,13 +1,13 @@
 //! What was computed, from what, and where its objects are.
 
-use super::{Store, objects::Health, seal, sharded, steady};
+use super::{Store, objects::Health, retry, seal, sharded};
 use crate::{Artifact, Damage, Digest, Key, Recipe, Record, StoreError};
 use serde::ser::Error as _;
 use std::{fmt, fs, io};
 
 const LABEL: &str = "record";
 /// What took this long is on the disk before its record is.
-const DEAR_SECONDS: f64 = 1.0;
+const FSYNC_AFTER_SECONDS: f64 = 1.0;
 
 /// What the store has under a key.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Store {
             }
             Some(Ok(record)) => record,
         };
-        self.whole(record, |record| &record.output)
+        self.hit_if_whole(record, |record| &record.output)
     }
 
     /// Returns what `recipe`, whose key is `key`, produced: as [`lookup`](Self::lookup) does, in
@@ -96,7 +96,7 @@ impl Store {
             serde_json::Deserializer::from_slice(output).into_iter::<Artifact>().next()?.ok()
         };
         if let Some(output) = expected() {
-            return self.whole(output, |output| output);
+            return self.hit_if_whole(output, |output| output);
         }
         // Damaged, or written down in another way by another build.
         Ok(match self.lookup(key)? {
@@ -107,19 +107,23 @@ impl Store {
     }
 
     /// Returns `found` as a hit, if every object of its output is whole.
-    fn whole<T>(
+    fn hit_if_whole<T>(
         &self,
         found: T,
         output: impl Fn(&T) -> &Artifact,
     ) -> Result<Lookup<T>, StoreError> {
         let mut damage = vec![];
         for (part, blob) in &output(&found).parts {
-            if let Some(what) = self.health(blob)?.wrong() {
+            if let Some(what) = self.health(blob)?.damage() {
                 damage.push((part.clone(), blob.digest, what));
             }
         }
-        let whole = damage.is_empty();
-        Ok(if whole { Lookup::Hit(found) } else { Lookup::Damaged(LookupDamage::Objects(damage)) })
+        let hit_if_whole = damage.is_empty();
+        Ok(if hit_if_whole {
+            Lookup::Hit(found)
+        } else {
+            Lookup::Damaged(LookupDamage::Objects(damage))
+        })
     }
 
     /// Returns the record of `key`, whether or not its objects are still here. A damaged one counts
@@ -149,15 +153,15 @@ impl Store {
         let sealed = seal::seal(LABEL, &serde_json::to_vec(record).map_err(bad)?);
         for blob in record.output.parts.values() {
             match self.health(blob)? {
-                Health::Whole { marked } => self.keep_young(blob, marked),
+                Health::Whole { last_touched } => self.touch_for_gc(blob, last_touched),
                 other => {
-                    let what = other.wrong().unwrap_or(Damage::Missing);
+                    let what = other.damage().unwrap_or(Damage::Missing);
                     return Err(StoreError::Damaged { digest: blob.digest, what });
                 }
             }
         }
-        let dear = record.provenance.seconds >= DEAR_SECONDS;
-        if dear {
+        let durable = record.provenance.seconds >= FSYNC_AFTER_SECONDS;
+        if durable {
             self.sync_objects(record.output.parts.values())?;
         }
         let relative = record_path(key);
@@ -165,9 +169,9 @@ impl Store {
         let mut placed = false;
         for _ in 0..3 {
             let file = self.temporary_with(&sealed, 0o444)?;
-            if dear {
-                let synced = steady::steadily(|| file.as_file().sync_data());
-                synced.map_err(|error| self.trouble("write", file.path(), error))?;
+            if durable {
+                let synced = retry::retrying(|| file.as_file().sync_data());
+                synced.map_err(|error| self.io_or_gone("write", file.path(), error))?;
             }
             placed = self.place_new(file, &relative)?;
             if placed {
@@ -179,7 +183,7 @@ impl Store {
             if existing == digest {
                 return Ok(Commit::Stored);
             }
-            if self.is_whole(&first)? {
+            if self.has_its_objects(&first)? {
                 return Ok(Commit::Differs { existing });
             }
             // Its objects are gone, and nobody can read what it promises.
@@ -188,11 +192,11 @@ impl Store {
         if !placed {
             self.place_over(self.temporary_with(&sealed, 0o444)?, &relative)?;
         }
-        if dear {
+        if durable {
             self.sync_folder(&relative[.."records/ab".len()])?;
             return self.sync_folder("records").map(|()| Commit::Stored);
         }
-        self.mark_dirty();
+        self.mark_unflushed();
         Ok(Commit::Stored)
     }
 
@@ -208,7 +212,7 @@ impl Store {
         let sealed = seal::seal(LABEL, &serde_json::to_vec(record).map_err(bad)?);
         self.sync_objects(record.output.parts.values())?;
         self.place_over(self.temporary_with(&sealed, 0o444)?, &record_path(key))?;
-        self.mark_dirty();
+        self.mark_unflushed();
         Ok(())
     }
 
@@ -221,16 +225,16 @@ impl Store {
     pub fn forget(&self, key: Key) -> Result<bool, StoreError> {
         self.writable()?;
         let path = self.at(&record_path(key));
-        match steady::steadily(|| fs::remove_file(&path)) {
+        match retry::retrying(|| fs::remove_file(&path)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(self.trouble("remove", &path, error)),
+            Err(error) => Err(self.io_or_gone("remove", &path, error)),
         }
     }
 
-    fn is_whole(&self, record: &Record) -> Result<bool, StoreError> {
+    fn has_its_objects(&self, record: &Record) -> Result<bool, StoreError> {
         for blob in record.output.parts.values() {
-            if self.health(blob)?.wrong().is_some() {
+            if self.health(blob)?.damage().is_some() {
                 return Ok(false);
             }
         }
@@ -238,7 +242,7 @@ impl Store {
     }
 
     /// Returns the record of `key`, or what is wrong with it; it has then been set aside.
-    pub(super) fn read_record(&self, key: Key) -> Result<Option<Read>, StoreError> {
+    pub(super) fn read_record(&self, key: Key) -> Result<Option<ReadRecord>, StoreError> {
         let read = self.peek_record(key)?;
         if let Some(Err(_)) = &read {
             self.set_aside(&record_path(key), &format!("record-{key}.json"), None);
@@ -247,7 +251,7 @@ impl Store {
     }
 
     /// Returns the record of `key`, or what is wrong with it; it stays where it is.
-    fn peek_record(&self, key: Key) -> Result<Option<Read>, StoreError> {
+    fn peek_record(&self, key: Key) -> Result<Option<ReadRecord>, StoreError> {
         let Some(sealed) = self.read_small(&record_path(key))? else { return Ok(None) };
         Ok(Some(seal::unseal::<Box<Record>>(LABEL, &sealed).and_then(|record| {
             let own = record.recipe.key();
@@ -257,7 +261,7 @@ impl Store {
 }
 
 /// A record, or what is wrong with it.
-type Read = Result<Box<Record>, Damage>;
+type ReadRecord = Result<Box<Record>, Damage>;
 
 fn record_path(key: Key) -> String {
     sharded("records", blake3::Hash::from_bytes(*key.as_bytes()).to_hex().as_str(), ".json")

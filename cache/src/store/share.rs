@@ -3,7 +3,7 @@
 //! Folders hand their group down (setgid) and may be written by it, whatever the umask of whoever
 //! makes them; files may be read by it. A store is shared if its root may be written by its group.
 
-use super::{Store, steady};
+use super::{Store, retry};
 use crate::StoreError;
 use rustix::fs::{AtFlags, Gid, Mode};
 use std::{
@@ -56,7 +56,7 @@ impl Store {
 
 /// Opens a file or folder, and tells which it is. What a link leads to stays as it is.
 fn open(path: &Path, group: Option<u32>) -> io::Result<bool> {
-    let stat = steady::steadily(|| rustix::fs::lstat(path))?;
+    let stat = retry::retrying(|| rustix::fs::lstat(path))?;
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
     if kind.is_symlink() {
         return Ok(false);

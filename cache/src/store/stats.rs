@@ -54,7 +54,7 @@ impl Store {
             }
         })?;
         for (_, path) in self.list_ids::<Digest>("objects", "")?.named {
-            if let Some(stat) = objects::look(&path)? {
+            if let Some(stat) = objects::lstat(&path)? {
                 stats.objects += 1;
                 stats.bytes += objects::size(&stat);
             }

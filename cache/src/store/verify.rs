@@ -26,7 +26,7 @@ pub enum Verify {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What kind of thing it is.
-    pub thing: Thing,
+    pub kind: EntryKind,
     /// Where it is, or was before it was set aside.
     pub path: PathBuf,
     /// What is wrong with it.
@@ -37,7 +37,7 @@ pub struct Finding {
 
 /// A kind of thing in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Thing {
+pub enum EntryKind {
     /// What a key produced.
     Record,
     /// Bytes.
@@ -69,17 +69,17 @@ pub struct VerifyReport {
 
 /// Who needs an object, and how long it should be.
 #[derive(Default)]
-struct Wanted {
+struct ObjectRefs {
     size: u64,
     records: Vec<Key>,
 }
 
 /// One pass over a store.
-struct Pass<'a> {
+struct VerifyPass<'a> {
     store: &'a Store,
     mode: Verify,
     begun: Instant,
-    wanted: BTreeMap<Digest, Wanted>,
+    wanted: BTreeMap<Digest, ObjectRefs>,
     report: VerifyReport,
     on: &'a mut dyn FnMut(&Finding),
 }
@@ -97,7 +97,7 @@ impl Store {
         on: &mut dyn FnMut(&Finding),
     ) -> Result<VerifyReport, StoreError> {
         let (begun, wanted, report) = (Instant::now(), BTreeMap::new(), VerifyReport::default());
-        let mut pass = Pass { store: self, mode, begun, wanted, report, on };
+        let mut pass = VerifyPass { store: self, mode, begun, wanted, report, on };
         pass.records()?;
         pass.checkpoints()?;
         pass.objects()?;
@@ -105,25 +105,28 @@ impl Store {
     }
 }
 
-impl Pass<'_> {
-    fn in_time(&self) -> bool {
+impl VerifyPass<'_> {
+    fn has_time_left(&self) -> bool {
         !matches!(self.mode, Verify::Within(limit) if self.begun.elapsed() >= limit)
     }
 
-    fn tell(&mut self, thing: Thing, path: PathBuf, what: Damage, records: Vec<Key>) {
-        let count =
-            if thing == Thing::Stray { &mut self.report.strays } else { &mut self.report.damaged };
+    fn report_damage(&mut self, kind: EntryKind, path: PathBuf, what: Damage, records: Vec<Key>) {
+        let count = if kind == EntryKind::Stray {
+            &mut self.report.strays
+        } else {
+            &mut self.report.damaged
+        };
         *count += 1;
-        (self.on)(&Finding { thing, path, what, records });
+        (self.on)(&Finding { kind, path, what, records });
     }
 
     fn strays(&mut self, strays: Vec<PathBuf>) {
         for path in strays {
-            self.tell(Thing::Stray, path, Damage::Stray, vec![]);
+            self.report_damage(EntryKind::Stray, path, Damage::Stray, vec![]);
         }
     }
 
-    fn want(&mut self, artifact: &Artifact, key: Option<Key>) {
+    fn add_refs(&mut self, artifact: &Artifact, key: Option<Key>) {
         for blob in artifact.parts.values() {
             let wanted = self.wanted.entry(blob.digest).or_default();
             wanted.size = blob.size;
@@ -135,13 +138,13 @@ impl Pass<'_> {
         let listing = self.store.list_ids::<Key>("records", ".json")?;
         self.strays(listing.strays);
         for (key, path) in listing.named {
-            if !self.in_time() {
+            if !self.has_time_left() {
                 break;
             }
             self.report.records += 1;
             match self.store.read_record(key)? {
-                Some(Ok(record)) => self.want(&record.output, Some(key)),
-                Some(Err(what)) => self.tell(Thing::Record, path, what, vec![key]),
+                Some(Ok(record)) => self.add_refs(&record.output, Some(key)),
+                Some(Err(what)) => self.report_damage(EntryKind::Record, path, what, vec![key]),
                 None => {}
             }
         }
@@ -153,13 +156,15 @@ impl Pass<'_> {
         self.strays(listing.strays);
         for (key, _) in listing.named {
             for (step, path) in self.store.steps(key)? {
-                if !self.in_time() {
+                if !self.has_time_left() {
                     return Ok(());
                 }
                 self.report.checkpoints += 1;
                 match self.store.read_checkpoint(key, step)? {
-                    Some(Ok(checkpoint)) => self.want(&checkpoint.state, None),
-                    Some(Err(what)) => self.tell(Thing::Checkpoint, path, what, vec![]),
+                    Some(Ok(checkpoint)) => self.add_refs(&checkpoint.state, None),
+                    Some(Err(what)) => {
+                        self.report_damage(EntryKind::Checkpoint, path, what, vec![])
+                    }
                     None => {}
                 }
             }
@@ -186,7 +191,7 @@ impl Pass<'_> {
         // Digests are distinct.
         drawn.sort_unstable();
         for (_, digest) in drawn {
-            if !self.in_time() {
+            if !self.has_time_left() {
                 break;
             }
             self.object(digest)?;
@@ -198,7 +203,7 @@ impl Pass<'_> {
         let relative = object_path(&digest);
         let path = self.store.at(&relative);
         let wanted = self.wanted.get(&digest);
-        let wrong = match objects::look(&path)? {
+        let wrong = match objects::lstat(&path)? {
             // Nobody misses an object that no record names and that was just collected.
             None if wanted.is_none() => return Ok(()),
             None => Some(Damage::Missing),
@@ -207,12 +212,12 @@ impl Pass<'_> {
                 let blob = Blob { digest, size: wanted.map_or(found, |wanted| wanted.size) };
                 self.report.objects += 1;
                 self.report.bytes += found;
-                self.store.examine(&blob, &relative, &stat)?.wrong()
+                self.store.examine(&blob, &relative, &stat)?.damage()
             }
         };
         if let Some(what) = wrong {
             let records = wanted.map_or_else(Vec::new, |wanted| wanted.records.clone());
-            self.tell(Thing::Object, path, what, records);
+            self.report_damage(EntryKind::Object, path, what, records);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Listing what is in the store.
 
-use super::{Store, steady};
+use super::{Store, retry};
 use crate::StoreError;
 use std::{
     fs, io,
@@ -41,7 +41,7 @@ impl Store {
 /// Returns the entries of `folder` by name, or none if it does not exist. Names that begin with
 /// a dot or are not text belong to the system.
 pub(super) fn names(folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
-    match steady::steadily(|| read_names(folder)) {
+    match retry::retrying(|| read_names(folder)) {
         Err(error) => {
             let none = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
             let none = none.contains(&error.kind());

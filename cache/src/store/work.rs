@@ -1,6 +1,6 @@
 //! Folders in `tmp/` in which programs from outside work, and the objects they read.
 
-use super::{Store, objects, steady};
+use super::{Store, objects, retry};
 use crate::{Blob, StoreError};
 use std::{
     fs,
@@ -44,8 +44,8 @@ impl Store {
         let folder = self.at("tmp");
         self.make_folder("tmp")?;
         let make = || tempfile::Builder::new().prefix("work-").tempdir_in(folder.canonicalize()?);
-        let made = steady::steadily(make);
-        Ok(WorkFolder(made.map_err(|error| self.trouble("write", &folder, error))?))
+        let made = retry::retrying(make);
+        Ok(WorkFolder(made.map_err(|error| self.io_or_gone("write", &folder, error))?))
     }
 
     /// Returns the absolute path of an object, having verified it.
@@ -56,7 +56,7 @@ impl Store {
     pub fn path(&self, blob: &Blob) -> Result<PathBuf, StoreError> {
         self.get(blob)?;
         let path = self.at(&objects::object_path(&blob.digest));
-        let canonical = steady::steadily(|| path.canonicalize());
+        let canonical = retry::retrying(|| path.canonicalize());
         canonical.map_err(|error| StoreError::io("read", &path, error))
     }
 }

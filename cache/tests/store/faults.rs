@@ -1,5 +1,5 @@
 use super::*;
-use cache::{Checkpoint, Commit, Damage, Finding, LookupDamage, StoreError, Thing, Verify};
+use cache::{Checkpoint, Commit, Damage, EntryKind, Finding, LookupDamage, StoreError, Verify};
 use std::time::Duration;
 
 /// Ways to spoil a file, each with its name.
@@ -183,22 +183,22 @@ fn verify_finds_what_no_lookup_would() {
 
     let mut found: Vec<Finding> = vec![];
     let report = store.verify(Verify::All, &mut |one| found.push(one.clone())).expect("a store");
-    let of = |thing| {
+    let of = |kind| {
         found
             .iter()
-            .filter(|one| one.thing == thing)
+            .filter(|one| one.kind == kind)
             .map(|one| (one.what.clone(), &one.records[..]))
             .collect::<Vec<_>>()
     };
-    assert_eq!(of(Thing::Record), [(Damage::Torn, &[torn.recipe.key()][..])]);
+    assert_eq!(of(EntryKind::Record), [(Damage::Torn, &[torn.recipe.key()][..])]);
     assert_eq!(
-        of(Thing::Object),
+        of(EntryKind::Object),
         [
             (Damage::Missing, &[lacking.recipe.key()][..]),
             (Damage::Altered, &[rotten.recipe.key()][..]),
         ]
     );
-    assert_eq!(of(Thing::Stray), [(Damage::Stray, &[][..])]);
+    assert_eq!(of(EntryKind::Stray), [(Damage::Stray, &[][..])]);
     assert_eq!((report.damaged, report.strays), (3, 1));
     assert!(damage(&store, rotten.recipe.key()).contains("is missing"));
     assert_eq!(hit(&store, good.recipe.key()), Some(good));

@@ -1,15 +1,16 @@
 //! From a spec to a plan.
 
 use super::{
-    Cell, NodeId, Plan, PlanAxis, PlanNode, id,
+    NodeId, Plan, PlanAxis, PlanCell, PlanNode, id,
     instance::{Instance, Wire},
     secrets::Secrets,
 };
 use crate::{
-    Arity, Kind, Port, Registry,
+    Arity, ArtifactKind, Port, Registry,
     seed::repeat_seed,
     spec::{
-        Mistakes, Node, Place, Request, Spec, SpecErrorKind, SpecErrors, did_you_mean, lay_stage,
+        Mistakes, PipelineSpec, PlanRequest, Span, SpecErrorKind, SpecErrors, TreeNode,
+        did_you_mean, lay_stage,
     },
 };
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -27,16 +28,16 @@ type Wires = Vec<(&'static str, usize)>;
 
 /// The seed of a stage in a cell, and whether it is its own.
 #[derive(Clone, Copy)]
-struct Draws {
+struct SeedChoice {
     seed: u64,
     own: bool,
 }
 
 /// All of an instance that says how it is wired: instances of one shape are checked once.
-type Shape = (&'static str, Vec<Wire>, Vec<Port>, Kind, u32);
+type InstanceShape = (&'static str, Vec<Wire>, Vec<Port>, ArtifactKind, u32);
 
 /// The stages of a cell that are needed: inputs come first.
-struct Layout {
+struct CellLayout {
     wires: Vec<Wires>,
     order: Vec<usize>,
     targets: Vec<usize>,
@@ -45,7 +46,7 @@ struct Layout {
 }
 
 struct Builder<'a> {
-    spec: &'a Spec,
+    spec: &'a PipelineSpec,
     secrets: Secrets,
     registry: &'a Registry,
     mistakes: &'a mut Mistakes,
@@ -62,9 +63,9 @@ struct Builder<'a> {
     draws: Vec<bool>,
     /// The number of each instance's shape.
     shape_of: Vec<usize>,
-    shapes: BTreeMap<Shape, usize>,
+    shapes: BTreeMap<InstanceShape, usize>,
     /// How the stages of these shapes, one for each name, hang together, if they do.
-    layouts: BTreeMap<Vec<Option<usize>>, Option<Rc<Layout>>>,
+    layouts: BTreeMap<Vec<Option<usize>>, Option<Rc<CellLayout>>>,
     /// The nodes of each instance.
     nodes: Vec<BTreeMap<Identity, NodeId>>,
     graph: DiGraph<PlanNode, &'static str>,
@@ -72,8 +73,8 @@ struct Builder<'a> {
 }
 
 pub(super) fn plan(
-    mut spec: Spec,
-    request: &Request,
+    mut spec: PipelineSpec,
+    request: &PlanRequest,
     registry: &Registry,
     mut mistakes: Mistakes,
 ) -> Result<Plan, SpecErrors> {
@@ -124,7 +125,7 @@ fn name_problem(name: &str) -> Option<String> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(spec: &'a Spec, registry: &'a Registry, mistakes: &'a mut Mistakes) -> Self {
+    fn new(spec: &'a PipelineSpec, registry: &'a Registry, mistakes: &'a mut Mistakes) -> Self {
         let mut names: BTreeSet<Arc<str>> =
             spec.stages.table().into_iter().flat_map(|table| table.keys().cloned()).collect();
         names.extend(spec.axes.iter().flat_map(|axis| axis.touches.iter().cloned()));
@@ -159,12 +160,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(&mut self, all: Vec<Vec<u32>>) -> Vec<Cell> {
+    fn build(&mut self, all: Vec<Vec<u32>>) -> Vec<PlanCell> {
         self.check_names();
-        for (name, place) in &self.spec.targets {
+        for (name, span) in &self.spec.targets {
             if self.stage_index(name).is_none() {
                 let hint = did_you_mean(name, self.names.iter().map(|name| &**name));
-                self.mistakes.add(*place, SpecErrorKind::UnknownStage(name.to_string()), hint);
+                self.mistakes.add(*span, SpecErrorKind::UnknownStage(name.to_string()), hint);
             }
         }
         let mut cells = vec![];
@@ -203,7 +204,8 @@ impl<'a> Builder<'a> {
         }
         let name = Arc::clone(&self.names[stage]);
         let entry = self.spec.stages.table().and_then(|table| table.get(&*name));
-        let mut table: Option<(Place, Node)> = entry.map(|entry| (entry.key, entry.node.clone()));
+        let mut table: Option<(Span, TreeNode)> =
+            entry.map(|entry| (entry.key, entry.node.clone()));
         for axis in &self.axes_of[stage] {
             let over = &self.spec.axes[*axis].values[coords[*axis] as usize].over;
             let Some(over) = over.table().and_then(|table| table.get(&*name)) else { continue };
@@ -247,15 +249,15 @@ impl<'a> Builder<'a> {
                     0 => Some("it takes no inputs".to_owned()),
                     _ => did_you_mean(&wire.port, ports.iter().map(|port| port.name)),
                 };
-                self.mistakes.add(wire.port_place, kind, hint);
+                self.mistakes.add(wire.port_span, kind, hint);
                 continue;
             };
             if wire.is_list
                 && port.arity != Arity::Many
-                && let Some((_, place)) = wire.stages.get(1)
+                && let Some((_, span)) = wire.stages.get(1)
             {
                 let kind = SpecErrorKind::NotMany { method, port: port.name };
-                self.mistakes.add(*place, kind, None);
+                self.mistakes.add(*span, kind, None);
             }
         }
         let connected = |port: &Port| {
@@ -269,7 +271,7 @@ impl<'a> Builder<'a> {
                     None => (instance.at, format!("add `from = {{ {} = \"STAGE\" }}`", port.name)),
                     Some(wire) => {
                         let add = format!("add `{} = \"STAGE\"` to `from`", port.name);
-                        (wire.port_place, format!("{add}, which is taken as a whole"))
+                        (wire.port_span, format!("{add}, which is taken as a whole"))
                     }
                 };
                 self.mistakes.add(at, kind, Some(hint));
@@ -298,7 +300,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn cell(&mut self, coords: Vec<u32>, number: usize) -> Option<Cell> {
+    fn cell(&mut self, coords: Vec<u32>, number: usize) -> Option<PlanCell> {
         let mut seed = self.spec.seed;
         for (axis, value) in self.spec.axes.iter().zip(&coords) {
             seed = axis.values[*value as usize].seed.unwrap_or(seed);
@@ -340,7 +342,7 @@ impl<'a> Builder<'a> {
             };
             let inputs: Vec<(&'static str, NodeId)> =
                 layout.wires[stage].iter().flat_map(all).collect();
-            let draws = Draws {
+            let draws = SeedChoice {
                 seed: self.instances[instance].seed.unwrap_or(seed),
                 own: self.instances[instance].seed.is_some(),
             };
@@ -351,11 +353,11 @@ impl<'a> Builder<'a> {
         }
         let targets = layout.targets.iter().flat_map(|stage| nodes_of[*stage].clone()).collect();
         let nodes = nodes_of.into_iter().flatten().collect();
-        Some(Cell { coords, names: Arc::clone(&layout.names), nodes, targets })
+        Some(PlanCell { coords, names: Arc::clone(&layout.names), nodes, targets })
     }
 
     /// Connects the stages of a cell, and returns those its targets need.
-    fn layout(&mut self, instances: &[Option<usize>]) -> Option<Layout> {
+    fn layout(&mut self, instances: &[Option<usize>]) -> Option<CellLayout> {
         let (wires, whole) = self.follow(instances);
         let mut order = self.order(&wires, instances)?;
         if !whole {
@@ -374,7 +376,7 @@ impl<'a> Builder<'a> {
         let names = (0..self.names.len()).filter(|stage| needed[*stage]);
         let names = names.flat_map(|stage| (0..repeats(stage)).map(move |n| (stage, n)));
         let names = names.map(|(stage, n)| self.label(stage, n)).collect();
-        Some(Layout { wires, order, targets, names })
+        Some(CellLayout { wires, order, targets, names })
     }
 
     /// Returns what a repeat of a stage is called: the first as the stage, the others with their
@@ -396,7 +398,7 @@ impl<'a> Builder<'a> {
         &mut self,
         (stage, repeat): (usize, u32),
         instance: usize,
-        draws: Draws,
+        draws: SeedChoice,
         inputs: Vec<(&'static str, NodeId)>,
         cell: u32,
     ) -> NodeId {
@@ -458,7 +460,7 @@ impl<'a> Builder<'a> {
                     whole = false;
                     continue;
                 };
-                for (name, place) in &wire.stages {
+                for (name, span) in &wire.stages {
                     let there = |stage: &usize| {
                         let known = self.spec.stages.table();
                         instances[*stage].is_some()
@@ -467,7 +469,7 @@ impl<'a> Builder<'a> {
                     let Some(source) = self.stage_index(name).filter(there) else {
                         let hint = did_you_mean(name, self.names.iter().map(|name| &**name));
                         let kind = SpecErrorKind::UnknownStage(name.to_string());
-                        self.mistakes.add(*place, kind, hint);
+                        self.mistakes.add(*span, kind, hint);
                         whole = false;
                         continue;
                     };
@@ -481,7 +483,7 @@ impl<'a> Builder<'a> {
                                 gives: gives.0,
                             };
                             let fitting = self.fitting(port, instances);
-                            self.mistakes.add(*place, kind, fitting);
+                            self.mistakes.add(*span, kind, fitting);
                             whole = false;
                         }
                     }
@@ -496,7 +498,7 @@ impl<'a> Builder<'a> {
                             repeats,
                         };
                         let hint = "use a method that takes several, or leave `repeats` out";
-                        self.mistakes.add(*place, kind, Some(hint.to_owned()));
+                        self.mistakes.add(*span, kind, Some(hint.to_owned()));
                         whole = false;
                     }
                     slot.push((port.name, source));
@@ -563,14 +565,14 @@ impl<'a> Builder<'a> {
             path[first..].iter().rev().map(|(stage, _)| &*self.names[*stage]).collect();
         ring.push(ring[0]);
         let last = path.last().map_or(back, |(stage, _)| *stage);
-        let place = instances[last]
+        let span = instances[last]
             .map(|number| &self.instances[number])
             .and_then(|instance| {
                 let mut all = instance.from.iter().flat_map(|wire| &wire.stages);
-                all.find(|(name, _)| **name == *self.names[back]).map(|(_, place)| *place)
+                all.find(|(name, _)| **name == *self.names[back]).map(|(_, span)| *span)
             })
             .unwrap_or_default();
-        self.mistakes.add(place, SpecErrorKind::Cycle(ring.join(" → ")), None);
+        self.mistakes.add(span, SpecErrorKind::Cycle(ring.join(" → ")), None);
     }
 
     /// Returns the stages the user wants: those named, or those that give results, or the leaves.

@@ -3,8 +3,8 @@
 use crate::{
     Problem, Registry, Stage, StageRef,
     spec::{
-        Details, Mistakes, Node, Place, Settings, Source, SpecErrorKind, Value, did_you_mean, seed,
-        without,
+        Mistakes, Settings, SettingsMistake, Span, SpecErrorKind, SpecSource, TreeNode, TreeValue,
+        did_you_mean, seed, without,
     },
 };
 use serde_json::Value as Json;
@@ -21,19 +21,19 @@ pub(crate) struct Instance {
     pub(crate) from: Vec<Wire>,
     pub(crate) seed: Option<u64>,
     /// How often it is computed, each time with another seed, and where that is said.
-    pub(crate) repeats: (u32, Place),
-    pub(crate) at: Place,
+    pub(crate) repeats: (u32, Span),
+    pub(crate) at: Span,
     /// Whether its settings are right. Its wires are checked in any case.
     pub(crate) sound: bool,
-    with: Node,
+    with: TreeNode,
 }
 
 /// One entry of `from`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wire {
     pub(crate) port: String,
-    pub(crate) port_place: Place,
-    pub(crate) stages: Vec<(Arc<str>, Place)>,
+    pub(crate) port_span: Span,
+    pub(crate) stages: Vec<(Arc<str>, Span)>,
     pub(crate) is_list: bool,
 }
 
@@ -41,16 +41,16 @@ impl Instance {
     /// Reads `table`, the stage called `name` whose key stands at `key`.
     pub(crate) fn read(
         name: &Arc<str>,
-        key: Place,
-        table: &Node,
+        key: Span,
+        table: &TreeNode,
         registry: &Registry,
-        sources: &[Source],
+        sources: &[SpecSource],
         mistakes: &mut Mistakes,
     ) -> Option<Self> {
         let Some(entries) = table.table() else {
             let (what, found) = (format!("stage `{name}`"), table.value.type_name());
             mistakes.add(
-                table.place,
+                table.span,
                 SpecErrorKind::WrongType { what, wanted: "a table", found },
                 None,
             );
@@ -67,12 +67,12 @@ impl Instance {
         let seed = entries.get("seed").and_then(|entry| match seed(&entry.node) {
             Ok(seed) => Some(seed),
             Err((kind, hint)) => {
-                mistakes.add(entry.node.place, kind, hint);
+                mistakes.add(entry.node.span, kind, hint);
                 None
             }
         });
         let repeats = entries.get("repeats").map_or((1, key), |entry| {
-            (repeats(&entry.node, mistakes).unwrap_or(1), entry.node.place)
+            (repeats(&entry.node, mistakes).unwrap_or(1), entry.node.span)
         });
         let from =
             entries.get("from").map(|entry| wires(&entry.node, mistakes)).unwrap_or_default();
@@ -87,7 +87,7 @@ impl Instance {
         let Some(method_name) = method.node.str() else {
             let (what, found) = ("`use`".to_owned(), method.node.value.type_name());
             mistakes.add(
-                method.node.place,
+                method.node.span,
                 SpecErrorKind::WrongType { what, wanted: "a string", found },
                 None,
             );
@@ -96,21 +96,22 @@ impl Instance {
         let Some(known) = registry.get(method_name) else {
             let kind = SpecErrorKind::UnknownMethod(method_name.to_string());
             let hint = unknown_method_hint(method_name, registry);
-            mistakes.add(method.node.place, kind, hint);
+            mistakes.add(method.node.span, kind, hint);
             return None;
         };
-        let with = entries.get("with").map_or_else(|| Node::empty(key), |entry| entry.node.clone());
+        let with =
+            entries.get("with").map_or_else(|| TreeNode::empty(key), |entry| entry.node.clone());
         if with.table().is_none() {
             let (what, found) = ("`with`".to_owned(), with.value.type_name());
             mistakes.add(
-                with.place,
+                with.span,
                 SpecErrorKind::WrongType { what, wanted: "a table", found },
                 None,
             );
             return None;
         }
         let (stage, clean) = read_settings(&with, known.parse, sources, mistakes)?;
-        let at = method.node.place;
+        let at = method.node.span;
         let mut instance = Self {
             sound: clean,
             settings: Arc::new(stage.settings()),
@@ -136,43 +137,43 @@ impl Instance {
     }
 
     /// Returns where the values of settings stand that are nobody's business.
-    pub(crate) fn secrets(&self) -> Vec<Place> {
-        fn leaves(node: &Node, places: &mut Vec<Place>) {
+    pub(crate) fn secrets(&self) -> Vec<Span> {
+        fn leaves(node: &TreeNode, spans: &mut Vec<Span>) {
             match node.table() {
-                Some(table) => table.values().for_each(|entry| leaves(&entry.node, places)),
-                None => places.push(node.place),
+                Some(table) => table.values().for_each(|entry| leaves(&entry.node, spans)),
+                None => spans.push(node.span),
             }
         }
-        let mut places = vec![];
+        let mut spans = vec![];
         for setting in self.stage.secrets() {
             if let Some(entry) = self.with.table().and_then(|table| table.get(*setting)) {
-                leaves(&entry.node, &mut places);
+                leaves(&entry.node, &mut spans);
             }
         }
-        places
+        spans
     }
 
     /// Adds `problem` at the setting it names, or at `use`.
     pub(crate) fn report(&self, problem: Problem, mistakes: &mut Mistakes, file: bool) {
-        let mut place = self.at;
+        let mut span = self.at;
         let mut node = &self.with;
         for part in problem.setting.split('.') {
             match node.table().and_then(|table| table.get(part)) {
                 Some(entry) => {
                     node = &entry.node;
-                    place = node.place;
+                    span = node.span;
                 }
                 None => break,
             }
         }
         let kind = if file { SpecErrorKind::File } else { SpecErrorKind::Setting };
-        mistakes.add(place, kind(problem.message), problem.hint);
+        mistakes.add(span, kind(problem.message), problem.hint);
     }
 }
 
-fn repeats(node: &Node, mistakes: &mut Mistakes) -> Option<u32> {
+fn repeats(node: &TreeNode, mistakes: &mut Mistakes) -> Option<u32> {
     let kind = match node.value {
-        Value::Integer(found) => match u32::try_from(found) {
+        TreeValue::Integer(found) => match u32::try_from(found) {
             Ok(repeats @ 1..=MOST_REPEATS) => return Some(repeats),
             _ => SpecErrorKind::Repeats { found, most: MOST_REPEATS },
         },
@@ -181,16 +182,16 @@ fn repeats(node: &Node, mistakes: &mut Mistakes) -> Option<u32> {
             SpecErrorKind::WrongType { what, wanted: "an integer", found }
         }
     };
-    mistakes.add(node.place, kind, None);
+    mistakes.add(node.span, kind, None);
     None
 }
 
-fn wires(from: &Node, mistakes: &mut Mistakes) -> Vec<Wire> {
+fn wires(from: &TreeNode, mistakes: &mut Mistakes) -> Vec<Wire> {
     let Some(ports) = from.table() else {
         let found = from.value.type_name();
         let wanted = "a table of `port = \"stage\"`";
         mistakes.add(
-            from.place,
+            from.span,
             SpecErrorKind::WrongType { what: "`from`".into(), wanted, found },
             None,
         );
@@ -198,26 +199,22 @@ fn wires(from: &Node, mistakes: &mut Mistakes) -> Vec<Wire> {
     };
     let mut wires = vec![];
     for (port, entry) in ports.iter() {
-        let (list, is_list): (Vec<&Node>, bool) = match &entry.node.value {
-            Value::Array(items) => (items.iter().collect(), true),
+        let (list, is_list): (Vec<&TreeNode>, bool) = match &entry.node.value {
+            TreeValue::Array(items) => (items.iter().collect(), true),
             _ => (vec![&entry.node], false),
         };
         let mut stages = vec![];
         for node in list {
             match node.str() {
-                Some(stage) => stages.push((Arc::clone(stage), node.place)),
+                Some(stage) => stages.push((Arc::clone(stage), node.span)),
                 None => {
                     let (what, found) = (format!("input `{port}`"), node.value.type_name());
                     let wanted = "the name of a stage";
-                    mistakes.add(
-                        node.place,
-                        SpecErrorKind::WrongType { what, wanted, found },
-                        None,
-                    );
+                    mistakes.add(node.span, SpecErrorKind::WrongType { what, wanted, found }, None);
                 }
             }
         }
-        wires.push(Wire { port: port.to_string(), port_place: entry.key, stages, is_list });
+        wires.push(Wire { port: port.to_string(), port_span: entry.key, stages, is_list });
     }
     wires
 }
@@ -243,9 +240,9 @@ fn unknown_method_hint(name: &str, registry: &Registry) -> Option<String> {
 // and the rest read again, until nothing is left to complain of. What comes back then has the
 // stage's ports; whether all was right from the start comes with it.
 fn read_settings(
-    with: &Node,
+    with: &TreeNode,
     parse: crate::Parse,
-    sources: &[Source],
+    sources: &[SpecSource],
     mistakes: &mut Mistakes,
 ) -> Option<(Box<dyn Stage>, bool)> {
     let mut rest = with.clone();
@@ -267,8 +264,8 @@ fn read_settings(
     None
 }
 
-fn report_setting(error: &Details, with: &Node, mistakes: &mut Mistakes) {
-    let place = error.place.unwrap_or(with.place);
+fn report_setting(error: &SettingsMistake, with: &TreeNode, mistakes: &mut Mistakes) {
+    let span = error.span.unwrap_or(with.span);
     let hint = match (&error.unknown, error.missing) {
         (Some((name, known)), _) => did_you_mean(name, known.iter().copied()),
         (None, Some(field)) => Some(format!("add `{field} = …` to `with`")),
@@ -280,10 +277,10 @@ fn report_setting(error: &Details, with: &Node, mistakes: &mut Mistakes) {
         }
         _ => error.message.clone(),
     };
-    mistakes.add(place, SpecErrorKind::Setting(message), hint);
+    mistakes.add(span, SpecErrorKind::Setting(message), hint);
 }
 
-fn take_out(node: &Node, path: &[Arc<str>]) -> Option<Node> {
+fn take_out(node: &TreeNode, path: &[Arc<str>]) -> Option<TreeNode> {
     let (first, rest) = path.split_first()?;
     let table = node.table()?;
     let entry = table.get(first)?;
@@ -293,6 +290,6 @@ fn take_out(node: &Node, path: &[Arc<str>]) -> Option<Node> {
     // A path may go on past what the file holds: then the innermost part that is there goes.
     let Some(inner) = take_out(&entry.node, rest) else { return Some(without(node, first)) };
     let mut table = (**table).clone();
-    table.insert(Arc::clone(first), crate::spec::Entry { key: entry.key, node: inner });
-    Some(Node { place: node.place, value: Value::Table(Arc::new(table)) })
+    table.insert(Arc::clone(first), crate::spec::TreeEntry { key: entry.key, node: inner });
+    Some(TreeNode { span: node.span, value: TreeValue::Table(Arc::new(table)) })
 }

@@ -7,7 +7,7 @@ mod secrets;
 
 use crate::{
     Registry, Stage,
-    spec::{Mistakes, Request, Source, Spec, SpecErrors},
+    spec::{Mistakes, PipelineSpec, PlanRequest, SpecErrors, SpecSource},
 };
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ pub struct PlanAxis {
 
 /// One combination of the matrix.
 #[derive(Clone, Debug)]
-pub struct Cell {
+pub struct PlanCell {
     /// The value taken on each axis.
     pub coords: Vec<u32>,
     /// The names of `nodes`, shared by the cells that have the same stages.
@@ -71,7 +71,7 @@ pub struct Cell {
     pub targets: Vec<NodeId>,
 }
 
-impl Cell {
+impl PlanCell {
     /// Returns the stages its targets need and themselves, by name. One that is repeated is there
     /// once for each repeat, the later ones under numbered names.
     pub fn stages(&self) -> impl Iterator<Item = (&Arc<str>, NodeId)> {
@@ -92,11 +92,11 @@ pub struct Plan {
     /// Its title.
     pub title: Option<String>,
     /// Its text and that of its bases and overrides.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SpecSource>,
     /// The axes of its matrix, in the order of the file.
     pub axes: Vec<PlanAxis>,
     /// The combinations, the last axis changing fastest.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<PlanCell>,
     /// The computations; an edge leads from an input to what needs it and holds the port.
     pub graph: DiGraph<PlanNode, &'static str>,
 }
@@ -107,9 +107,9 @@ impl Plan {
     /// # Errors
     ///
     /// Returns every mistake found, with its place.
-    pub fn read(request: &Request, registry: &Registry) -> Result<Self, SpecErrors> {
+    pub fn read(request: &PlanRequest, registry: &Registry) -> Result<Self, SpecErrors> {
         let mut mistakes = Mistakes::default();
-        let spec = Spec::read(request, &mut mistakes);
+        let spec = PipelineSpec::read(request, &mut mistakes);
         build::plan(spec, request, registry, mistakes)
     }
 
@@ -120,11 +120,11 @@ impl Plan {
     /// Returns every mistake found, with its place.
     pub fn read_text(
         text: &str,
-        request: &Request,
+        request: &PlanRequest,
         registry: &Registry,
     ) -> Result<Self, SpecErrors> {
         let mut mistakes = Mistakes::default();
-        let spec = Spec::read_text(text, request, &mut mistakes);
+        let spec = PipelineSpec::read_text(text, request, &mut mistakes);
         build::plan(spec, request, registry, mistakes)
     }
 
@@ -150,7 +150,7 @@ impl Plan {
 
     /// Returns the value of `cell` on each axis, with the axis's name.
     #[must_use]
-    pub fn coordinates(&self, cell: &Cell) -> Vec<(&str, &str)> {
+    pub fn coordinates(&self, cell: &PlanCell) -> Vec<(&str, &str)> {
         self.axes
             .iter()
             .zip(&cell.coords)

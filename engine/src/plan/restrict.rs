@@ -1,11 +1,11 @@
 //! A plan of fewer cells.
 
-use super::{Cell, NodeId, Plan, id};
+use super::{NodeId, Plan, PlanCell, id};
 
 impl Plan {
     /// Keeps the cells for which `keep` holds, and of the nodes those they need. Cells and nodes
     /// stay in their order and are numbered anew; the axes keep all their values.
-    pub fn restrict(&mut self, keep: impl Fn(&Cell) -> bool) {
+    pub fn restrict(&mut self, keep: impl Fn(&PlanCell) -> bool) {
         self.cells.retain(keep);
         let mut first: Vec<Option<u32>> = vec![None; self.graph.node_count()];
         for (cell, number) in self.cells.iter().zip(0..) {

@@ -2,7 +2,7 @@
 //! what is written down.
 
 use super::instance::Instance;
-use crate::spec::{Axis, Place, Source};
+use crate::spec::{MatrixAxis, Span, SpecSource};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -14,7 +14,7 @@ const HIDDEN: &str = "\"(hidden)\"";
 /// The secret values of a pipeline.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
-    places: BTreeSet<Place>,
+    spans: BTreeSet<Span>,
     /// The settings that hold them, by stage.
     settings: BTreeMap<Arc<str>, BTreeSet<&'static str>>,
 }
@@ -24,24 +24,24 @@ impl Secrets {
     pub(super) fn add(&mut self, stage: &Arc<str>, instance: &Instance) {
         let settings = instance.stage.secrets();
         if !settings.is_empty() {
-            self.places.extend(instance.secrets());
+            self.spans.extend(instance.secrets());
             self.settings.entry(Arc::clone(stage)).or_default().extend(settings);
         }
     }
 
     /// Takes the values out of the texts they stand in.
-    pub(super) fn cut_out(&self, sources: &mut [Source]) {
+    pub(super) fn cut_out(&self, sources: &mut [SpecSource]) {
         // From the end, so that the places before stay where they are.
-        for place in self.places.iter().rev() {
-            let text = sources.get_mut(place.source as usize).map(|source| &mut source.text);
-            if let Some(text) = text.filter(|text| text.get(place.range()).is_some()) {
-                text.replace_range(place.range(), HIDDEN);
+        for span in self.spans.iter().rev() {
+            let text = sources.get_mut(span.source as usize).map(|source| &mut source.text);
+            if let Some(text) = text.filter(|text| text.get(span.range()).is_some()) {
+                text.replace_range(span.range(), HIDDEN);
             }
         }
     }
 
     /// Returns what tables call the values of `axis`: by number, where they are secret.
-    pub(super) fn labels(&self, axis: &Axis) -> Vec<String> {
+    pub(super) fn labels(&self, axis: &MatrixAxis) -> Vec<String> {
         let mut path = axis.name.splitn(4, '.');
         let (stage, with, setting) = (path.next(), path.next(), path.next());
         let secret = with == Some("with")

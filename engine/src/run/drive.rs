@@ -1,10 +1,10 @@
 //! The loop of a run: begins what the scheduler asks for, and tells it what came of that.
 
 use super::{
-    executor::{Executor, Message, Task},
+    executor::{Executor, ExecutorMessage, ExecutorTask},
     scheduler::{Action, News, Scheduler},
 };
-use crate::{NodeId, Progress};
+use crate::{NodeId, StageProgress};
 use cache::Key;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,7 +26,7 @@ pub(super) trait Listener {
     fn started(&mut self, node: NodeId, key: Key, trajectory: Option<Key>);
 
     /// A stage is under way.
-    fn progressed(&mut self, node: NodeId, progress: Progress);
+    fn progressed(&mut self, node: NodeId, progress: StageProgress);
 
     /// A stage said something.
     fn said(&mut self, node: NodeId, line: String);
@@ -61,17 +61,19 @@ pub(super) fn drive<L: Listener>(
                 Action::LookUp(node, outputs) => {
                     batch.push((node, outputs));
                     if batch.len() == BATCH {
-                        executor.submit(Task::LookUp(std::mem::take(&mut batch)));
+                        executor.submit(ExecutorTask::LookUp(std::mem::take(&mut batch)));
                     }
                 }
-                Action::Poll(node, computation) => executor.submit(Task::Poll(node, computation)),
+                Action::Poll(node, computation) => {
+                    executor.submit(ExecutorTask::Poll(node, computation))
+                }
                 Action::Start(ticket, computation) => {
-                    executor.submit(Task::Compute(ticket, computation));
+                    executor.submit(ExecutorTask::Compute(ticket, computation));
                 }
             }
         }
         if !batch.is_empty() {
-            executor.submit(Task::LookUp(batch));
+            executor.submit(ExecutorTask::LookUp(batch));
         }
         while let Some(news) = scheduler.take_news() {
             listener.news(news);
@@ -89,14 +91,18 @@ pub(super) fn drive<L: Listener>(
             return Ok(());
         };
         match message {
-            Message::LookedUp(nodes) => {
+            ExecutorMessage::LookedUp(nodes) => {
                 nodes.into_iter().for_each(|(node, outcome)| scheduler.looked_up(node, outcome));
             }
-            Message::Polled(node, outcome) => scheduler.polled(node, outcome, executor.now()),
-            Message::Ended(ticket, end) => scheduler.ended(ticket, end, executor.now()),
-            Message::Started(node, key, trajectory) => listener.started(node, key, trajectory),
-            Message::Progressed(node, progress) => listener.progressed(node, progress),
-            Message::Said(node, line) => listener.said(node, line),
+            ExecutorMessage::Polled(node, outcome) => {
+                scheduler.polled(node, outcome, executor.now())
+            }
+            ExecutorMessage::Ended(ticket, end) => scheduler.ended(ticket, end, executor.now()),
+            ExecutorMessage::Started(node, key, trajectory) => {
+                listener.started(node, key, trajectory)
+            }
+            ExecutorMessage::Progressed(node, progress) => listener.progressed(node, progress),
+            ExecutorMessage::Said(node, line) => listener.said(node, line),
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{
     drive::{Listener, drive},
-    journal::{self, Logged},
-    runs::{Run, RunState},
-    scheduler::{Graph, Halt, Limits, News, Scheduler},
+    journal::{self, LoggingSink},
+    runs::{RunRecord, RunState},
+    scheduler::{Halt, Limits, News, NodeGraph, Scheduler},
     threads::Threads,
-    worker::Shared,
+    worker::RunContext,
 };
-use crate::{Event, NodeId, Plan, Progress, Sink, StageError, Summary};
+use crate::{Event, NodeId, Plan, RunSummary, Sink, StageError, StageProgress};
 use cache::{Artifact, Key, Store, StoreError};
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ use thiserror::Error;
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// The run's name: see [`Run::new_id`].
+    /// The run's name: see [`RunRecord::new_id`].
     pub id: String,
     /// What its user calls it.
     pub name: Option<String>,
@@ -54,7 +54,7 @@ pub struct RunOptions {
 #[derive(Debug)]
 pub struct RunResult {
     /// What became of it.
-    pub summary: Summary,
+    pub summary: RunSummary,
     /// The outputs, by node.
     pub outputs: Vec<Option<Arc<Artifact>>>,
     /// The keys, by node.
@@ -82,7 +82,7 @@ pub fn run(
     sink: &mut dyn Sink,
 ) -> Result<RunResult, RunError> {
     let clock = Instant::now();
-    let mut sink = Logged::new(plan, &options.id, sink);
+    let mut sink = LoggingSink::new(plan, &options.id, sink);
     sink.emit(&Event::RunStarted {
         nodes: plan.nodes().len(),
         cells: plan.cells.len(),
@@ -91,7 +91,7 @@ pub fn run(
         device: options.device.clone(),
         process: std::process::id(),
     });
-    let shared = Shared {
+    let shared = RunContext {
         plan,
         store,
         device: &options.device,
@@ -105,13 +105,13 @@ pub fn run(
         device_jobs: options.device_jobs,
         fail_fast: options.fail_fast,
     };
-    let mut scheduler = Scheduler::new(Graph::of(plan), limits);
+    let mut scheduler = Scheduler::new(NodeGraph::of(plan), limits);
     let mut recorder = Recorder {
         store,
-        record: Run::new(plan, options),
+        record: RunRecord::new(plan, options),
         sink: &mut sink,
-        summary: Summary::default(),
-        begun: false,
+        summary: RunSummary::default(),
+        record_written: false,
         met_halt: 0,
         halt: None,
     };
@@ -130,20 +130,20 @@ pub fn run(
         let open = scheduler.open_nodes();
         recorder.never_begun(open.len(), options.cancel.load(Ordering::Relaxed));
     }
-    let Recorder { mut record, summary, begun, halt, met_halt, .. } = recorder;
+    let Recorder { mut record, summary, record_written, halt, met_halt, .. } = recorder;
     record.seconds = clock.elapsed().as_secs_f64();
     record.summary = Some(summary);
     record.interrupted = options.cancel.load(Ordering::Relaxed);
     let kept = record.write(store).and_then(|()| store.flush());
     // An all-hit run on a store that cannot be written is still a run, and what halted it was told.
-    if begun && ended.is_ok() && halt.is_none_or(|halt| halt == Halt::FailFast) {
+    if record_written && ended.is_ok() && halt.is_none_or(|halt| halt == Halt::FailFast) {
         kept?;
     }
     ended?;
     if halt == Some(Halt::StorageFull) {
         sink.emit(&Event::StorageFull { met: met_halt });
     }
-    if !begun && !store.is_read_only() {
+    if !record_written && !store.is_read_only() {
         sink.begin(store);
     }
     sink.emit(&Event::RunFinished { summary });
@@ -170,11 +170,11 @@ impl Drop for StopOnUnwind<'_> {
 /// Keeps the run's record and summary, and passes on what happens as events.
 struct Recorder<'a, 'b> {
     store: &'a Store,
-    record: Run,
-    sink: &'a mut Logged<'b>,
-    summary: Summary,
+    record: RunRecord,
+    sink: &'a mut LoggingSink<'b>,
+    summary: RunSummary,
     /// Whether the record was written: it is, once there is work.
-    begun: bool,
+    record_written: bool,
     /// How many stages met what halted the run.
     met_halt: usize,
     halt: Option<Halt>,
@@ -201,12 +201,12 @@ impl Recorder<'_, '_> {
         self.sink.emit(&Event::NotBegun { nodes: open, because: because.to_owned() });
     }
 
-    fn failed(&mut self, node: NodeId, error: &StageError, told: bool) {
+    fn failed(&mut self, node: NodeId, error: &StageError, already_reported: bool) {
         self.summary.failed += 1;
         let halt = Halt::of(error);
         self.met_halt += usize::from(halt.is_some());
         self.set(node, RunState::Failed);
-        if told {
+        if already_reported {
             return self.sink.emit(&Event::Stopped { node });
         }
         let hint = match (error, halt) {
@@ -231,7 +231,7 @@ impl Listener for Recorder<'_, '_> {
 
     fn begin(&mut self) -> Result<(), RunError> {
         self.record.write(self.store)?;
-        self.begun = true;
+        self.record_written = true;
         self.sink.begin(self.store);
         self.store.wait_for_collection()?;
         Ok(())
@@ -271,7 +271,9 @@ impl Listener for Recorder<'_, '_> {
             News::Changed(node, what) => self.sink.emit(&Event::Changed { node, what }),
             News::Vanished(node) => self.sink.emit(&Event::Vanished { node }),
             News::Waiting(node, holder) => self.sink.emit(&Event::Waiting { node, holder }),
-            News::Failed { node, error, told } => self.failed(node, &error, told),
+            News::Failed { node, error, already_reported } => {
+                self.failed(node, &error, already_reported)
+            }
             News::Skipped(node, because) => {
                 self.summary.skipped += 1;
                 self.set(node, RunState::Skipped);
@@ -290,7 +292,7 @@ impl Listener for Recorder<'_, '_> {
         self.sink.emit(&Event::Started { node, key, trajectory });
     }
 
-    fn progressed(&mut self, node: NodeId, progress: Progress) {
+    fn progressed(&mut self, node: NodeId, progress: StageProgress) {
         self.sink.emit(&Event::Progressed { node, progress });
     }
 

@@ -3,7 +3,7 @@
 use super::{
     history::PipelineFile,
     resolve::InputName,
-    runs::{Run, RunFailure, RunState},
+    runs::{RunFailure, RunRecord, RunState},
 };
 use crate::{NodeId, Plan};
 use cache::{Key, Lookup, Recipe, Store, StoreError};
@@ -108,7 +108,7 @@ impl fmt::Display for Reason {
             Self::Gone => f.write_str("its result is no longer in the store"),
             Self::Failed { run, why } => {
                 write!(f, "it failed in run {run}")?;
-                let text = why.as_ref().map(RunFailure::text).unwrap_or_default();
+                let text = why.as_ref().map(RunFailure::message).unwrap_or_default();
                 text.lines().next().map_or(Ok(()), |first| write!(f, ": {first}"))
             }
             Self::Stopped { run } => write!(f, "it was stopped in run {run}"),
@@ -118,7 +118,7 @@ impl fmt::Display for Reason {
 }
 
 /// What became of the stages of a pipeline in earlier runs.
-pub struct History {
+pub struct RunHistory {
     /// What they made, by stage name.
     keys: BTreeMap<String, Vec<Key>>,
     /// What they were asked for and did not make, when it was last tried.
@@ -129,19 +129,19 @@ pub struct History {
 const RUNS: usize = 8;
 const RESULTS: usize = 256;
 
-impl History {
+impl RunHistory {
     /// Reads what earlier runs of `plan`'s file left in `store`.
     ///
     /// # Errors
     ///
     /// Fails if the store cannot be read.
     pub fn read(plan: &Plan, store: &Store) -> Result<Self, StoreError> {
-        let file = PipelineFile::of(plan);
+        let file = PipelineFile::of_plan(plan);
         let wanted: BTreeSet<&str> = plan.nodes().map(|(_, node)| &*node.label).collect();
         let mut history = Self { keys: BTreeMap::new(), unmade: BTreeMap::new() };
         let mut seen = 0;
-        for id in Run::list(store)?.iter().rev() {
-            let Some(run) = Run::read(store, id)? else { continue };
+        for id in RunRecord::list(store)?.iter().rev() {
+            let Some(run) = RunRecord::read(store, id)? else { continue };
             if file.ran(&run) {
                 history.add(run, &wanted, store)?;
                 seen += 1;
@@ -154,7 +154,12 @@ impl History {
     }
 
     /// Adds an older run to those before.
-    fn add(&mut self, run: Run, wanted: &BTreeSet<&str>, store: &Store) -> Result<(), StoreError> {
+    fn add(
+        &mut self,
+        run: RunRecord,
+        wanted: &BTreeSet<&str>,
+        store: &Store,
+    ) -> Result<(), StoreError> {
         let mut failures = run.failures(store)?;
         for (at, node) in run.nodes.into_iter().enumerate() {
             let (Some(key), true) = (node.key, wanted.contains(node.label.as_str())) else {

@@ -1,7 +1,7 @@
 //! What a run would do, and why. Runs nothing, and works with an empty store.
 
 use super::{
-    explain::{History, Reason},
+    explain::{Reason, RunHistory},
     resolve,
 };
 use crate::{NodeId, Plan};
@@ -43,7 +43,7 @@ impl Forecast {
             keys: vec![None; count],
             recipes: vec![None; count],
         };
-        let mut history: Option<History> = None;
+        let mut history: Option<RunHistory> = None;
         for (id, node) in plan.nodes() {
             let mut open: Vec<NodeId> = node
                 .inputs
@@ -80,7 +80,7 @@ impl Forecast {
                 Lookup::Absent => {
                     let history = match &mut history {
                         Some(history) => history,
-                        None => history.insert(History::read(plan, store)?),
+                        None => history.insert(RunHistory::read(plan, store)?),
                     };
                     Outlook::Run(history.reasons(plan, store, id, &recipe)?)
                 }

@@ -1,8 +1,8 @@
 //! Which runs are of a pipeline file, also after it was renamed or its folder moved; and which
 //! results its tables and reports were last made of.
 
-use super::runs::{FOLDER, Run};
-use crate::{Cell, Plan};
+use super::runs::{FOLDER, RunRecord};
+use crate::{Plan, PlanCell};
 use cache::{Digest, Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -23,16 +23,16 @@ pub struct PipelineFile {
 impl PipelineFile {
     /// Returns the file `plan` was read from.
     #[must_use]
-    pub fn of(plan: &Plan) -> Self {
+    pub fn of_plan(plan: &Plan) -> Self {
         let text = plan.sources.first().map(|source| source.text.clone());
-        let stages = plan.cells.iter().flat_map(Cell::stages);
+        let stages = plan.cells.iter().flat_map(PlanCell::stages);
         let stages = stages.map(|(name, _)| name.to_string()).collect();
         Self { paths: paths(&plan.path), text, stages }
     }
 
     /// Returns the file at `path`, which need not be there any more.
     #[must_use]
-    pub fn at(path: &Path) -> Self {
+    pub fn at_path(path: &Path) -> Self {
         let text = fs::read_to_string(path).ok();
         Self { paths: paths(path), text, stages: BTreeSet::new() }
     }
@@ -40,7 +40,7 @@ impl PipelineFile {
     /// Tells whether `run` was one of this file: by its path, or, where nothing is at the path of
     /// the run any more, by the same text or the same stages.
     #[must_use]
-    pub fn ran(&self, run: &Run) -> bool {
+    pub fn ran(&self, run: &RunRecord) -> bool {
         let then = Path::new(&run.pipeline);
         if self.paths.iter().any(|path| path == then) {
             return true;
@@ -65,7 +65,7 @@ fn paths(path: &Path) -> Vec<PathBuf> {
 
 /// The results a table or a report was last made of: a use, as far as a collection is concerned.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Use {
+pub struct ResultUse {
     /// The pipeline file.
     pub pipeline: String,
     /// When, in milliseconds since 1970 (UTC).
@@ -77,7 +77,7 @@ pub struct Use {
 /// The end of the names of documents that hold them.
 const END: &str = ".use";
 
-impl Use {
+impl ResultUse {
     /// Notes that the results `keys` of `pipeline` were used at `at`, in place of its last use. A
     /// store that cannot be written forgets it.
     pub fn note(store: &Store, pipeline: &Path, at: u64, keys: BTreeSet<Key>) {
@@ -98,7 +98,7 @@ impl Use {
     /// # Errors
     ///
     /// Fails if the store cannot be read.
-    pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
+    pub fn list(store: &Store) -> Result<Vec<Self>, StoreError> {
         let mut all: Vec<Self> = vec![];
         for name in store.documents(FOLDER)?.iter().filter(|name| name.ends_with(END)) {
             all.extend(serde_json::from_slice::<Self>(&store.document(FOLDER, name)?).ok());

@@ -1,7 +1,7 @@
 //! The events of a run as lines of JSON: what a file keeps, what `--json` prints, what can be
 //! replayed.
 
-use super::runs::Run;
+use super::runs::RunRecord;
 use crate::{Event, NodeId, Plan, Sink, event::StageCount};
 use cache::{Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -13,16 +13,16 @@ use std::{
 };
 
 /// News of a stage's progress are not written more often than this...
-const APART: Duration = Duration::from_millis(250);
+const MIN_INTERVAL: Duration = Duration::from_millis(250);
 /// ...nor more often than this part of the time the stage has taken, so that a long training
 /// writes no longer a log than a short one by much.
-const SHARE: u32 = 300;
+const MAX_SHARE: u32 = 300;
 /// Lines are handed to the system at least once they are as long as this.
-const FULL: usize = 1 << 16;
+const BUFFER_BYTES: usize = 1 << 16;
 
 /// One event, and when and where it happened: a line of a run's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct LogLine {
     /// The run.
     pub run: String,
     /// Seconds since the run began.
@@ -38,10 +38,10 @@ pub struct Entry {
     pub event: Event,
 }
 
-impl Entry {
+impl LogLine {
     /// Returns the entry as one line of JSON, without its end.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("an event has no map with odd keys")
     }
 }
@@ -52,23 +52,23 @@ pub struct Journal<'a> {
     run: String,
     began: Instant,
     /// When each running stage began, and when its last news of each figure were let through.
-    told: BTreeMap<NodeId, (Instant, BTreeMap<&'static str, Instant>)>,
+    last_sent: BTreeMap<NodeId, (Instant, BTreeMap<&'static str, Instant>)>,
 }
 
 impl<'a> Journal<'a> {
     /// Begins the journal of the run called `run`.
     #[must_use]
     pub fn new(plan: &'a Plan, run: &str) -> Self {
-        Self { plan, run: run.to_owned(), began: Instant::now(), told: BTreeMap::new() }
+        Self { plan, run: run.to_owned(), began: Instant::now(), last_sent: BTreeMap::new() }
     }
 
     /// Returns the entry of `event`, or `None` if it can be done without.
-    pub fn entry(&mut self, event: &Event) -> Option<Entry> {
-        if !self.worth(event) {
+    pub fn entry(&mut self, event: &Event) -> Option<LogLine> {
+        if !self.is_due(event) {
             return None;
         }
         let node = event.node();
-        Some(Entry {
+        Some(LogLine {
             run: self.run.clone(),
             t: self.seconds(),
             stage: node.map(|node| self.plan.node(node).label.to_string()),
@@ -99,22 +99,22 @@ impl<'a> Journal<'a> {
         (self.began.elapsed().as_secs_f64() * 1e4).round() / 1e4
     }
 
-    fn worth(&mut self, event: &Event) -> bool {
+    fn is_due(&mut self, event: &Event) -> bool {
         let now = Instant::now();
         match event {
             Event::Started { node, .. } => {
-                self.told.insert(*node, (now, BTreeMap::new()));
+                self.last_sent.insert(*node, (now, BTreeMap::new()));
             }
             Event::Progressed { node, progress } => {
-                let (began, told) =
-                    self.told.entry(*node).or_insert_with(|| (now, BTreeMap::new()));
-                let apart = APART.max((now - *began) / SHARE);
+                let (began, last_sent) =
+                    self.last_sent.entry(*node).or_insert_with(|| (now, BTreeMap::new()));
+                let interval = MIN_INTERVAL.max((now - *began) / MAX_SHARE);
                 let figure = progress.figure.map_or("", |(name, _)| name);
-                let early = told.get(figure).is_some_and(|last| now - *last < apart);
+                let early = last_sent.get(figure).is_some_and(|last| now - *last < interval);
                 if early && progress.done < progress.total {
                     return false;
                 }
-                told.insert(figure, now);
+                last_sent.insert(figure, now);
             }
             _ => {}
         }
@@ -153,7 +153,7 @@ pub(super) fn stages(plan: &Plan) -> Vec<StageCount> {
 
 /// Passes events on, and appends them to the run's log once that is begun. A log that cannot be
 /// written ends; the run does not.
-pub(super) struct Logged<'a> {
+pub(super) struct LoggingSink<'a> {
     sink: &'a mut dyn Sink,
     journal: Journal<'a>,
     file: Option<File>,
@@ -162,7 +162,7 @@ pub(super) struct Logged<'a> {
     ended: bool,
 }
 
-impl<'a> Logged<'a> {
+impl<'a> LoggingSink<'a> {
     pub(super) fn new(plan: &'a Plan, run: &str, sink: &'a mut dyn Sink) -> Self {
         let (lines, journal) = (String::new(), Journal::new(plan, run));
         Self { sink, journal, file: None, lines, ended: false }
@@ -171,7 +171,8 @@ impl<'a> Logged<'a> {
     /// Creates the log. It is locked for as long as the run lives, which tells a run that goes on
     /// from one that was killed.
     pub(super) fn begin(&mut self, store: &Store) {
-        let file = store.append_document(super::runs::FOLDER, &Run::events_name(&self.journal.run));
+        let file =
+            store.append_document(super::runs::FOLDER, &RunRecord::events_name(&self.journal.run));
         self.file = file.ok();
         // A file system without locks is one on which nobody can ask for them.
         let locked = |file: &File| !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
@@ -189,7 +190,7 @@ impl<'a> Logged<'a> {
     }
 }
 
-impl Sink for Logged<'_> {
+impl Sink for LoggingSink<'_> {
     fn emit(&mut self, event: &Event) {
         self.sink.emit(event);
         if self.ended {
@@ -203,12 +204,12 @@ impl Sink for Logged<'_> {
             }
             _ => {
                 let Some(entry) = self.journal.entry(event) else { return };
-                self.lines.push_str(&entry.line());
+                self.lines.push_str(&entry.to_json());
                 false
             }
         };
         self.lines.push('\n');
-        if self.file.is_some() && (!hit || self.lines.len() >= FULL) {
+        if self.file.is_some() && (!hit || self.lines.len() >= BUFFER_BYTES) {
             self.write_down();
         }
     }
@@ -216,25 +217,25 @@ impl Sink for Logged<'_> {
 
 /// The log of a run, read from its beginning as it grows.
 #[derive(Debug)]
-pub struct Tail {
+pub struct LogTail {
     file: File,
     rest: Vec<u8>,
 }
 
-impl Tail {
+impl LogTail {
     /// Opens the log of the run called `id`, or returns `None` if it has none.
     ///
     /// # Errors
     ///
     /// Fails if the store cannot be read.
     pub fn open(store: &Store, id: &str) -> Result<Option<Self>, StoreError> {
-        let file = store.open_document(super::runs::FOLDER, &Run::events_name(id))?;
+        let file = store.open_document(super::runs::FOLDER, &RunRecord::events_name(id))?;
         Ok(file.map(|file| Self { file, rest: vec![] }))
     }
 
     /// Returns the entries that were added since the last call. A line that does not read is
     /// passed over, and one that is not whole yet waits for its end.
-    pub fn more(&mut self) -> Vec<Entry> {
+    pub fn read_new(&mut self) -> Vec<LogLine> {
         // What was read before a failure is kept, and the rest tried again by the next call.
         self.file.read_to_end(&mut self.rest).ok();
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return vec![] };

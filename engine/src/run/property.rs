@@ -5,13 +5,13 @@
 use super::{
     drive::{Listener, drive},
     executor::{
-        Computation, Executor, Failed, Found, LookedUp, Made, Message, Output, Poll, StageEnd,
-        Task, Ticket,
+        ComputeFailure, ComputedNode, Executor, ExecutorMessage, ExecutorTask, FoundInStore,
+        NodeComputation, NodeLookup, NodeOutput, PollOutcome, StageEnd, StartTicket,
     },
-    scheduler::{Graph, Halt, Limits, News, Scheduler},
+    scheduler::{Halt, Limits, News, NodeGraph, Scheduler},
     turns::Turns,
 };
-use crate::{NodeId, Progress, StageError};
+use crate::{NodeId, StageError, StageProgress};
 use cache::{Artifact, Blob, Damage, Digest, Key, Recipe};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng as StdRng;
@@ -59,8 +59,8 @@ struct Trouble {
 /// An executor without threads: what is submitted ends in any order.
 struct Mock<'w> {
     world: &'w mut World,
-    open: Vec<Task>,
-    told: Vec<Message>,
+    open: Vec<ExecutorTask>,
+    told: Vec<ExecutorMessage>,
     /// Each computation that was made here, by key, and how often.
     made: BTreeMap<Key, u32>,
     running: BTreeSet<NodeId>,
@@ -79,7 +79,7 @@ impl World {
         percent > 0 && self.rng.random_range(0..100) < percent
     }
 
-    fn recipe(&self, node: NodeId, outputs: &[Output]) -> Recipe {
+    fn recipe(&self, node: NodeId, outputs: &[NodeOutput]) -> Recipe {
         let inputs = outputs.iter().enumerate().map(|(at, one)| (at.to_string(), one.digest));
         Recipe {
             method: format!("class {}", self.class[node.index()]),
@@ -92,7 +92,7 @@ impl World {
 }
 
 impl Mock<'_> {
-    fn look_up(&mut self, node: NodeId, outputs: &[Output]) -> super::executor::LookUp {
+    fn look_up(&mut self, node: NodeId, outputs: &[NodeOutput]) -> super::executor::LookUpResult {
         for (source, output) in self.world.inputs[node.index()].iter().zip(outputs) {
             let known = self.world.store.values().any(|one| *one == *output.artifact);
             assert!(known || self.world.trouble.damage > 0, "{source:?} gave what nobody made");
@@ -106,17 +106,18 @@ impl Mock<'_> {
         let odd = self.world.chance(self.world.trouble.damage);
         let (files, folders, inputs) = (vec![], vec![], vec![]);
         let (trajectory, forced) = (None, false);
-        let computation = Computation { recipe, key, inputs, files, folders, trajectory, forced };
+        let computation =
+            NodeComputation { recipe, key, inputs, files, folders, trajectory, forced };
         let computation = Arc::new(computation);
         let found = match self.world.store.get(&key) {
-            Some(output) => Found::Hit(output.clone().into()),
-            None if odd => Found::Damaged(computation, "is odd".into()),
-            None => Found::Absent(computation),
+            Some(output) => FoundInStore::Hit(output.clone().into()),
+            None if odd => FoundInStore::Damaged(computation, "is odd".into()),
+            None => FoundInStore::Absent(computation),
         };
-        Ok(LookedUp { key, trajectory: None, found })
+        Ok(NodeLookup { key, trajectory: None, found })
     }
 
-    fn compute(&mut self, node: NodeId, computation: &Computation) -> StageEnd {
+    fn compute(&mut self, node: NodeId, computation: &NodeComputation) -> StageEnd {
         let trouble = self.world.trouble;
         let key = computation.key;
         if let Some(output) = self.world.store.get(&key) {
@@ -137,14 +138,14 @@ impl Mock<'_> {
             return StageEnd::Vanished;
         }
         if self.world.cancel.load(Ordering::Relaxed) && self.world.chance(50) {
-            return StageEnd::Failed(Failed::Cancelled);
+            return StageEnd::Failed(ComputeFailure::Cancelled);
         }
         if self.world.chance(trouble.fail) {
-            return StageEnd::Failed(Failed::Other(StageError::method("told to")));
+            return StageEnd::Failed(ComputeFailure::Other(StageError::method("told to")));
         }
         if self.world.chance(trouble.full) {
             let error = StageError::method("no space");
-            return StageEnd::Failed(Failed::Halted(Halt::StorageFull, error));
+            return StageEnd::Failed(ComputeFailure::Halted(Halt::StorageFull, error));
         }
         if self.world.chance(trouble.damage) && !computation.recipe.inputs.is_empty() {
             // An object of an input is gone; so is the result it belonged to.
@@ -153,7 +154,7 @@ impl Mock<'_> {
             if let Some((key, output)) = gone.map(|(key, output)| (*key, output.clone())) {
                 self.world.store.remove(&key);
                 let digest = output.parts["text"].digest;
-                return StageEnd::Failed(Failed::Damaged { digest, what: Damage::Missing });
+                return StageEnd::Failed(ComputeFailure::Damaged { digest, what: Damage::Missing });
             }
         }
         // The bytes say which recipe made them.
@@ -161,7 +162,7 @@ impl Mock<'_> {
         *self.made.entry(key).or_default() += 1;
         let before = self.world.store.insert(key, output.clone());
         assert!(before.is_none(), "{node:?} was computed while its result was there");
-        StageEnd::Made(Box::new(Made {
+        StageEnd::Made(Box::new(ComputedNode {
             output: output.into(),
             seconds: 0.0,
             began: 0.0,
@@ -171,8 +172,8 @@ impl Mock<'_> {
 }
 
 impl Executor for Mock<'_> {
-    fn submit(&mut self, task: Task) {
-        if let Task::Compute(Ticket { node, .. }, _) = &task {
+    fn submit(&mut self, task: ExecutorTask) {
+        if let ExecutorTask::Compute(StartTicket { node, .. }, _) = &task {
             assert!(self.running.insert(*node), "{node:?} is started while it runs");
             self.most_running = self.most_running.max(self.running.len());
         }
@@ -183,7 +184,7 @@ impl Executor for Mock<'_> {
         self.clock
     }
 
-    fn receive(&mut self, until: Option<Instant>) -> Option<Message> {
+    fn receive(&mut self, until: Option<Instant>) -> Option<ExecutorMessage> {
         self.steps += 1;
         if self.world.chance(self.world.trouble.cancel) {
             self.world.cancel.store(true, Ordering::Relaxed);
@@ -198,14 +199,14 @@ impl Executor for Mock<'_> {
         }
         let at = self.world.rng.random_range(0..self.open.len());
         match self.open.swap_remove(at) {
-            Task::LookUp(nodes) => {
+            ExecutorTask::LookUp(nodes) => {
                 let look = nodes.into_iter().map(|(node, outputs)| {
                     let outcome = self.look_up(node, &outputs);
                     (node, outcome)
                 });
-                Some(Message::LookedUp(look.collect()))
+                Some(ExecutorMessage::LookedUp(look.collect()))
             }
-            Task::Poll(node, computation) => {
+            ExecutorTask::Poll(node, computation) => {
                 let key = computation.key;
                 let poll = match self.world.others.get_mut(&key) {
                     None | Some(0) => {
@@ -217,25 +218,25 @@ impl Executor for Mock<'_> {
                                 .or_insert_with(|| artifact(&key.to_string()));
                         }
                         match self.world.store.get(&key) {
-                            Some(output) => Poll::Hit(output.clone().into()),
-                            None => Poll::Free,
+                            Some(output) => PollOutcome::Hit(output.clone().into()),
+                            None => PollOutcome::Free,
                         }
                     }
                     Some(times) => {
                         *times -= 1;
-                        Poll::Busy("another".into())
+                        PollOutcome::Busy("another".into())
                     }
                 };
-                Some(Message::Polled(node, Ok(poll)))
+                Some(ExecutorMessage::Polled(node, Ok(poll)))
             }
-            Task::Compute(ticket, computation) => {
+            ExecutorTask::Compute(ticket, computation) => {
                 self.running.remove(&ticket.node);
                 let end = self.compute(ticket.node, &computation);
                 if self.world.chance(self.world.trouble.twice) {
                     // Told once more, when nobody waits for it.
-                    self.told.push(Message::Ended(ticket, StageEnd::Vanished));
+                    self.told.push(ExecutorMessage::Ended(ticket, StageEnd::Vanished));
                 }
-                Some(Message::Ended(ticket, end))
+                Some(ExecutorMessage::Ended(ticket, end))
             }
         }
     }
@@ -287,7 +288,7 @@ impl Listener for Told {
     }
 
     fn started(&mut self, _: NodeId, _: Key, _: Option<Key>) {}
-    fn progressed(&mut self, _: NodeId, _: Progress) {}
+    fn progressed(&mut self, _: NodeId, _: StageProgress) {}
     fn said(&mut self, _: NodeId, _: String) {}
     fn pause(&mut self) {}
 }
@@ -327,7 +328,7 @@ fn drive_one(seed: u64) -> u64 {
         (0..count as u32).filter(|_| rng.random_bool(0.2)).map(NodeId).collect();
     // No two of them are equal: equally long trainings of one trajectory are one node.
     line.iter().for_each(|node| class[node.index()] = 1_000 + node.0);
-    let graph = Graph::new(inputs.clone(), on_device, Turns::in_line(&line));
+    let graph = NodeGraph::new(inputs.clone(), on_device, Turns::in_line(&line));
     let cancel = Arc::new(AtomicBool::new(false));
     let mut world = World {
         rng: StdRng::seed_from_u64(rng.next_u64()),

@@ -1,14 +1,14 @@
 //! A node's recipe, once the digests of its inputs are known.
 
-use crate::{File, Folder, NodeId, Plan, StageError};
+use crate::{InputFile, InputFolder, NodeId, Plan, StageError};
 use cache::{Digest, Key, Recipe, Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A recipe, and the files and folders whose digests are in it.
 pub(crate) struct Resolved {
     pub(crate) recipe: Recipe,
-    pub(crate) files: Vec<File>,
-    pub(crate) folders: Vec<Folder>,
+    pub(crate) files: Vec<InputFile>,
+    pub(crate) folders: Vec<InputFolder>,
 }
 
 /// What an input of a recipe stands for: the one place that knows how they are written.
@@ -78,7 +78,7 @@ pub(crate) fn recipe(
 /// Returns the inputs that `folders` are.
 pub(crate) fn folder_inputs(
     store: &Store,
-    folders: &[Folder],
+    folders: &[InputFolder],
 ) -> Result<BTreeMap<String, Digest>, StoreError> {
     let mut digests = vec![];
     for folder in folders {
@@ -90,7 +90,7 @@ pub(crate) fn folder_inputs(
 /// Returns the inputs that folders of these digests are: those of one role are one input, in
 /// their order.
 pub(crate) fn joined<'a>(
-    folders: impl IntoIterator<Item = (&'a Folder, Digest)>,
+    folders: impl IntoIterator<Item = (&'a InputFolder, Digest)>,
 ) -> BTreeMap<String, Digest> {
     let mut roles: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     for (folder, digest) in folders {

@@ -5,9 +5,9 @@ const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const DRAWN: usize = 6;
 
 /// Returns the name of a run that begins `millis` after 1970.
-pub(super) fn text(millis: u64, random: u64) -> String {
+pub(super) fn format(millis: u64, random: u64) -> String {
     let (seconds, millis) = (millis / 1000, millis % 1000);
-    let Utc { year, month, day, hour, minute, second } = Utc::of(seconds);
+    let Utc { year, month, day, hour, minute, second } = Utc::from_seconds(seconds);
     let letter = |at: usize| {
         let number = usize::try_from(random >> (5 * at) & 31).expect("five bits fit");
         char::from(LETTERS[number])
@@ -51,7 +51,7 @@ pub struct Utc {
 impl Utc {
     /// Returns the time `seconds` after 1970.
     #[must_use]
-    pub fn of(seconds: u64) -> Self {
+    pub fn from_seconds(seconds: u64) -> Self {
         let (year, month, day) = date((seconds / 86_400).cast_signed());
         let rest = seconds % 86_400;
         Self { year, month, day, hour: rest / 3600, minute: rest / 60 % 60, second: rest % 60 }
@@ -89,9 +89,9 @@ mod tests {
 
     #[test]
     fn names_tell_their_time() {
-        assert_eq!(text(1_769_903_999_120, 0), "20260131-235959-120-aaaaaa");
+        assert_eq!(format(1_769_903_999_120, 0), "20260131-235959-120-aaaaaa");
         for at in [0, 951_827_696_789, 1_769_903_999_120, 4_102_444_800_000] {
-            assert_eq!(millis(&text(at, u64::MAX)), Some(at));
+            assert_eq!(millis(&format(at, u64::MAX)), Some(at));
         }
         assert_eq!(millis("20260131-235959-4711"), Some(1_769_903_999_999), "of earlier builds");
         for odd in ["run-0001", "2026013-235959-1", "20261331-235959-1", ""] {

@@ -3,10 +3,10 @@
 use super::{
     exec::RunOptions,
     history::{PipelineFile, full_path},
-    journal::Tail,
+    journal::LogTail,
     run_id,
 };
-use crate::{Event, NodeId, Plan, Summary, spec::Source};
+use crate::{Event, NodeId, Plan, RunSummary, spec::SpecSource};
 use cache::{Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ pub(super) const FOLDER: &str = "runs";
 /// One run, as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Run {
-    /// Its name, which no other has: see [`Run::new_id`].
+pub struct RunRecord {
+    /// Its name, which no other has: see [`RunRecord::new_id`].
     pub id: String,
     /// What its user calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ pub struct Run {
     /// The build of the program.
     pub build: String,
     /// What became of it; `None` while it runs or if it was killed.
-    pub summary: Option<Summary>,
+    pub summary: Option<RunSummary>,
     /// Whether it was asked to stop.
     #[serde(default, skip_serializing_if = "is_false")]
     pub interrupted: bool,
@@ -134,7 +134,7 @@ impl RunFailure {
     /// Returns the error and its causes as one text, of several lines where a program's own words
     /// are among them.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn message(&self) -> String {
         self.causes.join(": ")
     }
 }
@@ -158,7 +158,7 @@ pub enum RunStatus {
 impl RunStatus {
     /// Returns it in a word or two.
     #[must_use]
-    pub fn text(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::GoingOn => "going on",
             Self::Done => "done",
@@ -179,10 +179,12 @@ fn is_zero(seconds: &f64) -> bool {
     *seconds == 0.0
 }
 
-impl Run {
+impl RunRecord {
     pub(crate) fn new(plan: &Plan, options: &RunOptions) -> Self {
-        let source =
-            |source: &Source| RunSource { name: source.name.clone(), text: source.text.clone() };
+        let source = |source: &SpecSource| RunSource {
+            name: source.name.clone(),
+            text: source.text.clone(),
+        };
         // Axes that change together may have more combinations than a number holds.
         let sizes = plan.axes.iter().map(|axis| axis.values.len());
         let all = sizes.fold(1, usize::saturating_mul);
@@ -229,7 +231,7 @@ impl Run {
     pub fn new_id(store: &Store, millis: u64, random: u64) -> Result<String, StoreError> {
         let newest = Self::list(store)?.iter().rev().find_map(|id| run_id::millis(id));
         let millis = newest.map_or(millis, |newest| millis.max(newest + 1));
-        Ok(run_id::text(millis, random))
+        Ok(run_id::format(millis, random))
     }
 
     /// Returns how the run stands: a record without a last word is that of a run that goes on, or
@@ -240,7 +242,7 @@ impl Run {
     /// Fails if the store cannot be read.
     pub fn status(&self, store: &Store) -> Result<RunStatus, StoreError> {
         Ok(match self.summary {
-            None => match Tail::open(store, &self.id)? {
+            None => match LogTail::open(store, &self.id)? {
                 Some(tail) if tail.is_growing() => RunStatus::GoingOn,
                 _ => RunStatus::Killed,
             },
@@ -264,8 +266,8 @@ impl Run {
 
     /// Brings the stages of a run that has no last word to where its log says they stand.
     fn catch_up(&mut self, store: &Store) -> Result<(), StoreError> {
-        let Some(mut tail) = Tail::open(store, &self.id)? else { return Ok(()) };
-        for entry in tail.more() {
+        let Some(mut tail) = LogTail::open(store, &self.id)? else { return Ok(()) };
+        for entry in tail.read_new() {
             let Some(at) = entry.event.node().map(NodeId::index) else { continue };
             let Some(node) = self.nodes.get_mut(at) else { continue };
             match entry.event {
@@ -337,7 +339,8 @@ impl Run {
         if !self.nodes.iter().any(|node| node.state == RunState::Failed) {
             return Ok(BTreeMap::new());
         }
-        let entries = Tail::open(store, &self.id)?.map(|mut tail| tail.more()).unwrap_or_default();
+        let entries =
+            LogTail::open(store, &self.id)?.map(|mut tail| tail.read_new()).unwrap_or_default();
         let failed = entries.into_iter().filter_map(|entry| match entry.event {
             Event::Failed { node, causes, hint } => {
                 Some((node.index(), RunFailure { causes, hint }))

@@ -2,13 +2,14 @@
 //! threads or a clock of its own.
 //!
 //! Every node has exactly one [`NodeState`]. A node's recipe is made once, by its look-up, and
-//! moves along with the state as a [`Computation`]: what was looked up is what is started.
+//! moves along with the state as a [`NodeComputation`]: what was looked up is what is started.
 //! [`next_action`](Scheduler::next_action) says what to begin; the methods named after messages
 //! take what came of it, and leave [`News`] of what that means for each node.
 
 use super::{
     executor::{
-        Computation, Failed, Found, LookUp, LookedUp, Made, Output, Poll, StageEnd, Ticket,
+        ComputeFailure, ComputedNode, FoundInStore, LookUpResult, NodeComputation, NodeLookup,
+        NodeOutput, PollOutcome, StageEnd, StartTicket,
     },
     turns::Turns,
 };
@@ -31,14 +32,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 const WORTH_TELLING: Duration = Duration::from_millis(100);
 
 /// The nodes of a plan and how they hang together.
-pub(super) struct Graph {
+pub(super) struct NodeGraph {
     inputs: Vec<Vec<NodeId>>,
     consumers: Vec<Vec<NodeId>>,
     on_device: Vec<bool>,
     turns: Turns,
 }
 
-impl Graph {
+impl NodeGraph {
     /// Returns the graph in which node `i` needs `inputs[i]`, each before it.
     pub(super) fn new(inputs: Vec<Vec<NodeId>>, on_device: Vec<bool>, turns: Turns) -> Self {
         let mut consumers = vec![vec![]; inputs.len()];
@@ -105,12 +106,12 @@ impl Halt {
 
 /// How long a node has waited for another process.
 #[derive(Clone, Copy, Debug)]
-struct Wait {
+struct ParkedWait {
     since: Instant,
     /// How long until it is asked about again.
     pause: Duration,
     /// Whether it was told who is waited for.
-    told: bool,
+    already_reported: bool,
 }
 
 /// Where a node stands.
@@ -123,15 +124,15 @@ enum NodeState {
     /// That is being done.
     LookingUp,
     /// Not in the store: it waits for a slot, for a shorter training, or for an equal node.
-    Queued(Arc<Computation>),
+    Queued(Arc<NodeComputation>),
     /// Another process computes its key; it holds no slot, and is asked about again.
-    Parked(Arc<Computation>, Wait),
+    Parked(Arc<NodeComputation>, ParkedWait),
     /// A parked node's key is being looked at.
-    Polling(Arc<Computation>, Wait),
+    Polling(Arc<NodeComputation>, ParkedWait),
     /// It is being computed.
-    Running { computation: Arc<Computation>, start: u64 },
+    Running { computation: Arc<NodeComputation>, start: u64 },
     /// Its output is known.
-    Done { output: Output, hit: bool },
+    Done { output: NodeOutput, hit: bool },
     /// Failed, skipped or stopped.
     Lost,
 }
@@ -140,11 +141,11 @@ enum NodeState {
 #[derive(Debug)]
 pub(super) enum Action {
     /// Make the node's recipe from what its inputs gave, and look it up.
-    LookUp(NodeId, Vec<Output>),
+    LookUp(NodeId, Vec<NodeOutput>),
     /// Look whether a key that another process computes is there, or free, by now.
-    Poll(NodeId, Arc<Computation>),
+    Poll(NodeId, Arc<NodeComputation>),
     /// Compute it.
-    Start(Ticket, Arc<Computation>),
+    Start(StartTicket, Arc<NodeComputation>),
 }
 
 /// What became of a node.
@@ -155,7 +156,7 @@ pub(super) enum News {
     /// Its result was in the store, or an equal node or another process made it.
     Hit(NodeId, Key),
     /// It was computed.
-    Finished(NodeId, Key, Box<Made>),
+    Finished(NodeId, Key, Box<ComputedNode>),
     /// Something stored cannot be used and is made again.
     Damaged(NodeId, String),
     /// A file it reads changed: its recipe is made anew.
@@ -165,7 +166,7 @@ pub(super) enum News {
     /// Another process computes it.
     Waiting(NodeId, String),
     /// It failed, of what was told before if `told`.
-    Failed { node: NodeId, error: Arc<StageError>, told: bool },
+    Failed { node: NodeId, error: Arc<StageError>, already_reported: bool },
     /// It was not run because the other was lost.
     Skipped(NodeId, NodeId),
     /// It was stopped, or never begun because of what the run met.
@@ -178,12 +179,12 @@ pub(super) enum News {
 
 /// The state of a run.
 pub(super) struct Scheduler {
-    graph: Graph,
+    graph: NodeGraph,
     limits: Limits,
     states: Vec<NodeState>,
     tries: BTreeMap<NodeId, u32>,
     /// Producers sent to work again because an object of theirs was found damaged.
-    set_aside: BTreeSet<NodeId>,
+    remade_for_damage: BTreeSet<NodeId>,
     ready: BTreeSet<NodeId>,
     /// The queued nodes that only want a slot.
     queue: BTreeSet<NodeId>,
@@ -205,14 +206,14 @@ pub(super) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(super) fn new(graph: Graph, limits: Limits) -> Self {
+    pub(super) fn new(graph: NodeGraph, limits: Limits) -> Self {
         let count = graph.len();
         let mut scheduler = Self {
             graph,
             limits,
             states: iter::repeat_with(|| NodeState::Waiting).take(count).collect(),
             tries: BTreeMap::new(),
-            set_aside: BTreeSet::new(),
+            remade_for_damage: BTreeSet::new(),
             ready: BTreeSet::new(),
             queue: BTreeSet::new(),
             device_queue: BTreeSet::new(),
@@ -227,7 +228,7 @@ impl Scheduler {
             cancelled: false,
             news: VecDeque::new(),
         };
-        (0..count).for_each(|index| scheduler.maybe_ready(node_at(index)));
+        (0..count).for_each(|index| scheduler.make_ready_if_inputs_done(node_at(index)));
         scheduler
     }
 
@@ -237,7 +238,7 @@ impl Scheduler {
     }
 
     /// Returns what `node` gave, once it is done.
-    pub(super) fn output(&self, node: NodeId) -> Option<&Output> {
+    pub(super) fn output(&self, node: NodeId) -> Option<&NodeOutput> {
         match &self.states[node.index()] {
             NodeState::Done { output, .. } => Some(output),
             _ => None,
@@ -312,52 +313,57 @@ impl Scheduler {
         self.states[node.index()] = running;
         self.running += 1;
         self.running_on_device += usize::from(self.graph.on_device[node.index()]);
-        Some(Action::Start(Ticket { node, start }, computation))
+        Some(Action::Start(StartTicket { node, start }, computation))
     }
 
     /// Takes the outcome of a look-up. Anything but a node that is being looked up is passed over.
-    pub(super) fn looked_up(&mut self, node: NodeId, outcome: LookUp) {
+    pub(super) fn looked_up(&mut self, node: NodeId, outcome: LookUpResult) {
         if !matches!(self.states[node.index()], NodeState::LookingUp) {
             return;
         }
         self.looking_up -= 1;
-        let LookedUp { key, trajectory, found } = match outcome {
+        let NodeLookup { key, trajectory, found } = match outcome {
             Ok(looked_up) => looked_up,
             Err(error) => return self.fail_alone(node, error),
         };
         self.news.push_back(News::Known(node, key, trajectory));
         match found {
-            Found::Hit(output) => {
+            FoundInStore::Hit(output) => {
                 self.news.push_back(News::Hit(node, key));
                 self.done(node, output, true);
             }
-            Found::Damaged(computation, what) => {
-                if !self.set_aside.remove(&node) {
+            FoundInStore::Damaged(computation, what) => {
+                if !self.remade_for_damage.remove(&node) {
                     self.news.push_back(News::Damaged(node, what));
                 }
                 self.enqueue(node, computation);
             }
-            Found::Absent(computation) => {
-                self.set_aside.remove(&node);
+            FoundInStore::Absent(computation) => {
+                self.remade_for_damage.remove(&node);
                 self.enqueue(node, computation);
             }
         }
     }
 
     /// Takes what was seen of a parked key: its result, that it is free, or who is still at it.
-    pub(super) fn polled(&mut self, node: NodeId, outcome: Result<Poll, StageError>, now: Instant) {
+    pub(super) fn polled(
+        &mut self,
+        node: NodeId,
+        outcome: Result<PollOutcome, StageError>,
+        now: Instant,
+    ) {
         let NodeState::Polling(computation, wait) = &self.states[node.index()] else { return };
         let (computation, mut wait) = (Arc::clone(computation), *wait);
         self.polling -= 1;
         match outcome {
-            Ok(Poll::Hit(output)) => self.hit_all(&computation, output),
-            Ok(Poll::Free) => {
+            Ok(PollOutcome::Hit(output)) => self.hit_all(&computation, output),
+            Ok(PollOutcome::Free) => {
                 self.states[node.index()] = NodeState::Queued(computation);
                 self.queue_up(node);
             }
-            Ok(Poll::Busy(holder)) => {
-                if !wait.told && now.duration_since(wait.since) >= WORTH_TELLING {
-                    wait.told = true;
+            Ok(PollOutcome::Busy(holder)) => {
+                if !wait.already_reported && now.duration_since(wait.since) >= WORTH_TELLING {
+                    wait.already_reported = true;
                     self.news.push_back(News::Waiting(node, holder));
                 }
                 wait.pause = (wait.pause * 3 / 2).min(LONGEST_PAUSE);
@@ -367,13 +373,19 @@ impl Scheduler {
         }
     }
 
-    fn park(&mut self, node: NodeId, computation: Arc<Computation>, wait: Wait, now: Instant) {
+    fn park(
+        &mut self,
+        node: NodeId,
+        computation: Arc<NodeComputation>,
+        wait: ParkedWait,
+        now: Instant,
+    ) {
         self.states[node.index()] = NodeState::Parked(computation, wait);
         self.parked.insert((now + wait.pause, node));
     }
 
     /// Takes the end of a computation. One that was told before is passed over.
-    pub(super) fn ended(&mut self, ticket: Ticket, end: StageEnd, now: Instant) {
+    pub(super) fn ended(&mut self, ticket: StartTicket, end: StageEnd, now: Instant) {
         let node = ticket.node;
         let computation = match &self.states[node.index()] {
             NodeState::Running { computation, start } if *start == ticket.start => {
@@ -396,7 +408,7 @@ impl Scheduler {
             }
             StageEnd::FoundMade(output) => self.hit_all(&computation, output),
             StageEnd::Busy => {
-                let wait = Wait { since: now, pause: FIRST_PAUSE, told: false };
+                let wait = ParkedWait { since: now, pause: FIRST_PAUSE, already_reported: false };
                 self.park(node, computation, wait, now);
             }
             StageEnd::Changed(what) => self.changed(node, &computation, &what),
@@ -410,23 +422,23 @@ impl Scheduler {
                     self.fail_equal(&computation, StageError::method(what));
                 }
             }
-            StageEnd::Failed(Failed::Cancelled) => {
+            StageEnd::Failed(ComputeFailure::Cancelled) => {
                 self.cancelled = true;
                 for id in self.computing.remove(&computation.key).unwrap_or_default() {
                     self.news.push_back(News::Stopped(id));
-                    self.lost(id);
+                    self.settle_as_lost(id);
                 }
             }
-            StageEnd::Failed(Failed::Damaged { digest, what }) => {
+            StageEnd::Failed(ComputeFailure::Damaged { digest, what }) => {
                 self.damaged(node, &computation, digest, what);
             }
-            StageEnd::Failed(Failed::Halted(halt, error)) => {
-                let told = self.halt == Some(halt);
+            StageEnd::Failed(ComputeFailure::Halted(halt, error)) => {
+                let already_reported = self.halt == Some(halt);
                 self.halt(halt);
                 let equal = self.computing.remove(&computation.key).unwrap_or_default();
-                self.fail(&equal, error, told);
+                self.fail(&equal, error, already_reported);
             }
-            StageEnd::Failed(Failed::Other(error)) => self.fail_equal(&computation, error),
+            StageEnd::Failed(ComputeFailure::Other(error)) => self.fail_equal(&computation, error),
         }
     }
 
@@ -444,7 +456,7 @@ impl Scheduler {
         open.map(node_at).collect()
     }
 
-    fn enqueue(&mut self, node: NodeId, computation: Arc<Computation>) {
+    fn enqueue(&mut self, node: NodeId, computation: Arc<NodeComputation>) {
         let key = computation.key;
         self.states[node.index()] = NodeState::Queued(computation);
         let equal = self.computing.entry(key).or_default();
@@ -455,7 +467,7 @@ impl Scheduler {
         let over = |id: NodeId| {
             matches!(self.states[id.index()], NodeState::Done { .. } | NodeState::Lost)
         };
-        if !self.graph.turns.holds(node, over) {
+        if !self.graph.turns.must_wait(node, over) {
             self.queue_up(node);
         }
     }
@@ -467,22 +479,22 @@ impl Scheduler {
     }
 
     /// Ends every node of `computation` with a result that is there.
-    fn hit_all(&mut self, computation: &Computation, output: Output) {
+    fn hit_all(&mut self, computation: &NodeComputation, output: NodeOutput) {
         for id in self.computing.remove(&computation.key).unwrap_or_default() {
             self.news.push_back(News::Hit(id, computation.key));
             self.done(id, output.clone(), true);
         }
     }
 
-    fn done(&mut self, node: NodeId, output: Output, hit: bool) {
+    fn done(&mut self, node: NodeId, output: NodeOutput, hit: bool) {
         self.states[node.index()] = NodeState::Done { output, hit };
         self.next_turn(node);
         for at in 0..self.graph.consumers[node.index()].len() {
-            self.maybe_ready(self.graph.consumers[node.index()][at]);
+            self.make_ready_if_inputs_done(self.graph.consumers[node.index()][at]);
         }
     }
 
-    fn maybe_ready(&mut self, node: NodeId) {
+    fn make_ready_if_inputs_done(&mut self, node: NodeId) {
         let done = |one: &NodeId| matches!(self.states[one.index()], NodeState::Done { .. });
         let waits = matches!(self.states[node.index()], NodeState::Waiting);
         if waits && self.graph.inputs[node.index()].iter().all(done) {
@@ -492,13 +504,13 @@ impl Scheduler {
     }
 
     /// Marks `node`, of which nothing more will come, and lets the one go that waited for it.
-    fn lost(&mut self, node: NodeId) {
+    fn settle_as_lost(&mut self, node: NodeId) {
         self.states[node.index()] = NodeState::Lost;
         self.next_turn(node);
     }
 
     fn next_turn(&mut self, node: NodeId) {
-        if let Some(next) = self.graph.turns.next(node)
+        if let Some(next) = self.graph.turns.release_next(node)
             && matches!(self.states[next.index()], NodeState::Queued(_))
         {
             self.queue_up(next);
@@ -506,7 +518,7 @@ impl Scheduler {
     }
 
     /// Sends every node of `computation` back to have its recipe made anew.
-    fn changed(&mut self, node: NodeId, computation: &Computation, what: &str) {
+    fn changed(&mut self, node: NodeId, computation: &NodeComputation, what: &str) {
         if !self.may_try_again(node) {
             let error =
                 StageError::method(format!("{what} again and again while it was to be read"));
@@ -522,12 +534,12 @@ impl Scheduler {
     /// Sends a node back to wait for its inputs, of which one may be lost by now.
     fn wait(&mut self, node: NodeId) {
         self.states[node.index()] = NodeState::Waiting;
-        let lost = |one: &&NodeId| matches!(self.states[one.index()], NodeState::Lost);
-        match self.graph.inputs[node.index()].iter().find(lost).copied() {
+        let is_lost = |one: &&NodeId| matches!(self.states[one.index()], NodeState::Lost);
+        match self.graph.inputs[node.index()].iter().find(is_lost).copied() {
             // Of a run that is being stopped, what is lost may be so for that alone.
             Some(_) if self.cancelled => {}
             Some(input) => self.skip(node, input),
-            None => self.maybe_ready(node),
+            None => self.make_ready_if_inputs_done(node),
         }
     }
 
@@ -539,7 +551,13 @@ impl Scheduler {
 
     /// Sends the producers of a damaged object to work again, and the nodes of `computation` to
     /// wait for them.
-    fn damaged(&mut self, node: NodeId, computation: &Computation, digest: Digest, what: Damage) {
+    fn damaged(
+        &mut self,
+        node: NodeId,
+        computation: &NodeComputation,
+        digest: Digest,
+        what: Damage,
+    ) {
         if !self.may_try_again(node) {
             let error = StageError::Store(StoreError::Damaged { digest, what });
             return self.fail_equal(computation, error);
@@ -559,7 +577,7 @@ impl Scheduler {
             self.news.push_back(News::Damaged(producer, object));
             self.news.push_back(News::TakenBack { node: producer, hit });
             self.states[producer.index()] = NodeState::Ready;
-            self.set_aside.insert(producer);
+            self.remade_for_damage.insert(producer);
             self.ready.insert(producer);
         }
         equal.into_iter().for_each(|id| self.wait(id));
@@ -571,16 +589,20 @@ impl Scheduler {
     }
 
     /// Fails every node of `computation`.
-    fn fail_equal(&mut self, computation: &Computation, error: StageError) {
+    fn fail_equal(&mut self, computation: &NodeComputation, error: StageError) {
         let equal = self.computing.remove(&computation.key).unwrap_or_default();
         self.fail(&equal, error, false);
     }
 
-    fn fail(&mut self, nodes: &[NodeId], error: StageError, told: bool) {
+    fn fail(&mut self, nodes: &[NodeId], error: StageError, already_reported: bool) {
         let error = Arc::new(error);
         for node in nodes {
-            self.news.push_back(News::Failed { node: *node, error: Arc::clone(&error), told });
-            self.lost(*node);
+            self.news.push_back(News::Failed {
+                node: *node,
+                error: Arc::clone(&error),
+                already_reported,
+            });
+            self.settle_as_lost(*node);
         }
         nodes.iter().for_each(|node| self.skip_behind(*node));
         if self.limits.fail_fast {
@@ -595,7 +617,7 @@ impl Scheduler {
             if matches!(self.states[id.index()], NodeState::Waiting | NodeState::Ready) {
                 self.ready.remove(&id);
                 self.news.push_back(News::Skipped(id, failed));
-                self.lost(id);
+                self.settle_as_lost(id);
                 next.extend(&self.graph.consumers[id.index()]);
             }
         }
@@ -604,7 +626,7 @@ impl Scheduler {
     /// Gives up `node`, of which the input `lost` will never be there.
     fn skip(&mut self, node: NodeId, lost: NodeId) {
         self.news.push_back(News::Skipped(node, lost));
-        self.lost(node);
+        self.settle_as_lost(node);
         self.skip_behind(node);
     }
 }

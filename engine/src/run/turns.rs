@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Turns {
     before: BTreeMap<NodeId, NodeId>,
     after: BTreeMap<NodeId, NodeId>,
-    held: BTreeSet<NodeId>,
+    waiting: BTreeSet<NodeId>,
 }
 
 impl Turns {
@@ -21,7 +21,7 @@ impl Turns {
             groups.entry(identity).or_default().push((trajectory.last_step, id));
         }
         let mut turns =
-            Self { before: BTreeMap::new(), after: BTreeMap::new(), held: BTreeSet::new() };
+            Self { before: BTreeMap::new(), after: BTreeMap::new(), waiting: BTreeSet::new() };
         for mut group in groups.into_values() {
             // Equally long ones are one computation, whichever comes first.
             group.sort_unstable();
@@ -38,21 +38,21 @@ impl Turns {
     pub(super) fn in_line(nodes: &[NodeId]) -> Self {
         let pairs = || nodes.windows(2).map(|pair| (pair[0], pair[1]));
         let before = pairs().map(|(first, second)| (second, first)).collect();
-        Self { before, after: pairs().collect(), held: BTreeSet::new() }
+        Self { before, after: pairs().collect(), waiting: BTreeSet::new() }
     }
 
     /// Tells whether `node` is to wait for the one before it, and remembers it if so.
-    pub(super) fn holds(&mut self, node: NodeId, is_over: impl Fn(NodeId) -> bool) -> bool {
+    pub(super) fn must_wait(&mut self, node: NodeId, is_over: impl Fn(NodeId) -> bool) -> bool {
         let waits = self.before.get(&node).is_some_and(|before| !is_over(*before));
         if waits {
-            self.held.insert(node);
+            self.waiting.insert(node);
         }
         waits
     }
 
     /// Returns the one that waited for `node`, which is over.
-    pub(super) fn next(&mut self, node: NodeId) -> Option<NodeId> {
+    pub(super) fn release_next(&mut self, node: NodeId) -> Option<NodeId> {
         let next = *self.after.get(&node)?;
-        self.held.remove(&next).then_some(next)
+        self.waiting.remove(&next).then_some(next)
     }
 }

@@ -2,14 +2,15 @@
 
 use super::{
     executor::{
-        Computation, Failed, Found, LookUp, LookedUp, Made, Message, Output, Poll, StageEnd,
+        ComputeFailure, ComputedNode, ExecutorMessage, FoundInStore, LookUpResult, NodeComputation,
+        NodeLookup, NodeOutput, PollOutcome, StageEnd,
     },
     guard::{self, Panicked},
     resolve::{self, Resolved},
     scheduler::Halt,
 };
-use crate::{NodeId, Plan, Progress, StageCtx, StageError, Streams};
-use cache::{Artifact, Commit, Digest, FileStamp, Lookup, Provenance, Record, Store, StoreError};
+use crate::{NodeId, Plan, StageCtx, StageError, StageProgress, Streams};
+use cache::{Artifact, Commit, Digest, Fingerprint, Lookup, Provenance, Record, Store, StoreError};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, mpsc::Sender},
@@ -17,7 +18,7 @@ use std::{
 };
 
 /// What every task of a run shares.
-pub(super) struct Shared<'a> {
+pub(super) struct RunContext<'a> {
     pub(super) plan: &'a Plan,
     pub(super) store: &'a Store,
     pub(super) device: &'a str,
@@ -29,9 +30,9 @@ pub(super) struct Shared<'a> {
     pub(super) force: &'a BTreeSet<NodeId>,
 }
 
-impl Shared<'_> {
+impl RunContext<'_> {
     /// Makes the recipe of `node` and looks it up.
-    pub(super) fn look_up(&self, node: NodeId, outputs: &[Output]) -> LookUp {
+    pub(super) fn look_up(&self, node: NodeId, outputs: &[NodeOutput]) -> LookUpResult {
         guard::guarded(|| {
             let forced = self.force.contains(&node);
             let digests: Vec<Digest> = outputs.iter().map(|output| output.digest).collect();
@@ -42,8 +43,8 @@ impl Shared<'_> {
             let filed_under = trajectory.map(|(key, _)| key);
             let damage = match self.store.lookup_output(key, &made.recipe)? {
                 Lookup::Hit(output) if !forced => {
-                    let found = Found::Hit(output.into());
-                    return Ok(LookedUp { key, trajectory: filed_under, found });
+                    let found = FoundInStore::Hit(output.into());
+                    return Ok(NodeLookup { key, trajectory: filed_under, found });
                 }
                 Lookup::Damaged(what) if !forced => Some(what.to_string()),
                 _ => None,
@@ -51,31 +52,31 @@ impl Shared<'_> {
             let Resolved { recipe, files, folders } = made;
             let inputs = outputs.to_vec();
             let computation =
-                Computation { recipe, key, inputs, files, folders, trajectory, forced };
+                NodeComputation { recipe, key, inputs, files, folders, trajectory, forced };
             let computation = Arc::new(computation);
             let found = match damage {
-                Some(what) => Found::Damaged(computation, what),
-                None => Found::Absent(computation),
+                Some(what) => FoundInStore::Damaged(computation, what),
+                None => FoundInStore::Absent(computation),
             };
-            Ok(LookedUp { key, trajectory: filed_under, found })
+            Ok(NodeLookup { key, trajectory: filed_under, found })
         })
         .unwrap_or_else(|panicked| Err(panicked.into()))
     }
 
     /// Looks at a key that another process computes.
-    pub(super) fn poll(&self, computation: &Computation) -> Result<Poll, StageError> {
+    pub(super) fn poll(&self, computation: &NodeComputation) -> Result<PollOutcome, StageError> {
         guard::guarded(|| {
             // Asked before the result: who gives a lease back has left the result there.
             let leased = self.store.is_leased(computation.key);
             let found = self.store.lookup_output(computation.key, &computation.recipe)?;
             if let Lookup::Hit(output) = found {
-                return Ok(Poll::Hit(output.into()));
+                return Ok(PollOutcome::Hit(output.into()));
             }
             if !leased {
-                return Ok(Poll::Free);
+                return Ok(PollOutcome::Free);
             }
             let holder = self.store.lease_holder(computation.key);
-            Ok(Poll::Busy(holder.unwrap_or_else(|| "another process".to_owned())))
+            Ok(PollOutcome::Busy(holder.unwrap_or_else(|| "another process".to_owned())))
         })
         .unwrap_or_else(|panicked| Err(panicked.into()))
     }
@@ -84,16 +85,16 @@ impl Shared<'_> {
     pub(super) fn compute(
         &self,
         node: NodeId,
-        computation: &Computation,
-        tx: &Sender<Message>,
+        computation: &NodeComputation,
+        tx: &Sender<ExecutorMessage>,
     ) -> StageEnd {
         let end = guard::guarded(|| self.try_compute(node, computation, tx));
         match end.unwrap_or_else(|panicked| Err(panicked.into())) {
             Ok(end) => end,
-            Err(StageError::Cancelled) => StageEnd::Failed(Failed::Cancelled),
+            Err(StageError::Cancelled) => StageEnd::Failed(ComputeFailure::Cancelled),
             Err(StageError::Changed { what }) => StageEnd::Changed(what),
             Err(StageError::Store(StoreError::Damaged { digest, what })) => {
-                StageEnd::Failed(Failed::Damaged { digest, what })
+                StageEnd::Failed(ComputeFailure::Damaged { digest, what })
             }
             Err(error) => {
                 // Whatever a stage makes of a store that is gone, that is what it met.
@@ -102,8 +103,8 @@ impl Shared<'_> {
                     false => error,
                 };
                 StageEnd::Failed(match Halt::of(&error) {
-                    Some(halt) => Failed::Halted(halt, error),
-                    None => Failed::Other(error),
+                    Some(halt) => ComputeFailure::Halted(halt, error),
+                    None => ComputeFailure::Other(error),
                 })
             }
         }
@@ -112,8 +113,8 @@ impl Shared<'_> {
     fn try_compute(
         &self,
         node: NodeId,
-        computation: &Computation,
-        tx: &Sender<Message>,
+        computation: &NodeComputation,
+        tx: &Sender<ExecutorMessage>,
     ) -> Result<StageEnd, StageError> {
         let Some(_lease) = self.store.lease(computation.key)? else { return Ok(StageEnd::Busy) };
         if !computation.forced
@@ -125,7 +126,7 @@ impl Shared<'_> {
         let before = self.check_named(computation)?;
         let trajectory = computation.trajectory.map(|(key, _)| key);
         // The receiver lives as long as the run.
-        tx.send(Message::Started(node, computation.key, trajectory)).ok();
+        tx.send(ExecutorMessage::Started(node, computation.key, trajectory)).ok();
         let clock = Instant::now();
         let began = (clock - self.began.1).as_secs_f64();
         let log = Mutex::new(vec![]);
@@ -157,13 +158,18 @@ impl Shared<'_> {
                 }
             }
         };
-        Ok(StageEnd::Made(Box::new(Made { output: output.into(), seconds, began, differs })))
+        Ok(StageEnd::Made(Box::new(ComputedNode {
+            output: output.into(),
+            seconds,
+            began,
+            differs,
+        })))
     }
 
     /// Checks that every file and folder still is what the recipe names, and returns how they
     /// looked before that: a change from then on shows at the end.
-    fn check_named(&self, computation: &Computation) -> Result<Looks, StageError> {
-        let looks = self.looks(computation)?;
+    fn check_named(&self, computation: &NodeComputation) -> Result<InputFingerprints, StageError> {
+        let fingerprints = self.fingerprints(computation)?;
         for file in &computation.files {
             let (digest, _) = self.store.file_digest(&file.path)?;
             if computation.recipe.inputs.get(&resolve::file_input(&file.role)) != Some(&digest) {
@@ -177,14 +183,14 @@ impl Shared<'_> {
                 return Err(StageError::changed(&folder.path));
             }
         }
-        Ok(looks)
+        Ok(fingerprints)
     }
 
-    fn looks(&self, computation: &Computation) -> Result<Looks, StoreError> {
-        let files = computation.files.iter().map(|file| self.store.file_stamp(&file.path));
+    fn fingerprints(&self, computation: &NodeComputation) -> Result<InputFingerprints, StoreError> {
+        let files = computation.files.iter().map(|file| self.store.file_fingerprint(&file.path));
         let folders = computation.folders.iter();
-        let folders = folders.map(|one| self.store.folder_stamp(&one.path, &one.files));
-        Ok(Looks {
+        let folders = folders.map(|one| self.store.folder_fingerprint(&one.path, &one.files));
+        Ok(InputFingerprints {
             files: files.collect::<Result<_, _>>()?,
             folders: folders.collect::<Result<_, _>>()?,
         })
@@ -194,19 +200,19 @@ impl Shared<'_> {
     /// `captured` was copied first, and the copy compared with the recipe.
     fn check_unchanged(
         &self,
-        computation: &Computation,
-        before: &Looks,
+        computation: &NodeComputation,
+        before: &InputFingerprints,
         captured: &BTreeSet<String>,
     ) -> Result<(), StageError> {
         for (file, before) in computation.files.iter().zip(&before.files) {
             let free = captured.contains(&resolve::file_input(&file.role));
-            if !free && self.store.file_stamp(&file.path).ok().as_ref() != Some(before) {
+            if !free && self.store.file_fingerprint(&file.path).ok().as_ref() != Some(before) {
                 return Err(StageError::changed(&file.path));
             }
         }
         for (folder, before) in computation.folders.iter().zip(&before.folders) {
             let free = captured.contains(&resolve::folder_input(&folder.role));
-            let now = || self.store.folder_stamp(&folder.path, &folder.files).ok();
+            let now = || self.store.folder_fingerprint(&folder.path, &folder.files).ok();
             if !free && now().as_ref() != Some(before) {
                 return Err(StageError::changed(&folder.path));
             }
@@ -217,17 +223,17 @@ impl Shared<'_> {
     fn run_stage(
         &self,
         node: NodeId,
-        computation: &Computation,
-        tx: &Sender<Message>,
+        computation: &NodeComputation,
+        tx: &Sender<ExecutorMessage>,
         log: &Mutex<Vec<String>>,
         captured: &Mutex<BTreeSet<String>>,
     ) -> Result<BTreeMap<String, cache::Blob>, StageError> {
         let stage = &self.plan.node(node).stage;
-        let progress = |progress: Progress| {
-            tx.send(Message::Progressed(node, progress)).ok();
+        let progress = |progress: StageProgress| {
+            tx.send(ExecutorMessage::Progressed(node, progress)).ok();
         };
         let say = |line: &str| {
-            tx.send(Message::Said(node, line.to_owned())).ok();
+            tx.send(ExecutorMessage::Said(node, line.to_owned())).ok();
         };
         let mut inputs: BTreeMap<String, Vec<Artifact>> = BTreeMap::new();
         for ((port, _), output) in self.plan.node(node).inputs.iter().zip(&computation.inputs) {
@@ -260,7 +266,7 @@ impl From<Panicked> for StageError {
 }
 
 /// How the files and folders of a computation look, in their order.
-struct Looks {
-    files: Vec<FileStamp>,
-    folders: Vec<FileStamp>,
+struct InputFingerprints {
+    files: Vec<Fingerprint>,
+    folders: Vec<Fingerprint>,
 }

@@ -1,12 +1,12 @@
 //! What can be wrong with a pipeline file.
 
-use super::tree::Place;
+use super::tree::Span;
 use std::{collections::BTreeMap, fmt};
 use thiserror::Error;
 
 /// A text that places point into: a pipeline file, a base it extends, or a `--set`.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct SpecSource {
     /// Its path, or the flag it came from.
     pub name: String,
     /// What it says.
@@ -18,7 +18,7 @@ pub struct Source {
 #[error("{kind}")]
 pub struct SpecError {
     /// Where it stands.
-    pub place: Place,
+    pub span: Span,
     /// What is wrong.
     pub kind: SpecErrorKind,
     /// The way out.
@@ -214,7 +214,7 @@ fn printable(name: &str) -> String {
 #[derive(Debug, Error)]
 pub struct SpecErrors {
     /// The texts their places point into.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SpecSource>,
     /// The mistakes.
     pub errors: Vec<SpecError>,
 }
@@ -233,8 +233,8 @@ impl fmt::Display for SpecErrors {
 pub(crate) struct Mistakes(std::collections::BTreeSet<SpecError>);
 
 impl Mistakes {
-    pub(crate) fn add(&mut self, place: Place, kind: SpecErrorKind, hint: Option<String>) {
-        self.0.insert(SpecError { place, kind, hint });
+    pub(crate) fn add(&mut self, span: Span, kind: SpecErrorKind, hint: Option<String>) {
+        self.0.insert(SpecError { span, kind, hint });
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -243,22 +243,22 @@ impl Mistakes {
 
     /// Returns the mistakes in the order of their places. What a line that is not TOML was taken
     /// for is not held against it: such a line has one mistake.
-    pub(crate) fn into_vec(self, sources: &[Source]) -> Vec<SpecError> {
+    pub(crate) fn into_vec(self, sources: &[SpecSource]) -> Vec<SpecError> {
         let is_syntax = |error: &&SpecError| matches!(error.kind, SpecErrorKind::Syntax(_));
         let mut broken: BTreeMap<(u32, usize), (usize, SpecError)> = BTreeMap::new();
         for error in self.0.iter().filter(is_syntax) {
-            let Some(source) = sources.get(error.place.source as usize) else { continue };
-            let at = error.place.range().start.min(source.text.len());
+            let Some(source) = sources.get(error.span.source as usize) else { continue };
+            let at = error.span.range().start.min(source.text.len());
             let (before, after) = source.text.as_bytes().split_at(at);
             let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             let end = at + after.iter().position(|byte| *byte == b'\n').unwrap_or(after.len());
-            broken.entry((error.place.source, start)).or_insert_with(|| (end, error.clone()));
+            broken.entry((error.span.source, start)).or_insert_with(|| (end, error.clone()));
         }
         let stays = |error: &SpecError| {
-            let at = error.place.range().start;
-            let line = broken.range(..=(error.place.source, at)).next_back();
+            let at = error.span.range().start;
+            let line = broken.range(..=(error.span.source, at)).next_back();
             line.is_none_or(|((source, _), (end, first))| {
-                *source != error.place.source || at > *end || first == error
+                *source != error.span.source || at > *end || first == error
             })
         };
         self.0.into_iter().filter(stays).collect()

@@ -5,18 +5,18 @@ mod error;
 mod matrix;
 mod overlay;
 mod settings;
+mod spec_path;
 mod tree;
-mod written;
 
 pub(crate) use error::{Mistakes, did_you_mean};
-pub use error::{Source, SpecError, SpecErrorKind, SpecErrors};
-pub(crate) use matrix::{Axis, AxisValue, Matrix};
+pub use error::{SpecError, SpecErrorKind, SpecErrors, SpecSource};
+pub(crate) use matrix::{AxisValue, MatrixAxis, SpecMatrix};
 pub(crate) use overlay::{stage as lay_stage, without};
-pub(crate) use settings::Details;
+pub(crate) use settings::SettingsMistake;
 pub use settings::{Settings, SettingsError};
-pub use tree::Place;
-pub(crate) use tree::{Entry, Node, Value, seed};
-pub use written::Written;
+pub use spec_path::SpecPath;
+pub use tree::Span;
+pub(crate) use tree::{TreeEntry, TreeNode, TreeValue, seed};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ use toml::de::DeTable;
 
 /// What to read.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub struct PlanRequest {
     /// The pipeline file.
     pub path: PathBuf,
     /// Overrides of the form `STAGE.with.SETTING=VALUE`, as in a matrix.
@@ -41,16 +41,16 @@ pub struct Request {
 
 /// A pipeline file with its bases and overrides laid together, not yet connected.
 #[derive(Debug)]
-pub(crate) struct Spec {
-    pub(crate) sources: Vec<Source>,
+pub(crate) struct PipelineSpec {
+    pub(crate) sources: Vec<SpecSource>,
     pub(crate) title: Option<String>,
     pub(crate) seed: u64,
     /// Tables by stage name.
-    pub(crate) stages: Node,
-    pub(crate) axes: Vec<Axis>,
+    pub(crate) stages: TreeNode,
+    pub(crate) axes: Vec<MatrixAxis>,
     /// The cells: the number of a value on each axis.
     pub(crate) cells: Vec<Vec<u32>>,
-    pub(crate) targets: Vec<(Arc<str>, Place)>,
+    pub(crate) targets: Vec<(Arc<str>, Span)>,
 }
 
 const ROOT_KEYS: [&str; 5] = ["title", "extends", "seed", "stage", "matrix"];
@@ -64,43 +64,43 @@ const MOST_BYTES: u64 = u32::MAX as u64;
 /// The same of what is no regular file.
 const MOST_BYTES_OF_OTHERS: u64 = 1 << 26;
 
-impl Spec {
+impl PipelineSpec {
     /// Reads what `request` names. Mistakes are added to `mistakes`; what could be read comes back.
-    pub(crate) fn read(request: &Request, mistakes: &mut Mistakes) -> Self {
-        let mut reader = Reader { sources: vec![], mistakes };
+    pub(crate) fn read(request: &PlanRequest, mistakes: &mut Mistakes) -> Self {
+        let mut reader = SpecReader { sources: vec![], mistakes };
         let root = reader.file(&request.path, None);
         let root = reader.with_bases(&request.path, root);
         reader.finish(root, request)
     }
 
     /// Reads `text` as if it were the file called `request.path`.
-    pub(crate) fn read_text(text: &str, request: &Request, mistakes: &mut Mistakes) -> Self {
-        let mut reader = Reader { sources: vec![], mistakes };
+    pub(crate) fn read_text(text: &str, request: &PlanRequest, mistakes: &mut Mistakes) -> Self {
+        let mut reader = SpecReader { sources: vec![], mistakes };
         let root = reader.text(&request.path, text.to_owned());
         let root = reader.with_bases(&request.path, root);
         reader.finish(root, request)
     }
 }
 
-struct Reader<'m> {
-    sources: Vec<Source>,
+struct SpecReader<'m> {
+    sources: Vec<SpecSource>,
     mistakes: &'m mut Mistakes,
 }
 
 /// A file whose bases are being read.
-struct Open {
+struct OpenFile {
     real: PathBuf,
     folder: PathBuf,
-    root: Node,
-    bases: std::vec::IntoIter<Node>,
+    root: TreeNode,
+    bases: std::vec::IntoIter<TreeNode>,
 }
 
-impl Open {
-    fn new(path: &Path, root: Node) -> Self {
+impl OpenFile {
+    fn new(path: &Path, root: TreeNode) -> Self {
         let bases = match root.table().and_then(|table| table.get("extends")) {
             None => vec![],
             Some(entry) => match &entry.node.value {
-                Value::Array(items) => items.to_vec(),
+                TreeValue::Array(items) => items.to_vec(),
                 _ => vec![entry.node.clone()],
             },
         };
@@ -126,13 +126,13 @@ fn real(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-impl Reader<'_> {
+impl SpecReader<'_> {
     fn source(&mut self, name: String, text: String) -> u32 {
-        self.sources.push(Source { name, text });
+        self.sources.push(SpecSource { name, text });
         u32::try_from(self.sources.len() - 1).expect("fewer than 2^32 files and flags")
     }
 
-    fn file(&mut self, path: &Path, asked: Option<Place>) -> Node {
+    fn file(&mut self, path: &Path, asked: Option<Span>) -> TreeNode {
         // A base is read when its turn comes: a pipe would be waited for without end.
         let is_file = || fs::metadata(path).is_ok_and(|data| data.is_file());
         let why = match read(path) {
@@ -141,23 +141,23 @@ impl Reader<'_> {
             Ok(None) => "it is too long for a pipeline file".to_owned(),
             Err(error) => error.to_string(),
         };
-        let place = asked.unwrap_or_else(|| {
+        let span = asked.unwrap_or_else(|| {
             let source = self.source(path.display().to_string(), String::new());
-            Place { source, ..Place::default() }
+            Span { source, ..Span::default() }
         });
         let path = path.display().to_string();
-        self.mistakes.add(place, SpecErrorKind::Unreadable { path, why }, None);
-        Node::empty(place)
+        self.mistakes.add(span, SpecErrorKind::Unreadable { path, why }, None);
+        TreeNode::empty(span)
     }
 
-    fn text(&mut self, path: &Path, text: String) -> Node {
+    fn text(&mut self, path: &Path, text: String) -> TreeNode {
         let source = self.source(path.display().to_string(), text.clone());
         let (table, errors) = DeTable::parse_recoverable(&text);
         for error in errors {
             let range = error.span().unwrap_or_else(|| first_line_with(error.message(), &text));
-            let place = Place::new(source, &range);
+            let span = Span::new(source, &range);
             let hint = error.message().contains("recur").then_some(TOO_DEEP).map(str::to_owned);
-            self.mistakes.add(place, SpecErrorKind::Syntax(error.message().to_owned()), hint);
+            self.mistakes.add(span, SpecErrorKind::Syntax(error.message().to_owned()), hint);
         }
         let root = tree::from_toml(source, &table);
         self.check_root(&root);
@@ -167,10 +167,10 @@ impl Reader<'_> {
     /// Returns `root`, which was read from `path`, laid over the files it extends: each of them
     /// once, in the order of a walk that goes to the bases of a file, as they are listed, before
     /// the file itself. So two bases that extend the same file both keep what they change in it.
-    fn with_bases(&mut self, path: &Path, root: Node) -> Node {
-        let mut open = vec![Open::new(path, root)];
+    fn with_bases(&mut self, path: &Path, root: TreeNode) -> TreeNode {
+        let mut open = vec![OpenFile::new(path, root)];
         let mut seen = BTreeSet::from([open[0].real.clone()]);
-        let mut laid: Option<Node> = None;
+        let mut laid: Option<TreeNode> = None;
         while let Some(mut file) = open.pop() {
             let Some(name) = file.bases.next() else {
                 laid = Some(match laid {
@@ -179,25 +179,25 @@ impl Reader<'_> {
                 });
                 continue;
             };
-            let base = name.str().map(|base| (file.folder.join(&**base), name.place));
+            let base = name.str().map(|base| (file.folder.join(&**base), name.span));
             open.push(file);
-            let Some((base, place)) = base else {
+            let Some((base, span)) = base else {
                 self.wrong_type("`extends`", "a file name or a list of them", &name);
                 continue;
             };
             let real = real(&base);
             if seen.insert(real.clone()) {
-                let root = self.file(&base, Some(place));
-                open.push(Open::new(&base, root));
+                let root = self.file(&base, Some(span));
+                open.push(OpenFile::new(&base, root));
             } else if open.iter().any(|file| file.real == real) {
                 let shown = base.display().to_string();
-                self.mistakes.add(place, SpecErrorKind::ExtendsItself(shown), None);
+                self.mistakes.add(span, SpecErrorKind::ExtendsItself(shown), None);
             }
         }
         laid.expect("the file itself is laid last")
     }
 
-    fn check_root(&mut self, root: &Node) {
+    fn check_root(&mut self, root: &TreeNode) {
         let Some(table) = root.table() else { return };
         for (key, entry) in table.iter() {
             if !ROOT_KEYS.contains(&&**key) {
@@ -214,19 +214,19 @@ impl Reader<'_> {
         }
     }
 
-    fn wrong_type(&mut self, what: &str, wanted: &'static str, node: &Node) {
+    fn wrong_type(&mut self, what: &str, wanted: &'static str, node: &TreeNode) {
         let found = node.value.type_name();
         let kind = SpecErrorKind::WrongType { what: what.to_owned(), wanted, found };
-        self.mistakes.add(node.place, kind, None);
+        self.mistakes.add(node.span, kind, None);
     }
 
-    fn finish(mut self, root: Node, request: &Request) -> Spec {
+    fn finish(mut self, root: TreeNode, request: &PlanRequest) -> PipelineSpec {
         let get = |key: &str| root.table().and_then(|table| table.get(key)).map(|e| e.node.clone());
         let title = get("title").and_then(|node| match node.str() {
             Some(text) => {
                 if text.contains(char::is_control) {
                     let kind = SpecErrorKind::ControlCharacter("the title");
-                    self.mistakes.add(node.place, kind, Some("a title is one line".into()));
+                    self.mistakes.add(node.span, kind, Some("a title is one line".into()));
                 }
                 Some(text.to_string())
             }
@@ -236,14 +236,14 @@ impl Reader<'_> {
             }
         });
         let mut seed = get("seed").and_then(|node| self.seed(&node)).unwrap_or(0);
-        let nothing = Node::empty(root.place);
-        let table_or = |node: Option<Node>| node.filter(|node| node.table().is_some());
+        let nothing = TreeNode::empty(root.span);
+        let table_or = |node: Option<TreeNode>| node.filter(|node| node.table().is_some());
         let mut stages = table_or(get("stage")).unwrap_or_else(|| nothing.clone());
         let matrix_entry = root.table().and_then(|table| table.get("matrix"));
-        let key = matrix_entry.map_or(root.place, |entry| entry.key);
+        let key = matrix_entry.map_or(root.span, |entry| entry.key);
         let matrix = table_or(get("matrix")).unwrap_or(nothing);
         if stages.table().is_none_or(|table| table.is_empty()) && self.mistakes.is_empty() {
-            self.mistakes.add(root.place, SpecErrorKind::Empty, None);
+            self.mistakes.add(root.span, SpecErrorKind::Empty, None);
         }
         let mut pinned = BTreeMap::new();
         for text in &request.set {
@@ -257,27 +257,28 @@ impl Reader<'_> {
             }
             stages = overlay::stages(&stages, &over);
         }
-        let Matrix { axes, cells } = matrix::read(&matrix, key, &stages, &pinned, self.mistakes);
+        let SpecMatrix { axes, cells } =
+            matrix::read(&matrix, key, &stages, &pinned, self.mistakes);
         let targets = request.targets.iter().map(|name| {
             let source = self.source("--target".into(), name.clone());
-            (Arc::from(name.as_str()), Place::new(source, &(0..name.len())))
+            (Arc::from(name.as_str()), Span::new(source, &(0..name.len())))
         });
         let targets = targets.collect();
-        Spec { sources: self.sources, title, seed, stages, axes, cells, targets }
+        PipelineSpec { sources: self.sources, title, seed, stages, axes, cells, targets }
     }
 
-    fn seed(&mut self, node: &Node) -> Option<u64> {
+    fn seed(&mut self, node: &TreeNode) -> Option<u64> {
         match tree::seed(node) {
             Ok(seed) => Some(seed),
             Err((kind, hint)) => {
-                self.mistakes.add(node.place, kind, hint);
+                self.mistakes.add(node.span, kind, hint);
                 None
             }
         }
     }
 
     // `PATH=VALUE` is TOML, except that a word needs no quotes.
-    fn set(&mut self, text: &str) -> Option<Node> {
+    fn set(&mut self, text: &str) -> Option<TreeNode> {
         let quoted = text.split_once('=').map(|(path, value)| {
             format!("{path}={}", toml::Value::String(value.trim().to_owned()))
         });
@@ -294,20 +295,20 @@ impl Reader<'_> {
         Some(tree::from_toml(source, &table))
     }
 
-    fn bad_set(&mut self, text: &str, error: &toml::de::Error) -> Option<Node> {
+    fn bad_set(&mut self, text: &str, error: &toml::de::Error) -> Option<TreeNode> {
         let source = self.source("--set".into(), text.to_owned());
-        let place = Place::new(source, &error.span().unwrap_or_default());
+        let span = Span::new(source, &error.span().unwrap_or_default());
         let hint = Some("write it as `STAGE.with.SETTING=VALUE`".to_owned());
-        self.mistakes.add(place, SpecErrorKind::Syntax(error.message().to_owned()), hint);
+        self.mistakes.add(span, SpecErrorKind::Syntax(error.message().to_owned()), hint);
         None
     }
 
     fn take_seed(
         &mut self,
-        over: Node,
+        over: TreeNode,
         seed: &mut u64,
-        pinned: &mut BTreeMap<String, Node>,
-    ) -> Node {
+        pinned: &mut BTreeMap<String, TreeNode>,
+    ) -> TreeNode {
         if let Some(entry) = over.table().and_then(|table| table.get("seed"))
             && let Some(value) = self.seed(&entry.node)
         {
@@ -317,7 +318,7 @@ impl Reader<'_> {
         without(&over, "seed")
     }
 
-    fn check_overlay(&mut self, over: &Node, stages: &Node) {
+    fn check_overlay(&mut self, over: &TreeNode, stages: &TreeNode) {
         let (Some(over), Some(stages)) = (over.table(), stages.table()) else { return };
         for (name, entry) in over.iter() {
             if !stages.contains_key(name) {
@@ -342,11 +343,11 @@ fn first_line_with(message: &str, text: &str) -> Range<usize> {
     start..start
 }
 
-fn lay_root(base: &Node, over: &Node) -> Node {
+fn lay_root(base: &TreeNode, over: &TreeNode) -> TreeNode {
     let mut result = overlay::shallow(base, over);
     let get =
-        |node: &Node, key: &str| node.table().and_then(|t| t.get(key)).map(|e| e.node.clone());
-    if let Value::Table(table) = &mut result.value {
+        |node: &TreeNode, key: &str| node.table().and_then(|t| t.get(key)).map(|e| e.node.clone());
+    if let TreeValue::Table(table) = &mut result.value {
         let table = Arc::make_mut(table);
         table.remove("extends");
         if let (Some(old), Some(new)) = (get(base, "stage"), get(over, "stage"))

@@ -1,9 +1,9 @@
 //! The `with` table of a stage, read through serde without losing any mistake's place.
 
 use super::{
-    Source,
-    tree::{Node, Place, Value, not_json},
-    written::Written,
+    SpecSource,
+    spec_path::SpecPath,
+    tree::{Span, TreeNode, TreeValue, not_json},
 };
 use serde::{
     Deserialize,
@@ -15,12 +15,12 @@ use std::{fmt, path::Path, sync::Arc};
 /// The settings of a stage as they stand in the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
-    node: &'a Node,
-    sources: &'a [Source],
+    node: &'a TreeNode,
+    sources: &'a [SpecSource],
 }
 
 impl<'a> Settings<'a> {
-    pub(crate) fn new(node: &'a Node, sources: &'a [Source]) -> Self {
+    pub(crate) fn new(node: &'a TreeNode, sources: &'a [SpecSource]) -> Self {
         Self { node, sources }
     }
 
@@ -30,18 +30,18 @@ impl<'a> Settings<'a> {
     ///
     /// Says what the first mistake is and where it stands.
     pub fn read<T: Deserialize<'a>>(self) -> Result<T, SettingsError> {
-        T::deserialize(Reader(self.node, self.sources))
+        T::deserialize(NodeDeserializer(self.node, self.sources))
     }
 }
 
 /// What is wrong with a setting, and where. Boxed: it is rare, and every setting's result holds it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SettingsError(Box<Details>);
+pub struct SettingsError(Box<SettingsMistake>);
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Details {
+pub(crate) struct SettingsMistake {
     pub(crate) message: String,
-    pub(crate) place: Option<Place>,
+    pub(crate) span: Option<Span>,
     /// The path from `with` to the mistake, innermost first while it is on its way out.
     pub(crate) path: Vec<Arc<str>>,
     /// The name that is not known, and those that are.
@@ -52,24 +52,24 @@ pub(crate) struct Details {
 }
 
 impl SettingsError {
-    pub(crate) fn details(&self) -> &Details {
+    pub(crate) fn details(&self) -> &SettingsMistake {
         &self.0
     }
 
-    fn new(details: Details) -> Self {
+    fn new(details: SettingsMistake) -> Self {
         Self(Box::new(details))
     }
 
     fn bare(message: String) -> Self {
-        Self::new(Details { message, ..Details::default() })
+        Self::new(SettingsMistake { message, ..SettingsMistake::default() })
     }
 
     fn not_json((message, hint): (String, &'static str)) -> Self {
-        Self::new(Details { message, hint: Some(hint), ..Details::default() })
+        Self::new(SettingsMistake { message, hint: Some(hint), ..SettingsMistake::default() })
     }
 
-    fn at(mut self, place: Place) -> Self {
-        self.0.place.get_or_insert(place);
+    fn at(mut self, span: Span) -> Self {
+        self.0.span.get_or_insert(span);
         self
     }
 }
@@ -90,18 +90,18 @@ impl de::Error for SettingsError {
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         let unknown = Some((field.to_owned(), expected.to_vec()));
         let message = format!("no setting is called `{field}`");
-        Self::new(Details { message, unknown, ..Details::default() })
+        Self::new(SettingsMistake { message, unknown, ..SettingsMistake::default() })
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let unknown = Some((variant.to_owned(), expected.to_vec()));
         let message = format!("`{variant}` is not a choice here");
-        Self::new(Details { message, unknown, ..Details::default() })
+        Self::new(SettingsMistake { message, unknown, ..SettingsMistake::default() })
     }
 
     fn missing_field(field: &'static str) -> Self {
         let message = format!("setting `{field}` is required");
-        Self::new(Details { message, missing: Some(field), ..Details::default() })
+        Self::new(SettingsMistake { message, missing: Some(field), ..SettingsMistake::default() })
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -129,25 +129,27 @@ fn wanted(expected: &dyn de::Expected) -> String {
 
 /// A value, and the sources that its places are in.
 #[derive(Clone, Copy)]
-struct Reader<'a>(&'a Node, &'a [Source]);
+struct NodeDeserializer<'a>(&'a TreeNode, &'a [SpecSource]);
 
-impl<'de> de::Deserializer<'de> for Reader<'de> {
+impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
     type Error = SettingsError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
         if let Some(why) = not_json(&self.0.value) {
-            return Err(SettingsError::not_json(why).at(self.0.place));
+            return Err(SettingsError::not_json(why).at(self.0.span));
         }
         match &self.0.value {
-            Value::String(text) => visitor.visit_borrowed_str(text),
-            Value::Integer(number) => visitor.visit_i64(*number),
-            Value::Float(number) => visitor.visit_f64(*number),
-            Value::Boolean(flag) => visitor.visit_bool(*flag),
-            Value::Datetime(text) | Value::TooLarge(text) => visitor.visit_borrowed_str(text),
-            Value::Array(items) => visitor.visit_seq(Items(items.iter(), self.1)),
-            Value::Table(table) => visitor.visit_map(Entries::new(table, self.1)),
+            TreeValue::String(text) => visitor.visit_borrowed_str(text),
+            TreeValue::Integer(number) => visitor.visit_i64(*number),
+            TreeValue::Float(number) => visitor.visit_f64(*number),
+            TreeValue::Boolean(flag) => visitor.visit_bool(*flag),
+            TreeValue::Datetime(text) | TreeValue::TooLarge(text) => {
+                visitor.visit_borrowed_str(text)
+            }
+            TreeValue::Array(items) => visitor.visit_seq(ArrayAccess(items.iter(), self.1)),
+            TreeValue::Table(table) => visitor.visit_map(TableAccess::new(table, self.1)),
         }
-        .map_err(|error| error.at(self.0.place))
+        .map_err(|error| error.at(self.0.span))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
@@ -159,32 +161,32 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, SettingsError> {
-        if let (Written::NAME, Value::String(text)) = (name, &self.0.value) {
-            let source = self.1.get(self.0.place.source as usize);
+        if let (SpecPath::NAME, TreeValue::String(text)) = (name, &self.0.value) {
+            let source = self.1.get(self.0.span.source as usize);
             let folder = source.and_then(|source| Path::new(&source.name).parent()?.to_str());
             let both = [folder.unwrap_or_default(), text].into_iter();
             return visitor
                 .visit_seq(de::value::SeqDeserializer::new(both))
-                .map_err(|error: SettingsError| error.at(self.0.place));
+                .map_err(|error: SettingsError| error.at(self.0.span));
         }
-        visitor.visit_newtype_struct(self).map_err(|error| error.at(self.0.place))
+        visitor.visit_newtype_struct(self).map_err(|error| error.at(self.0.span))
     }
 
     // TOML writers put `1` where `1.0` is meant: a setting that is a float takes both.
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
         match self.0.value {
-            Value::Integer(number) => visitor
+            TreeValue::Integer(number) => visitor
                 .visit_f64(number as f64)
-                .map_err(|error: SettingsError| error.at(self.0.place)),
+                .map_err(|error: SettingsError| error.at(self.0.span)),
             _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
         match self.0.value {
-            Value::Float(number) if number.is_finite() && !(number as f32).is_finite() => {
+            TreeValue::Float(number) if number.is_finite() && !(number as f32).is_finite() => {
                 let message = format!("`{number:e}` is too large: this goes up to 3.4e38");
-                Err(SettingsError::bare(message).at(self.0.place))
+                Err(SettingsError::bare(message).at(self.0.span))
             }
             _ => self.deserialize_f64(visitor),
         }
@@ -197,9 +199,9 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         visitor: V,
     ) -> Result<V::Value, SettingsError> {
         let result = match &self.0.value {
-            Value::String(text) => visitor.visit_enum((&**text).into_deserializer()),
-            Value::Table(table) if table.len() == 1 => {
-                let entries = Entries::new(table, self.1);
+            TreeValue::String(text) => visitor.visit_enum((&**text).into_deserializer()),
+            TreeValue::Table(table) if table.len() == 1 => {
+                let entries = TableAccess::new(table, self.1);
                 visitor.visit_enum(de::value::MapAccessDeserializer::new(entries))
             }
             value => Err(match not_json(value) {
@@ -211,7 +213,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
                 )),
             }),
         };
-        result.map_err(|error: SettingsError| error.at(self.0.place))
+        result.map_err(|error: SettingsError| error.at(self.0.span))
     }
 
     forward_to_deserialize_any! {
@@ -221,32 +223,32 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
     }
 }
 
-struct Items<'a>(std::slice::Iter<'a, Node>, &'a [Source]);
+struct ArrayAccess<'a>(std::slice::Iter<'a, TreeNode>, &'a [SpecSource]);
 
-impl<'de> SeqAccess<'de> for Items<'de> {
+impl<'de> SeqAccess<'de> for ArrayAccess<'de> {
     type Error = SettingsError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, SettingsError> {
-        self.0.next().map(|node| seed.deserialize(Reader(node, self.1))).transpose()
+        self.0.next().map(|node| seed.deserialize(NodeDeserializer(node, self.1))).transpose()
     }
 }
 
-struct Entries<'a> {
-    rest: std::collections::btree_map::Iter<'a, Arc<str>, super::tree::Entry>,
-    current: Option<(&'a Arc<str>, &'a super::tree::Entry)>,
-    sources: &'a [Source],
+struct TableAccess<'a> {
+    rest: std::collections::btree_map::Iter<'a, Arc<str>, super::tree::TreeEntry>,
+    current: Option<(&'a Arc<str>, &'a super::tree::TreeEntry)>,
+    sources: &'a [SpecSource],
 }
 
-impl<'a> Entries<'a> {
-    fn new(table: &'a super::tree::Table, sources: &'a [Source]) -> Self {
+impl<'a> TableAccess<'a> {
+    fn new(table: &'a super::tree::TreeTable, sources: &'a [SpecSource]) -> Self {
         Self { rest: table.iter(), current: None, sources }
     }
 }
 
-impl<'de> MapAccess<'de> for Entries<'de> {
+impl<'de> MapAccess<'de> for TableAccess<'de> {
     type Error = SettingsError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -268,9 +270,9 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         seed: V,
     ) -> Result<V::Value, SettingsError> {
         let (key, entry) = self.current.take().expect("serde asks for a key first");
-        seed.deserialize(Reader(&entry.node, self.sources)).map_err(|mut error| {
+        seed.deserialize(NodeDeserializer(&entry.node, self.sources)).map_err(|mut error| {
             error.0.path.push(Arc::clone(key));
-            error.at(entry.node.place)
+            error.at(entry.node.span)
         })
     }
 }

@@ -1,13 +1,14 @@
 //! Stages that do what they are told, for testing the engine without the real ones.
 
 use engine::{
-    Kind, Method, Port, Problem, Registry, Settings, SettingsError, Stage, StageCtx, StageError,
+    ArtifactKind, Method, Port, Problem, Registry, Settings, SettingsError, Stage, StageCtx,
+    StageError,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
-pub(crate) const TEXT: Kind = Kind("text");
-pub(crate) const RESULT: Kind = Kind("result");
+pub(crate) const TEXT: ArtifactKind = ArtifactKind("text");
+pub(crate) const RESULT: ArtifactKind = ArtifactKind("result");
 
 /// Gives a text of its own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -62,7 +63,7 @@ impl Stage for Make {
     fn inputs(&self) -> Vec<Port> {
         vec![]
     }
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         TEXT
     }
     fn streams(&self) -> &'static [&'static str] {
@@ -98,7 +99,7 @@ impl Stage for Join {
     fn inputs(&self) -> Vec<Port> {
         vec![Port::many("texts", TEXT), Port::optional("more", TEXT)]
     }
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         TEXT
     }
     fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, cache::Blob>, StageError> {
@@ -133,7 +134,7 @@ impl Stage for Count {
     fn inputs(&self) -> Vec<Port> {
         vec![Port::one("text", TEXT)]
     }
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         RESULT
     }
     fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, cache::Blob>, StageError> {

@@ -1,10 +1,10 @@
 //! Which combinations of a matrix's axes are cells: all of them, without those that `exclude`
 //! names, and those that `include` adds.
 
-use super::{Axis, Line, Reader, count, label, same};
+use super::{AxisGroup, MatrixAxis, MatrixReader, count, label, same};
 use crate::spec::{
     Mistakes, SpecErrorKind, did_you_mean,
-    tree::{Node, Place, Table, Value},
+    tree::{Span, TreeNode, TreeTable, TreeValue},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const MOST_CELLS: u64 = 4_000_000;
 
 /// One entry of `exclude` or `include`: what it says of axes, by axis.
-pub(super) struct Rule {
-    pub(super) place: Place,
-    pub(super) says: BTreeMap<usize, Node>,
+pub(super) struct CellRule {
+    pub(super) span: Span,
+    pub(super) says: BTreeMap<usize, TreeNode>,
     /// Whether it speaks of an axis that `--set` pins, or that a file laid over its own has
     /// written anew: then it may well change nothing.
     pub(super) slack: bool,
@@ -22,11 +22,15 @@ pub(super) struct Rule {
 
 // An axis that `--set` pins has one value: what is said of another value is said of no cell, and
 // what is said of this one holds. A rule that speaks of pinned axes alone gives way to them.
-pub(super) fn pin(rules: Vec<Rule>, axes: &[Axis], pinned: &BTreeMap<String, Node>) -> Vec<Rule> {
-    let keep = |mut rule: Rule| {
+pub(super) fn pin(
+    rules: Vec<CellRule>,
+    axes: &[MatrixAxis],
+    pinned: &BTreeMap<String, TreeNode>,
+) -> Vec<CellRule> {
+    let keep = |mut rule: CellRule| {
         let pins = |axis: &usize| pinned.contains_key(&axes[*axis].name);
         rule.slack = rule.says.iter().any(|(axis, said)| pins(axis) || axes[*axis].is_above(said));
-        let holds = |(axis, said): (&usize, &Node)| {
+        let holds = |(axis, said): (&usize, &TreeNode)| {
             pinned.get(&axes[*axis].name).is_none_or(|node| same(&node.value, &said.value))
         };
         let holds = rule.says.iter().all(holds);
@@ -36,34 +40,34 @@ pub(super) fn pin(rules: Vec<Rule>, axes: &[Axis], pinned: &BTreeMap<String, Nod
     rules.into_iter().filter_map(keep).collect()
 }
 
-impl Reader<'_> {
+impl MatrixReader<'_> {
     /// Reads the entries of `exclude` or `include`.
-    pub(super) fn rules(&mut self, what: &'static str, table: &Table) -> Vec<Rule> {
+    pub(super) fn rules(&mut self, what: &'static str, table: &TreeTable) -> Vec<CellRule> {
         let Some(entry) = table.get(what) else { return vec![] };
-        let wrong = |place: Place, found: &'static str, mistakes: &mut Mistakes| {
+        let wrong = |span: Span, found: &'static str, mistakes: &mut Mistakes| {
             let kind = SpecErrorKind::WrongType {
                 what: format!("`{what}`"),
                 wanted: "a list of tables",
                 found,
             };
             let hint = format!("write `{what} = [{{ AXIS = VALUE }}]`, or `[[matrix.{what}]]`");
-            mistakes.add(place, kind, Some(hint));
+            mistakes.add(span, kind, Some(hint));
         };
-        let Value::Array(items) = &entry.node.value else {
-            wrong(entry.node.place, entry.node.value.type_name(), self.mistakes);
+        let TreeValue::Array(items) = &entry.node.value else {
+            wrong(entry.node.span, entry.node.value.type_name(), self.mistakes);
             return vec![];
         };
         let mut rules = vec![];
         for item in items.iter() {
             let Some(table) = item.table() else {
-                wrong(item.place, item.value.type_name(), self.mistakes);
+                wrong(item.span, item.value.type_name(), self.mistakes);
                 continue;
             };
             let mut says = BTreeMap::new();
             if table.is_empty() {
-                self.mistakes.add(item.place, SpecErrorKind::EmptyRule(what), None);
+                self.mistakes.add(item.span, SpecErrorKind::EmptyRule(what), None);
             } else if self.conditions("", table, &mut says) {
-                rules.push(Rule { place: item.place, says, slack: false });
+                rules.push(CellRule { span: item.span, says, slack: false });
             }
         }
         rules
@@ -74,17 +78,17 @@ impl Reader<'_> {
     fn conditions(
         &mut self,
         before: &str,
-        table: &Table,
-        says: &mut BTreeMap<usize, Node>,
+        table: &TreeTable,
+        says: &mut BTreeMap<usize, TreeNode>,
     ) -> bool {
         let mut fine = true;
         for (key, entry) in table.iter() {
             let name = if before.is_empty() { key.to_string() } else { format!("{before}.{key}") };
             let parts: Vec<&str> = name.split(',').map(str::trim).collect();
-            if let (Value::Array(values), true) = (&entry.node.value, parts.len() > 1) {
+            if let (TreeValue::Array(values), true) = (&entry.node.value, parts.len() > 1) {
                 if values.len() != parts.len() {
                     let why = format!("takes lists of {} values here", parts.len());
-                    self.wrong(entry.node.place, &name, why, None);
+                    self.wrong(entry.node.span, &name, why, None);
                     fine = false;
                 }
                 for (part, value) in parts.iter().zip(values.iter()) {
@@ -107,7 +111,7 @@ impl Reader<'_> {
 
     /// Returns the axis that goes by `name`: its path or the end of it. One there is not is told
     /// if `tell`.
-    fn named(&mut self, name: &str, place: Place, tell: bool) -> Option<usize> {
+    fn named(&mut self, name: &str, span: Span, tell: bool) -> Option<usize> {
         if let Some(axis) = self.axes.iter().position(|axis| axis.name == name) {
             return Some(axis);
         }
@@ -125,22 +129,25 @@ impl Reader<'_> {
             let names: Vec<String> =
                 among.iter().map(|axis| self.axes[*axis].name.clone()).collect();
             let hint = did_you_mean(name, names.iter().map(String::as_str));
-            self.wrong(place, name, why, hint);
+            self.wrong(span, name, why, hint);
         }
         None
     }
 
     /// Takes the axes away that are pinned, and returns where the others went.
-    pub(super) fn drop_pinned(&mut self, pinned: &BTreeMap<String, Node>) -> Vec<Option<usize>> {
+    pub(super) fn drop_pinned(
+        &mut self,
+        pinned: &BTreeMap<String, TreeNode>,
+    ) -> Vec<Option<usize>> {
         let mut left = 0;
-        let stays = |axis: &Axis| !pinned.contains_key(&axis.name);
-        let place = |axis: &Axis| {
+        let stays = |axis: &MatrixAxis| !pinned.contains_key(&axis.name);
+        let moved_to = |axis: &MatrixAxis| {
             stays(axis).then(|| {
                 left += 1;
                 left - 1
             })
         };
-        let map: Vec<Option<usize>> = self.axes.iter().map(place).collect();
+        let map: Vec<Option<usize>> = self.axes.iter().map(moved_to).collect();
         for line in &mut self.lines {
             let kept: Vec<bool> = line.axes.iter().map(|axis| map[*axis].is_some()).collect();
             line.axes = line.axes.iter().filter_map(|axis| map[*axis]).collect();
@@ -160,9 +167,9 @@ impl Reader<'_> {
 
     pub(super) fn cells(
         &mut self,
-        key: Place,
-        mut excludes: Vec<Rule>,
-        mut includes: Vec<Rule>,
+        key: Span,
+        mut excludes: Vec<CellRule>,
+        mut includes: Vec<CellRule>,
     ) -> Vec<Vec<u32>> {
         excludes.retain(|rule| !self.is_outdated(rule));
         includes.retain(|rule| !self.is_outdated(rule));
@@ -183,13 +190,13 @@ impl Reader<'_> {
         let mut excluded = Excluded::default();
         for rule in &excludes {
             if let Some(numbers) = self.numbers(rule) {
-                excluded.add((!rule.slack).then_some(rule.place), numbers);
+                excluded.add((!rule.slack).then_some(rule.span), numbers);
             }
         }
         let mut cells: Vec<Vec<u32>> =
             self.product(&listed).filter(|cell| !excluded.takes(cell)).collect();
-        for place in excluded.idle() {
-            self.mistakes.add(place, SpecErrorKind::MatchesNothing("exclude"), None);
+        for span in excluded.idle() {
+            self.mistakes.add(span, SpecErrorKind::MatchesNothing("exclude"), None);
         }
         if !adds.is_empty() {
             let mut known: BTreeSet<Vec<u32>> = cells.iter().cloned().collect();
@@ -197,7 +204,7 @@ impl Reader<'_> {
                 let before = cells.len();
                 cells.extend(self.product(&choices).filter(|cell| known.insert(cell.clone())));
                 if cells.len() == before && !rule.slack {
-                    self.mistakes.add(rule.place, SpecErrorKind::MatchesNothing("include"), None);
+                    self.mistakes.add(rule.span, SpecErrorKind::MatchesNothing("include"), None);
                 }
             }
         }
@@ -209,15 +216,15 @@ impl Reader<'_> {
 
     /// Tells whether `rule` speaks of a value that its axis had before a file laid over that of
     /// the rule wrote the axis anew.
-    fn is_outdated(&self, rule: &Rule) -> bool {
+    fn is_outdated(&self, rule: &CellRule) -> bool {
         let mut says = rule.says.iter();
         says.any(|(axis, said)| {
             self.axes[*axis].is_above(said) && self.having(*axis, said).is_empty()
         })
     }
 
-    fn too_many(&mut self, key: Place, cells: u128) {
-        let name = |line: &Line| {
+    fn too_many(&mut self, key: Span, cells: u128) {
+        let name = |line: &AxisGroup| {
             let names: Vec<&str> =
                 line.axes.iter().map(|axis| self.axes[*axis].name.as_str()).collect();
             format!("{} has {}", names.join(","), line.values.len())
@@ -254,7 +261,7 @@ impl Reader<'_> {
     }
 
     /// Returns the numbers of the values that `rule` names, by axis.
-    fn numbers(&mut self, rule: &Rule) -> Option<Vec<(usize, Vec<u32>)>> {
+    fn numbers(&mut self, rule: &CellRule) -> Option<Vec<(usize, Vec<u32>)>> {
         let mut numbers = vec![];
         for (axis, said) in &rule.says {
             let found = self.having(*axis, said);
@@ -267,26 +274,27 @@ impl Reader<'_> {
         Some(numbers)
     }
 
-    fn having(&self, axis: usize, said: &Node) -> Vec<u32> {
+    fn having(&self, axis: usize, said: &TreeNode) -> Vec<u32> {
         let values = self.axes[axis].values.iter().zip(0..);
         values.filter(|(value, _)| same(&value.given, &said.value)).map(|(_, at)| at).collect()
     }
 
-    fn no_value(&mut self, axis: usize, said: &Node) {
+    fn no_value(&mut self, axis: usize, said: &TreeNode) {
         let labels: Vec<String> =
             self.axes[axis].values.iter().map(|value| value.label.clone()).collect();
         let hint = did_you_mean(&label(said), labels.iter().map(String::as_str));
         let name = self.axes[axis].name.clone();
-        self.wrong(said.place, &name, format!("has no value `{}`", label(said)), hint);
+        self.wrong(said.span, &name, format!("has no value `{}`", label(said)), hint);
     }
 
     /// Returns what each line takes in the cells `rule` adds: what it says, else all that is
     /// listed. A new value becomes one of its axis.
-    fn choices(&mut self, rule: &Rule, listed: &[Vec<Vec<u32>>]) -> Option<Vec<Vec<Vec<u32>>>> {
+    fn choices(&mut self, rule: &CellRule, listed: &[Vec<Vec<u32>>]) -> Option<Vec<Vec<Vec<u32>>>> {
         let mut choices = vec![];
         for (at, rows) in listed.iter().enumerate() {
             let axes = self.lines[at].axes.clone();
-            let said: Vec<Option<&Node>> = axes.iter().map(|axis| rule.says.get(axis)).collect();
+            let said: Vec<Option<&TreeNode>> =
+                axes.iter().map(|axis| rule.says.get(axis)).collect();
             if said.iter().all(Option::is_some) {
                 let row = axes.iter().zip(said.into_iter().flatten());
                 let row: Option<Vec<u32>> =
@@ -306,7 +314,7 @@ impl Reader<'_> {
                     axes.iter().map(|axis| self.axes[*axis].name.as_str()).collect();
                 let hint = format!("these change together: name all of {}", names.join(", "));
                 let kind = SpecErrorKind::MatchesNothing("include");
-                self.mistakes.add(rule.place, kind, Some(hint));
+                self.mistakes.add(rule.span, kind, Some(hint));
                 return None;
             }
             choices.push(rows);
@@ -315,7 +323,7 @@ impl Reader<'_> {
     }
 
     /// Returns the number of the value `said` of `axis`, adding it if it is new.
-    fn take(&mut self, axis: usize, said: &Node) -> Option<u32> {
+    fn take(&mut self, axis: usize, said: &TreeNode) -> Option<u32> {
         if let Some(known) = self.having(axis, said).first() {
             return Some(*known);
         }
@@ -323,8 +331,8 @@ impl Reader<'_> {
             self.no_value(axis, said);
             return None;
         }
-        let (name, place) = (self.axes[axis].name.clone(), self.axes[axis].place);
-        let value = self.value(&name, place, said)?;
+        let (name, span) = (self.axes[axis].name.clone(), self.axes[axis].span);
+        let value = self.value(&name, span, said)?;
         self.axes[axis].values.push(value);
         Some(count(self.axes[axis].values.len() - 1))
     }
@@ -335,14 +343,14 @@ impl Reader<'_> {
 struct Excluded {
     by_axes: BTreeMap<Vec<usize>, BTreeMap<Vec<u32>, Vec<usize>>>,
     /// Where an entry stands, if it must take something out.
-    places: Vec<Option<Place>>,
+    spans: Vec<Option<Span>>,
     used: BTreeSet<usize>,
 }
 
 impl Excluded {
-    fn add(&mut self, place: Option<Place>, numbers: Vec<(usize, Vec<u32>)>) {
-        let rule = self.places.len();
-        self.places.push(place);
+    fn add(&mut self, span: Option<Span>, numbers: Vec<(usize, Vec<u32>)>) {
+        let rule = self.spans.len();
+        self.spans.push(span);
         let mut rows: Vec<Vec<u32>> = vec![vec![]];
         for (_, values) in &numbers {
             let longer = |row: &Vec<u32>| {
@@ -369,8 +377,8 @@ impl Excluded {
     }
 
     /// Returns the places of the entries that took out nothing.
-    fn idle(&self) -> Vec<Place> {
+    fn idle(&self) -> Vec<Span> {
         let idle = |rule: &usize| !self.used.contains(rule);
-        (0..self.places.len()).filter(idle).filter_map(|rule| self.places[rule]).collect()
+        (0..self.spans.len()).filter(idle).filter_map(|rule| self.spans[rule]).collect()
     }
 }

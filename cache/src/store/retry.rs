@@ -13,18 +13,18 @@ use std::{
 const TRIES: u32 = 64;
 
 /// Tells whether the answer may be another one the next time.
-pub(super) fn is_passing(error: &io::Error) -> bool {
+pub(super) fn is_transient(error: &io::Error) -> bool {
     // By its kind: an error that was given a path has no code any more.
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::StaleNetworkFileHandle)
 }
 
 /// Counts how often something was tried, and pauses longer the more often.
 #[derive(Default)]
-pub(super) struct Tries(u32);
+pub(super) struct Retries(u32);
 
-impl Tries {
+impl Retries {
     /// Tells whether to try once more.
-    pub(super) fn once_more(&mut self) -> bool {
+    pub(super) fn may_retry(&mut self) -> bool {
         self.0 += 1;
         if self.0 > 8 {
             thread::sleep(Duration::from_millis(u64::from(self.0.min(50))));
@@ -39,11 +39,11 @@ impl Tries {
 /// # Errors
 ///
 /// Fails as `attempt` did last.
-pub fn steadily<T, E: Into<io::Error>>(mut attempt: impl FnMut() -> Result<T, E>) -> io::Result<T> {
-    let mut tries = Tries::default();
+pub fn retrying<T, E: Into<io::Error>>(mut attempt: impl FnMut() -> Result<T, E>) -> io::Result<T> {
+    let mut tries = Retries::default();
     loop {
         match attempt().map_err(Into::into) {
-            Err(error) if is_passing(&error) && tries.once_more() => {}
+            Err(error) if is_transient(&error) && tries.may_retry() => {}
             other => return other,
         }
     }
@@ -55,7 +55,7 @@ pub fn steadily<T, E: Into<io::Error>>(mut attempt: impl FnMut() -> Result<T, E>
 ///
 /// Fails as the system does, or if something else has the name.
 pub fn make_folders(path: &Path) -> io::Result<()> {
-    steadily(|| match fs::create_dir_all(path) {
+    retrying(|| match fs::create_dir_all(path) {
         // It says so also of a folder that it could not look at for a moment.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if fs::metadata(path)?.is_dir() { Ok(()) } else { Err(error) }
@@ -67,7 +67,7 @@ pub fn make_folders(path: &Path) -> io::Result<()> {
 /// Writes all of `bytes`, from where it was when it is asked again.
 pub(super) fn write_all(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        let written = steadily(|| to.write(bytes))?;
+        let written = retrying(|| to.write(bytes))?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -109,21 +109,21 @@ mod tests {
     #[test]
     fn an_error_that_was_given_a_path_is_still_a_passing_one() {
         let bare = io::Error::from(Errno::STALE);
-        assert!(is_passing(&io::Error::new(bare.kind(), "stale, at path `tmp/new-1`")));
+        assert!(is_transient(&io::Error::new(bare.kind(), "stale, at path `tmp/new-1`")));
     }
 
     #[test]
     fn passing_trouble_is_gone_round_and_lasting_trouble_told() {
         for code in [Errno::INTR, Errno::STALE] {
             let mut left = 5;
-            let done = steadily(|| {
+            let done = retrying(|| {
                 left -= 1;
                 if left > 0 { Err(code) } else { Ok(7) }
             });
             assert_eq!(done.expect("it passes"), 7);
         }
         let mut asked = 0;
-        let refused: io::Result<()> = steadily(|| {
+        let refused: io::Result<()> = retrying(|| {
             asked += 1;
             Err(Errno::NOSPC)
         });
