@@ -634,3 +634,35 @@ fn a_plan_of_fewer_cells_is_whole() {
         assert_eq!((part.cells.len(), part.nodes().len()), (0, 0));
     }
 }
+
+#[test]
+fn one_cycle_is_shown_and_it_is_the_shortest_through_its_first_stage() {
+    let joins = |stages: &[(&str, &[&str])]| -> String {
+        let stage = |(name, inputs): &(&str, &[&str])| {
+            format!("[stage.{name}]\nuse = \"join\"\nfrom = {{ texts = {inputs:?} }}\n")
+        };
+        stages.iter().map(stage).collect()
+    };
+    let all = mistakes(&joins(&[("a", &["a"])]), &[]);
+    assert_eq!(all, ["3: \"a\": stages wait for each other: a → a | -"]);
+    // Led to from outside; `b` is on a ring of three and on one of two.
+    let text = joins(&[("a", &["c"]), ("b", &["c", "d"]), ("c", &["d"]), ("d", &["b"])]);
+    assert_eq!(mistakes(&text, &[]), ["12: \"b\": stages wait for each other: d → b → d | -"]);
+}
+
+#[test]
+fn a_chain_may_be_as_long_as_the_file() {
+    let mut text = String::from("[stage.s0]\nuse = \"make\"\n");
+    for number in 1..20_000 {
+        let before = number - 1;
+        text += &format!("[stage.s{number}]\nuse = \"join\"\nfrom = {{ texts = \"s{before}\" }}\n");
+    }
+    let request = PlanRequest { path: "test.toml".into(), ..PlanRequest::default() };
+    let plan = Plan::read_text(&text, &request, &fake::registry()).map_err(|errors| errors.errors);
+    let plan = plan.expect("the chain is whole");
+    assert_eq!(plan.nodes().len(), 20_000);
+    let ordered = |(id, node): (engine::NodeId, &engine::PlanNode)| {
+        node.inputs.iter().all(|(_, input)| *input < id)
+    };
+    assert!(plan.nodes().all(ordered));
+}

@@ -125,9 +125,9 @@ pub enum SpecErrorKind {
         /// What that gives.
         gives: &'static str,
     },
-    /// The stages form a circle.
-    #[error("stages wait for each other: {0}")]
-    Cycle(String),
+    /// The stages form a cycle: each gives to the next, and the last is the first.
+    #[error("stages wait for each other: {}", .0.join(" → "))]
+    Cycle(Vec<String>),
     /// A setting is not what it should be.
     #[error("{0}")]
     Setting(String),
