@@ -22,8 +22,8 @@ pub use run::{
 };
 pub use seed::Streams;
 pub use spec::{
-    PlanRequest, Settings, SettingsError, Span, SpecError, SpecErrorKind, SpecErrors, SpecPath,
-    SpecSource,
+    AxisProblem, CellRuleKind, PlanRequest, Settings, SettingsError, Span, SpecError,
+    SpecErrorKind, SpecErrors, SpecPath, SpecSource,
 };
 pub use stage::{
     Arity, ArtifactKind, InputFile, InputFolder, Needs, Port, Problem, Stage, StageCtx, StageError,

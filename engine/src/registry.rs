@@ -2,7 +2,7 @@
 
 use crate::{
     ArtifactKind, Span, Stage,
-    spec::{Settings, TreeEntry, TreeNode, TreeValue},
+    spec::{Settings, SettingsMistakeKind, TreeEntry, TreeNode, TreeValue},
 };
 use schemars::Schema;
 use std::{collections::BTreeMap, sync::Arc};
@@ -49,7 +49,12 @@ impl Method {
                 Ok(stage) => return Some(stage),
                 Err(error) => {
                     let error = error.details();
-                    let missing = error.missing.filter(|_| error.path.is_empty()).map(Arc::from);
+                    let missing = match error.kind {
+                        SettingsMistakeKind::Missing(field) if error.path.is_empty() => {
+                            Some(Arc::from(field))
+                        }
+                        _ => None,
+                    };
                     let name = missing.or_else(|| error.path.last().cloned())?;
                     given.entry(name).and_modify(|tried| *tried += 1).or_insert(0);
                 }

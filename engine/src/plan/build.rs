@@ -288,7 +288,7 @@ impl<'a> Builder<'a> {
         }
         let choice: Vec<&Port> = ports.iter().filter(|port| port.arity == Arity::OneOf).collect();
         if !choice.is_empty() {
-            let names = || choice.iter().map(|port| port.name).collect::<Vec<_>>().join(", ");
+            let names = || choice.iter().map(|port| port.name).collect();
             match choice.iter().filter(|port| connected(port)).count() {
                 0 => {
                     let kind = SpecErrorKind::NoneConnected { method, ports: names() };

@@ -3,8 +3,8 @@
 use crate::{
     Problem, Registry, Stage, StageRef,
     spec::{
-        Mistakes, Settings, SettingsMistake, Span, SpecErrorKind, SpecSource, TreeNode, TreeValue,
-        did_you_mean, seed, without,
+        Mistakes, Settings, SettingsMistake, SettingsMistakeKind, Span, SpecErrorKind, SpecSource,
+        TreeNode, TreeValue, did_you_mean, seed, without,
     },
 };
 use serde_json::Value as Json;
@@ -166,8 +166,11 @@ impl Instance {
                 None => break,
             }
         }
-        let kind = if file { SpecErrorKind::File } else { SpecErrorKind::Setting };
-        mistakes.add(span, kind(problem.message), problem.hint);
+        let kind = match file {
+            true => SpecErrorKind::File(problem.message),
+            false => SpecErrorKind::Setting { setting: None, message: problem.message },
+        };
+        mistakes.add(span, kind, problem.hint);
     }
 }
 
@@ -254,7 +257,7 @@ fn read_settings(
         };
         let error = error.details();
         // After a setting was taken out, that a required one is missing is no news.
-        if error.missing.is_none() || clean {
+        if !matches!(error.kind, SettingsMistakeKind::Missing(_)) || clean {
             report_setting(error, with, mistakes);
         }
         clean = false;
@@ -266,18 +269,26 @@ fn read_settings(
 
 fn report_setting(error: &SettingsMistake, with: &TreeNode, mistakes: &mut Mistakes) {
     let span = error.span.unwrap_or(with.span);
-    let hint = match (&error.unknown, error.missing) {
-        (Some((name, known)), _) => did_you_mean(name, known.iter().copied()),
-        (None, Some(field)) => Some(format!("add `{field} = …` to `with`")),
-        (None, None) => error.hint.map(str::to_owned),
-    };
-    let message = match error.path.first() {
-        Some(name) if error.unknown.is_none() && error.missing.is_none() => {
-            format!("setting `{name}`: {}", error.message)
+    let setting = error.path.first().map(|name| name.to_string());
+    let (kind, hint) = match &error.kind {
+        SettingsMistakeKind::UnknownSetting { name, known } => {
+            let hint = did_you_mean(name, known.iter().copied());
+            (SpecErrorKind::UnknownSetting(name.clone()), hint)
         }
-        _ => error.message.clone(),
+        SettingsMistakeKind::UnknownChoice { found, known } => {
+            let hint = did_you_mean(found, known.iter().copied());
+            (SpecErrorKind::UnknownChoice(found.clone()), hint)
+        }
+        SettingsMistakeKind::Missing(field) => {
+            let hint = format!("add `{field} = …` to `with`");
+            (SpecErrorKind::MissingSetting(field), Some(hint))
+        }
+        SettingsMistakeKind::Refused { message, hint } => {
+            let message = message.clone();
+            (SpecErrorKind::Setting { setting, message }, hint.map(str::to_owned))
+        }
     };
-    mistakes.add(span, SpecErrorKind::Setting(message), hint);
+    mistakes.add(span, kind, hint);
 }
 
 fn take_out(node: &TreeNode, path: &[Arc<str>]) -> Option<TreeNode> {

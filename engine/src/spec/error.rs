@@ -82,20 +82,20 @@ pub enum SpecErrorKind {
         port: &'static str,
     },
     /// None of several ports was given anything.
-    #[error("`{method}` needs one of its inputs: {ports}")]
+    #[error("`{method}` needs one of its inputs: {}", ports.join(", "))]
     NoneConnected {
         /// The method.
         method: &'static str,
         /// The ports.
-        ports: String,
+        ports: Vec<&'static str>,
     },
     /// Two ports were connected that exclude each other.
-    #[error("`{method}` takes only one of its inputs: {ports}")]
+    #[error("`{method}` takes only one of its inputs: {}", ports.join(", "))]
     TwoConnected {
         /// The method.
         method: &'static str,
         /// The ports.
-        ports: String,
+        ports: Vec<&'static str>,
     },
     /// `from` names a port the method does not have.
     #[error("`{method}` has no input called `{port}`")]
@@ -128,42 +128,72 @@ pub enum SpecErrorKind {
     /// The stages form a cycle: each gives to the next, and the last is the first.
     #[error("stages wait for each other: {}", .0.join(" → "))]
     Cycle(Vec<String>),
-    /// A setting is not what it should be.
-    #[error("{0}")]
-    Setting(String),
+    /// `with` names a setting the method does not have.
+    #[error("no setting is called `{0}`")]
+    UnknownSetting(String),
+    /// A setting that takes one of a few words has another.
+    #[error("`{0}` is not a choice here")]
+    UnknownChoice(String),
+    /// A setting without a default is left out.
+    #[error("setting `{0}` is required")]
+    MissingSetting(&'static str),
+    /// A value that its setting's type or the method refuses.
+    #[error("{}{message}", in_setting(setting))]
+    Setting {
+        /// The setting, unless the message names it.
+        setting: Option<String>,
+        /// What the type or the method says of it.
+        message: String,
+    },
+    /// A seed below zero.
+    #[error("a seed is not negative")]
+    NegativeSeed,
+    /// A seed that TOML's integers cannot hold.
+    #[error("`{found}` is too large: seeds go from 0 to {}", i64::MAX)]
+    SeedTooLarge {
+        /// The seed as it is written.
+        found: String,
+    },
     /// A file outside the store is not there.
     #[error("{0}")]
     File(String),
     /// An axis of the matrix does not name a place in the pipeline.
-    #[error("axis `{axis}` {why}")]
+    #[error("axis `{axis}` {problem}")]
     Axis {
         /// The axis.
         axis: String,
         /// What is wrong with it.
-        why: String,
+        problem: AxisProblem,
     },
     /// Two axes set the same place.
-    #[error("axes `{0}` and `{1}` both set `{2}`")]
-    AxesOverlap(String, String, String),
+    #[error("axes `{first}` and `{second}` both set `{path}`")]
+    AxesOverlap {
+        /// The axis that stands first.
+        first: String,
+        /// The other.
+        second: String,
+        /// The path of the setting.
+        path: String,
+    },
     /// A matrix nobody waits for.
-    #[error("the matrix has {cells} cells, which is more than {most}: {axes}")]
+    #[error("the matrix has {cells} cells, which is more than {most}: {}", sizes(axes))]
     TooManyCells {
         /// How many it has.
         cells: u128,
         /// How many it may have.
         most: u64,
-        /// Its axes, and how many values each has.
-        axes: String,
+        /// Its axes, those that change together joined by commas, and how many values each has.
+        axes: Vec<(String, usize)>,
     },
     /// `exclude` took every cell out.
     #[error("`exclude` leaves no cell")]
     NoCells,
     /// An entry of `exclude` or `include` that changes nothing.
-    #[error("this `{0}` changes nothing: {why}", why = idle(.0))]
-    MatchesNothing(&'static str),
+    #[error("this `{0}` changes nothing: {why}", why = .0.idle())]
+    MatchesNothing(CellRuleKind),
     /// An entry of `exclude` or `include` that names no axis.
     #[error("this `{0}` names no axis")]
-    EmptyRule(&'static str),
+    EmptyRule(CellRuleKind),
     /// A name or a title that would break the lines it is shown in.
     #[error("{0} holds a control character")]
     ControlCharacter(&'static str),
@@ -198,11 +228,107 @@ pub enum SpecErrorKind {
     Empty,
 }
 
-fn idle(what: &str) -> &'static str {
-    match what {
-        "exclude" => "no cell has all of these values",
-        _ => "every cell it names is there without it",
+/// What is wrong with an axis of a matrix: a clause, such as `is empty`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
+#[non_exhaustive]
+pub enum AxisProblem {
+    /// Its value is a number, a string or the like.
+    #[error("is {found}, not a list of values")]
+    NotAList {
+        /// The type of the value.
+        found: &'static str,
+    },
+    /// It has no values.
+    #[error("is empty")]
+    Empty,
+    /// An axis of several paths has an entry that is no list.
+    #[error("takes lists of {paths} values, not {found}")]
+    RowNotAList {
+        /// How many paths change together.
+        paths: usize,
+        /// The type of the entry.
+        found: &'static str,
+    },
+    /// An axis of several paths has a list of another length.
+    #[error("takes lists of {paths} values, not a list of {found}")]
+    RowLength {
+        /// How many paths change together.
+        paths: usize,
+        /// How many values the list has.
+        found: usize,
+    },
+    /// A rule gives several axes a list of another length.
+    #[error("takes lists of {paths} values here")]
+    RuleRowLength {
+        /// How many axes the rule names together.
+        paths: usize,
+    },
+    /// Its path begins with no stage.
+    #[error("names no stage of this pipeline")]
+    NoStage,
+    /// Its path ends at a stage, or goes on with no key of one.
+    #[error("does not say what of the stage it sets")]
+    NoKey,
+    /// A value of the axis `seed` is no seed.
+    #[error("takes whole numbers, not negative")]
+    NotASeed,
+    /// Its path is written without quotes.
+    #[error("is a table")]
+    UnquotedPath,
+    /// A variant is a number, a string or the like.
+    #[error("holds a variant that is not a table")]
+    VariantNotATable,
+    /// A rule names an axis that the matrix does not have.
+    #[error("is not in this matrix")]
+    Unknown,
+    /// A rule names the end of several axes.
+    #[error("may be several")]
+    Ambiguous,
+    /// A rule names a value that the axis does not have.
+    #[error("has no value `{0}`")]
+    NoValue(String),
+}
+
+/// A list of the matrix that takes cells out or adds some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CellRuleKind {
+    /// `exclude`.
+    Exclude,
+    /// `include`.
+    Include,
+}
+
+impl CellRuleKind {
+    /// Returns the key of the list in the file.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Exclude => "exclude",
+            Self::Include => "include",
+        }
     }
+
+    /// Returns why an entry changes nothing.
+    fn idle(self) -> &'static str {
+        match self {
+            Self::Exclude => "no cell has all of these values",
+            Self::Include => "every cell it names is there without it",
+        }
+    }
+}
+
+impl fmt::Display for CellRuleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
+fn in_setting(setting: &Option<String>) -> String {
+    setting.as_ref().map(|name| format!("setting `{name}`: ")).unwrap_or_default()
+}
+
+fn sizes(axes: &[(String, usize)]) -> String {
+    axes.iter().map(|(axis, size)| format!("{axis} has {size}")).collect::<Vec<_>>().join(", ")
 }
 
 fn printable(name: &str) -> String {

@@ -4,7 +4,7 @@ mod cells;
 
 use self::cells::{CellRule, pin};
 use super::{
-    Mistakes, SpecErrorKind, did_you_mean, overlay,
+    AxisProblem, CellRuleKind, Mistakes, SpecErrorKind, did_you_mean, overlay,
     tree::{Span, TreeEntry, TreeNode, TreeTable, TreeValue, seed},
 };
 use std::{
@@ -13,7 +13,7 @@ use std::{
 };
 
 /// The keys of `[matrix]` that are no axes.
-const ENTRIES: [&str; 2] = ["exclude", "include"];
+const RULE_KINDS: [CellRuleKind; 2] = [CellRuleKind::Exclude, CellRuleKind::Include];
 
 /// One axis: every value is an overlay of stages, or a seed.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ pub(crate) fn read(
     entries.sort_by_key(|(_, entry)| entry.key);
     let mut reader = MatrixReader { stages, axes: vec![], lines: vec![], unread: vec![], mistakes };
     for (name, entry) in &entries {
-        if !ENTRIES.contains(&&***name) {
+        if RULE_KINDS.iter().all(|kind| kind.key() != &***name) {
             let before = reader.axes.len();
             reader.line(name, entry);
             if reader.axes.len() == before {
@@ -87,7 +87,7 @@ pub(crate) fn read(
         }
     }
     reader.overlaps();
-    let [excludes, includes] = ENTRIES.map(|name| reader.rules(name, table));
+    let [excludes, includes] = RULE_KINDS.map(|kind| reader.rules(kind, table));
     let [excludes, includes] = [excludes, includes].map(|rules| pin(rules, &reader.axes, pinned));
     let map = reader.drop_pinned(pinned);
     let moved = |rules: Vec<CellRule>| -> Vec<CellRule> {
@@ -115,8 +115,8 @@ struct MatrixReader<'a> {
 }
 
 impl MatrixReader<'_> {
-    fn wrong(&mut self, span: Span, axis: &str, why: impl Into<String>, hint: Option<String>) {
-        let kind = SpecErrorKind::Axis { axis: axis.to_owned(), why: why.into() };
+    fn wrong(&mut self, span: Span, axis: &str, problem: AxisProblem, hint: Option<String>) {
+        let kind = SpecErrorKind::Axis { axis: axis.to_owned(), problem };
         self.mistakes.add(span, kind, hint);
     }
 
@@ -136,9 +136,9 @@ impl MatrixReader<'_> {
                 return;
             }
             other => {
-                let why = format!("is {}, not a list of values", other.type_name());
+                let problem = AxisProblem::NotAList { found: other.type_name() };
                 let hint = Some("write `[…]` around it".to_owned());
-                return self.wrong(entry.node.span, name, why, hint);
+                return self.wrong(entry.node.span, name, problem, hint);
             }
         };
         if name.contains(',') {
@@ -156,7 +156,7 @@ impl MatrixReader<'_> {
             _ => false,
         };
         if is_empty {
-            return self.wrong(entry.node.span, name, "is empty", None);
+            return self.wrong(entry.node.span, name, AxisProblem::Empty, None);
         }
         // With no value left that is right, all that is wrong was told.
         if values.is_empty() {
@@ -184,19 +184,23 @@ impl MatrixReader<'_> {
                     }
                 }
                 value => {
-                    let found = match value {
-                        TreeValue::Array(values) => format!("a list of {}", values.len()),
-                        other => other.type_name().to_owned(),
+                    let together = paths.len();
+                    let problem = match value {
+                        TreeValue::Array(values) => {
+                            AxisProblem::RowLength { paths: together, found: values.len() }
+                        }
+                        other => {
+                            AxisProblem::RowNotAList { paths: together, found: other.type_name() }
+                        }
                     };
-                    let why = format!("takes lists of {} values, not {found}", paths.len());
                     let hint = Some(format!("write one value each for {}", paths.join(", ")));
-                    self.wrong(item.span, name, why, hint);
+                    self.wrong(item.span, name, problem, hint);
                     return;
                 }
             }
         }
         if items.is_empty() {
-            return self.wrong(entry.node.span, name, "is empty", None);
+            return self.wrong(entry.node.span, name, AxisProblem::Empty, None);
         }
         let mut numbers = vec![vec![]; items.len()];
         let mut columns = paths.iter().zip(columns).map(|(path, column)| {
@@ -235,7 +239,7 @@ impl MatrixReader<'_> {
             let known = self.stages.table()?;
             if !known.contains_key(path[0]) {
                 let hint = did_you_mean(path[0], known.keys().map(|key| &**key));
-                self.wrong(key, name, "names no stage of this pipeline", hint);
+                self.wrong(key, name, AxisProblem::NoStage, hint);
                 return None;
             }
             if path.len() < 2 || !super::STAGE_KEYS.contains(&path[1]) {
@@ -243,7 +247,7 @@ impl MatrixReader<'_> {
                     "write `{}.with.SETTING`, `{0}.use`, `{0}.from`, `{0}.seed` or `{0}.repeats`",
                     path[0]
                 );
-                self.wrong(key, name, "does not say what of the stage it sets", Some(hint));
+                self.wrong(key, name, AxisProblem::NoKey, Some(hint));
                 return None;
             }
         }
@@ -265,7 +269,7 @@ impl MatrixReader<'_> {
                 if matches!(item.value, TreeValue::TooLarge(_)) {
                     self.mistakes.add(item.span, kind, hint);
                 } else {
-                    self.wrong(item.span, name, "takes whole numbers, not negative", None);
+                    self.wrong(item.span, name, AxisProblem::NotASeed, None);
                 }
                 None
             }
@@ -283,7 +287,7 @@ impl MatrixReader<'_> {
             && variants.keys().any(|key| super::STAGE_KEYS.contains(&&**key))
         {
             let hint = format!("put the path in quotes: \"{name}.with.SETTING\" = [...]");
-            self.wrong(entry.key, name, "is a table", Some(hint));
+            self.wrong(entry.key, name, AxisProblem::UnquotedPath, Some(hint));
             return None;
         }
         let mut sorted: Vec<(&Arc<str>, &TreeEntry)> = variants.iter().collect();
@@ -296,8 +300,7 @@ impl MatrixReader<'_> {
                 continue;
             }
             let Some(table) = entry.node.table() else {
-                let why = "holds a variant that is not a table";
-                self.wrong(entry.node.span, name, why, None);
+                self.wrong(entry.node.span, name, AxisProblem::VariantNotATable, None);
                 continue;
             };
             for (stage, entry) in table.iter() {
@@ -339,7 +342,11 @@ impl MatrixReader<'_> {
                     None if a.name == b.name => a.name.clone(),
                     None => continue,
                 };
-                let kind = SpecErrorKind::AxesOverlap(a.name.clone(), b.name.clone(), path);
+                let kind = SpecErrorKind::AxesOverlap {
+                    first: a.name.clone(),
+                    second: b.name.clone(),
+                    path,
+                };
                 self.mistakes.add(b.span, kind, None);
             }
         }

@@ -8,12 +8,12 @@ mod settings;
 mod spec_path;
 mod tree;
 
+pub use error::{AxisProblem, CellRuleKind, SpecError, SpecErrorKind, SpecErrors, SpecSource};
 pub(crate) use error::{Mistakes, did_you_mean};
-pub use error::{SpecError, SpecErrorKind, SpecErrors, SpecSource};
 pub(crate) use matrix::{AxisValue, MatrixAxis, SpecMatrix};
 pub(crate) use overlay::{stage as lay_stage, without};
-pub(crate) use settings::SettingsMistake;
 pub use settings::{Settings, SettingsError};
+pub(crate) use settings::{SettingsMistake, SettingsMistakeKind};
 pub use spec_path::SpecPath;
 pub use tree::Span;
 pub(crate) use tree::{TreeEntry, TreeNode, TreeValue, seed};

@@ -38,17 +38,25 @@ impl<'a> Settings<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SettingsError(Box<SettingsMistake>);
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SettingsMistake {
-    pub(crate) message: String,
+    pub(crate) kind: SettingsMistakeKind,
     pub(crate) span: Option<Span>,
-    /// The path from `with` to the mistake, innermost first while it is on its way out.
+    /// The path from `with` to the mistake, innermost first while the error is passed up.
     pub(crate) path: Vec<Arc<str>>,
-    /// The name that is not known, and those that are.
-    pub(crate) unknown: Option<(String, Vec<&'static str>)>,
-    pub(crate) missing: Option<&'static str>,
-    /// The way out, where the value is one that no setting takes.
-    pub(crate) hint: Option<&'static str>,
+}
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum SettingsMistakeKind {
+    /// No setting has this name.
+    UnknownSetting { name: String, known: &'static [&'static str] },
+    /// No variant of an enum has this name.
+    UnknownChoice { found: String, known: &'static [&'static str] },
+    /// A setting without a default is not there.
+    Missing(&'static str),
+    /// Its type refuses the value.
+    Refused { message: String, hint: Option<&'static str> },
 }
 
 impl SettingsError {
@@ -56,16 +64,16 @@ impl SettingsError {
         &self.0
     }
 
-    fn new(details: SettingsMistake) -> Self {
-        Self(Box::new(details))
+    fn new(kind: SettingsMistakeKind) -> Self {
+        Self(Box::new(SettingsMistake { kind, span: None, path: vec![] }))
     }
 
-    fn bare(message: String) -> Self {
-        Self::new(SettingsMistake { message, ..SettingsMistake::default() })
+    fn refused(message: String) -> Self {
+        Self::new(SettingsMistakeKind::Refused { message, hint: None })
     }
 
     fn not_json((message, hint): (String, &'static str)) -> Self {
-        Self::new(SettingsMistake { message, hint: Some(hint), ..SettingsMistake::default() })
+        Self::new(SettingsMistakeKind::Refused { message, hint: Some(hint) })
     }
 
     fn at(mut self, span: Span) -> Self {
@@ -76,7 +84,16 @@ impl SettingsError {
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        match &self.0.kind {
+            SettingsMistakeKind::UnknownSetting { name, .. } => {
+                write!(f, "no setting is called `{name}`")
+            }
+            SettingsMistakeKind::UnknownChoice { found, .. } => {
+                write!(f, "`{found}` is not a choice here")
+            }
+            SettingsMistakeKind::Missing(field) => write!(f, "setting `{field}` is required"),
+            SettingsMistakeKind::Refused { message, .. } => f.write_str(message),
+        }
     }
 }
 
@@ -84,32 +101,29 @@ impl std::error::Error for SettingsError {}
 
 impl de::Error for SettingsError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::bare(message.to_string())
+        Self::refused(message.to_string())
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let unknown = Some((field.to_owned(), expected.to_vec()));
-        let message = format!("no setting is called `{field}`");
-        Self::new(SettingsMistake { message, unknown, ..SettingsMistake::default() })
+        let name = field.to_owned();
+        Self::new(SettingsMistakeKind::UnknownSetting { name, known: expected })
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let unknown = Some((variant.to_owned(), expected.to_vec()));
-        let message = format!("`{variant}` is not a choice here");
-        Self::new(SettingsMistake { message, unknown, ..SettingsMistake::default() })
+        let found = variant.to_owned();
+        Self::new(SettingsMistakeKind::UnknownChoice { found, known: expected })
     }
 
     fn missing_field(field: &'static str) -> Self {
-        let message = format!("setting `{field}` is required");
-        Self::new(SettingsMistake { message, missing: Some(field), ..SettingsMistake::default() })
+        Self::new(SettingsMistakeKind::Missing(field))
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::bare(format!("expected {}, found {found}", wanted(expected)))
+        Self::refused(format!("expected {}, found {found}", wanted(expected)))
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::bare(format!("expected {}, found {found}", wanted(expected)))
+        Self::refused(format!("expected {}, found {found}", wanted(expected)))
     }
 }
 
@@ -186,7 +200,7 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
         match self.0.value {
             TreeValue::Float(number) if number.is_finite() && !(number as f32).is_finite() => {
                 let message = format!("`{number:e}` is too large: this goes up to 3.4e38");
-                Err(SettingsError::bare(message).at(self.0.span))
+                Err(SettingsError::refused(message).at(self.0.span))
             }
             _ => self.deserialize_f64(visitor),
         }
@@ -206,7 +220,7 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
             }
             value => Err(match not_json(value) {
                 Some(why) => SettingsError::not_json(why),
-                None => SettingsError::bare(format!(
+                None => SettingsError::refused(format!(
                     "expected one of {}, found {}",
                     variants.join(", "),
                     value.type_name()

@@ -185,12 +185,9 @@ pub(crate) fn not_json(value: &TreeValue) -> Option<(String, &'static str)> {
 pub(crate) fn seed(node: &TreeNode) -> Result<u64, (SpecErrorKind, Option<String>)> {
     match &node.value {
         TreeValue::Integer(seed) if *seed >= 0 => Ok(seed.cast_unsigned()),
-        TreeValue::Integer(_) => {
-            Err((SpecErrorKind::Setting("a seed is not negative".into()), None))
-        }
+        TreeValue::Integer(_) => Err((SpecErrorKind::NegativeSeed, None)),
         TreeValue::TooLarge(text) => {
-            let message = format!("`{text}` is too large: seeds go from 0 to {}", i64::MAX);
-            Err((SpecErrorKind::Setting(message), None))
+            Err((SpecErrorKind::SeedTooLarge { found: text.to_string() }, None))
         }
         other => {
             let (what, found) = ("`seed`".to_owned(), other.type_name());

@@ -3,7 +3,7 @@
 
 use super::{AxisGroup, MatrixAxis, MatrixReader, count, label, same};
 use crate::spec::{
-    Mistakes, SpecErrorKind, did_you_mean,
+    AxisProblem, CellRuleKind, Mistakes, SpecErrorKind, did_you_mean,
     tree::{Span, TreeNode, TreeTable, TreeValue},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,8 +42,8 @@ pub(super) fn pin(
 
 impl MatrixReader<'_> {
     /// Reads the entries of `exclude` or `include`.
-    pub(super) fn rules(&mut self, what: &'static str, table: &TreeTable) -> Vec<CellRule> {
-        let Some(entry) = table.get(what) else { return vec![] };
+    pub(super) fn rules(&mut self, what: CellRuleKind, table: &TreeTable) -> Vec<CellRule> {
+        let Some(entry) = table.get(what.key()) else { return vec![] };
         let wrong = |span: Span, found: &'static str, mistakes: &mut Mistakes| {
             let kind = SpecErrorKind::WrongType {
                 what: format!("`{what}`"),
@@ -87,8 +87,8 @@ impl MatrixReader<'_> {
             let parts: Vec<&str> = name.split(',').map(str::trim).collect();
             if let (TreeValue::Array(values), true) = (&entry.node.value, parts.len() > 1) {
                 if values.len() != parts.len() {
-                    let why = format!("takes lists of {} values here", parts.len());
-                    self.wrong(entry.node.span, &name, why, None);
+                    let problem = AxisProblem::RuleRowLength { paths: parts.len() };
+                    self.wrong(entry.node.span, &name, problem, None);
                     fine = false;
                 }
                 for (part, value) in parts.iter().zip(values.iter()) {
@@ -122,14 +122,14 @@ impl MatrixReader<'_> {
             return Some(axis);
         }
         if tell && !self.unread.iter().any(|axis| axis == name || axis.ends_with(&end)) {
-            let (why, among) = match ends[..] {
-                [] => ("is not in this matrix", (0..self.axes.len()).collect()),
-                _ => ("may be several", ends),
+            let (problem, among) = match ends[..] {
+                [] => (AxisProblem::Unknown, (0..self.axes.len()).collect()),
+                _ => (AxisProblem::Ambiguous, ends),
             };
             let names: Vec<String> =
                 among.iter().map(|axis| self.axes[*axis].name.clone()).collect();
             let hint = did_you_mean(name, names.iter().map(String::as_str));
-            self.wrong(span, name, why, hint);
+            self.wrong(span, name, problem, hint);
         }
         None
     }
@@ -196,7 +196,7 @@ impl MatrixReader<'_> {
         let mut cells: Vec<Vec<u32>> =
             self.product(&listed).filter(|cell| !excluded.takes(cell)).collect();
         for span in excluded.idle() {
-            self.mistakes.add(span, SpecErrorKind::MatchesNothing("exclude"), None);
+            self.mistakes.add(span, SpecErrorKind::MatchesNothing(CellRuleKind::Exclude), None);
         }
         if !adds.is_empty() {
             let mut known: BTreeSet<Vec<u32>> = cells.iter().cloned().collect();
@@ -204,7 +204,11 @@ impl MatrixReader<'_> {
                 let before = cells.len();
                 cells.extend(self.product(&choices).filter(|cell| known.insert(cell.clone())));
                 if cells.len() == before && !rule.slack {
-                    self.mistakes.add(rule.span, SpecErrorKind::MatchesNothing("include"), None);
+                    self.mistakes.add(
+                        rule.span,
+                        SpecErrorKind::MatchesNothing(CellRuleKind::Include),
+                        None,
+                    );
                 }
             }
         }
@@ -227,10 +231,10 @@ impl MatrixReader<'_> {
         let name = |line: &AxisGroup| {
             let names: Vec<&str> =
                 line.axes.iter().map(|axis| self.axes[*axis].name.as_str()).collect();
-            format!("{} has {}", names.join(","), line.values.len())
+            (names.join(","), line.values.len())
         };
-        let axes: Vec<String> = self.lines.iter().map(name).collect();
-        let kind = SpecErrorKind::TooManyCells { cells, most: MOST_CELLS, axes: axes.join(", ") };
+        let axes = self.lines.iter().map(name).collect();
+        let kind = SpecErrorKind::TooManyCells { cells, most: MOST_CELLS, axes };
         let hint = "give axes fewer values, let some change together (`\"a,b\" = [[1, 2], [3, 4]]`), \
                     or divide the study among several files";
         self.mistakes.add(key, kind, Some(hint.to_owned()));
@@ -284,7 +288,7 @@ impl MatrixReader<'_> {
             self.axes[axis].values.iter().map(|value| value.label.clone()).collect();
         let hint = did_you_mean(&label(said), labels.iter().map(String::as_str));
         let name = self.axes[axis].name.clone();
-        self.wrong(said.span, &name, format!("has no value `{}`", label(said)), hint);
+        self.wrong(said.span, &name, AxisProblem::NoValue(label(said)), hint);
     }
 
     /// Returns what each line takes in the cells `rule` adds: what it says, else all that is
@@ -313,7 +317,7 @@ impl MatrixReader<'_> {
                 let names: Vec<&str> =
                     axes.iter().map(|axis| self.axes[*axis].name.as_str()).collect();
                 let hint = format!("these change together: name all of {}", names.join(", "));
-                let kind = SpecErrorKind::MatchesNothing("include");
+                let kind = SpecErrorKind::MatchesNothing(CellRuleKind::Include);
                 self.mistakes.add(rule.span, kind, Some(hint));
                 return None;
             }
