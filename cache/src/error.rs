@@ -65,6 +65,36 @@ pub enum Damage {
     Stray,
 }
 
+/// Why a folder is not a store: a clause, such as `it is not a folder`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NotAStoreReason {
+    /// A file has its name.
+    #[error("it is not a folder")]
+    NotAFolder,
+    /// It holds other files, and no file called `format`.
+    #[error("it holds `{name}` and no file called `format`")]
+    OtherFiles {
+        /// One of them.
+        name: String,
+    },
+    /// Its file `format` is not that of a store.
+    #[error("its file `format` says `{start}`")]
+    OtherFormat {
+        /// The beginning of what that file says.
+        start: String,
+    },
+    /// A folder of it is a link to another file system, to which no file can be renamed.
+    #[error(
+        "`{folder}` is a link to another file system, where nothing can be put into place; move \
+         the whole folder there, and link that"
+    )]
+    OnTwoFileSystems {
+        /// The folder.
+        folder: &'static str,
+    },
+}
+
 /// The store could not do what was asked.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -93,7 +123,7 @@ pub enum StoreError {
         /// The folder.
         root: PathBuf,
         /// What was found there.
-        why: String,
+        why: NotAStoreReason,
     },
     /// The store was moved or removed while it was used.
     #[error("the store at `{}` is not there any more: it was moved or removed", root.display())]

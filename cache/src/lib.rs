@@ -9,7 +9,7 @@ mod recipe;
 mod store;
 
 pub use artifact::{Artifact, Blob};
-pub use error::{Damage, StoreError};
+pub use error::{Damage, NotAStoreReason, StoreError};
 pub use id::{Digest, Key, ParseIdError};
 pub use recipe::{Provenance, Recipe, Record};
 pub use store::{

@@ -3,10 +3,7 @@
 use crate::NodeId;
 use cache::{Digest, Key};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
+use std::borrow::Cow;
 
 /// How far along a stage is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -16,23 +13,23 @@ pub struct StageProgress {
     /// Units in all.
     pub total: u64,
     /// What a unit is, such as `step` or `image`.
-    pub unit: &'static str,
-    /// A figure worth watching, such as `("loss", 0.31)`.
-    pub figure: Option<(&'static str, f64)>,
+    pub unit: Cow<'static, str>,
+    /// A figure worth watching, such as `("loss", 0.31)`. A loss may be NaN.
+    pub figure: Option<(Cow<'static, str>, f64)>,
 }
 
-/// What a unit or a figure is called. Methods name them in their code, so they are few, and one
-/// read back is kept for as long as the process lives.
-static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-
-fn name(text: String) -> &'static str {
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = names.get(text.as_str()) {
-        return known;
+impl StageProgress {
+    /// Returns the progress of a stage that has done `done` of `total` units.
+    pub fn new(done: u64, total: u64, unit: impl Into<Cow<'static, str>>) -> Self {
+        Self { done, total, unit: unit.into(), figure: None }
     }
-    let kept: &'static str = text.leak();
-    names.insert(kept);
-    kept
+
+    /// Adds a figure, such as the loss.
+    #[must_use]
+    pub fn with_figure(mut self, name: impl Into<Cow<'static, str>>, value: f64) -> Self {
+        self.figure = Some((name.into(), value));
+        self
+    }
 }
 
 impl<'de> Deserialize<'de> for StageProgress {
@@ -46,9 +43,9 @@ impl<'de> Deserialize<'de> for StageProgress {
             figure: Option<(String, Option<f64>)>,
         }
         let ProgressJson { done, total, unit, figure } = ProgressJson::deserialize(deserializer)?;
-        // JSON has no word for what is not a number.
-        let figure = figure.map(|(what, value)| (name(what), value.unwrap_or(f64::NAN)));
-        Ok(Self { done, total, unit: name(unit), figure })
+        // JSON has no NaN: it is written as null.
+        let figure = figure.map(|(name, value)| (name.into(), value.unwrap_or(f64::NAN)));
+        Ok(Self { done, total, unit: unit.into(), figure })
     }
 }
 

@@ -1,8 +1,12 @@
 //! What a stage is, seen from the engine.
 
-use crate::{Streams, event::StageProgress, run::resolve};
+use crate::{
+    Streams,
+    event::StageProgress,
+    run::resolve::{self, CheckpointKey},
+};
 use cache::{
-    Artifact, Blob, Bytes, Checkpoint, Digest, Key, ObjectWriter, Store, StoreError, WorkFolder,
+    Artifact, Blob, Bytes, Checkpoint, Digest, ObjectWriter, Store, StoreError, WorkFolder,
 };
 use serde_json::Value;
 use std::{
@@ -286,7 +290,8 @@ pub struct StageCtx<'a> {
     pub(crate) streams: Streams,
     /// Whether checkpoints of earlier runs are left alone.
     pub(crate) anew: bool,
-    pub(crate) trajectory: Option<(Key, u64)>,
+    /// Where its checkpoints are stored, if it keeps any.
+    pub(crate) checkpoints: Option<CheckpointKey>,
     pub(crate) cancel: &'a AtomicBool,
     pub(crate) progress: &'a (dyn Fn(StageProgress) + Sync),
     pub(crate) say: &'a (dyn Fn(&str) + Sync),
@@ -447,10 +452,10 @@ impl<'a> StageCtx<'a> {
     ///
     /// Fails if the store does.
     pub fn newest_checkpoint(&self) -> Result<Option<Checkpoint>, StageError> {
-        let Some((key, last)) = self.trajectory.filter(|_| !self.anew) else { return Ok(None) };
-        let mut all = self.store.checkpoints(key)?;
-        all.retain(|one| one.step <= last);
-        Ok(all.pop())
+        let Some(place) = self.checkpoints.filter(|_| !self.anew) else { return Ok(None) };
+        let mut whole = self.store.checkpoints(place.key)?;
+        whole.retain(|checkpoint| checkpoint.step <= place.last_step);
+        Ok(whole.pop())
     }
 
     /// Keeps `parts` as the state after `step`.
@@ -459,7 +464,7 @@ impl<'a> StageCtx<'a> {
     ///
     /// Fails if the store does.
     pub fn checkpoint(&self, step: u64, parts: BTreeMap<String, Blob>) -> Result<(), StageError> {
-        let Some((key, _)) = self.trajectory else { return Ok(()) };
+        let Some(CheckpointKey { key, .. }) = self.checkpoints else { return Ok(()) };
         let state = Artifact { kind: "checkpoint".to_owned(), parts };
         Ok(self.store.commit_checkpoint(key, &Checkpoint { step, state })?)
     }

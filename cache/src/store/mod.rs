@@ -48,7 +48,7 @@ pub use stats::{KindStats, Stats};
 pub use verify::{EntryKind, Finding, Verify, VerifyReport};
 pub use work::WorkFolder;
 
-use crate::{Digest, StoreError};
+use crate::{Digest, NotAStoreReason, StoreError};
 use rustix::{
     fs::{Access, AtFlags, FileType, Mode, OFlags, RawMode, Stat},
     io::Errno,
@@ -467,10 +467,7 @@ fn check_whole(root: &Path, about: &Stat) -> Result<(), StoreError> {
         let linked = rustix::fs::lstat(&path)
             .is_ok_and(|entry| FileType::from_raw_mode(entry.st_mode) == FileType::Symlink);
         if linked && rustix::fs::stat(&path).is_ok_and(|there| there.st_dev != about.st_dev) {
-            let why = format!(
-                "`{folder}` is a link to another file system, where nothing can be put \
-                               into place; move the whole folder there, and link that"
-            );
+            let why = NotAStoreReason::OnTwoFileSystems { folder };
             return Err(StoreError::NotAStore { root: root.to_owned(), why });
         }
     }
@@ -506,13 +503,13 @@ fn is_network(_: &rustix::fs::StatFs) -> bool {
 /// Tells whether a store this program can use is at `root`; nothing or an empty folder is no
 /// store, anything else is an error.
 fn is_store(root: &Path) -> Result<bool, StoreError> {
-    let not = |why: String| StoreError::NotAStore { root: root.to_owned(), why };
+    let not = |why| StoreError::NotAStore { root: root.to_owned(), why };
     let path = root.join("format");
     let read = |error| StoreError::io("read", root, error);
     let text = match retry::retrying(|| fs::read(&path)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(not("it is not a folder".to_owned()));
+            return Err(not(NotAStoreReason::NotAFolder));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let list = || fs::read_dir(root)?.collect::<io::Result<Vec<_>>>();
@@ -530,8 +527,8 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
                 // What a fresh disk has at its root is nobody's.
                 let nobodys = name == "lost+found";
                 if !nobodys && !name.as_encoded_bytes().starts_with(b".format") {
-                    let name = name.display();
-                    return Err(not(format!("it holds `{name}` and no file called `format`")));
+                    let name = name.display().to_string();
+                    return Err(not(NotAStoreReason::OtherFiles { name }));
                 }
             }
             return Ok(false);
@@ -547,7 +544,7 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
         }
         _ => {
             let start: String = text.chars().take(40).collect();
-            Err(not(format!("its file `format` says `{}`", start.trim_end())))
+            Err(not(NotAStoreReason::OtherFormat { start: start.trim_end().to_owned() }))
         }
     }
 }

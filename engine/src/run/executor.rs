@@ -1,6 +1,6 @@
 //! What carries out the tasks of a run, seen from its loop.
 
-use super::scheduler::Halt;
+use super::{resolve::CheckpointKey, scheduler::Halt};
 use crate::{InputFile, InputFolder, NodeId, StageError, StageProgress};
 use cache::{Artifact, Damage, Digest, Key, Recipe};
 use std::{sync::Arc, time::Instant};
@@ -15,8 +15,8 @@ pub(super) struct NodeComputation {
     /// The files and folders outside the store whose digests are in the recipe.
     pub(super) files: Vec<InputFile>,
     pub(super) folders: Vec<InputFolder>,
-    /// What its checkpoints are filed under, and the step at which it ends.
-    pub(super) trajectory: Option<(Key, u64)>,
+    /// Where its checkpoints are stored, if it keeps any.
+    pub(super) checkpoints: Option<CheckpointKey>,
     /// Whether it is computed although its result is in the store.
     pub(super) forced: bool,
 }

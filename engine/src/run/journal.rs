@@ -52,7 +52,7 @@ pub struct Journal<'a> {
     run: String,
     began: Instant,
     /// When each running stage began, and when its last news of each figure were let through.
-    last_sent: BTreeMap<NodeId, (Instant, BTreeMap<&'static str, Instant>)>,
+    last_sent: BTreeMap<NodeId, (Instant, BTreeMap<String, Instant>)>,
 }
 
 impl<'a> Journal<'a> {
@@ -109,12 +109,12 @@ impl<'a> Journal<'a> {
                 let (began, last_sent) =
                     self.last_sent.entry(*node).or_insert_with(|| (now, BTreeMap::new()));
                 let interval = MIN_INTERVAL.max((now - *began) / MAX_SHARE);
-                let figure = progress.figure.map_or("", |(name, _)| name);
+                let figure = progress.figure.as_ref().map_or("", |(name, _)| name);
                 let early = last_sent.get(figure).is_some_and(|last| now - *last < interval);
                 if early && progress.done < progress.total {
                     return false;
                 }
-                last_sent.insert(figure, now);
+                last_sent.insert(figure.to_owned(), now);
             }
             _ => {}
         }

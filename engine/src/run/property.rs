@@ -104,11 +104,15 @@ impl Mock<'_> {
         let recipe = self.world.recipe(node, outputs);
         let key = recipe.key();
         let odd = self.world.chance(self.world.trouble.damage);
-        let (files, folders, inputs) = (vec![], vec![], vec![]);
-        let (trajectory, forced) = (None, false);
-        let computation =
-            NodeComputation { recipe, key, inputs, files, folders, trajectory, forced };
-        let computation = Arc::new(computation);
+        let computation = Arc::new(NodeComputation {
+            recipe,
+            key,
+            inputs: vec![],
+            files: vec![],
+            folders: vec![],
+            checkpoints: None,
+            forced: false,
+        });
         let found = match self.world.store.get(&key) {
             Some(output) => FoundInStore::Hit(output.clone().into()),
             None if odd => FoundInStore::Damaged(computation, "is odd".into()),

@@ -1,6 +1,6 @@
 //! A node's recipe, once the digests of its inputs are known.
 
-use crate::{InputFile, InputFolder, NodeId, Plan, StageError};
+use crate::{InputFile, InputFolder, NodeId, Plan, StageError, Trajectory};
 use cache::{Digest, Key, Recipe, Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -101,19 +101,33 @@ pub(crate) fn joined<'a>(
     roles.into_iter().map(|(role, all)| (folder_input(role), Digest::of(&all))).collect()
 }
 
-/// Returns the key under which the checkpoints of `node`, whose recipe is `recipe`, are filed.
-#[must_use]
-pub fn trajectory_key(plan: &Plan, node: NodeId, recipe: &Recipe) -> Option<Key> {
-    trajectory(plan, node, recipe).map(|(recipe, _)| recipe.key())
+/// The checkpoints a training may continue: those of its own and of equal trainings that end
+/// earlier or later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CheckpointKey {
+    /// The key the checkpoints are stored under.
+    pub(crate) key: Key,
+    /// The step at which this training ends: a later checkpoint is not for it.
+    pub(crate) last_step: u64,
 }
 
-/// Returns the recipe its checkpoints are filed under: all but the length.
-pub(crate) fn trajectory(plan: &Plan, node: NodeId, recipe: &Recipe) -> Option<(Recipe, u64)> {
-    let trajectory = plan.node(node).stage.trajectory()?;
-    let recipe = Recipe {
-        method: format!("{} trajectory", recipe.method),
-        settings: Arc::new(trajectory.settings),
-        ..recipe.clone()
-    };
-    Some((recipe, trajectory.last_step))
+impl CheckpointKey {
+    /// Returns where the checkpoints of `node`, whose recipe is `recipe`, are stored, if it keeps
+    /// any.
+    pub(crate) fn new(plan: &Plan, node: NodeId, recipe: &Recipe) -> Option<Self> {
+        let Trajectory { settings, last_step } = plan.node(node).stage.trajectory()?;
+        // The recipe of no record: the suffix tells a trajectory from a result of the same method.
+        let trajectory = Recipe {
+            method: format!("{} trajectory", recipe.method),
+            settings: Arc::new(settings),
+            ..recipe.clone()
+        };
+        Some(Self { key: trajectory.key(), last_step })
+    }
+}
+
+/// Returns the key under which the checkpoints of `node`, whose recipe is `recipe`, are stored.
+#[must_use]
+pub fn trajectory_key(plan: &Plan, node: NodeId, recipe: &Recipe) -> Option<Key> {
+    CheckpointKey::new(plan, node, recipe).map(|checkpoints| checkpoints.key)
 }

@@ -6,7 +6,7 @@ use super::{
         NodeLookup, NodeOutput, PollOutcome, StageEnd,
     },
     guard::{self, Panicked},
-    resolve::{self, Resolved},
+    resolve::{self, CheckpointKey, Resolved},
     scheduler::Halt,
 };
 use crate::{NodeId, Plan, StageCtx, StageError, StageProgress, Streams};
@@ -38,13 +38,12 @@ impl RunContext<'_> {
             let digests: Vec<Digest> = outputs.iter().map(|output| output.digest).collect();
             let made = resolve::recipe(self.plan, self.store, node, &digests)?;
             let key = made.recipe.key();
-            let trajectory = resolve::trajectory(self.plan, node, &made.recipe);
-            let trajectory = trajectory.map(|(recipe, last)| (recipe.key(), last));
-            let filed_under = trajectory.map(|(key, _)| key);
+            let checkpoints = CheckpointKey::new(self.plan, node, &made.recipe);
+            let trajectory = checkpoints.map(|checkpoints| checkpoints.key);
             let damage = match self.store.lookup_output(key, &made.recipe)? {
                 Lookup::Hit(output) if !forced => {
                     let found = FoundInStore::Hit(output.into());
-                    return Ok(NodeLookup { key, trajectory: filed_under, found });
+                    return Ok(NodeLookup { key, trajectory, found });
                 }
                 Lookup::Damaged(what) if !forced => Some(what.to_string()),
                 _ => None,
@@ -52,13 +51,13 @@ impl RunContext<'_> {
             let Resolved { recipe, files, folders } = made;
             let inputs = outputs.to_vec();
             let computation =
-                NodeComputation { recipe, key, inputs, files, folders, trajectory, forced };
+                NodeComputation { recipe, key, inputs, files, folders, checkpoints, forced };
             let computation = Arc::new(computation);
             let found = match damage {
                 Some(what) => FoundInStore::Damaged(computation, what),
                 None => FoundInStore::Absent(computation),
             };
-            Ok(NodeLookup { key, trajectory: filed_under, found })
+            Ok(NodeLookup { key, trajectory, found })
         })
         .unwrap_or_else(|panicked| Err(panicked.into()))
     }
@@ -124,7 +123,7 @@ impl RunContext<'_> {
             return Ok(StageEnd::FoundMade(output.into()));
         }
         let before = self.check_named(computation)?;
-        let trajectory = computation.trajectory.map(|(key, _)| key);
+        let trajectory = computation.checkpoints.map(|checkpoints| checkpoints.key);
         // The receiver lives as long as the run.
         tx.send(ExecutorMessage::Started(node, computation.key, trajectory)).ok();
         let clock = Instant::now();
@@ -247,7 +246,7 @@ impl RunContext<'_> {
             recipe_inputs: &computation.recipe.inputs,
             captured,
             streams: Streams::new(computation.recipe.seed.unwrap_or(0), stage.streams()),
-            trajectory: computation.trajectory,
+            checkpoints: computation.checkpoints,
             anew: computation.forced,
             cancel: self.cancel,
             progress: &progress,
