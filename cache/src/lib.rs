@@ -1,6 +1,7 @@
-//! Where results live: objects named by what they contain, records named by what made them.
+//! The content-addressed store of results: objects named by the hash of their bytes, records named
+//! by the hash of their recipe.
 //!
-//! This crate knows bytes, hashes, and files. It has never heard of a stage.
+//! This crate knows bytes, hashes, and files. It does not know what a stage is.
 
 mod artifact;
 mod error;

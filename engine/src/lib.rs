@@ -1,6 +1,6 @@
 //! From a TOML file to a finished run: spec, matrix, plan, schedule, events.
 //!
-//! The engine knows stages, ports, keys, and seeds. It has never heard of a tensor, and it never
+//! The engine knows stages, ports, keys, and seeds. It does not know what a tensor is, and it never
 //! writes to a terminal.
 
 mod event;

@@ -10,12 +10,12 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Reads a stage's `with` table.
 pub type Parse = fn(Settings<'_>) -> Result<Box<dyn Stage>, crate::spec::SettingsError>;
 
-/// One entry: what `use` may name.
+/// A method: a name that `use` may hold, and the parser of its settings.
 #[derive(Clone, Copy)]
 pub struct Method {
     /// The name, `<stage>` or `<stage>.<method>`.
     pub name: &'static str,
-    /// One line: what it does.
+    /// What it does, in one line.
     pub summary: &'static str,
     /// The manual: what it computes, the paper and equation, the cost, where it departs from the
     /// authors' code. Markdown, several lines.
@@ -27,8 +27,8 @@ pub struct Method {
 }
 
 impl Method {
-    /// Returns a stage of this method, to be asked for its ports and streams. Its settings are
-    /// the defaults; one that has none gets a stand-in of its type.
+    /// Returns a stage of this method to read ports, output and streams from. Settings without a
+    /// default get a stand-in of their type, found by parsing one value of each type in turn.
     #[must_use]
     pub fn sample(&self) -> Option<Box<dyn Stage>> {
         let span = Span::default();
@@ -85,7 +85,8 @@ impl Registry {
         self
     }
 
-    /// Says which kind of artifact is a result: what a pipeline is run for.
+    /// Sets the kind of artifact that is a result, such as metrics: the default targets of a
+    /// pipeline.
     #[must_use]
     pub fn with_results(mut self, kind: ArtifactKind) -> Self {
         self.results = Some(kind);

@@ -1,4 +1,4 @@
-//! What a stage is, seen from the engine.
+//! The `Stage` trait that methods implement, its ports, and the context a stage runs in.
 
 use crate::{
     Streams,
@@ -19,20 +19,20 @@ use std::{
 };
 use thiserror::Error;
 
-/// What flows along an edge. The engine compares kinds and never looks inside them.
+/// The kind of an artifact, such as `scores`. The engine only compares kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ArtifactKind(pub &'static str);
 
-/// Whether a port must be connected.
+/// How many stages a port takes its input from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arity {
-    /// To exactly one stage.
+    /// Exactly one stage.
     One,
-    /// To one stage or to none.
+    /// One stage or none.
     Optional,
-    /// To one stage, to a list of stages, or to the repeats of one.
+    /// One stage, a list of stages, or all repeats of one.
     Many,
-    /// Exactly one of the ports marked so, whichever the user has at hand.
+    /// One stage, on exactly one of the ports with this arity: alternatives.
     OneOf,
 }
 
@@ -41,9 +41,9 @@ pub enum Arity {
 pub struct Port {
     /// The name used in `from`.
     pub name: &'static str,
-    /// What may pass.
+    /// The kind of artifact it takes.
     pub kind: ArtifactKind,
-    /// How often.
+    /// How many stages it takes it from.
     pub arity: Arity,
 }
 
@@ -73,7 +73,7 @@ impl Port {
     }
 }
 
-/// What a stage occupies while it runs.
+/// The resource a stage occupies while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Needs {
     /// One worker.
@@ -83,14 +83,14 @@ pub enum Needs {
     Device,
 }
 
-/// A value that each field allows and the whole does not, or a file that is not there.
+/// A mistake in the settings as a whole, or a missing file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The setting inside `with`, such as `keep` or `rule.bins`; empty for the stage as a whole.
     pub setting: String,
     /// What is wrong: a lowercase clause.
     pub message: String,
-    /// The way out.
+    /// What can be done.
     pub hint: Option<String>,
 }
 
@@ -99,7 +99,7 @@ pub struct Problem {
 pub struct InputFile {
     /// What the file is to the stage, such as `train-images`.
     pub role: String,
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
 }
 
@@ -112,13 +112,14 @@ pub struct InputFolder {
     pub role: String,
     /// What the folder is called, such as `dog`.
     pub name: String,
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
     /// The files in it: paths relative to it, in the order they are read.
     pub files: Vec<String>,
 }
 
-/// The part of a training that does not depend on how long it goes on.
+/// The trajectory of a training: its settings without its length. Trainings of one trajectory share
+/// checkpoints.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trajectory {
     /// The settings without the length.
@@ -150,17 +151,17 @@ pub trait Stage: Send + Sync {
         &[]
     }
 
-    /// What it occupies.
+    /// The resource it occupies while it runs.
     fn needs(&self) -> Needs {
         Needs::Cpu
     }
 
-    /// Returns what is wrong with the settings as a whole.
+    /// Returns the mistakes in the settings as a whole.
     fn problems(&self) -> Vec<Problem> {
         vec![]
     }
 
-    /// Returns what is wrong if these of its ports are connected and no others.
+    /// Returns the mistakes in its wiring, if these of its ports are connected and no others.
     fn wiring(&self, connected: &[&str]) -> Vec<Problem> {
         let _ = connected;
         vec![]
@@ -184,19 +185,19 @@ pub trait Stage: Send + Sync {
         Ok(vec![])
     }
 
-    /// Returns what its checkpoints are filed under, if it keeps any.
+    /// Returns the trajectory its checkpoints belong to, if it keeps any.
     fn trajectory(&self) -> Option<Trajectory> {
         None
     }
 
-    /// Returns the settings whose values are nobody's business, such as a table of environment
-    /// variables. Their text is cut out of the pipeline's where a run record keeps that. What
-    /// [`settings`](Self::settings) gives of them is kept as it is.
+    /// Returns the names of secret settings, such as a table of environment variables. Their text
+    /// is cut out of the pipeline file's in run records. What [`settings`](Self::settings) returns
+    /// of them is kept as it is.
     fn secrets(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Does the work and returns the parts of its output.
+    /// Computes the output and returns its parts.
     ///
     /// # Errors
     ///
@@ -205,14 +206,14 @@ pub trait Stage: Send + Sync {
     fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, Blob>, StageError>;
 }
 
-/// A stage could not finish.
+/// The error of a stage.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StageError {
-    /// The store failed underneath.
+    /// An operation of the store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An input is not what its kind promises.
+    /// An input does not decode as its kind.
     #[error("part `{part}` of input `{port}` does not decode")]
     Decode {
         /// The port read.
@@ -227,10 +228,11 @@ pub enum StageError {
     Method {
         /// What is wrong: a lowercase clause.
         message: String,
-        /// The way out.
+        /// What can be done.
         hint: Option<String>,
     },
-    /// A file the stage reads is not what its recipe names. The engine makes the recipe anew.
+    /// A file the stage reads has another digest than its recipe says. The engine makes the recipe
+    /// again.
     #[error("{what} while it was to be read")]
     Changed {
         /// Which file: a clause such as `job.sh changed`.
@@ -239,12 +241,12 @@ pub enum StageError {
     /// The stage's code panicked: a defect of the program.
     #[error("the method broke off: {message}{}", location.as_ref().map(|at| format!(" (at {at})")).unwrap_or_default())]
     Panicked {
-        /// What it said.
+        /// The message of the panic.
         message: String,
         /// The place in the code, if it is known.
         location: Option<String>,
     },
-    /// The run was stopped.
+    /// The run was cancelled.
     #[error("the run was stopped")]
     Cancelled,
 }
@@ -256,7 +258,7 @@ impl From<Problem> for StageError {
 }
 
 impl StageError {
-    /// Returns the error of a method that cannot be applied.
+    /// Returns the error of a method that cannot be applied to its inputs.
     pub fn method(message: impl Into<String>) -> Self {
         Self::Method { message: message.into(), hint: None }
     }
@@ -266,7 +268,7 @@ impl StageError {
         Self::Changed { what: format!("`{}` changed", path.display()) }
     }
 
-    /// Adds the way out.
+    /// Adds what can be done.
     #[must_use]
     pub fn with_hint(self, text: impl Into<String>) -> Self {
         match self {
@@ -276,19 +278,20 @@ impl StageError {
     }
 }
 
-/// A running stage's view of the world.
+/// The context of a running stage: its inputs, its random streams, the store, progress and
+/// cancellation.
 pub struct StageCtx<'a> {
     pub(crate) store: &'a Store,
-    /// What each connected port received; a port given a list has several.
+    /// The artifacts of each connected port; a port given a list has several.
     pub(crate) inputs: BTreeMap<String, Vec<Artifact>>,
     pub(crate) files: &'a [InputFile],
     pub(crate) folders: &'a [InputFolder],
     /// The digests of all inputs, as the recipe names them.
     pub(crate) recipe_inputs: &'a BTreeMap<String, Digest>,
-    /// The inputs that were copied, and the copies compared with the recipe.
+    /// The inputs the stage has copied, with copies of the digest that the recipe names.
     pub(crate) captured: &'a Mutex<BTreeSet<String>>,
     pub(crate) streams: Streams,
-    /// Whether checkpoints of earlier runs are left alone.
+    /// Whether the stage is forced: it does not resume from checkpoints of earlier runs.
     pub(crate) anew: bool,
     /// Where its checkpoints are stored, if it keeps any.
     pub(crate) checkpoints: Option<CheckpointKey>,
@@ -319,13 +322,14 @@ impl<'a> StageCtx<'a> {
         self.files
     }
 
-    /// Copies `file`, one of those the stage asked for, to `to`, and checks that the copy is what
-    /// the recipe names. What becomes of the original after that is no matter to this stage; a
-    /// file that is read from where it lies must stay as it is until the stage ends.
+    /// Copies `file`, one of those the stage asked for, to `to`, and checks that the copy has the
+    /// digest in the recipe. The original may change from then on; a file that is not copied must
+    /// stay as it is until the stage ends.
     ///
     /// # Errors
     ///
-    /// [`StageError::Changed`] if the file has other bytes by now; else what the system said.
+    /// [`StageError::Changed`] if the file has other bytes by now; [`StageError::Store`] if it
+    /// cannot be copied.
     pub fn capture_file(&self, file: &InputFile, to: &Path) -> Result<(), StageError> {
         let name = resolve::file_input(&file.role);
         let digest = self.store.copy_file(&file.path, to)?;
@@ -337,7 +341,7 @@ impl<'a> StageCtx<'a> {
     }
 
     /// Copies the files of every folder of `role`, one of those the stage asked for, into
-    /// `to(folder)`, and checks that the copies are what the recipe names.
+    /// `to(folder)`, and checks that the copies have the digest in the recipe.
     ///
     /// # Errors
     ///
@@ -376,23 +380,23 @@ impl<'a> StageCtx<'a> {
     ///
     /// # Errors
     ///
-    /// Fails if the object is gone or damaged; the engine then makes it again.
+    /// Fails if the object is missing or damaged; the engine then computes it again.
     pub fn get(&self, blob: &Blob) -> Result<Bytes, StageError> {
         Ok(self.store.get(blob)?)
     }
 
-    /// Returns the path of an object, verified, for a program that reads it from there. It is not
-    /// to be written to.
+    /// Verifies an object and returns its path, for an external program. The file is not to be
+    /// written to.
     ///
     /// # Errors
     ///
-    /// Fails if the object is gone or damaged; the engine then makes it again.
+    /// Fails if the object is missing or damaged; the engine then computes it again.
     pub fn path(&self, blob: &Blob) -> Result<PathBuf, StageError> {
         Ok(self.store.path(blob)?)
     }
 
-    /// Returns a new empty folder to work in. It goes away with what is returned; one that was
-    /// kept goes when the store is next collected.
+    /// Creates an empty scratch folder, removed when dropped. One that is kept is removed by a
+    /// later garbage collection.
     ///
     /// # Errors
     ///
@@ -410,7 +414,7 @@ impl<'a> StageCtx<'a> {
         Ok(self.store.put(bytes)?)
     }
 
-    /// Begins an object whose bytes come piece by piece.
+    /// Returns a writer for an object whose bytes come piece by piece.
     ///
     /// # Errors
     ///
@@ -425,19 +429,19 @@ impl<'a> StageCtx<'a> {
         self.streams
     }
 
-    /// Says how far along the stage is. Losing one changes nothing.
+    /// Reports the progress of the stage.
     pub fn progress(&self, progress: StageProgress) {
         (self.progress)(progress);
     }
 
-    /// Adds a line to the stage's log, which is kept with its record.
+    /// Adds a line to the stage's log, which is kept in its record.
     pub fn log(&self, line: impl Into<String>) {
         let line = line.into();
         (self.say)(&line);
         self.log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
-    /// Returns an error once the run is being stopped. To be called at every step boundary.
+    /// Returns an error once the run is cancelled. To be called between steps.
     ///
     /// # Errors
     ///
@@ -446,7 +450,8 @@ impl<'a> StageCtx<'a> {
         if self.cancel.load(Ordering::Relaxed) { Err(StageError::Cancelled) } else { Ok(()) }
     }
 
-    /// Returns the newest whole checkpoint of this stage's trajectory that is not past its end.
+    /// Returns the newest whole checkpoint to resume from: of this stage's trajectory, and not past
+    /// the stage's last step.
     ///
     /// # Errors
     ///
@@ -458,7 +463,7 @@ impl<'a> StageCtx<'a> {
         Ok(whole.pop())
     }
 
-    /// Keeps `parts` as the state after `step`.
+    /// Writes a checkpoint: `parts` are the state after `step`.
     ///
     /// # Errors
     ///

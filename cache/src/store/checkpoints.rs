@@ -1,4 +1,5 @@
-//! States of unfinished computations. They save work and are never needed.
+//! Checkpoints: the states of unfinished trainings, by trajectory and step. A training without them
+//! starts from its beginning.
 
 use super::{Store, retry, seal, sharded};
 use crate::{Artifact, Damage, Key, StoreError};
@@ -7,16 +8,16 @@ use std::{fs, io, path::PathBuf};
 
 const LABEL: &str = "checkpoint";
 
-/// The state of a training at a step.
+/// A checkpoint: the state of a training after a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The step.
     pub step: u64,
-    /// The state.
+    /// The state, as an artifact.
     pub state: Artifact,
 }
 
-// The trajectory is named inside, so that a file in the wrong folder is noticed.
+// Trajectory and step are inside, so that a file under a wrong name is noticed.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CheckpointJson {
@@ -26,12 +27,12 @@ struct CheckpointJson {
 }
 
 impl Store {
-    /// Keeps the state of trajectory `key` after `step`, in place of an earlier one.
+    /// Writes a checkpoint of trajectory `key`, in place of one at the same step.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if one of its objects is not here, [`StoreError::Io`] if it
-    /// cannot be written.
+    /// [`StoreError::Damaged`] if one of its objects is missing, [`StoreError::Io`] if it cannot be
+    /// written.
     pub fn commit_checkpoint(&self, key: Key, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         self.writable()?;
         for blob in checkpoint.state.parts.values() {
@@ -48,7 +49,7 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the whole checkpoints of trajectory `key`, by step. Damaged ones are set aside.
+    /// Returns the whole checkpoints of trajectory `key`, by step. Damaged ones move to quarantine.
     ///
     /// # Errors
     ///
@@ -65,8 +66,8 @@ impl Store {
         Ok(whole)
     }
 
-    /// Removes the checkpoints of trajectory `key` whose step `keep` refuses, and returns how
-    /// many these were. Their objects stay until the next collection.
+    /// Removes the checkpoints of trajectory `key` whose step `keep` refuses, and returns their
+    /// number. Their objects stay until the next garbage collection.
     ///
     /// # Errors
     ///
@@ -90,7 +91,7 @@ impl Store {
         Ok(dropped)
     }
 
-    /// Returns the steps of trajectory `key` and their files, by step.
+    /// Returns the steps and paths of the checkpoints of trajectory `key`, by step.
     pub(super) fn steps(&self, key: Key) -> Result<Vec<(u64, PathBuf)>, StoreError> {
         let listed = super::walk::names(&self.at(&trajectory_path(key)))?;
         let mut steps: Vec<_> = listed
@@ -104,7 +105,7 @@ impl Store {
         Ok(steps)
     }
 
-    /// Returns the checkpoint, or what is wrong with it; it has then been set aside.
+    /// Returns the checkpoint, or its damage, after moving it to quarantine.
     pub(super) fn read_checkpoint(
         &self,
         key: Key,
@@ -118,7 +119,7 @@ impl Store {
         Ok(read)
     }
 
-    /// Returns the checkpoint, or what is wrong with it; it stays where it is.
+    /// Returns the checkpoint, or its damage. A damaged checkpoint stays where it is.
     pub(super) fn peek_checkpoint(
         &self,
         key: Key,
@@ -134,7 +135,7 @@ impl Store {
         })))
     }
 
-    /// Returns what is wrong with an object of `checkpoint`, if anything is.
+    /// Returns the damage of an object of `checkpoint`, if there is any.
     fn missing_object(&self, checkpoint: &Checkpoint) -> Result<Option<Damage>, StoreError> {
         for blob in checkpoint.state.parts.values() {
             if let Some(what) = self.health(blob)?.damage() {

@@ -1,4 +1,4 @@
-//! Small files of others that live in the store, such as the engine's records of its runs.
+//! Documents: small files of other crates in the store, such as the engine's run records and logs.
 
 use super::{FOLDERS, Store, objects, retry, walk};
 use crate::StoreError;
@@ -8,12 +8,12 @@ use std::{
 };
 
 impl Store {
-    /// Writes a document, whole or not at all, in place of one of the same name.
+    /// Writes a document atomically, in place of one of the same name.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`] if it cannot be written, or `folder` or `name` is no plain name or
-    /// belongs to the store.
+    /// [`StoreError::Io`] if it cannot be written, or if `folder` or `name` is not a plain name or
+    /// `folder` is one of the store's own.
     pub fn put_document(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let relative = self.document_path("write", folder, name)?;
         self.place_over(self.temporary_with(bytes, 0o644)?, &relative)?;
@@ -42,8 +42,8 @@ impl Store {
         retry::retrying(|| fs::read(&path)).map_err(|error| StoreError::io("read", &path, error))
     }
 
-    /// Opens a document that grows by its end, creating it if need be. Not flushed with the
-    /// store: it is for what may be lost.
+    /// Opens a document for appending, creating it if need be. [`flush`](Self::flush) does not
+    /// fsync it: it is for logs, whose end may be lost.
     ///
     /// # Errors
     ///
@@ -78,12 +78,12 @@ impl Store {
         }
     }
 
-    /// Returns when a document was last written, in seconds since 1970 by the clock of the file
-    /// system, or `None` if it is not there.
+    /// Returns the change time (ctime) of a document, in seconds since 1970 by the clock of the
+    /// file system, or `None` if it is not there.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`] if that cannot be told.
+    /// [`StoreError::Io`] if its metadata cannot be read.
     pub fn document_time(&self, folder: &str, name: &str) -> Result<Option<i64>, StoreError> {
         let path = self.at(&self.document_path("read", folder, name)?);
         Ok(objects::lstat(&path)?.map(|stat| objects::changed(&stat)))

@@ -14,8 +14,9 @@ use std::{
 };
 
 const NAME: &str = "files";
-/// A file that was changed this shortly before it was hashed could be changed once more without
-/// its date showing it (git calls such an entry racy).
+/// The nanoseconds between a file's modification and its hashing below which its digest is not
+/// reused: a second change within one tick of the clock would not change its date (a racy entry, in
+/// git's words).
 const RACY_NANOS: i128 = 2_000_000_000;
 
 /// Digests of files or folders outside the store, by canonical path.
@@ -123,7 +124,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`] if it cannot be read or written.
     pub fn copy_file(&self, from: &Path, to: &Path) -> Result<Digest, StoreError> {
         let read = |error| StoreError::io("read", from, error);
         let write = |error| StoreError::io("write", to, error);

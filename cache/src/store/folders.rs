@@ -1,7 +1,7 @@
 //! Digests of whole folders outside the store, such as those of an image data set.
 //!
-//! One digest a folder, not one a file: digests of every file would be a document as long as the
-//! data set, read by every run. A file that changes has its whole folder hashed again.
+//! There is one digest for a folder, not one for a file: those would be as many as a data set has
+//! files, and every run would read them. If a file changes, its whole folder is hashed again.
 
 use super::{
     Store,
@@ -35,9 +35,9 @@ pub(super) struct HashedFolder {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FolderFingerprint {
-    /// Of the names, inodes, sizes and dates.
+    /// The digest of the names, inodes, sizes and dates.
     digest: Digest,
-    /// The latest date of change, in seconds and nanoseconds since 1970.
+    /// The latest modification date, in seconds and nanoseconds since 1970.
     newest: (i64, i64),
 }
 

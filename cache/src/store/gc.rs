@@ -1,8 +1,8 @@
-//! Removing what nobody needs any more.
+//! Garbage collection: removes records, checkpoints and objects that no run needs.
 //!
-//! What is young stays, whoever needs it: a run in another process may be about to. Records go
-//! first, then checkpoints, then objects, so that a collection cut off anywhere leaves nothing that
-//! promises what is gone.
+//! Young files stay in any case: a run in another process may be about to use them. Records go
+//! first, then checkpoints, then objects, so that a collection killed half-way leaves no record of
+//! a missing object.
 
 use super::{Store, lease, objects, retry, walk};
 use crate::{Artifact, Digest, Key, StoreError};
@@ -15,33 +15,33 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-/// What is to be kept.
+/// The set of records and checkpoints that a garbage collection keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeepSet {
-    /// The computations whose results are, unless a size is asked for.
+    /// The keys of records to keep, unless [`GcOptions::max_bytes`] takes them, too.
     pub records: BTreeSet<Key>,
-    /// The trajectories whose checkpoints are, unless a size is asked for.
+    /// The trajectories whose checkpoints to keep, unless [`GcOptions::max_bytes`] takes them, too.
     pub trajectories: BTreeSet<Key>,
-    /// The computations and trajectories that somebody is using now: kept in any case.
+    /// The keys and trajectories in use by a run that goes on: kept in any case.
     pub in_use: BTreeSet<Key>,
-    /// What was written since then, in seconds since 1970 by the clock of the file system, is
-    /// kept in any case: the oldest run that goes on may have made it.
+    /// The start of the oldest run that goes on, in seconds since 1970 by the clock of the file
+    /// system: files written since are kept in any case.
     pub since: Option<i64>,
 }
 
-/// What is stored again within this time of an earlier writing is not marked anew, so a run may
-/// rely on what is as much older than itself; and clocks differ.
+/// Seconds by which a file may be older than the run that uses it and is still kept: an object
+/// stored again is not touched at once, and clocks differ.
 const SLACK: i64 = 600;
 
-/// How to collect.
+/// Options of a garbage collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GcOptions {
-    /// Removes nothing, and tells what would be removed.
+    /// Removes nothing, and reports what would be removed.
     pub dry_run: bool,
-    /// Leaves alone what is younger than this: an hour, unless said otherwise. Below a
-    /// minute, what another process is just writing may be taken from it.
+    /// Files younger than this are kept; an hour by default. Below a minute, files that another
+    /// process is writing may be removed under it.
     pub min_age: Duration,
-    /// Goes on with what was to be kept until no more bytes of objects are left than this: first
+    /// The bytes of objects that may be left. Above it, what was to be kept is removed, too: first
     /// all but the last checkpoint of each trajectory, then the records that are cheapest to
     /// compute again, in seconds per byte; a shared object counts for its share.
     pub max_bytes: Option<u64>,
@@ -53,66 +53,67 @@ impl Default for GcOptions {
     }
 }
 
-/// What was removed, or would be.
+/// Counts and bytes of what a garbage collection removed, or would remove.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GcReport {
-    /// How many records.
+    /// The number of records removed.
     pub records: u64,
-    /// How many objects.
+    /// The number of objects removed.
     pub objects: u64,
-    /// How many checkpoints.
+    /// The number of checkpoints removed.
     pub checkpoints: u64,
-    /// How many files that a killed process left in `tmp/`.
+    /// The number of files removed that a killed process left in `tmp/`.
     pub tmp: u64,
-    /// How many damaged files that had been set aside.
+    /// The number of damaged files removed from quarantine.
     pub quarantine: u64,
-    /// How many bytes all these had.
+    /// The bytes of all these.
     pub bytes: u64,
-    /// How many bytes of objects are left.
+    /// The bytes of objects left.
     pub bytes_left: u64,
-    /// How many seconds it took to compute what the records held.
+    /// The seconds it took to compute the results whose records were removed.
     pub seconds_lost: f64,
 }
 
-/// A collection under way, from the look at who uses what to the end of the removals. Runs that are
-/// about to begin wait for it.
+/// The lock of a garbage collection, held from the search for runs that go on to the last removal.
+/// Runs that are about to begin wait for it.
 #[derive(Debug)]
 pub struct GcLock {
     _locked: Option<File>,
 }
 
-/// The file that is locked meanwhile.
+/// The name of the file that is locked.
 const COLLECTING: &str = "collecting";
 
 struct GcEntry {
     path: PathBuf,
     bytes: u64,
-    /// Whether it may go at all: it is old enough, and nobody is at it.
+    /// Whether it may be removed: it is old enough, and not in use.
     collectable: bool,
-    /// What it refers to; nothing, if it cannot be read.
+    /// The objects it refers to; none, if it cannot be read.
     artifact: Artifact,
     seconds: f64,
 }
 
-/// One collection.
+/// A garbage collection under way.
 struct Gc<'a> {
     store: &'a Store,
     options: GcOptions,
-    /// What has changed since then, in seconds since 1970, is young.
+    /// Files with a change time (ctime) from here on, in seconds since 1970, are young.
     young_since: i64,
     report: GcReport,
     records: BTreeMap<Key, GcEntry>,
-    /// By trajectory and step.
+    /// The checkpoints, by trajectory and step.
     checkpoints: BTreeMap<(Key, u64), GcEntry>,
     objects: BTreeMap<Digest, GcEntry>,
-    /// How many of the records and checkpoints that stay refer to an object.
+    /// The number of kept records and checkpoints that refer to each object.
     uses: BTreeMap<Digest, u64>,
 }
 
 impl Store {
-    /// Waits until no run is just beginning and no other collection under way, and lets none begin
-    /// until what it returns is dropped: to be held while it is found out what runs use, and while
-    /// [`gc`](Self::gc) removes the rest. Where a file system has no locks it holds up nobody.
+    /// Locks the store for a garbage collection: waits for runs that are just beginning and for
+    /// other collections, and holds up new ones until the lock is dropped. To be held while the
+    /// caller finds the runs that go on, and during [`gc`](Self::gc). Where a file system has no
+    /// locks, nothing is held up.
     ///
     /// # Errors
     ///
@@ -122,8 +123,8 @@ impl Store {
         Ok(GcLock { _locked: file.filter(|file| retry::retrying(|| file.lock()).is_ok()) })
     }
 
-    /// Waits until no collection is under way. To be called by a run that has made itself known,
-    /// before its first stage: what it makes from then on is safe.
+    /// Waits until no garbage collection is under way. To be called by a run after it has written
+    /// its record and before its first stage: results it stores from then on are kept.
     ///
     /// # Errors
     ///
@@ -136,8 +137,8 @@ impl Store {
         Ok(())
     }
 
-    /// Opens the file that is locked, or returns `None` if it is another's who keeps it to himself:
-    /// then nobody waits.
+    /// Opens the file to lock, or returns `None` if another user does not let this one open it:
+    /// then no process waits.
     fn collecting_file(&self) -> Result<Option<File>, StoreError> {
         self.writable()?;
         let path = self.at(COLLECTING);
@@ -160,8 +161,9 @@ impl Store {
         }
     }
 
-    /// Removes what is neither in `keep`, nor referred to from there, nor young; then, up to the
-    /// size asked for, what is cheapest to make again.
+    /// Collects garbage: removes records and checkpoints that are neither in `keep` nor young,
+    /// then, down to the size asked for, those cheapest to compute again, then objects without a
+    /// reference.
     ///
     /// # Errors
     ///
@@ -357,7 +359,7 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// Removes what dead processes left behind.
+    /// Removes temporary files, quarantined files and leases that dead processes left behind.
     fn sweep(&mut self) -> Result<(), StoreError> {
         for (_, path) in walk::names(&self.store.at("tmp"))? {
             let Some(entry) = self.entry(path)?.filter(|entry| entry.collectable) else { continue };
@@ -382,7 +384,7 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// Removes a file and tells whether it was there.
+    /// Removes a file or folder, and tells whether it was there.
     fn remove(&mut self, path: &Path, bytes: u64) -> Result<bool, StoreError> {
         if !self.options.dry_run {
             let removed = match retry::retrying(|| fs::remove_file(path)) {
@@ -401,7 +403,7 @@ impl Gc<'_> {
     }
 }
 
-/// Returns the objects of an artifact, each once.
+/// Returns the digests of the objects of an artifact, each once.
 fn digests(artifact: &Artifact) -> BTreeSet<Digest> {
     artifact.parts.values().map(|blob| blob.digest).collect()
 }

@@ -1,7 +1,8 @@
-//! The right to compute a key: a locked file, which the kernel unlocks when its holder dies.
+//! Leases: the right to compute a key, as a locked file (flock), which the kernel unlocks when its
+//! holder dies.
 //!
-//! Leases save work. Nothing needs them to be correct, so where a file system has no locks, and
-//! in a store that can only be read, everybody gets one.
+//! Leases only avoid that two processes compute one key. Where a file system has no locks, and in a
+//! read-only store, every process gets one.
 
 use super::{
     Store,
@@ -16,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The right to compute a key, held by one process at a time; given back when dropped.
+/// The lease of a key, held by one process at a time and released when dropped.
 #[derive(Debug)]
 pub struct Lease {
     // `None` where nothing can be locked.
@@ -85,8 +86,8 @@ impl Store {
         }
     }
 
-    /// Returns who holds the lease of `key`, such as `process 4711 on node3`, for messages: to be
-    /// asked after [`lease`](Self::lease) was refused.
+    /// Returns the holder of the lease of `key`, such as `process 4711 on node3`, for messages
+    /// after [`lease`](Self::lease) returned `None`.
     #[must_use]
     pub fn lease_holder(&self, key: Key) -> Option<String> {
         let text = fs::read_to_string(self.lease_path(key)).ok()?;
@@ -98,14 +99,14 @@ impl Store {
         self.at(&format!("leases/{key}"))
     }
 
-    /// Tells whether somebody holds the lease of `key`, without leaving a trace.
+    /// Tells whether a process holds the lease of `key`. Creates no file.
     #[must_use]
     pub fn is_leased(&self, key: Key) -> bool {
         is_locked(&self.lease_path(key))
     }
 }
 
-/// Tells whether the file is locked. For the moment it takes, a would-be holder is refused.
+/// Tells whether the file is locked. A lease asked for at the same moment is refused.
 pub(super) fn is_locked(path: &Path) -> bool {
     let mut tries = Retries::default();
     loop {
@@ -129,7 +130,7 @@ fn open(path: &Path) -> io::Result<File> {
     })
 }
 
-/// Tells whether the name `path` still stands for the open file.
+/// Tells whether `path` still leads to the open file.
 fn is_linked_at(path: &Path, file: &File) -> bool {
     let (Ok(there), Ok(ours)) = (fs::metadata(path), file.metadata()) else { return false };
     // One path, so one file system.
@@ -149,7 +150,7 @@ fn write_holder(mut file: &File) -> io::Result<()> {
     if before > text.len() as u64 { file.set_len(text.len() as u64) } else { Ok(()) }
 }
 
-/// Returns the name of this host, or nothing if it has none.
+/// Returns the name of this host; empty if it has none.
 #[must_use]
 pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

@@ -1,4 +1,5 @@
-//! A directory of objects, records, checkpoints and leases, and how files get into it.
+//! The store: a directory of objects, records, checkpoints and leases, and the atomic writes into
+//! it.
 //!
 //! ```text
 //! format                              `coresift store 1`
@@ -13,11 +14,11 @@
 //! ```
 //!
 //! Every file is written in `tmp/` and renamed: objects first, the record that lists them last.
-//! What cost a second or more, and every object of a mebibyte or more, is on the disk before its
-//! record is; the rest is brought there by one [`Store::flush`]. If power goes before that, a
-//! record may be torn (its check says so), an object may be short (its size says so), and on some
-//! file systems an object may have its size and date but not its bytes: that is found when it is
-//! read, for every read is verified.
+//! Results that took a second or more, and objects of a mebibyte or more, are fsynced before their
+//! record is visible; [`Store::flush`] syncs the rest. After a power failure before that, a record
+//! may be torn (its checksum tells), an object may be short (its size tells), and on some file
+//! systems an object may have its size and date but not its bytes: that is found when it is read,
+//! for every read is verified.
 
 mod checkpoints;
 mod documents;
@@ -67,7 +68,7 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// The newest format this program reads and the one it writes.
+/// The version of the format: the newest this program reads, and the one it writes.
 const FORMAT: u32 = 1;
 const FORMAT_NAME: &str = "coresift store ";
 /// The folders that only the store itself writes to.
@@ -75,7 +76,7 @@ const FOLDERS: [&str; 6] = ["objects", "records", "checkpoints", "leases", "tmp"
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # Results of coresift. They can be computed again: backups may leave this folder out.\n";
 
-/// A directory of objects and records.
+/// A directory of objects, records and checkpoints. Several processes may use it at once.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
@@ -96,8 +97,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at `root`, creating it if it is not there. On a file system that cannot
-    /// be written to, what is there can still be read.
+    /// Opens the store at `root`, creating it if it is not there. On a read-only file system it is
+    /// read-only.
     ///
     /// # Errors
     ///
@@ -146,20 +147,20 @@ impl Store {
         })
     }
 
-    /// Returns where the store is.
+    /// Returns the path of the store.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Tells whether the store can only be read. Writes then fail, and leases lock nothing.
+    /// Tells whether the store is read-only: writes fail, and leases lock nothing.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.read_only.is_some()
     }
 
-    /// Brings everything written so far to the disk, with one system call, if anything was. To
-    /// be called at the end of a run; dropping the store does it too, but cannot report.
+    /// Syncs everything written so far to the disk, with one system call (syncfs). To be called at
+    /// the end of a run; dropping the store does it too, but cannot report an error.
     ///
     /// # Errors
     ///
@@ -195,7 +196,7 @@ impl Store {
         }
     }
 
-    /// Begins a file in `tmp/`, which goes away unless it is placed.
+    /// Creates a file in `tmp/`, which is removed unless it is renamed into place.
     fn temporary(&self, mode: u32) -> Result<NamedTempFile, StoreError> {
         self.writable()?;
         let folder = self.at("tmp");
@@ -220,15 +221,16 @@ impl Store {
         Ok(file)
     }
 
-    /// Opens a file that was just created under its own name to the group of a shared store, past
-    /// the umask. One of another user's is open already.
+    /// Makes a new file readable and writable by the group (0664) if the store is shared, whatever
+    /// the umask. A file of another user's is so already.
     fn chmod_for_group(&self, file: &fs::File) {
         if self.shared.is_some() {
             let _ = file.set_permissions(Permissions::from_mode(0o664));
         }
     }
 
-    /// Returns the error of something refused below the root, or that the whole store is gone.
+    /// Returns the error of a failed call below the root: [`StoreError::Gone`] if the whole store
+    /// is gone.
     fn io_or_gone(
         &self,
         action: &'static str,
@@ -240,7 +242,7 @@ impl Store {
         if missing && self.is_gone() { self.gone() } else { StoreError::io(action, path, error) }
     }
 
-    /// Tells whether the path of the store does not lead to it any more: it was moved or removed.
+    /// Tells whether the store was moved or removed: its path leads to another folder or to none.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         let at_path = retry::retrying(|| rustix::fs::stat(&self.root));
@@ -256,8 +258,8 @@ impl Store {
         StoreError::Gone { root: self.root.clone() }
     }
 
-    /// Makes the folder `relative` and those above it, with the mode of the root where a group
-    /// shares the store. Nothing is made in the place of a store that is gone.
+    /// Creates the folder `relative` and those above it, with the mode of the root if the store is
+    /// shared. Nothing is created in the place of a store that is gone.
     fn make_folder(&self, relative: &str) -> Result<(), StoreError> {
         let ends = relative.match_indices('/').map(|(at, _)| at).chain([relative.len()]);
         for folder in ends.map(|end| &relative[..end]) {
@@ -281,7 +283,8 @@ impl Store {
         relative.rfind('/').map_or(Ok(()), |end| self.make_folder(&relative[..end]))
     }
 
-    /// On a network another host may read a file as soon as it has its name.
+    /// Fsyncs a file on a network file system, where another host may read it as soon as it is
+    /// renamed.
     fn sync_for_others(&self, file: &NamedTempFile) -> Result<(), StoreError> {
         if !self.on_network {
             return Ok(());
@@ -298,7 +301,7 @@ impl Store {
         Ok(file)
     }
 
-    /// Renames `file` to `relative`, over whatever is there.
+    /// Renames `file` to `relative`, replacing a file of that name.
     fn place_over(&self, file: NamedTempFile, relative: &str) -> Result<(), StoreError> {
         self.sync_for_others(&file)?;
         let to = self.at(relative);
@@ -322,7 +325,7 @@ impl Store {
         }
     }
 
-    /// Renames `file` to `relative` unless something is there; tells whether it did.
+    /// Renames `file` to `relative` unless there is a file of that name, and tells whether it did.
     fn place_new(&self, file: NamedTempFile, relative: &str) -> Result<bool, StoreError> {
         self.sync_for_others(&file)?;
         let to = self.at(relative);
@@ -356,9 +359,9 @@ impl Store {
         }
     }
 
-    /// Moves a damaged file out of the way, under its own name or `name`. What cannot be moved
-    /// stays: it is judged again by whoever comes next. With `inode`, what another process has
-    /// put in its place meanwhile is left there.
+    /// Moves a damaged file to quarantine, under `name`. A file that cannot be moved stays, and is
+    /// examined again when it is next used. With `inode`, a file that another process has put in
+    /// its place meanwhile is left there.
     fn set_aside(&self, relative: &str, name: &str, inode: Option<u64>) {
         use rustix::fs::{renameat, statat};
         if self.read_only.is_some() {
@@ -377,7 +380,7 @@ impl Store {
         }
     }
 
-    /// Reads a small file whole, or returns `None` if there is none.
+    /// Returns the bytes of a small file, or `None` if there is none.
     fn read_small(&self, relative: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let read = || {
@@ -429,7 +432,7 @@ impl Drop for Store {
     }
 }
 
-/// Returns where the thing called `hex` lives.
+/// Returns the path of the entry named `hex` in `folder`, in a subfolder of its first two digits.
 fn sharded(folder: &str, hex: &str, end: &str) -> String {
     let (shard, rest) = hex.split_at(2);
     let mut path = String::with_capacity(folder.len() + hex.len() + end.len() + 2);
@@ -439,7 +442,7 @@ fn sharded(folder: &str, hex: &str, end: &str) -> String {
     path
 }
 
-/// Locks `mutex`. Nothing here is ever half-changed, so a panic elsewhere is no reason to stop.
+/// Locks `mutex`, poisoned or not: no value behind one is left half-changed by a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -460,7 +463,7 @@ fn shared_mode(mode: RawMode) -> Option<Mode> {
     mode.contains(Mode::WGRP).then_some(mode)
 }
 
-/// Refuses a store of which a part is on another disk: nothing could be renamed into place there.
+/// Refuses a store of which a folder is on another file system, into which no file can be renamed.
 fn check_whole(root: &Path, about: &Stat) -> Result<(), StoreError> {
     for folder in FOLDERS {
         let path = root.join(folder);
@@ -474,7 +477,7 @@ fn check_whole(root: &Path, about: &Stat) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Tells whether a file system is one that other hosts may have mounted, too (statfs(2)).
+/// Tells whether a file system is a network file system, such as NFS (statfs).
 #[cfg(target_os = "linux")]
 fn is_network(system: &rustix::fs::StatFs) -> bool {
     // NFS, SMB and CIFS, FUSE, Ceph, Lustre, GPFS, BeeGFS, AFS, 9P, OCFS2, GFS2.
@@ -500,8 +503,8 @@ fn is_network(_: &rustix::fs::StatFs) -> bool {
     false
 }
 
-/// Tells whether a store this program can use is at `root`; nothing or an empty folder is no
-/// store, anything else is an error.
+/// Tells whether there is a store at `root` that this program can use. No folder and an empty
+/// folder are no store; any other folder is an error.
 fn is_store(root: &Path) -> Result<bool, StoreError> {
     let not = |why| StoreError::NotAStore { root: root.to_owned(), why };
     let path = root.join("format");

@@ -1,9 +1,8 @@
-//! Bytes named by their blake3.
+//! Objects: immutable files named by the BLAKE3 hash of their bytes.
 //!
-//! An object is written once and never again, so its date says nothing and is put to use: every
-//! object is dated one second after 1970, and one with another date was touched by somebody. It is
-//! then hashed on the spot. That finds a changed byte on the next run, and costs whole objects
-//! nothing but the `stat` they need anyway.
+//! Every object has one modification time (mtime), a second after 1970. An object with another
+//! mtime was written to, and is hashed again before it is used. An unchanged object costs one
+//! `stat`.
 
 use super::{Store, lock, now, retry, sharded};
 use crate::{Blob, Damage, Digest, StoreError, id};
@@ -22,19 +21,20 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// From here on an object is synced at once, and mapped instead of read.
+/// The bytes from which on an object is fsynced at once, and memory-mapped instead of read.
 const LARGE: u64 = 1 << 20;
 const BUFFER: usize = 256 * 1024;
-/// What is verified of a mapped object before its pages are given back.
+/// The bytes of a memory-mapped object that are hashed before their pages are released.
 const WINDOW: usize = 256 << 20;
-/// An object that is stored again is marked as young, so that no collection takes it, if its
-/// mark is older than this.
+/// The age in seconds from which on the change time (ctime) of an object that is stored again is
+/// updated, so that no garbage collection removes it.
 const TOUCH_AFTER_SECONDS: i64 = 60;
 
-/// What tells a mapped file from another one under the same name: inode and date.
+/// The inode and the modification time of a memory-mapped file; another file under its name has
+/// others.
 pub(super) type InodeAndDate = (u64, i64, i64);
 
-/// The verified bytes of an object; large ones are mapped, not read.
+/// The verified bytes of an object. Large objects are memory-mapped, not read.
 #[derive(Debug)]
 pub struct Bytes(Backing);
 
@@ -45,9 +45,8 @@ enum Backing {
 }
 
 impl Bytes {
-    /// Gives back the memory through which a mapped object was read so far. The bytes are read
-    /// from the file again when they are next looked at: a large object can be gone through in
-    /// little memory.
+    /// Releases the pages of a memory-mapped object (MADV_DONTNEED). They are read from the file
+    /// again when next used, so a large object can be scanned in little memory.
     pub fn release(&self) {
         let Backing::Mapped(map) = &self.0 else { return };
         #[expect(unsafe_code, reason = "the safe forms of advice do not give memory back")]
@@ -88,20 +87,20 @@ impl AsRef<[u8]> for Bytes {
     }
 }
 
-/// How an object is.
+/// The health of an object.
 pub(super) enum Health {
-    /// As far as its size and date tell, as it was written.
+    /// Its size and modification time are right.
     Whole {
-        /// When it was placed or last marked as young, in seconds since 1970.
+        /// Its change time (ctime), in seconds since 1970: garbage collection goes by it.
         last_touched: i64,
     },
     Missing,
-    /// It has been set aside.
+    /// It was damaged, and is in quarantine.
     Damaged(Damage),
 }
 
 impl Health {
-    /// Returns what is wrong, if anything is.
+    /// Returns the damage, if there is any.
     pub(super) fn damage(self) -> Option<Damage> {
         match self {
             Self::Whole { .. } => None,
@@ -111,7 +110,7 @@ impl Health {
     }
 }
 
-/// An object being written: it is in the store once it is finished.
+/// A writer of an object, which is in the store after [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct ObjectWriter<'a> {
     store: &'a Store,
@@ -135,7 +134,7 @@ impl ObjectWriter<'_> {
         Ok(())
     }
 
-    /// Ends the object and names it.
+    /// Places the object in the store and returns its digest and length.
     ///
     /// # Errors
     ///
@@ -174,7 +173,7 @@ impl Write for ObjectWriter<'_> {
 }
 
 impl Store {
-    /// Stores `bytes`. Storing the same bytes twice is one object.
+    /// Stores `bytes` as an object. Equal bytes are one object.
     ///
     /// # Errors
     ///
@@ -189,7 +188,7 @@ impl Store {
         Ok(blob)
     }
 
-    /// Begins an object whose bytes come piece by piece.
+    /// Returns a writer for an object whose bytes come piece by piece.
     ///
     /// # Errors
     ///
@@ -200,12 +199,12 @@ impl Store {
         Ok(ObjectWriter { store: self, file, hasher, buffer, size: 0, failed: None })
     }
 
-    /// Returns the bytes of `blob`, verified.
+    /// Returns the bytes of `blob`, verified against its digest.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if the object is missing or holds other bytes, in which case it
-    /// has been set aside; [`StoreError::Io`] if it cannot be read.
+    /// [`StoreError::Damaged`] if the object is missing or holds other bytes, in which case it is
+    /// in quarantine; [`StoreError::Io`] if it cannot be read.
     pub fn get(&self, blob: &Blob) -> Result<Bytes, StoreError> {
         let mut tries = retry::Retries::default();
         loop {
@@ -271,8 +270,8 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Tells how the object of `blob` is: by its size and date, and by its bytes if these differ
-    /// from what they should be. What is damaged is set aside.
+    /// Returns the health of the object of `blob`, by its size and modification time; where these
+    /// are not right, by its hash. A damaged object moves to quarantine.
     pub(super) fn health(&self, blob: &Blob) -> Result<Health, StoreError> {
         let relative = object_path(&blob.digest);
         let seen =
@@ -290,7 +289,7 @@ impl Store {
         }
     }
 
-    /// Hashes an object that does not look as it should, or that is to be verified anyway.
+    /// Returns the health of an object by its hash. A damaged object moves to quarantine.
     pub(super) fn examine(
         &self,
         blob: &Blob,
@@ -329,14 +328,15 @@ impl Store {
         Ok(Health::Whole { last_touched: changed(stat) })
     }
 
-    /// Tells whether the object is there and whole, and if so marks it as young.
+    /// Tells whether the object is whole, and if so protects it from garbage collection.
     fn touch_if_whole(&self, blob: &Blob) -> Result<bool, StoreError> {
         let Health::Whole { last_touched } = self.health(blob)? else { return Ok(false) };
         self.touch_for_gc(blob, last_touched);
         Ok(true)
     }
 
-    /// Marks an object as just used, so that no collection takes it before its record is there.
+    /// Updates the change time (ctime) of an object, so that no garbage collection removes it
+    /// before the record that refers to it is written.
     pub(super) fn touch_for_gc(&self, blob: &Blob, last_touched: i64) {
         let now = now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(last_touched) > TOUCH_AFTER_SECONDS
@@ -362,7 +362,7 @@ impl Store {
         self.sync_folder("objects")
     }
 
-    /// Brings those of `blobs` to the disk that were written since the last flush.
+    /// Fsyncs those of `blobs` that were written since the last flush.
     pub(super) fn sync_objects<'a>(
         &self,
         blobs: impl Iterator<Item = &'a Blob>,
@@ -393,14 +393,14 @@ impl Store {
         Ok(())
     }
 
-    /// Gives an object the date every object has; its change time becomes now.
+    /// Sets the modification time (mtime) every object has; the change time (ctime) becomes now.
     fn set_object_date(&self, relative: &str) {
         // Another user's object cannot be dated; it is then hashed whenever it is asked for.
         let _ = rustix::fs::utimensat(&self.dir, relative, &OBJECT_DATE, AtFlags::SYMLINK_NOFOLLOW);
     }
 }
 
-/// Hashes a file to its end.
+/// Returns the digest of a file and its length in bytes.
 pub(super) fn hash(mut file: &File) -> io::Result<(Digest, u64)> {
     let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
     let expected = file.metadata()?.len();
@@ -427,12 +427,12 @@ pub(super) fn object_path(digest: &Digest) -> String {
     sharded("objects", blake3::Hash::from_bytes(*digest.as_bytes()).to_hex().as_str(), "")
 }
 
-/// Returns what a damaged object is called in quarantine.
+/// Returns the name of a damaged object in quarantine.
 fn quarantine_name(digest: &Digest) -> String {
     format!("object-{digest}")
 }
 
-/// A sector that does not read is damage to one object; anything else concerns the whole store.
+/// Tells whether a failed read is damage to one object (EIO), not trouble of the whole store.
 fn is_damage(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(code, Some(Errno::IO | Errno::ISDIR | Errno::LOOP))
@@ -465,7 +465,7 @@ pub(super) fn changed(stat: &Stat) -> i64 {
     stat.st_ctime as i64
 }
 
-/// Returns how an entry of `objects` looks, or `None` if it has gone meanwhile.
+/// Returns the metadata of a file or symbolic link (lstat), or `None` if it is not there.
 pub(super) fn lstat(path: &Path) -> Result<Option<Stat>, StoreError> {
     match retry::retrying(|| rustix::fs::lstat(path)) {
         Ok(stat) => Ok(Some(stat)),

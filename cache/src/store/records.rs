@@ -1,4 +1,4 @@
-//! What was computed, from what, and where its objects are.
+//! Records: the recipe, the output and the provenance of each finished computation, by key.
 
 use super::{Store, objects::Health, retry, seal, sharded};
 use crate::{Artifact, Damage, Digest, Key, Recipe, Record, StoreError};
@@ -6,31 +6,31 @@ use serde::ser::Error as _;
 use std::{fmt, fs, io};
 
 const LABEL: &str = "record";
-/// What took this long is on the disk before its record is.
+/// The seconds of computation from which on a result is fsynced before its record is visible.
 const FSYNC_AFTER_SECONDS: f64 = 1.0;
 
-/// What the store has under a key.
+/// The outcome of looking up a key.
 #[derive(Debug)]
 pub enum Lookup<T = Box<Record>> {
-    /// A whole record, or what was asked for of it.
+    /// A record whose objects are all whole, or the part of it that was asked for.
     Hit(T),
-    /// Nothing.
+    /// No record.
     Absent,
-    /// Something that cannot be used any more; it was set aside.
+    /// A damaged record or output; what is damaged is in quarantine.
     Damaged(LookupDamage),
 }
 
-/// What of a result cannot be used.
+/// The damage found by a look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookupDamage {
-    /// Its record.
+    /// Damage of the record.
     Record {
-        /// The key.
+        /// The key of the record.
         key: Key,
-        /// What is wrong with it.
+        /// The damage.
         what: Damage,
     },
-    /// Objects of its output, by part.
+    /// Damaged objects of the output, by part.
     Objects(Vec<(String, Digest, Damage)>),
 }
 
@@ -49,12 +49,12 @@ impl fmt::Display for LookupDamage {
     }
 }
 
-/// What became of a record that was committed.
+/// The outcome of committing a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Commit {
-    /// It is the first one under its key, or equal to the first.
+    /// The record is the first under its key, or its output equals that of the first.
     Stored,
-    /// Another process was first, with another result: the computation is not deterministic.
+    /// Another process committed another output first: the computation is not deterministic.
     Differs {
         /// The digest of the artifact already recorded.
         existing: Digest,
@@ -62,10 +62,10 @@ pub enum Commit {
 }
 
 impl Store {
-    /// Returns what `key` produced, if its record and all its objects are whole.
+    /// Returns the record of `key`, if it and all its objects are whole.
     ///
-    /// An object counts as whole if it has its size and date, or else its digest: see
-    /// [`get`](Self::get), which always verifies.
+    /// An object with the right size and modification time counts as whole; [`get`](Self::get)
+    /// always verifies the digest.
     ///
     /// # Errors
     ///
@@ -81,8 +81,8 @@ impl Store {
         self.hit_if_whole(record, |record| &record.output)
     }
 
-    /// Returns what `recipe`, whose key is `key`, produced: as [`lookup`](Self::lookup) does, in
-    /// less time, for all but the output of a record that is as expected is passed over.
+    /// Returns the output recorded for `recipe`, whose key is `key`, as [`lookup`](Self::lookup)
+    /// does. Faster: of a record as this build writes it, only the output is decoded.
     ///
     /// # Errors
     ///
@@ -126,8 +126,8 @@ impl Store {
         })
     }
 
-    /// Returns the record of `key`, whether or not its objects are still here. A damaged one counts
-    /// as none, and stays where it is.
+    /// Returns the record of `key`, whether or not its objects are in the store. A damaged record
+    /// counts as none, and stays where it is.
     ///
     /// # Errors
     ///
@@ -136,13 +136,13 @@ impl Store {
         Ok(self.peek_record(key)?.and_then(Result::ok).map(|record| *record))
     }
 
-    /// Writes down what `record.recipe` produced; the first record under a key stays, as long
-    /// as it is whole.
+    /// Commits a record: makes it visible under its key, after its objects. The first record under
+    /// a key stays, as long as it is whole.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if one of its objects is not here, [`StoreError::BadRecord`] if
-    /// it is not JSON, [`StoreError::Io`] if it cannot be written.
+    /// [`StoreError::Damaged`] if one of its objects is missing, [`StoreError::BadRecord`] if it
+    /// does not encode as JSON, [`StoreError::Io`] if it cannot be written.
     pub fn commit(&self, record: &Record) -> Result<Commit, StoreError> {
         self.writable()?;
         let key = record.recipe.key();
@@ -200,7 +200,7 @@ impl Store {
         Ok(Commit::Stored)
     }
 
-    /// Writes down what `record.recipe` produced in place of what is recorded for it.
+    /// Writes a record in place of the one under its key.
     ///
     /// # Errors
     ///
@@ -241,7 +241,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Returns the record of `key`, or what is wrong with it; it has then been set aside.
+    /// Returns the record of `key`, or its damage, after moving it to quarantine.
     pub(super) fn read_record(&self, key: Key) -> Result<Option<ReadRecord>, StoreError> {
         let read = self.peek_record(key)?;
         if let Some(Err(_)) = &read {
@@ -250,7 +250,7 @@ impl Store {
         Ok(read)
     }
 
-    /// Returns the record of `key`, or what is wrong with it; it stays where it is.
+    /// Returns the record of `key`, or its damage. A damaged record stays where it is.
     fn peek_record(&self, key: Key) -> Result<Option<ReadRecord>, StoreError> {
         let Some(sealed) = self.read_small(&record_path(key))? else { return Ok(None) };
         Ok(Some(seal::unseal::<Box<Record>>(LABEL, &sealed).and_then(|record| {
@@ -260,7 +260,7 @@ impl Store {
     }
 }
 
-/// A record, or what is wrong with it.
+/// A record, or its damage.
 type ReadRecord = Result<Box<Record>, Damage>;
 
 fn record_path(key: Key) -> String {

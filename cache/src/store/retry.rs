@@ -1,5 +1,5 @@
-//! Asking a file system again where it says nothing final: interrupted calls, and handles that a
-//! network file system calls stale after another host has replaced the file.
+//! Retries of file system calls that fail for a moment: interrupted ones (EINTR), and those with a
+//! stale handle (ESTALE), as on NFS after another host has replaced the file.
 
 use std::{
     fs,
@@ -9,21 +9,21 @@ use std::{
     time::Duration,
 };
 
-/// How often one is asked again.
+/// The most retries of a call.
 const TRIES: u32 = 64;
 
-/// Tells whether the answer may be another one the next time.
+/// Tells whether an error is transient: EINTR or ESTALE.
 pub(super) fn is_transient(error: &io::Error) -> bool {
     // By its kind: an error that was given a path has no code any more.
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::StaleNetworkFileHandle)
 }
 
-/// Counts how often something was tried, and pauses longer the more often.
+/// A counter of retries, which sleeps longer the more there were.
 #[derive(Default)]
 pub(super) struct Retries(u32);
 
 impl Retries {
-    /// Tells whether to try once more.
+    /// Tells whether to retry, after a pause.
     pub(super) fn may_retry(&mut self) -> bool {
         self.0 += 1;
         if self.0 > 8 {
@@ -33,12 +33,12 @@ impl Retries {
     }
 }
 
-/// Does `attempt` until it succeeds or fails for a reason that will stay: neither for an interrupted
-/// call (EINTR) nor, at first, for a stale handle of a network file system (ESTALE).
+/// Calls `attempt` until it succeeds, or fails with an error that is not transient (EINTR, ESTALE),
+/// or has failed too often.
 ///
 /// # Errors
 ///
-/// Fails as `attempt` did last.
+/// Returns the last error of `attempt`.
 pub fn retrying<T, E: Into<io::Error>>(mut attempt: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     let mut tries = Retries::default();
     loop {
@@ -49,11 +49,11 @@ pub fn retrying<T, E: Into<io::Error>>(mut attempt: impl FnMut() -> Result<T, E>
     }
 }
 
-/// Makes the folder `path` and those above it, as [`fs::create_dir_all`] does, steadily.
+/// Creates the folder `path` and those above it, as [`fs::create_dir_all`] does, with retries.
 ///
 /// # Errors
 ///
-/// Fails as the system does, or if something else has the name.
+/// Fails if the system refuses, or a file has the name.
 pub fn make_folders(path: &Path) -> io::Result<()> {
     retrying(|| match fs::create_dir_all(path) {
         // It says so also of a folder that it could not look at for a moment.
@@ -64,7 +64,7 @@ pub fn make_folders(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Writes all of `bytes`, from where it was when it is asked again.
+/// Writes all of `bytes`; a retry goes on after the bytes already written.
 pub(super) fn write_all(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let written = retrying(|| to.write(bytes))?;
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use rustix::io::Errno;
 
-    /// Takes one byte of every other write, and calls the handle stale at the others.
+    /// A writer that takes one byte of every other call, and fails with ESTALE at the others.
     struct Fitful(Vec<u8>, bool);
 
     impl Write for Fitful {

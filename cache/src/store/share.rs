@@ -1,7 +1,7 @@
-//! Opening a store to a group, as `git init --shared` does with a repository.
+//! Sharing a store with a Unix group, as `git init --shared` does with a repository.
 //!
-//! Folders hand their group down (setgid) and may be written by it, whatever the umask of whoever
-//! makes them; files may be read by it. A store is shared if its root may be written by its group.
+//! Folders are setgid and group-writable, files group-readable, whatever the umask of the user that
+//! creates them. A store is shared if its root is group-writable.
 
 use super::{Store, retry};
 use crate::StoreError;
@@ -11,18 +11,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What was opened.
+/// Counts of what was opened to the group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShareReport {
-    /// How many files and folders.
+    /// The number of files and folders opened.
     pub opened: u64,
-    /// How many belong to somebody else, who alone can open them.
+    /// The number of files and folders of other users, who alone can open them.
     pub refused: u64,
 }
 
 impl Store {
-    /// Opens everything in the store to its group, and gives it to `group` first if one is named.
-    /// Whatever is written from then on is open, too.
+    /// Opens every file and folder of the store to its group, after changing the group to `group`
+    /// if one is given. Files written later are open, too.
     ///
     /// # Errors
     ///
@@ -54,7 +54,8 @@ impl Store {
     }
 }
 
-/// Opens a file or folder, and tells which it is. What a link leads to stays as it is.
+/// Opens a file or folder to its group, and tells whether it is a folder. Symbolic links are not
+/// followed.
 fn open(path: &Path, group: Option<u32>) -> io::Result<bool> {
     let stat = retry::retrying(|| rustix::fs::lstat(path))?;
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);

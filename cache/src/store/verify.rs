@@ -1,4 +1,5 @@
-//! Reading the store to find what is damaged before it is needed.
+//! Verification of the store: finds damaged records, checkpoints and objects before a run meets
+//! them.
 
 use super::{
     Store,
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
-/// How much to read.
+/// How much of the store a verification reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verify {
     /// Every record, every checkpoint, every object.
@@ -22,59 +23,59 @@ pub enum Verify {
     Within(Duration),
 }
 
-/// What was found to be damaged.
+/// A damaged file, as a verification reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What kind of thing it is.
+    /// Whether it is a record, a checkpoint, an object or a stray file.
     pub kind: EntryKind,
-    /// Where it is, or was before it was set aside.
+    /// The path, before it was moved to quarantine.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The damage.
     pub what: Damage,
-    /// The records that cannot be used because of it.
+    /// The keys of the records that cannot be used because of it.
     pub records: Vec<Key>,
 }
 
-/// A kind of thing in the store.
+/// A kind of file in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EntryKind {
-    /// What a key produced.
+    /// The record of a computation.
     Record,
-    /// Bytes.
+    /// An object: bytes named by their digest.
     Object,
-    /// The state of a trajectory.
+    /// A checkpoint of a training.
     Checkpoint,
-    /// A file the store has not made; it is left where it is.
+    /// A file that is none of these by its name; it stays where it is.
     Stray,
 }
 
-/// What was read.
+/// Counts of what a verification read and found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// How many records.
+    /// The number of records read.
     pub records: u64,
-    /// How many checkpoints.
+    /// The number of checkpoints read.
     pub checkpoints: u64,
-    /// How many objects.
+    /// The number of objects read.
     pub objects: u64,
-    /// How many objects there are.
+    /// The number of objects in the store.
     pub of_objects: u64,
-    /// How many bytes the objects read have.
+    /// The bytes of the objects read.
     pub bytes: u64,
-    /// How many findings there were, strays left out.
+    /// The number of damaged files, without stray files.
     pub damaged: u64,
-    /// How many strays there are.
+    /// The number of stray files.
     pub strays: u64,
 }
 
-/// Who needs an object, and how long it should be.
+/// The records that refer to an object, and the length they give it.
 #[derive(Default)]
 struct ObjectRefs {
     size: u64,
     records: Vec<Key>,
 }
 
-/// One pass over a store.
+/// A verification under way.
 struct VerifyPass<'a> {
     store: &'a Store,
     mode: Verify,
@@ -85,8 +86,8 @@ struct VerifyPass<'a> {
 }
 
 impl Store {
-    /// Reads what `mode` asks for and tells `on` what is damaged. Damaged files are set aside, so
-    /// that the next run makes them again.
+    /// Verifies as much of the store as `mode` asks for, and calls `on` with every damaged file.
+    /// These move to quarantine, so that the next run computes them again.
     ///
     /// # Errors
     ///
@@ -223,7 +224,7 @@ impl VerifyPass<'_> {
     }
 }
 
-/// Returns the place of `digest` in an order that differs from one `salt` to the next.
+/// Returns a number to sort digests by, in an order that is another for every `salt`.
 fn draw(digest: &Digest, salt: u128) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(digest.as_bytes()).update(&salt.to_le_bytes());

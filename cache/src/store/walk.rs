@@ -1,4 +1,4 @@
-//! Listing what is in the store.
+//! Listings of the store's folders.
 
 use super::{Store, retry};
 use crate::StoreError;
@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-/// What lies in a folder of two levels: what is named by an id, by id, and what is not.
+/// The files of a sharded folder: those named by an id, by id, and strays.
 pub(super) struct Listing<T> {
     pub(super) named: Vec<(T, PathBuf)>,
     pub(super) strays: Vec<PathBuf>,
@@ -38,8 +38,8 @@ impl Store {
     }
 }
 
-/// Returns the entries of `folder` by name, or none if it does not exist. Names that begin with
-/// a dot or are not text belong to the system.
+/// Returns the entries of `folder`, sorted by name; none if it does not exist. Names that begin
+/// with a dot or are not UTF-8 are left out.
 pub(super) fn names(folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
     match retry::retrying(|| read_names(folder)) {
         Err(error) => {

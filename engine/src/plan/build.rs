@@ -1,4 +1,5 @@
-//! From a spec to a plan.
+//! Building the plan: reads the stages of every cell, checks their wiring, and merges equal
+//! computations into one node.
 
 use super::{
     NodeId, Plan, PlanAxis, PlanCell, PlanNode, id,
@@ -24,28 +25,28 @@ use std::{
     sync::Arc,
 };
 
-/// What makes two nodes of one reading of the file one: the same seed, the same inputs.
+/// The seed and the inputs of a node: two nodes of one instance with both equal are one.
 type Identity = (Option<u64>, Box<[NodeId]>);
 
-/// What the stages a stage receives from are, by port.
+/// The stages that a stage receives from, as indices, by port.
 type Wires = Vec<(&'static str, usize)>;
 
-/// The seed of a stage in a cell, and whether it is its own.
+/// The seed of a stage in a cell, and whether the stage itself sets it.
 #[derive(Clone, Copy)]
 struct SeedChoice {
     seed: u64,
     own: bool,
 }
 
-/// All of an instance that says how it is wired: instances of one shape are checked once.
+/// What the wiring of an instance depends on: instances of one shape are checked once.
 type InstanceShape = (&'static str, Vec<Wire>, Vec<Port>, ArtifactKind, u32);
 
-/// The stages of a cell that are needed: inputs come first.
+/// The wiring of a cell: the stages its targets need, in topological order.
 struct CellLayout {
     wires: Vec<Wires>,
     order: Vec<usize>,
     targets: Vec<usize>,
-    /// What the nodes of the stages are called, in the order of the stages.
+    /// The labels of the nodes, in the order of the stages.
     names: Arc<[Arc<str>]>,
 }
 
@@ -56,21 +57,21 @@ struct Builder<'a> {
     mistakes: &'a mut Mistakes,
     /// The stage names, sorted.
     names: Vec<Arc<str>>,
-    /// For each stage, the axes that touch it.
+    /// The axes that set something of each stage.
     axes_of: Vec<Vec<usize>>,
     /// The axes whose values are seeds.
     seed_axes: Vec<usize>,
-    /// Instances read so far, by stage and the values of the axes that touch it.
+    /// The instances read so far, by stage and the values of the axes that set something of it.
     read: BTreeMap<(usize, Vec<u32>), Option<usize>>,
     instances: Vec<Instance>,
     ports: Vec<Vec<Port>>,
     draws: Vec<bool>,
-    /// The number of each instance's shape.
+    /// The number of the shape of each instance.
     shape_of: Vec<usize>,
     shapes: BTreeMap<InstanceShape, usize>,
-    /// How the stages of these shapes, one for each name, hang together, if they do.
+    /// The layouts of cells, by the shape of each stage; `None` if the wiring has mistakes.
     layouts: BTreeMap<Vec<Option<usize>>, Option<Rc<CellLayout>>>,
-    /// The nodes of each instance.
+    /// The nodes of each instance, by seed and inputs.
     nodes: Vec<BTreeMap<Identity, NodeId>>,
     graph: DiGraph<PlanNode, &'static str>,
     instance_of: Vec<usize>,
@@ -105,8 +106,8 @@ pub(super) fn plan(
     }
 }
 
-/// Returns the way out if no stage can be called `name`: a name stands in paths, in lines of
-/// logs and in flags.
+/// Returns what to write instead, if no stage can be called `name`: names stand in paths, in log
+/// lines and in flags.
 fn name_problem(name: &str) -> Option<String> {
     let odd = |c: &char| !c.is_alphanumeric() && !['-', '_'].contains(c);
     let marks = [
@@ -180,7 +181,7 @@ impl<'a> Builder<'a> {
         cells
     }
 
-    /// Checks the names of the stages, those that a variant adds among them.
+    /// Checks the names of the stages, also of those that a variant of the matrix adds.
     fn check_names(&mut self) {
         let overs = self.spec.axes.iter().flat_map(|axis| &axis.values).map(|value| &value.over);
         let known = self.spec.stages.table();
@@ -360,7 +361,7 @@ impl<'a> Builder<'a> {
         Some(PlanCell { coords, names: Arc::clone(&layout.names), nodes, targets })
     }
 
-    /// Connects the stages of a cell, and returns those its targets need.
+    /// Connects the stages of a cell, and returns the layout of those its targets need.
     fn layout(&mut self, instances: &[Option<usize>]) -> Option<CellLayout> {
         let (wires, whole) = self.follow(instances);
         let mut order = self.order(&wires, instances)?;
@@ -383,8 +384,8 @@ impl<'a> Builder<'a> {
         Some(CellLayout { wires, order, targets, names })
     }
 
-    /// Returns what a repeat of a stage is called: the first as the stage, the others with their
-    /// number, in such a way that no stage has that name.
+    /// Returns the label of a repeat of a stage: the first has the stage's name, the others a
+    /// number behind it, with as many dashes as it takes to be no stage's name.
     fn label(&self, stage: usize, repeat: u32) -> Arc<str> {
         let name = &self.names[stage];
         let numbered = |dashes: usize| format!("{name}{}{}", "-".repeat(dashes), repeat + 1);
@@ -431,8 +432,8 @@ impl<'a> Builder<'a> {
         id(index)
     }
 
-    /// Returns the axes a node depends on: those that touch its stage, those of its inputs, and
-    /// the seed's if it draws with the cell's.
+    /// Returns the axes a node depends on: those that set something of its stage, those of its
+    /// inputs, and those of the seed if it draws with the cell's.
     fn axes_behind(
         &self,
         stage: usize,
@@ -450,8 +451,7 @@ impl<'a> Builder<'a> {
         axes
     }
 
-    /// Returns what each stage of the cell receives, checking names and kinds on the way, and
-    /// whether all of it is right.
+    /// Returns the wires of each stage of the cell, and whether names and kinds are all right.
     fn follow(&mut self, instances: &[Option<usize>]) -> (Vec<Wires>, bool) {
         let mut whole = true;
         let mut result = vec![vec![]; instances.len()];
@@ -563,7 +563,8 @@ impl<'a> Builder<'a> {
         self.mistakes.add(span, SpecErrorKind::Cycle(names), None);
     }
 
-    /// Returns the stages the user wants: those named, or those that give results, or the leaves.
+    /// Returns the target stages: those the user names, or those that give results, or those that
+    /// no stage receives from.
     fn wanted(&self, instances: &[Option<usize>], wires: &[Wires]) -> Vec<usize> {
         if !self.spec.targets.is_empty() {
             return self
@@ -586,7 +587,7 @@ impl<'a> Builder<'a> {
         (0..instances.len()).filter(here).filter(|stage| !used.contains(stage)).collect()
     }
 
-    /// Looks for the files of the stages that are needed.
+    /// Checks that the files and folders of the planned stages exist.
     fn check_files(&mut self) {
         let numbers: BTreeSet<usize> = self.instance_of.iter().copied().collect();
         for number in numbers {

@@ -1,4 +1,5 @@
-//! One stage of one cell: its table read, its settings checked, its wiring not yet followed.
+//! An instance: a stage's table of the pipeline file, read and checked, with its wiring not yet
+//! resolved.
 
 use crate::{
     Problem, Registry, Stage, StageRef,
@@ -10,25 +11,25 @@ use crate::{
 use serde_json::Value as Json;
 use std::sync::Arc;
 
-/// As often as a stage may be repeated.
+/// The most repeats a stage may have.
 const MOST_REPEATS: u32 = 10_000;
 
 /// A stage as the file describes it.
 pub(crate) struct Instance {
     pub(crate) stage: StageRef,
     pub(crate) settings: Arc<Json>,
-    /// The wires, by port, in the order of the list.
+    /// The wires, one for each port.
     pub(crate) from: Vec<Wire>,
     pub(crate) seed: Option<u64>,
-    /// How often it is computed, each time with another seed, and where that is said.
+    /// The number of repeats, each with another seed, and where the file sets it.
     pub(crate) repeats: (u32, Span),
     pub(crate) at: Span,
-    /// Whether its settings are right. Its wires are checked in any case.
+    /// Whether its settings have no mistakes. Its wires are checked in any case.
     pub(crate) sound: bool,
     with: TreeNode,
 }
 
-/// One entry of `from`.
+/// A wire: one entry of `from`, from stages to a port.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wire {
     pub(crate) port: String,
@@ -136,7 +137,7 @@ impl Instance {
         Some(instance)
     }
 
-    /// Returns where the values of settings stand that are nobody's business.
+    /// Returns the spans of the values of secret settings.
     pub(crate) fn secrets(&self) -> Vec<Span> {
         fn leaves(node: &TreeNode, spans: &mut Vec<Span>) {
             match node.table() {
@@ -153,7 +154,7 @@ impl Instance {
         spans
     }
 
-    /// Adds `problem` at the setting it names, or at `use`.
+    /// Reports `problem` at the setting it names, or at `use`.
     pub(crate) fn report(&self, problem: Problem, mistakes: &mut Mistakes, file: bool) {
         let mut span = self.at;
         let mut node = &self.with;
@@ -239,9 +240,9 @@ fn unknown_method_hint(name: &str, registry: &Registry) -> Option<String> {
     hint.or_else(|| Some("`coresift methods` lists them all".into()))
 }
 
-// serde stops at the first mistake. To find them all, the setting it stumbled over is taken out
-// and the rest read again, until nothing is left to complain of. What comes back then has the
-// stage's ports; whether all was right from the start comes with it.
+// serde stops at the first mistake. To find them all, the setting with the mistake is taken out and
+// the rest read again, until there is none. The stage that is left has the right ports; the flag
+// says whether there was no mistake at all.
 fn read_settings(
     with: &TreeNode,
     parse: crate::Parse,

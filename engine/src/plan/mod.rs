@@ -1,4 +1,5 @@
-//! The graph of stages, checked: every cell of the matrix connected, equal stages made one.
+//! The plan: the checked graph of computations of all cells of the matrix, in which equal
+//! computations are one node.
 
 mod build;
 mod instance;
@@ -17,7 +18,7 @@ use std::{path::PathBuf, sync::Arc};
 /// A stage, shared by the cells that agree on it.
 pub(crate) type StageRef = Arc<dyn Stage>;
 
-/// A node's place in its plan. Nodes are numbered so that each comes after those it needs.
+/// The number of a node in its plan. Nodes are in topological order: each comes after its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(pub u32);
@@ -33,20 +34,20 @@ impl NodeId {
 /// One computation of the plan.
 #[derive(Clone)]
 pub struct PlanNode {
-    /// The stage's name where it was met first, with a number behind it from the second repeat
-    /// on. A label: no part of any key.
+    /// The stage's name in the first cell that has the node, followed by a number from the second
+    /// repeat on. No part of any key.
     pub label: Arc<str>,
-    /// What it does.
+    /// The stage: method and settings.
     pub stage: Arc<dyn Stage>,
     /// Its settings, defaults filled in.
     pub settings: Arc<Json>,
     /// Its seed, if it draws random numbers.
     pub seed: Option<u64>,
-    /// What each port receives, by port; a list's entries are in its order.
+    /// The input nodes, by port; those of a list are in its order.
     pub inputs: Vec<(&'static str, NodeId)>,
-    /// The first cell it was met in.
+    /// The first cell that has the node.
     pub cell: u32,
-    /// The axes it depends on, itself or through its inputs, in order.
+    /// The axes the node depends on, itself or through its inputs, sorted.
     pub axes: Vec<u32>,
 }
 
@@ -62,17 +63,17 @@ pub struct PlanAxis {
 /// One combination of the matrix.
 #[derive(Clone, Debug)]
 pub struct PlanCell {
-    /// The value taken on each axis.
+    /// The number of its value on each axis.
     pub coords: Vec<u32>,
     /// The names of `nodes`, shared by the cells that have the same stages.
     names: Arc<[Arc<str>]>,
     nodes: Vec<NodeId>,
-    /// What is wanted.
+    /// The nodes to compute; all others are inputs of theirs.
     pub targets: Vec<NodeId>,
 }
 
 impl PlanCell {
-    /// Returns the stages its targets need and themselves, by name. One that is repeated is there
+    /// Returns the targets and the stages they need, with their names. A repeated stage appears
     /// once for each repeat, the later ones under numbered names.
     pub fn stages(&self) -> impl Iterator<Item = (&Arc<str>, NodeId)> {
         self.names.iter().zip(self.nodes.iter().copied())
@@ -91,7 +92,7 @@ pub struct Plan {
     pub path: PathBuf,
     /// Its title.
     pub title: Option<String>,
-    /// Its text and that of its bases and overrides.
+    /// The texts of the file, its bases and overrides.
     pub sources: Vec<SpecSource>,
     /// The axes of its matrix, in the order of the file.
     pub axes: Vec<PlanAxis>,
@@ -113,7 +114,7 @@ impl Plan {
         build::plan(spec, request, registry, mistakes)
     }
 
-    /// Does the same with `text` for what the file holds.
+    /// Does the same with `text` in place of the file's.
     ///
     /// # Errors
     ///
@@ -134,7 +135,7 @@ impl Plan {
         &self.graph[NodeIndex::new(id.index())]
     }
 
-    /// Returns every node, inputs before what needs them.
+    /// Returns every node in topological order: inputs first.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = (NodeId, &PlanNode)> {
         self.graph.node_indices().map(|index| (id(index), &self.graph[index]))
     }
@@ -158,7 +159,8 @@ impl Plan {
             .collect()
     }
 
-    /// Returns `node`'s name for people: its label, and its coordinates on the axes it depends on.
+    /// Returns the name of `node` for messages: its label, and its values on the axes it depends
+    /// on.
     #[must_use]
     pub fn describe(&self, node: NodeId) -> String {
         let this = self.node(node);

@@ -1,4 +1,4 @@
-//! A plan of fewer cells.
+//! Restricting a plan to some of its cells.
 
 use super::{NodeId, Plan, PlanCell, id};
 

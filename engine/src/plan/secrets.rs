@@ -1,5 +1,5 @@
-//! Settings whose values are nobody's business: where they stand, and how they are kept out of
-//! what is written down.
+//! Secret settings: where their values stand in the pipeline file, and how these are cut out of run
+//! records.
 
 use super::instance::Instance;
 use crate::spec::{MatrixAxis, Span, SpecSource};
@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-/// What stands in the place of a value.
+/// The text in the place of a secret value.
 const HIDDEN: &str = "\"(hidden)\"";
 
 /// The secret values of a pipeline.
@@ -20,7 +20,7 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    /// Adds those of a stage.
+    /// Adds the secret settings of a stage.
     pub(super) fn add(&mut self, stage: &Arc<str>, instance: &Instance) {
         let settings = instance.stage.secrets();
         if !settings.is_empty() {
@@ -29,7 +29,7 @@ impl Secrets {
         }
     }
 
-    /// Takes the values out of the texts they stand in.
+    /// Replaces the secret values in the texts of the pipeline file.
     pub(super) fn cut_out(&self, sources: &mut [SpecSource]) {
         // From the end, so that the places before stay where they are.
         for span in self.spans.iter().rev() {
@@ -40,7 +40,7 @@ impl Secrets {
         }
     }
 
-    /// Returns what tables call the values of `axis`: by number, where they are secret.
+    /// Returns the labels of the values of `axis`: numbers, where these are secret.
     pub(super) fn labels(&self, axis: &MatrixAxis) -> Vec<String> {
         let mut path = axis.name.splitn(4, '.');
         let (stage, with, setting) = (path.next(), path.next(), path.next());

@@ -1,4 +1,5 @@
-//! The loop of a run: begins what the scheduler asks for, and tells it what came of that.
+//! The event loop of a run: submits the scheduler's actions to the executor, and passes the
+//! executor's messages to the scheduler and to a listener.
 
 use super::{
     executor::{Executor, ExecutorMessage, ExecutorTask},
@@ -8,34 +9,34 @@ use crate::{NodeId, StageProgress};
 use cache::Key;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many nodes are looked up in one task.
+/// The most nodes that are looked up in one task.
 const BATCH: usize = 128;
 
-/// Who hears of a run as it goes on.
+/// A listener to a run: the recorder, or a test.
 pub(super) trait Listener {
-    /// What can stop the run.
+    /// The error that stops the run.
     type Error;
 
-    /// Before the first stage is started, or another process waited for.
+    /// Called before the first stage is started or waited for: the run has work.
     fn begin(&mut self) -> Result<(), Self::Error>;
 
-    /// Something became of a node.
+    /// Called when the state of a node changes.
     fn news(&mut self, news: News);
 
-    /// A stage has begun. Its key, and what its checkpoints are filed under.
+    /// Called when a stage starts, with its key and that of its checkpoints.
     fn started(&mut self, node: NodeId, key: Key, trajectory: Option<Key>);
 
-    /// A stage is under way.
+    /// Called when a stage reports progress.
     fn progressed(&mut self, node: NodeId, progress: StageProgress);
 
-    /// A stage said something.
+    /// Called when a stage logs a line.
     fn said(&mut self, node: NodeId, line: String);
 
-    /// Nothing happens until something is told: the time to write down what was heard.
+    /// Called before the loop blocks on the next message: the time to flush logs.
     fn pause(&mut self);
 }
 
-/// Runs everything `scheduler` can have run.
+/// Runs the loop until the scheduler is idle.
 ///
 /// # Errors
 ///

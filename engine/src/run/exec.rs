@@ -1,4 +1,4 @@
-//! A run: its threads, its record, its events.
+//! The run of a plan: its options, its threads, and the recorder of its record and events.
 
 use super::{
     drive::{Listener, drive},
@@ -23,18 +23,18 @@ use std::{
 };
 use thiserror::Error;
 
-/// How to run.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// The run's name: see [`RunRecord::new_id`].
     pub id: String,
-    /// What its user calls it.
+    /// The name its user gave it.
     pub name: Option<String>,
-    /// A remark kept with it.
+    /// A note kept in its record.
     pub note: Option<String>,
-    /// How many stages may run at once.
+    /// The most stages that run at once.
     pub jobs: usize,
-    /// How many of them may use the device at once.
+    /// The most stages that use the device at once.
     pub device_jobs: usize,
     /// The device, in the terms of the program.
     pub device: String,
@@ -42,18 +42,18 @@ pub struct RunOptions {
     pub build: String,
     /// The time of day, in seconds since 1970 (UTC).
     pub now: u64,
-    /// The nodes that are computed even if their results are in the store.
+    /// The nodes to compute even if their results are in the store.
     pub force: BTreeSet<NodeId>,
-    /// Whether nothing more is started after the first failure.
+    /// Whether the run is halted by the first failure.
     pub fail_fast: bool,
-    /// Set to stop at the next step boundary.
+    /// The cancellation flag: once set, stages stop at their next step.
     pub cancel: Arc<AtomicBool>,
 }
 
-/// What a run leaves in memory: what became of it, and every output there is.
+/// The result of a run: its summary, and the outputs and keys of its nodes.
 #[derive(Debug)]
 pub struct RunResult {
-    /// What became of it.
+    /// The counts of computations by outcome.
     pub summary: RunSummary,
     /// The outputs, by node.
     pub outputs: Vec<Option<Arc<Artifact>>>,
@@ -61,20 +61,20 @@ pub struct RunResult {
     pub keys: Vec<Option<Key>>,
 }
 
-/// A run could not go on.
+/// The error of a run that could not go on.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// The store failed underneath.
+    /// An operation of the store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Runs `plan`: what `store` has is taken from there, the rest is made and put there. A stage
-/// that fails stops only what needs it; `sink` hears of it.
+/// Runs `plan`: results in `store` are hits, the others are computed and stored. A stage that fails
+/// stops only the stages that need it. `sink` receives the events.
 ///
 /// # Errors
 ///
-/// Fails if the store cannot be read or written. What was finished before is kept.
+/// Fails if the store cannot be read or written. Results stored before that stay.
 pub fn run(
     plan: &Plan,
     store: &Store,
@@ -155,8 +155,8 @@ pub fn run(
     Ok(RunResult { summary, outputs, keys })
 }
 
-/// Asks the stages that run to stop if the loop of the run panics: else their threads would be
-/// waited for as long as they take.
+/// Cancels the running stages if the event loop panics: the scope would otherwise wait for their
+/// threads until they are done.
 struct StopOnUnwind<'a>(&'a AtomicBool);
 
 impl Drop for StopOnUnwind<'_> {
@@ -167,15 +167,15 @@ impl Drop for StopOnUnwind<'_> {
     }
 }
 
-/// Keeps the run's record and summary, and passes on what happens as events.
+/// The listener that keeps the run's record and summary, and emits events.
 struct Recorder<'a, 'b> {
     store: &'a Store,
     record: RunRecord,
     sink: &'a mut LoggingSink<'b>,
     summary: RunSummary,
-    /// Whether the record was written: it is, once there is work.
+    /// Whether the run record was written: it is, as soon as the run has work.
     record_written: bool,
-    /// How many stages met what halted the run.
+    /// How many stages failed for what halted the run.
     met_halt: usize,
     halt: Option<Halt>,
 }
@@ -185,7 +185,7 @@ impl Recorder<'_, '_> {
         self.record.node_mut(node).state = state;
     }
 
-    /// Counts and tells what was asked for and not begun.
+    /// Counts the computations that never began, and emits an event for them.
     fn never_begun(&mut self, open: usize, cancelled: bool) {
         self.summary.stopped += open;
         if open == 0 {
@@ -219,10 +219,10 @@ impl Recorder<'_, '_> {
     }
 }
 
-/// The way out when the disk is full.
+/// The hint when the disk is full.
 const FULL: &str = "free some space and run it again: what is done is kept, and what runs now \
                     goes on, but no other stage is started";
-/// The way out when the store was moved or removed.
+/// The hint when the store was moved or removed.
 const GONE: &str = "put it back where it was, or run it again to begin a new one; no other stage \
                     is started";
 

@@ -1,27 +1,28 @@
-//! What carries out the tasks of a run, seen from its loop.
+//! The `Executor` trait, and the tasks and messages that go through it: threads implement it, and a
+//! mock in tests.
 
 use super::{resolve::CheckpointKey, scheduler::Halt};
 use crate::{InputFile, InputFolder, NodeId, StageError, StageProgress};
 use cache::{Artifact, Damage, Digest, Key, Recipe};
 use std::{sync::Arc, time::Instant};
 
-/// One computation: its recipe, made once, and all it was made from.
+/// A node with its recipe: all a worker needs to compute it.
 #[derive(Debug)]
 pub(super) struct NodeComputation {
     pub(super) recipe: Recipe,
     pub(super) key: Key,
-    /// What the inputs gave, in the order of the plan.
+    /// The outputs of the input nodes, in the order of the plan.
     pub(super) inputs: Vec<NodeOutput>,
-    /// The files and folders outside the store whose digests are in the recipe.
+    /// The files outside the store whose digests are in the recipe.
     pub(super) files: Vec<InputFile>,
     pub(super) folders: Vec<InputFolder>,
     /// Where its checkpoints are stored, if it keeps any.
     pub(super) checkpoints: Option<CheckpointKey>,
-    /// Whether it is computed although its result is in the store.
+    /// Whether it is computed even if its result is in the store.
     pub(super) forced: bool,
 }
 
-/// What a node gave, and the digest by which those that need it name it.
+/// The output of a node, and its digest, which is in the recipes of the nodes that need it.
 #[derive(Clone, Debug)]
 pub(super) struct NodeOutput {
     pub(super) artifact: Arc<Artifact>,
@@ -35,19 +36,19 @@ impl From<Artifact> for NodeOutput {
     }
 }
 
-/// What came of a look-up.
+/// The outcome of looking a node up, or the error for which its recipe cannot be made.
 pub(super) type LookUpResult = Result<NodeLookup, StageError>;
 
-/// What the store has for a node.
+/// The key of a node, and what the store has under it.
 #[derive(Debug)]
 pub(super) struct NodeLookup {
     pub(super) key: Key,
-    /// What the checkpoints of the node are filed under, if it keeps any.
+    /// The key of its checkpoints, if it keeps any.
     pub(super) trajectory: Option<Key>,
     pub(super) found: FoundInStore,
 }
 
-/// What the store has under a key. A recipe that is a hit stays where it was made.
+/// What the store has under a key. A hit needs no recipe any more; any other is computed with it.
 #[derive(Debug)]
 pub(super) enum FoundInStore {
     Hit(NodeOutput),
@@ -55,30 +56,30 @@ pub(super) enum FoundInStore {
     Damaged(Arc<NodeComputation>, String),
 }
 
-/// What is seen of a key that another process was computing.
+/// The outcome of polling a key that another process was computing.
 #[derive(Debug)]
 pub(super) enum PollOutcome {
     /// Its result.
     Hit(NodeOutput),
-    /// Nobody is at it, and it has no result.
+    /// No process holds its lease, and it has no result.
     Free,
-    /// This one is still at it.
+    /// Another process holds its lease: this one.
     Busy(String),
 }
 
-/// Something to be done away from the run's loop.
+/// A task for the executor, away from the event loop.
 #[derive(Debug)]
 pub(super) enum ExecutorTask {
-    /// Make the recipes of nodes from what their inputs gave, and look them up.
+    /// Make the recipes of nodes from the outputs of their inputs, and look them up.
     LookUp(Vec<(NodeId, Vec<NodeOutput>)>),
-    /// Look at a key that another process computes.
+    /// Poll a key that another process computes.
     Poll(NodeId, Arc<NodeComputation>),
-    /// Compute.
+    /// Compute a node.
     Compute(StartTicket, Arc<NodeComputation>),
 }
 
-/// What is told of a task. Each node of a look-up, each poll and each computation has exactly one
-/// end; one that is told twice, or of an earlier start, is passed over.
+/// A message from the executor. Each look-up, poll and computation has exactly one final message;
+/// the scheduler ignores one that comes twice, or belongs to an earlier start.
 #[derive(Debug)]
 pub(super) enum ExecutorMessage {
     LookedUp(Vec<(NodeId, LookUpResult)>),
@@ -89,7 +90,7 @@ pub(super) enum ExecutorMessage {
     Ended(StartTicket, StageEnd),
 }
 
-/// Names one start of a node, so that the end of an earlier one is not taken for its own.
+/// The number of one start of a node, which tells its final message from that of an earlier start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct StartTicket {
     pub(super) node: NodeId,
@@ -99,27 +100,27 @@ pub(super) struct StartTicket {
 /// How a computation ended.
 #[derive(Debug)]
 pub(super) enum StageEnd {
-    /// It was computed and is in the store.
+    /// Computed and stored.
     Made(Box<ComputedNode>),
-    /// Another process had made it by the time it was to begin.
+    /// A hit after all: another process had stored it by the time it was to start.
     FoundMade(NodeOutput),
-    /// Another process is computing it.
+    /// Another process holds its lease.
     Busy,
-    /// A file it reads is not what its recipe names: a clause that says which.
+    /// A file it reads has another digest than its recipe says: a clause that names it.
     Changed(String),
-    /// Its worker is gone and left no word.
+    /// Its worker vanished without a result.
     Vanished,
     Failed(ComputeFailure),
 }
 
-/// Why a computation did not come to its end.
+/// Why a computation failed.
 #[derive(Debug)]
 pub(super) enum ComputeFailure {
-    /// The run was stopped.
+    /// The run was cancelled.
     Cancelled,
     /// An object it reads is missing or altered.
     Damaged { digest: Digest, what: Damage },
-    /// It met something that every other would meet, too.
+    /// It failed for something that halts the run, as every other stage would meet it, too.
     Halted(Halt, StageError),
     /// Anything else.
     Other(StageError),
@@ -130,21 +131,21 @@ pub(super) enum ComputeFailure {
 pub(super) struct ComputedNode {
     pub(super) output: NodeOutput,
     pub(super) seconds: f64,
-    /// How long after the run it began.
+    /// The seconds from the start of the run to its own.
     pub(super) began: f64,
-    /// What was made here, if another result is recorded under the same key.
+    /// The digest computed here, if another output is on record under the same key.
     pub(super) differs: Option<Digest>,
 }
 
-/// Carries out tasks: threads of this process, or what a test does instead.
+/// An executor of tasks: the threads of this process, or a test's mock.
 pub(super) trait Executor {
-    /// Begins `task`. What comes of it is told by [`receive`](Self::receive).
+    /// Submits `task`. Its messages come from [`receive`](Self::receive).
     fn submit(&mut self, task: ExecutorTask);
 
-    /// Returns the time by which pauses are measured.
+    /// Returns the current time of the clock that deadlines of polls refer to.
     fn now(&self) -> Instant;
 
-    /// Waits for the next message, or until `until`. `None` means that nothing came by then, or,
-    /// without `until`, that nothing ever will.
+    /// Waits for the next message, at most until the deadline `until`. Returns `None` if none came
+    /// by then, or, without a deadline, if no task is left.
     fn receive(&mut self, until: Option<Instant>) -> Option<ExecutorMessage>;
 }

@@ -1,4 +1,5 @@
-//! Why a stage is not a hit: the difference between its recipe and the nearest one made before.
+//! Why a stage is not a cache hit: the difference between its recipe and the nearest recipe of
+//! earlier runs.
 
 use super::{
     history::PipelineFile,
@@ -14,7 +15,7 @@ use std::{
     fmt,
 };
 
-/// One reason for which a stage has to run.
+/// A reason for which a stage has to run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -30,7 +31,7 @@ pub enum Reason {
         /// What it is.
         now: Option<Value>,
     },
-    /// What an input delivers differs.
+    /// The artifact of an input differs.
     Input {
         /// The port.
         port: String,
@@ -47,7 +48,7 @@ pub enum Reason {
         /// What it is.
         now: String,
     },
-    /// The method gives other results than it used to.
+    /// The revision of the method's results differs.
     Revision {
         /// What it was.
         was: u32,
@@ -67,22 +68,22 @@ pub enum Reason {
     Failed {
         /// The run.
         run: String,
-        /// Why, if the run's log is still there.
+        /// Why it failed, if the run's log is still there.
         why: Option<RunFailure>,
     },
-    /// It was stopped when it was last tried.
+    /// It was cancelled when it was last tried.
     Stopped {
         /// The run.
         run: String,
     },
     /// A file or folder it reads is not there or cannot be read: it will fail.
     Unreadable {
-        /// What the system said of which file.
+        /// The error, which names the file.
         what: String,
     },
-    /// The result is in the store and cannot be used.
+    /// The result is in the store, and is damaged.
     Damaged {
-        /// What is wrong with it.
+        /// The damage.
         what: String,
     },
 }
@@ -117,20 +118,21 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What became of the stages of a pipeline in earlier runs.
+/// The results and failures of a pipeline's stages in earlier runs.
 pub struct RunHistory {
-    /// What they made, by stage name.
+    /// The keys of their results, newest first, by stage name.
     keys: BTreeMap<String, Vec<Key>>,
-    /// What they were asked for and did not make, when it was last tried.
+    /// The keys that failed or were stopped when last tried, and why.
     unmade: BTreeMap<Key, Reason>,
 }
 
-/// How many earlier runs, and how many results of one stage in them, are looked at.
+/// The most earlier runs of the pipeline that are read.
 const RUNS: usize = 8;
+/// The most results of one stage in those runs that are compared.
 const RESULTS: usize = 256;
 
 impl RunHistory {
-    /// Reads what earlier runs of `plan`'s file left in `store`.
+    /// Reads the records of earlier runs of `plan`'s file from `store`.
     ///
     /// # Errors
     ///
@@ -153,7 +155,7 @@ impl RunHistory {
         Ok(history)
     }
 
-    /// Adds an older run to those before.
+    /// Adds a run older than those added before.
     fn add(
         &mut self,
         run: RunRecord,
@@ -187,8 +189,8 @@ impl RunHistory {
         Ok(())
     }
 
-    /// Returns why `recipe`, that of `node`, has no result: that it failed or was stopped, and in
-    /// what it differs from the nearest one made before.
+    /// Returns why `recipe`, that of `node`, has no result: that it failed or was stopped, and its
+    /// differences from the nearest recipe with a result.
     ///
     /// # Errors
     ///
@@ -222,7 +224,7 @@ impl RunHistory {
     }
 }
 
-/// Returns in what `now`, of a stage called `label`, differs from `was`.
+/// Returns the differences between two recipes of a stage called `label`.
 #[must_use]
 pub fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
     let mut reasons = vec![];

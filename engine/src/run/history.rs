@@ -1,5 +1,5 @@
-//! Which runs are of a pipeline file, also after it was renamed or its folder moved; and which
-//! results its tables and reports were last made of.
+//! Which runs belong to a pipeline file, also after it was renamed or moved; and the results its
+//! tables and reports last used, which garbage collection keeps.
 
 use super::runs::{FOLDER, RunRecord};
 use crate::{Plan, PlanCell};
@@ -11,10 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A pipeline file, by all that tells its runs from those of others.
+/// A pipeline file: the paths, text and stage names by which its runs are recognised.
 #[derive(Clone, Debug)]
 pub struct PipelineFile {
-    /// Where it is: through links, and as it was named.
+    /// Its paths: canonical, and absolute as it was named.
     paths: Vec<PathBuf>,
     text: Option<String>,
     stages: BTreeSet<String>,
@@ -30,15 +30,15 @@ impl PipelineFile {
         Self { paths: paths(&plan.path), text, stages }
     }
 
-    /// Returns the file at `path`, which need not be there any more.
+    /// Returns the file at `path`, which need not exist any more.
     #[must_use]
     pub fn at_path(path: &Path) -> Self {
         let text = fs::read_to_string(path).ok();
         Self { paths: paths(path), text, stages: BTreeSet::new() }
     }
 
-    /// Tells whether `run` was one of this file: by its path, or, where nothing is at the path of
-    /// the run any more, by the same text or the same stages.
+    /// Tells whether `run` was one of this file: by its path, or, if no file is at the path of the
+    /// run any more, by the same text or the same stage names.
     #[must_use]
     pub fn ran(&self, run: &RunRecord) -> bool {
         let then = Path::new(&run.pipeline);
@@ -63,23 +63,24 @@ fn paths(path: &Path) -> Vec<PathBuf> {
     fs::canonicalize(path).ok().into_iter().chain(absolute).collect()
 }
 
-/// The results a table or a report was last made of: a use, as far as a collection is concerned.
+/// The results that a table or report of a pipeline last used. Garbage collection counts it as a
+/// use.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ResultUse {
     /// The pipeline file.
     pub pipeline: String,
-    /// When, in milliseconds since 1970 (UTC).
+    /// The time of the use, in milliseconds since 1970 (UTC).
     pub at: u64,
-    /// The results.
+    /// The keys of the results.
     pub keys: BTreeSet<Key>,
 }
 
-/// The end of the names of documents that hold them.
+/// The suffix of the names of documents that hold uses.
 const END: &str = ".use";
 
 impl ResultUse {
     /// Notes that the results `keys` of `pipeline` were used at `at`, in place of its last use. A
-    /// store that cannot be written forgets it.
+    /// read-only store keeps no note.
     pub fn note(store: &Store, pipeline: &Path, at: u64, keys: BTreeSet<Key>) {
         if store.is_read_only() || keys.is_empty() {
             return;
@@ -92,8 +93,7 @@ impl ResultUse {
         let _ = store.put_document(FOLDER, &name, &bytes);
     }
 
-    /// Returns the uses that are noted in `store`, the newest first. One that does not read is
-    /// passed over.
+    /// Returns the uses noted in `store`, newest first. One that does not decode is left out.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl ResultUse {
     }
 }
 
-/// Returns the path of a pipeline as run records hold it: whole, and through links.
+/// Returns the path of a pipeline as run records hold it: canonical, if it exists.
 pub(crate) fn full_path(path: &Path) -> String {
     paths(path).into_iter().next().unwrap_or_else(|| path.to_owned()).display().to_string()
 }

@@ -1,5 +1,5 @@
-//! The events of a run as lines of JSON: what a file keeps, what `--json` prints, what can be
-//! replayed.
+//! The log of a run: its events as lines of JSON, as the log file keeps and `--json` prints them,
+//! and as they are replayed.
 
 use super::runs::RunRecord;
 use crate::{Event, NodeId, Plan, Sink, event::StageCount};
@@ -12,18 +12,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// News of a stage's progress are not written more often than this...
+/// The least time between two progress lines of a stage.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
-/// ...nor more often than this part of the time the stage has taken, so that a long training
-/// writes no longer a log than a short one by much.
+/// The stage's time so far is divided by this for the least time between progress lines: the log of
+/// a long training is hardly longer than that of a short one.
 const MAX_SHARE: u32 = 300;
-/// Lines are handed to the system at least once they are as long as this.
+/// The bytes of buffered lines from which on they are written to the file.
 const BUFFER_BYTES: usize = 1 << 16;
 
-/// One event, and when and where it happened: a line of a run's log.
+/// A line of a run's log: an event, its time and its stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// The run.
+    /// The name of the run.
     pub run: String,
     /// Seconds since the run began.
     pub t: f64,
@@ -33,36 +33,36 @@ pub struct LogLine {
     /// The stage's name and its coordinates in the matrix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
 
 impl LogLine {
-    /// Returns the entry as one line of JSON, without its end.
+    /// Returns the line as JSON, without a line feed.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("an event has no map with odd keys")
     }
 }
 
-/// Makes entries of events, and leaves out news of progress that come too often.
+/// Turns events into log lines, and leaves out progress that comes too often.
 pub struct Journal<'a> {
     plan: &'a Plan,
     run: String,
     began: Instant,
-    /// When each running stage began, and when its last news of each figure were let through.
+    /// When each running stage began, and when the last progress of each of its figures was logged.
     last_sent: BTreeMap<NodeId, (Instant, BTreeMap<String, Instant>)>,
 }
 
 impl<'a> Journal<'a> {
-    /// Begins the journal of the run called `run`.
+    /// Returns the journal of a run called `run` that begins now.
     #[must_use]
     pub fn new(plan: &'a Plan, run: &str) -> Self {
         Self { plan, run: run.to_owned(), began: Instant::now(), last_sent: BTreeMap::new() }
     }
 
-    /// Returns the entry of `event`, or `None` if it can be done without.
+    /// Returns the log line of `event`, or `None` for progress that comes too early.
     pub fn entry(&mut self, event: &Event) -> Option<LogLine> {
         if !self.is_due(event) {
             return None;
@@ -77,7 +77,8 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Returns the line of the entry of a hit, in a fraction of the time.
+    /// Returns the log line of a hit as JSON, without the copies [`entry`](Self::entry) makes: hits
+    /// come in thousands.
     fn hit_line(&self, node: NodeId, key: Key) -> String {
         #[derive(Serialize)]
         struct Hit<'a> {
@@ -122,7 +123,7 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// Returns the stages of `plan`, inputs before what needs them.
+/// Returns the stages of `plan` in topological order: inputs first.
 pub(super) fn stages(plan: &Plan) -> Vec<StageCount> {
     let mut met: Vec<StageCount> = vec![];
     let add = |list: &mut Vec<String>, text: &str| {
@@ -151,14 +152,14 @@ pub(super) fn stages(plan: &Plan) -> Vec<StageCount> {
     out
 }
 
-/// Passes events on, and appends them to the run's log once that is begun. A log that cannot be
-/// written ends; the run does not.
+/// A sink that passes events on, and appends them to the run's log once that is opened. A log that
+/// cannot be written ends; the run does not.
 pub(super) struct LoggingSink<'a> {
     sink: &'a mut dyn Sink,
     journal: Journal<'a>,
     file: Option<File>,
     lines: String,
-    /// Nothing is written any more. The file stays open, for its lock tells that the run lives.
+    /// Whether writing has ended. The file stays open, for its lock tells that the run goes on.
     ended: bool,
 }
 
@@ -168,8 +169,8 @@ impl<'a> LoggingSink<'a> {
         Self { sink, journal, file: None, lines, ended: false }
     }
 
-    /// Creates the log. It is locked for as long as the run lives, which tells a run that goes on
-    /// from one that was killed.
+    /// Creates the log, and locks it (flock) for as long as the process lives: this tells a run
+    /// that goes on from one that was killed.
     pub(super) fn begin(&mut self, store: &Store) {
         let file =
             store.append_document(super::runs::FOLDER, &RunRecord::events_name(&self.journal.run));
@@ -180,7 +181,7 @@ impl<'a> LoggingSink<'a> {
         self.write_down();
     }
 
-    /// Hands the lines that wait to the system, if the log is begun.
+    /// Writes the buffered lines to the log, if it is opened.
     pub(super) fn write_down(&mut self) {
         let Some(file) = self.file.as_mut().filter(|_| !self.lines.is_empty()) else { return };
         if !self.ended {
@@ -215,7 +216,7 @@ impl Sink for LoggingSink<'_> {
     }
 }
 
-/// The log of a run, read from its beginning as it grows.
+/// A reader of a run's log, which follows the file as it grows.
 #[derive(Debug)]
 pub struct LogTail {
     file: File,
@@ -233,8 +234,8 @@ impl LogTail {
         Ok(file.map(|file| Self { file, rest: vec![] }))
     }
 
-    /// Returns the entries that were added since the last call. A line that does not read is
-    /// passed over, and one that is not whole yet waits for its end.
+    /// Returns the lines added since the last call. A line that does not decode is left out; one
+    /// without a line feed is returned once it is whole.
     pub fn read_new(&mut self) -> Vec<LogLine> {
         // What was read before a failure is kept, and the rest tried again by the next call.
         self.file.read_to_end(&mut self.rest).ok();
@@ -244,7 +245,7 @@ impl LogTail {
         lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 
-    /// Tells whether the process that writes the log is still there: it holds its lock.
+    /// Tells whether the process that writes the log still lives: it holds the lock.
     #[must_use]
     pub fn is_growing(&self) -> bool {
         loop {

@@ -1,4 +1,5 @@
-//! Doing what a plan says: look everything up, run what is missing, write it down.
+//! Running a plan: looks every computation up in the store, computes what is missing, and keeps a
+//! record and a log of the run.
 
 mod drive;
 mod exec;

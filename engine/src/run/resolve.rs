@@ -1,17 +1,19 @@
-//! A node's recipe, once the digests of its inputs are known.
+//! Resolving recipes: a node's recipe from the digests of its inputs, and the key of its
+//! checkpoints.
 
 use crate::{InputFile, InputFolder, NodeId, Plan, StageError, Trajectory};
 use cache::{Digest, Key, Recipe, Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// A recipe, and the files and folders whose digests are in it.
+/// A node's recipe, and the files and folders whose digests are in it.
 pub(crate) struct Resolved {
     pub(crate) recipe: Recipe,
     pub(crate) files: Vec<InputFile>,
     pub(crate) folders: Vec<InputFolder>,
 }
 
-/// What an input of a recipe stands for: the one place that knows how they are written.
+/// The name of an input of a recipe, as a port or as the role of a file or folder. Only this module
+/// encodes and decodes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InputName<'a> {
     /// A port, or one of the several of a port that takes a list.
@@ -30,17 +32,17 @@ impl<'a> InputName<'a> {
     }
 }
 
-/// Returns the name of the input that a file of this role is.
+/// Returns the input name of a file with this role.
 pub(crate) fn file_input(role: &str) -> String {
     format!("file:{role}")
 }
 
-/// Returns the name of the input that the folders of this role are.
+/// Returns the input name of the folders with this role.
 pub(crate) fn folder_input(role: &str) -> String {
     format!("folder:{role}")
 }
 
-/// Returns the recipe of `node`, whose inputs gave `outputs`, in the order of the plan.
+/// Returns the recipe of `node`. `outputs` are the digests of its inputs, in the order of the plan.
 ///
 /// # Errors
 ///
@@ -75,7 +77,7 @@ pub(crate) fn recipe(
     Ok(Resolved { recipe, files, folders })
 }
 
-/// Returns the inputs that `folders` are.
+/// Returns the inputs of a recipe for `folders`: the digest of each role.
 pub(crate) fn folder_inputs(
     store: &Store,
     folders: &[InputFolder],
@@ -87,8 +89,8 @@ pub(crate) fn folder_inputs(
     Ok(joined(digests))
 }
 
-/// Returns the inputs that folders of these digests are: those of one role are one input, in
-/// their order.
+/// Returns the inputs of a recipe for folders with these digests: those of one role are one input,
+/// in their order.
 pub(crate) fn joined<'a>(
     folders: impl IntoIterator<Item = (&'a InputFolder, Digest)>,
 ) -> BTreeMap<String, Digest> {

@@ -1,10 +1,10 @@
-//! Names of runs: a time that only grows, and letters that no other run draws.
+//! Run ids: a time to the millisecond that increases from run to run, and random letters.
 
-/// The letters of the drawn part: none that is taken for another.
+/// The letters of the random part, without those easily confused (l, o, 0, 1).
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const DRAWN: usize = 6;
 
-/// Returns the name of a run that begins `millis` after 1970.
+/// Returns the id of a run that begins `millis` after 1970.
 pub(super) fn format(millis: u64, random: u64) -> String {
     let (seconds, millis) = (millis / 1000, millis % 1000);
     let Utc { year, month, day, hour, minute, second } = Utc::from_seconds(seconds);
@@ -16,8 +16,8 @@ pub(super) fn format(millis: u64, random: u64) -> String {
     format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}-{millis:03}-{drawn}")
 }
 
-/// Returns the time in the name of a run, in milliseconds since 1970; those of earlier builds have
-/// whole seconds.
+/// Returns the time in a run id, in milliseconds since 1970. Ids of earlier builds have whole
+/// seconds.
 pub(super) fn millis(id: &str) -> Option<u64> {
     let mut parts = id.split('-');
     let (date, time, third) = (parts.next()?, parts.next()?, parts.next());

@@ -1,4 +1,4 @@
-//! The records of runs: which plan, which keys, how it ended.
+//! Run records: the plan of each run, its computations with their keys, and how it ended.
 
 use super::{
     exec::RunOptions,
@@ -11,19 +11,19 @@ use cache::{Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The folder of the store that holds them.
+/// The folder of the store that holds run records, logs and uses.
 pub(super) const FOLDER: &str = "runs";
 
-/// One run, as it is kept.
+/// The record of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRecord {
-    /// Its name, which no other has: see [`RunRecord::new_id`].
+    /// Its unique id: see [`RunRecord::new_id`].
     pub id: String,
-    /// What its user calls it.
+    /// The name its user gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// A remark of its user's.
+    /// A note of its user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// The process that runs it and the host, such as `4711@node3`.
@@ -41,16 +41,16 @@ pub struct RunRecord {
     pub device: String,
     /// The build of the program.
     pub build: String,
-    /// What became of it; `None` while it runs or if it was killed.
+    /// The counts of computations by outcome; `None` while it runs or if it was killed.
     pub summary: Option<RunSummary>,
-    /// Whether it was asked to stop.
+    /// Whether it was cancelled.
     #[serde(default, skip_serializing_if = "is_false")]
     pub interrupted: bool,
-    /// The pipeline's text, its bases and overrides: what it takes to repeat it.
+    /// The texts of the pipeline file, its bases and overrides.
     pub sources: Vec<RunSource>,
     /// The axes of the matrix and their values.
     pub axes: Vec<(String, Vec<String>)>,
-    /// The cells of the matrix, as value numbers, where they are not simply all combinations.
+    /// The cells of the matrix, as value numbers, unless they are all combinations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cells: Option<Vec<Vec<u32>>>,
     /// The computations.
@@ -63,34 +63,34 @@ pub struct RunRecord {
 pub struct RunSource {
     /// Its path or flag.
     pub name: String,
-    /// What it said.
+    /// The text, without the values of secret settings.
     pub text: String,
 }
 
-/// One computation of a run.
+/// A computation in a run record. The keys in JSON are single letters: a run may have a hundred
+/// thousand.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunNode {
     /// The stage's name.
     #[serde(rename = "n")]
     pub label: String,
-    /// The coordinates of the first cell it was met in, as value numbers.
+    /// The coordinates of the first cell that has it, as value numbers.
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub cell: Vec<u32>,
-    /// The axes it depends on, itself or through its inputs; a result stands in every cell that
-    /// agrees with its own on these. Earlier builds did not write it down.
+    /// The axes it depends on, itself or through its inputs; its result holds in every cell with
+    /// the same values on these. Not in records of earlier builds.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub axes: Option<Vec<u32>>,
-    /// The computations it stands on, by their places in the run. Earlier builds did not write
-    /// them down.
+    /// The indices of its input computations in the run. Not in records of earlier builds.
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Vec<u32>>,
-    /// What its checkpoints are filed under, if it keeps any.
+    /// The key of its checkpoints, if it keeps any.
     #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     pub trajectory: Option<Key>,
     /// Its key, once known.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
-    /// What became of it.
+    /// How far it came.
     #[serde(rename = "s")]
     pub state: RunState,
     /// Seconds it ran in this run.
@@ -101,13 +101,13 @@ pub struct RunNode {
     pub began: Option<f64>,
 }
 
-/// What became of a computation in a run.
+/// The state of a computation in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunState {
-    /// Not reached.
+    /// Not begun.
     Open,
-    /// Going on. Never in a record, which is written before and after.
+    /// Running. Never in a stored record, which is written before and after; read from the log.
     Running,
     /// Found in the store.
     Hit,
@@ -117,7 +117,7 @@ pub enum RunState {
     Failed,
     /// Not run because one it needs failed.
     Skipped,
-    /// Stopped half-way.
+    /// Cancelled while it ran.
     Stopped,
 }
 
@@ -131,32 +131,32 @@ pub struct RunFailure {
 }
 
 impl RunFailure {
-    /// Returns the error and its causes as one text, of several lines where a program's own words
-    /// are among them.
+    /// Returns the error and its causes as one text. It has several lines if an external program's
+    /// output is part of it.
     #[must_use]
     pub fn message(&self) -> String {
         self.causes.join(": ")
     }
 }
 
-/// How a run stands.
+/// The status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunStatus {
-    /// Its process is at it.
+    /// Its process is running.
     GoingOn,
-    /// All that was asked for is there.
+    /// All targets are in the store.
     Done,
     /// A stage failed, or could not be begun.
     Failed,
-    /// It was asked to stop.
+    /// It was cancelled.
     Interrupted,
-    /// Its process is gone and left no last word.
+    /// Its process died before it wrote a summary.
     Killed,
 }
 
 impl RunStatus {
-    /// Returns it in a word or two.
+    /// Returns the status in words, such as `going on`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -220,10 +220,10 @@ impl RunRecord {
         }
     }
 
-    /// Returns a name for a run that begins at `millis` since 1970: the UTC time to the millisecond,
-    /// and letters drawn by `random`, `20260131-235959-120-k3f9q`. Names sort in the order in which
-    /// runs began in `store`, also where the clock was set back meanwhile: the time in a name is
-    /// always later than in those that are there.
+    /// Returns an id for a run that begins at `millis` since 1970: the UTC time to the millisecond,
+    /// and letters from `random`, such as `20260131-235959-120-k3f9qa`. Ids sort in the order in
+    /// which runs began in `store`, even if the clock was set back: the time in a new id is later
+    /// than in all others.
     ///
     /// # Errors
     ///
@@ -234,8 +234,8 @@ impl RunRecord {
         Ok(run_id::format(millis, random))
     }
 
-    /// Returns how the run stands: a record without a last word is that of a run that goes on, or
-    /// of one that was killed; the lock on its log tells.
+    /// Returns the status of the run. A record without a summary is that of a run that goes on or
+    /// was killed, which the lock on its log tells.
     ///
     /// # Errors
     ///
@@ -258,13 +258,13 @@ impl RunRecord {
         })
     }
 
-    /// Returns whether the run computed anything, as far as its record tells.
+    /// Tells whether the run computed anything, as far as its record says.
     #[must_use]
     pub fn made_something(&self) -> bool {
         self.nodes.iter().any(|node| node.state == RunState::Computed)
     }
 
-    /// Brings the stages of a run that has no last word to where its log says they stand.
+    /// Replays the log of a run without a summary into the states of its computations.
     fn catch_up(&mut self, store: &Store) -> Result<(), StoreError> {
         let Some(mut tail) = LogTail::open(store, &self.id)? else { return Ok(()) };
         for entry in tail.read_new() {
@@ -314,8 +314,8 @@ impl RunRecord {
             .collect())
     }
 
-    /// Returns the run called `id`, or `None` if it is not readable. The stages of one that goes on
-    /// or was killed are as its log says.
+    /// Returns the record of the run `id`, or `None` if it does not decode. The states of a run
+    /// that goes on or was killed are read from its log.
     ///
     /// # Errors
     ///
@@ -329,8 +329,8 @@ impl RunRecord {
         Ok(run)
     }
 
-    /// Returns why computations of the run failed, by their places in `nodes`; those whose log is
-    /// gone are left out.
+    /// Returns why computations of the run failed, by their index in `nodes`. Empty if the log is
+    /// gone.
     ///
     /// # Errors
     ///
@@ -350,12 +350,12 @@ impl RunRecord {
         Ok(failed.collect())
     }
 
-    /// Returns the name of the document that holds the events of the run called `id`.
+    /// Returns the name of the document that is the log of the run `id`.
     pub(super) fn events_name(id: &str) -> String {
         format!("{id}.events.jsonl")
     }
 
-    /// Removes the log of the run called `id`, if it has one.
+    /// Removes the log of the run `id`, if it has one.
     ///
     /// # Errors
     ///
@@ -364,7 +364,7 @@ impl RunRecord {
         store.remove_document(FOLDER, &Self::events_name(id))
     }
 
-    /// Removes the record and the log of the run called `id`. What it made stays.
+    /// Removes the record and the log of the run `id`. Its results stay.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
-//! Which computation is next, and what follows from each that ends: a state machine without I/O,
-//! threads or a clock of its own.
+//! The scheduler: which computation starts next, and what follows from each that ends. A state
+//! machine without I/O, threads or a clock.
 //!
 //! Every node has exactly one [`NodeState`]. A node's recipe is made once, by its look-up, and
-//! moves along with the state as a [`NodeComputation`]: what was looked up is what is started.
-//! [`next_action`](Scheduler::next_action) says what to begin; the methods named after messages
-//! take what came of it, and leave [`News`] of what that means for each node.
+//! moves along with the state as a [`NodeComputation`], so the recipe that was looked up is the one
+//! that is computed. [`next_action`](Scheduler::next_action) returns what to begin; the methods
+//! named after messages take its outcome, and queue [`News`] of what that means for each node.
 
 use super::{
     executor::{
@@ -22,16 +22,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a node is tried again after an input of it was found damaged, a file changed under
-/// it, or its worker vanished.
+/// The most retries of a node after an input was damaged, a file changed or its worker vanished.
 const TRIES: u32 = 3;
-/// How long a key that another process computes is left alone at first, and at most...
+/// The first pause between polls of a key that another process computes; each is longer by half.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause between polls.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// ...and how long it is waited for before that is worth a line.
+/// How long a node waits for another process before an event says so.
 const WORTH_TELLING: Duration = Duration::from_millis(100);
 
-/// The nodes of a plan and how they hang together.
+/// The nodes of a plan, their inputs and consumers.
 pub(super) struct NodeGraph {
     inputs: Vec<Vec<NodeId>>,
     consumers: Vec<Vec<NodeId>>,
@@ -68,30 +68,30 @@ impl NodeGraph {
     }
 }
 
-/// How many stages may run at once.
+/// The limits of a run: how many stages run at once, and whether a failure halts it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// In all.
+    /// The most stages at once.
     pub(super) jobs: usize,
-    /// Of those that use the device.
+    /// The most stages at once that use the device.
     pub(super) device_jobs: usize,
-    /// Whether nothing is started after the first failure.
+    /// Whether the first failure halts the run.
     pub(super) fail_fast: bool,
 }
 
-/// Why no further stage is started.
+/// Why a run is halted: no further stage is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Halt {
     /// The disk is full.
     StorageFull,
-    /// The store is not there any more.
+    /// The store was moved or removed.
     StoreGone,
-    /// A stage failed, and that was to be the end.
+    /// A stage failed, with `--fail-fast`.
     FailFast,
 }
 
 impl Halt {
-    /// Returns what `error` halts the run for, if every other stage would meet it, too.
+    /// Returns why `error` halts the run, if it does: every other stage would meet it, too.
     pub(super) fn of(error: &StageError) -> Option<Self> {
         match error {
             StageError::Store(StoreError::Gone { .. }) => Some(Self::StoreGone),
@@ -104,101 +104,102 @@ impl Halt {
     }
 }
 
-/// How long a node has waited for another process.
+/// The wait of a node for another process.
 #[derive(Clone, Copy, Debug)]
 struct ParkedWait {
     since: Instant,
-    /// How long until it is asked about again.
+    /// The pause until it is polled again.
     pause: Duration,
-    /// Whether it was told who is waited for.
+    /// Whether an event named the process that is waited for.
     already_reported: bool,
 }
 
-/// Where a node stands.
+/// The state of a node.
 #[derive(Debug)]
 enum NodeState {
-    /// Until its inputs are done.
+    /// Waits for its inputs to be done.
     Waiting,
-    /// Its inputs are done; its recipe is to be made and looked up.
+    /// Its inputs are done; it is to be looked up.
     Ready,
-    /// That is being done.
+    /// Its recipe is being made and looked up.
     LookingUp,
-    /// Not in the store: it waits for a slot, for a shorter training, or for an equal node.
+    /// Not in the store: waits for a slot, for a shorter training, or for a node with the same key.
     Queued(Arc<NodeComputation>),
-    /// Another process computes its key; it holds no slot, and is asked about again.
+    /// Another process computes its key: it holds no slot, and is polled again.
     Parked(Arc<NodeComputation>, ParkedWait),
-    /// A parked node's key is being looked at.
+    /// A parked node is being polled.
     Polling(Arc<NodeComputation>, ParkedWait),
     /// It is being computed.
     Running { computation: Arc<NodeComputation>, start: u64 },
-    /// Its output is known.
+    /// Done: its output is known.
     Done { output: NodeOutput, hit: bool },
     /// Failed, skipped or stopped.
     Lost,
 }
 
-/// Something to begin.
+/// An action to begin.
 #[derive(Debug)]
 pub(super) enum Action {
-    /// Make the node's recipe from what its inputs gave, and look it up.
+    /// Make the node's recipe from the outputs of its inputs, and look it up.
     LookUp(NodeId, Vec<NodeOutput>),
-    /// Look whether a key that another process computes is there, or free, by now.
+    /// Poll a key that another process computes.
     Poll(NodeId, Arc<NodeComputation>),
-    /// Compute it.
+    /// Compute the node.
     Start(StartTicket, Arc<NodeComputation>),
 }
 
-/// What became of a node.
+/// A change of a node's state, or of the run's.
 #[derive(Debug)]
 pub(super) enum News {
-    /// Its recipe is made: its key, and what its checkpoints are filed under.
+    /// Its recipe is made: its key, and the key of its checkpoints.
     Known(NodeId, Key, Option<Key>),
-    /// Its result was in the store, or an equal node or another process made it.
+    /// A hit: its result was in the store, or a node with the same key or another process computed
+    /// it.
     Hit(NodeId, Key),
     /// It was computed.
     Finished(NodeId, Key, Box<ComputedNode>),
-    /// Something stored cannot be used and is made again.
+    /// A stored result is damaged and is computed again.
     Damaged(NodeId, String),
-    /// A file it reads changed: its recipe is made anew.
+    /// A file it reads changed: its recipe is made again.
     Changed(NodeId, String),
     /// Its worker vanished; it is tried again.
     Vanished(NodeId),
     /// Another process computes it.
     Waiting(NodeId, String),
-    /// It failed, of what was told before if `told`.
+    /// It failed. If `already_reported`, for what halted the run before.
     Failed { node: NodeId, error: Arc<StageError>, already_reported: bool },
-    /// It was not run because the other was lost.
+    /// It was not run because the other failed or was skipped.
     Skipped(NodeId, NodeId),
-    /// It was stopped, or never begun because of what the run met.
+    /// It was cancelled while it ran.
     Stopped(NodeId),
-    /// A result that counted before is taken back: it is made again.
+    /// A result counted before is damaged: it is computed again.
     TakenBack { node: NodeId, hit: bool },
-    /// From now on nothing is started.
+    /// The run is halted: no further stage is started.
     Halted(Halt),
 }
 
-/// The state of a run.
+/// The state of all nodes of a run, its queues and its limits.
 pub(super) struct Scheduler {
     graph: NodeGraph,
     limits: Limits,
     states: Vec<NodeState>,
     tries: BTreeMap<NodeId, u32>,
-    /// Producers sent to work again because an object of theirs was found damaged.
+    /// Nodes that are computed again because an object of their output was found damaged.
     remade_for_damage: BTreeSet<NodeId>,
     ready: BTreeSet<NodeId>,
-    /// The queued nodes that only want a slot.
+    /// The queued nodes that only wait for a slot.
     queue: BTreeSet<NodeId>,
-    /// Those of them that use the device: apart, so that a busy device costs no search.
+    /// The same of nodes that use the device: apart, so that a busy device costs no search.
     device_queue: BTreeSet<NodeId>,
-    /// When each parked node is asked about again.
+    /// The parked nodes, by the time of their next poll.
     parked: BTreeSet<(Instant, NodeId)>,
-    /// Which nodes stand for a key: the first computes it, the others wait for it.
+    /// The nodes of each key being computed: the first computes it, the others wait for it.
     computing: BTreeMap<Key, Vec<NodeId>>,
     looking_up: usize,
     polling: usize,
     running: usize,
     running_on_device: usize,
-    /// How many computations were started so far.
+    /// The number of computations started so far.
     starts: u64,
     halt: Option<Halt>,
     cancelled: bool,
@@ -237,7 +238,7 @@ impl Scheduler {
         self.news.pop_front()
     }
 
-    /// Returns what `node` gave, once it is done.
+    /// Returns the output of `node`, once it is done.
     pub(super) fn output(&self, node: NodeId) -> Option<&NodeOutput> {
         match &self.states[node.index()] {
             NodeState::Done { output, .. } => Some(output),
@@ -245,24 +246,25 @@ impl Scheduler {
         }
     }
 
-    /// Tells whether nothing is under way and nothing is waited for.
+    /// Tells whether the run is over: no task is under way and no other process is waited for.
     pub(super) fn is_idle(&self) -> bool {
         let busy = self.running + self.looking_up + self.polling;
         busy == 0 && (self.parked.is_empty() || self.cancelled || self.halt.is_some())
     }
 
-    /// Returns when the next parked node is to be asked about, if one is.
+    /// Returns the time of the next poll of a parked node, if one is due.
     pub(super) fn next_poll(&self) -> Option<Instant> {
         let first = self.parked.first().map(|(when, _)| *when);
         first.filter(|_| !self.cancelled && self.halt.is_none())
     }
 
-    /// Starts nothing from now on; what runs is expected to end soon.
+    /// Cancels the run: nothing is started from now on, and running stages are expected to end
+    /// soon.
     pub(super) fn cancel(&mut self) {
         self.cancelled = true;
     }
 
-    /// Returns what to begin next, if anything can be begun at `now`.
+    /// Returns the next action, if one can be begun at `now`.
     pub(super) fn next_action(&mut self, now: Instant) -> Option<Action> {
         if self.cancelled {
             return None;
@@ -316,7 +318,7 @@ impl Scheduler {
         Some(Action::Start(StartTicket { node, start }, computation))
     }
 
-    /// Takes the outcome of a look-up. Anything but a node that is being looked up is passed over.
+    /// Takes the outcome of a look-up. Ignored unless the node is being looked up.
     pub(super) fn looked_up(&mut self, node: NodeId, outcome: LookUpResult) {
         if !matches!(self.states[node.index()], NodeState::LookingUp) {
             return;
@@ -345,7 +347,8 @@ impl Scheduler {
         }
     }
 
-    /// Takes what was seen of a parked key: its result, that it is free, or who is still at it.
+    /// Takes the outcome of polling a parked node: its result, a free lease, or the holder of the
+    /// lease.
     pub(super) fn polled(
         &mut self,
         node: NodeId,
@@ -384,7 +387,7 @@ impl Scheduler {
         self.parked.insert((now + wait.pause, node));
     }
 
-    /// Takes the end of a computation. One that was told before is passed over.
+    /// Takes the end of a computation. Ignored if it belongs to an earlier start or came before.
     pub(super) fn ended(&mut self, ticket: StartTicket, end: StageEnd, now: Instant) {
         let node = ticket.node;
         let computation = match &self.states[node.index()] {
@@ -478,7 +481,7 @@ impl Scheduler {
         queue.insert(node);
     }
 
-    /// Ends every node of `computation` with a result that is there.
+    /// Ends every node of `computation` with a result from the store.
     fn hit_all(&mut self, computation: &NodeComputation, output: NodeOutput) {
         for id in self.computing.remove(&computation.key).unwrap_or_default() {
             self.news.push_back(News::Hit(id, computation.key));
@@ -503,7 +506,8 @@ impl Scheduler {
         }
     }
 
-    /// Marks `node`, of which nothing more will come, and lets the one go that waited for it.
+    /// Marks `node` as lost (failed, skipped or stopped), and queues the training that waited for
+    /// its turn behind it.
     fn settle_as_lost(&mut self, node: NodeId) {
         self.states[node.index()] = NodeState::Lost;
         self.next_turn(node);
@@ -517,7 +521,7 @@ impl Scheduler {
         }
     }
 
-    /// Sends every node of `computation` back to have its recipe made anew.
+    /// Sends every node of `computation` back to have its recipe made again.
     fn changed(&mut self, node: NodeId, computation: &NodeComputation, what: &str) {
         if !self.may_try_again(node) {
             let error =
@@ -531,7 +535,7 @@ impl Scheduler {
         }
     }
 
-    /// Sends a node back to wait for its inputs, of which one may be lost by now.
+    /// Sends a node back to wait for its inputs; skips it if one of them is lost.
     fn wait(&mut self, node: NodeId) {
         self.states[node.index()] = NodeState::Waiting;
         let is_lost = |one: &&NodeId| matches!(self.states[one.index()], NodeState::Lost);
@@ -549,8 +553,8 @@ impl Scheduler {
         *tries <= TRIES
     }
 
-    /// Sends the producers of a damaged object to work again, and the nodes of `computation` to
-    /// wait for them.
+    /// Has the producers of a damaged object computed again, and the nodes of `computation` wait
+    /// for them.
     fn damaged(
         &mut self,
         node: NodeId,
@@ -623,7 +627,7 @@ impl Scheduler {
         }
     }
 
-    /// Gives up `node`, of which the input `lost` will never be there.
+    /// Skips `node`, whose input `lost` failed or was skipped, and the nodes behind it.
     fn skip(&mut self, node: NodeId, lost: NodeId) {
         self.news.push_back(News::Skipped(node, lost));
         self.settle_as_lost(node);

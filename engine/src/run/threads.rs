@@ -1,4 +1,4 @@
-//! The threads of this process as what carries out a run's tasks.
+//! The executor that runs tasks on threads of this process.
 
 use super::{
     executor::{Executor, ExecutorMessage, ExecutorTask, StageEnd, StartTicket},
@@ -14,10 +14,11 @@ use std::{
     time::Instant,
 };
 
-/// How many threads look up recipes at most: what one of them hashes holds up no other for long.
+/// The most threads that look up recipes, so that hashing one large file does not hold up the
+/// others.
 const MAX_LOOKUP_THREADS: usize = 4;
 
-/// Threads that are started as they are needed and end with what holds them.
+/// The worker threads of a run, started as needed. They end when this is dropped.
 pub(super) struct Threads<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     shared: &'env RunContext<'env>,
@@ -27,13 +28,13 @@ pub(super) struct Threads<'scope, 'env> {
     computing: WorkerPool,
 }
 
-/// A queue of tasks and the threads that take from it.
+/// A queue of tasks and the threads that take tasks from it.
 struct WorkerPool {
     tasks: Sender<ExecutorTask>,
     inbox: Arc<Mutex<Receiver<ExecutorTask>>>,
     threads: usize,
     max_threads: usize,
-    /// Tasks whose end was not told yet.
+    /// The number of tasks without a final message.
     unfinished: usize,
 }
 
@@ -70,7 +71,7 @@ impl Executor for Threads<'_, '_> {
             let named = thread::Builder::new().name("stage".to_owned());
             match named.spawn_scoped(self.scope, move || work(shared, &inbox, &tx)) {
                 Ok(_) => pool.threads += 1,
-                // Those there are will come to it; without any, the task ends here.
+                // The other threads will take it; without any, it fails.
                 Err(_) if pool.threads > 0 => {}
                 Err(error) => {
                     pool.unfinished -= 1;
@@ -109,7 +110,7 @@ impl Executor for Threads<'_, '_> {
     }
 }
 
-/// Ends a task for which there is no thread.
+/// Sends the final message of a task that no thread can be started for.
 fn refuse(task: &ExecutorTask, error: &std::io::Error, tx: &Sender<ExecutorMessage>) {
     let failure = || {
         StageError::method(format!("no thread can be started: {error}"))
@@ -154,7 +155,7 @@ fn work(
     }
 }
 
-/// Tells the end of a computation when it goes, whatever way its thread takes.
+/// Sends the final message of a computation when dropped, even if its thread panics.
 struct EndOnDrop<'a> {
     ticket: StartTicket,
     tx: &'a Sender<ExecutorMessage>,

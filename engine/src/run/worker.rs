@@ -1,4 +1,5 @@
-//! What a thread does for a run: make and look up recipes, take leases, compute, write down.
+//! The work of a thread: makes recipes and looks them up, takes leases, runs stages, commits
+//! records.
 
 use super::{
     executor::{
@@ -17,16 +18,16 @@ use std::{
     time::Instant,
 };
 
-/// What every task of a run shares.
+/// The context shared by the workers of a run.
 pub(super) struct RunContext<'a> {
     pub(super) plan: &'a Plan,
     pub(super) store: &'a Store,
     pub(super) device: &'a str,
     pub(super) build: &'a str,
     pub(super) cancel: &'a AtomicBool,
-    /// The time of day when the run began, and the moment that was.
+    /// When the run began, in seconds since 1970 and on the monotonic clock.
     pub(super) began: (u64, Instant),
-    /// The nodes that are computed although their results may be there.
+    /// The nodes to compute even if their results are in the store.
     pub(super) force: &'a BTreeSet<NodeId>,
 }
 
@@ -62,10 +63,10 @@ impl RunContext<'_> {
         .unwrap_or_else(|panicked| Err(panicked.into()))
     }
 
-    /// Looks at a key that another process computes.
+    /// Polls a key that another process computes: looks for its result and its lease.
     pub(super) fn poll(&self, computation: &NodeComputation) -> Result<PollOutcome, StageError> {
         guard::guarded(|| {
-            // Asked before the result: who gives a lease back has left the result there.
+            // Before the look-up: a process commits its result before it releases its lease.
             let leased = self.store.is_leased(computation.key);
             let found = self.store.lookup_output(computation.key, &computation.recipe)?;
             if let Lookup::Hit(output) = found {
@@ -80,7 +81,8 @@ impl RunContext<'_> {
         .unwrap_or_else(|panicked| Err(panicked.into()))
     }
 
-    /// Computes `computation`, unless it is there by now or another process is at it.
+    /// Computes `computation`, unless its result is in the store by now or another process holds
+    /// its lease.
     pub(super) fn compute(
         &self,
         node: NodeId,
@@ -96,7 +98,7 @@ impl RunContext<'_> {
                 StageEnd::Failed(ComputeFailure::Damaged { digest, what })
             }
             Err(error) => {
-                // Whatever a stage makes of a store that is gone, that is what it met.
+                // Whatever error a stage returns when the store is gone, that is the cause.
                 let error = match self.store.is_gone() {
                     true => StoreError::Gone { root: self.store.root().to_owned() }.into(),
                     false => error,
@@ -165,8 +167,8 @@ impl RunContext<'_> {
         })))
     }
 
-    /// Checks that every file and folder still is what the recipe names, and returns how they
-    /// looked before that: a change from then on shows at the end.
+    /// Checks that every file and folder still has the digest in the recipe, and returns their
+    /// fingerprints from before the check, so that a later change is noticed at the end.
     fn check_named(&self, computation: &NodeComputation) -> Result<InputFingerprints, StageError> {
         let fingerprints = self.fingerprints(computation)?;
         for file in &computation.files {
@@ -195,8 +197,8 @@ impl RunContext<'_> {
         })
     }
 
-    /// Checks that no file the stage read from where it lies was changed since `before`. What was
-    /// `captured` was copied first, and the copy compared with the recipe.
+    /// Checks that no file has another fingerprint than `before`. Those `captured` were copied
+    /// first, and the copies checked against the recipe.
     fn check_unchanged(
         &self,
         computation: &NodeComputation,
@@ -264,7 +266,7 @@ impl From<Panicked> for StageError {
     }
 }
 
-/// How the files and folders of a computation look, in their order.
+/// The fingerprints of a computation's files and folders, in their order.
 struct InputFingerprints {
     files: Vec<Fingerprint>,
     folders: Vec<Fingerprint>,

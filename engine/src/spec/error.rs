@@ -1,31 +1,31 @@
-//! What can be wrong with a pipeline file.
+//! The mistakes a pipeline file can have, and hints for them.
 
 use super::tree::Span;
 use std::{collections::BTreeMap, fmt};
 use thiserror::Error;
 
-/// A text that places point into: a pipeline file, a base it extends, or a `--set`.
+/// A text that spans point into: a pipeline file, a base it extends, or a `--set`.
 #[derive(Clone, Debug)]
 pub struct SpecSource {
     /// Its path, or the flag it came from.
     pub name: String,
-    /// What it says.
+    /// The text.
     pub text: String,
 }
 
-/// One mistake.
+/// A mistake in a pipeline file, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
 #[error("{kind}")]
 pub struct SpecError {
-    /// Where it stands.
+    /// The span of the mistake.
     pub span: Span,
-    /// What is wrong.
+    /// The kind of mistake.
     pub kind: SpecErrorKind,
-    /// The way out.
+    /// What can be done, if that is known.
     pub hint: Option<String>,
 }
 
-/// What can be wrong.
+/// The kinds of mistakes in a pipeline file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
 #[non_exhaustive]
 pub enum SpecErrorKind {
@@ -43,7 +43,7 @@ pub enum SpecErrorKind {
     /// Files that extend each other.
     #[error("`{0}` extends itself")]
     ExtendsItself(String),
-    /// A key that means nothing here.
+    /// A key that its table does not have.
     #[error("{what} has no key called `{key}`")]
     UnknownKey {
         /// The table it stands in.
@@ -56,12 +56,12 @@ pub enum SpecErrorKind {
     WrongType {
         /// The key.
         what: String,
-        /// What it should be.
+        /// The type it should have.
         wanted: &'static str,
         /// What it is.
         found: &'static str,
     },
-    /// A name that is a word of the language.
+    /// A name that no stage can have.
     #[error("a stage cannot be called `{}`", printable(.0))]
     ReservedName(String),
     /// `use` is missing.
@@ -73,7 +73,7 @@ pub enum SpecErrorKind {
     /// `from` or `--target` names no stage.
     #[error("no stage is called `{0}`")]
     UnknownStage(String),
-    /// An input port was given nothing.
+    /// An input port that must be connected is not.
     #[error("input `{port}` of `{method}` is not connected")]
     Unconnected {
         /// The method.
@@ -81,7 +81,7 @@ pub enum SpecErrorKind {
         /// The port.
         port: &'static str,
     },
-    /// None of several ports was given anything.
+    /// None of several alternative ports is connected.
     #[error("`{method}` needs one of its inputs: {}", ports.join(", "))]
     NoneConnected {
         /// The method.
@@ -89,7 +89,7 @@ pub enum SpecErrorKind {
         /// The ports.
         ports: Vec<&'static str>,
     },
-    /// Two ports were connected that exclude each other.
+    /// Two alternative ports are connected.
     #[error("`{method}` takes only one of its inputs: {}", ports.join(", "))]
     TwoConnected {
         /// The method.
@@ -113,16 +113,16 @@ pub enum SpecErrorKind {
         /// The port.
         port: &'static str,
     },
-    /// The artifact offered is of another kind.
+    /// A stage that gives another kind of artifact than the port takes.
     #[error("input `{port}` takes {wants}, but `{stage}` gives {gives}")]
     KindMismatch {
         /// The port.
         port: &'static str,
-        /// What it takes.
+        /// The kind of artifact the port takes.
         wants: &'static str,
         /// The stage connected to it.
         stage: String,
-        /// What that gives.
+        /// The kind of artifact that stage gives.
         gives: &'static str,
     },
     /// The stages form a cycle: each gives to the next, and the last is the first.
@@ -154,7 +154,7 @@ pub enum SpecErrorKind {
         /// The seed as it is written.
         found: String,
     },
-    /// A file outside the store is not there.
+    /// A file or folder outside the store is missing or cannot be read.
     #[error("{0}")]
     File(String),
     /// An axis of the matrix does not name a place in the pipeline.
@@ -175,7 +175,7 @@ pub enum SpecErrorKind {
         /// The path of the setting.
         path: String,
     },
-    /// A matrix nobody waits for.
+    /// A matrix with too many cells.
     #[error("the matrix has {cells} cells, which is more than {most}: {}", sizes(axes))]
     TooManyCells {
         /// How many it has.
@@ -185,7 +185,7 @@ pub enum SpecErrorKind {
         /// Its axes, those that change together joined by commas, and how many values each has.
         axes: Vec<(String, usize)>,
     },
-    /// `exclude` took every cell out.
+    /// `exclude` takes out every cell.
     #[error("`exclude` leaves no cell")]
     NoCells,
     /// An entry of `exclude` or `include` that changes nothing.
@@ -223,7 +223,7 @@ pub enum SpecErrorKind {
         /// How often that is repeated.
         repeats: u32,
     },
-    /// There is nothing to do.
+    /// The file has no stages.
     #[error("the file has no stages")]
     Empty,
 }
@@ -336,10 +336,10 @@ fn printable(name: &str) -> String {
     name.chars().map(one).collect()
 }
 
-/// Every mistake found, in the order of their places.
+/// Every mistake found in a pipeline file, in the order of their spans.
 #[derive(Debug, Error)]
 pub struct SpecErrors {
-    /// The texts their places point into.
+    /// The texts the spans point into.
     pub sources: Vec<SpecSource>,
     /// The mistakes.
     pub errors: Vec<SpecError>,
@@ -354,7 +354,7 @@ impl fmt::Display for SpecErrors {
     }
 }
 
-/// Collects mistakes; the same one met in many cells of a matrix counts once.
+/// The mistakes found so far; one that is met in many cells of a matrix is one mistake.
 #[derive(Debug, Default)]
 pub(crate) struct Mistakes(std::collections::BTreeSet<SpecError>);
 
@@ -367,8 +367,8 @@ impl Mistakes {
         self.0.is_empty()
     }
 
-    /// Returns the mistakes in the order of their places. What a line that is not TOML was taken
-    /// for is not held against it: such a line has one mistake.
+    /// Returns the mistakes in the order of their spans. A line that is not TOML has one mistake,
+    /// the first: the others may follow from how the parser recovers.
     pub(crate) fn into_vec(self, sources: &[SpecSource]) -> Vec<SpecError> {
         let is_syntax = |error: &&SpecError| matches!(error.kind, SpecErrorKind::Syntax(_));
         let mut broken: BTreeMap<(u32, usize), (usize, SpecError)> = BTreeMap::new();
@@ -391,7 +391,7 @@ impl Mistakes {
     }
 }
 
-/// Returns the hint for `name`, which is none of `known`.
+/// Returns a hint for `name`, which is not one of `known`: the nearest of them, or all.
 pub(crate) fn did_you_mean<'a>(
     name: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,

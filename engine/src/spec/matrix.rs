@@ -1,4 +1,4 @@
-//! The `[matrix]` table: axes, each a list of overlays.
+//! The `[matrix]` table: axes of values, each an overlay of the stages.
 
 mod cells;
 
@@ -12,25 +12,25 @@ use std::{
     sync::Arc,
 };
 
-/// The keys of `[matrix]` that are no axes.
+/// The keys of `[matrix]` that are lists of rules, not axes.
 const RULE_KINDS: [CellRuleKind; 2] = [CellRuleKind::Exclude, CellRuleKind::Include];
 
-/// One axis: every value is an overlay of stages, or a seed.
+/// An axis: every value is an overlay of stages, or a seed.
 #[derive(Clone, Debug)]
 pub(crate) struct MatrixAxis {
     pub(crate) name: String,
-    /// Where it is named.
+    /// The span of its name.
     span: Span,
     pub(crate) values: Vec<AxisValue>,
     /// Whether its values are named variants.
     variants: bool,
-    /// The stages any of its values touches.
+    /// The stages that any of its values sets something of.
     pub(crate) touches: Vec<Arc<str>>,
 }
 
 impl MatrixAxis {
-    /// Tells whether the axis stands in a file that is laid over the one `said` stands in: a file
-    /// is read before its bases.
+    /// Tells whether the axis stands in a file that extends the one `said` stands in: a file is
+    /// read before its bases.
     fn is_above(&self, said: &TreeNode) -> bool {
         self.span.source < said.span.source
     }
@@ -39,33 +39,34 @@ impl MatrixAxis {
 /// One value of an axis.
 #[derive(Clone, Debug)]
 pub(crate) struct AxisValue {
-    /// What it is called in tables: the value itself, or the variant's name.
+    /// Its label in tables: the value itself, or the variant's name.
     pub(crate) label: String,
     /// The value as it is written, or the variant's name.
     given: TreeValue,
-    /// The tables to lay over the stages.
+    /// The overlay to merge over the stages.
     pub(crate) over: TreeNode,
     /// The seed of every stage without one of its own.
     pub(crate) seed: Option<u64>,
 }
 
-/// One key of the table: an axis, or several that change together, with what they take in turn.
+/// One key of the table: an axis or several that change together, with the rows of values they take
+/// in turn.
 #[derive(Clone, Debug)]
 struct AxisGroup {
     axes: Vec<usize>,
     values: Vec<Vec<u32>>,
 }
 
-/// The axes of a matrix, and its cells by the number of their value on each.
+/// The axes of a matrix, and its cells as the number of their value on each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SpecMatrix {
     pub(crate) axes: Vec<MatrixAxis>,
     pub(crate) cells: Vec<Vec<u32>>,
 }
 
-/// Returns the axes of `matrix` in the order they stand in the file, and its cells: all
-/// combinations, the last axis changing fastest, without those that `exclude` names; then those
-/// that `include` adds. An axis in `pinned` was set from outside and is none any more.
+/// Returns the axes of `matrix` in the order of the file, and its cells: all combinations, the last
+/// axis changing fastest, without those that `exclude` names; then those that `include` adds. An
+/// axis in `pinned` is set by `--set`, and is left out.
 pub(crate) fn read(
     matrix: &TreeNode,
     key: Span,
@@ -109,7 +110,7 @@ struct MatrixReader<'a> {
     stages: &'a TreeNode,
     axes: Vec<MatrixAxis>,
     lines: Vec<AxisGroup>,
-    /// The axes that could not be read: what is said of them is no mistake.
+    /// The axes that have mistakes: rules that name them are not checked.
     unread: Vec<String>,
     mistakes: &'a mut Mistakes,
 }
@@ -120,7 +121,7 @@ impl MatrixReader<'_> {
         self.mistakes.add(span, kind, hint);
     }
 
-    /// Reads one key that is an axis, or several.
+    /// Reads a key that is an axis, or several joined by commas.
     fn line(&mut self, name: &Arc<str>, entry: &TreeEntry) {
         if name.contains(char::is_control) {
             let kind = SpecErrorKind::ControlCharacter("the name of an axis");
@@ -172,7 +173,7 @@ impl MatrixReader<'_> {
         self.axes.push(MatrixAxis { name, span, values, variants, touches: vec![] });
     }
 
-    /// Reads several axes that change together: a list of lists, one value for each.
+    /// Reads several axes that change together (zipped): a list of rows with one value for each.
     fn zip(&mut self, name: &Arc<str>, entry: &TreeEntry, items: &[TreeNode]) {
         let paths: Vec<Arc<str>> = name.split(',').map(|path| Arc::from(path.trim())).collect();
         let mut columns: Vec<Vec<TreeNode>> = vec![vec![]; paths.len()];
@@ -232,7 +233,7 @@ impl MatrixReader<'_> {
         self.lines.push(AxisGroup { axes: (first..self.axes.len()).collect(), values: numbers });
     }
 
-    /// Reads the values of the axis that sets the place called `name`.
+    /// Reads the values of the axis that sets the path `name`.
     fn path(&mut self, name: &Arc<str>, key: Span, items: &[TreeNode]) -> Option<Vec<AxisValue>> {
         if &**name != "seed" {
             let path: Vec<&str> = name.split('.').collect();
@@ -357,7 +358,7 @@ fn count(values: usize) -> u32 {
     u32::try_from(values).expect("a file under 4 GiB holds fewer values")
 }
 
-/// Tells whether two values are the same to a reader: `1` is `1.0`.
+/// Tells whether two values are equal, with `1` equal to `1.0`.
 fn same(a: &TreeValue, b: &TreeValue) -> bool {
     match (a, b) {
         (TreeValue::Integer(a), TreeValue::Integer(b)) => a == b,
@@ -376,7 +377,7 @@ fn same(a: &TreeValue, b: &TreeValue) -> bool {
     }
 }
 
-/// Returns a text that only the same value of the same type has.
+/// Returns a text that is different for every value and type: a key for maps.
 fn exact(value: &TreeValue) -> String {
     match value {
         TreeValue::String(text) => format!("{text:?}"),

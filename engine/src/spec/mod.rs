@@ -1,5 +1,5 @@
-//! Reading a pipeline file: its bases, its overrides, its matrix. Which methods exist and how
-//! stages connect is the plan's business.
+//! The spec: a pipeline file read with its bases, its overrides and its matrix. Methods and wiring
+//! are checked later, by the plan.
 
 mod error;
 mod matrix;
@@ -28,24 +28,24 @@ use std::{
 };
 use toml::de::DeTable;
 
-/// What to read.
+/// A request for a plan: the pipeline file, its overrides and targets.
 #[derive(Clone, Debug, Default)]
 pub struct PlanRequest {
     /// The pipeline file.
     pub path: PathBuf,
     /// Overrides of the form `STAGE.with.SETTING=VALUE`, as in a matrix.
     pub set: Vec<String>,
-    /// The stages wanted; with none, those that give results.
+    /// The stages to compute; if there are none, those that give results.
     pub targets: Vec<String>,
 }
 
-/// A pipeline file with its bases and overrides laid together, not yet connected.
+/// A pipeline file merged with its bases and overrides, its stages not yet connected.
 #[derive(Debug)]
 pub(crate) struct PipelineSpec {
     pub(crate) sources: Vec<SpecSource>,
     pub(crate) title: Option<String>,
     pub(crate) seed: u64,
-    /// Tables by stage name.
+    /// The tables of the stages, by name.
     pub(crate) stages: TreeNode,
     pub(crate) axes: Vec<MatrixAxis>,
     /// The cells: the number of a value on each axis.
@@ -56,16 +56,17 @@ pub(crate) struct PipelineSpec {
 const ROOT_KEYS: [&str; 5] = ["title", "extends", "seed", "stage", "matrix"];
 pub(crate) const STAGE_KEYS: [&str; 5] = ["use", "from", "with", "seed", "repeats"];
 
-/// The way out where the parser gives up on tables in tables.
+/// The hint for a file that exceeds the recursion limit of the TOML parser.
 const TOO_DEEP: &str = "tables and lists may be nested 80 deep";
 
-/// The most bytes a source may have.
+/// The most bytes of a file.
 const MOST_BYTES: u64 = u32::MAX as u64;
-/// The same of what is no regular file.
+/// The most bytes read from a pipe or device.
 const MOST_BYTES_OF_OTHERS: u64 = 1 << 26;
 
 impl PipelineSpec {
-    /// Reads what `request` names. Mistakes are added to `mistakes`; what could be read comes back.
+    /// Reads the file of `request`. Mistakes are added to `mistakes`; the spec holds what could be
+    /// read.
     pub(crate) fn read(request: &PlanRequest, mistakes: &mut Mistakes) -> Self {
         let mut reader = SpecReader { sources: vec![], mistakes };
         let root = reader.file(&request.path, None);
@@ -112,7 +113,7 @@ impl OpenFile {
 /// Returns the text of a file, or `None` if it has more bytes than a source may have.
 fn read(path: &Path) -> io::Result<Option<String>> {
     let file = fs::File::open(path)?;
-    // A device such as `/dev/zero` has no end, and says nothing of it.
+    // A device such as `/dev/zero` has no end, and a length of zero.
     let most = if file.metadata()?.is_file() { MOST_BYTES } else { MOST_BYTES_OF_OTHERS };
     if file.metadata()?.len() > most {
         return Ok(None);
@@ -164,9 +165,9 @@ impl SpecReader<'_> {
         root
     }
 
-    /// Returns `root`, which was read from `path`, laid over the files it extends: each of them
-    /// once, in the order of a walk that goes to the bases of a file, as they are listed, before
-    /// the file itself. So two bases that extend the same file both keep what they change in it.
+    /// Returns `root`, which was read from `path`, merged over the files it extends. Each is merged
+    /// once, in depth-first post-order, bases as they are listed: two bases that extend the same
+    /// file both keep what they change in it.
     fn with_bases(&mut self, path: &Path, root: TreeNode) -> TreeNode {
         let mut open = vec![OpenFile::new(path, root)];
         let mut seen = BTreeSet::from([open[0].real.clone()]);
@@ -330,8 +331,8 @@ impl SpecReader<'_> {
     }
 }
 
-/// Returns the beginning of the first line that makes `text` go wrong with `message`: the parser
-/// does not say where it gave up on too deep a nesting.
+/// Returns the beginning of the first line with which `text` fails to parse with `message`: the
+/// parser gives no span for too deep a nesting.
 fn first_line_with(message: &str, text: &str) -> Range<usize> {
     let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
     let goes_wrong = |end: &usize| {

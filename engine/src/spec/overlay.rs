@@ -1,15 +1,15 @@
-//! Laying one table over another: `extends`, `--set` and the cells of a matrix are all this.
+//! Overlays: merging one table over another, for `extends`, `--set` and the cells of a matrix.
 
 use super::tree::{Span, TreeEntry, TreeNode, TreeTable, TreeValue};
 use std::sync::Arc;
 
-/// Returns `base` with `over` laid on it, both being tables of stages.
+/// Returns `over` merged over `base`, both being tables of stages.
 pub(crate) fn stages(base: &TreeNode, over: &TreeNode) -> TreeNode {
     merged(base, over, stage)
 }
 
-/// Returns the stage `base` with `over` laid on it: `with` is merged key by key, all else is
-/// replaced. A change of method takes the old method's own settings away.
+/// Returns the stage `over` merged over `base`: `with` is merged at every depth, other keys are
+/// replaced. If the method changes, the old method's `rule` table is dropped.
 pub(crate) fn stage(base: &TreeNode, over: &TreeNode) -> TreeNode {
     let (Some(old), Some(new)) = (base.table(), over.table()) else { return over.clone() };
     let mut result: TreeTable = (**old).clone();
@@ -29,12 +29,12 @@ pub(crate) fn stage(base: &TreeNode, over: &TreeNode) -> TreeNode {
     TreeNode { span: base.span, value: TreeValue::Table(Arc::new(result)) }
 }
 
-/// Returns `base` with `over` laid on it, tables being merged at every depth.
+/// Returns `over` merged over `base`, with tables merged at every depth.
 pub(crate) fn deep(base: &TreeNode, over: &TreeNode) -> TreeNode {
     merged(base, over, deep)
 }
 
-/// Returns `base` with `over` laid on it, keys of `over` replacing those of `base`.
+/// Returns `over` merged over `base`, with keys of `over` replacing those of `base`.
 pub(crate) fn shallow(base: &TreeNode, over: &TreeNode) -> TreeNode {
     merged(base, over, |_, over| over.clone())
 }
@@ -68,7 +68,7 @@ pub(crate) fn without(node: &TreeNode, key: &str) -> TreeNode {
     }
 }
 
-/// Returns the tables that lead along `path` to `leaf`. Keys stand at `key`.
+/// Returns nested tables with `leaf` at `path`. Every key has the span `key`.
 pub(crate) fn along(path: &[&str], key: Span, leaf: TreeNode) -> TreeNode {
     path.iter().rev().fold(leaf, |node, name| {
         let span = node.span;
@@ -77,7 +77,8 @@ pub(crate) fn along(path: &[&str], key: Span, leaf: TreeNode) -> TreeNode {
     })
 }
 
-/// Returns the paths `node`, an overlay of stages, sets: as deep as laying it on would replace.
+/// Returns the paths that `node`, an overlay of stages, sets: down to the depth at which merging
+/// replaces.
 pub(crate) fn leaves(node: &TreeNode) -> Vec<Vec<Arc<str>>> {
     fn walk(node: &TreeNode, path: &mut Vec<Arc<str>>, out: &mut Vec<Vec<Arc<str>>>) {
         let descend = match path.len() {

@@ -1,4 +1,5 @@
-//! The `with` table of a stage, read through serde without losing any mistake's place.
+//! The settings of a stage, its `with` table: a serde deserializer that keeps the span of a
+//! mistake.
 
 use super::{
     SpecSource,
@@ -28,13 +29,13 @@ impl<'a> Settings<'a> {
     ///
     /// # Errors
     ///
-    /// Says what the first mistake is and where it stands.
+    /// Returns the first mistake and its span.
     pub fn read<T: Deserialize<'a>>(self) -> Result<T, SettingsError> {
         T::deserialize(NodeDeserializer(self.node, self.sources))
     }
 }
 
-/// What is wrong with a setting, and where. Boxed: it is rare, and every setting's result holds it.
+/// A mistake in a setting, and its span. Boxed, for every result of the deserializer holds one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SettingsError(Box<SettingsMistake>);
 
@@ -127,7 +128,7 @@ impl de::Error for SettingsError {
     }
 }
 
-/// Returns what serde expected in the words of a pipeline file.
+/// Returns the type serde expected, in the words of a pipeline file.
 fn wanted(expected: &dyn de::Expected) -> String {
     let up_to = |most: u64| format!("a whole number from 0 to {most}");
     match expected.to_string().as_str() {
@@ -141,7 +142,7 @@ fn wanted(expected: &dyn de::Expected) -> String {
     }
 }
 
-/// A value, and the sources that its places are in.
+/// A deserializer of a value, and the sources that its spans are in.
 #[derive(Clone, Copy)]
 struct NodeDeserializer<'a>(&'a TreeNode, &'a [SpecSource]);
 

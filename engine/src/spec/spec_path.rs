@@ -1,4 +1,4 @@
-//! A path in a setting, which is relative to the file it is written in.
+//! Paths in settings, which are relative to the pipeline file they are written in.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{
@@ -20,22 +20,22 @@ pub struct SpecPath {
 }
 
 impl SpecPath {
-    /// The name under which the settings' reader knows it.
+    /// The newtype name by which the deserializer of settings knows that a folder is wanted.
     pub(crate) const NAME: &'static str = "Written";
 
-    /// Returns what is written.
+    /// Returns the path as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns where that is, seen from the current directory.
+    /// Returns the path relative to the current directory.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.folder.join(&self.text)
     }
 
-    /// Returns the folder of the file it is written in.
+    /// Returns the folder of the pipeline file it is written in.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -1,13 +1,13 @@
-//! A pipeline file as a tree in which every key and value knows its place.
+//! A pipeline file as a tree of TOML values, with the span of every key and value.
 
 use super::SpecErrorKind;
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
-/// Where a key or value stands: which source, and which bytes of it.
+/// The span of a key or value: its source, and its bytes there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
-    /// The source, as an index into the spec's sources.
+    /// The index of the source in the spec's sources.
     pub source: u32,
     /// The first byte.
     pub start: u32,
@@ -28,17 +28,17 @@ impl Span {
     }
 }
 
-/// A value and its place.
+/// A value and its span.
 #[derive(Clone, Debug)]
 pub(crate) struct TreeNode {
     pub(crate) span: Span,
     pub(crate) value: TreeValue,
 }
 
-/// The keys of a table. Tables are shared: a cell of a matrix copies only what it changes.
+/// A table: values by key. Tables are shared, so a cell of a matrix copies only what it changes.
 pub(crate) type TreeTable = BTreeMap<Arc<str>, TreeEntry>;
 
-/// A key's place and its value.
+/// The span of a key, and its value.
 #[derive(Clone, Debug)]
 pub(crate) struct TreeEntry {
     pub(crate) key: Span,
@@ -51,7 +51,7 @@ pub(crate) enum TreeValue {
     Integer(i64),
     Float(f64),
     Boolean(bool),
-    /// No setting takes one: JSON, in which keys and records are written, has no dates.
+    /// A date or time. No setting takes one, for JSON has none.
     Datetime(Arc<str>),
     /// A number that neither an integer nor a float can hold, as it is written.
     TooLarge(Arc<str>),
@@ -94,7 +94,7 @@ impl TreeNode {
     }
 }
 
-/// Returns `table` as a tree whose places are in `source`.
+/// Returns `table` as a tree whose spans are in `source`.
 pub(crate) fn from_toml(source: u32, table: &toml::Spanned<DeTable<'_>>) -> TreeNode {
     let span = Span::new(source, &table.span());
     TreeNode { span, value: TreeValue::Table(Arc::new(entries(source, table.get_ref()))) }
@@ -152,8 +152,8 @@ fn float(text: &str) -> TreeValue {
     }
 }
 
-/// Returns why JSON, in which keys and records are written, cannot hold `value` itself, and the
-/// way out. Lists and tables are not looked into.
+/// Returns why JSON, in which records are written, cannot hold `value` (NaN, an infinity, a date),
+/// and a hint. Lists and tables are not searched.
 pub(crate) fn not_json(value: &TreeValue) -> Option<(String, &'static str)> {
     match value {
         TreeValue::Float(number) if !number.is_finite() => Some((
@@ -177,11 +177,11 @@ pub(crate) fn not_json(value: &TreeValue) -> Option<(String, &'static str)> {
     }
 }
 
-/// Returns the seed `node` is.
+/// Returns `node` as a seed.
 ///
 /// # Errors
 ///
-/// Says what is wrong with one that is none.
+/// Returns the mistake and a hint, if it is no seed.
 pub(crate) fn seed(node: &TreeNode) -> Result<u64, (SpecErrorKind, Option<String>)> {
     match &node.value {
         TreeValue::Integer(seed) if *seed >= 0 => Ok(seed.cast_unsigned()),

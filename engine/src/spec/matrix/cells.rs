@@ -1,5 +1,5 @@
-//! Which combinations of a matrix's axes are cells: all of them, without those that `exclude`
-//! names, and those that `include` adds.
+//! The cells of a matrix: all combinations of its axes, without those that `exclude` names, and
+//! those that `include` adds.
 
 use super::{AxisGroup, MatrixAxis, MatrixReader, count, label, same};
 use crate::spec::{
@@ -8,20 +8,20 @@ use crate::spec::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// As many cells as a matrix may have: more is a slip, and would be found out by waiting.
+/// The most cells of a matrix. More are a mistake, which would otherwise show as endless waiting.
 const MOST_CELLS: u64 = 4_000_000;
 
-/// One entry of `exclude` or `include`: what it says of axes, by axis.
+/// A rule: one entry of `exclude` or `include`, with the value it gives for some of the axes.
 pub(super) struct CellRule {
     pub(super) span: Span,
     pub(super) says: BTreeMap<usize, TreeNode>,
-    /// Whether it speaks of an axis that `--set` pins, or that a file laid over its own has
-    /// written anew: then it may well change nothing.
+    /// Whether it names an axis that `--set` pins, or that a file extending its own redefines: then
+    /// it may change nothing without being a mistake.
     pub(super) slack: bool,
 }
 
-// An axis that `--set` pins has one value: what is said of another value is said of no cell, and
-// what is said of this one holds. A rule that speaks of pinned axes alone gives way to them.
+// An axis that `--set` pins has one value: a rule for another value applies to no cell, and a
+// condition on this value holds. A rule for pinned axes alone is dropped.
 pub(super) fn pin(
     rules: Vec<CellRule>,
     axes: &[MatrixAxis],
@@ -109,8 +109,7 @@ impl MatrixReader<'_> {
         fine
     }
 
-    /// Returns the axis that goes by `name`: its path or the end of it. One there is not is told
-    /// if `tell`.
+    /// Returns the axis whose path is `name` or ends in it. An unknown one is reported if `tell`.
     fn named(&mut self, name: &str, span: Span, tell: bool) -> Option<usize> {
         if let Some(axis) = self.axes.iter().position(|axis| axis.name == name) {
             return Some(axis);
@@ -134,7 +133,7 @@ impl MatrixReader<'_> {
         None
     }
 
-    /// Takes the axes away that are pinned, and returns where the others went.
+    /// Removes the pinned axes, and returns the new index of each of the others.
     pub(super) fn drop_pinned(
         &mut self,
         pinned: &BTreeMap<String, TreeNode>,
@@ -218,8 +217,8 @@ impl MatrixReader<'_> {
         cells
     }
 
-    /// Tells whether `rule` speaks of a value that its axis had before a file laid over that of
-    /// the rule wrote the axis anew.
+    /// Tells whether `rule` names a value that its axis no longer has because a file extending the
+    /// rule's redefines the axis.
     fn is_outdated(&self, rule: &CellRule) -> bool {
         let mut says = rule.says.iter();
         says.any(|(axis, said)| {
@@ -240,8 +239,8 @@ impl MatrixReader<'_> {
         self.mistakes.add(key, kind, Some(hint.to_owned()));
     }
 
-    /// Returns the combinations of `choices`, one for each line, the last changing fastest, as the
-    /// value on each axis.
+    /// Returns the Cartesian product of the rows of each group of axes, the last changing fastest,
+    /// as the number of the value on each axis.
     fn product(&self, choices: &[Vec<Vec<u32>>]) -> impl Iterator<Item = Vec<u32>> {
         let mut at = choices.iter().all(|one| !one.is_empty()).then(|| vec![0; choices.len()]);
         let lines: Vec<Vec<usize>> = self.lines.iter().map(|line| line.axes.clone()).collect();
@@ -291,8 +290,8 @@ impl MatrixReader<'_> {
         self.wrong(said.span, &name, AxisProblem::NoValue(label(said)), hint);
     }
 
-    /// Returns what each line takes in the cells `rule` adds: what it says, else all that is
-    /// listed. A new value becomes one of its axis.
+    /// Returns the rows of each group of axes in the cells that `rule` adds: those it gives, else
+    /// all in the file. A new value is added to its axis.
     fn choices(&mut self, rule: &CellRule, listed: &[Vec<Vec<u32>>]) -> Option<Vec<Vec<Vec<u32>>>> {
         let mut choices = vec![];
         for (at, rows) in listed.iter().enumerate() {
@@ -342,11 +341,11 @@ impl MatrixReader<'_> {
     }
 }
 
-/// The cells that `exclude` takes out: for the axes its entries name, the values they name there.
+/// The cells that `exclude` takes out: the values of its rules, by the axes that these name.
 #[derive(Default)]
 struct Excluded {
     by_axes: BTreeMap<Vec<usize>, BTreeMap<Vec<u32>, Vec<usize>>>,
-    /// Where an entry stands, if it must take something out.
+    /// The span of each rule, or `None` if it may take out no cell.
     spans: Vec<Option<Span>>,
     used: BTreeSet<usize>,
 }
@@ -380,7 +379,7 @@ impl Excluded {
         taken
     }
 
-    /// Returns the places of the entries that took out nothing.
+    /// Returns the spans of the rules that took out no cell.
     fn idle(&self) -> Vec<Span> {
         let idle = |rule: &usize| !self.used.contains(rule);
         (0..self.spans.len()).filter(idle).filter_map(|rule| self.spans[rule]).collect()
