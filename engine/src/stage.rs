@@ -363,7 +363,7 @@ impl<'a> StageCtx<'a> {
         }
         let name = resolve::folder_input(role);
         let first = made.first().map(|(folder, _)| folder.path.clone()).unwrap_or_default();
-        if resolve::joined(made).get(&name) != self.recipe_inputs.get(&name) {
+        if resolve::inputs_of_roles(made).get(&name) != self.recipe_inputs.get(&name) {
             return Err(StageError::changed(&first));
         }
         self.captured.lock().unwrap_or_else(PoisonError::into_inner).insert(name);

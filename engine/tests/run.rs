@@ -36,12 +36,12 @@ fn options(id: u64) -> RunOptions {
     }
 }
 
-struct Place {
+struct TestRuns {
     dir: tempfile::TempDir,
     runs: u64,
 }
 
-impl Place {
+impl TestRuns {
     fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a place"), runs: 0 }
     }
@@ -106,7 +106,7 @@ from = { text = "b" }
 
 #[test]
 fn nothing_is_done_twice() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     assert_eq!(place.summary(CHAIN), (0, 3));
     assert_eq!(place.summary(CHAIN), (3, 0));
     let renamed = CHAIN.replace("stage.b", "stage.joined").replace("\"b\"", "\"joined\"");
@@ -119,7 +119,7 @@ fn nothing_is_done_twice() {
 
 #[test]
 fn equal_stages_run_once_and_lists_keep_their_order() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     let text = r#"
 [stage.a]
 use = "make"
@@ -148,7 +148,7 @@ from = { texts = ["again", "a"] }
 #[test]
 fn failure_stops_what_needs_it_and_nothing_else() {
     for how in ["fail", "panic"] {
-        let mut place = Place::new();
+        let mut place = TestRuns::new();
         let text = format!(
             "{CHAIN}\n[stage.bad]\nuse = \"join\"\nfrom = {{ texts = \"a\" }}\nwith = {{ {how} = true }}\n\
              [stage.lost]\nuse = \"count\"\nfrom = {{ text = \"bad\" }}\n"
@@ -168,7 +168,7 @@ fn failure_stops_what_needs_it_and_nothing_else() {
 
 #[test]
 fn plans_give_the_reason() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     assert_eq!(place.reasons(CHAIN, "a"), ["it has not been run before"]);
     assert_eq!(place.reasons(CHAIN, "c"), ["waits on b"]);
     place.run(CHAIN);
@@ -182,7 +182,7 @@ fn plans_give_the_reason() {
 
 #[test]
 fn plans_tell_a_failure_from_a_result_that_is_gone() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     place.run(CHAIN);
     let failing = CHAIN.replace("use = \"join\"", "use = \"join\"\nwith = { fail = true }");
     place.run(&failing);
@@ -203,7 +203,7 @@ fn plans_tell_a_failure_from_a_result_that_is_gone() {
 
 #[test]
 fn a_damaged_store_mends_itself() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     let clean = digests(&place.run(CHAIN).0);
     let store = place.dir.path().join("store");
     let kinds = ["objects", "records"];
@@ -239,7 +239,7 @@ fn a_damaged_store_mends_itself() {
 
 #[test]
 fn a_stopped_run_says_what_is_left() {
-    let place = Place::new();
+    let place = TestRuns::new();
     let options = options(1);
     let cancel = Arc::clone(&options.cancel);
     let mut sink = |event: &Event| {
@@ -259,7 +259,7 @@ fn a_panic_is_told_with_its_place() {
     let text = format!(
         "{CHAIN}\n[stage.bad]\nuse = \"join\"\nfrom = {{ texts = \"a\" }}\nwith = {{ panic = true }}\n[stage.lost]\nuse = \"count\"\nfrom = {{ text = \"bad\" }}\n"
     );
-    let (result, events) = Place::new().run(&text);
+    let (result, events) = TestRuns::new().run(&text);
     assert_eq!((result.summary.failed, result.summary.computed), (1, 3));
     let cause = events.iter().find_map(|event| match event {
         Event::Failed { causes, .. } => Some(causes[0].clone()),
@@ -274,7 +274,7 @@ fn a_panic_is_told_with_its_place() {
 
 #[test]
 fn the_first_failure_can_be_the_last() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     let plan = plan(&format!(
         "{CHAIN}\n[stage.bad]\nuse = \"join\"\nfrom = {{ texts = \"a\" }}\nwith = {{ fail = true, rule.width = 1 }}\n[stage.lost]\nuse = \"count\"\nfrom = {{ text = \"bad\" }}\n\
          [matrix]\n\"bad.with.rule.width\" = [1, 2, 3, 4, 5, 6, 7, 8]\n"
@@ -292,7 +292,7 @@ fn the_first_failure_can_be_the_last() {
 
 #[test]
 fn a_forced_stage_is_computed_again() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     place.run(CHAIN);
     let plan = plan(CHAIN);
     let (b, _) = plan.nodes().find(|(_, node)| &*node.label == "b").expect("it is there");
@@ -304,7 +304,7 @@ fn a_forced_stage_is_computed_again() {
 
 #[test]
 fn names_of_runs_do_not_follow_the_clock() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     place.run(CHAIN);
     let store = place.store();
     let day = 86_400_000;
@@ -336,7 +336,7 @@ from = { text = "c" }
 [matrix]
 "b.with.rule.width" = [1, 2, 3, 4, 5, 6, 7, 8]
 "#;
-    let (result, events) = Place::new().run(text);
+    let (result, events) = TestRuns::new().run(text);
     let failures = events.iter().filter(|event| matches!(event, Event::Failed { .. })).count();
     let Some(met) = events.iter().find_map(|event| match event {
         Event::StorageFull { met } => Some(*met),
@@ -352,7 +352,7 @@ from = { text = "c" }
 
 #[test]
 fn what_happened_can_be_read_again() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     let (_, events) = place.run(CHAIN);
     let store = place.store();
     let mut log = LogTail::open(&store, "run-0001").expect("readable").expect("it is there");

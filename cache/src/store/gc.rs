@@ -200,7 +200,7 @@ impl Store {
 impl Gc<'_> {
     fn scan(&mut self, in_use: &BTreeSet<Key>) -> Result<(), StoreError> {
         for (key, path) in self.store.list_ids::<Key>("records", ".json")?.named {
-            let Some(mut entry) = self.entry(path)? else { continue };
+            let Some(mut entry) = self.read_entry(path)? else { continue };
             entry.collectable &= !in_use.contains(&key) && !self.store.is_leased(key);
             if let Some(record) = self.store.record(key)? {
                 (entry.artifact, entry.seconds) = (record.output, record.provenance.seconds);
@@ -211,7 +211,7 @@ impl Gc<'_> {
             let mut all = vec![];
             let used = in_use.contains(&key) || self.store.is_leased(key);
             for (step, path) in self.store.steps(key)? {
-                let Some(mut entry) = self.entry(path)? else { continue };
+                let Some(mut entry) = self.read_entry(path)? else { continue };
                 if let Some(Ok(checkpoint)) = self.store.peek_checkpoint(key, step)? {
                     entry.artifact = checkpoint.state;
                 }
@@ -225,7 +225,7 @@ impl Gc<'_> {
             );
         }
         for (digest, path) in self.store.list_ids::<Digest>("objects", "")?.named {
-            if let Some(entry) = self.entry(path)? {
+            if let Some(entry) = self.read_entry(path)? {
                 self.report.bytes_left += entry.bytes;
                 self.objects.insert(digest, entry);
             }
@@ -238,7 +238,7 @@ impl Gc<'_> {
         Ok(())
     }
 
-    fn entry(&self, path: PathBuf) -> Result<Option<GcEntry>, StoreError> {
+    fn read_entry(&self, path: PathBuf) -> Result<Option<GcEntry>, StoreError> {
         let Some(stat) = objects::lstat(&path)? else { return Ok(None) };
         let (bytes, collectable) =
             (objects::size(&stat), objects::changed(&stat) < self.young_since);
@@ -320,7 +320,7 @@ impl Gc<'_> {
 
     fn drop_record(&mut self, key: Key) -> Result<(), StoreError> {
         let Some(entry) = self.records.remove(&key) else { return Ok(()) };
-        self.forget(&entry.artifact);
+        self.drop_references(&entry.artifact);
         self.report.seconds_lost += entry.seconds;
         self.report.records += u64::from(self.remove(&entry.path, entry.bytes)?);
         Ok(())
@@ -328,7 +328,7 @@ impl Gc<'_> {
 
     fn drop_checkpoint(&mut self, id: (Key, u64)) -> Result<(), StoreError> {
         let Some(entry) = self.checkpoints.remove(&id) else { return Ok(()) };
-        self.forget(&entry.artifact);
+        self.drop_references(&entry.artifact);
         self.report.checkpoints += u64::from(self.remove(&entry.path, entry.bytes)?);
         if let (false, Some(folder)) = (self.options.dry_run, entry.path.parent()) {
             // Refused unless it is empty.
@@ -337,7 +337,7 @@ impl Gc<'_> {
         Ok(())
     }
 
-    fn forget(&mut self, artifact: &Artifact) {
+    fn drop_references(&mut self, artifact: &Artifact) {
         for digest in digests(artifact) {
             if let Some(uses) = self.uses.get_mut(&digest) {
                 *uses -= 1;
@@ -351,7 +351,7 @@ impl Gc<'_> {
                 continue;
             }
             // Looked at again: storing the same bytes meanwhile has made it young.
-            let still = self.entry(entry.path)?.filter(|entry| entry.collectable);
+            let still = self.read_entry(entry.path)?.filter(|entry| entry.collectable);
             let Some(entry) = still else { continue };
             self.report.objects += u64::from(self.remove(&entry.path, entry.bytes)?);
             self.report.bytes_left -= entry.bytes;
@@ -362,18 +362,22 @@ impl Gc<'_> {
     /// Removes temporary files, quarantined files and leases that dead processes left behind.
     fn sweep(&mut self) -> Result<(), StoreError> {
         for (_, path) in walk::names(&self.store.at("tmp"))? {
-            let Some(entry) = self.entry(path)?.filter(|entry| entry.collectable) else { continue };
+            let Some(entry) = self.read_entry(path)?.filter(|entry| entry.collectable) else {
+                continue;
+            };
             self.report.tmp += u64::from(self.remove(&entry.path, entry.bytes)?);
         }
         for (_, path) in walk::names(&self.store.at("quarantine"))? {
-            let Some(entry) = self.entry(path)?.filter(|entry| entry.collectable) else { continue };
+            let Some(entry) = self.read_entry(path)?.filter(|entry| entry.collectable) else {
+                continue;
+            };
             self.report.quarantine += u64::from(self.remove(&entry.path, entry.bytes)?);
         }
         if self.options.dry_run {
             return Ok(());
         }
         for (name, path) in walk::names(&self.store.at("leases"))? {
-            if let (Ok(key), Some(entry)) = (name.parse(), self.entry(path)?)
+            if let (Ok(key), Some(entry)) = (name.parse(), self.read_entry(path)?)
                 && entry.collectable
                 && !lease::is_locked(&entry.path)
             {

@@ -49,7 +49,7 @@ impl Store {
         let path = self.lease_path(key);
         let mut tries = Retries::default();
         loop {
-            let file = match open(&path) {
+            let file = match open_lock_file(&path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries.may_retry() => {
                     self.make_folder("leases")?;
@@ -120,7 +120,7 @@ pub(super) fn is_locked(path: &Path) -> bool {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn open_lock_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let opened = options.read(true).write(true).create(true).truncate(false).mode(0o666).open(path);
     opened.or_else(|error| match error.kind() {
@@ -143,7 +143,7 @@ fn has_no_locks(error: &io::Error) -> bool {
 }
 
 fn write_holder(mut file: &File) -> io::Result<()> {
-    let text = name();
+    let text = holder_name();
     let before = file.metadata()?.len();
     file.write_all(text.as_bytes())?;
     // Never cut to nothing: ext4 then writes the file out as it is closed, which takes 2 ms.
@@ -156,7 +156,7 @@ pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn name() -> String {
+fn holder_name() -> String {
     let host = host();
     let process = std::process::id();
     match host.trim() {

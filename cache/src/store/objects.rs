@@ -123,7 +123,7 @@ pub struct ObjectWriter<'a> {
 
 impl ObjectWriter<'_> {
     // Past a failure the file and the hash no longer agree, and the object cannot be finished.
-    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_hashed(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(kind) = self.failed {
             return Err(kind.into());
         }
@@ -158,14 +158,14 @@ impl Write for ObjectWriter<'_> {
         if bytes.len() < BUFFER {
             self.buffer.extend_from_slice(bytes);
         } else {
-            self.send(bytes)?;
+            self.write_hashed(bytes)?;
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let sent = self.send(&buffer);
+        let sent = self.write_hashed(&buffer);
         buffer.clear();
         self.buffer = buffer;
         sent

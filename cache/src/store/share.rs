@@ -30,14 +30,15 @@ impl Store {
     pub fn share(&self, group: Option<u32>) -> Result<ShareReport, StoreError> {
         let mut report = ShareReport::default();
         let root = self.root().to_owned();
-        open(&root, group).map_err(|error| StoreError::io("open to its group", &root, error))?;
+        open_to_group(&root, group)
+            .map_err(|error| StoreError::io("open to its group", &root, error))?;
         report.opened += 1;
         let mut folders: Vec<PathBuf> = vec![root];
         while let Some(folder) = folders.pop() {
             let fail = |error| StoreError::io("read", &folder, error);
             for entry in fs::read_dir(&folder).map_err(fail)? {
                 let path = entry.map_err(fail)?.path();
-                match open(&path, group) {
+                match open_to_group(&path, group) {
                     Ok(is_folder) => {
                         report.opened += 1;
                         if is_folder {
@@ -56,7 +57,7 @@ impl Store {
 
 /// Opens a file or folder to its group, and tells whether it is a folder. Symbolic links are not
 /// followed.
-fn open(path: &Path, group: Option<u32>) -> io::Result<bool> {
+fn open_to_group(path: &Path, group: Option<u32>) -> io::Result<bool> {
     let stat = retry::retrying(|| rustix::fs::lstat(path))?;
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
     if kind.is_symlink() {

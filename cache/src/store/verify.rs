@@ -99,9 +99,9 @@ impl Store {
     ) -> Result<VerifyReport, StoreError> {
         let (begun, wanted, report) = (Instant::now(), BTreeMap::new(), VerifyReport::default());
         let mut pass = VerifyPass { store: self, mode, begun, wanted, report, on };
-        pass.records()?;
-        pass.checkpoints()?;
-        pass.objects()?;
+        pass.verify_records()?;
+        pass.verify_checkpoints()?;
+        pass.verify_objects()?;
         Ok(pass.report)
     }
 }
@@ -121,7 +121,7 @@ impl VerifyPass<'_> {
         (self.on)(&Finding { kind, path, what, records });
     }
 
-    fn strays(&mut self, strays: Vec<PathBuf>) {
+    fn report_strays(&mut self, strays: Vec<PathBuf>) {
         for path in strays {
             self.report_damage(EntryKind::Stray, path, Damage::Stray, vec![]);
         }
@@ -135,9 +135,9 @@ impl VerifyPass<'_> {
         }
     }
 
-    fn records(&mut self) -> Result<(), StoreError> {
+    fn verify_records(&mut self) -> Result<(), StoreError> {
         let listing = self.store.list_ids::<Key>("records", ".json")?;
-        self.strays(listing.strays);
+        self.report_strays(listing.strays);
         for (key, path) in listing.named {
             if !self.has_time_left() {
                 break;
@@ -152,9 +152,9 @@ impl VerifyPass<'_> {
         Ok(())
     }
 
-    fn checkpoints(&mut self) -> Result<(), StoreError> {
+    fn verify_checkpoints(&mut self) -> Result<(), StoreError> {
         let listing = self.store.list_ids::<Key>("checkpoints", "")?;
-        self.strays(listing.strays);
+        self.report_strays(listing.strays);
         for (key, _) in listing.named {
             for (step, path) in self.store.steps(key)? {
                 if !self.has_time_left() {
@@ -173,19 +173,19 @@ impl VerifyPass<'_> {
         Ok(())
     }
 
-    fn objects(&mut self) -> Result<(), StoreError> {
+    fn verify_objects(&mut self) -> Result<(), StoreError> {
         let listing = self.store.list_ids::<Digest>("objects", "")?;
-        self.strays(listing.strays);
+        self.report_strays(listing.strays);
         self.report.of_objects = listing.named.len() as u64;
         let there: BTreeSet<Digest> = listing.named.iter().map(|(digest, _)| *digest).collect();
         let missing: Vec<Digest> =
             self.wanted.keys().filter(|digest| !there.contains(digest)).copied().collect();
         for digest in missing {
-            self.object(digest)?;
+            self.verify_object(digest)?;
         }
         let salt = super::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let mut drawn: Vec<(u64, Digest)> =
-            there.into_iter().map(|digest| (draw(&digest, salt), digest)).collect();
+            there.into_iter().map(|digest| (shuffle_key(&digest, salt), digest)).collect();
         if let Verify::Sample(part) = self.mode {
             drawn.retain(|(ticket, _)| (*ticket as f64) < part * 2_f64.powi(64));
         }
@@ -195,12 +195,12 @@ impl VerifyPass<'_> {
             if !self.has_time_left() {
                 break;
             }
-            self.object(digest)?;
+            self.verify_object(digest)?;
         }
         Ok(())
     }
 
-    fn object(&mut self, digest: Digest) -> Result<(), StoreError> {
+    fn verify_object(&mut self, digest: Digest) -> Result<(), StoreError> {
         let relative = object_path(&digest);
         let path = self.store.at(&relative);
         let wanted = self.wanted.get(&digest);
@@ -225,7 +225,7 @@ impl VerifyPass<'_> {
 }
 
 /// Returns a number to sort digests by, in an order that is another for every `salt`.
-fn draw(digest: &Digest, salt: u128) -> u64 {
+fn shuffle_key(digest: &Digest, salt: u128) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(digest.as_bytes()).update(&salt.to_le_bytes());
     let mut first = [0; 8];

@@ -23,7 +23,7 @@ fn keys(records: &[&Record]) -> BTreeSet<Key> {
 
 #[test]
 fn what_is_reached_stays_and_the_rest_goes() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let [kept, lost] = fill(&store, [("kept", 3.0, 10), ("lost", 4.0, 20)]);
     store.put(b"of no record").expect("room");
@@ -61,7 +61,7 @@ fn what_is_reached_stays_and_the_rest_goes() {
 
 #[test]
 fn a_computation_under_way_loses_nothing() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let [busy] = fill(&store, [("busy", 1.0, 10)]);
     let lease = store.lease(busy.recipe.key()).expect("a lock").expect("free");
@@ -74,7 +74,7 @@ fn a_computation_under_way_loses_nothing() {
 
 #[test]
 fn a_cap_takes_the_cheapest_bytes_first() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     // Per byte of their own and a third of the shared 50: cheap .1, dear 1.7, small .8.
     let [cheap, dear, small] =
@@ -94,7 +94,7 @@ fn a_cap_takes_the_cheapest_bytes_first() {
 
 #[test]
 fn a_cap_takes_old_checkpoints_before_records() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let [run] = fill(&store, [("run", 0.001, 10)]);
     let key = run.recipe.key();
@@ -113,7 +113,7 @@ fn a_cap_takes_old_checkpoints_before_records() {
 
 #[test]
 fn what_a_run_uses_stays_whatever_its_age() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let (used, made) = (
         record(&store, "used", 9.0, &[("a", b"old")]),
@@ -134,7 +134,7 @@ fn what_a_run_uses_stays_whatever_its_age() {
 
 #[test]
 fn a_result_can_be_replaced_and_forgotten() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let first = record(&store, "a", 0.0, &[("part", b"one")]);
     let mut second = record(&store, "a", 0.0, &[("part", b"two")]);
@@ -149,7 +149,7 @@ fn a_result_can_be_replaced_and_forgotten() {
 
 #[test]
 fn a_run_begins_before_a_collection_or_after_it() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let lock_for_gc = store.lock_for_gc().expect("room");
     let root = place.root();

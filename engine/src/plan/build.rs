@@ -11,7 +11,7 @@ use crate::{
     seed::repeat_seed,
     spec::{
         Mistakes, PipelineSpec, PlanRequest, Span, SpecErrorKind, SpecErrors, TreeNode,
-        did_you_mean, lay_stage,
+        did_you_mean, merge_stage,
     },
 };
 use petgraph::{
@@ -175,7 +175,7 @@ impl<'a> Builder<'a> {
         }
         let mut cells = vec![];
         for coords in all {
-            cells.extend(self.cell(coords, cells.len()));
+            cells.extend(self.build_cell(coords, cells.len()));
         }
         self.check_files();
         cells
@@ -215,7 +215,7 @@ impl<'a> Builder<'a> {
             let over = &self.spec.axes[*axis].values[coords[*axis] as usize].over;
             let Some(over) = over.table().and_then(|table| table.get(&*name)) else { continue };
             table = Some(match table {
-                Some((key, base)) => (key, lay_stage(&base, &over.node)),
+                Some((key, base)) => (key, merge_stage(&base, &over.node)),
                 // A variant may add a stage; what is no stage was reported with the axis.
                 None if over.node.table().is_some_and(|table| table.contains_key("use")) => {
                     (over.key, over.node.clone())
@@ -305,7 +305,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn cell(&mut self, coords: Vec<u32>, number: usize) -> Option<PlanCell> {
+    fn build_cell(&mut self, coords: Vec<u32>, number: usize) -> Option<PlanCell> {
         let mut seed = self.spec.seed;
         for (axis, value) in self.spec.axes.iter().zip(&coords) {
             seed = axis.values[*value as usize].seed.unwrap_or(seed);
@@ -328,7 +328,7 @@ impl<'a> Builder<'a> {
         let layout = match self.layouts.get(&shapes) {
             Some(known) => known.clone(),
             None => {
-                let layout = self.layout(&instances).map(Rc::new);
+                let layout = self.cell_layout(&instances).map(Rc::new);
                 self.layouts.insert(shapes, layout.clone());
                 layout
             }
@@ -352,7 +352,7 @@ impl<'a> Builder<'a> {
                 own: self.instances[instance].seed.is_some(),
             };
             for repeat in 0..self.instances[instance].repeats.0 {
-                let node = self.node((stage, repeat), instance, draws, inputs.clone(), cell);
+                let node = self.add_node((stage, repeat), instance, draws, inputs.clone(), cell);
                 nodes_of[stage].push(node);
             }
         }
@@ -362,13 +362,13 @@ impl<'a> Builder<'a> {
     }
 
     /// Connects the stages of a cell, and returns the layout of those its targets need.
-    fn layout(&mut self, instances: &[Option<usize>]) -> Option<CellLayout> {
-        let (wires, whole) = self.follow(instances);
-        let mut order = self.order(&wires, instances)?;
+    fn cell_layout(&mut self, instances: &[Option<usize>]) -> Option<CellLayout> {
+        let (wires, whole) = self.resolve_wires(instances);
+        let mut order = self.topological_order(&wires, instances)?;
         if !whole {
             return None;
         }
-        let mut wanted = self.wanted(instances, &wires);
+        let mut wanted = self.target_stages(instances, &wires);
         let targets = wanted.clone();
         let mut needed = vec![false; self.names.len()];
         while let Some(stage) = wanted.pop() {
@@ -399,7 +399,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn node(
+    fn add_node(
         &mut self,
         (stage, repeat): (usize, u32),
         instance: usize,
@@ -452,7 +452,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Returns the wires of each stage of the cell, and whether names and kinds are all right.
-    fn follow(&mut self, instances: &[Option<usize>]) -> (Vec<Wires>, bool) {
+    fn resolve_wires(&mut self, instances: &[Option<usize>]) -> (Vec<Wires>, bool) {
         let mut whole = true;
         let mut result = vec![vec![]; instances.len()];
         for (stage, slot) in result.iter_mut().enumerate() {
@@ -486,7 +486,7 @@ impl<'a> Builder<'a> {
                                 stage: name.to_string(),
                                 gives: gives.0,
                             };
-                            let fitting = self.fitting(port, instances);
+                            let fitting = self.stages_giving(port, instances);
                             self.mistakes.add(*span, kind, fitting);
                             whole = false;
                         }
@@ -514,7 +514,7 @@ impl<'a> Builder<'a> {
         (result, whole)
     }
 
-    fn fitting(&self, port: &Port, instances: &[Option<usize>]) -> Option<String> {
+    fn stages_giving(&self, port: &Port, instances: &[Option<usize>]) -> Option<String> {
         let fits = |stage: &usize| {
             instances[*stage].is_some_and(|i| self.instances[i].stage.output() == port.kind)
         };
@@ -525,7 +525,11 @@ impl<'a> Builder<'a> {
     }
 
     /// Returns the stages in a topological order, inputs first, or `None` if there is a cycle.
-    fn order(&mut self, wires: &[Wires], instances: &[Option<usize>]) -> Option<Vec<usize>> {
+    fn topological_order(
+        &mut self,
+        wires: &[Wires],
+        instances: &[Option<usize>],
+    ) -> Option<Vec<usize>> {
         let graph = stage_graph(wires);
         if toposort(&graph, None).is_err() {
             self.report_cycle(&graph, instances);
@@ -565,7 +569,7 @@ impl<'a> Builder<'a> {
 
     /// Returns the target stages: those the user names, or those that give results, or those that
     /// no stage receives from.
-    fn wanted(&self, instances: &[Option<usize>], wires: &[Wires]) -> Vec<usize> {
+    fn target_stages(&self, instances: &[Option<usize>], wires: &[Wires]) -> Vec<usize> {
         if !self.spec.targets.is_empty() {
             return self
                 .spec

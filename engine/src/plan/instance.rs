@@ -73,10 +73,10 @@ impl Instance {
             }
         });
         let repeats = entries.get("repeats").map_or((1, key), |entry| {
-            (repeats(&entry.node, mistakes).unwrap_or(1), entry.node.span)
+            (read_repeats(&entry.node, mistakes).unwrap_or(1), entry.node.span)
         });
         let from =
-            entries.get("from").map(|entry| wires(&entry.node, mistakes)).unwrap_or_default();
+            entries.get("from").map(|entry| read_wires(&entry.node, mistakes)).unwrap_or_default();
         let Some(method) = entries.get("use") else {
             mistakes.add(
                 key,
@@ -175,7 +175,7 @@ impl Instance {
     }
 }
 
-fn repeats(node: &TreeNode, mistakes: &mut Mistakes) -> Option<u32> {
+fn read_repeats(node: &TreeNode, mistakes: &mut Mistakes) -> Option<u32> {
     let kind = match node.value {
         TreeValue::Integer(found) => match u32::try_from(found) {
             Ok(repeats @ 1..=MOST_REPEATS) => return Some(repeats),
@@ -190,7 +190,7 @@ fn repeats(node: &TreeNode, mistakes: &mut Mistakes) -> Option<u32> {
     None
 }
 
-fn wires(from: &TreeNode, mistakes: &mut Mistakes) -> Vec<Wire> {
+fn read_wires(from: &TreeNode, mistakes: &mut Mistakes) -> Vec<Wire> {
     let Some(ports) = from.table() else {
         let found = from.value.type_name();
         let wanted = "a table of `port = \"stage\"`";

@@ -234,7 +234,12 @@ pub fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
     } else if was.revision != now.revision {
         reasons.push(Reason::Revision { was: was.revision, now: now.revision });
     }
-    settings(&format!("{label}.with"), Some(&was.settings), Some(&now.settings), &mut reasons);
+    compare_settings(
+        &format!("{label}.with"),
+        Some(&was.settings),
+        Some(&now.settings),
+        &mut reasons,
+    );
     if was.seed != now.seed {
         reasons.push(Reason::Seed { was: was.seed, now: now.seed });
     }
@@ -250,12 +255,12 @@ pub fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
     reasons
 }
 
-fn settings(path: &str, was: Option<&Value>, now: Option<&Value>, out: &mut Vec<Reason>) {
+fn compare_settings(path: &str, was: Option<&Value>, now: Option<&Value>, out: &mut Vec<Reason>) {
     match (was, now) {
         (Some(Value::Object(a)), Some(Value::Object(b))) => {
             let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for key in keys {
-                settings(&format!("{path}.{key}"), a.get(key), b.get(key), out);
+                compare_settings(&format!("{path}.{key}"), a.get(key), b.get(key), out);
             }
         }
         (was, now) if was != now => out.push(Reason::Setting {

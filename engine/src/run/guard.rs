@@ -43,10 +43,10 @@ pub fn keep_panics_of_stages(show: bool) {
 
 fn describe(info: &PanicHookInfo<'_>) -> Panicked {
     let location = info.location().map(ToString::to_string);
-    Panicked { message: text(info.payload()), location }
+    Panicked { message: payload_text(info.payload()), location }
 }
 
-fn text(payload: &(dyn Any + Send)) -> String {
+fn payload_text(payload: &(dyn Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
@@ -62,7 +62,7 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     INSIDE.set(outer);
     result.map_err(|payload| {
-        let message = text(&*payload);
+        let message = payload_text(&*payload);
         let in_pool = || {
             let mut last = IN_POOL.lock().unwrap_or_else(PoisonError::into_inner);
             last.take_if(|one| one.message == message)

@@ -86,12 +86,12 @@ pub(crate) fn folder_inputs(
     for folder in folders {
         digests.push((folder, store.folder_digest(&folder.path, &folder.files)?));
     }
-    Ok(joined(digests))
+    Ok(inputs_of_roles(digests))
 }
 
 /// Returns the inputs of a recipe for folders with these digests: those of one role are one input,
 /// in their order.
-pub(crate) fn joined<'a>(
+pub(crate) fn inputs_of_roles<'a>(
     folders: impl IntoIterator<Item = (&'a InputFolder, Digest)>,
 ) -> BTreeMap<String, Digest> {
     let mut roles: BTreeMap<&str, Vec<u8>> = BTreeMap::new();

@@ -23,7 +23,7 @@ pub(super) fn millis(id: &str) -> Option<u64> {
     let (date, time, third) = (parts.next()?, parts.next()?, parts.next());
     let number = |text: &str| text.parse::<u64>().ok();
     let (8, 6) = (date.len(), time.len()) else { return None };
-    let days = days(number(&date[..4])?, number(&date[4..6])?, number(&date[6..])?)?;
+    let days = days_since_1970(number(&date[..4])?, number(&date[4..6])?, number(&date[6..])?)?;
     let (hour, minute) = (number(&time[..2])?, number(&time[2..4])?);
     let seconds = days * 86_400 + hour * 3600 + minute * 60 + number(&time[4..])?;
     // With a fourth part, the third has the milliseconds; without, the process.
@@ -52,14 +52,14 @@ impl Utc {
     /// Returns the time `seconds` after 1970.
     #[must_use]
     pub fn from_seconds(seconds: u64) -> Self {
-        let (year, month, day) = date((seconds / 86_400).cast_signed());
+        let (year, month, day) = civil_date((seconds / 86_400).cast_signed());
         let rest = seconds % 86_400;
         Self { year, month, day, hour: rest / 3600, minute: rest / 60 % 60, second: rest % 60 }
     }
 }
 
 /// Returns the civil date `days` after 1970: eras of 400 years, years that begin in March.
-fn date(days: i64) -> (i64, i64, i64) {
+fn civil_date(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
     let doe = z.rem_euclid(146_097);
@@ -71,7 +71,7 @@ fn date(days: i64) -> (i64, i64, i64) {
 }
 
 /// Returns how many days after 1970 a civil date is.
-fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }

@@ -69,13 +69,13 @@ impl Executor for Threads<'_, '_> {
         if pool.threads < pool.unfinished.min(pool.max_threads) {
             let (inbox, tx, shared) = (Arc::clone(&pool.inbox), self.tx.clone(), self.shared);
             let named = thread::Builder::new().name("stage".to_owned());
-            match named.spawn_scoped(self.scope, move || work(shared, &inbox, &tx)) {
+            match named.spawn_scoped(self.scope, move || run_worker(shared, &inbox, &tx)) {
                 Ok(_) => pool.threads += 1,
                 // The other threads will take it; without any, it fails.
                 Err(_) if pool.threads > 0 => {}
                 Err(error) => {
                     pool.unfinished -= 1;
-                    return refuse(&task, &error, &self.tx);
+                    return fail_task(&task, &error, &self.tx);
                 }
             }
         }
@@ -111,7 +111,7 @@ impl Executor for Threads<'_, '_> {
 }
 
 /// Sends the final message of a task that no thread can be started for.
-fn refuse(task: &ExecutorTask, error: &std::io::Error, tx: &Sender<ExecutorMessage>) {
+fn fail_task(task: &ExecutorTask, error: &std::io::Error, tx: &Sender<ExecutorMessage>) {
     let failure = || {
         StageError::method(format!("no thread can be started: {error}"))
             .with_hint("raise the limit on processes (`ulimit -u`), or lower `--jobs`")
@@ -130,7 +130,7 @@ fn refuse(task: &ExecutorTask, error: &std::io::Error, tx: &Sender<ExecutorMessa
 }
 
 /// Takes tasks until there will be no more.
-fn work(
+fn run_worker(
     shared: &RunContext<'_>,
     inbox: &Mutex<Receiver<ExecutorTask>>,
     tx: &Sender<ExecutorMessage>,

@@ -81,14 +81,14 @@ pub(crate) fn read(
     for (name, entry) in &entries {
         if RULE_KINDS.iter().all(|kind| kind.key() != &***name) {
             let before = reader.axes.len();
-            reader.line(name, entry);
+            reader.read_key(name, entry);
             if reader.axes.len() == before {
                 reader.unread.extend(name.split(',').map(|path| path.trim().to_owned()));
             }
         }
     }
-    reader.overlaps();
-    let [excludes, includes] = RULE_KINDS.map(|kind| reader.rules(kind, table));
+    reader.report_overlaps();
+    let [excludes, includes] = RULE_KINDS.map(|kind| reader.read_rules(kind, table));
     let [excludes, includes] = [excludes, includes].map(|rules| pin(rules, &reader.axes, pinned));
     let map = reader.drop_pinned(pinned);
     let moved = |rules: Vec<CellRule>| -> Vec<CellRule> {
@@ -116,13 +116,13 @@ struct MatrixReader<'a> {
 }
 
 impl MatrixReader<'_> {
-    fn wrong(&mut self, span: Span, axis: &str, problem: AxisProblem, hint: Option<String>) {
+    fn report_axis(&mut self, span: Span, axis: &str, problem: AxisProblem, hint: Option<String>) {
         let kind = SpecErrorKind::Axis { axis: axis.to_owned(), problem };
         self.mistakes.add(span, kind, hint);
     }
 
     /// Reads a key that is an axis, or several joined by commas.
-    fn line(&mut self, name: &Arc<str>, entry: &TreeEntry) {
+    fn read_key(&mut self, name: &Arc<str>, entry: &TreeEntry) {
         if name.contains(char::is_control) {
             let kind = SpecErrorKind::ControlCharacter("the name of an axis");
             self.mistakes.add(entry.key, kind, None);
@@ -131,33 +131,39 @@ impl MatrixReader<'_> {
         let items = match &entry.node.value {
             TreeValue::Array(items) => items,
             TreeValue::Table(variants) => {
-                if let Some(values) = self.variants(name, entry, variants) {
-                    self.plain(name, entry, values, true);
+                if let Some(values) = self.read_variants(name, entry, variants) {
+                    self.push_single(name, entry, values, true);
                 }
                 return;
             }
             other => {
                 let problem = AxisProblem::NotAList { found: other.type_name() };
                 let hint = Some("write `[…]` around it".to_owned());
-                return self.wrong(entry.node.span, name, problem, hint);
+                return self.report_axis(entry.node.span, name, problem, hint);
             }
         };
         if name.contains(',') {
-            return self.zip(name, entry, items);
+            return self.read_zipped(name, entry, items);
         }
-        if let Some(values) = self.path(name, entry.key, items) {
-            self.plain(name, entry, values, false);
+        if let Some(values) = self.read_path_values(name, entry.key, items) {
+            self.push_single(name, entry, values, false);
         }
     }
 
-    fn plain(&mut self, name: &str, entry: &TreeEntry, values: Vec<AxisValue>, variants: bool) {
+    fn push_single(
+        &mut self,
+        name: &str,
+        entry: &TreeEntry,
+        values: Vec<AxisValue>,
+        variants: bool,
+    ) {
         let is_empty = match &entry.node.value {
             TreeValue::Array(items) => items.is_empty(),
             TreeValue::Table(variants) => variants.is_empty(),
             _ => false,
         };
         if is_empty {
-            return self.wrong(entry.node.span, name, AxisProblem::Empty, None);
+            return self.report_axis(entry.node.span, name, AxisProblem::Empty, None);
         }
         // With no value left that is right, all that is wrong was told.
         if values.is_empty() {
@@ -165,16 +171,16 @@ impl MatrixReader<'_> {
         }
         let numbers = (0..count(values.len())).map(|value| vec![value]).collect();
         self.lines.push(AxisGroup { axes: vec![self.axes.len()], values: numbers });
-        self.push(name, entry.key, values, variants);
+        self.push_axis(name, entry.key, values, variants);
     }
 
-    fn push(&mut self, name: &str, span: Span, values: Vec<AxisValue>, variants: bool) {
+    fn push_axis(&mut self, name: &str, span: Span, values: Vec<AxisValue>, variants: bool) {
         let name = name.to_owned();
         self.axes.push(MatrixAxis { name, span, values, variants, touches: vec![] });
     }
 
     /// Reads several axes that change together (zipped): a list of rows with one value for each.
-    fn zip(&mut self, name: &Arc<str>, entry: &TreeEntry, items: &[TreeNode]) {
+    fn read_zipped(&mut self, name: &Arc<str>, entry: &TreeEntry, items: &[TreeNode]) {
         let paths: Vec<Arc<str>> = name.split(',').map(|path| Arc::from(path.trim())).collect();
         let mut columns: Vec<Vec<TreeNode>> = vec![vec![]; paths.len()];
         for item in items {
@@ -195,13 +201,13 @@ impl MatrixReader<'_> {
                         }
                     };
                     let hint = Some(format!("write one value each for {}", paths.join(", ")));
-                    self.wrong(item.span, name, problem, hint);
+                    self.report_axis(item.span, name, problem, hint);
                     return;
                 }
             }
         }
         if items.is_empty() {
-            return self.wrong(entry.node.span, name, AxisProblem::Empty, None);
+            return self.report_axis(entry.node.span, name, AxisProblem::Empty, None);
         }
         let mut numbers = vec![vec![]; items.len()];
         let mut columns = paths.iter().zip(columns).map(|(path, column)| {
@@ -210,7 +216,7 @@ impl MatrixReader<'_> {
             let mut distinct = vec![];
             for (item, row) in column.into_iter().zip(&mut numbers) {
                 let next = count(distinct.len());
-                let number = *known.entry(exact(&item.value)).or_insert(next);
+                let number = *known.entry(canonical_text(&item.value)).or_insert(next);
                 if number == next {
                     distinct.push(item);
                 }
@@ -220,27 +226,34 @@ impl MatrixReader<'_> {
         });
         let columns: Vec<(&Arc<str>, Vec<TreeNode>)> = columns.by_ref().collect();
         let first = self.axes.len();
-        let read: Option<Vec<_>> =
-            columns.iter().map(|(path, items)| self.path(path, entry.key, items)).collect();
+        let read: Option<Vec<_>> = columns
+            .iter()
+            .map(|(path, items)| self.read_path_values(path, entry.key, items))
+            .collect();
         let Some(read) = read else { return };
         // A value that is wrong was told: without it the rows would name others.
         if read.iter().zip(&columns).any(|(values, (_, items))| values.len() != items.len()) {
             return;
         }
         for (values, (path, _)) in read.into_iter().zip(&columns) {
-            self.push(path, entry.key, values, false);
+            self.push_axis(path, entry.key, values, false);
         }
         self.lines.push(AxisGroup { axes: (first..self.axes.len()).collect(), values: numbers });
     }
 
     /// Reads the values of the axis that sets the path `name`.
-    fn path(&mut self, name: &Arc<str>, key: Span, items: &[TreeNode]) -> Option<Vec<AxisValue>> {
+    fn read_path_values(
+        &mut self,
+        name: &Arc<str>,
+        key: Span,
+        items: &[TreeNode],
+    ) -> Option<Vec<AxisValue>> {
         if &**name != "seed" {
             let path: Vec<&str> = name.split('.').collect();
             let known = self.stages.table()?;
             if !known.contains_key(path[0]) {
                 let hint = did_you_mean(path[0], known.keys().map(|key| &**key));
-                self.wrong(key, name, AxisProblem::NoStage, hint);
+                self.report_axis(key, name, AxisProblem::NoStage, hint);
                 return None;
             }
             if path.len() < 2 || !super::STAGE_KEYS.contains(&path[1]) {
@@ -248,18 +261,18 @@ impl MatrixReader<'_> {
                     "write `{}.with.SETTING`, `{0}.use`, `{0}.from`, `{0}.seed` or `{0}.repeats`",
                     path[0]
                 );
-                self.wrong(key, name, AxisProblem::NoKey, Some(hint));
+                self.report_axis(key, name, AxisProblem::NoKey, Some(hint));
                 return None;
             }
         }
-        Some(items.iter().filter_map(|item| self.value(name, key, item)).collect())
+        Some(items.iter().filter_map(|item| self.read_value(name, key, item)).collect())
     }
 
-    fn value(&mut self, name: &str, key: Span, item: &TreeNode) -> Option<AxisValue> {
+    fn read_value(&mut self, name: &str, key: Span, item: &TreeNode) -> Option<AxisValue> {
         let (label, given) = (label(item), item.value.clone());
         if name != "seed" {
             let path: Vec<&str> = name.split('.').collect();
-            let over = overlay::along(&path, key, item.clone());
+            let over = overlay::nest(&path, key, item.clone());
             return Some(AxisValue { label, given, over, seed: None });
         }
         match seed(item) {
@@ -270,14 +283,14 @@ impl MatrixReader<'_> {
                 if matches!(item.value, TreeValue::TooLarge(_)) {
                     self.mistakes.add(item.span, kind, hint);
                 } else {
-                    self.wrong(item.span, name, AxisProblem::NotASeed, None);
+                    self.report_axis(item.span, name, AxisProblem::NotASeed, None);
                 }
                 None
             }
         }
     }
 
-    fn variants(
+    fn read_variants(
         &mut self,
         name: &Arc<str>,
         entry: &TreeEntry,
@@ -288,7 +301,7 @@ impl MatrixReader<'_> {
             && variants.keys().any(|key| super::STAGE_KEYS.contains(&&**key))
         {
             let hint = format!("put the path in quotes: \"{name}.with.SETTING\" = [...]");
-            self.wrong(entry.key, name, AxisProblem::UnquotedPath, Some(hint));
+            self.report_axis(entry.key, name, AxisProblem::UnquotedPath, Some(hint));
             return None;
         }
         let mut sorted: Vec<(&Arc<str>, &TreeEntry)> = variants.iter().collect();
@@ -301,7 +314,7 @@ impl MatrixReader<'_> {
                 continue;
             }
             let Some(table) = entry.node.table() else {
-                self.wrong(entry.node.span, name, AxisProblem::VariantNotATable, None);
+                self.report_axis(entry.node.span, name, AxisProblem::VariantNotATable, None);
                 continue;
             };
             for (stage, entry) in table.iter() {
@@ -323,9 +336,9 @@ impl MatrixReader<'_> {
     }
 
     // Two axes that set the same place would make a cell depend on the order of the axes.
-    fn overlaps(&mut self) {
+    fn report_overlaps(&mut self) {
         let paths = |axis: &MatrixAxis| {
-            let all = axis.values.iter().flat_map(|value| overlay::leaves(&value.over));
+            let all = axis.values.iter().flat_map(|value| overlay::paths_set(&value.over));
             let all: BTreeSet<Vec<Arc<str>>> = all.filter(|path| !path.is_empty()).collect();
             all
         };
@@ -359,26 +372,27 @@ fn count(values: usize) -> u32 {
 }
 
 /// Tells whether two values are equal, with `1` equal to `1.0`.
-fn same(a: &TreeValue, b: &TreeValue) -> bool {
+fn values_are_equal(a: &TreeValue, b: &TreeValue) -> bool {
     match (a, b) {
         (TreeValue::Integer(a), TreeValue::Integer(b)) => a == b,
         (TreeValue::Float(a), TreeValue::Float(b)) => a == b,
         (TreeValue::Integer(a), TreeValue::Float(b))
         | (TreeValue::Float(b), TreeValue::Integer(a)) => *a as f64 == *b,
         (TreeValue::Array(a), TreeValue::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| same(&a.value, &b.value))
+            a.len() == b.len()
+                && a.iter().zip(b.iter()).all(|(a, b)| values_are_equal(&a.value, &b.value))
         }
         (TreeValue::Table(a), TreeValue::Table(b)) => {
             let keys = a.keys().eq(b.keys());
             let mut both = a.values().zip(b.values());
-            keys && both.all(|(a, b)| same(&a.node.value, &b.node.value))
+            keys && both.all(|(a, b)| values_are_equal(&a.node.value, &b.node.value))
         }
-        _ => exact(a) == exact(b),
+        _ => canonical_text(a) == canonical_text(b),
     }
 }
 
 /// Returns a text that is different for every value and type: a key for maps.
-fn exact(value: &TreeValue) -> String {
+fn canonical_text(value: &TreeValue) -> String {
     match value {
         TreeValue::String(text) => format!("{text:?}"),
         TreeValue::Integer(number) => number.to_string(),
@@ -387,12 +401,12 @@ fn exact(value: &TreeValue) -> String {
         TreeValue::Datetime(text) => format!("date {text}"),
         TreeValue::TooLarge(text) => format!("number {text}"),
         TreeValue::Array(items) => {
-            let items: Vec<String> = items.iter().map(|item| exact(&item.value)).collect();
+            let items: Vec<String> = items.iter().map(|item| canonical_text(&item.value)).collect();
             format!("[{}]", items.join(","))
         }
         TreeValue::Table(table) => {
             let entry = |(key, entry): (&Arc<str>, &TreeEntry)| {
-                format!("{key:?}={}", exact(&entry.node.value))
+                format!("{key:?}={}", canonical_text(&entry.node.value))
             };
             format!("{{{}}}", table.iter().map(entry).collect::<Vec<_>>().join(","))
         }

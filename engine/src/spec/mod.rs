@@ -11,7 +11,7 @@ mod tree;
 pub use error::{AxisProblem, CellRuleKind, SpecError, SpecErrorKind, SpecErrors, SpecSource};
 pub(crate) use error::{Mistakes, did_you_mean};
 pub(crate) use matrix::{AxisValue, MatrixAxis, SpecMatrix};
-pub(crate) use overlay::{stage as lay_stage, without};
+pub(crate) use overlay::{merge_stage, without};
 pub use settings::{Settings, SettingsError};
 pub(crate) use settings::{SettingsMistake, SettingsMistakeKind};
 pub use spec_path::SpecPath;
@@ -69,16 +69,16 @@ impl PipelineSpec {
     /// read.
     pub(crate) fn read(request: &PlanRequest, mistakes: &mut Mistakes) -> Self {
         let mut reader = SpecReader { sources: vec![], mistakes };
-        let root = reader.file(&request.path, None);
-        let root = reader.with_bases(&request.path, root);
+        let root = reader.read_file(&request.path, None);
+        let root = reader.merge_bases(&request.path, root);
         reader.finish(root, request)
     }
 
     /// Reads `text` as if it were the file called `request.path`.
     pub(crate) fn read_text(text: &str, request: &PlanRequest, mistakes: &mut Mistakes) -> Self {
         let mut reader = SpecReader { sources: vec![], mistakes };
-        let root = reader.text(&request.path, text.to_owned());
-        let root = reader.with_bases(&request.path, root);
+        let root = reader.parse_text(&request.path, text.to_owned());
+        let root = reader.merge_bases(&request.path, root);
         reader.finish(root, request)
     }
 }
@@ -106,7 +106,7 @@ impl OpenFile {
             },
         };
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        Self { real: real(path), folder, root, bases: bases.into_iter() }
+        Self { real: canonical(path), folder, root, bases: bases.into_iter() }
     }
 }
 
@@ -123,27 +123,27 @@ fn read(path: &Path) -> io::Result<Option<String>> {
     Ok((text.len() as u64 <= most).then_some(text))
 }
 
-fn real(path: &Path) -> PathBuf {
+fn canonical(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 impl SpecReader<'_> {
-    fn source(&mut self, name: String, text: String) -> u32 {
+    fn add_source(&mut self, name: String, text: String) -> u32 {
         self.sources.push(SpecSource { name, text });
         u32::try_from(self.sources.len() - 1).expect("fewer than 2^32 files and flags")
     }
 
-    fn file(&mut self, path: &Path, asked: Option<Span>) -> TreeNode {
+    fn read_file(&mut self, path: &Path, asked: Option<Span>) -> TreeNode {
         // A base is read when its turn comes: a pipe would be waited for without end.
         let is_file = || fs::metadata(path).is_ok_and(|data| data.is_file());
         let why = match read(path) {
             _ if asked.is_some() && path.exists() && !is_file() => "it is not a file".to_owned(),
-            Ok(Some(text)) => return self.text(path, text),
+            Ok(Some(text)) => return self.parse_text(path, text),
             Ok(None) => "it is too long for a pipeline file".to_owned(),
             Err(error) => error.to_string(),
         };
         let span = asked.unwrap_or_else(|| {
-            let source = self.source(path.display().to_string(), String::new());
+            let source = self.add_source(path.display().to_string(), String::new());
             Span { source, ..Span::default() }
         });
         let path = path.display().to_string();
@@ -151,8 +151,8 @@ impl SpecReader<'_> {
         TreeNode::empty(span)
     }
 
-    fn text(&mut self, path: &Path, text: String) -> TreeNode {
-        let source = self.source(path.display().to_string(), text.clone());
+    fn parse_text(&mut self, path: &Path, text: String) -> TreeNode {
+        let source = self.add_source(path.display().to_string(), text.clone());
         let (table, errors) = DeTable::parse_recoverable(&text);
         for error in errors {
             let range = error.span().unwrap_or_else(|| first_line_with(error.message(), &text));
@@ -168,14 +168,14 @@ impl SpecReader<'_> {
     /// Returns `root`, which was read from `path`, merged over the files it extends. Each is merged
     /// once, in depth-first post-order, bases as they are listed: two bases that extend the same
     /// file both keep what they change in it.
-    fn with_bases(&mut self, path: &Path, root: TreeNode) -> TreeNode {
+    fn merge_bases(&mut self, path: &Path, root: TreeNode) -> TreeNode {
         let mut open = vec![OpenFile::new(path, root)];
         let mut seen = BTreeSet::from([open[0].real.clone()]);
         let mut laid: Option<TreeNode> = None;
         while let Some(mut file) = open.pop() {
             let Some(name) = file.bases.next() else {
                 laid = Some(match laid {
-                    Some(under) => lay_root(&under, &file.root),
+                    Some(under) => merge_root(&under, &file.root),
                     None => file.root,
                 });
                 continue;
@@ -186,9 +186,9 @@ impl SpecReader<'_> {
                 self.wrong_type("`extends`", "a file name or a list of them", &name);
                 continue;
             };
-            let real = real(&base);
+            let real = canonical(&base);
             if seen.insert(real.clone()) {
-                let root = self.file(&base, Some(span));
+                let root = self.read_file(&base, Some(span));
                 open.push(OpenFile::new(&base, root));
             } else if open.iter().any(|file| file.real == real) {
                 let shown = base.display().to_string();
@@ -248,20 +248,20 @@ impl SpecReader<'_> {
         }
         let mut pinned = BTreeMap::new();
         for text in &request.set {
-            let Some(over) = self.set(text) else { continue };
+            let Some(over) = self.parse_set(text) else { continue };
             let over = self.take_seed(over, &mut seed, &mut pinned);
             self.check_overlay(&over, &stages);
-            for path in overlay::leaves(&over) {
+            for path in overlay::paths_set(&over) {
                 let node =
                     path.iter().try_fold(&over, |node, name| Some(&node.table()?.get(name)?.node));
                 pinned.extend(node.map(|node| (path.join("."), node.clone())));
             }
-            stages = overlay::stages(&stages, &over);
+            stages = overlay::merge_stages(&stages, &over);
         }
         let SpecMatrix { axes, cells } =
             matrix::read(&matrix, key, &stages, &pinned, self.mistakes);
         let targets = request.targets.iter().map(|name| {
-            let source = self.source("--target".into(), name.clone());
+            let source = self.add_source("--target".into(), name.clone());
             (Arc::from(name.as_str()), Span::new(source, &(0..name.len())))
         });
         let targets = targets.collect();
@@ -279,7 +279,7 @@ impl SpecReader<'_> {
     }
 
     // `PATH=VALUE` is TOML, except that a word needs no quotes.
-    fn set(&mut self, text: &str) -> Option<TreeNode> {
+    fn parse_set(&mut self, text: &str) -> Option<TreeNode> {
         let quoted = text.split_once('=').map(|(path, value)| {
             format!("{path}={}", toml::Value::String(value.trim().to_owned()))
         });
@@ -288,16 +288,16 @@ impl SpecReader<'_> {
             (Ok(table), _) => (text, table),
             (Err(first), Some(quoted)) => match DeTable::parse(quoted) {
                 Ok(table) => (quoted.as_str(), table),
-                Err(_) => return self.bad_set(text, &first),
+                Err(_) => return self.report_bad_set(text, &first),
             },
-            (Err(first), None) => return self.bad_set(text, &first),
+            (Err(first), None) => return self.report_bad_set(text, &first),
         };
-        let source = self.source("--set".into(), text.to_owned());
+        let source = self.add_source("--set".into(), text.to_owned());
         Some(tree::from_toml(source, &table))
     }
 
-    fn bad_set(&mut self, text: &str, error: &toml::de::Error) -> Option<TreeNode> {
-        let source = self.source("--set".into(), text.to_owned());
+    fn report_bad_set(&mut self, text: &str, error: &toml::de::Error) -> Option<TreeNode> {
+        let source = self.add_source("--set".into(), text.to_owned());
         let span = Span::new(source, &error.span().unwrap_or_default());
         let hint = Some("write it as `STAGE.with.SETTING=VALUE`".to_owned());
         self.mistakes.add(span, SpecErrorKind::Syntax(error.message().to_owned()), hint);
@@ -344,8 +344,8 @@ fn first_line_with(message: &str, text: &str) -> Range<usize> {
     start..start
 }
 
-fn lay_root(base: &TreeNode, over: &TreeNode) -> TreeNode {
-    let mut result = overlay::shallow(base, over);
+fn merge_root(base: &TreeNode, over: &TreeNode) -> TreeNode {
+    let mut result = overlay::merge_shallow(base, over);
     let get =
         |node: &TreeNode, key: &str| node.table().and_then(|t| t.get(key)).map(|e| e.node.clone());
     if let TreeValue::Table(table) = &mut result.value {
@@ -354,12 +354,12 @@ fn lay_root(base: &TreeNode, over: &TreeNode) -> TreeNode {
         if let (Some(old), Some(new)) = (get(base, "stage"), get(over, "stage"))
             && let Some(entry) = table.get_mut("stage")
         {
-            entry.node = overlay::stages(&old, &new);
+            entry.node = overlay::merge_stages(&old, &new);
         }
         if let (Some(old), Some(new)) = (get(base, "matrix"), get(over, "matrix"))
             && let Some(entry) = table.get_mut("matrix")
         {
-            entry.node = overlay::shallow(&old, &new);
+            entry.node = overlay::merge_shallow(&old, &new);
         }
     }
     result

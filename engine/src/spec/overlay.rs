@@ -4,13 +4,13 @@ use super::tree::{Span, TreeEntry, TreeNode, TreeTable, TreeValue};
 use std::sync::Arc;
 
 /// Returns `over` merged over `base`, both being tables of stages.
-pub(crate) fn stages(base: &TreeNode, over: &TreeNode) -> TreeNode {
-    merged(base, over, stage)
+pub(crate) fn merge_stages(base: &TreeNode, over: &TreeNode) -> TreeNode {
+    merge_with(base, over, merge_stage)
 }
 
 /// Returns the stage `over` merged over `base`: `with` is merged at every depth, other keys are
 /// replaced. If the method changes, the old method's `rule` table is dropped.
-pub(crate) fn stage(base: &TreeNode, over: &TreeNode) -> TreeNode {
+pub(crate) fn merge_stage(base: &TreeNode, over: &TreeNode) -> TreeNode {
     let (Some(old), Some(new)) = (base.table(), over.table()) else { return over.clone() };
     let mut result: TreeTable = (**old).clone();
     let method = |table: &TreeTable| table.get("use").and_then(|entry| entry.node.str().cloned());
@@ -21,7 +21,7 @@ pub(crate) fn stage(base: &TreeNode, over: &TreeNode) -> TreeNode {
     for (key, entry) in new.iter() {
         let under = result.get(key);
         let node = match (&**key, under) {
-            ("with", Some(under)) => deep(&under.node, &entry.node),
+            ("with", Some(under)) => merge_deep(&under.node, &entry.node),
             _ => entry.node.clone(),
         };
         result.insert(Arc::clone(key), TreeEntry { key: entry.key, node });
@@ -30,16 +30,16 @@ pub(crate) fn stage(base: &TreeNode, over: &TreeNode) -> TreeNode {
 }
 
 /// Returns `over` merged over `base`, with tables merged at every depth.
-pub(crate) fn deep(base: &TreeNode, over: &TreeNode) -> TreeNode {
-    merged(base, over, deep)
+pub(crate) fn merge_deep(base: &TreeNode, over: &TreeNode) -> TreeNode {
+    merge_with(base, over, merge_deep)
 }
 
 /// Returns `over` merged over `base`, with keys of `over` replacing those of `base`.
-pub(crate) fn shallow(base: &TreeNode, over: &TreeNode) -> TreeNode {
-    merged(base, over, |_, over| over.clone())
+pub(crate) fn merge_shallow(base: &TreeNode, over: &TreeNode) -> TreeNode {
+    merge_with(base, over, |_, over| over.clone())
 }
 
-fn merged(
+fn merge_with(
     base: &TreeNode,
     over: &TreeNode,
     each: impl Fn(&TreeNode, &TreeNode) -> TreeNode,
@@ -69,7 +69,7 @@ pub(crate) fn without(node: &TreeNode, key: &str) -> TreeNode {
 }
 
 /// Returns nested tables with `leaf` at `path`. Every key has the span `key`.
-pub(crate) fn along(path: &[&str], key: Span, leaf: TreeNode) -> TreeNode {
+pub(crate) fn nest(path: &[&str], key: Span, leaf: TreeNode) -> TreeNode {
     path.iter().rev().fold(leaf, |node, name| {
         let span = node.span;
         let table = TreeTable::from([(Arc::from(*name), TreeEntry { key, node })]);
@@ -79,7 +79,7 @@ pub(crate) fn along(path: &[&str], key: Span, leaf: TreeNode) -> TreeNode {
 
 /// Returns the paths that `node`, an overlay of stages, sets: down to the depth at which merging
 /// replaces.
-pub(crate) fn leaves(node: &TreeNode) -> Vec<Vec<Arc<str>>> {
+pub(crate) fn paths_set(node: &TreeNode) -> Vec<Vec<Arc<str>>> {
     fn walk(node: &TreeNode, path: &mut Vec<Arc<str>>, out: &mut Vec<Vec<Arc<str>>>) {
         let descend = match path.len() {
             0 | 1 => true,

@@ -120,16 +120,16 @@ impl de::Error for SettingsError {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::refused(format!("expected {}, found {found}", wanted(expected)))
+        Self::refused(format!("expected {}, found {found}", expected_in_words(expected)))
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::refused(format!("expected {}, found {found}", wanted(expected)))
+        Self::refused(format!("expected {}, found {found}", expected_in_words(expected)))
     }
 }
 
 /// Returns the type serde expected, in the words of a pipeline file.
-fn wanted(expected: &dyn de::Expected) -> String {
+fn expected_in_words(expected: &dyn de::Expected) -> String {
     let up_to = |most: u64| format!("a whole number from 0 to {most}");
     match expected.to_string().as_str() {
         "u8" => up_to(u8::MAX.into()),

@@ -18,12 +18,12 @@ pub(crate) struct Make {
     size: u32,
     share: f64,
     draws: bool,
-    rule: Rule,
+    rule: MakeRule,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(crate) struct Rule {
+pub(crate) struct MakeRule {
     depth: u32,
 }
 
@@ -36,19 +36,19 @@ pub(crate) struct Join {
     panic: bool,
     first: bool,
     sleep: u64,
-    rule: OtherRule,
+    rule: JoinRule,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(crate) struct OtherRule {
+pub(crate) struct JoinRule {
     width: u32,
 }
 
 /// Counts what it is given: a result.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Count {}
+pub(crate) struct CountBytes {}
 
 impl Stage for Make {
     fn method(&self) -> &'static str {
@@ -121,7 +121,7 @@ impl Stage for Join {
     }
 }
 
-impl Stage for Count {
+impl Stage for CountBytes {
     fn method(&self) -> &'static str {
         "count"
     }
@@ -163,7 +163,7 @@ pub(crate) fn registry() -> Registry {
         .with([
             method("make", parse::<Make>),
             method("join", parse::<Join>),
-            method("count", parse::<Count>),
+            method("count", parse::<CountBytes>),
         ])
         .with_results(RESULT)
 }

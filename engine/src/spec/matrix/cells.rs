@@ -1,7 +1,7 @@
 //! The cells of a matrix: all combinations of its axes, without those that `exclude` names, and
 //! those that `include` adds.
 
-use super::{AxisGroup, MatrixAxis, MatrixReader, count, label, same};
+use super::{AxisGroup, MatrixAxis, MatrixReader, count, label, values_are_equal};
 use crate::spec::{
     AxisProblem, CellRuleKind, Mistakes, SpecErrorKind, did_you_mean,
     tree::{Span, TreeNode, TreeTable, TreeValue},
@@ -31,7 +31,9 @@ pub(super) fn pin(
         let pins = |axis: &usize| pinned.contains_key(&axes[*axis].name);
         rule.slack = rule.says.iter().any(|(axis, said)| pins(axis) || axes[*axis].is_above(said));
         let holds = |(axis, said): (&usize, &TreeNode)| {
-            pinned.get(&axes[*axis].name).is_none_or(|node| same(&node.value, &said.value))
+            pinned
+                .get(&axes[*axis].name)
+                .is_none_or(|node| values_are_equal(&node.value, &said.value))
         };
         let holds = rule.says.iter().all(holds);
         rule.says.retain(|axis, _| !pins(axis));
@@ -42,7 +44,7 @@ pub(super) fn pin(
 
 impl MatrixReader<'_> {
     /// Reads the entries of `exclude` or `include`.
-    pub(super) fn rules(&mut self, what: CellRuleKind, table: &TreeTable) -> Vec<CellRule> {
+    pub(super) fn read_rules(&mut self, what: CellRuleKind, table: &TreeTable) -> Vec<CellRule> {
         let Some(entry) = table.get(what.key()) else { return vec![] };
         let wrong = |span: Span, found: &'static str, mistakes: &mut Mistakes| {
             let kind = SpecErrorKind::WrongType {
@@ -66,7 +68,7 @@ impl MatrixReader<'_> {
             let mut says = BTreeMap::new();
             if table.is_empty() {
                 self.mistakes.add(item.span, SpecErrorKind::EmptyRule(what), None);
-            } else if self.conditions("", table, &mut says) {
+            } else if self.read_conditions("", table, &mut says) {
                 rules.push(CellRule { span: item.span, says, slack: false });
             }
         }
@@ -75,7 +77,7 @@ impl MatrixReader<'_> {
 
     /// Reads `AXIS = VALUE` from `table`, which stands under the keys `before`. A path may be
     /// written in quotes or without.
-    fn conditions(
+    fn read_conditions(
         &mut self,
         before: &str,
         table: &TreeTable,
@@ -88,11 +90,11 @@ impl MatrixReader<'_> {
             if let (TreeValue::Array(values), true) = (&entry.node.value, parts.len() > 1) {
                 if values.len() != parts.len() {
                     let problem = AxisProblem::RuleRowLength { paths: parts.len() };
-                    self.wrong(entry.node.span, &name, problem, None);
+                    self.report_axis(entry.node.span, &name, problem, None);
                     fine = false;
                 }
                 for (part, value) in parts.iter().zip(values.iter()) {
-                    match self.named(part, entry.key, true) {
+                    match self.find_axis(part, entry.key, true) {
                         Some(axis) => _ = says.insert(axis, value.clone()),
                         None => fine = false,
                     }
@@ -100,9 +102,9 @@ impl MatrixReader<'_> {
                 continue;
             }
             let inner = entry.node.table();
-            match (self.named(&name, entry.key, inner.is_none()), inner) {
+            match (self.find_axis(&name, entry.key, inner.is_none()), inner) {
                 (Some(axis), _) => _ = says.insert(axis, entry.node.clone()),
-                (None, Some(inner)) => fine &= self.conditions(&name, inner, says),
+                (None, Some(inner)) => fine &= self.read_conditions(&name, inner, says),
                 (None, None) => fine = false,
             }
         }
@@ -110,7 +112,7 @@ impl MatrixReader<'_> {
     }
 
     /// Returns the axis whose path is `name` or ends in it. An unknown one is reported if `tell`.
-    fn named(&mut self, name: &str, span: Span, tell: bool) -> Option<usize> {
+    fn find_axis(&mut self, name: &str, span: Span, tell: bool) -> Option<usize> {
         if let Some(axis) = self.axes.iter().position(|axis| axis.name == name) {
             return Some(axis);
         }
@@ -128,7 +130,7 @@ impl MatrixReader<'_> {
             let names: Vec<String> =
                 among.iter().map(|axis| self.axes[*axis].name.clone()).collect();
             let hint = did_you_mean(name, names.iter().map(String::as_str));
-            self.wrong(span, name, problem, hint);
+            self.report_axis(span, name, problem, hint);
         }
         None
     }
@@ -183,7 +185,7 @@ impl MatrixReader<'_> {
         };
         let all = adds.iter().fold(size(&listed), |all, (_, one)| all.saturating_add(size(one)));
         if all > u128::from(MOST_CELLS) {
-            self.too_many(key, all);
+            self.report_too_many(key, all);
             return self.product(&listed).take(1).collect();
         }
         let mut excluded = Excluded::default();
@@ -194,7 +196,7 @@ impl MatrixReader<'_> {
         }
         let mut cells: Vec<Vec<u32>> =
             self.product(&listed).filter(|cell| !excluded.takes(cell)).collect();
-        for span in excluded.idle() {
+        for span in excluded.unused() {
             self.mistakes.add(span, SpecErrorKind::MatchesNothing(CellRuleKind::Exclude), None);
         }
         if !adds.is_empty() {
@@ -222,11 +224,11 @@ impl MatrixReader<'_> {
     fn is_outdated(&self, rule: &CellRule) -> bool {
         let mut says = rule.says.iter();
         says.any(|(axis, said)| {
-            self.axes[*axis].is_above(said) && self.having(*axis, said).is_empty()
+            self.axes[*axis].is_above(said) && self.values_equal_to(*axis, said).is_empty()
         })
     }
 
-    fn too_many(&mut self, key: Span, cells: u128) {
+    fn report_too_many(&mut self, key: Span, cells: u128) {
         let name = |line: &AxisGroup| {
             let names: Vec<&str> =
                 line.axes.iter().map(|axis| self.axes[*axis].name.as_str()).collect();
@@ -267,9 +269,9 @@ impl MatrixReader<'_> {
     fn numbers(&mut self, rule: &CellRule) -> Option<Vec<(usize, Vec<u32>)>> {
         let mut numbers = vec![];
         for (axis, said) in &rule.says {
-            let found = self.having(*axis, said);
+            let found = self.values_equal_to(*axis, said);
             if found.is_empty() {
-                self.no_value(*axis, said);
+                self.report_no_value(*axis, said);
                 return None;
             }
             numbers.push((*axis, found));
@@ -277,17 +279,20 @@ impl MatrixReader<'_> {
         Some(numbers)
     }
 
-    fn having(&self, axis: usize, said: &TreeNode) -> Vec<u32> {
+    fn values_equal_to(&self, axis: usize, said: &TreeNode) -> Vec<u32> {
         let values = self.axes[axis].values.iter().zip(0..);
-        values.filter(|(value, _)| same(&value.given, &said.value)).map(|(_, at)| at).collect()
+        values
+            .filter(|(value, _)| values_are_equal(&value.given, &said.value))
+            .map(|(_, at)| at)
+            .collect()
     }
 
-    fn no_value(&mut self, axis: usize, said: &TreeNode) {
+    fn report_no_value(&mut self, axis: usize, said: &TreeNode) {
         let labels: Vec<String> =
             self.axes[axis].values.iter().map(|value| value.label.clone()).collect();
         let hint = did_you_mean(&label(said), labels.iter().map(String::as_str));
         let name = self.axes[axis].name.clone();
-        self.wrong(said.span, &name, AxisProblem::NoValue(label(said)), hint);
+        self.report_axis(said.span, &name, AxisProblem::NoValue(label(said)), hint);
     }
 
     /// Returns the rows of each group of axes in the cells that `rule` adds: those it gives, else
@@ -301,14 +306,14 @@ impl MatrixReader<'_> {
             if said.iter().all(Option::is_some) {
                 let row = axes.iter().zip(said.into_iter().flatten());
                 let row: Option<Vec<u32>> =
-                    row.map(|(axis, node)| self.take(*axis, node)).collect();
+                    row.map(|(axis, node)| self.value_number(*axis, node)).collect();
                 choices.push(vec![row?]);
                 continue;
             }
             let fits = |row: &&Vec<u32>| {
                 row.iter().zip(&axes).zip(&said).all(|((number, axis), said)| {
                     let value = &self.axes[*axis].values[*number as usize];
-                    said.is_none_or(|said| same(&value.given, &said.value))
+                    said.is_none_or(|said| values_are_equal(&value.given, &said.value))
                 })
             };
             let rows: Vec<Vec<u32>> = rows.iter().filter(fits).cloned().collect();
@@ -326,16 +331,16 @@ impl MatrixReader<'_> {
     }
 
     /// Returns the number of the value `said` of `axis`, adding it if it is new.
-    fn take(&mut self, axis: usize, said: &TreeNode) -> Option<u32> {
-        if let Some(known) = self.having(axis, said).first() {
+    fn value_number(&mut self, axis: usize, said: &TreeNode) -> Option<u32> {
+        if let Some(known) = self.values_equal_to(axis, said).first() {
             return Some(*known);
         }
         if self.axes[axis].variants {
-            self.no_value(axis, said);
+            self.report_no_value(axis, said);
             return None;
         }
         let (name, span) = (self.axes[axis].name.clone(), self.axes[axis].span);
-        let value = self.value(&name, span, said)?;
+        let value = self.read_value(&name, span, said)?;
         self.axes[axis].values.push(value);
         Some(count(self.axes[axis].values.len() - 1))
     }
@@ -380,7 +385,7 @@ impl Excluded {
     }
 
     /// Returns the spans of the rules that took out no cell.
-    fn idle(&self) -> Vec<Span> {
+    fn unused(&self) -> Vec<Span> {
         let idle = |rule: &usize| !self.used.contains(rule);
         (0..self.spans.len()).filter(idle).filter_map(|rule| self.spans[rule]).collect()
     }
