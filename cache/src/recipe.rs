@@ -151,9 +151,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn recipe(method: &str, settings: Value, seed: Option<u64>) -> Recipe {
+        Recipe {
+            method: method.to_owned(),
+            revision: 1,
+            settings: settings.into(),
+            inputs: BTreeMap::new(),
+            seed,
+        }
+    }
+
     fn key(settings: Value) -> Key {
-        let (method, inputs) = ("select.top".into(), BTreeMap::new());
-        Recipe { method, revision: 1, settings: settings.into(), inputs, seed: Some(7) }.key()
+        recipe("select.top", settings, Some(7)).key()
     }
 
     // A change here loses every cache in the world: it must be meant, and CONTEXT goes up.
@@ -183,9 +192,7 @@ mod tests {
             .collect();
         for float in floats {
             let settings = json!({"z": [float, 1, 2.5], "a": {"deep": float}});
-            let (method, inputs) = ("score.grand".into(), BTreeMap::new());
-            let settings = Arc::new(settings);
-            let recipe = Recipe { method, revision: 1, settings, inputs, seed: None };
+            let recipe = recipe("score.grand", settings, None);
             let text = serde_json::to_string(&recipe).expect("a recipe is JSON");
             let back: Recipe = serde_json::from_str(&text).expect("it was just written");
             assert_eq!(back.key(), recipe.key(), "{float:?}");

@@ -78,12 +78,12 @@ impl Store {
         keep: impl Fn(u64) -> bool,
     ) -> Result<usize, StoreError> {
         self.writable()?;
-        let (mut dropped, steps) = (0, self.steps(key)?);
-        for (_, path) in steps.iter().filter(|(step, _)| !keep(*step)) {
-            match retry::retrying(|| fs::remove_file(path)) {
+        let mut dropped = 0;
+        for (_, path) in self.steps(key)?.into_iter().filter(|(step, _)| !keep(*step)) {
+            match retry::retrying(|| fs::remove_file(&path)) {
                 Ok(()) => dropped += 1,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(StoreError::io("remove", path, error)),
+                Err(error) => return Err(StoreError::io("remove", &path, error)),
             }
         }
         // Refused unless it is empty.

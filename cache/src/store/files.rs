@@ -27,32 +27,55 @@ pub(super) struct DigestMemo<T> {
     pub(super) dirty: bool,
 }
 
+/// A date of a file, in seconds and nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct FileTime(i64, i64);
+
+impl FileTime {
+    pub(super) fn modified(metadata: &Metadata) -> Self {
+        Self(metadata.mtime(), metadata.mtime_nsec())
+    }
+
+    fn changed(metadata: &Metadata) -> Self {
+        Self(metadata.ctime(), metadata.ctime_nsec())
+    }
+
+    /// Returns the time of day.
+    pub(super) fn now() -> Self {
+        let since = now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_secs()).unwrap_or(0), i64::from(since.subsec_nanos()))
+    }
+
+    fn nanos(self) -> i128 {
+        i128::from(self.0) * 1_000_000_000 + i128::from(self.1)
+    }
+}
+
 /// The fingerprint of a file or folder outside the store: it changes with the inode, size or dates
 /// of a file, and is compared with another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint(Digest);
 
-/// The digest of a file, and its inode, size and dates when it was hashed. Times are seconds and
-/// nanoseconds since 1970.
+/// The digest of a file, and its inode, size and dates when it was hashed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HashedFile {
     inode: u64,
     size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-    /// When hashing began, in seconds and nanoseconds since 1970.
-    began: (i64, i64),
+    modified: FileTime,
+    changed: FileTime,
+    /// When hashing began.
+    began: FileTime,
     digest: Digest,
 }
 
 impl HashedFile {
-    fn new(metadata: &Metadata, began: (i64, i64), digest: Digest) -> Self {
+    fn new(metadata: &Metadata, began: FileTime, digest: Digest) -> Self {
         Self {
             inode: metadata.ino(),
             size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            modified: FileTime::modified(metadata),
+            changed: FileTime::changed(metadata),
             began,
             digest,
         }
@@ -88,7 +111,7 @@ impl Store {
                 return Ok((known.digest, known.size));
             }
         }
-        let began = now_pair();
+        let began = FileTime::now();
         let (file, before, (digest, size)) = retry::retrying(|| {
             let file = File::open(&canonical)?;
             let before = file.metadata()?;
@@ -211,16 +234,6 @@ pub(super) fn fingerprint_bytes(metadata: &Metadata) -> [u8; 48] {
 
 /// Tells whether a file was last modified long enough before hashing `began` for its modification
 /// date to show any later change.
-pub(super) fn is_not_racy(began: (i64, i64), modified: (i64, i64)) -> bool {
-    nanos(began) - nanos(modified) >= RACY_NANOS
-}
-
-/// Returns the time of day, in seconds and nanoseconds since 1970.
-pub(super) fn now_pair() -> (i64, i64) {
-    let since = now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    (i64::try_from(since.as_secs()).unwrap_or(0), i64::from(since.subsec_nanos()))
-}
-
-fn nanos((seconds, nanos): (i64, i64)) -> i128 {
-    i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+pub(super) fn is_not_racy(began: FileTime, modified: FileTime) -> bool {
+    began.nanos() - modified.nanos() >= RACY_NANOS
 }

@@ -5,7 +5,7 @@
 
 use super::{
     Store,
-    files::{self, DigestMemo, Fingerprint, is_not_racy, now_pair},
+    files::{self, DigestMemo, FileTime, Fingerprint, is_not_racy},
     lock, objects, retry,
 };
 use crate::{Digest, StoreError};
@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
@@ -26,8 +25,8 @@ pub(super) const NAME: &str = "folders";
 pub(super) struct HashedFolder {
     #[serde(rename = "look")]
     fingerprint: FolderFingerprint,
-    /// When hashing began, in seconds and nanoseconds since 1970.
-    began: (i64, i64),
+    /// When hashing began.
+    began: FileTime,
     digest: Digest,
 }
 
@@ -37,8 +36,8 @@ pub(super) struct HashedFolder {
 struct FolderFingerprint {
     /// The digest of the names, inodes, sizes and dates.
     digest: Digest,
-    /// The latest modification date, in seconds and nanoseconds since 1970.
-    newest: (i64, i64),
+    /// The latest modification date.
+    newest: FileTime,
 }
 
 impl Store {
@@ -65,7 +64,7 @@ impl Store {
                 return Ok(known.digest);
             }
         }
-        let began = now_pair();
+        let began = FileTime::now();
         let digests = names.par_iter().map(|name| {
             let path = canonical.join(name);
             let hash = || File::open(&path).and_then(|file| objects::hash(&file));
@@ -121,13 +120,13 @@ fn fingerprint(folder: &Path, names: &[String]) -> Result<FolderFingerprint, Sto
         if !metadata.is_file() {
             return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
         }
-        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        let modified = FileTime::modified(&metadata);
         let mut bytes = files::fingerprint_bytes(&metadata).to_vec();
         bytes.extend((name.len() as u64).to_le_bytes());
         bytes.extend(name.as_bytes());
         Ok((bytes, modified))
     });
-    let files: Vec<(Vec<u8>, (i64, i64))> = files.collect::<Result<_, StoreError>>()?;
+    let files: Vec<(Vec<u8>, FileTime)> = files.collect::<Result<_, StoreError>>()?;
     let mut all = vec![];
     files.iter().for_each(|(bytes, _)| all.extend_from_slice(bytes));
     let newest = files.iter().map(|(_, modified)| *modified).max().unwrap_or_default();

@@ -203,7 +203,8 @@ impl Gc<'_> {
             let Some(mut entry) = self.read_entry(path)? else { continue };
             entry.collectable &= !in_use.contains(&key) && !self.store.is_leased(key);
             if let Some(record) = self.store.record(key)? {
-                (entry.artifact, entry.seconds) = (record.output, record.provenance.seconds);
+                entry.artifact = record.output;
+                entry.seconds = record.provenance.seconds;
             }
             self.records.insert(key, entry);
         }
@@ -240,10 +241,13 @@ impl Gc<'_> {
 
     fn read_entry(&self, path: PathBuf) -> Result<Option<GcEntry>, StoreError> {
         let Some(stat) = objects::lstat(&path)? else { return Ok(None) };
-        let (bytes, collectable) =
-            (objects::size(&stat), objects::changed(&stat) < self.young_since);
-        let artifact = Artifact { kind: String::new(), parts: BTreeMap::new() };
-        Ok(Some(GcEntry { path, bytes, collectable, artifact, seconds: 0.0 }))
+        Ok(Some(GcEntry {
+            path,
+            bytes: objects::size(&stat),
+            collectable: objects::changed(&stat) < self.young_since,
+            artifact: Artifact { kind: String::new(), parts: BTreeMap::new() },
+            seconds: 0.0,
+        }))
     }
 
     fn drop_unreached(&mut self, keep: &KeepSet) -> Result<(), StoreError> {

@@ -32,7 +32,11 @@ const TOUCH_AFTER_SECONDS: i64 = 60;
 
 /// The inode and the modification time of a memory-mapped file; another file under its name has
 /// others.
-pub(super) type InodeAndDate = (u64, i64, i64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InodeAndDate {
+    inode: u64,
+    modified: (i64, i64),
+}
 
 /// The verified bytes of an object. Large objects are memory-mapped, not read.
 #[derive(Debug)]
@@ -194,9 +198,14 @@ impl Store {
     ///
     /// [`StoreError::Io`] if the store cannot be written to.
     pub fn writer(&self) -> Result<ObjectWriter<'_>, StoreError> {
-        let (hasher, buffer) = (blake3::Hasher::new(), Vec::new());
-        let file = self.temporary(0o444)?;
-        Ok(ObjectWriter { store: self, file, hasher, buffer, size: 0, failed: None })
+        Ok(ObjectWriter {
+            store: self,
+            file: self.temporary(0o444)?,
+            hasher: blake3::Hasher::new(),
+            buffer: vec![],
+            size: 0,
+            failed: None,
+        })
     }
 
     /// Returns the bytes of `blob`, verified against its digest.
@@ -253,7 +262,7 @@ impl Store {
             Backing::Mapped(map.map_err(fail)?)
         };
         let bytes = Bytes(held);
-        let stamp: InodeAndDate = (stat.st_ino, modified(&stat).0, modified(&stat).1);
+        let stamp = InodeAndDate { inode: stat.st_ino, modified: modified(&stat) };
         let known = blob.size >= LARGE && lock(&self.verified).get(&blob.digest) == Some(&stamp);
         if known {
             return Ok(bytes);
@@ -402,7 +411,8 @@ impl Store {
 
 /// Returns the digest of a file and its length in bytes.
 pub(super) fn hash(mut file: &File) -> io::Result<(Digest, u64)> {
-    let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
+    let mut hasher = blake3::Hasher::new();
+    let mut size = 0;
     let expected = file.metadata()?.len();
     let mut buffer = vec![0; usize::try_from(expected.clamp(4096, 4 << 20)).unwrap_or(4096)];
     loop {

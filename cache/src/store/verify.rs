@@ -97,8 +97,14 @@ impl Store {
         mode: Verify,
         on: &mut dyn FnMut(&Finding),
     ) -> Result<VerifyReport, StoreError> {
-        let (begun, wanted, report) = (Instant::now(), BTreeMap::new(), VerifyReport::default());
-        let mut pass = VerifyPass { store: self, mode, begun, wanted, report, on };
+        let mut pass = VerifyPass {
+            store: self,
+            mode,
+            begun: Instant::now(),
+            wanted: BTreeMap::new(),
+            report: VerifyReport::default(),
+            on,
+        };
         pass.verify_records()?;
         pass.verify_checkpoints()?;
         pass.verify_objects()?;

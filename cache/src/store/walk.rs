@@ -21,7 +21,8 @@ impl Store {
         folder: &str,
         end: &str,
     ) -> Result<Listing<T>, StoreError> {
-        let (mut named, mut strays) = (vec![], vec![]);
+        let mut named = vec![];
+        let mut strays = vec![];
         for (shard, path) in names(&self.at(folder))? {
             if shard.len() != 2 || !path.is_dir() {
                 strays.push(path);

@@ -115,10 +115,8 @@ fn a_cap_takes_old_checkpoints_before_records() {
 fn what_a_run_uses_stays_whatever_its_age() {
     let place = TestStore::new();
     let store = place.store();
-    let (used, made) = (
-        record(&store, "used", 9.0, &[("a", b"old")]),
-        record(&store, "made", 1.0, &[("b", b"new")]),
-    );
+    let used = record(&store, "used", 9.0, &[("a", b"old")]);
+    let made = record(&store, "made", 1.0, &[("b", b"new")]);
     store.commit(&used).expect("room");
     store.commit(&made).expect("room");
     let gone = GcOptions { min_age: Duration::ZERO, ..GcOptions::default() };

@@ -33,7 +33,8 @@ fn a_spoilt_object_is_noticed_and_made_again() {
             let place = TestStore::new();
             let store = place.store();
             let record = record(&store, "select.top", 0.0, &[("meta", b"{}"), ("subset", bytes)]);
-            let (key, blob) = (record.recipe.key(), record.output.parts["subset"]);
+            let key = record.recipe.key();
+            let blob = record.output.parts["subset"];
             store.commit(&record).expect("room");
             assert_eq!(&*store.get(&blob).expect("whole"), bytes);
             spoil(&object(&store, &blob), with.as_deref());

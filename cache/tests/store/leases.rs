@@ -16,7 +16,8 @@ fn key(name: &str) -> Key {
 #[test]
 fn one_thread_at_a_time_holds_a_lease() {
     let place = TestStore::new();
-    let (store, other) = (place.store(), place.store());
+    let store = place.store();
+    let other = place.store();
     let held = store.lease(key("a")).expect("a lock").expect("free");
     assert!(store.lease(key("a")).expect("a lock").is_none());
     assert!(other.lease(key("a")).expect("a lock").is_none());
@@ -31,7 +32,8 @@ fn one_thread_at_a_time_holds_a_lease() {
 #[test]
 fn leases_exclude_under_contention() {
     let place = TestStore::new();
-    let (inside, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let inside = AtomicUsize::new(0);
+    let taken = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

@@ -33,11 +33,13 @@ fn pieces_make_the_same_object_as_the_whole() {
     let store = place.store();
     let bytes: Vec<u8> = (0..2_000_000_u32).map(|i| (i.wrapping_mul(i) % 249) as u8).collect();
     let mut writer = store.writer().expect("room");
-    let (mut rest, mut length) = (&bytes[..], 1);
+    let mut rest = &bytes[..];
+    let mut length = 1;
     while !rest.is_empty() {
         let (piece, tail) = rest.split_at(length.min(rest.len()));
         writer.write_all(piece).expect("room");
-        (rest, length) = (tail, length * 3);
+        rest = tail;
+        length *= 3;
     }
     let blob = writer.finish().expect("room");
     assert_eq!(blob, Blob { digest: Digest::of(&bytes), size: 2_000_000 });

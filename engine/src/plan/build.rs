@@ -26,20 +26,37 @@ use std::{
 };
 
 /// The seed and the inputs of a node: two nodes of one instance with both equal are one.
-type Identity = (Option<u64>, Box<[NodeId]>);
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct NodeIdentity {
+    seed: Option<u64>,
+    inputs: Box<[NodeId]>,
+}
 
 /// The stages that a stage receives from, as indices, by port.
 type Wires = Vec<(&'static str, usize)>;
 
-/// The seed of a stage in a cell, and whether the stage itself sets it.
-#[derive(Clone, Copy)]
-struct SeedChoice {
+/// A repeat of a stage in a cell, which is one node.
+struct StageRepeat {
+    stage: usize,
+    instance: usize,
+    /// The number of the repeat, from 0.
+    repeat: u32,
+    cell: u32,
+    /// The seed of the first repeat.
     seed: u64,
-    own: bool,
+    /// Whether the stage itself sets the seed; else the cell does.
+    own_seed: bool,
 }
 
 /// What the wiring of an instance depends on: instances of one shape are checked once.
-type InstanceShape = (&'static str, Vec<Wire>, Vec<Port>, ArtifactKind, u32);
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct InstanceShape {
+    method: &'static str,
+    from: Vec<Wire>,
+    ports: Vec<Port>,
+    output: ArtifactKind,
+    repeats: u32,
+}
 
 /// The wiring of a cell: the stages its targets need, in topological order.
 struct CellLayout {
@@ -72,7 +89,7 @@ struct Builder<'a> {
     /// The layouts of cells, by the shape of each stage; `None` if the wiring has mistakes.
     layouts: BTreeMap<Vec<Option<usize>>, Option<Rc<CellLayout>>>,
     /// The nodes of each instance, by seed and inputs.
-    nodes: Vec<BTreeMap<Identity, NodeId>>,
+    nodes: Vec<BTreeMap<NodeIdentity, NodeId>>,
     graph: DiGraph<PlanNode, &'static str>,
     instance_of: Vec<usize>,
 }
@@ -95,9 +112,10 @@ pub(super) fn plan(
                 .iter()
                 .map(|axis| PlanAxis { name: axis.name.clone(), values: secrets.labels(axis) });
             let axes = axes.collect();
-            let (path, title, mut sources) = (request.path.clone(), spec.title, spec.sources);
+            let mut sources = spec.sources;
             secrets.cut_out(&mut sources);
-            Ok(Plan { path, title, sources, axes, cells, graph })
+            let path = request.path.clone();
+            Ok(Plan { path, title: spec.title, sources, axes, cells, graph })
         }
         false => {
             let errors = mistakes.into_vec(&spec.sources);
@@ -231,9 +249,13 @@ impl<'a> Builder<'a> {
             self.ports.push(instance.stage.inputs());
             self.draws.push(!instance.stage.streams().is_empty());
             self.check_wires(&instance, self.ports.len() - 1);
-            let ports = self.ports[self.ports.len() - 1].clone();
-            let (method, output) = (instance.stage.method(), instance.stage.output());
-            let shape = (method, instance.from.clone(), ports, output, instance.repeats.0);
+            let shape = InstanceShape {
+                method: instance.stage.method(),
+                from: instance.from.clone(),
+                ports: self.ports[self.ports.len() - 1].clone(),
+                output: instance.stage.output(),
+                repeats: instance.repeats.count,
+            };
             let next = self.shapes.len();
             self.shape_of.push(*self.shapes.entry(shape).or_insert(next));
             self.nodes.push(BTreeMap::new());
@@ -347,12 +369,17 @@ impl<'a> Builder<'a> {
             };
             let inputs: Vec<(&'static str, NodeId)> =
                 layout.wires[stage].iter().flat_map(all).collect();
-            let draws = SeedChoice {
-                seed: self.instances[instance].seed.unwrap_or(seed),
-                own: self.instances[instance].seed.is_some(),
-            };
-            for repeat in 0..self.instances[instance].repeats.0 {
-                let node = self.add_node((stage, repeat), instance, draws, inputs.clone(), cell);
+            let own_seed = self.instances[instance].seed;
+            for repeat in 0..self.instances[instance].repeats.count {
+                let repeat = StageRepeat {
+                    stage,
+                    instance,
+                    repeat,
+                    cell,
+                    seed: own_seed.unwrap_or(seed),
+                    own_seed: own_seed.is_some(),
+                };
+                let node = self.add_node(&repeat, inputs.clone());
                 nodes_of[stage].push(node);
             }
         }
@@ -377,7 +404,8 @@ impl<'a> Builder<'a> {
             }
         }
         order.retain(|stage| needed[*stage]);
-        let repeats = |stage: usize| instances[stage].map_or(0, |i| self.instances[i].repeats.0);
+        let repeats =
+            |stage: usize| instances[stage].map_or(0, |i| self.instances[i].repeats.count);
         let names = (0..self.names.len()).filter(|stage| needed[*stage]);
         let names = names.flat_map(|stage| (0..repeats(stage)).map(move |n| (stage, n)));
         let names = names.map(|(stage, n)| self.label(stage, n)).collect();
@@ -399,29 +427,26 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn add_node(
-        &mut self,
-        (stage, repeat): (usize, u32),
-        instance: usize,
-        draws: SeedChoice,
-        inputs: Vec<(&'static str, NodeId)>,
-        cell: u32,
-    ) -> NodeId {
-        let seed = self.draws[instance].then(|| repeat_seed(draws.seed, repeat));
-        let identity = (seed, inputs.iter().map(|(_, node)| *node).collect());
+    /// Returns the node of a repeat of a stage that receives `inputs`, adding it if there is none
+    /// with the same seed and inputs.
+    fn add_node(&mut self, of: &StageRepeat, inputs: Vec<(&'static str, NodeId)>) -> NodeId {
+        let instance = of.instance;
+        let seed = self.draws[instance].then(|| repeat_seed(of.seed, of.repeat));
+        let identity =
+            NodeIdentity { seed, inputs: inputs.iter().map(|(_, node)| *node).collect() };
         if let Some(known) = self.nodes[instance].get(&identity) {
             return *known;
         }
-        let axes = self.axes_behind(stage, seed.is_some() && !draws.own, &inputs);
+        let axes = self.axes_behind(of.stage, seed.is_some() && !of.own_seed, &inputs);
         let this = &self.instances[instance];
         let index = self.graph.add_node(PlanNode {
             axes,
-            label: self.label(stage, repeat),
+            label: self.label(of.stage, of.repeat),
             stage: Arc::clone(&this.stage),
             settings: Arc::clone(&this.settings),
             seed,
             inputs,
-            cell,
+            cell: of.cell,
         });
         for at in 0..self.graph[index].inputs.len() {
             let (port, source) = self.graph[index].inputs[at];
@@ -492,7 +517,7 @@ impl<'a> Builder<'a> {
                         }
                     }
                     if let Some(given) = instances[source]
-                        && let (repeats @ 2.., _) = self.instances[given].repeats
+                        && let repeats @ 2.. = self.instances[given].repeats.count
                         && port.arity != Arity::Many
                     {
                         let kind = SpecErrorKind::RepeatsOnOne {

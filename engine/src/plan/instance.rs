@@ -21,12 +21,18 @@ pub(crate) struct Instance {
     /// The wires, one for each port.
     pub(crate) from: Vec<Wire>,
     pub(crate) seed: Option<u64>,
-    /// The number of repeats, each with another seed, and where the file sets it.
-    pub(crate) repeats: (u32, Span),
+    pub(crate) repeats: Repeats,
     pub(crate) at: Span,
     /// Whether its settings have no mistakes. Its wires are checked in any case.
     pub(crate) sound: bool,
     with: TreeNode,
+}
+
+/// How often a stage is computed, each time with another seed.
+pub(crate) struct Repeats {
+    pub(crate) count: u32,
+    /// Where the file says so.
+    span: Span,
 }
 
 /// A wire: one entry of `from`, from stages to a port.
@@ -49,7 +55,8 @@ impl Instance {
         mistakes: &mut Mistakes,
     ) -> Option<Self> {
         let Some(entries) = table.table() else {
-            let (what, found) = (format!("stage `{name}`"), table.value.type_name());
+            let what = format!("stage `{name}`");
+            let found = table.value.type_name();
             mistakes.add(
                 table.span,
                 SpecErrorKind::WrongType { what, wanted: "a table", found },
@@ -72,9 +79,13 @@ impl Instance {
                 None
             }
         });
-        let repeats = entries.get("repeats").map_or((1, key), |entry| {
-            (read_repeats(&entry.node, mistakes).unwrap_or(1), entry.node.span)
-        });
+        let repeats = match entries.get("repeats") {
+            None => Repeats { count: 1, span: key },
+            Some(entry) => Repeats {
+                count: read_repeats(&entry.node, mistakes).unwrap_or(1),
+                span: entry.node.span,
+            },
+        };
         let from =
             entries.get("from").map(|entry| read_wires(&entry.node, mistakes)).unwrap_or_default();
         let Some(method) = entries.get("use") else {
@@ -86,7 +97,8 @@ impl Instance {
             return None;
         };
         let Some(method_name) = method.node.str() else {
-            let (what, found) = ("`use`".to_owned(), method.node.value.type_name());
+            let what = "`use`".to_owned();
+            let found = method.node.value.type_name();
             mistakes.add(
                 method.node.span,
                 SpecErrorKind::WrongType { what, wanted: "a string", found },
@@ -103,7 +115,8 @@ impl Instance {
         let with =
             entries.get("with").map_or_else(|| TreeNode::empty(key), |entry| entry.node.clone());
         if with.table().is_none() {
-            let (what, found) = ("`with`".to_owned(), with.value.type_name());
+            let what = "`with`".to_owned();
+            let found = with.value.type_name();
             mistakes.add(
                 with.span,
                 SpecErrorKind::WrongType { what, wanted: "a table", found },
@@ -123,10 +136,11 @@ impl Instance {
             at,
             with,
         };
-        if repeats.0 > 1 && clean && instance.stage.streams().is_empty() {
+        if instance.repeats.count > 1 && clean && instance.stage.streams().is_empty() {
             let kind = SpecErrorKind::NothingToRepeat { method: instance.stage.method() };
-            mistakes.add(repeats.1, kind, Some("leave `repeats` out".to_owned()));
-            (instance.sound, instance.repeats.0) = (false, 1);
+            mistakes.add(instance.repeats.span, kind, Some("leave `repeats` out".to_owned()));
+            instance.sound = false;
+            instance.repeats.count = 1;
         }
         let problems = instance.stage.problems();
         // What is left when mistakes were taken out says nothing about the whole.
@@ -182,7 +196,8 @@ fn read_repeats(node: &TreeNode, mistakes: &mut Mistakes) -> Option<u32> {
             _ => SpecErrorKind::Repeats { found, most: MOST_REPEATS },
         },
         _ => {
-            let (what, found) = ("`repeats`".to_owned(), node.value.type_name());
+            let what = "`repeats`".to_owned();
+            let found = node.value.type_name();
             SpecErrorKind::WrongType { what, wanted: "an integer", found }
         }
     };
@@ -212,7 +227,8 @@ fn read_wires(from: &TreeNode, mistakes: &mut Mistakes) -> Vec<Wire> {
             match node.str() {
                 Some(stage) => stages.push((Arc::clone(stage), node.span)),
                 None => {
-                    let (what, found) = (format!("input `{port}`"), node.value.type_name());
+                    let what = format!("input `{port}`");
+                    let found = node.value.type_name();
                     let wanted = "the name of a stage";
                     mistakes.add(node.span, SpecErrorKind::WrongType { what, wanted, found }, None);
                 }

@@ -170,7 +170,8 @@ impl Plan {
         }
         let mut name = format!("{} [", this.label);
         for (position, axis) in this.axes.iter().map(|axis| *axis as usize).enumerate() {
-            let (path, value) = (&self.axes[axis].name, cell.coords[axis] as usize);
+            let path = &self.axes[axis].name;
+            let value = cell.coords[axis] as usize;
             let last = path.rsplit('.').next().unwrap_or(path);
             let gap = if position == 0 { "" } else { " " };
             name.extend([gap, last, "=", &self.axes[axis].values[value]]);

@@ -97,7 +97,8 @@ pub fn run(
         device: &options.device,
         build: &options.build,
         cancel: &options.cancel,
-        began: (options.now, clock),
+        began: options.now,
+        clock,
         force: &options.force,
     };
     let limits = Limits {

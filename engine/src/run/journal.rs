@@ -90,7 +90,8 @@ impl<'a> Journal<'a> {
             node: NodeId,
             key: Key,
         }
-        let (t, name) = (self.seconds(), self.plan.describe(node));
+        let t = self.seconds();
+        let name = self.plan.describe(node);
         let stage = &self.plan.node(node).label;
         let hit = Hit { run: &self.run, t, stage, name: &name, event: "hit", node, key };
         serde_json::to_string(&hit).expect("it has no map with odd keys")
@@ -165,8 +166,8 @@ pub(super) struct LoggingSink<'a> {
 
 impl<'a> LoggingSink<'a> {
     pub(super) fn new(plan: &'a Plan, run: &str, sink: &'a mut dyn Sink) -> Self {
-        let (lines, journal) = (String::new(), Journal::new(plan, run));
-        Self { sink, journal, file: None, lines, ended: false }
+        let journal = Journal::new(plan, run);
+        Self { sink, journal, file: None, lines: String::new(), ended: false }
     }
 
     /// Creates the log, and locks it (flock) for as long as the process lives: this tells a run

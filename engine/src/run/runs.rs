@@ -271,13 +271,19 @@ impl RunRecord {
             let Some(at) = entry.event.node().map(NodeId::index) else { continue };
             let Some(node) = self.nodes.get_mut(at) else { continue };
             match entry.event {
-                Event::Hit { key, .. } => (node.state, node.key) = (RunState::Hit, Some(key)),
+                Event::Hit { key, .. } => {
+                    node.state = RunState::Hit;
+                    node.key = Some(key);
+                }
                 Event::Started { key, trajectory, .. } => {
-                    (node.state, node.key) = (RunState::Running, Some(key));
-                    (node.trajectory, node.began) = (trajectory, Some(entry.t));
+                    node.state = RunState::Running;
+                    node.key = Some(key);
+                    node.trajectory = trajectory;
+                    node.began = Some(entry.t);
                 }
                 Event::Finished { key, seconds, .. } => {
-                    (node.state, node.key) = (RunState::Computed, Some(key));
+                    node.state = RunState::Computed;
+                    node.key = Some(key);
                     node.seconds = seconds;
                 }
                 Event::Failed { .. } => node.state = RunState::Failed,

@@ -292,7 +292,8 @@ impl Scheduler {
     fn poll(&mut self, node: NodeId) -> Option<Action> {
         let state = &mut self.states[node.index()];
         let NodeState::Parked(computation, wait) = state else { return None };
-        let (computation, wait) = (Arc::clone(computation), *wait);
+        let computation = Arc::clone(computation);
+        let wait = *wait;
         *state = NodeState::Polling(Arc::clone(&computation), wait);
         self.polling += 1;
         Some(Action::Poll(node, computation))
@@ -356,7 +357,8 @@ impl Scheduler {
         now: Instant,
     ) {
         let NodeState::Polling(computation, wait) = &self.states[node.index()] else { return };
-        let (computation, mut wait) = (Arc::clone(computation), *wait);
+        let computation = Arc::clone(computation);
+        let mut wait = *wait;
         self.polling -= 1;
         match outcome {
             Ok(PollOutcome::Hit(output)) => self.hit_all(&computation, output),

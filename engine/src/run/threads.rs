@@ -67,7 +67,9 @@ impl Executor for Threads<'_, '_> {
         };
         pool.unfinished += 1;
         if pool.threads < pool.unfinished.min(pool.max_threads) {
-            let (inbox, tx, shared) = (Arc::clone(&pool.inbox), self.tx.clone(), self.shared);
+            let inbox = Arc::clone(&pool.inbox);
+            let tx = self.tx.clone();
+            let shared = self.shared;
             let named = thread::Builder::new().name("stage".to_owned());
             match named.spawn_scoped(self.scope, move || run_worker(shared, &inbox, &tx)) {
                 Ok(_) => pool.threads += 1,

@@ -25,8 +25,10 @@ pub(super) struct RunContext<'a> {
     pub(super) device: &'a str,
     pub(super) build: &'a str,
     pub(super) cancel: &'a AtomicBool,
-    /// When the run began, in seconds since 1970 and on the monotonic clock.
-    pub(super) began: (u64, Instant),
+    /// When the run began, in seconds since 1970 (UTC).
+    pub(super) began: u64,
+    /// The same on the monotonic clock.
+    pub(super) clock: Instant,
     /// The nodes to compute even if their results are in the store.
     pub(super) force: &'a BTreeSet<NodeId>,
 }
@@ -129,7 +131,7 @@ impl RunContext<'_> {
         // The receiver lives as long as the run.
         tx.send(ExecutorMessage::Started(node, computation.key, trajectory)).ok();
         let clock = Instant::now();
-        let began = (clock - self.began.1).as_secs_f64();
+        let began = (clock - self.clock).as_secs_f64();
         let log = Mutex::new(vec![]);
         let captured = Mutex::new(BTreeSet::new());
         let parts = self.run_stage(node, computation, tx, &log, &captured)?;
@@ -141,7 +143,7 @@ impl RunContext<'_> {
         let provenance = Provenance {
             seconds,
             device: self.device.to_owned(),
-            finished: self.began.0 + self.began.1.elapsed().as_secs(),
+            finished: self.began + self.clock.elapsed().as_secs(),
             build: self.build.to_owned(),
             log: log.into_inner().unwrap_or_else(PoisonError::into_inner),
         };

@@ -269,7 +269,8 @@ impl MatrixReader<'_> {
     }
 
     fn read_value(&mut self, name: &str, key: Span, item: &TreeNode) -> Option<AxisValue> {
-        let (label, given) = (label(item), item.value.clone());
+        let label = label(item);
+        let given = item.value.clone();
         if name != "seed" {
             let path: Vec<&str> = name.split('.').collect();
             let over = overlay::nest(&path, key, item.clone());

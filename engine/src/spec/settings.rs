@@ -31,7 +31,7 @@ impl<'a> Settings<'a> {
     ///
     /// Returns the first mistake and its span.
     pub fn read<T: Deserialize<'a>>(self) -> Result<T, SettingsError> {
-        T::deserialize(NodeDeserializer(self.node, self.sources))
+        T::deserialize(NodeDeserializer { node: self.node, sources: self.sources })
     }
 }
 
@@ -144,16 +144,19 @@ fn expected_in_words(expected: &dyn de::Expected) -> String {
 
 /// A deserializer of a value, and the sources that its spans are in.
 #[derive(Clone, Copy)]
-struct NodeDeserializer<'a>(&'a TreeNode, &'a [SpecSource]);
+struct NodeDeserializer<'a> {
+    node: &'a TreeNode,
+    sources: &'a [SpecSource],
+}
 
 impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
     type Error = SettingsError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
-        if let Some(why) = not_json(&self.0.value) {
-            return Err(SettingsError::not_json(why).at(self.0.span));
+        if let Some(why) = not_json(&self.node.value) {
+            return Err(SettingsError::not_json(why).at(self.node.span));
         }
-        match &self.0.value {
+        match &self.node.value {
             TreeValue::String(text) => visitor.visit_borrowed_str(text),
             TreeValue::Integer(number) => visitor.visit_i64(*number),
             TreeValue::Float(number) => visitor.visit_f64(*number),
@@ -161,10 +164,12 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
             TreeValue::Datetime(text) | TreeValue::TooLarge(text) => {
                 visitor.visit_borrowed_str(text)
             }
-            TreeValue::Array(items) => visitor.visit_seq(ArrayAccess(items.iter(), self.1)),
-            TreeValue::Table(table) => visitor.visit_map(TableAccess::new(table, self.1)),
+            TreeValue::Array(items) => {
+                visitor.visit_seq(ArrayAccess { rest: items.iter(), sources: self.sources })
+            }
+            TreeValue::Table(table) => visitor.visit_map(TableAccess::new(table, self.sources)),
         }
-        .map_err(|error| error.at(self.0.span))
+        .map_err(|error| error.at(self.node.span))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
@@ -176,32 +181,32 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, SettingsError> {
-        if let (SpecPath::NAME, TreeValue::String(text)) = (name, &self.0.value) {
-            let source = self.1.get(self.0.span.source as usize);
+        if let (SpecPath::NAME, TreeValue::String(text)) = (name, &self.node.value) {
+            let source = self.sources.get(self.node.span.source as usize);
             let folder = source.and_then(|source| Path::new(&source.name).parent()?.to_str());
             let both = [folder.unwrap_or_default(), text].into_iter();
             return visitor
                 .visit_seq(de::value::SeqDeserializer::new(both))
-                .map_err(|error: SettingsError| error.at(self.0.span));
+                .map_err(|error: SettingsError| error.at(self.node.span));
         }
-        visitor.visit_newtype_struct(self).map_err(|error| error.at(self.0.span))
+        visitor.visit_newtype_struct(self).map_err(|error| error.at(self.node.span))
     }
 
     // TOML writers put `1` where `1.0` is meant: a setting that is a float takes both.
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
-        match self.0.value {
+        match self.node.value {
             TreeValue::Integer(number) => visitor
                 .visit_f64(number as f64)
-                .map_err(|error: SettingsError| error.at(self.0.span)),
+                .map_err(|error: SettingsError| error.at(self.node.span)),
             _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
-        match self.0.value {
+        match self.node.value {
             TreeValue::Float(number) if number.is_finite() && !(number as f32).is_finite() => {
                 let message = format!("`{number:e}` is too large: this goes up to 3.4e38");
-                Err(SettingsError::refused(message).at(self.0.span))
+                Err(SettingsError::refused(message).at(self.node.span))
             }
             _ => self.deserialize_f64(visitor),
         }
@@ -213,10 +218,10 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, SettingsError> {
-        let result = match &self.0.value {
+        let result = match &self.node.value {
             TreeValue::String(text) => visitor.visit_enum((&**text).into_deserializer()),
             TreeValue::Table(table) if table.len() == 1 => {
-                let entries = TableAccess::new(table, self.1);
+                let entries = TableAccess::new(table, self.sources);
                 visitor.visit_enum(de::value::MapAccessDeserializer::new(entries))
             }
             value => Err(match not_json(value) {
@@ -228,7 +233,7 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
                 )),
             }),
         };
-        result.map_err(|error: SettingsError| error.at(self.0.span))
+        result.map_err(|error: SettingsError| error.at(self.node.span))
     }
 
     forward_to_deserialize_any! {
@@ -238,7 +243,10 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
     }
 }
 
-struct ArrayAccess<'a>(std::slice::Iter<'a, TreeNode>, &'a [SpecSource]);
+struct ArrayAccess<'a> {
+    rest: std::slice::Iter<'a, TreeNode>,
+    sources: &'a [SpecSource],
+}
 
 impl<'de> SeqAccess<'de> for ArrayAccess<'de> {
     type Error = SettingsError;
@@ -247,7 +255,8 @@ impl<'de> SeqAccess<'de> for ArrayAccess<'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, SettingsError> {
-        self.0.next().map(|node| seed.deserialize(NodeDeserializer(node, self.1))).transpose()
+        let Some(node) = self.rest.next() else { return Ok(None) };
+        seed.deserialize(NodeDeserializer { node, sources: self.sources }).map(Some)
     }
 }
 
@@ -285,9 +294,11 @@ impl<'de> MapAccess<'de> for TableAccess<'de> {
         seed: V,
     ) -> Result<V::Value, SettingsError> {
         let (key, entry) = self.current.take().expect("serde asks for a key first");
-        seed.deserialize(NodeDeserializer(&entry.node, self.sources)).map_err(|mut error| {
-            error.0.path.push(Arc::clone(key));
-            error.at(entry.node.span)
-        })
+        seed.deserialize(NodeDeserializer { node: &entry.node, sources: self.sources }).map_err(
+            |mut error| {
+                error.0.path.push(Arc::clone(key));
+                error.at(entry.node.span)
+            },
+        )
     }
 }

@@ -190,8 +190,12 @@ pub(crate) fn seed(node: &TreeNode) -> Result<u64, (SpecErrorKind, Option<String
             Err((SpecErrorKind::SeedTooLarge { found: text.to_string() }, None))
         }
         other => {
-            let (what, found) = ("`seed`".to_owned(), other.type_name());
-            Err((SpecErrorKind::WrongType { what, wanted: "an integer", found }, None))
+            let kind = SpecErrorKind::WrongType {
+                what: "`seed`".to_owned(),
+                wanted: "an integer",
+                found: other.type_name(),
+            };
+            Err((kind, None))
         }
     }
 }

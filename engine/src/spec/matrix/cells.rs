@@ -339,8 +339,8 @@ impl MatrixReader<'_> {
             self.report_no_value(axis, said);
             return None;
         }
-        let (name, span) = (self.axes[axis].name.clone(), self.axes[axis].span);
-        let value = self.read_value(&name, span, said)?;
+        let name = self.axes[axis].name.clone();
+        let value = self.read_value(&name, self.axes[axis].span, said)?;
         self.axes[axis].values.push(value);
         Some(count(self.axes[axis].values.len() - 1))
     }
