@@ -1,4 +1,4 @@
-//! What the store costs: `cargo bench -p cache`.
+//! Benchmarks of the store: `cargo bench -p cache`.
 //!
 //! Timed by hand: criterion would change the features of crates that the tensor library is built
 //! with, and so have it built twice.

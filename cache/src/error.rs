@@ -31,7 +31,7 @@ pub enum Damage {
     /// A read fails (EIO), as over a bad sector.
     #[error("cannot be read ({why})")]
     Unreadable {
-        /// What the system said.
+        /// The error of the system.
         why: String,
     },
     /// The file was replaced while it was read.
@@ -43,7 +43,7 @@ pub enum Damage {
     /// A sealed document, checksum and all, whose JSON does not decode.
     #[error("does not decode ({why})")]
     Undecodable {
-        /// What the decoder said.
+        /// The error of the JSON decoder.
         why: String,
     },
     /// A record stored under another key.
@@ -137,7 +137,7 @@ pub enum StoreError {
     BadRecord {
         /// The key of the record.
         key: Key,
-        /// What the encoder said.
+        /// The error of the JSON encoder.
         source: serde_json::Error,
     },
     /// A call to the file system failed.
@@ -147,7 +147,7 @@ pub enum StoreError {
         action: &'static str,
         /// The path of the file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }

@@ -165,7 +165,7 @@ mod tests {
         recipe("select.top", settings, Some(7)).key()
     }
 
-    // A change here loses every cache in the world: it must be meant, and CONTEXT goes up.
+    // A changed key makes every stored result unreachable: if that is meant, CONTEXT goes up.
     #[test]
     fn keys_are_frozen() {
         assert_eq!(key(json!({"keep": 0.1, "rule": {"bins": 50}})).short(), "cb54015be3e3");
@@ -185,7 +185,7 @@ mod tests {
         let floats: Vec<f64> = (0..2000)
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                // A single-precision setting has 17 digits once it is a double.
+                // An f32 setting has 17 digits once it is an f64.
                 f64::from(f32::from_bits((state >> 34) as u32))
             })
             .filter(|float| float.is_finite())

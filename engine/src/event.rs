@@ -12,7 +12,7 @@ pub struct StageProgress {
     pub done: u64,
     /// Units in all.
     pub total: u64,
-    /// What a unit is, such as `step` or `image`.
+    /// The unit, such as `step` or `image`.
     pub unit: Cow<'static, str>,
     /// A figure worth watching, such as `("loss", 0.31)`. A loss may be NaN.
     pub figure: Option<(Cow<'static, str>, f64)>,
@@ -100,14 +100,14 @@ pub enum Event {
     Waiting {
         /// The computation.
         node: NodeId,
-        /// Who holds the lease.
+        /// The holder of the lease, such as `process 4711 on node3`.
         holder: String,
     },
     /// A file the stage reads has another digest than its recipe says: the recipe is made again.
     Changed {
         /// The computation.
         node: NodeId,
-        /// Which file: a clause such as `job.sh changed`.
+        /// A clause that names the file, such as `job.sh changed`.
         what: String,
     },
     /// The worker of the stage vanished without a result; the stage is tried again.

@@ -15,7 +15,7 @@ pub type Parse = fn(Settings<'_>) -> Result<Box<dyn Stage>, crate::spec::Setting
 pub struct Method {
     /// The name, `<stage>` or `<stage>.<method>`.
     pub name: &'static str,
-    /// What it does, in one line.
+    /// A summary of one line.
     pub summary: &'static str,
     /// The manual: what it computes, the paper and equation, the cost, where it departs from the
     /// authors' code. Markdown, several lines.

@@ -36,7 +36,7 @@ pub enum Arity {
     OneOf,
 }
 
-/// A named place where an artifact enters a stage.
+/// An input port of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port {
     /// The name used in `from`.
@@ -97,7 +97,7 @@ pub struct Problem {
 /// A file outside the store that a stage reads. Its bytes are part of the key, its path is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputFile {
-    /// What the file is to the stage, such as `train-images`.
+    /// The role of the file, such as `train-images`.
     pub role: String,
     /// The path.
     pub path: PathBuf,
@@ -107,10 +107,10 @@ pub struct InputFile {
 /// folder's own name, are part of the key; its path is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputFolder {
-    /// What its files are to the stage, such as `train`. Folders with the same role are one
-    /// input, in their order.
+    /// The role of its files, such as `train`. Folders with the same role are one input, in their
+    /// order.
     pub role: String,
-    /// What the folder is called, such as `dog`.
+    /// The name of the folder, such as `dog`.
     pub name: String,
     /// The path.
     pub path: PathBuf,
@@ -220,7 +220,7 @@ pub enum StageError {
         port: String,
         /// The part read.
         part: String,
-        /// What the decoder said.
+        /// The error of the decoder.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The method cannot be applied to these inputs.
@@ -235,7 +235,7 @@ pub enum StageError {
     /// again.
     #[error("{what} while it was to be read")]
     Changed {
-        /// Which file: a clause such as `job.sh changed`.
+        /// A clause that names the file, such as `job.sh changed`.
         what: String,
     },
     /// The stage's code panicked: a defect of the program.
@@ -243,7 +243,7 @@ pub enum StageError {
     Panicked {
         /// The message of the panic.
         message: String,
-        /// The place in the code, if it is known.
+        /// The place in the code, `FILE:LINE:COLUMN`, if it is known.
         location: Option<String>,
     },
     /// The run was cancelled.
@@ -293,7 +293,7 @@ pub struct StageCtx<'a> {
     pub(crate) streams: Streams,
     /// Whether the stage is forced: it does not resume from checkpoints of earlier runs.
     pub(crate) anew: bool,
-    /// Where its checkpoints are stored, if it keeps any.
+    /// The key of its checkpoints and its last step, if it keeps any.
     pub(crate) checkpoints: Option<CheckpointKey>,
     pub(crate) cancel: &'a AtomicBool,
     pub(crate) progress: &'a (dyn Fn(StageProgress) + Sync),

@@ -1,4 +1,4 @@
-//! What a pipeline file means: cells, sharing, overrides, and every mistake at its place.
+//! Plans of pipeline files: cells, sharing, overrides, and every mistake at its span.
 
 mod fake;
 
@@ -302,7 +302,7 @@ fn cells_are_taken_out_and_added() {
         small("exclude = [{ a.with.share = 0.1, kind = \"other\" }]"),
         "0.1,plain; 1,plain; 1,other"
     );
-    // What is said of another value of a pinned axis is said of no cell.
+    // A rule for another value of a pinned axis applies to no cell.
     assert_eq!(small("exclude = [{ seed = 2, kind = \"other\" }]").split("; ").count(), 4);
     assert_eq!(small("exclude = [{ seed = 1, kind = \"other\" }]"), "0.1,plain; 1,plain");
     assert_eq!(small("exclude = [{ seed = 1 }]").split("; ").count(), 4, "`--set` is stronger");
@@ -319,7 +319,7 @@ fn cells_are_taken_out_and_added() {
         small("include = [{ share = 0.7 }, { share = 0.8, kind = \"plain\" }]"),
         "0.1,plain; 0.1,other; 1,plain; 1,other; 0.7,plain; 0.7,other; 0.8,plain"
     );
-    // Of an axis that is pinned, what is said of its value holds, though it may change nothing.
+    // A condition on the value of a pinned axis holds, and may change nothing.
     let pinned = "include = [{ seed = 1, share = 0.7, kind = \"plain\" }, { seed = 1, share = 1 }, \
                   { seed = 3, share = 0.8 }]\nexclude = [{ seed = 2, share = 0.1 }]";
     assert_eq!(small(pinned), "0.1,plain; 0.1,other; 1,plain; 1,other; 0.7,plain");
@@ -474,7 +474,7 @@ fn bases_that_share_a_base_keep_what_each_changed() {
         assert_eq!(told, (Some("l"), Some(7), Some(8)), "{both}");
         assert_eq!(plan.sources.len(), 4, "each file is read once");
     }
-    // What a base says of values that an axis no longer has is passed over.
+    // A base's rules for values that an axis no longer has are ignored.
     let matrix = "[matrix]\n\"a.with.share\" = [0.1, 0.2]\nseed = [1, 2]\n";
     let rules = "exclude = [{ share = 0.2, seed = 2 }]\ninclude = [{ share = 0.3, seed = 1 }]\n";
     write("rules.toml", &format!("{PIPELINE}\n{matrix}{rules}"));

@@ -1,4 +1,4 @@
-//! What a run does: hits, sharing, early cutoff, failure, damage, reasons.
+//! Runs: hits, sharing, early cutoff, failure, damage, reasons.
 
 mod fake;
 
@@ -160,7 +160,7 @@ fn failure_stops_what_needs_it_and_nothing_else() {
             |event| matches!(event, Event::Failed { causes, .. } if causes[0].contains("told to")),
         );
         assert!(told, "{events:#?}");
-        // What failed is tried again, what was done is not.
+        // Failed stages run again, finished ones are hits.
         let (result, _) = place.run(&text);
         assert_eq!((result.summary.hits, result.summary.failed), (3, 1));
     }
@@ -195,7 +195,7 @@ fn plans_tell_a_failure_from_a_result_that_is_gone() {
     let Outlook::Run(reasons) = &forecast.outlooks[1] else { panic!("b is to run") };
     let Reason::Failed { why: Some(why), .. } = &reasons[0] else { panic!("{reasons:?}") };
     assert_eq!(why.hint.as_deref(), Some("tell it otherwise"));
-    // What was made and is gone is not said to have failed.
+    // A result removed from the store is not reported as a failure.
     let store = place.dir.path().join("store");
     files(&store.join("records")).iter().for_each(|file| fs::remove_file(file).expect("removed"));
     assert_eq!(place.reasons(CHAIN, "a"), ["its result is no longer in the store"]);
@@ -364,7 +364,7 @@ fn what_happened_can_be_read_again() {
     let stage = |entry: &engine::LogLine| entry.stage.is_some() == entry.event.node().is_some();
     assert!(entries.iter().all(stage));
     assert_eq!(log.read_new(), []);
-    // What a killed process left half-written is no obstacle.
+    // A line cut short by a killed process is left out.
     let path = place.dir.path().join("store/runs/run-0001.events.jsonl");
     let mut bytes = fs::read(&path).expect("readable");
     bytes.truncate(bytes.len() - 10);

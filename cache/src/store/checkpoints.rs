@@ -86,7 +86,7 @@ impl Store {
                 Err(error) => return Err(StoreError::io("remove", &path, error)),
             }
         }
-        // Refused unless it is empty.
+        // Fails unless the folder is empty.
         let _ = fs::remove_dir(self.at(&trajectory_path(key)));
         Ok(dropped)
     }

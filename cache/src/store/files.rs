@@ -102,7 +102,7 @@ impl Store {
         if !metadata.is_file() {
             return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
         }
-        // A path that is not text is hashed each time.
+        // A path that is not UTF-8 has no place in JSON: the file is hashed each time.
         let name = canonical.to_str();
         if let Some(name) = name {
             let mut memo = lock(&self.files);
@@ -156,7 +156,7 @@ impl Store {
         }
         let mut begun = false;
         let copy = || {
-            // What was copied halfway may have been made read-only already.
+            // A retry may find a partial, read-only copy.
             if std::mem::replace(&mut begun, true) {
                 fs::remove_file(to).or_else(|error| match error.kind() {
                     io::ErrorKind::NotFound => Ok(()),
@@ -200,7 +200,7 @@ impl Store {
         Ok(())
     }
 
-    // Whatever is wrong with it, the files can be hashed again.
+    // A damaged document counts as empty: the files are hashed again.
     pub(super) fn load_memo<T: DeserializeOwned>(&self, name: &str) -> DigestMemo<T> {
         let sealed = self.read_small(name).ok().flatten().unwrap_or_default();
         DigestMemo { known: seal::unseal(name, &sealed).unwrap_or_default(), dirty: false }

@@ -51,7 +51,7 @@ impl Store {
         let canonical = retry::retrying(|| folder.canonicalize());
         let canonical = canonical.map_err(|error| StoreError::io("read", folder, error))?;
         let before = fingerprint(&canonical, names)?;
-        // A path that is not text is hashed each time.
+        // A path that is not UTF-8 has no place in JSON: the folder is hashed each time.
         let name = canonical.to_str();
         if let Some(name) = name {
             let mut memo = lock(&self.folders);

@@ -130,7 +130,7 @@ impl Store {
     ///
     /// [`StoreError::Io`] if the store cannot be written.
     pub fn wait_for_collection(&self) -> Result<(), StoreError> {
-        // Given back at once: a collection that begins after this one sees the run.
+        // Released at once: a collection that begins later sees the run's record.
         if let Some(file) = self.collecting_file()? {
             let _ = retry::retrying(|| file.lock_shared());
         }
@@ -146,7 +146,7 @@ impl Store {
         options.read(true).write(true).create(true).truncate(false).mode(0o666);
         let open = || {
             options.open(&path).or_else(|error| match error.kind() {
-                // Another user's: it can be locked all the same.
+                // Another user's file: it can be locked read-only, too.
                 io::ErrorKind::PermissionDenied => File::open(&path).map_err(|_| error),
                 _ => Err(error),
             })
@@ -173,7 +173,7 @@ impl Store {
             self.writable()?;
         }
         let now = super::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Rounded up: an age of zero leaves nothing young, not even what was written this second.
+        // Rounded up: with an age of zero no file is young, not even one of this second.
         let by_age = now.saturating_sub(options.min_age).as_secs().saturating_add(1);
         let by_age = i64::try_from(by_age).unwrap_or(i64::MAX);
         let young_since =
@@ -218,7 +218,7 @@ impl Gc<'_> {
                 }
                 all.push((step, entry));
             }
-            // A training that goes on may want any of its checkpoints.
+            // A training that goes on may resume from any of its checkpoints.
             let collectable = !used && all.iter().all(|(_, entry)| entry.collectable);
             self.checkpoints.extend(
                 all.into_iter()
@@ -272,7 +272,7 @@ impl Gc<'_> {
             .filter(|(digest, entry)| used(self, digest) || !entry.collectable)
             .map(|(_, entry)| entry.bytes)
             .sum();
-        // Removes one, and returns how many bytes that makes collectable.
+        // Returns the bytes of those objects that have no reference left.
         let freed = |gc: &Self, parts: BTreeSet<Digest>| -> u64 {
             let free = parts.iter().filter(|digest| !used(gc, digest));
             let free =
@@ -335,7 +335,7 @@ impl Gc<'_> {
         self.drop_references(&entry.artifact);
         self.report.checkpoints += u64::from(self.remove(&entry.path, entry.bytes)?);
         if let (false, Some(folder)) = (self.options.dry_run, entry.path.parent()) {
-            // Refused unless it is empty.
+            // Fails unless the folder is empty.
             let _ = fs::remove_dir(folder);
         }
         Ok(())
@@ -354,7 +354,7 @@ impl Gc<'_> {
             if !entry.collectable || self.uses.get(&digest).is_some_and(|uses| *uses > 0) {
                 continue;
             }
-            // Looked at again: storing the same bytes meanwhile has made it young.
+            // Read again: a process may have stored the same bytes since, and updated its ctime.
             let still = self.read_entry(entry.path)?.filter(|entry| entry.collectable);
             let Some(entry) = still else { continue };
             self.report.objects += u64::from(self.remove(&entry.path, entry.bytes)?);
@@ -385,7 +385,7 @@ impl Gc<'_> {
                 && entry.collectable
                 && !lease::is_locked(&entry.path)
             {
-                // Taken and given back, which unlinks it only while it is ours.
+                // Taken and dropped, which unlinks the file while it is locked.
                 drop(self.store.lease(key)?);
             }
         }

@@ -26,8 +26,8 @@ pub struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Unlinked while still locked: whoever opened it before sees that it is gone, and opens
-        // its successor. A file left behind is locked by nobody and does no harm.
+        // Unlinked while still locked: a process that opened it before sees that it is unlinked,
+        // and opens a new one. A file left behind is not locked, and does no harm.
         if let Some((path, locked)) = &self.held
             && is_linked_at(path, locked)
         {
@@ -62,7 +62,7 @@ impl Store {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
-                // A network file system says so of a file that its last holder has unlinked.
+                // NFS says so (ESTALE) of a file that its last holder has unlinked.
                 Err(TryLockError::Error(error))
                     if retry::is_transient(&error) && tries.may_retry() =>
                 {
@@ -75,7 +75,7 @@ impl Store {
             // The last holder may have unlinked it between our opening and our locking.
             if is_linked_at(&path, &file) {
                 self.chmod_for_group(&file);
-                // Only for messages; a lease without a name is a lease.
+                // The holder's name is only for messages.
                 let _ = write_holder(&file);
                 return Ok(Some(Lease { held: Some((path, file)) }));
             }
@@ -124,7 +124,7 @@ fn open_lock_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let opened = options.read(true).write(true).create(true).truncate(false).mode(0o666).open(path);
     opened.or_else(|error| match error.kind() {
-        // Another user's: it can be locked all the same.
+        // Another user's file: it can be locked read-only, too.
         io::ErrorKind::PermissionDenied => File::open(path).map_err(|_| error),
         _ => Err(error),
     })
@@ -133,7 +133,7 @@ fn open_lock_file(path: &Path) -> io::Result<File> {
 /// Tells whether `path` still leads to the open file.
 fn is_linked_at(path: &Path, file: &File) -> bool {
     let (Ok(there), Ok(ours)) = (fs::metadata(path), file.metadata()) else { return false };
-    // One path, so one file system.
+    // Inodes suffice: one path is on one file system.
     there.ino() == ours.ino()
 }
 
@@ -146,7 +146,7 @@ fn write_holder(mut file: &File) -> io::Result<()> {
     let text = holder_name();
     let before = file.metadata()?.len();
     file.write_all(text.as_bytes())?;
-    // Never cut to nothing: ext4 then writes the file out as it is closed, which takes 2 ms.
+    // Never truncated to zero: ext4 then writes the file out on close, which takes 2 ms.
     if before > text.len() as u64 { file.set_len(text.len() as u64) } else { Ok(()) }
 }
 

@@ -80,15 +80,15 @@ const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    // Paths below the root are resolved from here, which is shorter than from the top.
+    // The open root: paths relative to it (openat) are resolved faster than absolute ones.
     dir: OwnedFd,
-    // Why nothing can be written, if so.
+    // The error of writes, if the store is read-only.
     read_only: Option<Errno>,
-    // The mode of every folder, where a group writes to the store.
+    // The mode of folders, if the store is shared with a group.
     shared: Option<Mode>,
-    // Whether other hosts may look at it while it is written.
+    // Whether it is on a network file system: other hosts may read files while they are written.
     on_network: bool,
-    // Whether anything was written since the last flush, and which of it are objects.
+    // Whether anything was written since the last flush, and the objects among it.
     dirty: AtomicBool,
     unsynced: Mutex<BTreeSet<Digest>>,
     verified: Mutex<BTreeMap<Digest, objects::InodeAndDate>>,
@@ -213,7 +213,7 @@ impl Store {
         };
         let file = file.map_err(|error| self.io_or_gone("write", &folder, error))?;
         if self.shared.is_some() {
-            // Past the umask: what is in the store is for the whole group.
+            // Set explicitly, for the umask may have taken the group's bits away.
             let open = Permissions::from_mode(mode | if mode & 0o200 == 0 { 0o040 } else { 0o060 });
             let opened = retry::retrying(|| file.as_file().set_permissions(open.clone()));
             opened.map_err(|error| self.io_or_gone("write", file.path(), error))?;
@@ -268,7 +268,7 @@ impl Store {
             match made {
                 Ok(()) => {
                     if let Some(mode) = self.shared {
-                        // One that is refused is narrower than it should be, and still a folder.
+                        // If refused, the group lacks access, and this user's run can go on.
                         let _ = rustix::fs::chmodat(&self.dir, folder, mode, AtFlags::empty());
                     }
                 }
@@ -343,9 +343,9 @@ impl Store {
                     made_parent = true;
                     self.make_parent(relative)?;
                 }
-                // An SFTP server refuses a link so if the name is taken; a file system that has
-                // neither exclusive renames nor hard links, always. Two writers may then both
-                // believe to be first; each still leaves a whole file.
+                // SFTP servers refuse so if the name is taken; file systems with neither exclusive
+                // renames nor hard links, always. On these, two writers may both believe to be
+                // first; each leaves a whole file.
                 io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => {
                     if to.try_exists().unwrap_or(false) {
                         return Ok(false);
@@ -375,7 +375,7 @@ impl Store {
         let (Ok(()), Some(inode)) = (moved, inode) else { return };
         let now_there = statat(&self.dir, to.as_str(), AtFlags::SYMLINK_NOFOLLOW);
         if now_there.is_ok_and(|stat| stat.st_ino != inode) {
-            // If this fails the object is missing, and is made again.
+            // If this fails the object is missing, and is computed again.
             let _ = renameat(&self.dir, to.as_str(), &self.dir, relative);
         }
     }
@@ -393,13 +393,13 @@ impl Store {
                 match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
                     Ok(0) => return Ok(bytes),
                     Ok(_) | Err(Errno::INTR) => {}
-                    // A sector that does not read is damage, and damage is told by the check.
+                    // A bad sector is damage of one document: empty bytes fail its checksum.
                     Err(Errno::IO | Errno::ISDIR) => return Ok(vec![]),
                     Err(error) => return Err(error),
                 }
             }
         };
-        // From its beginning, if another host has replaced it meanwhile.
+        // A retry reads from the beginning: another host may have replaced the file.
         match retry::retrying(read) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => match Errno::from_io_error(&error) {
@@ -413,8 +413,8 @@ impl Store {
         let path = self.at(relative);
         let synced = retry::retrying(|| fs::File::open(&path).and_then(|folder| folder.sync_all()));
         match synced {
-            // Some file systems cannot do it for folders, and have no need to; and a folder of
-            // another user's may not be readable.
+            // Some file systems have no fsync of folders and need none; a folder of another user
+            // may not be readable.
             Err(error) if is_needless(&error) => Ok(()),
             other => other.map_err(|error| self.io_or_gone("write", &path, error)),
         }
@@ -427,7 +427,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Nobody is left to hear of a failure, and what is lost is computed again.
+        // A failure cannot be reported from here; results that are lost are computed again.
         let _ = self.flush();
     }
 }
@@ -527,7 +527,7 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
                 if path.exists() {
                     return is_store(root);
                 }
-                // What a fresh disk has at its root is nobody's.
+                // A fresh ext4 file system has this folder at its root.
                 let nobodys = name == "lost+found";
                 if !nobodys && !name.as_encoded_bytes().starts_with(b".format") {
                     let name = name.display().to_string();
@@ -559,7 +559,7 @@ fn create(root: &Path) -> Result<(), StoreError> {
         let mode = above.and_then(|above| rustix::fs::stat(above).ok()).map(|above| above.st_mode);
         let made = retry::make_folders(root);
         made.map_err(|error| fail(root, error))?;
-        // A folder that hands its group down and lets it write is one that people share.
+        // Below a setgid, group-writable folder the store is shared, too.
         let handed = mode.and_then(shared_mode).filter(|mode| mode.contains(Mode::SGID));
         if let Some(mode) = handed {
             let permissions = Permissions::from_mode(mode.bits());
@@ -583,7 +583,7 @@ fn create(root: &Path) -> Result<(), StoreError> {
         };
         retry::retrying(place).map_err(|error| fail(&root.join(name), error))
     };
-    // First, so that a creation cut off anywhere leaves either nothing or a store.
+    // First, so that a creation killed half-way leaves either nothing or a store.
     write("format", &format!("{FORMAT_NAME}{FORMAT}\n"))?;
     write(".gitignore", "*\n")?;
     write("CACHEDIR.TAG", CACHEDIR_TAG)?;

@@ -57,7 +57,7 @@ impl Bytes {
         // SAFETY: the map is of a file and only read, so its pages hold what the file holds: one
         // that is dropped is read back with the same bytes.
         let advised = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
-        // Where it cannot be done, the system gives the pages back when it needs them.
+        // Without this advice the system releases the pages when memory is short.
         advised.ok();
     }
 
@@ -126,7 +126,7 @@ pub struct ObjectWriter<'a> {
 }
 
 impl ObjectWriter<'_> {
-    // Past a failure the file and the hash no longer agree, and the object cannot be finished.
+    // After a failed write the file and the hash differ, and the object cannot be finished.
     fn write_hashed(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(kind) = self.failed {
             return Err(kind.into());
@@ -250,7 +250,7 @@ impl Store {
             let mut bytes = Vec::with_capacity(usize::try_from(blob.size).unwrap_or(0));
             match (&file).read_to_end(&mut bytes) {
                 Err(error) if !is_damage(&error) => return Err(fail(error)),
-                // What was read before a bad sector does not have the digest.
+                // The bytes before a bad sector do not have the digest, which shows below.
                 Err(_) | Ok(_) => Backing::Read(bytes),
             }
         } else {
@@ -330,7 +330,7 @@ impl Store {
         if !is_dated(stat) {
             self.set_object_date(relative);
         }
-        // An object that has its digest is whole, whatever is said of its size.
+        // An object with the right digest is whole: the size asked for is wrong, and it stays.
         if size != blob.size {
             return Ok(Health::Damaged(lengths()));
         }
@@ -356,7 +356,7 @@ impl Store {
 
     fn install(&self, file: NamedTempFile, blob: &Blob) -> Result<(), StoreError> {
         let fail = |error: io::Error| self.io_or_gone("write", file.path(), error);
-        // Where dates cannot be set, an object is hashed whenever it is asked for.
+        // On a file system without dates an object is hashed on every use.
         let _ = rustix::fs::futimens(file.as_fd(), &OBJECT_DATE);
         let relative = object_path(&blob.digest);
         if blob.size < LARGE {
@@ -380,7 +380,7 @@ impl Store {
             let unsynced = lock(&self.unsynced);
             blobs.map(|blob| blob.digest).filter(|digest| unsynced.contains(digest)).collect()
         };
-        // Past a handful, one call for all of them is the cheaper way.
+        // Above a handful of objects one syncfs is faster than an fsync for each.
         if waiting.len() > 8 {
             return self.flush();
         }
@@ -404,7 +404,7 @@ impl Store {
 
     /// Sets the modification time (mtime) every object has; the change time (ctime) becomes now.
     fn set_object_date(&self, relative: &str) {
-        // Another user's object cannot be dated; it is then hashed whenever it is asked for.
+        // The date of another user's object cannot be set; it is hashed on every use.
         let _ = rustix::fs::utimensat(&self.dir, relative, &OBJECT_DATE, AtFlags::SYMLINK_NOFOLLOW);
     }
 }

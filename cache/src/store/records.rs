@@ -98,7 +98,7 @@ impl Store {
         if let Some(output) = expected() {
             return self.hit_if_whole(output, |output| output);
         }
-        // Damaged, or written down in another way by another build.
+        // Damaged, or encoded in another way by another build.
         Ok(match self.lookup(key)? {
             Lookup::Hit(record) => Lookup::Hit(record.output),
             Lookup::Absent => Lookup::Absent,
@@ -177,7 +177,7 @@ impl Store {
             if placed {
                 break;
             }
-            // A damaged record is set aside as it is read, and the next round finds room.
+            // A damaged record moves to quarantine as it is read, and the next attempt succeeds.
             let Some(Ok(first)) = self.read_record(key)? else { continue };
             let existing = first.output.digest();
             if existing == digest {
@@ -186,7 +186,7 @@ impl Store {
             if self.has_its_objects(&first)? {
                 return Ok(Commit::Differs { existing });
             }
-            // Its objects are gone, and nobody can read what it promises.
+            // Objects of the first record are missing: it is replaced.
             break;
         }
         if !placed {

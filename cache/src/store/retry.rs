@@ -14,7 +14,7 @@ const TRIES: u32 = 64;
 
 /// Tells whether an error is transient: EINTR or ESTALE.
 pub(super) fn is_transient(error: &io::Error) -> bool {
-    // By its kind: an error that was given a path has no code any more.
+    // By kind: an error with a path added has no OS code any more.
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::StaleNetworkFileHandle)
 }
 
@@ -56,7 +56,7 @@ pub fn retrying<T, E: Into<io::Error>>(mut attempt: impl FnMut() -> Result<T, E>
 /// Fails if the system refuses, or a file has the name.
 pub fn make_folders(path: &Path) -> io::Result<()> {
     retrying(|| match fs::create_dir_all(path) {
-        // It says so also of a folder that it could not look at for a moment.
+        // `create_dir_all` says so also of a folder whose metadata it could not read for a moment.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if fs::metadata(path)?.is_dir() { Ok(()) } else { Err(error) }
         }

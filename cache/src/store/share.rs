@@ -45,7 +45,7 @@ impl Store {
                             folders.push(path);
                         }
                     }
-                    // A file that goes meanwhile was on its way.
+                    // A temporary file, renamed or removed since the listing.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(_) => report.refused += 1,
                 }
@@ -70,7 +70,7 @@ fn open_to_group(path: &Path, group: Option<u32>) -> io::Result<bool> {
     let now = Mode::from_raw_mode(stat.st_mode) & Mode::from(0o7777);
     let more = match kind.is_dir() {
         true => Mode::SGID | Mode::RWXG,
-        // As much for the group as for the owner: objects are nobody's to write.
+        // The group gets the owner's bits: objects stay read-only.
         false => Mode::from_bits_truncate((now.bits() & 0o600) >> 3),
     };
     if !now.contains(more) {

@@ -211,7 +211,7 @@ impl VerifyPass<'_> {
         let path = self.store.at(&relative);
         let wanted = self.wanted.get(&digest);
         let wrong = match objects::lstat(&path)? {
-            // Nobody misses an object that no record names and that was just collected.
+            // Collected since the listing, and no record refers to it.
             None if wanted.is_none() => return Ok(()),
             None => Some(Damage::Missing),
             Some(stat) => {

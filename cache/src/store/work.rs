@@ -22,7 +22,8 @@ impl WorkFolder {
     /// Updates the folder's change time (ctime), so that no garbage collection removes it while a
     /// program works in it.
     pub fn touch(&self) {
-        // Setting what is set already changes nothing but the date that a collection looks at.
+        // Setting the same permissions again changes only the ctime, which garbage collection goes
+        // by.
         let same = fs::metadata(self.path()).map(|data| data.permissions());
         let _ = same.and_then(|same| fs::set_permissions(self.path(), same));
     }

@@ -156,7 +156,7 @@ fn what_is_shared_is_open_to_the_group() {
     let object = object(&store, &record.output.parts["part"]);
     assert_eq!(mode(&object), 0o444, "for all to read, for nobody to write");
     assert!(hit(&store, record.recipe.key()).is_some());
-    // Whatever comes later is open, too.
+    // Files written later are open, too.
     let store = place.store();
     let blob = store.put(b"of another shard").expect("room");
     assert_eq!(mode(super::object(&store, &blob).parent().expect("a folder")) & 0o2070, 0o2070);

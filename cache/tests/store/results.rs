@@ -141,7 +141,7 @@ fn files_are_hashed_again_when_they_change() {
     write(b"three", Some(long_ago));
     assert_eq!(digest(&store), (Digest::of(b"three"), 5));
     store.flush().expect("room");
-    // What is remembered is used: here is a memo that tells a lie under a check of its own.
+    // Stored digests are used: this document has a wrong one under a right checksum.
     let memo = fs::read_to_string(place.root().join("files")).expect("saved");
     let body =
         memo.split_once(r#""files":"#).expect("sealed").1.strip_suffix("}\n").expect("sealed");
@@ -185,7 +185,7 @@ fn a_folder_is_hashed_again_when_one_of_its_files_changes() {
     assert_ne!(digest(&store, &turned), first);
     assert_eq!(digest(&store, &names), first);
     store.flush().expect("room");
-    // What is remembered is used: here is a memo that tells a lie under a check of its own.
+    // Stored digests are used: this document has a wrong one under a right checksum.
     let memo = fs::read_to_string(place.root().join("folders")).expect("saved");
     let body =
         memo.split_once(r#""folders":"#).expect("sealed").1.strip_suffix("}\n").expect("sealed");

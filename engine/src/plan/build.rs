@@ -234,7 +234,7 @@ impl<'a> Builder<'a> {
             let Some(over) = over.table().and_then(|table| table.get(&*name)) else { continue };
             table = Some(match table {
                 Some((key, base)) => (key, merge_stage(&base, &over.node)),
-                // A variant may add a stage; what is no stage was reported with the axis.
+                // A variant may add a stage; one without `use` was reported with the axis.
                 None if over.node.table().is_some_and(|table| table.contains_key("use")) => {
                     (over.key, over.node.clone())
                 }
@@ -293,7 +293,7 @@ impl<'a> Builder<'a> {
         for port in ports {
             if matches!(port.arity, Arity::One | Arity::Many) && !connected(port) {
                 let kind = SpecErrorKind::Unconnected { method, port: port.name };
-                // More is missing where what is there stands: in a variant, if that has a `from`.
+                // Reported at the first port of `from`, which may stand in a variant.
                 let (at, hint) = match instance.from.first() {
                     None => (instance.at, format!("add `from = {{ {} = \"STAGE\" }}`", port.name)),
                     Some(wire) => {
@@ -332,7 +332,8 @@ impl<'a> Builder<'a> {
         for (axis, value) in self.spec.axes.iter().zip(&coords) {
             seed = axis.values[*value as usize].seed.unwrap_or(seed);
         }
-        // Every stage is read, also those no target needs: a mistake there is one too.
+        // Every stage is read, also those that no target needs, so that their mistakes are
+        // reported.
         let mut instances = vec![None; self.names.len()];
         let mut fine = true;
         for (stage, slot) in instances.iter_mut().enumerate() {
@@ -359,7 +360,7 @@ impl<'a> Builder<'a> {
             return None;
         }
         let cell = u32::try_from(number).expect("the cells were counted");
-        // A stage that is repeated has several.
+        // A repeated stage has several nodes.
         let mut nodes_of: Vec<Vec<NodeId>> = vec![vec![]; self.names.len()];
         for stage in layout.order.iter().copied() {
             let Some(instance) = instances[stage] else { continue };
@@ -533,7 +534,7 @@ impl<'a> Builder<'a> {
                     slot.push((port.name, source));
                 }
             }
-            // `from` is a table: the order of its keys in the file means nothing.
+            // Sorted, for the order of keys in a table has no meaning.
             slot.sort_by_key(|(port, _)| *port);
         }
         (result, whole)

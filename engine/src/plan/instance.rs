@@ -31,7 +31,7 @@ pub(crate) struct Instance {
 /// How often a stage is computed, each time with another seed.
 pub(crate) struct Repeats {
     pub(crate) count: u32,
-    /// Where the file says so.
+    /// The span of `repeats`.
     span: Span,
 }
 
@@ -143,7 +143,7 @@ impl Instance {
             instance.repeats.count = 1;
         }
         let problems = instance.stage.problems();
-        // What is left when mistakes were taken out says nothing about the whole.
+        // Without the settings that have mistakes, the others cannot be judged as a whole.
         if clean {
             instance.sound &= problems.is_empty();
             problems.into_iter().for_each(|problem| instance.report(problem, mistakes, false));
@@ -273,7 +273,7 @@ fn read_settings(
             Err(error) => error,
         };
         let error = error.details();
-        // After a setting was taken out, that a required one is missing is no news.
+        // A required setting may be missing only because it was taken out.
         if !matches!(error.kind, SettingsMistakeKind::Missing(_)) || clean {
             report_setting(error, with, mistakes);
         }
@@ -315,7 +315,7 @@ fn take_out(node: &TreeNode, path: &[Arc<str>]) -> Option<TreeNode> {
     if rest.is_empty() {
         return Some(without(node, first));
     }
-    // A path may go on past what the file holds: then the innermost part that is there goes.
+    // If the path goes deeper than the file, the innermost part that exists is taken out.
     let Some(inner) = take_out(&entry.node, rest) else { return Some(without(node, first)) };
     let mut table = (**table).clone();
     table.insert(Arc::clone(first), crate::spec::TreeEntry { key: entry.key, node: inner });

@@ -107,7 +107,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Returns every mistake found, with its place.
+    /// Returns every mistake found, with its span.
     pub fn read(request: &PlanRequest, registry: &Registry) -> Result<Self, SpecErrors> {
         let mut mistakes = Mistakes::default();
         let spec = PipelineSpec::read(request, &mut mistakes);
@@ -118,7 +118,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Returns every mistake found, with its place.
+    /// Returns every mistake found, with its span.
     pub fn read_text(
         text: &str,
         request: &PlanRequest,

@@ -3,8 +3,8 @@
 use super::{NodeId, Plan, PlanCell, id};
 
 impl Plan {
-    /// Keeps the cells for which `keep` holds, and of the nodes those they need. Cells and nodes
-    /// stay in their order and are numbered anew; the axes keep all their values.
+    /// Keeps the cells for which `keep` returns true, and the nodes they need. Cells and nodes keep
+    /// their order and get new numbers; the axes keep all their values.
     pub fn restrict(&mut self, keep: impl Fn(&PlanCell) -> bool) {
         self.cells.retain(keep);
         let mut first: Vec<Option<u32>> = vec![None; self.graph.node_count()];

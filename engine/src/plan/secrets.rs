@@ -31,7 +31,7 @@ impl Secrets {
 
     /// Replaces the secret values in the texts of the pipeline file.
     pub(super) fn cut_out(&self, sources: &mut [SpecSource]) {
-        // From the end, so that the places before stay where they are.
+        // From the end, so that the spans before stay valid.
         for span in self.spans.iter().rev() {
             let text = sources.get_mut(span.source as usize).map(|source| &mut source.text);
             if let Some(text) = text.filter(|text| text.get(span.range()).is_some()) {

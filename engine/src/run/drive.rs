@@ -88,7 +88,7 @@ pub(super) fn drive<L: Listener>(
             if until.is_some() {
                 continue;
             }
-            // Nothing will ever come: what is open stays so, and is told.
+            // No message will come any more: the caller reports the nodes that are still open.
             return Ok(());
         };
         match message {

@@ -117,7 +117,7 @@ pub fn run(
         halt: None,
     };
     let ended = thread::scope(|scope| {
-        // The stages that run are asked to stop, however the loop ends.
+        // Running stages are cancelled even if the loop panics.
         let _stop = StopOnUnwind(&options.cancel);
         let mut threads = Threads::new(scope, &shared, options.jobs);
         let ended = drive(&mut scheduler, &mut threads, &options.cancel, &mut recorder);
@@ -126,7 +126,7 @@ pub fn run(
         }
         ended
     });
-    // What could not even begin has its reason in the error.
+    // If the run could not begin, the error says why.
     if ended.is_ok() {
         let open = scheduler.open_nodes();
         recorder.never_begun(open.len(), options.cancel.load(Ordering::Relaxed));
@@ -136,7 +136,8 @@ pub fn run(
     record.summary = Some(summary);
     record.interrupted = options.cancel.load(Ordering::Relaxed);
     let kept = record.write(store).and_then(|()| store.flush());
-    // An all-hit run on a store that cannot be written is still a run, and what halted it was told.
+    // A run of hits alone succeeds on a read-only store; a full disk or a store that is gone is
+    // reported already.
     if record_written && ended.is_ok() && halt.is_none_or(|halt| halt == Halt::FailFast) {
         kept?;
     }

@@ -16,7 +16,7 @@ pub(super) struct NodeComputation {
     /// The files outside the store whose digests are in the recipe.
     pub(super) files: Vec<InputFile>,
     pub(super) folders: Vec<InputFolder>,
-    /// Where its checkpoints are stored, if it keeps any.
+    /// The key of its checkpoints and its last step, if it keeps any.
     pub(super) checkpoints: Option<CheckpointKey>,
     /// Whether it is computed even if its result is in the store.
     pub(super) forced: bool,
@@ -48,7 +48,8 @@ pub(super) struct NodeLookup {
     pub(super) found: FoundInStore,
 }
 
-/// What the store has under a key. A hit needs no recipe any more; any other is computed with it.
+/// The result found under a key, if any. One that is not a hit comes with all it takes to compute
+/// it.
 #[derive(Debug)]
 pub(super) enum FoundInStore {
     Hit(NodeOutput),

@@ -26,9 +26,9 @@ pub enum Reason {
     Setting {
         /// Its path in the pipeline, `STAGE.with.SETTING`.
         path: String,
-        /// What it was.
+        /// The value then; none, if it was not there.
         was: Option<Value>,
-        /// What it is.
+        /// The value now.
         now: Option<Value>,
     },
     /// The artifact of an input differs.
@@ -38,28 +38,28 @@ pub enum Reason {
     },
     /// A file outside the store differs.
     File {
-        /// What the file is to the stage.
+        /// The role of the file.
         role: String,
     },
     /// The method differs.
     Method {
-        /// What it was.
+        /// The value then; none, if it was not there.
         was: String,
-        /// What it is.
+        /// The value now.
         now: String,
     },
     /// The revision of the method's results differs.
     Revision {
-        /// What it was.
+        /// The value then; none, if it was not there.
         was: u32,
-        /// What it is.
+        /// The value now.
         now: u32,
     },
     /// The seed differs.
     Seed {
-        /// What it was.
+        /// The value then; none, if it was not there.
         was: Option<u64>,
-        /// What it is.
+        /// The value now.
         now: Option<u64>,
     },
     /// The recipe is the same, but its result is no longer in the store.

@@ -1,5 +1,5 @@
-//! Which runs belong to a pipeline file, also after it was renamed or moved; and the results its
-//! tables and reports last used, which garbage collection keeps.
+//! Pipeline files and their runs, recognised also after a file was renamed or moved; and the
+//! results that tables and reports last used, which garbage collection keeps.
 
 use super::runs::{FOLDER, RunRecord};
 use crate::{Plan, PlanCell};
@@ -45,7 +45,7 @@ impl PipelineFile {
         if self.paths.iter().any(|path| path == then) {
             return true;
         }
-        // A copy beside the original is another pipeline; what was moved has no original.
+        // A copy of a file that still exists is another pipeline.
         if then.exists() {
             return false;
         }
@@ -89,7 +89,7 @@ impl ResultUse {
         let name = format!("{}{END}", &Digest::of(pipeline.as_bytes()).to_string()[..16]);
         let noted = serde_json::to_vec(&Self { pipeline, at, keys });
         let bytes = noted.expect("a use has no map with odd keys");
-        // It is a courtesy to what is collected later, and no part of the answer.
+        // Ignored: a note that is lost only makes its results collectable.
         let _ = store.put_document(FOLDER, &name, &bytes);
     }
 

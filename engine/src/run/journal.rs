@@ -147,7 +147,8 @@ pub(super) fn stages(plan: &Plan) -> Vec<StageCount> {
     while !met.is_empty() {
         let open = |from: &String| met.iter().any(|one| one.stage == *from);
         let ready = met.iter().position(|one| !one.from.iter().any(open));
-        // Cells may wire the same names in opposite ways: then the first met goes first.
+        // Stages may form a cycle by name, if two cells wire them in opposite ways: then the first
+        // goes first.
         out.push(met.remove(ready.unwrap_or(0)));
     }
     out
@@ -176,7 +177,7 @@ impl<'a> LoggingSink<'a> {
         let file =
             store.append_document(super::runs::FOLDER, &RunRecord::events_name(&self.journal.run));
         self.file = file.ok();
-        // A file system without locks is one on which nobody can ask for them.
+        // Without locks on the file system the log is written all the same.
         let locked = |file: &File| !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         self.ended = !self.file.as_ref().is_some_and(locked);
         self.write_down();
@@ -198,7 +199,7 @@ impl Sink for LoggingSink<'_> {
         if self.ended {
             return;
         }
-        // Hits come in thousands, and nobody waits for them.
+        // Hits come in thousands, and are not flushed one by one.
         let hit = match event {
             Event::Hit { node, key } => {
                 self.lines.push_str(&self.journal.hit_line(*node, *key));
@@ -238,7 +239,7 @@ impl LogTail {
     /// Returns the lines added since the last call. A line that does not decode is left out; one
     /// without a line feed is returned once it is whole.
     pub fn read_new(&mut self) -> Vec<LogLine> {
-        // What was read before a failure is kept, and the rest tried again by the next call.
+        // The bytes before a failed read are kept, and the next call reads on.
         self.file.read_to_end(&mut self.rest).ok();
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return vec![] };
         let whole: Vec<u8> = self.rest.drain(..=end).collect();

@@ -27,14 +27,14 @@ use std::{
 /// How many graphs are tried; more by hand with `CORESIFT_GRAPHS`, which only this test reads.
 const GRAPHS: u64 = 3_000;
 
-/// What a node computes, whatever its name: nodes of one class and equal inputs have equal keys.
+/// The state of the world around a run. Nodes of one class with equal inputs have equal keys.
 struct World {
     rng: StdRng,
     inputs: Vec<Vec<NodeId>>,
     class: Vec<u32>,
     /// The version of the file each node reads; it may change at any time.
     file: Vec<u32>,
-    /// What is in the store.
+    /// The outputs in the store.
     store: BTreeMap<Key, Artifact>,
     /// The keys another process computes, and how often it is asked before it is done.
     others: BTreeMap<Key, u32>,
@@ -196,7 +196,7 @@ impl Executor for Mock<'_> {
         if let Some(message) = self.told.pop() {
             return Some(message);
         }
-        // Nothing may come for a while, if there is something to do meanwhile.
+        // A deadline may pass before the next message.
         if self.open.is_empty() || (until.is_some() && self.world.chance(20)) {
             self.clock = until.unwrap_or(self.clock);
             return None;
@@ -237,7 +237,7 @@ impl Executor for Mock<'_> {
                 self.running.remove(&ticket.node);
                 let end = self.compute(ticket.node, &computation);
                 if self.world.chance(self.world.trouble.twice) {
-                    // Told once more, when nobody waits for it.
+                    // A second final message, which must be ignored.
                     self.told.push(ExecutorMessage::Ended(ticket, StageEnd::Vanished));
                 }
                 Some(ExecutorMessage::Ended(ticket, end))
@@ -246,7 +246,7 @@ impl Executor for Mock<'_> {
     }
 }
 
-/// What the loop told of each node.
+/// A listener that notes how each node ended.
 #[derive(Default)]
 struct Told {
     ends: BTreeMap<NodeId, &'static str>,

@@ -118,7 +118,8 @@ impl CheckpointKey {
     /// any.
     pub(crate) fn new(plan: &Plan, node: NodeId, recipe: &Recipe) -> Option<Self> {
         let Trajectory { settings, last_step } = plan.node(node).stage.trajectory()?;
-        // The recipe of no record: the suffix tells a trajectory from a result of the same method.
+        // No record has this recipe: the suffix tells its key from those of results. It is part of
+        // the key, and stays as it is.
         let trajectory = Recipe {
             method: format!("{} trajectory", recipe.method),
             settings: Arc::new(settings),

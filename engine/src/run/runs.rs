@@ -185,7 +185,7 @@ impl RunRecord {
             name: source.name.clone(),
             text: source.text.clone(),
         };
-        // Axes that change together may have more combinations than a number holds.
+        // The product of the axes may overflow, if many change together.
         let sizes = plan.axes.iter().map(|axis| axis.values.len());
         let all = sizes.fold(1, usize::saturating_mul);
         let nodes = plan.nodes().map(|(_, node)| RunNode {

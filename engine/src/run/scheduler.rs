@@ -276,7 +276,7 @@ impl Scheduler {
                 self.looking_up += 1;
                 return Some(Action::LookUp(node, outputs));
             }
-            // An input of it is made again.
+            // An input is being computed again.
             self.wait(node);
         }
         if self.halt.is_some() {
@@ -542,7 +542,7 @@ impl Scheduler {
         self.states[node.index()] = NodeState::Waiting;
         let is_lost = |one: &&NodeId| matches!(self.states[one.index()], NodeState::Lost);
         match self.graph.inputs[node.index()].iter().find(is_lost).copied() {
-            // Of a run that is being stopped, what is lost may be so for that alone.
+            // In a cancelled run the input may be lost for that alone.
             Some(_) if self.cancelled => {}
             Some(input) => self.skip(node, input),
             None => self.make_ready_if_inputs_done(node),
@@ -570,7 +570,7 @@ impl Scheduler {
         }
         let equal = self.computing.remove(&computation.key).unwrap_or_default();
         let sources: BTreeSet<NodeId> = self.graph.inputs[node.index()].iter().copied().collect();
-        // None holds it when it was part of a checkpoint: an older one will do.
+        // No producer has it if it was part of a checkpoint: the stage resumes from an older one.
         for producer in sources {
             let NodeState::Done { output, hit, .. } = &self.states[producer.index()] else {
                 continue;
@@ -619,7 +619,7 @@ impl Scheduler {
     fn skip_behind(&mut self, failed: NodeId) {
         let mut next = self.graph.consumers[failed.index()].clone();
         while let Some(id) = next.pop() {
-            // One that is ready may wait for an input that was to be made again.
+            // A ready node may wait for an input that is computed again.
             if matches!(self.states[id.index()], NodeState::Waiting | NodeState::Ready) {
                 self.ready.remove(&id);
                 self.news.push_back(News::Skipped(id, failed));

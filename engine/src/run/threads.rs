@@ -81,7 +81,7 @@ impl Executor for Threads<'_, '_> {
                 }
             }
         }
-        // The other end lives as long as this one.
+        // The receiver lives as long as the pool, so this cannot fail.
         pool.tasks.send(task).ok();
     }
 
@@ -91,7 +91,7 @@ impl Executor for Threads<'_, '_> {
 
     fn receive(&mut self, until: Option<Instant>) -> Option<ExecutorMessage> {
         let message = match until {
-            // Never disconnected: one end is held here. That every task ends is the threads' part.
+            // Never disconnected, for `self.tx` is a sender. Every task sends a final message.
             None if self.lookups.unfinished + self.computing.unfinished == 0 => {
                 self.rx.try_recv().ok()
             }

@@ -23,7 +23,7 @@ impl Turns {
         let mut turns =
             Self { before: BTreeMap::new(), after: BTreeMap::new(), waiting: BTreeSet::new() };
         for mut group in groups.into_values() {
-            // Equally long ones are one computation, whichever comes first.
+            // Equally long ones are one computation.
             group.sort_unstable();
             for pair in group.windows(2) {
                 turns.before.insert(pair[1].1, pair[0].1);

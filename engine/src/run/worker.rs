@@ -100,7 +100,7 @@ impl RunContext<'_> {
                 StageEnd::Failed(ComputeFailure::Damaged { digest, what })
             }
             Err(error) => {
-                // Whatever error a stage returns when the store is gone, that is the cause.
+                // If the store is gone, that is the cause of the stage's error.
                 let error = match self.store.is_gone() {
                     true => StoreError::Gone { root: self.store.root().to_owned() }.into(),
                     false => error,

@@ -34,7 +34,7 @@ pub enum SpecErrorKind {
     Unreadable {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The error of the system.
         why: String,
     },
     /// Not TOML.
@@ -58,7 +58,7 @@ pub enum SpecErrorKind {
         what: String,
         /// The type it should have.
         wanted: &'static str,
-        /// What it is.
+        /// The value or type found.
         found: &'static str,
     },
     /// A name that no stage can have.
@@ -142,7 +142,7 @@ pub enum SpecErrorKind {
     Setting {
         /// The setting, unless the message names it.
         setting: Option<String>,
-        /// What the type or the method says of it.
+        /// The message of the type or the method.
         message: String,
     },
     /// A seed below zero.
@@ -157,15 +157,15 @@ pub enum SpecErrorKind {
     /// A file or folder outside the store is missing or cannot be read.
     #[error("{0}")]
     File(String),
-    /// An axis of the matrix does not name a place in the pipeline.
+    /// An axis of the matrix has a mistake.
     #[error("axis `{axis}` {problem}")]
     Axis {
         /// The axis.
         axis: String,
-        /// What is wrong with it.
+        /// The mistake.
         problem: AxisProblem,
     },
-    /// Two axes set the same place.
+    /// Two axes set the same path.
     #[error("axes `{first}` and `{second}` both set `{path}`")]
     AxesOverlap {
         /// The axis that stands first.
@@ -200,7 +200,7 @@ pub enum SpecErrorKind {
     /// `repeats` is not a number of repeats.
     #[error("`repeats` lies between 1 and {most}, but {found} does not")]
     Repeats {
-        /// What it is.
+        /// The value or type found.
         found: i64,
         /// The most it may be.
         most: u32,
@@ -228,7 +228,7 @@ pub enum SpecErrorKind {
     Empty,
 }
 
-/// What is wrong with an axis of a matrix: a clause, such as `is empty`.
+/// A mistake in an axis of a matrix. Shown as a clause, such as `is empty`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
 #[non_exhaustive]
 pub enum AxisProblem {

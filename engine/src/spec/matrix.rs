@@ -165,7 +165,7 @@ impl MatrixReader<'_> {
         if is_empty {
             return self.report_axis(entry.node.span, name, AxisProblem::Empty, None);
         }
-        // With no value left that is right, all that is wrong was told.
+        // Every value has a mistake that is reported already.
         if values.is_empty() {
             return;
         }
@@ -211,7 +211,7 @@ impl MatrixReader<'_> {
         }
         let mut numbers = vec![vec![]; items.len()];
         let mut columns = paths.iter().zip(columns).map(|(path, column)| {
-            // A value that comes back is the same value: one column of a table, one computation.
+            // Equal values in several rows are one value of the axis.
             let mut known: BTreeMap<String, u32> = BTreeMap::new();
             let mut distinct = vec![];
             for (item, row) in column.into_iter().zip(&mut numbers) {
@@ -231,7 +231,8 @@ impl MatrixReader<'_> {
             .map(|(path, items)| self.read_path_values(path, entry.key, items))
             .collect();
         let Some(read) = read else { return };
-        // A value that is wrong was told: without it the rows would name others.
+        // A value with a mistake, reported already, is missing: the numbers in the rows would be
+        // off.
         if read.iter().zip(&columns).any(|(values, (_, items))| values.len() != items.len()) {
             return;
         }

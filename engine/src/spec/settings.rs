@@ -47,7 +47,7 @@ pub(crate) struct SettingsMistake {
     pub(crate) path: Vec<Arc<str>>,
 }
 
-/// What is wrong with a setting.
+/// The kinds of mistakes in settings.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum SettingsMistakeKind {
     /// No setting has this name.
@@ -192,7 +192,7 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
         visitor.visit_newtype_struct(self).map_err(|error| error.at(self.node.span))
     }
 
-    // TOML writers put `1` where `1.0` is meant: a setting that is a float takes both.
+    // A float setting takes integers, too: many write `1` for `1.0`.
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
         match self.node.value {
             TreeValue::Integer(number) => visitor

@@ -142,7 +142,7 @@ fn integer(text: &str, radix: u32) -> TreeValue {
     )
 }
 
-// `-0.0` equals `0.0` and computes the same: one value, lest one computation have two keys.
+// `-0.0` becomes `0.0`: they compute the same, and must have one key.
 fn float(text: &str) -> TreeValue {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() || !text.contains(|c: char| c.is_ascii_digit()) => {

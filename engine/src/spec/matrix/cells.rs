@@ -330,7 +330,7 @@ impl MatrixReader<'_> {
         Some(choices)
     }
 
-    /// Returns the number of the value `said` of `axis`, adding it if it is new.
+    /// Returns the number of the value `said` on `axis`, adding the value if it is new.
     fn value_number(&mut self, axis: usize, said: &TreeNode) -> Option<u32> {
         if let Some(known) = self.values_equal_to(axis, said).first() {
             return Some(*known);
