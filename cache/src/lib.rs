@@ -14,7 +14,7 @@ pub use error::{Damage, NotAStoreReason, StoreError};
 pub use id::{Digest, Key, ParseIdError};
 pub use recipe::{Provenance, Recipe, Record};
 pub use store::{
-    Bytes, Checkpoint, Commit, EntryKind, Finding, Fingerprint, GcLock, GcOptions, GcReport,
-    KeepSet, KindStats, Lease, Lookup, LookupDamage, ObjectWriter, ShareReport, Stats, Store,
-    Verify, VerifyReport, WorkFolder, folder_digest, host, make_folders, retrying,
+    Bytes, Checkpoint, Commit, DamagedPart, EntryKind, Finding, Fingerprint, GcLock, GcOptions,
+    GcReport, KeepSet, KindStats, Lease, Lookup, LookupDamage, ObjectWriter, ShareReport, Stats,
+    Store, Verify, VerifyReport, WorkFolder, folder_digest, host, make_folders, retrying,
 };

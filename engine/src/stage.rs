@@ -233,10 +233,10 @@ pub enum StageError {
     },
     /// A file the stage reads has another digest than its recipe says. The engine makes the recipe
     /// again.
-    #[error("{what} while it was to be read")]
+    #[error("`{}` changed while it was to be read", path.display())]
     Changed {
-        /// A clause that names the file, such as `job.sh changed`.
-        what: String,
+        /// The file or folder.
+        path: PathBuf,
     },
     /// The stage's code panicked: a defect of the program.
     #[error("the method broke off: {message}{}", location.as_ref().map(|at| format!(" (at {at})")).unwrap_or_default())]
@@ -265,7 +265,7 @@ impl StageError {
 
     /// Returns the error of a file that changed after its digest was taken.
     pub(crate) fn changed(path: &Path) -> Self {
-        Self::Changed { what: format!("`{}` changed", path.display()) }
+        Self::Changed { path: path.to_owned() }
     }
 
     /// Adds what can be done.

@@ -666,3 +666,17 @@ fn a_chain_may_be_as_long_as_the_file() {
     };
     assert!(plan.nodes().all(ordered));
 }
+
+#[test]
+fn a_base_that_is_a_pipe_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("base.toml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
+    assert!(made.success());
+    let request = PlanRequest { path: folder.path().join("p.toml"), ..PlanRequest::default() };
+    let text = "extends = \"base.toml\"\n[stage.a]\nuse = \"make\"\n";
+    let read = Plan::read_text(text, &request, &fake::registry()).map(|_| ());
+    let errors = read.expect_err("a pipe is no base").errors;
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].to_string().ends_with("it is not a file"), "{}", errors[0]);
+}

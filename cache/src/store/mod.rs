@@ -42,7 +42,7 @@ pub use folders::folder_digest;
 pub use gc::{GcLock, GcOptions, GcReport, KeepSet};
 pub use lease::{Lease, host};
 pub use objects::{Bytes, ObjectWriter};
-pub use records::{Commit, Lookup, LookupDamage};
+pub use records::{Commit, DamagedPart, Lookup, LookupDamage};
 pub use retry::{make_folders, retrying};
 pub use share::ShareReport;
 pub use stats::{KindStats, Stats};

@@ -31,7 +31,18 @@ pub enum LookupDamage {
         what: Damage,
     },
     /// Damaged objects of the output, by part.
-    Objects(Vec<(String, Digest, Damage)>),
+    Objects(Vec<DamagedPart>),
+}
+
+/// A damaged object of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedPart {
+    /// The part of the output.
+    pub part: String,
+    /// The digest of the object.
+    pub digest: Digest,
+    /// The damage.
+    pub what: Damage,
 }
 
 impl fmt::Display for LookupDamage {
@@ -39,7 +50,7 @@ impl fmt::Display for LookupDamage {
         match self {
             Self::Record { key, what } => write!(f, "the record of {} {what}", key.short()),
             Self::Objects(objects) => {
-                for (position, (part, digest, what)) in objects.iter().enumerate() {
+                for (position, DamagedPart { part, digest, what }) in objects.iter().enumerate() {
                     let and = if position == 0 { "" } else { "; " };
                     write!(f, "{and}object {} (part `{part}`) {what}", digest.short())?;
                 }
@@ -115,7 +126,7 @@ impl Store {
         let mut damage = vec![];
         for (part, blob) in &output(&found).parts {
             if let Some(what) = self.health(blob)?.damage() {
-                damage.push((part.clone(), blob.digest, what));
+                damage.push(DamagedPart { part: part.clone(), digest: blob.digest, what });
             }
         }
         let hit_if_whole = damage.is_empty();

@@ -270,7 +270,10 @@ impl Listener for Recorder<'_, '_> {
                 *count -= 1;
                 self.set(node, RunState::Open);
             }
-            News::Changed(node, what) => self.sink.emit(&Event::Changed { node, what }),
+            News::Changed(node, path) => {
+                let what = format!("`{}` changed", path.display());
+                self.sink.emit(&Event::Changed { node, what });
+            }
             News::Vanished(node) => self.sink.emit(&Event::Vanished { node }),
             News::Waiting(node, holder) => self.sink.emit(&Event::Waiting { node, holder }),
             News::Failed { node, error, already_reported } => {

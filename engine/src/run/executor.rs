@@ -3,8 +3,8 @@
 
 use super::{resolve::CheckpointKey, scheduler::Halt};
 use crate::{InputFile, InputFolder, NodeId, StageError, StageProgress};
-use cache::{Artifact, Damage, Digest, Key, Recipe};
-use std::{sync::Arc, time::Instant};
+use cache::{Artifact, Damage, Digest, Key, LookupDamage, Recipe};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 /// A node with its recipe: all a worker needs to compute it.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub(super) struct NodeLookup {
 pub(super) enum FoundInStore {
     Hit(NodeOutput),
     Absent(Arc<NodeComputation>),
-    Damaged(Arc<NodeComputation>, String),
+    Damaged(Arc<NodeComputation>, LookupDamage),
 }
 
 /// The outcome of polling a key that another process was computing.
@@ -107,8 +107,8 @@ pub(super) enum StageEnd {
     FoundMade(NodeOutput),
     /// Another process holds its lease.
     Busy,
-    /// A file it reads has another digest than its recipe says: a clause that names it.
-    Changed(String),
+    /// A file it reads, this one, has another digest than its recipe says.
+    Changed(PathBuf),
     /// Its worker vanished without a result.
     Vanished,
     Failed(ComputeFailure),

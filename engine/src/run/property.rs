@@ -12,7 +12,7 @@ use super::{
     turns::Turns,
 };
 use crate::{NodeId, StageError, StageProgress};
-use cache::{Artifact, Blob, Damage, Digest, Key, Recipe};
+use cache::{Artifact, Blob, Damage, Digest, Key, LookupDamage, Recipe};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng as StdRng;
 use std::{
@@ -115,7 +115,9 @@ impl Mock<'_> {
         });
         let found = match self.world.store.get(&key) {
             Some(output) => FoundInStore::Hit(output.clone().into()),
-            None if odd => FoundInStore::Damaged(computation, "is odd".into()),
+            None if odd => {
+                FoundInStore::Damaged(computation, LookupDamage::Record { key, what: Damage::Torn })
+            }
             None => FoundInStore::Absent(computation),
         };
         Ok(NodeLookup { key, trajectory: None, found })
@@ -133,7 +135,7 @@ impl Mock<'_> {
             return StageEnd::Busy;
         }
         if computation.recipe.revision != self.world.file[node.index()] {
-            return StageEnd::Changed("a file changed".into());
+            return StageEnd::Changed("a-file".into());
         }
         if self.world.chance(trouble.change) {
             self.world.file[node.index()] += 1;

@@ -18,6 +18,7 @@ use cache::{Damage, Digest, Key, StoreError};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     iter,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -161,7 +162,7 @@ pub(super) enum News {
     /// A stored result is damaged and is computed again.
     Damaged(NodeId, String),
     /// A file it reads changed: its recipe is made again.
-    Changed(NodeId, String),
+    Changed(NodeId, PathBuf),
     /// Its worker vanished; it is tried again.
     Vanished(NodeId),
     /// Another process computes it.
@@ -337,7 +338,7 @@ impl Scheduler {
             }
             FoundInStore::Damaged(computation, what) => {
                 if !self.remade_for_damage.remove(&node) {
-                    self.news.push_back(News::Damaged(node, what));
+                    self.news.push_back(News::Damaged(node, what.to_string()));
                 }
                 self.enqueue(node, computation);
             }
@@ -416,7 +417,7 @@ impl Scheduler {
                 let wait = ParkedWait { since: now, pause: FIRST_PAUSE, already_reported: false };
                 self.park(node, computation, wait, now);
             }
-            StageEnd::Changed(what) => self.changed(node, &computation, &what),
+            StageEnd::Changed(path) => self.changed(node, &computation, path),
             StageEnd::Vanished => {
                 if self.may_try_again(node) {
                     self.news.push_back(News::Vanished(node));
@@ -524,14 +525,16 @@ impl Scheduler {
     }
 
     /// Sends every node of `computation` back to have its recipe made again.
-    fn changed(&mut self, node: NodeId, computation: &NodeComputation, what: &str) {
+    fn changed(&mut self, node: NodeId, computation: &NodeComputation, path: PathBuf) {
         if !self.may_try_again(node) {
-            let error =
-                StageError::method(format!("{what} again and again while it was to be read"));
+            let error = StageError::method(format!(
+                "`{}` changed again and again while it was to be read",
+                path.display()
+            ));
             return self
                 .fail_equal(computation, error.with_hint("run it again once the file is still"));
         }
-        self.news.push_back(News::Changed(node, what.to_owned()));
+        self.news.push_back(News::Changed(node, path));
         for id in self.computing.remove(&computation.key).unwrap_or_default() {
             self.wait(id);
         }

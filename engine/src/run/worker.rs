@@ -48,7 +48,7 @@ impl RunContext<'_> {
                     let found = FoundInStore::Hit(output.into());
                     return Ok(NodeLookup { key, trajectory, found });
                 }
-                Lookup::Damaged(what) if !forced => Some(what.to_string()),
+                Lookup::Damaged(what) if !forced => Some(what),
                 _ => None,
             };
             let Resolved { recipe, files, folders } = made;
@@ -95,7 +95,7 @@ impl RunContext<'_> {
         match end.unwrap_or_else(|panicked| Err(panicked.into())) {
             Ok(end) => end,
             Err(StageError::Cancelled) => StageEnd::Failed(ComputeFailure::Cancelled),
-            Err(StageError::Changed { what }) => StageEnd::Changed(what),
+            Err(StageError::Changed { path }) => StageEnd::Changed(path),
             Err(StageError::Store(StoreError::Damaged { digest, what })) => {
                 StageEnd::Failed(ComputeFailure::Damaged { digest, what })
             }

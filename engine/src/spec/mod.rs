@@ -134,13 +134,17 @@ impl SpecReader<'_> {
     }
 
     fn read_file(&mut self, path: &Path, asked: Option<Span>) -> TreeNode {
-        // A base is read when its turn comes: a pipe would be waited for without end.
-        let is_file = || fs::metadata(path).is_ok_and(|data| data.is_file());
-        let why = match read(path) {
-            _ if asked.is_some() && path.exists() && !is_file() => "it is not a file".to_owned(),
-            Ok(Some(text)) => return self.parse_text(path, text),
-            Ok(None) => "it is too long for a pipeline file".to_owned(),
-            Err(error) => error.to_string(),
+        // Asked before it is opened: opening a pipe blocks until another process writes to it.
+        let is_odd_base =
+            asked.is_some() && fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+        let why = if is_odd_base {
+            "it is not a file".to_owned()
+        } else {
+            match read(path) {
+                Ok(Some(text)) => return self.parse_text(path, text),
+                Ok(None) => "it is too long for a pipeline file".to_owned(),
+                Err(error) => error.to_string(),
+            }
         };
         let span = asked.unwrap_or_else(|| {
             let source = self.add_source(path.display().to_string(), String::new());
