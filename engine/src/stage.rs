@@ -457,9 +457,9 @@ impl<'a> StageCtx<'a> {
     ///
     /// Fails if the store does.
     pub fn newest_checkpoint(&self) -> Result<Option<Checkpoint>, StageError> {
-        let Some(place) = self.checkpoints.filter(|_| !self.anew) else { return Ok(None) };
-        let mut whole = self.store.checkpoints(place.key)?;
-        whole.retain(|checkpoint| checkpoint.step <= place.last_step);
+        let Some(own) = self.checkpoints.filter(|_| !self.anew) else { return Ok(None) };
+        let mut whole = self.store.checkpoints(own.key)?;
+        whole.retain(|checkpoint| checkpoint.step <= own.last_step);
         Ok(whole.pop())
     }
 

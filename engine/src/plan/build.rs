@@ -4,6 +4,7 @@
 use super::{
     NodeId, Plan, PlanAxis, PlanCell, PlanNode, id,
     instance::{Instance, Wire},
+    order::{self, Wires},
     secrets::Secrets,
 };
 use crate::{
@@ -14,11 +15,7 @@ use crate::{
         did_you_mean, merge_stage,
     },
 };
-use petgraph::{
-    algo::{astar, kosaraju_scc, toposort},
-    graph::{DiGraph, NodeIndex},
-    visit::DfsPostOrder,
-};
+use petgraph::graph::{DiGraph, NodeIndex};
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
@@ -31,9 +28,6 @@ struct NodeIdentity {
     seed: Option<u64>,
     inputs: Box<[NodeId]>,
 }
-
-/// The stages that a stage receives from, as indices, by port.
-type Wires = Vec<(&'static str, usize)>;
 
 /// A repeat of a stage in a cell, which is one node.
 struct StageRepeat {
@@ -550,46 +544,35 @@ impl<'a> Builder<'a> {
             .then(|| format!("stages that give {}: {}", port.kind.0, names.join(", ")))
     }
 
-    /// Returns the stages in a topological order, inputs first, or `None` if there is a cycle.
+    /// Returns the stages in topological order, inputs first, or `None` after reporting a cycle.
     fn topological_order(
         &mut self,
         wires: &[Wires],
         instances: &[Option<usize>],
     ) -> Option<Vec<usize>> {
-        let graph = stage_graph(wires);
-        if toposort(&graph, None).is_err() {
-            self.report_cycle(&graph, instances);
-            return None;
+        let starts = (0..wires.len()).filter(|stage| instances[*stage].is_some());
+        match order::topological(wires, starts) {
+            Ok(order) => Some(order),
+            Err(ring) => {
+                self.report_cycle(&ring, instances);
+                None
+            }
         }
-        Some(post_order(&graph, (0..wires.len()).filter(|stage| instances[*stage].is_some())))
     }
 
-    /// Reports a cycle of `graph`, whose edges lead from a stage to its inputs: the shortest
-    /// through the first stage by name that is on one.
-    fn report_cycle(&mut self, graph: &DiGraph<(), ()>, instances: &[Option<usize>]) {
-        let on_cycle = |component: &Vec<NodeIndex>| {
-            component.len() > 1 || graph.contains_edge(component[0], component[0])
-        };
-        let cyclic = kosaraju_scc(graph).into_iter().filter(on_cycle);
-        let Some(first) = cyclic.flatten().min() else { return };
-        let back_to_first =
-            |input: NodeIndex| astar(graph, input, |stage| stage == first, |_| 1_usize, |_| 0);
-        let shortest = graph.neighbors(first).filter_map(back_to_first).min();
-        // The path ends at `first`, which needs its beginning.
-        let Some((_, path)) = shortest else { return };
-        let mut ring: Vec<NodeIndex> = path.into_iter().rev().collect();
-        ring.rotate_left(1);
-        ring.push(ring[0]);
-        let consumer = ring[0].index();
+    /// Reports a cycle where the first stage of `ring` names the second to last as its input.
+    fn report_cycle(&mut self, ring: &[usize], instances: &[Option<usize>]) {
+        let consumer = ring[0];
+        let source = ring[ring.len() - 2];
         let span = instances[consumer]
             .map(|number| &self.instances[number])
             .and_then(|instance| {
                 let mut sources = instance.from.iter().flat_map(|wire| &wire.stages);
-                sources.find(|(name, _)| **name == *self.names[first.index()])
+                sources.find(|(name, _)| **name == *self.names[source])
             })
             .map(|(_, span)| *span)
             .unwrap_or_default();
-        let names = ring.iter().map(|stage| self.names[stage.index()].to_string()).collect();
+        let names = ring.iter().map(|stage| self.names[*stage].to_string()).collect();
         self.mistakes.add(span, SpecErrorKind::Cycle(names), None);
     }
 
@@ -626,68 +609,6 @@ impl<'a> Builder<'a> {
                 let instance = &self.instances[number];
                 instance.report(problem, self.mistakes, true);
             }
-        }
-    }
-}
-
-/// Returns the graph of the stages of a cell; its edges lead from a stage to its inputs.
-fn stage_graph(wires: &[Wires]) -> DiGraph<(), ()> {
-    let mut graph = DiGraph::with_capacity(wires.len(), wires.len());
-    for _ in wires {
-        graph.add_node(());
-    }
-    for (stage, wires) in wires.iter().enumerate() {
-        for (_, source) in wires {
-            graph.add_edge(NodeIndex::new(stage), NodeIndex::new(*source), ());
-        }
-    }
-    graph
-}
-
-/// Returns the depth-first post-order of an acyclic graph: from each of `starts` in turn, and from
-/// a stage to its inputs in the order of its wires. Node ids and run records follow from it.
-fn post_order(graph: &DiGraph<(), ()>, starts: impl Iterator<Item = usize>) -> Vec<usize> {
-    let mut order = vec![];
-    let mut walk = DfsPostOrder::empty(graph);
-    for start in starts {
-        walk.move_to(NodeIndex::new(start));
-        while let Some(stage) = walk.next(graph) {
-            order.push(stage.index());
-        }
-    }
-    order
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::{RngExt as _, SeedableRng as _};
-
-    fn visit(stage: usize, wires: &[Wires], order: &mut Vec<usize>) {
-        if !order.contains(&stage) {
-            wires[stage].iter().for_each(|(_, source)| visit(*source, wires, order));
-            order.push(stage);
-        }
-    }
-
-    #[test]
-    fn the_order_is_that_of_a_recursive_walk() {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
-        for _ in 0..500 {
-            let count = rng.random_range(1..20_usize);
-            // A source has a lower rank than what needs it, whatever its index.
-            let rank: Vec<u32> = (0..count).map(|_| rng.random_range(0..8)).collect();
-            let wires: Vec<Wires> = (0..count)
-                .map(|stage| {
-                    let sources = (0..4).map(|_| rng.random_range(0..count));
-                    let sources = sources.filter(|source| rank[*source] < rank[stage]);
-                    sources.map(|source| ("port", source)).collect()
-                })
-                .collect();
-            let starts: Vec<usize> = (0..count).filter(|_| rng.random_bool(0.8)).collect();
-            let mut expected = vec![];
-            starts.iter().for_each(|start| visit(*start, &wires, &mut expected));
-            assert_eq!(post_order(&stage_graph(&wires), starts.into_iter()), expected);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod build;
 mod instance;
+mod order;
 mod restrict;
 mod secrets;
 

@@ -14,15 +14,15 @@ impl Plan {
             }
         }
         let mut left = 0;
-        let place = |cell: &Option<u32>| {
+        let new_id = |cell: &Option<u32>| {
             cell.map(|_| {
                 left += 1;
                 NodeId(left - 1)
             })
         };
-        let places: Vec<Option<NodeId>> = first.iter().map(place).collect();
+        let new_ids: Vec<Option<NodeId>> = first.iter().map(new_id).collect();
         let moved =
-            |node: NodeId| places[node.index()].expect("a cell has all that its nodes need");
+            |node: NodeId| new_ids[node.index()].expect("a cell has all that its nodes need");
         self.graph = self.graph.filter_map(
             |index, node| {
                 let mut node = node.clone();

@@ -91,7 +91,7 @@ pub fn run(
         device: options.device.clone(),
         process: std::process::id(),
     });
-    let shared = RunContext {
+    let context = RunContext {
         plan,
         store,
         device: &options.device,
@@ -119,7 +119,7 @@ pub fn run(
     let ended = thread::scope(|scope| {
         // Running stages are cancelled even if the loop panics.
         let _stop = StopOnUnwind(&options.cancel);
-        let mut threads = Threads::new(scope, &shared, options.jobs);
+        let mut threads = Threads::new(scope, &context, options.jobs);
         let ended = drive(&mut scheduler, &mut threads, &options.cancel, &mut recorder);
         if ended.is_err() {
             options.cancel.store(true, Ordering::Relaxed);

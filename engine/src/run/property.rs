@@ -60,7 +60,7 @@ struct Trouble {
 struct Mock<'w> {
     world: &'w mut World,
     open: Vec<ExecutorTask>,
-    told: Vec<ExecutorMessage>,
+    repeated: Vec<ExecutorMessage>,
     /// Each computation that was made here, by key, and how often.
     made: BTreeMap<Key, u32>,
     running: BTreeSet<NodeId>,
@@ -195,7 +195,7 @@ impl Executor for Mock<'_> {
         if self.world.chance(self.world.trouble.cancel) {
             self.world.cancel.store(true, Ordering::Relaxed);
         }
-        if let Some(message) = self.told.pop() {
+        if let Some(message) = self.repeated.pop() {
             return Some(message);
         }
         // A deadline may pass before the next message.
@@ -240,7 +240,7 @@ impl Executor for Mock<'_> {
                 let end = self.compute(ticket.node, &computation);
                 if self.world.chance(self.world.trouble.twice) {
                     // A second final message, which must be ignored.
-                    self.told.push(ExecutorMessage::Ended(ticket, StageEnd::Vanished));
+                    self.repeated.push(ExecutorMessage::Ended(ticket, StageEnd::Vanished));
                 }
                 Some(ExecutorMessage::Ended(ticket, end))
             }
@@ -250,13 +250,13 @@ impl Executor for Mock<'_> {
 
 /// A listener that notes how each node ended.
 #[derive(Default)]
-struct Told {
+struct Endings {
     ends: BTreeMap<NodeId, &'static str>,
     keys: BTreeMap<NodeId, Key>,
     halted: bool,
 }
 
-impl Listener for Told {
+impl Listener for Endings {
     type Error = std::convert::Infallible;
 
     fn begin(&mut self) -> Result<(), Self::Error> {
@@ -349,7 +349,7 @@ fn drive_one(seed: u64) -> u64 {
     let mut mock = Mock {
         world: &mut world,
         open: vec![],
-        told: vec![],
+        repeated: vec![],
         made: BTreeMap::new(),
         running: BTreeSet::new(),
         most_running: 0,
@@ -357,23 +357,23 @@ fn drive_one(seed: u64) -> u64 {
         clock: Instant::now(),
     };
     let mut scheduler = Scheduler::new(graph, limits);
-    let mut told = Told::default();
-    let Ok(()) = drive(&mut scheduler, &mut mock, &cancel, &mut told);
+    let mut endings = Endings::default();
+    let Ok(()) = drive(&mut scheduler, &mut mock, &cancel, &mut endings);
     let what = format!("graph {seed}: {trouble:?} {limits:?}");
     assert!(mock.most_running <= limits.jobs, "{what}");
     assert!(mock.open.is_empty(), "{what}: something is still under way");
     let open = scheduler.open_nodes();
-    let ended: BTreeSet<NodeId> = told.ends.keys().copied().collect();
+    let ended: BTreeSet<NodeId> = endings.ends.keys().copied().collect();
     assert!(open.iter().all(|node| !ended.contains(node)), "{what}");
     assert_eq!(open.len() + ended.len(), count, "{what}: each has its end, or is open");
-    if !cancel.load(Ordering::Relaxed) && !told.halted {
+    if !cancel.load(Ordering::Relaxed) && !endings.halted {
         assert_eq!(open, [], "{what}: all that can be done is done");
     }
-    for (node, end) in &told.ends {
-        let done = |one: &NodeId| told.ends.get(one) == Some(&"done");
+    for (node, end) in &endings.ends {
+        let done = |one: &NodeId| endings.ends.get(one) == Some(&"done");
         if *end == "done" {
             let output = scheduler.output(*node).expect("it is done");
-            let of = artifact(&told.keys[node].to_string());
+            let of = artifact(&endings.keys[node].to_string());
             assert_eq!(*output.artifact, of, "{what}: {node:?} has the result of its recipe");
         }
         if *end == "skipped" {

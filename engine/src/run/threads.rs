@@ -21,7 +21,7 @@ const MAX_LOOKUP_THREADS: usize = 4;
 /// The worker threads of a run, started as needed. They end when this is dropped.
 pub(super) struct Threads<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
-    shared: &'env RunContext<'env>,
+    context: &'env RunContext<'env>,
     tx: Sender<ExecutorMessage>,
     rx: Receiver<ExecutorMessage>,
     lookups: WorkerPool,
@@ -48,14 +48,14 @@ impl WorkerPool {
 impl<'scope, 'env> Threads<'scope, 'env> {
     pub(super) fn new(
         scope: &'scope Scope<'scope, 'env>,
-        shared: &'env RunContext<'env>,
+        context: &'env RunContext<'env>,
         jobs: usize,
     ) -> Self {
         let (tx, rx) = mpsc::channel();
         let cores = thread::available_parallelism().map_or(MAX_LOOKUP_THREADS, usize::from);
         let lookups = WorkerPool::new(cores.min(MAX_LOOKUP_THREADS));
         let computing = WorkerPool::new(jobs.max(1));
-        Self { scope, shared, tx, rx, lookups, computing }
+        Self { scope, context, tx, rx, lookups, computing }
     }
 }
 
@@ -69,9 +69,9 @@ impl Executor for Threads<'_, '_> {
         if pool.threads < pool.unfinished.min(pool.max_threads) {
             let inbox = Arc::clone(&pool.inbox);
             let tx = self.tx.clone();
-            let shared = self.shared;
+            let context = self.context;
             let named = thread::Builder::new().name("stage".to_owned());
-            match named.spawn_scoped(self.scope, move || run_worker(shared, &inbox, &tx)) {
+            match named.spawn_scoped(self.scope, move || run_worker(context, &inbox, &tx)) {
                 Ok(_) => pool.threads += 1,
                 // The other threads will take it; without any, it fails.
                 Err(_) if pool.threads > 0 => {}
@@ -133,7 +133,7 @@ fn fail_task(task: &ExecutorTask, error: &std::io::Error, tx: &Sender<ExecutorMe
 
 /// Takes tasks until there will be no more.
 fn run_worker(
-    shared: &RunContext<'_>,
+    context: &RunContext<'_>,
     inbox: &Mutex<Receiver<ExecutorTask>>,
     tx: &Sender<ExecutorMessage>,
 ) {
@@ -143,15 +143,15 @@ fn run_worker(
         match task {
             ExecutorTask::LookUp(nodes) => {
                 let look =
-                    |(node, outputs): (NodeId, Vec<_>)| (node, shared.look_up(node, &outputs));
+                    |(node, outputs): (NodeId, Vec<_>)| (node, context.look_up(node, &outputs));
                 tx.send(ExecutorMessage::LookedUp(nodes.into_iter().map(look).collect())).ok();
             }
             ExecutorTask::Poll(node, computation) => {
-                tx.send(ExecutorMessage::Polled(node, shared.poll(&computation))).ok();
+                tx.send(ExecutorMessage::Polled(node, context.poll(&computation))).ok();
             }
             ExecutorTask::Compute(ticket, computation) => {
                 let mut last_word = EndOnDrop { ticket, tx, end: Some(StageEnd::Vanished) };
-                last_word.end = Some(shared.compute(ticket.node, &computation, tx));
+                last_word.end = Some(context.compute(ticket.node, &computation, tx));
             }
         }
     }
