@@ -119,7 +119,7 @@ impl Store {
     ///
     /// [`StoreError::Io`] if the store cannot be written.
     pub fn lock_for_gc(&self) -> Result<GcLock, StoreError> {
-        let file = self.collecting_file()?;
+        let file = self.gc_lock_file()?;
         Ok(GcLock { _locked: file.filter(|file| retry::retrying(|| file.lock()).is_ok()) })
     }
 
@@ -131,7 +131,7 @@ impl Store {
     /// [`StoreError::Io`] if the store cannot be written.
     pub fn wait_for_collection(&self) -> Result<(), StoreError> {
         // Released at once: a collection that begins later sees the run's record.
-        if let Some(file) = self.collecting_file()? {
+        if let Some(file) = self.gc_lock_file()? {
             let _ = retry::retrying(|| file.lock_shared());
         }
         Ok(())
@@ -139,7 +139,7 @@ impl Store {
 
     /// Opens the file to lock, or returns `None` if another user does not let this one open it:
     /// then no process waits.
-    fn collecting_file(&self) -> Result<Option<File>, StoreError> {
+    fn gc_lock_file(&self) -> Result<Option<File>, StoreError> {
         self.writable()?;
         let path = self.at(COLLECTING);
         let mut options = OpenOptions::new();

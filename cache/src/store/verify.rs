@@ -210,7 +210,7 @@ impl VerifyPass<'_> {
         let relative = object_path(&digest);
         let path = self.store.at(&relative);
         let wanted = self.wanted.get(&digest);
-        let wrong = match objects::lstat(&path)? {
+        let damage = match objects::lstat(&path)? {
             // Collected since the listing, and no record refers to it.
             None if wanted.is_none() => return Ok(()),
             None => Some(Damage::Missing),
@@ -222,7 +222,7 @@ impl VerifyPass<'_> {
                 self.store.examine(&blob, &relative, &stat)?.damage()
             }
         };
-        if let Some(what) = wrong {
+        if let Some(what) = damage {
             let records = wanted.map_or_else(Vec::new, |wanted| wanted.records.clone());
             self.report_damage(EntryKind::Object, path, what, records);
         }

@@ -17,7 +17,7 @@ pub(super) type Wires = Vec<(&'static str, usize)>;
 /// # Errors
 ///
 /// Returns a cycle if there is one: the shortest through the first stage that is on any. Each stage
-/// gives to the next, the last stage is the first again, and the one before it the first on a cycle.
+/// gives to the next; the cycle begins and ends with a stage that receives from that first one.
 pub(super) fn topological(
     wires: &[Wires],
     starts: impl Iterator<Item = usize>,

@@ -83,11 +83,17 @@ pub(super) enum ExecutorTask {
 /// the scheduler ignores one that comes twice, or belongs to an earlier start.
 #[derive(Debug)]
 pub(super) enum ExecutorMessage {
+    /// Nodes were looked up.
     LookedUp(Vec<(NodeId, LookUpResult)>),
+    /// A key that another process computes was polled.
     Polled(NodeId, Result<PollOutcome, StageError>),
+    /// A stage started, with its key and that of its checkpoints.
     Started(NodeId, Key, Option<Key>),
+    /// A stage reported progress.
     Progressed(NodeId, StageProgress),
+    /// A stage logged a line.
     Said(NodeId, String),
+    /// A computation ended.
     Ended(StartTicket, StageEnd),
 }
 
@@ -111,6 +117,7 @@ pub(super) enum StageEnd {
     Changed(PathBuf),
     /// Its worker vanished without a result.
     Vanished,
+    /// It failed, or was cancelled.
     Failed(ComputeFailure),
 }
 

@@ -46,7 +46,7 @@ impl MatrixReader<'_> {
     /// Reads the entries of `exclude` or `include`.
     pub(super) fn read_rules(&mut self, what: CellRuleKind, table: &TreeTable) -> Vec<CellRule> {
         let Some(entry) = table.get(what.key()) else { return vec![] };
-        let wrong = |span: Span, found: &'static str, mistakes: &mut Mistakes| {
+        let report_type = |span: Span, found: &'static str, mistakes: &mut Mistakes| {
             let kind = SpecErrorKind::WrongType {
                 what: format!("`{what}`"),
                 wanted: "a list of tables",
@@ -56,13 +56,13 @@ impl MatrixReader<'_> {
             mistakes.add(span, kind, Some(hint));
         };
         let TreeValue::Array(items) = &entry.node.value else {
-            wrong(entry.node.span, entry.node.value.type_name(), self.mistakes);
+            report_type(entry.node.span, entry.node.value.type_name(), self.mistakes);
             return vec![];
         };
         let mut rules = vec![];
         for item in items.iter() {
             let Some(table) = item.table() else {
-                wrong(item.span, item.value.type_name(), self.mistakes);
+                report_type(item.span, item.value.type_name(), self.mistakes);
                 continue;
             };
             let mut says = BTreeMap::new();
