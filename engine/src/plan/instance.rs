@@ -21,7 +21,7 @@ pub(crate) struct Instance {
     /// The wires, one for each port.
     pub(crate) from: Vec<Wire>,
     pub(crate) seed: Option<u64>,
-    pub(crate) repeats: Repeats,
+    pub(crate) repeats: StageRepeats,
     pub(crate) at: Span,
     /// Whether its settings have no mistakes. Its wires are checked in any case.
     pub(crate) sound: bool,
@@ -29,7 +29,7 @@ pub(crate) struct Instance {
 }
 
 /// How often a stage is computed, each time with another seed.
-pub(crate) struct Repeats {
+pub(crate) struct StageRepeats {
     pub(crate) count: u32,
     /// The span of `repeats`.
     span: Span,
@@ -80,8 +80,8 @@ impl Instance {
             }
         });
         let repeats = match entries.get("repeats") {
-            None => Repeats { count: 1, span: key },
-            Some(entry) => Repeats {
+            None => StageRepeats { count: 1, span: key },
+            Some(entry) => StageRepeats {
                 count: read_repeats(&entry.node, mistakes).unwrap_or(1),
                 span: entry.node.span,
             },
