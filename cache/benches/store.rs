@@ -1,4 +1,4 @@
-//! What the store costs: `cargo bench -p cache`.
+//! Benchmarks of the store: `cargo bench -p cache`.
 //!
 //! Timed by hand: criterion would change the features of crates that the tensor library is built
 //! with, and so have it built twice.
@@ -13,7 +13,9 @@ const MIB: usize = 1 << 20;
 
 /// Runs `work` until two seconds are over, at least three times, and prints the fastest.
 fn time(what: &str, per: u32, mut work: impl FnMut()) {
-    let (begun, mut best, mut times) = (Instant::now(), f64::MAX, 0);
+    let begun = Instant::now();
+    let mut best = f64::MAX;
+    let mut times = 0;
     while times < 3 || begun.elapsed().as_secs() < 2 {
         let one = Instant::now();
         work();
@@ -111,11 +113,10 @@ fn main() {
 }
 
 fn record_free(number: u32) -> Recipe {
-    let (method, settings) = ("select.none".to_owned(), json!({"number": number}));
     Recipe {
-        method,
+        method: "select.none".to_owned(),
         revision: 1,
-        settings: settings.into(),
+        settings: json!({"number": number}).into(),
         inputs: BTreeMap::new(),
         seed: Some(0),
     }

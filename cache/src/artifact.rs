@@ -1,31 +1,32 @@
-//! What a computation leaves behind: a kind and its parts, each part an object.
+//! Artifacts, the outputs of computations: a kind and named parts, each part an object.
 
 use crate::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// An object as others name it: its digest and its length in bytes.
+/// A reference to an object: its digest and its length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blob {
     /// The blake3 digest of the bytes.
     pub digest: Digest,
-    /// How many bytes.
+    /// The length in bytes.
     pub size: u64,
 }
 
-/// A named set of objects that travels as one. Two artifacts may share a part; it is stored once.
+/// The output of a computation: objects by name. Two artifacts may share an object, which is stored
+/// once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Artifact {
-    /// What the parts are together, such as `scores`. Equal parts of two kinds are two artifacts.
+    /// The kind, such as `scores`. Equal parts of two kinds are two artifacts.
     pub kind: String,
-    /// The objects, by name.
+    /// The objects, by the name of the part.
     pub parts: BTreeMap<String, Blob>,
 }
 
 impl Artifact {
-    /// Returns the digest of the whole: of its kind, and of each part's name and digest.
+    /// Returns the digest of the artifact: of its kind, and of each part's name and digest.
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut hasher = blake3::Hasher::new_derive_key("coresift artifact v1");

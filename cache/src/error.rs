@@ -1,4 +1,4 @@
-//! What can go wrong in a store, as data.
+//! The errors of a store, and the damage of its files.
 
 use crate::{Digest, Key};
 use std::{
@@ -7,116 +7,147 @@ use std::{
 };
 use thiserror::Error;
 
-/// What is wrong with a file of the store: a clause, such as `is missing`.
+/// The damage of a file of the store. Shown as a clause, such as `is missing`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Damage {
-    /// It is not there.
+    /// There is no such file.
     #[error("is missing")]
     Missing,
-    /// Something else has its name: a folder, a link.
+    /// A folder or a symbolic link has the file's name.
     #[error("is not a file")]
     NotAFile,
-    /// It is shorter or longer than it was.
+    /// The file is shorter or longer than it was.
     #[error("has {found} bytes instead of {wanted}")]
     Length {
-        /// How long it is.
+        /// Its length in bytes.
         found: u64,
-        /// How long it should be.
+        /// The length in bytes it should have.
         wanted: u64,
     },
-    /// It is as long as it was, and does not have its digest.
+    /// The file has its length, and bytes of another digest.
     #[error("holds other bytes")]
     Altered,
-    /// The disk does not give it back.
+    /// A read fails (EIO), as over a bad sector.
     #[error("cannot be read ({why})")]
     Unreadable {
-        /// What the system said.
+        /// The error of the system.
         why: String,
     },
-    /// It was replaced between two looks.
+    /// The file was replaced while it was read.
     #[error("changed while it was read")]
     Unsteady,
-    /// A sealed document without its seal.
+    /// A sealed document whose checksum does not fit its body.
     #[error("is cut short or overwritten")]
     Torn,
-    /// A sealed document that means nothing.
+    /// A sealed document, checksum and all, whose JSON does not decode.
     #[error("does not decode ({why})")]
     Undecodable {
-        /// What the decoder said.
+        /// The error of the JSON decoder.
         why: String,
     },
-    /// A record under the name of another.
+    /// A record stored under another key.
     #[error("belongs to {}", key.short())]
     OfAnotherKey {
-        /// Whose it is.
+        /// The key of its own recipe or trajectory.
         key: Key,
     },
-    /// A checkpoint under the name of another.
+    /// A checkpoint stored under another trajectory or step.
     #[error("is step {step} of {}", trajectory.short())]
     OfAnotherStep {
-        /// Whose it is.
+        /// The key of its own recipe or trajectory.
         trajectory: Key,
-        /// Which.
+        /// Its own step.
         step: u64,
     },
-    /// A file that the store has not made.
+    /// A file that is no object, record or checkpoint by its name.
     #[error("was not made by the store")]
     Stray,
 }
 
-/// The store could not do what was asked.
+/// The reason why a folder is not a store. Shown as a clause, such as `it is not a folder`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NotAStoreReason {
+    /// There is a file at the path, no folder.
+    #[error("it is not a folder")]
+    NotAFolder,
+    /// The folder holds other files, and no file called `format`.
+    #[error("it holds `{name}` and no file called `format`")]
+    OtherFiles {
+        /// The name of one of them.
+        name: String,
+    },
+    /// The file `format` is not that of a store.
+    #[error("its file `format` says `{start}`")]
+    OtherFormat {
+        /// The first characters of that file.
+        start: String,
+    },
+    /// A folder of the store is a symbolic link to another file system: no file can be renamed into
+    /// it.
+    #[error(
+        "`{folder}` is a link to another file system, where nothing can be put into place; move \
+         the whole folder there, and link that"
+    )]
+    OnTwoFileSystems {
+        /// The path of the folder.
+        folder: &'static str,
+    },
+}
+
+/// An operation of the store failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// An object is missing or holds other bytes than were written; it has been set aside.
+    /// An object is missing or holds other bytes than were written; it is in quarantine.
     #[error("object {} {what}", digest.short())]
     Damaged {
-        /// The object asked for.
+        /// The digest of the object asked for.
         digest: Digest,
-        /// What is wrong with it.
+        /// The damage.
         what: Damage,
     },
     /// The store was written by a newer program.
     #[error("the store at `{}` has format {found}, newer than {known}, the newest this program knows", root.display())]
     NewerFormat {
-        /// Where the store is.
+        /// The path of the store.
         root: PathBuf,
-        /// Its format.
+        /// The version of its format.
         found: u32,
-        /// Ours.
+        /// The newest version this program knows.
         known: u32,
     },
     /// The folder holds something that is not a store.
     #[error("`{}` is not a store: {why}", root.display())]
     NotAStore {
-        /// The folder.
+        /// The path of the folder.
         root: PathBuf,
-        /// What was found there.
-        why: String,
+        /// The reason.
+        why: NotAStoreReason,
     },
     /// The store was moved or removed while it was used.
     #[error("the store at `{}` is not there any more: it was moved or removed", root.display())]
     Gone {
-        /// Where it was.
+        /// The path it was opened at.
         root: PathBuf,
     },
-    /// A record cannot be written down.
+    /// A record or checkpoint cannot be encoded as JSON.
     #[error("the record of {} cannot be written", key.short())]
     BadRecord {
-        /// The key.
+        /// The key of the record.
         key: Key,
-        /// What the encoder said.
+        /// The error of the JSON encoder.
         source: serde_json::Error,
     },
-    /// The file system refused.
+    /// A call to the file system failed.
     #[error("cannot {action} `{}`", path.display())]
     Io {
         /// A verb: `read`, `write`, `create`.
         action: &'static str,
-        /// The path it was done to.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }

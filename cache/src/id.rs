@@ -1,10 +1,10 @@
-//! The two names everything in the store goes by.
+//! Hashes as names: the digest of an object's bytes, and the key of a computation.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{fmt, str::FromStr};
 use thiserror::Error;
 
-/// A string that should have been 64 lowercase hex digits was not.
+/// The error of a string that is not 64 lowercase hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected 64 lowercase hex digits, found `{found}`")]
 pub struct ParseIdError {
@@ -28,7 +28,7 @@ macro_rules! hash_id {
                 &self.0
             }
 
-            /// Returns the first twelve digits, for people.
+            /// Returns the first twelve hex digits, for messages.
             #[must_use]
             pub fn short(&self) -> String {
                 let mut text = self.to_string();
@@ -63,8 +63,8 @@ macro_rules! hash_id {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Digits;
-                impl de::Visitor<'_> for Digits {
+                struct HexVisitor;
+                impl de::Visitor<'_> for HexVisitor {
                     type Value = $name;
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                         f.write_str("64 lowercase hex digits")
@@ -73,7 +73,7 @@ macro_rules! hash_id {
                         text.parse().map_err(E::custom)
                     }
                 }
-                deserializer.deserialize_str(Digits)
+                deserializer.deserialize_str(HexVisitor)
             }
         }
     };
@@ -100,7 +100,7 @@ impl Digest {
     }
 }
 
-/// Feeds `bytes` to `hasher`, on all cores where that pays.
+/// Feeds `bytes` to `hasher`, on all cores from 256 KiB on.
 pub(crate) fn update(hasher: &mut blake3::Hasher, bytes: &[u8]) {
     if bytes.len() < 256 * 1024 {
         hasher.update(bytes);

@@ -1,6 +1,7 @@
-//! Where results live: objects named by what they contain, records named by what made them.
+//! The content-addressed store of results: objects named by the hash of their bytes, records named
+//! by the hash of their recipe.
 //!
-//! This crate knows bytes, hashes, and files. It has never heard of a stage.
+//! This crate knows bytes, hashes, and files. It does not know what a stage is.
 
 mod artifact;
 mod error;
@@ -9,11 +10,11 @@ mod recipe;
 mod store;
 
 pub use artifact::{Artifact, Blob};
-pub use error::{Damage, StoreError};
+pub use error::{Damage, NotAStoreReason, StoreError};
 pub use id::{Digest, Key, ParseIdError};
 pub use recipe::{Provenance, Recipe, Record};
 pub use store::{
-    Bytes, Checkpoint, Collecting, Commit, FileStamp, Finding, GcOptions, GcReport, KindStats,
-    Lease, Lookup, LookupDamage, ObjectWriter, Reach, ShareReport, Stats, Store, Thing, Verify,
-    VerifyReport, WorkFolder, folder_digest, host, make_folders, steadily,
+    Bytes, Checkpoint, Commit, DamagedPart, EntryKind, Finding, Fingerprint, GcLock, GcOptions,
+    GcReport, KeepSet, KindStats, Lease, Lookup, LookupDamage, ObjectWriter, ShareReport, Stats,
+    Store, Verify, VerifyReport, WorkFolder, folder_digest, host, make_folders, retrying,
 };

@@ -1,14 +1,16 @@
-//! Everything that can change a result, written down in one canonical form.
+//! Recipes and records of computations. The hash of a recipe's canonical encoding is its key.
 
 use crate::{Artifact, Digest, Key};
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Goes up when the encoding below changes, and every key with it.
+/// The context of the key hash; its version goes up when the canonical encoding changes, and every
+/// key changes with it.
 const CONTEXT: &str = "coresift recipe v1";
 
-/// The full identity of one computation, kept readable so that two runs can be compared.
+/// The identity of a computation: all that can change its result. Readable, so that two runs can be
+/// compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "RecipeJson")]
 pub struct Recipe {
@@ -16,17 +18,18 @@ pub struct Recipe {
     pub method: String,
     /// The revision of the method's results.
     pub revision: u32,
-    /// The settings, defaults filled in. Shared: the computations of a matrix have few of them.
+    /// The settings, defaults filled in. Shared, for most computations of a matrix have equal
+    /// settings.
     #[serde(serialize_with = "shared")]
     pub settings: Arc<Value>,
-    /// The digest of what each input port received.
+    /// The digest of the artifact, file or folder of each input, by the input's name.
     pub inputs: BTreeMap<String, Digest>,
     /// The seed of the random streams, or `None` if none is drawn from.
     pub seed: Option<u64>,
 }
 
-// A float must come back from JSON as the same bits, or the key would be another: serde_json's
-// feature `float_roundtrip` is switched on in this crate's manifest for that.
+// A float must come back from JSON with the same bits, or the key would be another: hence
+// serde_json's feature `float_roundtrip` in the manifest.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename = "Recipe")]
 struct RecipeJson {
@@ -35,7 +38,7 @@ struct RecipeJson {
     settings: Value,
     inputs: BTreeMap<String, Digest>,
     seed: Option<u64>,
-    /// In records of older builds, which wrote the bits of floats down a second time.
+    /// The bits of floats, in records of older builds; ignored.
     #[serde(default, rename = "float_bits")]
     _float_bits: IgnoredAny,
 }
@@ -51,11 +54,11 @@ fn shared<S: Serializer>(value: &Arc<Value>, serializer: S) -> Result<S::Ok, S::
     Value::serialize(value, serializer)
 }
 
-/// Where, when and at what cost a result was made. No part of any key.
+/// The provenance of a result: where, when and at what cost it was computed. No part of any key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Provenance {
-    /// Wall-clock seconds the computation took, the resumed part left out.
+    /// Wall-clock seconds the computation took, without the part resumed from a checkpoint.
     pub seconds: f64,
     /// The device it ran on, such as `cpu` or `cuda:0`.
     pub device: String,
@@ -63,19 +66,19 @@ pub struct Provenance {
     pub finished: u64,
     /// The build of the program, such as `0.1.0`.
     pub build: String,
-    /// What it said while it ran, line by line.
+    /// The lines the stage logged while it ran.
     pub log: Vec<String>,
 }
 
-/// What one computation produced, and from what.
+/// The record of a finished computation: recipe, output and provenance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// The computation.
+    /// The recipe, whose key the record is stored under.
     pub recipe: Recipe,
-    /// What it produced.
+    /// The artifact it produced.
     pub output: Artifact,
-    /// How that went.
+    /// Where, when and at what cost.
     pub provenance: Provenance,
 }
 
@@ -148,12 +151,21 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn key(settings: Value) -> Key {
-        let (method, inputs) = ("select.top".into(), BTreeMap::new());
-        Recipe { method, revision: 1, settings: settings.into(), inputs, seed: Some(7) }.key()
+    fn recipe(method: &str, settings: Value, seed: Option<u64>) -> Recipe {
+        Recipe {
+            method: method.to_owned(),
+            revision: 1,
+            settings: settings.into(),
+            inputs: BTreeMap::new(),
+            seed,
+        }
     }
 
-    // A change here loses every cache in the world: it must be meant, and CONTEXT goes up.
+    fn key(settings: Value) -> Key {
+        recipe("select.top", settings, Some(7)).key()
+    }
+
+    // A changed key makes every stored result unreachable: if that is meant, CONTEXT goes up.
     #[test]
     fn keys_are_frozen() {
         assert_eq!(key(json!({"keep": 0.1, "rule": {"bins": 50}})).short(), "cb54015be3e3");
@@ -173,16 +185,14 @@ mod tests {
         let floats: Vec<f64> = (0..2000)
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                // A single-precision setting has 17 digits once it is a double.
+                // An f32 setting has 17 digits once it is an f64.
                 f64::from(f32::from_bits((state >> 34) as u32))
             })
             .filter(|float| float.is_finite())
             .collect();
         for float in floats {
             let settings = json!({"z": [float, 1, 2.5], "a": {"deep": float}});
-            let (method, inputs) = ("score.grand".into(), BTreeMap::new());
-            let settings = Arc::new(settings);
-            let recipe = Recipe { method, revision: 1, settings, inputs, seed: None };
+            let recipe = recipe("score.grand", settings, None);
             let text = serde_json::to_string(&recipe).expect("a recipe is JSON");
             let back: Recipe = serde_json::from_str(&text).expect("it was just written");
             assert_eq!(back.key(), recipe.key(), "{float:?}");

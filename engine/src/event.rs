@@ -1,54 +1,51 @@
-//! What happened, in the order it happened.
+//! The events of a run, and the sinks that receive them.
 
 use crate::NodeId;
 use cache::{Digest, Key};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
+use std::borrow::Cow;
 
-/// How far along a stage is.
+/// The progress of a stage: how many of its units are done, and a figure such as the loss.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Progress {
+pub struct StageProgress {
     /// Units done.
     pub done: u64,
     /// Units in all.
     pub total: u64,
-    /// What a unit is, such as `step` or `image`.
-    pub unit: &'static str,
-    /// A figure worth watching, such as `("loss", 0.31)`.
-    pub figure: Option<(&'static str, f64)>,
+    /// The unit, such as `step` or `image`.
+    pub unit: Cow<'static, str>,
+    /// A figure worth watching, such as `("loss", 0.31)`. A loss may be NaN.
+    pub figure: Option<(Cow<'static, str>, f64)>,
 }
 
-/// What a unit or a figure is called. Methods name them in their code, so they are few, and one
-/// read back is kept for as long as the process lives.
-static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-
-fn name(text: String) -> &'static str {
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = names.get(text.as_str()) {
-        return known;
+impl StageProgress {
+    /// Returns the progress of a stage that has done `done` of `total` units.
+    pub fn new(done: u64, total: u64, unit: impl Into<Cow<'static, str>>) -> Self {
+        Self { done, total, unit: unit.into(), figure: None }
     }
-    let kept: &'static str = text.leak();
-    names.insert(kept);
-    kept
+
+    /// Adds a figure, such as the loss.
+    #[must_use]
+    pub fn with_figure(mut self, name: impl Into<Cow<'static, str>>, value: f64) -> Self {
+        self.figure = Some((name.into(), value));
+        self
+    }
 }
 
-impl<'de> Deserialize<'de> for Progress {
+impl<'de> Deserialize<'de> for StageProgress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(rename = "Progress")]
-        struct Read {
+        struct ProgressJson {
             done: u64,
             total: u64,
             unit: String,
             figure: Option<(String, Option<f64>)>,
         }
-        let Read { done, total, unit, figure } = Read::deserialize(deserializer)?;
-        // JSON has no word for what is not a number.
-        let figure = figure.map(|(what, value)| (name(what), value.unwrap_or(f64::NAN)));
-        Ok(Self { done, total, unit: name(unit), figure })
+        let ProgressJson { done, total, unit, figure } = ProgressJson::deserialize(deserializer)?;
+        // JSON has no NaN: it is written as null.
+        let figure = figure.map(|(name, value)| (name.into(), value.unwrap_or(f64::NAN)));
+        Ok(Self { done, total, unit: unit.into(), figure })
     }
 }
 
@@ -65,7 +62,7 @@ pub struct StageCount {
     pub nodes: usize,
 }
 
-/// Something that happened during a run.
+/// An event of a run. Sinks receive them in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -85,35 +82,35 @@ pub enum Event {
         /// The process that runs it.
         process: u32,
     },
-    /// A record was found, so the stage was not run.
+    /// A cache hit: the store has the record, so the stage does not run.
     Hit {
         /// The computation.
         node: NodeId,
         /// Its key.
         key: Key,
     },
-    /// Something stored cannot be used; it was set aside and will be made again.
+    /// A stored result is damaged; it is in quarantine and is computed again.
     Damaged {
         /// The computation whose result it was.
         node: NodeId,
-        /// What is wrong.
+        /// The damage: a clause.
         what: String,
     },
     /// Another process is computing this key.
     Waiting {
         /// The computation.
         node: NodeId,
-        /// Who holds the lease.
+        /// The holder of the lease, such as `process 4711 on node3`.
         holder: String,
     },
-    /// A file the stage reads is not what its recipe names any more: the recipe is made anew.
+    /// A file the stage reads has another digest than its recipe says: the recipe is made again.
     Changed {
         /// The computation.
         node: NodeId,
-        /// Which file: a clause such as `job.sh changed`.
+        /// A clause that names the file, such as `job.sh changed`.
         what: String,
     },
-    /// What ran the stage is gone and left no word; it is tried again.
+    /// The worker of the stage vanished without a result; the stage is tried again.
     Vanished {
         /// The computation.
         node: NodeId,
@@ -124,7 +121,7 @@ pub enum Event {
         node: NodeId,
         /// Its key.
         key: Key,
-        /// What its checkpoints are filed under, if it keeps any.
+        /// The key of its checkpoints, if it keeps any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trajectory: Option<Key>,
     },
@@ -132,10 +129,10 @@ pub enum Event {
     Progressed {
         /// The computation.
         node: NodeId,
-        /// How far it is.
-        progress: Progress,
+        /// The progress.
+        progress: StageProgress,
     },
-    /// A stage said something.
+    /// A stage wrote a line to its log.
     Said {
         /// The computation.
         node: NodeId,
@@ -153,7 +150,8 @@ pub enum Event {
         /// How long it took.
         seconds: f64,
     },
-    /// The same recipe gave another result than is recorded; the recorded one is used.
+    /// The same recipe gave another output than is recorded: the method is not deterministic. The
+    /// recorded output is used.
     Differs {
         /// The computation.
         node: NodeId,
@@ -168,7 +166,7 @@ pub enum Event {
         node: NodeId,
         /// The error and its causes, outermost first.
         causes: Vec<String>,
-        /// The way out, if the stage knows one.
+        /// What can be done, if the stage knows.
         hint: Option<String>,
     },
     /// A stage was stopped before it was done.
@@ -183,22 +181,22 @@ pub enum Event {
         /// The one that failed.
         because: NodeId,
     },
-    /// Computations that were asked for and never begun: told at the end, once.
+    /// The run is over and these computations never began. Emitted once, at the end.
     NotBegun {
         /// How many.
         nodes: usize,
         /// Why: a clause.
         because: String,
     },
-    /// The store's disk was full: told at the end, once, after the first stage that met it failed.
+    /// The store's disk is full. Emitted once, at the end of a run that was halted for it.
     StorageFull {
-        /// How many stages met it.
+        /// How many stages failed for it.
         met: usize,
     },
     /// The run ended.
     RunFinished {
-        /// What became of it.
-        summary: Summary,
+        /// The counts of computations by outcome.
+        summary: RunSummary,
     },
 }
 
@@ -228,10 +226,10 @@ impl Event {
     }
 }
 
-/// What became of a run's computations.
+/// The counts of a run's computations, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct Summary {
-    /// Found in the store.
+pub struct RunSummary {
+    /// Cache hits: found in the store.
     pub hits: usize,
     /// Computed.
     pub computed: usize,
@@ -243,7 +241,7 @@ pub struct Summary {
     pub stopped: usize,
 }
 
-/// Somewhere events go: a progress display, a log, a test's vector.
+/// A receiver of events: a progress bar, a log, a test's vector.
 pub trait Sink {
     /// Takes one event. Called from one thread, in order.
     fn emit(&mut self, event: &Event);

@@ -1,6 +1,6 @@
 //! From a TOML file to a finished run: spec, matrix, plan, schedule, events.
 //!
-//! The engine knows stages, ports, keys, and seeds. It has never heard of a tensor, and it never
+//! The engine knows stages, ports, keys, and seeds. It does not know what a tensor is, and it never
 //! writes to a terminal.
 
 mod event;
@@ -11,19 +11,21 @@ mod seed;
 mod spec;
 mod stage;
 
-pub use event::{Event, Progress, Sink, StageCount, Summary};
+pub use event::{Event, RunSummary, Sink, StageCount, StageProgress};
 pub(crate) use plan::StageRef;
-pub use plan::{Cell, NodeId, Plan, PlanAxis, PlanNode};
+pub use plan::{NodeId, Plan, PlanAxis, PlanCell, PlanNode};
 pub use registry::{Method, Parse, Registry};
 pub use run::{
-    Entry, Forecast, History, Journal, Outlook, PipelineFile, Reason, Run, RunError, RunFailure,
-    RunNode, RunOptions, RunResult, RunSource, RunState, RunStatus, Tail, Use, Utc, differences,
-    keep_panics_of_stages, run, trajectory_key,
+    Forecast, Journal, LogLine, LogTail, Outlook, PipelineFile, Reason, ResultUse, RunError,
+    RunFailure, RunHistory, RunNode, RunOptions, RunRecord, RunResult, RunSource, RunState,
+    RunStatus, Utc, differences, keep_panics_of_stages, run, trajectory_key,
 };
 pub use seed::Streams;
 pub use spec::{
-    Place, Request, Settings, SettingsError, Source, SpecError, SpecErrorKind, SpecErrors, Written,
+    AxisProblem, CellRuleKind, PlanRequest, Settings, SettingsError, Span, SpecError,
+    SpecErrorKind, SpecErrors, SpecPath, SpecSource,
 };
 pub use stage::{
-    Arity, File, Folder, Kind, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory,
+    Arity, ArtifactKind, InputFile, InputFolder, Needs, Port, Problem, Stage, StageCtx, StageError,
+    Trajectory,
 };

@@ -1,8 +1,8 @@
 //! The methods a pipeline file may name.
 
 use crate::{
-    Kind, Place, Stage,
-    spec::{Entry, Node, Settings, Value},
+    ArtifactKind, Span, Stage,
+    spec::{Settings, SettingsMistakeKind, TreeEntry, TreeNode, TreeValue},
 };
 use schemars::Schema;
 use std::{collections::BTreeMap, sync::Arc};
@@ -10,12 +10,12 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Reads a stage's `with` table.
 pub type Parse = fn(Settings<'_>) -> Result<Box<dyn Stage>, crate::spec::SettingsError>;
 
-/// One entry: what `use` may name.
+/// A method: a name that `use` may hold, and the parser of its settings.
 #[derive(Clone, Copy)]
 pub struct Method {
     /// The name, `<stage>` or `<stage>.<method>`.
     pub name: &'static str,
-    /// One line: what it does.
+    /// A summary of one line.
     pub summary: &'static str,
     /// The manual: what it computes, the paper and equation, the cost, where it departs from the
     /// authors' code. Markdown, several lines.
@@ -27,26 +27,34 @@ pub struct Method {
 }
 
 impl Method {
-    /// Returns a stage of this method, to be asked for its ports and streams. Its settings are
-    /// the defaults; one that has none gets a stand-in of its type.
+    /// Returns a stage of this method to read ports, output and streams from. Settings without a
+    /// default get a stand-in of their type, found by parsing one value of each type in turn.
     #[must_use]
     pub fn sample(&self) -> Option<Box<dyn Stage>> {
-        let place = Place::default();
-        let stand_ins =
-            [Value::String(Arc::from("-")), Value::Integer(1), Value::Array(Arc::default())];
+        let span = Span::default();
+        let stand_ins = [
+            TreeValue::String(Arc::from("-")),
+            TreeValue::Integer(1),
+            TreeValue::Array(Arc::default()),
+        ];
         let mut given: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         loop {
             let entry = |(name, tried): (&Arc<str>, &usize)| {
-                let node = Node { place, value: stand_ins.get(*tried)?.clone() };
-                Some((Arc::clone(name), Entry { key: place, node }))
+                let node = TreeNode { span, value: stand_ins.get(*tried)?.clone() };
+                Some((Arc::clone(name), TreeEntry { key: span, node }))
             };
             let table = given.iter().map(entry).collect::<Option<_>>()?;
-            let node = Node { place, value: Value::Table(Arc::new(table)) };
+            let node = TreeNode { span, value: TreeValue::Table(Arc::new(table)) };
             match (self.parse)(Settings::new(&node, &[])) {
                 Ok(stage) => return Some(stage),
                 Err(error) => {
                     let error = error.details();
-                    let missing = error.missing.filter(|_| error.path.is_empty()).map(Arc::from);
+                    let missing = match error.kind {
+                        SettingsMistakeKind::Missing(field) if error.path.is_empty() => {
+                            Some(Arc::from(field))
+                        }
+                        _ => None,
+                    };
                     let name = missing.or_else(|| error.path.last().cloned())?;
                     given.entry(name).and_modify(|tried| *tried += 1).or_insert(0);
                 }
@@ -59,7 +67,7 @@ impl Method {
 #[derive(Clone, Default)]
 pub struct Registry {
     methods: BTreeMap<&'static str, Method>,
-    results: Option<Kind>,
+    results: Option<ArtifactKind>,
 }
 
 impl Registry {
@@ -77,16 +85,17 @@ impl Registry {
         self
     }
 
-    /// Says which kind of artifact is a result: what a pipeline is run for.
+    /// Sets the kind of artifact that is a result, such as metrics: the default targets of a
+    /// pipeline.
     #[must_use]
-    pub fn with_results(mut self, kind: Kind) -> Self {
+    pub fn with_results(mut self, kind: ArtifactKind) -> Self {
         self.results = Some(kind);
         self
     }
 
     /// Returns the kind of artifact that is a result.
     #[must_use]
-    pub fn results(&self) -> Option<Kind> {
+    pub fn results(&self) -> Option<ArtifactKind> {
         self.results
     }
 

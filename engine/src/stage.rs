@@ -1,8 +1,12 @@
-//! What a stage is, seen from the engine.
+//! The `Stage` trait that methods implement, its ports, and the context a stage runs in.
 
-use crate::{Streams, event::Progress, run::resolve};
+use crate::{
+    Streams,
+    event::StageProgress,
+    run::resolve::{self, CheckpointKey},
+};
 use cache::{
-    Artifact, Blob, Bytes, Checkpoint, Digest, Key, ObjectWriter, Store, StoreError, WorkFolder,
+    Artifact, Blob, Bytes, Checkpoint, Digest, ObjectWriter, Store, StoreError, WorkFolder,
 };
 use serde_json::Value;
 use std::{
@@ -16,61 +20,61 @@ use std::{
 };
 use thiserror::Error;
 
-/// What flows along an edge. The engine compares kinds and never looks inside them.
+/// The kind of an artifact, such as `scores`. The engine only compares kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Kind(pub &'static str);
+pub struct ArtifactKind(pub &'static str);
 
-/// Whether a port must be connected.
+/// How many stages a port takes its input from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arity {
-    /// To exactly one stage.
+    /// Exactly one stage.
     One,
-    /// To one stage or to none.
+    /// One stage or none.
     Optional,
-    /// To one stage, to a list of stages, or to the repeats of one.
+    /// One stage, a list of stages, or all repeats of one.
     Many,
-    /// Exactly one of the ports marked so, whichever the user has at hand.
+    /// One stage, on exactly one of the ports with this arity: alternatives.
     OneOf,
 }
 
-/// A named place where an artifact enters a stage.
+/// An input port of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port {
     /// The name used in `from`.
     pub name: &'static str,
-    /// What may pass.
-    pub kind: Kind,
-    /// How often.
+    /// The kind of artifact it takes.
+    pub kind: ArtifactKind,
+    /// How many stages it takes it from.
     pub arity: Arity,
 }
 
 impl Port {
     /// Returns a port that takes one artifact.
     #[must_use]
-    pub const fn one(name: &'static str, kind: Kind) -> Self {
+    pub const fn one(name: &'static str, kind: ArtifactKind) -> Self {
         Self { name, kind, arity: Arity::One }
     }
 
     /// Returns a port that may stay open.
     #[must_use]
-    pub const fn optional(name: &'static str, kind: Kind) -> Self {
+    pub const fn optional(name: &'static str, kind: ArtifactKind) -> Self {
         Self { name, kind, arity: Arity::Optional }
     }
 
     /// Returns a port that takes one artifact or several.
     #[must_use]
-    pub const fn many(name: &'static str, kind: Kind) -> Self {
+    pub const fn many(name: &'static str, kind: ArtifactKind) -> Self {
         Self { name, kind, arity: Arity::Many }
     }
 
     /// Returns a port that is an alternative to the others marked so.
     #[must_use]
-    pub const fn one_of(name: &'static str, kind: Kind) -> Self {
+    pub const fn one_of(name: &'static str, kind: ArtifactKind) -> Self {
         Self { name, kind, arity: Arity::OneOf }
     }
 }
 
-/// What a stage occupies while it runs.
+/// The resource a stage occupies while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Needs {
     /// One worker.
@@ -80,42 +84,43 @@ pub enum Needs {
     Device,
 }
 
-/// A value that each field allows and the whole does not, or a file that is not there.
+/// A mistake in the settings as a whole, or a missing file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The setting inside `with`, such as `keep` or `rule.bins`; empty for the stage as a whole.
     pub setting: String,
     /// What is wrong: a lowercase clause.
     pub message: String,
-    /// The way out.
+    /// What can be done.
     pub hint: Option<String>,
 }
 
 /// A file outside the store that a stage reads. Its bytes are part of the key, its path is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// What the file is to the stage, such as `train-images`.
+pub struct InputFile {
+    /// The role of the file, such as `train-images`.
     pub role: String,
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
 }
 
 /// A folder outside the store of which a stage reads many files. Their names and bytes, and the
 /// folder's own name, are part of the key; its path is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder {
-    /// What its files are to the stage, such as `train`. Folders with the same role are one
-    /// input, in their order.
+pub struct InputFolder {
+    /// The role of its files, such as `train`. Folders with the same role are one input, in their
+    /// order.
     pub role: String,
-    /// What the folder is called, such as `dog`.
+    /// The name of the folder, such as `dog`.
     pub name: String,
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
     /// The files in it: paths relative to it, in the order they are read.
     pub files: Vec<String>,
 }
 
-/// The part of a training that does not depend on how long it goes on.
+/// The trajectory of a training: its settings without its length. Trainings of one trajectory share
+/// checkpoints.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trajectory {
     /// The settings without the length.
@@ -140,24 +145,24 @@ pub trait Stage: Send + Sync {
     fn inputs(&self) -> Vec<Port>;
 
     /// The artifact written.
-    fn output(&self) -> Kind;
+    fn output(&self) -> ArtifactKind;
 
     /// The random streams drawn from. A stage that names none is not keyed by the seed.
     fn streams(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// What it occupies.
+    /// The resource it occupies while it runs.
     fn needs(&self) -> Needs {
         Needs::Cpu
     }
 
-    /// Returns what is wrong with the settings as a whole.
+    /// Returns the mistakes in the settings as a whole.
     fn problems(&self) -> Vec<Problem> {
         vec![]
     }
 
-    /// Returns what is wrong if these of its ports are connected and no others.
+    /// Returns the mistakes in its wiring, if these of its ports are connected and no others.
     fn wiring(&self, connected: &[&str]) -> Vec<Problem> {
         let _ = connected;
         vec![]
@@ -168,7 +173,7 @@ pub trait Stage: Send + Sync {
     /// # Errors
     ///
     /// Says which file is missing, where it was looked for, and where to get it.
-    fn files(&self) -> Result<Vec<File>, Problem> {
+    fn files(&self) -> Result<Vec<InputFile>, Problem> {
         Ok(vec![])
     }
 
@@ -177,23 +182,23 @@ pub trait Stage: Send + Sync {
     /// # Errors
     ///
     /// As [`files`](Self::files).
-    fn folders(&self) -> Result<Vec<Folder>, Problem> {
+    fn folders(&self) -> Result<Vec<InputFolder>, Problem> {
         Ok(vec![])
     }
 
-    /// Returns what its checkpoints are filed under, if it keeps any.
+    /// Returns the trajectory its checkpoints belong to, if it keeps any.
     fn trajectory(&self) -> Option<Trajectory> {
         None
     }
 
-    /// Returns the settings whose values are nobody's business, such as a table of environment
-    /// variables. Their text is cut out of the pipeline's where a run record keeps that. What
-    /// [`settings`](Self::settings) gives of them is kept as it is.
+    /// Returns the names of secret settings, such as a table of environment variables. Their text
+    /// is cut out of the pipeline file's in run records. What [`settings`](Self::settings) returns
+    /// of them is kept as it is.
     fn secrets(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Does the work and returns the parts of its output.
+    /// Computes the output and returns its parts.
     ///
     /// # Errors
     ///
@@ -202,21 +207,21 @@ pub trait Stage: Send + Sync {
     fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, Blob>, StageError>;
 }
 
-/// A stage could not finish.
+/// The error of a stage.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StageError {
-    /// The store failed underneath.
+    /// An operation of the store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An input is not what its kind promises.
+    /// An input does not decode as its kind.
     #[error("part `{part}` of input `{port}` does not decode")]
     Decode {
         /// The port read.
         port: String,
         /// The part read.
         part: String,
-        /// What the decoder said.
+        /// The error of the decoder.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The method cannot be applied to these inputs.
@@ -224,24 +229,25 @@ pub enum StageError {
     Method {
         /// What is wrong: a lowercase clause.
         message: String,
-        /// The way out.
+        /// What can be done.
         hint: Option<String>,
     },
-    /// A file the stage reads is not what its recipe names. The engine makes the recipe anew.
-    #[error("{what} while it was to be read")]
+    /// A file the stage reads has another digest than its recipe says. The engine makes the recipe
+    /// again.
+    #[error("`{}` changed while it was to be read", path.display())]
     Changed {
-        /// Which file: a clause such as `job.sh changed`.
-        what: String,
+        /// The file or folder.
+        path: PathBuf,
     },
     /// The stage's code panicked: a defect of the program.
     #[error("the method broke off: {message}{}", location.as_ref().map(|at| format!(" (at {at})")).unwrap_or_default())]
     Panicked {
-        /// What it said.
+        /// The message of the panic.
         message: String,
-        /// The place in the code, if it is known.
+        /// The place in the code, `FILE:LINE:COLUMN`, if it is known.
         location: Option<String>,
     },
-    /// The run was stopped.
+    /// The run was cancelled.
     #[error("the run was stopped")]
     Cancelled,
 }
@@ -253,17 +259,17 @@ impl From<Problem> for StageError {
 }
 
 impl StageError {
-    /// Returns the error of a method that cannot be applied.
+    /// Returns the error of a method that cannot be applied to its inputs.
     pub fn method(message: impl Into<String>) -> Self {
         Self::Method { message: message.into(), hint: None }
     }
 
     /// Returns the error of a file that changed after its digest was taken.
     pub(crate) fn changed(path: &Path) -> Self {
-        Self::Changed { what: format!("`{}` changed", path.display()) }
+        Self::Changed { path: path.to_owned() }
     }
 
-    /// Adds the way out.
+    /// Adds what can be done.
     #[must_use]
     pub fn with_hint(self, text: impl Into<String>) -> Self {
         match self {
@@ -273,23 +279,25 @@ impl StageError {
     }
 }
 
-/// A running stage's view of the world.
+/// The context of a running stage: its inputs, its random streams, the store, progress and
+/// cancellation.
 pub struct StageCtx<'a> {
     pub(crate) store: &'a Store,
-    /// What each connected port received; a port given a list has several.
+    /// The artifacts of each connected port; a port given a list has several.
     pub(crate) inputs: BTreeMap<String, Vec<Artifact>>,
-    pub(crate) files: &'a [File],
-    pub(crate) folders: &'a [Folder],
+    pub(crate) files: &'a [InputFile],
+    pub(crate) folders: &'a [InputFolder],
     /// The digests of all inputs, as the recipe names them.
     pub(crate) recipe_inputs: &'a BTreeMap<String, Digest>,
-    /// The inputs that were copied, and the copies compared with the recipe.
+    /// The inputs the stage has copied, with copies of the digest that the recipe names.
     pub(crate) captured: &'a Mutex<BTreeSet<String>>,
     pub(crate) streams: Streams,
-    /// Whether checkpoints of earlier runs are left alone.
+    /// Whether the stage is forced: it does not resume from checkpoints of earlier runs.
     pub(crate) anew: bool,
-    pub(crate) trajectory: Option<(Key, u64)>,
+    /// The key of its checkpoints and its last step, if it keeps any.
+    pub(crate) checkpoints: Option<CheckpointKey>,
     pub(crate) cancel: &'a AtomicBool,
-    pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
+    pub(crate) progress: &'a (dyn Fn(StageProgress) + Sync),
     pub(crate) say: &'a (dyn Fn(&str) + Sync),
     pub(crate) log: &'a Mutex<Vec<String>>,
     /// The device the run was given, in the terms of the program, such as `cpu` or `cuda:0`.
@@ -318,18 +326,19 @@ impl<'a> StageCtx<'a> {
 
     /// Returns the files the stage asked for.
     #[must_use]
-    pub fn files(&self) -> &'a [File] {
+    pub fn files(&self) -> &'a [InputFile] {
         self.files
     }
 
-    /// Copies `file`, one of those the stage asked for, to `to`, and checks that the copy is what
-    /// the recipe names. What becomes of the original after that is no matter to this stage; a
-    /// file that is read from where it lies must stay as it is until the stage ends.
+    /// Copies `file`, one of those the stage asked for, to `to`, and checks that the copy has the
+    /// digest in the recipe. The original may change from then on; a file that is not copied must
+    /// stay as it is until the stage ends.
     ///
     /// # Errors
     ///
-    /// [`StageError::Changed`] if the file has other bytes by now; else what the system said.
-    pub fn capture_file(&self, file: &File, to: &Path) -> Result<(), StageError> {
+    /// [`StageError::Changed`] if the file has other bytes by now; [`StageError::Store`] if it
+    /// cannot be copied.
+    pub fn capture_file(&self, file: &InputFile, to: &Path) -> Result<(), StageError> {
         let name = resolve::file_input(&file.role);
         let digest = self.store.copy_file(&file.path, to)?;
         if self.recipe_inputs.get(&name) != Some(&digest) {
@@ -340,7 +349,7 @@ impl<'a> StageCtx<'a> {
     }
 
     /// Copies the files of every folder of `role`, one of those the stage asked for, into
-    /// `to(folder)`, and checks that the copies are what the recipe names.
+    /// `to(folder)`, and checks that the copies have the digest in the recipe.
     ///
     /// # Errors
     ///
@@ -348,7 +357,7 @@ impl<'a> StageCtx<'a> {
     pub fn capture_folders(
         &self,
         role: &str,
-        to: impl Fn(&Folder) -> PathBuf,
+        to: impl Fn(&InputFolder) -> PathBuf,
     ) -> Result<(), StageError> {
         let mut made = vec![];
         for folder in self.folders.iter().filter(|folder| folder.role == role) {
@@ -362,7 +371,7 @@ impl<'a> StageCtx<'a> {
         }
         let name = resolve::folder_input(role);
         let first = made.first().map(|(folder, _)| folder.path.clone()).unwrap_or_default();
-        if resolve::joined(made).get(&name) != self.recipe_inputs.get(&name) {
+        if resolve::inputs_of_roles(made).get(&name) != self.recipe_inputs.get(&name) {
             return Err(StageError::changed(&first));
         }
         self.captured.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
@@ -371,7 +380,7 @@ impl<'a> StageCtx<'a> {
 
     /// Returns the folders the stage asked for.
     #[must_use]
-    pub fn folders(&self) -> &'a [Folder] {
+    pub fn folders(&self) -> &'a [InputFolder] {
         self.folders
     }
 
@@ -379,23 +388,23 @@ impl<'a> StageCtx<'a> {
     ///
     /// # Errors
     ///
-    /// Fails if the object is gone or damaged; the engine then makes it again.
+    /// Fails if the object is missing or damaged; the engine then computes it again.
     pub fn get(&self, blob: &Blob) -> Result<Bytes, StageError> {
         Ok(self.store.get(blob)?)
     }
 
-    /// Returns the path of an object, verified, for a program that reads it from there. It is not
-    /// to be written to.
+    /// Verifies an object and returns its path, for an external program. The file is not to be
+    /// written to.
     ///
     /// # Errors
     ///
-    /// Fails if the object is gone or damaged; the engine then makes it again.
+    /// Fails if the object is missing or damaged; the engine then computes it again.
     pub fn path(&self, blob: &Blob) -> Result<PathBuf, StageError> {
         Ok(self.store.path(blob)?)
     }
 
-    /// Returns a new empty folder to work in. It goes away with what is returned; one that was
-    /// kept goes when the store is next collected.
+    /// Creates an empty scratch folder, removed when dropped. One that is kept is removed by a
+    /// later garbage collection.
     ///
     /// # Errors
     ///
@@ -413,7 +422,7 @@ impl<'a> StageCtx<'a> {
         Ok(self.store.put(bytes)?)
     }
 
-    /// Begins an object whose bytes come piece by piece.
+    /// Returns a writer for an object whose bytes come piece by piece.
     ///
     /// # Errors
     ///
@@ -428,19 +437,19 @@ impl<'a> StageCtx<'a> {
         self.streams
     }
 
-    /// Says how far along the stage is. Losing one changes nothing.
-    pub fn progress(&self, progress: Progress) {
+    /// Reports the progress of the stage.
+    pub fn progress(&self, progress: StageProgress) {
         (self.progress)(progress);
     }
 
-    /// Adds a line to the stage's log, which is kept with its record.
+    /// Adds a line to the stage's log, which is kept in its record.
     pub fn log(&self, line: impl Into<String>) {
         let line = line.into();
         (self.say)(&line);
         self.log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
-    /// Returns an error once the run is being stopped. To be called at every step boundary.
+    /// Returns an error once the run is cancelled. To be called between steps.
     ///
     /// # Errors
     ///
@@ -449,25 +458,26 @@ impl<'a> StageCtx<'a> {
         if self.cancel.load(Ordering::Relaxed) { Err(StageError::Cancelled) } else { Ok(()) }
     }
 
-    /// Returns the newest whole checkpoint of this stage's trajectory that is not past its end.
+    /// Returns the newest whole checkpoint to resume from: of this stage's trajectory, and not past
+    /// the stage's last step.
     ///
     /// # Errors
     ///
     /// Fails if the store does.
     pub fn newest_checkpoint(&self) -> Result<Option<Checkpoint>, StageError> {
-        let Some((key, last)) = self.trajectory.filter(|_| !self.anew) else { return Ok(None) };
-        let mut all = self.store.checkpoints(key)?;
-        all.retain(|one| one.step <= last);
-        Ok(all.pop())
+        let Some(own) = self.checkpoints.filter(|_| !self.anew) else { return Ok(None) };
+        let mut whole = self.store.checkpoints(own.key)?;
+        whole.retain(|checkpoint| checkpoint.step <= own.last_step);
+        Ok(whole.pop())
     }
 
-    /// Keeps `parts` as the state after `step`.
+    /// Writes a checkpoint: `parts` are the state after `step`.
     ///
     /// # Errors
     ///
     /// Fails if the store does.
     pub fn checkpoint(&self, step: u64, parts: BTreeMap<String, Blob>) -> Result<(), StageError> {
-        let Some((key, _)) = self.trajectory else { return Ok(()) };
+        let Some(CheckpointKey { key, .. }) = self.checkpoints else { return Ok(()) };
         let state = Artifact { kind: "checkpoint".to_owned(), parts };
         Ok(self.store.commit_checkpoint(key, &Checkpoint { step, state })?)
     }

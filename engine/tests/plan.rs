@@ -1,12 +1,12 @@
-//! What a pipeline file means: cells, sharing, overrides, and every mistake at its place.
+//! Plans of pipeline files: cells, sharing, overrides, and every mistake at its span.
 
 mod fake;
 
-use engine::{Plan, Request, SpecErrors};
+use engine::{Plan, PlanRequest, SpecErrors};
 
 fn read(text: &str, set: &[&str]) -> Result<Plan, SpecErrors> {
     let set = set.iter().map(|one| (*one).to_owned()).collect();
-    let request = Request { path: "test.toml".into(), set, targets: vec![] };
+    let request = PlanRequest { path: "test.toml".into(), set, targets: vec![] };
     Plan::read_text(text, &request, &fake::registry())
 }
 
@@ -18,8 +18,8 @@ fn plan(text: &str, set: &[&str]) -> Plan {
 fn mistakes(text: &str, set: &[&str]) -> Vec<String> {
     let errors = read(text, set).err().expect("mistakes");
     let one = |error: &engine::SpecError| {
-        let source = &errors.sources[error.place.source as usize].text;
-        let range = error.place.range();
+        let source = &errors.sources[error.span.source as usize].text;
+        let range = error.span.range();
         let line = source[..range.start].matches('\n').count() + 1;
         let under = source[range].lines().next().unwrap_or_default();
         let hint = error.hint.as_deref().unwrap_or("-");
@@ -178,7 +178,8 @@ fn files_extend_each_other() {
         |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
     write("base.toml", PIPELINE);
     write("top.toml", "extends = \"base.toml\"\nseed = 8\n[stage.a.with]\ntext = \"y\"\n");
-    let request = |name: &str| Request { path: dir.path().join(name), ..Request::default() };
+    let request =
+        |name: &str| PlanRequest { path: dir.path().join(name), ..PlanRequest::default() };
     let plan = Plan::read(&request("top.toml"), &fake::registry()).expect("a plan");
     let (_, a) = plan.nodes().next().expect("a node");
     assert_eq!((a.settings["text"].as_str(), a.seed), (Some("y"), Some(8)));
@@ -191,7 +192,7 @@ fn files_extend_each_other() {
 /// Returns the values of each cell, as `a,b; c,d`.
 fn cells(text: &str, set: &[&str]) -> String {
     let plan = plan(text, set);
-    let one = |cell: &engine::Cell| {
+    let one = |cell: &engine::PlanCell| {
         let values: Vec<&str> = plan.coordinates(cell).iter().map(|(_, value)| *value).collect();
         values.join(",")
     };
@@ -301,7 +302,7 @@ fn cells_are_taken_out_and_added() {
         small("exclude = [{ a.with.share = 0.1, kind = \"other\" }]"),
         "0.1,plain; 1,plain; 1,other"
     );
-    // What is said of another value of a pinned axis is said of no cell.
+    // A rule for another value of a pinned axis applies to no cell.
     assert_eq!(small("exclude = [{ seed = 2, kind = \"other\" }]").split("; ").count(), 4);
     assert_eq!(small("exclude = [{ seed = 1, kind = \"other\" }]"), "0.1,plain; 1,plain");
     assert_eq!(small("exclude = [{ seed = 1 }]").split("; ").count(), 4, "`--set` is stronger");
@@ -318,7 +319,7 @@ fn cells_are_taken_out_and_added() {
         small("include = [{ share = 0.7 }, { share = 0.8, kind = \"plain\" }]"),
         "0.1,plain; 0.1,other; 1,plain; 1,other; 0.7,plain; 0.7,other; 0.8,plain"
     );
-    // Of an axis that is pinned, what is said of its value holds, though it may change nothing.
+    // A condition on the value of a pinned axis holds, and may change nothing.
     let pinned = "include = [{ seed = 1, share = 0.7, kind = \"plain\" }, { seed = 1, share = 1 }, \
                   { seed = 3, share = 0.8 }]\nexclude = [{ seed = 2, share = 0.1 }]";
     assert_eq!(small(pinned), "0.1,plain; 0.1,other; 1,plain; 1,other; 0.7,plain");
@@ -455,7 +456,7 @@ fn bases_that_share_a_base_keep_what_each_changed() {
     let write =
         |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
     let read = |name: &str| {
-        let request = Request { path: dir.path().join(name), ..Request::default() };
+        let request = PlanRequest { path: dir.path().join(name), ..PlanRequest::default() };
         Plan::read(&request, &fake::registry())
     };
     write("base.toml", PIPELINE);
@@ -473,7 +474,7 @@ fn bases_that_share_a_base_keep_what_each_changed() {
         assert_eq!(told, (Some("l"), Some(7), Some(8)), "{both}");
         assert_eq!(plan.sources.len(), 4, "each file is read once");
     }
-    // What a base says of values that an axis no longer has is passed over.
+    // A base's rules for values that an axis no longer has are ignored.
     let matrix = "[matrix]\n\"a.with.share\" = [0.1, 0.2]\nseed = [1, 2]\n";
     let rules = "exclude = [{ share = 0.2, seed = 2 }]\ninclude = [{ share = 0.3, seed = 1 }]\n";
     write("rules.toml", &format!("{PIPELINE}\n{matrix}{rules}"));
@@ -515,13 +516,13 @@ fn a_stage_is_repeated() {
     let other = format!("{text}\n[stage.a-2]\nuse = \"make\"\n");
     let read = self::plan(&other, &[]);
     assert!(read.cells[0].node("a--2").is_some() && read.cells[0].node("a-2").is_none());
-    let targets = Request { targets: vec!["a".into()], ..Request::default() };
+    let targets = PlanRequest { targets: vec!["a".into()], ..PlanRequest::default() };
     let read = Plan::read_text(&text, &targets, &fake::registry()).expect("a plan");
     assert_eq!(read.cells[0].targets.len(), 3, "all of them are wanted");
     // It is a key like the others: for `--set` and for the matrix.
     let axis = format!("{text}\n[matrix]\n\"a.repeats\" = [1, 3]\nseed = [1, 2]\n");
     let read = self::plan(&axis, &[]);
-    let inputs = |cell: &engine::Cell| read.node(cell.node("b").expect("b")).inputs.len();
+    let inputs = |cell: &engine::PlanCell| read.node(cell.node("b").expect("b")).inputs.len();
     assert_eq!(read.cells.iter().map(inputs).collect::<Vec<_>>(), [2, 2, 4, 4]);
     assert_eq!(self::plan(&text, &["a.repeats=1"]).nodes().count(), 4);
 }
@@ -578,7 +579,7 @@ fn is_whole(plan: &Plan) {
         edges.sort_unstable();
         inputs.sort_unstable();
         assert_eq!(edges, inputs, "an edge for each input");
-        let has = |cell: &engine::Cell| cell.stages().any(|(_, one)| one == node);
+        let has = |cell: &engine::PlanCell| cell.stages().any(|(_, one)| one == node);
         assert_eq!(plan.cells.iter().position(has), Some(this.cell as usize), "the first cell");
     }
     for cell in &plan.cells {
@@ -632,4 +633,50 @@ fn a_plan_of_fewer_cells_is_whole() {
         part.restrict(|_| false);
         assert_eq!((part.cells.len(), part.nodes().len()), (0, 0));
     }
+}
+
+#[test]
+fn one_cycle_is_shown_and_it_is_the_shortest_through_its_first_stage() {
+    let joins = |stages: &[(&str, &[&str])]| -> String {
+        let stage = |(name, inputs): &(&str, &[&str])| {
+            format!("[stage.{name}]\nuse = \"join\"\nfrom = {{ texts = {inputs:?} }}\n")
+        };
+        stages.iter().map(stage).collect()
+    };
+    let all = mistakes(&joins(&[("a", &["a"])]), &[]);
+    assert_eq!(all, ["3: \"a\": stages wait for each other: a → a | -"]);
+    // Led to from outside; `b` is on a ring of three and on one of two.
+    let text = joins(&[("a", &["c"]), ("b", &["c", "d"]), ("c", &["d"]), ("d", &["b"])]);
+    assert_eq!(mistakes(&text, &[]), ["12: \"b\": stages wait for each other: d → b → d | -"]);
+}
+
+#[test]
+fn a_chain_may_be_as_long_as_the_file() {
+    let mut text = String::from("[stage.s0]\nuse = \"make\"\n");
+    for number in 1..20_000 {
+        let before = number - 1;
+        text += &format!("[stage.s{number}]\nuse = \"join\"\nfrom = {{ texts = \"s{before}\" }}\n");
+    }
+    let request = PlanRequest { path: "test.toml".into(), ..PlanRequest::default() };
+    let plan = Plan::read_text(&text, &request, &fake::registry()).map_err(|errors| errors.errors);
+    let plan = plan.expect("the chain is whole");
+    assert_eq!(plan.nodes().len(), 20_000);
+    let ordered = |(id, node): (engine::NodeId, &engine::PlanNode)| {
+        node.inputs.iter().all(|(_, input)| *input < id)
+    };
+    assert!(plan.nodes().all(ordered));
+}
+
+#[test]
+fn a_base_that_is_a_pipe_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("base.toml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
+    assert!(made.success());
+    let request = PlanRequest { path: folder.path().join("p.toml"), ..PlanRequest::default() };
+    let text = "extends = \"base.toml\"\n[stage.a]\nuse = \"make\"\n";
+    let read = Plan::read_text(text, &request, &fake::registry()).map(|_| ());
+    let errors = read.expect_err("a pipe is no base").errors;
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].to_string().ends_with("it is not a file"), "{}", errors[0]);
 }

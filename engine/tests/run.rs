@@ -1,11 +1,11 @@
-//! What a run does: hits, sharing, early cutoff, failure, damage, reasons.
+//! Runs: hits, sharing, early cutoff, failure, damage, reasons.
 
 mod fake;
 
 use cache::{Digest, Store};
 use engine::{
-    Event, Forecast, Outlook, Plan, Reason, Request, Run, RunOptions, RunResult, RunStatus,
-    Summary, Tail,
+    Event, Forecast, LogTail, Outlook, Plan, PlanRequest, Reason, RunOptions, RunRecord, RunResult,
+    RunStatus, RunSummary,
 };
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ use std::{
 };
 
 fn plan(text: &str) -> Plan {
-    let request = Request { path: "test.toml".into(), ..Request::default() };
+    let request = PlanRequest { path: "test.toml".into(), ..PlanRequest::default() };
     Plan::read_text(text, &request, &fake::registry())
         .unwrap_or_else(|errors| panic!("{:#?}", errors.errors))
 }
@@ -37,12 +37,12 @@ fn options(id: u64) -> RunOptions {
     }
 }
 
-struct Place {
+struct TestRuns {
     dir: tempfile::TempDir,
     runs: u64,
 }
 
-impl Place {
+impl TestRuns {
     fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a place"), runs: 0 }
     }
@@ -60,7 +60,7 @@ impl Place {
     }
 
     fn summary(&mut self, text: &str) -> (usize, usize) {
-        let Summary { hits, computed, failed, skipped, stopped } = self.run(text).0.summary;
+        let RunSummary { hits, computed, failed, skipped, stopped } = self.run(text).0.summary;
         assert_eq!((failed, skipped, stopped), (0, 0, 0));
         (hits, computed)
     }
@@ -107,7 +107,7 @@ from = { text = "b" }
 
 #[test]
 fn nothing_is_done_twice() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     assert_eq!(place.summary(CHAIN), (0, 3));
     assert_eq!(place.summary(CHAIN), (3, 0));
     let renamed = CHAIN.replace("stage.b", "stage.joined").replace("\"b\"", "\"joined\"");
@@ -120,7 +120,7 @@ fn nothing_is_done_twice() {
 
 #[test]
 fn equal_stages_run_once_and_lists_keep_their_order() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     let text = r#"
 [stage.a]
 use = "make"
@@ -149,19 +149,19 @@ from = { texts = ["again", "a"] }
 #[test]
 fn failure_stops_what_needs_it_and_nothing_else() {
     for how in ["fail", "panic"] {
-        let mut place = Place::new();
+        let mut place = TestRuns::new();
         let text = format!(
             "{CHAIN}\n[stage.bad]\nuse = \"join\"\nfrom = {{ texts = \"a\" }}\nwith = {{ {how} = true }}\n\
              [stage.lost]\nuse = \"count\"\nfrom = {{ text = \"bad\" }}\n"
         );
         let (result, events) = place.run(&text);
-        let wanted = Summary { hits: 0, computed: 3, failed: 1, skipped: 1, stopped: 0 };
+        let wanted = RunSummary { hits: 0, computed: 3, failed: 1, skipped: 1, stopped: 0 };
         assert_eq!(result.summary, wanted, "{how}");
         let told = events.iter().any(
             |event| matches!(event, Event::Failed { causes, .. } if causes[0].contains("told to")),
         );
         assert!(told, "{events:#?}");
-        // What failed is tried again, what was done is not.
+        // Failed stages run again, finished ones are hits.
         let (result, _) = place.run(&text);
         assert_eq!((result.summary.hits, result.summary.failed), (3, 1));
     }
@@ -169,7 +169,7 @@ fn failure_stops_what_needs_it_and_nothing_else() {
 
 #[test]
 fn plans_give_the_reason() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     assert_eq!(place.reasons(CHAIN, "a"), ["it has not been run before"]);
     assert_eq!(place.reasons(CHAIN, "c"), ["waits on b"]);
     place.run(CHAIN);
@@ -183,7 +183,7 @@ fn plans_give_the_reason() {
 
 #[test]
 fn plans_tell_a_failure_from_a_result_that_is_gone() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     place.run(CHAIN);
     let failing = CHAIN.replace("use = \"join\"", "use = \"join\"\nwith = { fail = true }");
     place.run(&failing);
@@ -196,7 +196,7 @@ fn plans_tell_a_failure_from_a_result_that_is_gone() {
     let Outlook::Run(reasons) = &forecast.outlooks[1] else { panic!("b is to run") };
     let Reason::Failed { why: Some(why), .. } = &reasons[0] else { panic!("{reasons:?}") };
     assert_eq!(why.hint.as_deref(), Some("tell it otherwise"));
-    // What was made and is gone is not said to have failed.
+    // A result removed from the store is not reported as a failure.
     let store = place.dir.path().join("store");
     files(&store.join("records")).iter().for_each(|file| fs::remove_file(file).expect("removed"));
     assert_eq!(place.reasons(CHAIN, "a"), ["its result is no longer in the store"]);
@@ -204,7 +204,7 @@ fn plans_tell_a_failure_from_a_result_that_is_gone() {
 
 #[test]
 fn a_damaged_store_mends_itself() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     let clean = digests(&place.run(CHAIN).0);
     let store = place.dir.path().join("store");
     let kinds = ["objects", "records"];
@@ -240,7 +240,7 @@ fn a_damaged_store_mends_itself() {
 
 #[test]
 fn a_stopped_run_says_what_is_left() {
-    let place = Place::new();
+    let place = TestRuns::new();
     let options = options(1);
     let cancel = Arc::clone(&options.cancel);
     let mut sink = |event: &Event| {
@@ -250,7 +250,7 @@ fn a_stopped_run_says_what_is_left() {
     };
     let result = engine::run(&plan(CHAIN), &place.store(), &options, &mut sink).expect("a run");
     assert_eq!((result.summary.computed, result.summary.stopped), (1, 2));
-    let run = Run::read(&place.store(), "run-0001").expect("readable").expect("a run");
+    let run = RunRecord::read(&place.store(), "run-0001").expect("readable").expect("a run");
     assert_eq!(run.status(&place.store()).expect("readable"), RunStatus::Interrupted);
 }
 
@@ -260,7 +260,7 @@ fn a_panic_is_told_with_its_place() {
     let text = format!(
         "{CHAIN}\n[stage.bad]\nuse = \"join\"\nfrom = {{ texts = \"a\" }}\nwith = {{ panic = true }}\n[stage.lost]\nuse = \"count\"\nfrom = {{ text = \"bad\" }}\n"
     );
-    let (result, events) = Place::new().run(&text);
+    let (result, events) = TestRuns::new().run(&text);
     assert_eq!((result.summary.failed, result.summary.computed), (1, 3));
     let cause = events.iter().find_map(|event| match event {
         Event::Failed { causes, .. } => Some(causes[0].clone()),
@@ -275,7 +275,7 @@ fn a_panic_is_told_with_its_place() {
 
 #[test]
 fn the_first_failure_can_be_the_last() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     let plan = plan(&format!(
         "{CHAIN}\n[stage.bad]\nuse = \"join\"\nfrom = {{ texts = \"a\" }}\nwith = {{ fail = true, rule.width = 1 }}\n[stage.lost]\nuse = \"count\"\nfrom = {{ text = \"bad\" }}\n\
          [matrix]\n\"bad.with.rule.width\" = [1, 2, 3, 4, 5, 6, 7, 8]\n"
@@ -293,7 +293,7 @@ fn the_first_failure_can_be_the_last() {
 
 #[test]
 fn a_forced_stage_is_computed_again() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     place.run(CHAIN);
     let plan = plan(CHAIN);
     let (b, _) = plan.nodes().find(|(_, node)| &*node.label == "b").expect("it is there");
@@ -305,16 +305,16 @@ fn a_forced_stage_is_computed_again() {
 
 #[test]
 fn names_of_runs_do_not_follow_the_clock() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     place.run(CHAIN);
     let store = place.store();
     let day = 86_400_000;
-    let first = Run::new_id(&store, 20_000 * day, 7).expect("readable");
+    let first = RunRecord::new_id(&store, 20_000 * day, 7).expect("readable");
     let options = RunOptions { id: first.clone(), ..options(1) };
     engine::run(&plan(CHAIN), &store, &options, &mut |_: &Event| {}).expect("a run");
     // The clock was set back a day; then two runs begin in one millisecond.
-    let second = Run::new_id(&store, 19_999 * day, 7).expect("readable");
-    let third = Run::new_id(&store, 19_999 * day, 8).expect("readable");
+    let second = RunRecord::new_id(&store, 19_999 * day, 7).expect("readable");
+    let third = RunRecord::new_id(&store, 19_999 * day, 8).expect("readable");
     assert!(first < second && first < third && second != third, "{first} {second} {third}");
 }
 
@@ -337,7 +337,7 @@ from = { text = "c" }
 [matrix]
 "b.with.rule.width" = [1, 2, 3, 4, 5, 6, 7, 8]
 "#;
-    let (result, events) = Place::new().run(text);
+    let (result, events) = TestRuns::new().run(text);
     let failures = events.iter().filter(|event| matches!(event, Event::Failed { .. })).count();
     let Some(met) = events.iter().find_map(|event| match event {
         Event::StorageFull { met } => Some(*met),
@@ -353,30 +353,30 @@ from = { text = "c" }
 
 #[test]
 fn what_happened_can_be_read_again() {
-    let mut place = Place::new();
+    let mut place = TestRuns::new();
     let (_, events) = place.run(CHAIN);
     let store = place.store();
-    let mut log = Tail::open(&store, "run-0001").expect("readable").expect("it is there");
+    let mut log = LogTail::open(&store, "run-0001").expect("readable").expect("it is there");
     assert!(!log.is_growing(), "its writer is gone");
-    let entries = log.more();
+    let entries = log.read_new();
     let told: Vec<Event> = entries.iter().map(|entry| entry.event.clone()).collect();
     assert_eq!(told, events);
     assert!(entries.windows(2).all(|pair| pair[0].t <= pair[1].t));
-    let stage = |entry: &engine::Entry| entry.stage.is_some() == entry.event.node().is_some();
+    let stage = |entry: &engine::LogLine| entry.stage.is_some() == entry.event.node().is_some();
     assert!(entries.iter().all(stage));
-    assert_eq!(log.more(), []);
-    // What a killed process left half-written is no obstacle.
+    assert_eq!(log.read_new(), []);
+    // A line cut short by a killed process is left out.
     let path = place.dir.path().join("store/runs/run-0001.events.jsonl");
     let mut bytes = fs::read(&path).expect("readable");
     bytes.truncate(bytes.len() - 10);
     fs::write(&path, bytes).expect("written");
-    let mut cut = Tail::open(&store, "run-0001").expect("readable").expect("it is there");
-    assert_eq!(cut.more(), entries[..entries.len() - 1]);
-    assert_eq!(Run::list(&store).expect("readable"), ["run-0001"], "a log is no run");
+    let mut cut = LogTail::open(&store, "run-0001").expect("readable").expect("it is there");
+    assert_eq!(cut.read_new(), entries[..entries.len() - 1]);
+    assert_eq!(RunRecord::list(&store).expect("readable"), ["run-0001"], "a log is no run");
     // A run of nothing but hits has one, too.
     place.run(CHAIN);
-    let log = Tail::open(&store, "run-0002").expect("readable");
-    let hits = log.expect("it is there").more();
-    let hit = |entry: &&engine::Entry| matches!(entry.event, Event::Hit { .. });
+    let log = LogTail::open(&store, "run-0002").expect("readable");
+    let hits = log.expect("it is there").read_new();
+    let hit = |entry: &&engine::LogLine| matches!(entry.event, Event::Hit { .. });
     assert_eq!(hits.iter().filter(hit).count(), 3);
 }

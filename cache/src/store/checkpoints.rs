@@ -1,54 +1,55 @@
-//! States of unfinished computations. They save work and are never needed.
+//! Checkpoints: the states of unfinished trainings, by trajectory and step. A training without them
+//! starts from its beginning.
 
-use super::{Store, seal, sharded, steady};
+use super::{Store, retry, seal, sharded};
 use crate::{Artifact, Damage, Key, StoreError};
 use serde::{Deserialize, Serialize};
 use std::{fs, io, path::PathBuf};
 
 const LABEL: &str = "checkpoint";
 
-/// The state of a training at a step.
+/// A checkpoint: the state of a training after a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The step.
     pub step: u64,
-    /// The state.
+    /// The state, as an artifact.
     pub state: Artifact,
 }
 
-// The trajectory is named inside, so that a file in the wrong folder is noticed.
+// Trajectory and step are inside, so that a file under a wrong name is noticed.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct CheckpointJson {
     trajectory: Key,
     step: u64,
     state: Artifact,
 }
 
 impl Store {
-    /// Keeps the state of trajectory `key` after `step`, in place of an earlier one.
+    /// Writes a checkpoint of trajectory `key`, in place of one at the same step.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if one of its objects is not here, [`StoreError::Io`] if it
-    /// cannot be written.
+    /// [`StoreError::Damaged`] if one of its objects is missing, [`StoreError::Io`] if it cannot be
+    /// written.
     pub fn commit_checkpoint(&self, key: Key, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         self.writable()?;
         for blob in checkpoint.state.parts.values() {
-            if let Some(what) = self.health(blob)?.wrong() {
+            if let Some(what) = self.health(blob)?.damage() {
                 return Err(StoreError::Damaged { digest: blob.digest, what });
             }
         }
         let Checkpoint { step, state } = checkpoint.clone();
-        let body = serde_json::to_vec(&Written { trajectory: key, step, state })
+        let body = serde_json::to_vec(&CheckpointJson { trajectory: key, step, state })
             .map_err(|source| StoreError::BadRecord { key, source })?;
         let file = self.temporary_with(&seal::seal(LABEL, &body), 0o444)?;
         self.place_over(file, &checkpoint_path(key, step))?;
-        self.mark_dirty();
+        self.mark_unflushed();
         Ok(())
     }
 
-    /// Returns the whole checkpoints of trajectory `key`, by step. Damaged ones are set aside.
+    /// Returns the whole checkpoints of trajectory `key`, by step. Damaged ones move to quarantine.
     ///
     /// # Errors
     ///
@@ -57,7 +58,7 @@ impl Store {
         let mut whole = vec![];
         for (step, _) in self.steps(key)? {
             if let Some(Ok(checkpoint)) = self.read_checkpoint(key, step)?
-                && self.lacks(&checkpoint)?.is_none()
+                && self.missing_object(&checkpoint)?.is_none()
             {
                 whole.push(checkpoint);
             }
@@ -65,8 +66,8 @@ impl Store {
         Ok(whole)
     }
 
-    /// Removes the checkpoints of trajectory `key` whose step `keep` refuses, and returns how
-    /// many these were. Their objects stay until the next collection.
+    /// Removes the checkpoints of trajectory `key` whose step `keep` refuses, and returns their
+    /// number. Their objects stay until the next garbage collection.
     ///
     /// # Errors
     ///
@@ -77,20 +78,20 @@ impl Store {
         keep: impl Fn(u64) -> bool,
     ) -> Result<usize, StoreError> {
         self.writable()?;
-        let (mut dropped, steps) = (0, self.steps(key)?);
-        for (_, path) in steps.iter().filter(|(step, _)| !keep(*step)) {
-            match steady::steadily(|| fs::remove_file(path)) {
+        let mut dropped = 0;
+        for (_, path) in self.steps(key)?.into_iter().filter(|(step, _)| !keep(*step)) {
+            match retry::retrying(|| fs::remove_file(&path)) {
                 Ok(()) => dropped += 1,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(StoreError::io("remove", path, error)),
+                Err(error) => return Err(StoreError::io("remove", &path, error)),
             }
         }
-        // Refused unless it is empty.
+        // Fails unless the folder is empty.
         let _ = fs::remove_dir(self.at(&trajectory_path(key)));
         Ok(dropped)
     }
 
-    /// Returns the steps of trajectory `key` and their files, by step.
+    /// Returns the steps and paths of the checkpoints of trajectory `key`, by step.
     pub(super) fn steps(&self, key: Key) -> Result<Vec<(u64, PathBuf)>, StoreError> {
         let listed = super::walk::names(&self.at(&trajectory_path(key)))?;
         let mut steps: Vec<_> = listed
@@ -104,7 +105,7 @@ impl Store {
         Ok(steps)
     }
 
-    /// Returns the checkpoint, or what is wrong with it; it has then been set aside.
+    /// Returns the checkpoint, or its damage, after moving it to quarantine.
     pub(super) fn read_checkpoint(
         &self,
         key: Key,
@@ -118,14 +119,14 @@ impl Store {
         Ok(read)
     }
 
-    /// Returns the checkpoint, or what is wrong with it; it stays where it is.
+    /// Returns the checkpoint, or its damage. A damaged checkpoint stays where it is.
     pub(super) fn peek_checkpoint(
         &self,
         key: Key,
         step: u64,
     ) -> Result<Option<Result<Checkpoint, Damage>>, StoreError> {
         let Some(sealed) = self.read_small(&checkpoint_path(key, step))? else { return Ok(None) };
-        Ok(Some(seal::unseal::<Written>(LABEL, &sealed).and_then(|written| {
+        Ok(Some(seal::unseal::<CheckpointJson>(LABEL, &sealed).and_then(|written| {
             if (written.trajectory, written.step) == (key, step) {
                 Ok(Checkpoint { step, state: written.state })
             } else {
@@ -134,10 +135,10 @@ impl Store {
         })))
     }
 
-    /// Returns what is wrong with an object of `checkpoint`, if anything is.
-    fn lacks(&self, checkpoint: &Checkpoint) -> Result<Option<Damage>, StoreError> {
+    /// Returns the damage of an object of `checkpoint`, if there is any.
+    fn missing_object(&self, checkpoint: &Checkpoint) -> Result<Option<Damage>, StoreError> {
         for blob in checkpoint.state.parts.values() {
-            if let Some(what) = self.health(blob)?.wrong() {
+            if let Some(what) = self.health(blob)?.damage() {
                 return Ok(Some(what));
             }
         }

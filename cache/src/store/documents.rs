@@ -1,6 +1,6 @@
-//! Small files of others that live in the store, such as the engine's records of its runs.
+//! Documents: small files of other crates in the store, such as the engine's run records and logs.
 
-use super::{FOLDERS, Store, objects, steady, walk};
+use super::{FOLDERS, Store, objects, retry, walk};
 use crate::StoreError;
 use std::{
     fs::{self, File, OpenOptions},
@@ -8,16 +8,16 @@ use std::{
 };
 
 impl Store {
-    /// Writes a document, whole or not at all, in place of one of the same name.
+    /// Writes a document atomically, in place of one of the same name.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`] if it cannot be written, or `folder` or `name` is no plain name or
-    /// belongs to the store.
+    /// [`StoreError::Io`] if it cannot be written, or if `folder` or `name` is not a plain name or
+    /// `folder` is one of the store's own.
     pub fn put_document(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let relative = self.document_path("write", folder, name)?;
         self.place_over(self.temporary_with(bytes, 0o644)?, &relative)?;
-        self.mark_dirty();
+        self.mark_unflushed();
         Ok(())
     }
 
@@ -39,11 +39,11 @@ impl Store {
     /// [`StoreError::Io`] if it is not there or cannot be read.
     pub fn document(&self, folder: &str, name: &str) -> Result<Vec<u8>, StoreError> {
         let path = self.at(&self.document_path("read", folder, name)?);
-        steady::steadily(|| fs::read(&path)).map_err(|error| StoreError::io("read", &path, error))
+        retry::retrying(|| fs::read(&path)).map_err(|error| StoreError::io("read", &path, error))
     }
 
-    /// Opens a document that grows by its end, creating it if need be. Not flushed with the
-    /// store: it is for what may be lost.
+    /// Opens a document for appending, creating it if need be. [`flush`](Self::flush) does not
+    /// fsync it: it is for logs, whose end may be lost.
     ///
     /// # Errors
     ///
@@ -52,15 +52,15 @@ impl Store {
         self.writable()?;
         let path = self.at(&self.document_path("write", folder, name)?);
         let open = || OpenOptions::new().append(true).create(true).open(&path);
-        let opened = match steady::steadily(open) {
+        let opened = match retry::retrying(open) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_folder(folder)?;
-                steady::steadily(open)
+                retry::retrying(open)
             }
             other => other,
         };
-        let file = opened.map_err(|error| self.trouble("write", &path, error))?;
-        self.open_to_group(&file);
+        let file = opened.map_err(|error| self.io_or_gone("write", &path, error))?;
+        self.chmod_for_group(&file);
         Ok(file)
     }
 
@@ -71,22 +71,22 @@ impl Store {
     /// [`StoreError::Io`] if it cannot be read.
     pub fn open_document(&self, folder: &str, name: &str) -> Result<Option<File>, StoreError> {
         let path = self.at(&self.document_path("read", folder, name)?);
-        match steady::steadily(|| File::open(&path)) {
+        match retry::retrying(|| File::open(&path)) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("read", &path, error)),
         }
     }
 
-    /// Returns when a document was last written, in seconds since 1970 by the clock of the file
-    /// system, or `None` if it is not there.
+    /// Returns the change time (ctime) of a document, in seconds since 1970 by the clock of the
+    /// file system, or `None` if it is not there.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`] if that cannot be told.
+    /// [`StoreError::Io`] if its metadata cannot be read.
     pub fn document_time(&self, folder: &str, name: &str) -> Result<Option<i64>, StoreError> {
         let path = self.at(&self.document_path("read", folder, name)?);
-        Ok(objects::look(&path)?.map(|stat| objects::changed(&stat)))
+        Ok(objects::lstat(&path)?.map(|stat| objects::changed(&stat)))
     }
 
     /// Removes a document, if it is there.
@@ -97,7 +97,7 @@ impl Store {
     pub fn remove_document(&self, folder: &str, name: &str) -> Result<(), StoreError> {
         self.writable()?;
         let path = self.at(&self.document_path("remove", folder, name)?);
-        match steady::steadily(|| fs::remove_file(&path)) {
+        match retry::retrying(|| fs::remove_file(&path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::io("remove", &path, error))
             }

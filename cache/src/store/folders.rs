@@ -1,12 +1,12 @@
-//! Digests of many files of one folder outside the store, remembered as one.
+//! Digests of whole folders outside the store, such as those of an image data set.
 //!
-//! A memory of every single file would grow as large as the data set is in files, and be read by
-//! every run. So a file that changes has its whole folder hashed again.
+//! There is one digest for a folder, not one for a file: those would be as many as a data set has
+//! files, and every run would read them. If a file changes, its whole folder is hashed again.
 
 use super::{
     Store,
-    files::{self, FileStamp, Memo, moment, settled},
-    lock, objects, steady,
+    files::{self, DigestMemo, FileTime, Fingerprint, is_not_racy},
+    lock, objects, retry,
 };
 use crate::{Digest, StoreError};
 use rayon::prelude::*;
@@ -14,30 +14,30 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
 pub(super) const NAME: &str = "folders";
 
-/// How the files of a folder looked when they were hashed.
+/// The digest of a folder's files, and their fingerprint when they were hashed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Seen {
-    look: Look,
-    /// When hashing began, in seconds and nanoseconds since 1970.
-    began: (i64, i64),
+pub(super) struct HashedFolder {
+    #[serde(rename = "look")]
+    fingerprint: FolderFingerprint,
+    /// When hashing began.
+    began: FileTime,
     digest: Digest,
 }
 
-/// What tells files from the same files after a change.
+/// The names, inodes, sizes and dates of a folder's files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Look {
-    /// Of the names, inodes, sizes and dates.
+struct FolderFingerprint {
+    /// The digest of the names, inodes, sizes and dates.
     digest: Digest,
-    /// The latest date of change, in seconds and nanoseconds since 1970.
-    newest: (i64, i64),
+    /// The latest modification date.
+    newest: FileTime,
 }
 
 impl Store {
@@ -48,47 +48,55 @@ impl Store {
     ///
     /// [`StoreError::Io`] if one cannot be read or is no regular file.
     pub fn folder_digest(&self, folder: &Path, names: &[String]) -> Result<Digest, StoreError> {
-        let canonical = steady::steadily(|| folder.canonicalize());
+        let canonical = retry::retrying(|| folder.canonicalize());
         let canonical = canonical.map_err(|error| StoreError::io("read", folder, error))?;
-        let before = look(&canonical, names)?;
-        // A path that is not text is hashed each time.
+        let before = fingerprint(&canonical, names)?;
+        // A path that is not UTF-8 has no place in JSON: the folder is hashed each time.
         let name = canonical.to_str();
         if let Some(name) = name {
             let mut memo = lock(&self.folders);
-            let memo: &mut Memo<Seen> = memo.get_or_insert_with(|| self.load_memo(NAME));
-            let same = |seen: &&Seen| seen.look == before && settled(seen.began, before.newest);
-            if let Some(seen) = memo.seen.get(name).filter(same) {
-                return Ok(seen.digest);
+            let memo: &mut DigestMemo<HashedFolder> =
+                memo.get_or_insert_with(|| self.load_memo(NAME));
+            let is_current = |known: &&HashedFolder| {
+                known.fingerprint == before && is_not_racy(known.began, before.newest)
+            };
+            if let Some(known) = memo.known.get(name).filter(is_current) {
+                return Ok(known.digest);
             }
         }
-        let began = moment();
+        let began = FileTime::now();
         let digests = names.par_iter().map(|name| {
             let path = canonical.join(name);
             let hash = || File::open(&path).and_then(|file| objects::hash(&file));
-            let hashed = steady::steadily(hash);
+            let hashed = retry::retrying(hash);
             let (digest, _) = hashed.map_err(|error| StoreError::io("read", &path, error))?;
             Ok((name.as_str(), digest))
         });
         let digests: Vec<(&str, Digest)> = digests.collect::<Result<_, StoreError>>()?;
         let digest = folder_digest(digests);
-        let quiet = before == look(&canonical, names)?;
-        if let Some(name) = name.filter(|_| quiet) {
+        let unchanged = before == fingerprint(&canonical, names)?;
+        if let Some(name) = name.filter(|_| unchanged) {
             let mut memo = lock(&self.folders);
             let memo = memo.get_or_insert_with(|| self.load_memo(NAME));
-            memo.seen.insert(name.to_owned(), Seen { look: before, began, digest });
-            memo.changed = true;
+            let hashed = HashedFolder { fingerprint: before, began, digest };
+            memo.known.insert(name.to_owned(), hashed);
+            memo.dirty = true;
         }
         Ok(digest)
     }
 
-    /// Returns how the files `names` in `folder` look: it changes with the name, size, dates or
-    /// inode of one.
+    /// Returns the fingerprint of the files `names` in `folder`: it changes with the name, size,
+    /// dates or inode of one.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] if one is not there.
-    pub fn folder_stamp(&self, folder: &Path, names: &[String]) -> Result<FileStamp, StoreError> {
-        Ok(FileStamp::new(&look(folder, names)?.digest))
+    pub fn folder_fingerprint(
+        &self,
+        folder: &Path,
+        names: &[String],
+    ) -> Result<Fingerprint, StoreError> {
+        Ok(Fingerprint::new(&fingerprint(folder, names)?.digest))
     }
 }
 
@@ -103,24 +111,24 @@ pub fn folder_digest<'a>(files: impl IntoIterator<Item = (&'a str, Digest)>) -> 
     Digest::of(&all)
 }
 
-fn look(folder: &Path, names: &[String]) -> Result<Look, StoreError> {
-    let looks = names.par_iter().map(|name| {
+fn fingerprint(folder: &Path, names: &[String]) -> Result<FolderFingerprint, StoreError> {
+    let files = names.par_iter().map(|name| {
         let path = folder.join(name);
         let fail = |error| StoreError::io("read", &path, error);
-        let metadata = steady::steadily(|| fs::metadata(&path)).map_err(fail)?;
+        let metadata = retry::retrying(|| fs::metadata(&path)).map_err(fail)?;
         // Opening a pipe would wait for somebody to write to it.
         if !metadata.is_file() {
             return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
         }
-        let modified = (metadata.mtime(), metadata.mtime_nsec());
-        let mut look = files::look(&metadata).to_vec();
-        look.extend((name.len() as u64).to_le_bytes());
-        look.extend(name.as_bytes());
-        Ok((look, modified))
+        let modified = FileTime::modified(&metadata);
+        let mut bytes = files::fingerprint_bytes(&metadata).to_vec();
+        bytes.extend((name.len() as u64).to_le_bytes());
+        bytes.extend(name.as_bytes());
+        Ok((bytes, modified))
     });
-    let looks: Vec<(Vec<u8>, (i64, i64))> = looks.collect::<Result<_, StoreError>>()?;
+    let files: Vec<(Vec<u8>, FileTime)> = files.collect::<Result<_, StoreError>>()?;
     let mut all = vec![];
-    looks.iter().for_each(|(look, _)| all.extend_from_slice(look));
-    let newest = looks.iter().map(|(_, modified)| *modified).max().unwrap_or_default();
-    Ok(Look { digest: Digest::of(&all), newest })
+    files.iter().for_each(|(bytes, _)| all.extend_from_slice(bytes));
+    let newest = files.iter().map(|(_, modified)| *modified).max().unwrap_or_default();
+    Ok(FolderFingerprint { digest: Digest::of(&all), newest })
 }

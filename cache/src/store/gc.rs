@@ -1,10 +1,10 @@
-//! Removing what nobody needs any more.
+//! Garbage collection: removes records, checkpoints and objects that no run needs.
 //!
-//! What is young stays, whoever needs it: a run in another process may be about to. Records go
-//! first, then checkpoints, then objects, so that a collection cut off anywhere leaves nothing that
-//! promises what is gone.
+//! Young files stay in any case: a run in another process may be about to use them. Records go
+//! first, then checkpoints, then objects, so that a collection killed half-way leaves no record of
+//! a missing object.
 
-use super::{Store, lease, objects, steady, walk};
+use super::{Store, lease, objects, retry, walk};
 use crate::{Artifact, Digest, Key, StoreError};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,33 +15,33 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-/// What is to be kept.
+/// The set of records and checkpoints that a garbage collection keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// The computations whose results are, unless a size is asked for.
+pub struct KeepSet {
+    /// The keys of records to keep, unless [`GcOptions::max_bytes`] takes them, too.
     pub records: BTreeSet<Key>,
-    /// The trajectories whose checkpoints are, unless a size is asked for.
+    /// The trajectories whose checkpoints to keep, unless [`GcOptions::max_bytes`] takes them, too.
     pub trajectories: BTreeSet<Key>,
-    /// The computations and trajectories that somebody is using now: kept in any case.
+    /// The keys and trajectories in use by a run that goes on: kept in any case.
     pub in_use: BTreeSet<Key>,
-    /// What was written since then, in seconds since 1970 by the clock of the file system, is
-    /// kept in any case: the oldest run that goes on may have made it.
+    /// The start of the oldest run that goes on, in seconds since 1970 by the clock of the file
+    /// system: files written since are kept in any case.
     pub since: Option<i64>,
 }
 
-/// What is stored again within this time of an earlier writing is not marked anew, so a run may
-/// rely on what is as much older than itself; and clocks differ.
+/// Seconds by which a file may be older than the run that uses it and is still kept: an object
+/// stored again is not touched at once, and clocks differ.
 const SLACK: i64 = 600;
 
-/// How to collect.
+/// Options of a garbage collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GcOptions {
-    /// Removes nothing, and tells what would be removed.
+    /// Removes nothing, and reports what would be removed.
     pub dry_run: bool,
-    /// Leaves alone what is younger than this: an hour, unless said otherwise. Below a
-    /// minute, what another process is just writing may be taken from it.
+    /// Files younger than this are kept; an hour by default. Below a minute, files that another
+    /// process is writing may be removed under it.
     pub min_age: Duration,
-    /// Goes on with what was to be kept until no more bytes of objects are left than this: first
+    /// The bytes of objects that may be left. Above it, what was to be kept is removed, too: first
     /// all but the last checkpoint of each trajectory, then the records that are cheapest to
     /// compute again, in seconds per byte; a shared object counts for its share.
     pub max_bytes: Option<u64>,
@@ -53,139 +53,142 @@ impl Default for GcOptions {
     }
 }
 
-/// What was removed, or would be.
+/// Counts and bytes of what a garbage collection removed, or would remove.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GcReport {
-    /// How many records.
+    /// The number of records removed.
     pub records: u64,
-    /// How many objects.
+    /// The number of objects removed.
     pub objects: u64,
-    /// How many checkpoints.
+    /// The number of checkpoints removed.
     pub checkpoints: u64,
-    /// How many files that a killed process left in `tmp/`.
+    /// The number of files removed that a killed process left in `tmp/`.
     pub tmp: u64,
-    /// How many damaged files that had been set aside.
+    /// The number of damaged files removed from quarantine.
     pub quarantine: u64,
-    /// How many bytes all these had.
+    /// The bytes of all these.
     pub bytes: u64,
-    /// How many bytes of objects are left.
+    /// The bytes of objects left.
     pub bytes_left: u64,
-    /// How many seconds it took to compute what the records held.
+    /// The seconds it took to compute the results whose records were removed.
     pub seconds_lost: f64,
 }
 
-/// A collection under way, from the look at who uses what to the end of the removals. Runs that are
-/// about to begin wait for it.
+/// The lock of a garbage collection, held from the search for runs that go on to the last removal.
+/// Runs that are about to begin wait for it.
 #[derive(Debug)]
-pub struct Collecting {
+pub struct GcLock {
     _locked: Option<File>,
 }
 
-/// The file that is locked meanwhile.
+/// The name of the file that is locked.
 const COLLECTING: &str = "collecting";
 
-struct Entry {
+struct GcEntry {
     path: PathBuf,
     bytes: u64,
-    /// Whether it may go at all: it is old enough, and nobody is at it.
-    loose: bool,
-    /// What it refers to; nothing, if it cannot be read.
+    /// Whether it may be removed: it is old enough, and not in use.
+    collectable: bool,
+    /// The objects it refers to; none, if it cannot be read.
     artifact: Artifact,
     seconds: f64,
 }
 
-/// One collection.
+/// A garbage collection under way.
 struct Gc<'a> {
     store: &'a Store,
     options: GcOptions,
-    /// What has changed since then, in seconds since 1970, is young.
-    young: i64,
+    /// Files with a change time (ctime) from here on, in seconds since 1970, are young.
+    young_since: i64,
     report: GcReport,
-    records: BTreeMap<Key, Entry>,
-    /// By trajectory and step.
-    checkpoints: BTreeMap<(Key, u64), Entry>,
-    objects: BTreeMap<Digest, Entry>,
-    /// How many of the records and checkpoints that stay refer to an object.
+    records: BTreeMap<Key, GcEntry>,
+    /// The checkpoints, by trajectory and step.
+    checkpoints: BTreeMap<(Key, u64), GcEntry>,
+    objects: BTreeMap<Digest, GcEntry>,
+    /// The number of kept records and checkpoints that refer to each object.
     uses: BTreeMap<Digest, u64>,
 }
 
 impl Store {
-    /// Waits until no run is just beginning and no other collection under way, and lets none begin
-    /// until what it returns is dropped: to be held while it is found out what runs use, and while
-    /// [`gc`](Self::gc) removes the rest. Where a file system has no locks it holds up nobody.
+    /// Locks the store for a garbage collection: waits for runs that are just beginning and for
+    /// other collections, and holds up new ones until the lock is dropped. To be held while the
+    /// caller finds the runs that go on, and during [`gc`](Self::gc). Where a file system has no
+    /// locks, nothing is held up.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] if the store cannot be written.
-    pub fn collecting(&self) -> Result<Collecting, StoreError> {
-        let file = self.collecting_file()?;
-        Ok(Collecting { _locked: file.filter(|file| steady::steadily(|| file.lock()).is_ok()) })
+    pub fn lock_for_gc(&self) -> Result<GcLock, StoreError> {
+        let file = self.gc_lock_file()?;
+        Ok(GcLock { _locked: file.filter(|file| retry::retrying(|| file.lock()).is_ok()) })
     }
 
-    /// Waits until no collection is under way. To be called by a run that has made itself known,
-    /// before its first stage: what it makes from then on is safe.
+    /// Waits until no garbage collection is under way. To be called by a run after it has written
+    /// its record and before its first stage: results it stores from then on are kept.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] if the store cannot be written.
     pub fn wait_for_collection(&self) -> Result<(), StoreError> {
-        // Given back at once: a collection that begins after this one sees the run.
-        if let Some(file) = self.collecting_file()? {
-            let _ = steady::steadily(|| file.lock_shared());
+        // Released at once: a collection that begins later sees the run's record.
+        if let Some(file) = self.gc_lock_file()? {
+            let _ = retry::retrying(|| file.lock_shared());
         }
         Ok(())
     }
 
-    /// Opens the file that is locked, or returns `None` if it is another's who keeps it to himself:
-    /// then nobody waits.
-    fn collecting_file(&self) -> Result<Option<File>, StoreError> {
+    /// Opens the file to lock, or returns `None` if another user does not let this one open it:
+    /// then no process waits.
+    fn gc_lock_file(&self) -> Result<Option<File>, StoreError> {
         self.writable()?;
         let path = self.at(COLLECTING);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o666);
         let open = || {
             options.open(&path).or_else(|error| match error.kind() {
-                // Another user's: it can be locked all the same.
+                // Another user's file: it can be locked read-only, too.
                 io::ErrorKind::PermissionDenied => File::open(&path).map_err(|_| error),
                 _ => Err(error),
             })
         };
-        match steady::steadily(open) {
+        match retry::retrying(open) {
             Ok(file) => {
-                self.open_to_group(&file);
+                self.chmod_for_group(&file);
                 Ok(Some(file))
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
-            Err(error) => Err(self.trouble("lock", &path, error)),
+            Err(error) => Err(self.io_or_gone("lock", &path, error)),
         }
     }
 
-    /// Removes what is neither in `keep`, nor referred to from there, nor young; then, up to the
-    /// size asked for, what is cheapest to make again.
+    /// Collects garbage: removes records and checkpoints that are neither in `keep` nor young,
+    /// then, down to the size asked for, those cheapest to compute again, then objects without a
+    /// reference.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] if the store cannot be read, or something cannot be removed.
-    pub fn gc(&self, keep: &Reach, options: GcOptions) -> Result<GcReport, StoreError> {
+    pub fn gc(&self, keep: &KeepSet, options: GcOptions) -> Result<GcReport, StoreError> {
         if !options.dry_run {
             self.writable()?;
         }
         let now = super::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Rounded up: an age of zero leaves nothing young, not even what was written this second.
-        let young = now.saturating_sub(options.min_age).as_secs().saturating_add(1);
-        let young = i64::try_from(young).unwrap_or(i64::MAX);
-        let young = keep.since.map_or(young, |since| young.min(since.saturating_sub(SLACK)));
+        // Rounded up: with an age of zero no file is young, not even one of this second.
+        let by_age = now.saturating_sub(options.min_age).as_secs().saturating_add(1);
+        let by_age = i64::try_from(by_age).unwrap_or(i64::MAX);
+        let young_since =
+            keep.since.map_or(by_age, |since| by_age.min(since.saturating_sub(SLACK)));
         let mut gc = Gc {
             store: self,
             options,
-            young,
+            young_since,
             report: GcReport::default(),
             records: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
             objects: BTreeMap::new(),
             uses: BTreeMap::new(),
         };
-        gc.look_around(&keep.in_use)?;
+        gc.scan(&keep.in_use)?;
         gc.drop_unreached(keep)?;
         gc.drop_to_size()?;
         gc.drop_unused()?;
@@ -195,12 +198,13 @@ impl Store {
 }
 
 impl Gc<'_> {
-    fn look_around(&mut self, in_use: &BTreeSet<Key>) -> Result<(), StoreError> {
+    fn scan(&mut self, in_use: &BTreeSet<Key>) -> Result<(), StoreError> {
         for (key, path) in self.store.list_ids::<Key>("records", ".json")?.named {
-            let Some(mut entry) = self.entry(path)? else { continue };
-            entry.loose &= !in_use.contains(&key) && !self.store.is_leased(key);
+            let Some(mut entry) = self.read_entry(path)? else { continue };
+            entry.collectable &= !in_use.contains(&key) && !self.store.is_leased(key);
             if let Some(record) = self.store.record(key)? {
-                (entry.artifact, entry.seconds) = (record.output, record.provenance.seconds);
+                entry.artifact = record.output;
+                entry.seconds = record.provenance.seconds;
             }
             self.records.insert(key, entry);
         }
@@ -208,20 +212,21 @@ impl Gc<'_> {
             let mut all = vec![];
             let used = in_use.contains(&key) || self.store.is_leased(key);
             for (step, path) in self.store.steps(key)? {
-                let Some(mut entry) = self.entry(path)? else { continue };
+                let Some(mut entry) = self.read_entry(path)? else { continue };
                 if let Some(Ok(checkpoint)) = self.store.peek_checkpoint(key, step)? {
                     entry.artifact = checkpoint.state;
                 }
                 all.push((step, entry));
             }
-            // A training that goes on may want any of its checkpoints.
-            let loose = !used && all.iter().all(|(_, entry)| entry.loose);
+            // A training that goes on may resume from any of its checkpoints.
+            let collectable = !used && all.iter().all(|(_, entry)| entry.collectable);
             self.checkpoints.extend(
-                all.into_iter().map(|(step, entry)| ((key, step), Entry { loose, ..entry })),
+                all.into_iter()
+                    .map(|(step, entry)| ((key, step), GcEntry { collectable, ..entry })),
             );
         }
         for (digest, path) in self.store.list_ids::<Digest>("objects", "")?.named {
-            if let Some(entry) = self.entry(path)? {
+            if let Some(entry) = self.read_entry(path)? {
                 self.report.bytes_left += entry.bytes;
                 self.objects.insert(digest, entry);
             }
@@ -234,21 +239,25 @@ impl Gc<'_> {
         Ok(())
     }
 
-    fn entry(&self, path: PathBuf) -> Result<Option<Entry>, StoreError> {
-        let Some(stat) = objects::look(&path)? else { return Ok(None) };
-        let (bytes, loose) = (objects::size(&stat), objects::changed(&stat) < self.young);
-        let artifact = Artifact { kind: String::new(), parts: BTreeMap::new() };
-        Ok(Some(Entry { path, bytes, loose, artifact, seconds: 0.0 }))
+    fn read_entry(&self, path: PathBuf) -> Result<Option<GcEntry>, StoreError> {
+        let Some(stat) = objects::lstat(&path)? else { return Ok(None) };
+        Ok(Some(GcEntry {
+            path,
+            bytes: objects::size(&stat),
+            collectable: objects::changed(&stat) < self.young_since,
+            artifact: Artifact { kind: String::new(), parts: BTreeMap::new() },
+            seconds: 0.0,
+        }))
     }
 
-    fn drop_unreached(&mut self, keep: &Reach) -> Result<(), StoreError> {
-        let unreached = |(key, entry): (&Key, &Entry)| {
-            (entry.loose && !keep.records.contains(key)).then_some(*key)
+    fn drop_unreached(&mut self, keep: &KeepSet) -> Result<(), StoreError> {
+        let unreached = |(key, entry): (&Key, &GcEntry)| {
+            (entry.collectable && !keep.records.contains(key)).then_some(*key)
         };
         let records: Vec<Key> = self.records.iter().filter_map(unreached).collect();
         records.into_iter().try_for_each(|key| self.drop_record(key))?;
-        let unreached = |(id, entry): (&(Key, u64), &Entry)| {
-            (entry.loose && !keep.trajectories.contains(&id.0)).then_some(*id)
+        let unreached = |(id, entry): (&(Key, u64), &GcEntry)| {
+            (entry.collectable && !keep.trajectories.contains(&id.0)).then_some(*id)
         };
         let checkpoints: Vec<_> = self.checkpoints.iter().filter_map(unreached).collect();
         checkpoints.into_iter().try_for_each(|id| self.drop_checkpoint(id))
@@ -260,13 +269,14 @@ impl Gc<'_> {
         let mut bytes: u64 = self
             .objects
             .iter()
-            .filter(|(digest, entry)| used(self, digest) || !entry.loose)
+            .filter(|(digest, entry)| used(self, digest) || !entry.collectable)
             .map(|(_, entry)| entry.bytes)
             .sum();
-        // Removes one, and returns how many bytes that makes collectable.
+        // Returns the bytes of those objects that have no reference left.
         let freed = |gc: &Self, parts: BTreeSet<Digest>| -> u64 {
             let free = parts.iter().filter(|digest| !used(gc, digest));
-            let free = free.filter_map(|digest| gc.objects.get(digest)).filter(|one| one.loose);
+            let free =
+                free.filter_map(|digest| gc.objects.get(digest)).filter(|one| one.collectable);
             free.map(|one| one.bytes).sum()
         };
 
@@ -276,7 +286,7 @@ impl Gc<'_> {
             if bytes <= most {
                 return Ok(());
             }
-            let Some(entry) = self.checkpoints.get(&id).filter(|entry| entry.loose) else {
+            let Some(entry) = self.checkpoints.get(&id).filter(|entry| entry.collectable) else {
                 continue;
             };
             if id.0 == next.0 {
@@ -287,7 +297,7 @@ impl Gc<'_> {
         }
 
         let mut cheapest: Vec<(f64, Key)> = vec![];
-        for (key, entry) in self.records.iter().filter(|(_, entry)| entry.loose) {
+        for (key, entry) in self.records.iter().filter(|(_, entry)| entry.collectable) {
             let share = digests(&entry.artifact).into_iter().map(|digest| {
                 let bytes = self.objects.get(&digest).map_or(0, |object| object.bytes);
                 bytes as f64 / self.uses.get(&digest).copied().unwrap_or(1).max(1) as f64
@@ -314,7 +324,7 @@ impl Gc<'_> {
 
     fn drop_record(&mut self, key: Key) -> Result<(), StoreError> {
         let Some(entry) = self.records.remove(&key) else { return Ok(()) };
-        self.forget(&entry.artifact);
+        self.drop_references(&entry.artifact);
         self.report.seconds_lost += entry.seconds;
         self.report.records += u64::from(self.remove(&entry.path, entry.bytes)?);
         Ok(())
@@ -322,16 +332,16 @@ impl Gc<'_> {
 
     fn drop_checkpoint(&mut self, id: (Key, u64)) -> Result<(), StoreError> {
         let Some(entry) = self.checkpoints.remove(&id) else { return Ok(()) };
-        self.forget(&entry.artifact);
+        self.drop_references(&entry.artifact);
         self.report.checkpoints += u64::from(self.remove(&entry.path, entry.bytes)?);
         if let (false, Some(folder)) = (self.options.dry_run, entry.path.parent()) {
-            // Refused unless it is empty.
+            // Fails unless the folder is empty.
             let _ = fs::remove_dir(folder);
         }
         Ok(())
     }
 
-    fn forget(&mut self, artifact: &Artifact) {
+    fn drop_references(&mut self, artifact: &Artifact) {
         for digest in digests(artifact) {
             if let Some(uses) = self.uses.get_mut(&digest) {
                 *uses -= 1;
@@ -341,11 +351,11 @@ impl Gc<'_> {
 
     fn drop_unused(&mut self) -> Result<(), StoreError> {
         for (digest, entry) in std::mem::take(&mut self.objects) {
-            if !entry.loose || self.uses.get(&digest).is_some_and(|uses| *uses > 0) {
+            if !entry.collectable || self.uses.get(&digest).is_some_and(|uses| *uses > 0) {
                 continue;
             }
-            // Looked at again: storing the same bytes meanwhile has made it young.
-            let still = self.entry(entry.path)?.filter(|entry| entry.loose);
+            // Read again: a process may have stored the same bytes since, and updated its ctime.
+            let still = self.read_entry(entry.path)?.filter(|entry| entry.collectable);
             let Some(entry) = still else { continue };
             self.report.objects += u64::from(self.remove(&entry.path, entry.bytes)?);
             self.report.bytes_left -= entry.bytes;
@@ -353,37 +363,41 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// Removes what dead processes left behind.
+    /// Removes temporary files, quarantined files and leases that dead processes left behind.
     fn sweep(&mut self) -> Result<(), StoreError> {
         for (_, path) in walk::names(&self.store.at("tmp"))? {
-            let Some(entry) = self.entry(path)?.filter(|entry| entry.loose) else { continue };
+            let Some(entry) = self.read_entry(path)?.filter(|entry| entry.collectable) else {
+                continue;
+            };
             self.report.tmp += u64::from(self.remove(&entry.path, entry.bytes)?);
         }
         for (_, path) in walk::names(&self.store.at("quarantine"))? {
-            let Some(entry) = self.entry(path)?.filter(|entry| entry.loose) else { continue };
+            let Some(entry) = self.read_entry(path)?.filter(|entry| entry.collectable) else {
+                continue;
+            };
             self.report.quarantine += u64::from(self.remove(&entry.path, entry.bytes)?);
         }
         if self.options.dry_run {
             return Ok(());
         }
         for (name, path) in walk::names(&self.store.at("leases"))? {
-            if let (Ok(key), Some(entry)) = (name.parse(), self.entry(path)?)
-                && entry.loose
+            if let (Ok(key), Some(entry)) = (name.parse(), self.read_entry(path)?)
+                && entry.collectable
                 && !lease::is_locked(&entry.path)
             {
-                // Taken and given back, which unlinks it only while it is ours.
+                // Taken and dropped, which unlinks the file while it is locked.
                 drop(self.store.lease(key)?);
             }
         }
         Ok(())
     }
 
-    /// Removes a file and tells whether it was there.
+    /// Removes a file or folder, and tells whether it was there.
     fn remove(&mut self, path: &Path, bytes: u64) -> Result<bool, StoreError> {
         if !self.options.dry_run {
-            let removed = match steady::steadily(|| fs::remove_file(path)) {
+            let removed = match retry::retrying(|| fs::remove_file(path)) {
                 Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-                    steady::steadily(|| fs::remove_dir_all(path))
+                    retry::retrying(|| fs::remove_dir_all(path))
                 }
                 other => other,
             };
@@ -397,7 +411,7 @@ impl Gc<'_> {
     }
 }
 
-/// Returns the objects of an artifact, each once.
+/// Returns the digests of the objects of an artifact, each once.
 fn digests(artifact: &Artifact) -> BTreeSet<Digest> {
     artifact.parts.values().map(|blob| blob.digest).collect()
 }

@@ -1,11 +1,12 @@
-//! The right to compute a key: a locked file, which the kernel unlocks when its holder dies.
+//! Leases: the right to compute a key, as a locked file (flock), which the kernel unlocks when its
+//! holder dies.
 //!
-//! Leases save work. Nothing needs them to be correct, so where a file system has no locks, and
-//! in a store that can only be read, everybody gets one.
+//! Leases only avoid that two processes compute one key. Where a file system has no locks, and in a
+//! read-only store, every process gets one.
 
 use super::{
     Store,
-    steady::{self, Tries},
+    retry::{self, Retries},
 };
 use crate::{Key, StoreError};
 use rustix::io::Errno;
@@ -16,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The right to compute a key, held by one process at a time; given back when dropped.
+/// The lease of a key, held by one process at a time and released when dropped.
 #[derive(Debug)]
 pub struct Lease {
     // `None` where nothing can be locked.
@@ -25,10 +26,10 @@ pub struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Unlinked while still locked: whoever opened it before sees that it is gone, and opens
-        // its successor. A file left behind is locked by nobody and does no harm.
+        // Unlinked while still locked: a process that opened it before sees that it is unlinked,
+        // and opens a new one. A file left behind is not locked, and does no harm.
         if let Some((path, locked)) = &self.held
-            && is_at(path, locked)
+            && is_linked_at(path, locked)
         {
             let _ = fs::remove_file(path);
         }
@@ -46,45 +47,47 @@ impl Store {
             return Ok(Some(Lease { held: None }));
         }
         let path = self.lease_path(key);
-        let mut tries = Tries::default();
+        let mut tries = Retries::default();
         loop {
-            let file = match open(&path) {
+            let file = match open_lock_file(&path) {
                 Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && tries.once_more() => {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries.may_retry() => {
                     self.make_folder("leases")?;
                     continue;
                 }
-                Err(error) if steady::is_passing(&error) && tries.once_more() => continue,
-                Err(error) => return Err(self.trouble("lock", &path, error)),
+                Err(error) if retry::is_transient(&error) && tries.may_retry() => continue,
+                Err(error) => return Err(self.io_or_gone("lock", &path, error)),
             };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
-                // A network file system says so of a file that its last holder has unlinked.
+                // NFS says so (ESTALE) of a file that its last holder has unlinked.
                 Err(TryLockError::Error(error))
-                    if steady::is_passing(&error) && tries.once_more() =>
+                    if retry::is_transient(&error) && tries.may_retry() =>
                 {
                     continue;
                 }
-                Err(TryLockError::Error(error)) => return Err(self.trouble("lock", &path, error)),
+                Err(TryLockError::Error(error)) => {
+                    return Err(self.io_or_gone("lock", &path, error));
+                }
             }
             // The last holder may have unlinked it between our opening and our locking.
-            if is_at(&path, &file) {
-                self.open_to_group(&file);
-                // Only for messages; a lease without a name is a lease.
-                let _ = sign(&file);
+            if is_linked_at(&path, &file) {
+                self.chmod_for_group(&file);
+                // The holder's name is only for messages.
+                let _ = write_holder(&file);
                 return Ok(Some(Lease { held: Some((path, file)) }));
             }
-            if !tries.once_more() {
+            if !tries.may_retry() {
                 let error = io::Error::other("its name does not stay");
-                return Err(self.trouble("lock", &path, error));
+                return Err(self.io_or_gone("lock", &path, error));
             }
         }
     }
 
-    /// Returns who holds the lease of `key`, such as `process 4711 on node3`, for messages: to be
-    /// asked after [`lease`](Self::lease) was refused.
+    /// Returns the holder of the lease of `key`, such as `process 4711 on node3`, for messages
+    /// after [`lease`](Self::lease) returned `None`.
     #[must_use]
     pub fn lease_holder(&self, key: Key) -> Option<String> {
         let text = fs::read_to_string(self.lease_path(key)).ok()?;
@@ -96,40 +99,41 @@ impl Store {
         self.at(&format!("leases/{key}"))
     }
 
-    /// Tells whether somebody holds the lease of `key`, without leaving a trace.
+    /// Tells whether a process holds the lease of `key`. Creates no file.
     #[must_use]
     pub fn is_leased(&self, key: Key) -> bool {
         is_locked(&self.lease_path(key))
     }
 }
 
-/// Tells whether the file is locked. For the moment it takes, a would-be holder is refused.
+/// Tells whether the file is locked. A lease asked for at the same moment is refused.
 pub(super) fn is_locked(path: &Path) -> bool {
-    let mut tries = Tries::default();
+    let mut tries = Retries::default();
     loop {
         let Ok(file) = File::open(path) else { return false };
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => return true,
-            Err(TryLockError::Error(error)) if steady::is_passing(&error) && tries.once_more() => {}
+            Err(TryLockError::Error(error)) if retry::is_transient(&error) && tries.may_retry() => {
+            }
             _ => return false,
         }
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn open_lock_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let opened = options.read(true).write(true).create(true).truncate(false).mode(0o666).open(path);
     opened.or_else(|error| match error.kind() {
-        // Another user's: it can be locked all the same.
+        // Another user's file: it can be locked read-only, too.
         io::ErrorKind::PermissionDenied => File::open(path).map_err(|_| error),
         _ => Err(error),
     })
 }
 
-/// Tells whether the name `path` still stands for the open file.
-fn is_at(path: &Path, file: &File) -> bool {
+/// Tells whether `path` still leads to the open file.
+fn is_linked_at(path: &Path, file: &File) -> bool {
     let (Ok(there), Ok(ours)) = (fs::metadata(path), file.metadata()) else { return false };
-    // One path, so one file system.
+    // Inodes suffice: one path is on one file system.
     there.ino() == ours.ino()
 }
 
@@ -138,21 +142,21 @@ fn has_no_locks(error: &io::Error) -> bool {
     matches!(code, Some(Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL | Errno::BADF))
 }
 
-fn sign(mut file: &File) -> io::Result<()> {
-    let text = name();
+fn write_holder(mut file: &File) -> io::Result<()> {
+    let text = holder_name();
     let before = file.metadata()?.len();
     file.write_all(text.as_bytes())?;
-    // Never cut to nothing: ext4 then writes the file out as it is closed, which takes 2 ms.
+    // Never truncated to zero: ext4 then writes the file out on close, which takes 2 ms.
     if before > text.len() as u64 { file.set_len(text.len() as u64) } else { Ok(()) }
 }
 
-/// Returns the name of this host, or nothing if it has none.
+/// Returns the name of this host; empty if it has none.
 #[must_use]
 pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn name() -> String {
+fn holder_name() -> String {
     let host = host();
     let process = std::process::id();
     match host.trim() {

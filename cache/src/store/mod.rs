@@ -1,4 +1,5 @@
-//! A directory of objects, records, checkpoints and leases, and how files get into it.
+//! The store: a directory of objects, records, checkpoints and leases, and the atomic writes into
+//! it.
 //!
 //! ```text
 //! format                              `coresift store 1`
@@ -13,11 +14,11 @@
 //! ```
 //!
 //! Every file is written in `tmp/` and renamed: objects first, the record that lists them last.
-//! What cost a second or more, and every object of a mebibyte or more, is on the disk before its
-//! record is; the rest is brought there by one [`Store::flush`]. If power goes before that, a
-//! record may be torn (its check says so), an object may be short (its size says so), and on some
-//! file systems an object may have its size and date but not its bytes: that is found when it is
-//! read, for every read is verified.
+//! Results that took a second or more, and objects of a mebibyte or more, are fsynced before their
+//! record is visible; [`Store::flush`] syncs the rest. After a power failure before that, a record
+//! may be torn (its checksum tells), an object may be short (its size tells), and on some file
+//! systems an object may have its size and date but not its bytes: that is found when it is read,
+//! for every read is verified.
 
 mod checkpoints;
 mod documents;
@@ -27,28 +28,28 @@ mod gc;
 mod lease;
 mod objects;
 mod records;
+mod retry;
 mod seal;
 mod share;
 mod stats;
-mod steady;
 mod verify;
 mod walk;
 mod work;
 
 pub use checkpoints::Checkpoint;
-pub use files::FileStamp;
+pub use files::Fingerprint;
 pub use folders::folder_digest;
-pub use gc::{Collecting, GcOptions, GcReport, Reach};
+pub use gc::{GcLock, GcOptions, GcReport, KeepSet};
 pub use lease::{Lease, host};
 pub use objects::{Bytes, ObjectWriter};
-pub use records::{Commit, Lookup, LookupDamage};
+pub use records::{Commit, DamagedPart, Lookup, LookupDamage};
+pub use retry::{make_folders, retrying};
 pub use share::ShareReport;
 pub use stats::{KindStats, Stats};
-pub use steady::{make_folders, steadily};
-pub use verify::{Finding, Thing, Verify, VerifyReport};
+pub use verify::{EntryKind, Finding, Verify, VerifyReport};
 pub use work::WorkFolder;
 
-use crate::{Digest, StoreError};
+use crate::{Digest, NotAStoreReason, StoreError};
 use rustix::{
     fs::{Access, AtFlags, FileType, Mode, OFlags, RawMode, Stat},
     io::Errno,
@@ -67,7 +68,7 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// The newest format this program reads and the one it writes.
+/// The version of the format: the newest this program reads, and the one it writes.
 const FORMAT: u32 = 1;
 const FORMAT_NAME: &str = "coresift store ";
 /// The folders that only the store itself writes to.
@@ -75,29 +76,29 @@ const FOLDERS: [&str; 6] = ["objects", "records", "checkpoints", "leases", "tmp"
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # Results of coresift. They can be computed again: backups may leave this folder out.\n";
 
-/// A directory of objects and records.
+/// A directory of objects, records and checkpoints. Several processes may use it at once.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    // Paths below the root are resolved from here, which is shorter than from the top.
+    // The open root: paths relative to it (openat) are resolved faster than absolute ones.
     dir: OwnedFd,
-    // Why nothing can be written, if so.
+    // The error of writes, if the store is read-only.
     read_only: Option<Errno>,
-    // The mode of every folder, where a group writes to the store.
+    // The mode of folders, if the store is shared with a group.
     shared: Option<Mode>,
-    // Whether other hosts may look at it while it is written.
+    // Whether it is on a network file system: other hosts may read files while they are written.
     on_network: bool,
-    // Whether anything was written since the last flush, and which of it are objects.
+    // Whether anything was written since the last flush, and the objects among it.
     dirty: AtomicBool,
     unsynced: Mutex<BTreeSet<Digest>>,
-    verified: Mutex<BTreeMap<Digest, objects::Stamp>>,
-    files: Mutex<Option<files::Memo<files::Seen>>>,
-    folders: Mutex<Option<files::Memo<folders::Seen>>>,
+    verified: Mutex<BTreeMap<Digest, objects::InodeAndDate>>,
+    files: Mutex<Option<files::DigestMemo<files::HashedFile>>>,
+    folders: Mutex<Option<files::DigestMemo<folders::HashedFolder>>>,
 }
 
 impl Store {
-    /// Opens the store at `root`, creating it if it is not there. On a file system that cannot
-    /// be written to, what is there can still be read.
+    /// Opens the store at `root`, creating it if it is not there. On a read-only file system it is
+    /// read-only.
     ///
     /// # Errors
     ///
@@ -124,45 +125,42 @@ impl Store {
     fn attach(root: PathBuf) -> Result<Self, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fail = |error: io::Error| StoreError::io("open", &root, error);
-        let dir = steady::steadily(|| rustix::fs::open(&root, flags, Mode::empty()));
+        let dir = retry::retrying(|| rustix::fs::open(&root, flags, Mode::empty()));
         let dir = dir.map_err(fail)?;
-        let access = steady::steadily(|| rustix::fs::access(&root, Access::WRITE_OK));
+        let access = retry::retrying(|| rustix::fs::access(&root, Access::WRITE_OK));
         let read_only = access.err().as_ref().and_then(Errno::from_io_error);
-        let about = steady::steadily(|| rustix::fs::fstat(&dir)).map_err(fail)?;
+        let about = retry::retrying(|| rustix::fs::fstat(&dir)).map_err(fail)?;
         check_whole(&root, &about)?;
         let shared = shared_mode(about.st_mode);
         let on_network = rustix::fs::fstatfs(&dir).is_ok_and(|system| is_network(&system));
-        let (dirty, unsynced) = (AtomicBool::new(false), Mutex::default());
-        let (verified, files, folders) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let store = Self {
+        Ok(Self {
             root,
             dir,
             read_only,
             shared,
             on_network,
-            dirty,
-            unsynced,
-            verified,
-            files,
-            folders,
-        };
-        Ok(store)
+            dirty: AtomicBool::new(false),
+            unsynced: Mutex::default(),
+            verified: Mutex::default(),
+            files: Mutex::default(),
+            folders: Mutex::default(),
+        })
     }
 
-    /// Returns where the store is.
+    /// Returns the path of the store.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Tells whether the store can only be read. Writes then fail, and leases lock nothing.
+    /// Tells whether the store is read-only: writes fail, and leases lock nothing.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.read_only.is_some()
     }
 
-    /// Brings everything written so far to the disk, with one system call, if anything was. To
-    /// be called at the end of a run; dropping the store does it too, but cannot report.
+    /// Syncs everything written so far to the disk, with one system call (syncfs). To be called at
+    /// the end of a run; dropping the store does it too, but cannot report an error.
     ///
     /// # Errors
     ///
@@ -171,13 +169,13 @@ impl Store {
         if self.read_only.is_some() {
             return Ok(());
         }
-        self.save_files()?;
+        self.save_digests()?;
         if !self.dirty.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
         let pending = std::mem::take(&mut *lock(&self.unsynced));
         #[cfg(target_os = "linux")]
-        let outcome = steady::steadily(|| rustix::fs::syncfs(&self.dir));
+        let outcome = retry::retrying(|| rustix::fs::syncfs(&self.dir));
         #[cfg(not(target_os = "linux"))]
         let outcome: io::Result<()> = Ok(rustix::fs::sync());
         outcome.map_err(|error| {
@@ -198,7 +196,7 @@ impl Store {
         }
     }
 
-    /// Begins a file in `tmp/`, which goes away unless it is placed.
+    /// Creates a file in `tmp/`, which is removed unless it is renamed into place.
     fn temporary(&self, mode: u32) -> Result<NamedTempFile, StoreError> {
         self.writable()?;
         let folder = self.at("tmp");
@@ -206,48 +204,49 @@ impl Store {
             let permissions = Permissions::from_mode(mode);
             tempfile::Builder::new().prefix("new-").permissions(permissions).tempfile_in(&folder)
         };
-        let file = match steady::steadily(begin) {
+        let file = match retry::retrying(begin) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_folder("tmp")?;
-                steady::steadily(begin)
+                retry::retrying(begin)
             }
             other => other,
         };
-        let file = file.map_err(|error| self.trouble("write", &folder, error))?;
+        let file = file.map_err(|error| self.io_or_gone("write", &folder, error))?;
         if self.shared.is_some() {
-            // Past the umask: what is in the store is for the whole group.
+            // Set explicitly, for the umask may have taken the group's bits away.
             let open = Permissions::from_mode(mode | if mode & 0o200 == 0 { 0o040 } else { 0o060 });
-            let opened = steady::steadily(|| file.as_file().set_permissions(open.clone()));
-            opened.map_err(|error| self.trouble("write", file.path(), error))?;
+            let opened = retry::retrying(|| file.as_file().set_permissions(open.clone()));
+            opened.map_err(|error| self.io_or_gone("write", file.path(), error))?;
         }
         Ok(file)
     }
 
-    /// Opens a file that was just created under its own name to the group of a shared store, past
-    /// the umask. One of another user's is open already.
-    fn open_to_group(&self, file: &fs::File) {
+    /// Makes a new file readable and writable by the group (0664) if the store is shared, whatever
+    /// the umask. A file of another user's is so already.
+    fn chmod_for_group(&self, file: &fs::File) {
         if self.shared.is_some() {
             let _ = file.set_permissions(Permissions::from_mode(0o664));
         }
     }
 
-    /// Returns the error of something refused below the root, or that the whole store is gone.
-    fn trouble(
+    /// Returns the error of a failed call below the root: [`StoreError::Gone`] if the whole store
+    /// is gone.
+    fn io_or_gone(
         &self,
         action: &'static str,
         path: &Path,
         error: impl Into<io::Error>,
     ) -> StoreError {
         let error = error.into();
-        let missing = error.kind() == io::ErrorKind::NotFound || steady::is_passing(&error);
+        let missing = error.kind() == io::ErrorKind::NotFound || retry::is_transient(&error);
         if missing && self.is_gone() { self.gone() } else { StoreError::io(action, path, error) }
     }
 
-    /// Tells whether the path of the store does not lead to it any more: it was moved or removed.
+    /// Tells whether the store was moved or removed: its path leads to another folder or to none.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        let at_path = steady::steadily(|| rustix::fs::stat(&self.root));
-        let ours = steady::steadily(|| rustix::fs::fstat(&self.dir));
+        let at_path = retry::retrying(|| rustix::fs::stat(&self.root));
+        let ours = retry::retrying(|| rustix::fs::fstat(&self.dir));
         match (at_path, ours) {
             (Ok(at_path), Ok(ours)) => at_path.st_ino != ours.st_ino,
             (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
@@ -259,22 +258,22 @@ impl Store {
         StoreError::Gone { root: self.root.clone() }
     }
 
-    /// Makes the folder `relative` and those above it, with the mode of the root where a group
-    /// shares the store. Nothing is made in the place of a store that is gone.
+    /// Creates the folder `relative` and those above it, with the mode of the root if the store is
+    /// shared. Nothing is created in the place of a store that is gone.
     fn make_folder(&self, relative: &str) -> Result<(), StoreError> {
         let ends = relative.match_indices('/').map(|(at, _)| at).chain([relative.len()]);
         for folder in ends.map(|end| &relative[..end]) {
             let made =
-                steady::steadily(|| rustix::fs::mkdirat(&self.dir, folder, Mode::from(0o777)));
+                retry::retrying(|| rustix::fs::mkdirat(&self.dir, folder, Mode::from(0o777)));
             match made {
                 Ok(()) => {
                     if let Some(mode) = self.shared {
-                        // One that is refused is narrower than it should be, and still a folder.
+                        // If refused, the group lacks access, and this user's run can go on.
                         let _ = rustix::fs::chmodat(&self.dir, folder, mode, AtFlags::empty());
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(self.trouble("create", &self.at(folder), error)),
+                Err(error) => return Err(self.io_or_gone("create", &self.at(folder), error)),
             }
         }
         Ok(())
@@ -284,50 +283,55 @@ impl Store {
         relative.rfind('/').map_or(Ok(()), |end| self.make_folder(&relative[..end]))
     }
 
-    /// On a network another host may read a file as soon as it has its name.
+    /// Fsyncs a file on a network file system, where another host may read it as soon as it is
+    /// renamed.
     fn sync_for_others(&self, file: &NamedTempFile) -> Result<(), StoreError> {
         if !self.on_network {
             return Ok(());
         }
-        let synced = steady::steadily(|| file.as_file().sync_data());
-        synced.map_err(|error| self.trouble("write", file.path(), error))
+        let synced = retry::retrying(|| file.as_file().sync_data());
+        synced.map_err(|error| self.io_or_gone("write", file.path(), error))
     }
 
     /// Writes `bytes` to a file in `tmp/`.
     fn temporary_with(&self, bytes: &[u8], mode: u32) -> Result<NamedTempFile, StoreError> {
         let mut file = self.temporary(mode)?;
-        let written = steady::write_all(file.as_file_mut(), bytes);
-        written.map_err(|error| self.trouble("write", file.path(), error))?;
+        let written = retry::write_all(file.as_file_mut(), bytes);
+        written.map_err(|error| self.io_or_gone("write", file.path(), error))?;
         Ok(file)
     }
 
-    /// Renames `file` to `relative`, over whatever is there.
+    /// Renames `file` to `relative`, replacing a file of that name.
     fn place_over(&self, file: NamedTempFile, relative: &str) -> Result<(), StoreError> {
         self.sync_for_others(&file)?;
         let to = self.at(relative);
-        let (mut file, mut made, mut tries) = (file, false, steady::Tries::default());
+        let mut file = file;
+        let mut made_parent = false;
+        let mut tries = retry::Retries::default();
         loop {
             let failed = match file.persist(&to) {
                 Ok(_) => return Ok(()),
                 Err(failed) => failed,
             };
             match failed.error.kind() {
-                io::ErrorKind::NotFound if !made => {
-                    made = true;
+                io::ErrorKind::NotFound if !made_parent => {
+                    made_parent = true;
                     self.make_parent(relative)?;
                 }
-                _ if steady::is_passing(&failed.error) && tries.once_more() => {}
-                _ => return Err(self.trouble("write", &to, failed.error)),
+                _ if retry::is_transient(&failed.error) && tries.may_retry() => {}
+                _ => return Err(self.io_or_gone("write", &to, failed.error)),
             }
             file = failed.file;
         }
     }
 
-    /// Renames `file` to `relative` unless something is there; tells whether it did.
+    /// Renames `file` to `relative` unless there is a file of that name, and tells whether it did.
     fn place_new(&self, file: NamedTempFile, relative: &str) -> Result<bool, StoreError> {
         self.sync_for_others(&file)?;
         let to = self.at(relative);
-        let (mut file, mut made, mut tries) = (file, false, steady::Tries::default());
+        let mut file = file;
+        let mut made_parent = false;
+        let mut tries = retry::Retries::default();
         loop {
             let failed = match file.persist_noclobber(&to) {
                 Ok(_) => return Ok(true),
@@ -335,29 +339,29 @@ impl Store {
             };
             match failed.error.kind() {
                 io::ErrorKind::AlreadyExists => return Ok(false),
-                io::ErrorKind::NotFound if !made => {
-                    made = true;
+                io::ErrorKind::NotFound if !made_parent => {
+                    made_parent = true;
                     self.make_parent(relative)?;
                 }
-                // An SFTP server refuses a link so if the name is taken; a file system that has
-                // neither exclusive renames nor hard links, always. Two writers may then both
-                // believe to be first; each still leaves a whole file.
+                // SFTP servers refuse so if the name is taken; file systems with neither exclusive
+                // renames nor hard links, always. On these, two writers may both believe to be
+                // first; each leaves a whole file.
                 io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => {
                     if to.try_exists().unwrap_or(false) {
                         return Ok(false);
                     }
                     return self.place_over(failed.file, relative).map(|()| true);
                 }
-                _ if steady::is_passing(&failed.error) && tries.once_more() => {}
-                _ => return Err(self.trouble("write", &to, failed.error)),
+                _ if retry::is_transient(&failed.error) && tries.may_retry() => {}
+                _ => return Err(self.io_or_gone("write", &to, failed.error)),
             }
             file = failed.file;
         }
     }
 
-    /// Moves a damaged file out of the way, under its own name or `name`. What cannot be moved
-    /// stays: it is judged again by whoever comes next. With `inode`, what another process has
-    /// put in its place meanwhile is left there.
+    /// Moves a damaged file to quarantine, under `name`. A file that cannot be moved stays, and is
+    /// examined again when it is next used. With `inode`, a file that another process has put in
+    /// its place meanwhile is left there.
     fn set_aside(&self, relative: &str, name: &str, inode: Option<u64>) {
         use rustix::fs::{renameat, statat};
         if self.read_only.is_some() {
@@ -371,12 +375,12 @@ impl Store {
         let (Ok(()), Some(inode)) = (moved, inode) else { return };
         let now_there = statat(&self.dir, to.as_str(), AtFlags::SYMLINK_NOFOLLOW);
         if now_there.is_ok_and(|stat| stat.st_ino != inode) {
-            // If this fails the object is missing, and is made again.
+            // If this fails the object is missing, and is computed again.
             let _ = renameat(&self.dir, to.as_str(), &self.dir, relative);
         }
     }
 
-    /// Reads a small file whole, or returns `None` if there is none.
+    /// Returns the bytes of a small file, or `None` if there is none.
     fn read_small(&self, relative: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let read = || {
@@ -389,14 +393,14 @@ impl Store {
                 match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
                     Ok(0) => return Ok(bytes),
                     Ok(_) | Err(Errno::INTR) => {}
-                    // A sector that does not read is damage, and damage is told by the check.
+                    // A bad sector is damage of one document: empty bytes fail its checksum.
                     Err(Errno::IO | Errno::ISDIR) => return Ok(vec![]),
                     Err(error) => return Err(error),
                 }
             }
         };
-        // From its beginning, if another host has replaced it meanwhile.
-        match steady::steadily(read) {
+        // A retry reads from the beginning: another host may have replaced the file.
+        match retry::retrying(read) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -407,29 +411,28 @@ impl Store {
 
     fn sync_folder(&self, relative: &str) -> Result<(), StoreError> {
         let path = self.at(relative);
-        let synced =
-            steady::steadily(|| fs::File::open(&path).and_then(|folder| folder.sync_all()));
+        let synced = retry::retrying(|| fs::File::open(&path).and_then(|folder| folder.sync_all()));
         match synced {
-            // Some file systems cannot do it for folders, and have no need to; and a folder of
-            // another user's may not be readable.
+            // Some file systems have no fsync of folders and need none; a folder of another user
+            // may not be readable.
             Err(error) if is_needless(&error) => Ok(()),
-            other => other.map_err(|error| self.trouble("write", &path, error)),
+            other => other.map_err(|error| self.io_or_gone("write", &path, error)),
         }
     }
 
-    fn mark_dirty(&self) {
+    fn mark_unflushed(&self) {
         self.dirty.store(true, Ordering::Release);
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Nobody is left to hear of a failure, and what is lost is computed again.
+        // A failure cannot be reported from here; results that are lost are computed again.
         let _ = self.flush();
     }
 }
 
-/// Returns where the thing called `hex` lives.
+/// Returns the path of the entry named `hex` in `folder`, in a subfolder of its first two digits.
 fn sharded(folder: &str, hex: &str, end: &str) -> String {
     let (shard, rest) = hex.split_at(2);
     let mut path = String::with_capacity(folder.len() + hex.len() + end.len() + 2);
@@ -439,7 +442,7 @@ fn sharded(folder: &str, hex: &str, end: &str) -> String {
     path
 }
 
-/// Locks `mutex`. Nothing here is ever half-changed, so a panic elsewhere is no reason to stop.
+/// Locks `mutex`, poisoned or not: no value behind one is left half-changed by a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -460,24 +463,21 @@ fn shared_mode(mode: RawMode) -> Option<Mode> {
     mode.contains(Mode::WGRP).then_some(mode)
 }
 
-/// Refuses a store of which a part is on another disk: nothing could be renamed into place there.
+/// Refuses a store of which a folder is on another file system, into which no file can be renamed.
 fn check_whole(root: &Path, about: &Stat) -> Result<(), StoreError> {
     for folder in FOLDERS {
         let path = root.join(folder);
         let linked = rustix::fs::lstat(&path)
             .is_ok_and(|entry| FileType::from_raw_mode(entry.st_mode) == FileType::Symlink);
         if linked && rustix::fs::stat(&path).is_ok_and(|there| there.st_dev != about.st_dev) {
-            let why = format!(
-                "`{folder}` is a link to another file system, where nothing can be put \
-                               into place; move the whole folder there, and link that"
-            );
+            let why = NotAStoreReason::OnTwoFileSystems { folder };
             return Err(StoreError::NotAStore { root: root.to_owned(), why });
         }
     }
     Ok(())
 }
 
-/// Tells whether a file system is one that other hosts may have mounted, too (statfs(2)).
+/// Tells whether a file system is a network file system, such as NFS (statfs).
 #[cfg(target_os = "linux")]
 fn is_network(system: &rustix::fs::StatFs) -> bool {
     // NFS, SMB and CIFS, FUSE, Ceph, Lustre, GPFS, BeeGFS, AFS, 9P, OCFS2, GFS2.
@@ -503,20 +503,20 @@ fn is_network(_: &rustix::fs::StatFs) -> bool {
     false
 }
 
-/// Tells whether a store this program can use is at `root`; nothing or an empty folder is no
-/// store, anything else is an error.
+/// Tells whether there is a store at `root` that this program can use. No folder and an empty
+/// folder are no store; any other folder is an error.
 fn is_store(root: &Path) -> Result<bool, StoreError> {
-    let not = |why: String| StoreError::NotAStore { root: root.to_owned(), why };
+    let not = |why| StoreError::NotAStore { root: root.to_owned(), why };
     let path = root.join("format");
     let read = |error| StoreError::io("read", root, error);
-    let text = match steady::steadily(|| fs::read(&path)) {
+    let text = match retry::retrying(|| fs::read(&path)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(not("it is not a folder".to_owned()));
+            return Err(not(NotAStoreReason::NotAFolder));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let list = || fs::read_dir(root)?.collect::<io::Result<Vec<_>>>();
-            let entries = match steady::steadily(list) {
+            let entries = match retry::retrying(list) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(read(error)),
@@ -527,11 +527,11 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
                 if path.exists() {
                     return is_store(root);
                 }
-                // What a fresh disk has at its root is nobody's.
+                // A fresh ext4 file system has this folder at its root.
                 let nobodys = name == "lost+found";
                 if !nobodys && !name.as_encoded_bytes().starts_with(b".format") {
-                    let name = name.display();
-                    return Err(not(format!("it holds `{name}` and no file called `format`")));
+                    let name = name.display().to_string();
+                    return Err(not(NotAStoreReason::OtherFiles { name }));
                 }
             }
             return Ok(false);
@@ -547,7 +547,7 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
         }
         _ => {
             let start: String = text.chars().take(40).collect();
-            Err(not(format!("its file `format` says `{}`", start.trim_end())))
+            Err(not(NotAStoreReason::OtherFormat { start: start.trim_end().to_owned() }))
         }
     }
 }
@@ -557,13 +557,13 @@ fn create(root: &Path) -> Result<(), StoreError> {
     if !root.is_dir() {
         let above = root.parent().filter(|above| !above.as_os_str().is_empty());
         let mode = above.and_then(|above| rustix::fs::stat(above).ok()).map(|above| above.st_mode);
-        let made = steady::make_folders(root);
+        let made = retry::make_folders(root);
         made.map_err(|error| fail(root, error))?;
-        // A folder that hands its group down and lets it write is one that people share.
+        // Below a setgid, group-writable folder the store is shared, too.
         let handed = mode.and_then(shared_mode).filter(|mode| mode.contains(Mode::SGID));
         if let Some(mode) = handed {
             let permissions = Permissions::from_mode(mode.bits());
-            let opened = steady::steadily(|| fs::set_permissions(root, permissions.clone()));
+            let opened = retry::retrying(|| fs::set_permissions(root, permissions.clone()));
             opened.map_err(|error| fail(root, error))?;
         }
     }
@@ -578,12 +578,12 @@ fn create(root: &Path) -> Result<(), StoreError> {
                 file.as_file().set_permissions(permissions)?;
             }
             file.write_all(text.as_bytes())?;
-            steady::steadily(|| file.as_file().sync_all())?;
+            retry::retrying(|| file.as_file().sync_all())?;
             file.persist(root.join(name)).map_err(|failed| failed.error).map(|_| ())
         };
-        steady::steadily(place).map_err(|error| fail(&root.join(name), error))
+        retry::retrying(place).map_err(|error| fail(&root.join(name), error))
     };
-    // First, so that a creation cut off anywhere leaves either nothing or a store.
+    // First, so that a creation killed half-way leaves either nothing or a store.
     write("format", &format!("{FORMAT_NAME}{FORMAT}\n"))?;
     write(".gitignore", "*\n")?;
     write("CACHEDIR.TAG", CACHEDIR_TAG)?;

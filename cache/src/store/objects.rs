@@ -1,11 +1,10 @@
-//! Bytes named by their blake3.
+//! Objects: immutable files named by the BLAKE3 hash of their bytes.
 //!
-//! An object is written once and never again, so its date says nothing and is put to use: every
-//! object is dated one second after 1970, and one with another date was touched by somebody. It is
-//! then hashed on the spot. That finds a changed byte on the next run, and costs whole objects
-//! nothing but the `stat` they need anyway.
+//! Every object has one modification time (mtime), a second after 1970. An object with another
+//! mtime was written to, and is hashed again before it is used. An unchanged object costs one
+//! `stat`.
 
-use super::{Store, lock, now, sharded, steady};
+use super::{Store, lock, now, retry, sharded};
 use crate::{Blob, Damage, Digest, StoreError, id};
 use memmap2::{Mmap, UncheckedAdvice};
 use rustix::{
@@ -22,39 +21,43 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// From here on an object is synced at once, and mapped instead of read.
+/// The bytes from which on an object is fsynced at once, and memory-mapped instead of read.
 const LARGE: u64 = 1 << 20;
 const BUFFER: usize = 256 * 1024;
-/// What is verified of a mapped object before its pages are given back.
+/// The bytes of a memory-mapped object that are hashed before their pages are released.
 const WINDOW: usize = 256 << 20;
-/// An object that is stored again is marked as young, so that no collection takes it, if its
-/// mark is older than this.
-const MARK_SECONDS: i64 = 60;
+/// The age in seconds from which on the change time (ctime) of an object that is stored again is
+/// updated, so that no garbage collection removes it.
+const TOUCH_AFTER_SECONDS: i64 = 60;
 
-/// What tells a mapped file from another one under the same name: inode and date.
-pub(super) type Stamp = (u64, i64, i64);
+/// The inode and the modification time of a memory-mapped file; another file under its name has
+/// others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InodeAndDate {
+    inode: u64,
+    modified: (i64, i64),
+}
 
-/// The verified bytes of an object; large ones are mapped, not read.
+/// The verified bytes of an object. Large objects are memory-mapped, not read.
 #[derive(Debug)]
-pub struct Bytes(Held);
+pub struct Bytes(Backing);
 
 #[derive(Debug)]
-enum Held {
+enum Backing {
     Read(Vec<u8>),
     Mapped(Mmap),
 }
 
 impl Bytes {
-    /// Gives back the memory through which a mapped object was read so far. The bytes are read
-    /// from the file again when they are next looked at: a large object can be gone through in
-    /// little memory.
+    /// Releases the pages of a memory-mapped object (MADV_DONTNEED). They are read from the file
+    /// again when next used, so a large object can be scanned in little memory.
     pub fn release(&self) {
-        let Held::Mapped(map) = &self.0 else { return };
+        let Backing::Mapped(map) = &self.0 else { return };
         #[expect(unsafe_code, reason = "the safe forms of advice do not give memory back")]
         // SAFETY: the map is of a file and only read, so its pages hold what the file holds: one
         // that is dropped is read back with the same bytes.
         let advised = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
-        // Where it cannot be done, the system gives the pages back when it needs them.
+        // Without this advice the system releases the pages when memory is short.
         advised.ok();
     }
 
@@ -76,8 +79,8 @@ impl Deref for Bytes {
 
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Held::Read(bytes) => bytes,
-            Held::Mapped(map) => map,
+            Backing::Read(bytes) => bytes,
+            Backing::Mapped(map) => map,
         }
     }
 }
@@ -88,21 +91,21 @@ impl AsRef<[u8]> for Bytes {
     }
 }
 
-/// How an object is.
+/// The health of an object.
 pub(super) enum Health {
-    /// As far as its size and date tell, as it was written.
+    /// Its size and modification time are right.
     Whole {
-        /// When it was placed or last marked as young, in seconds since 1970.
-        marked: i64,
+        /// Its change time (ctime), in seconds since 1970: garbage collection goes by it.
+        last_touched: i64,
     },
     Missing,
-    /// It has been set aside.
+    /// It was damaged, and is in quarantine.
     Damaged(Damage),
 }
 
 impl Health {
-    /// Returns what is wrong, if anything is.
-    pub(super) fn wrong(self) -> Option<Damage> {
+    /// Returns the damage, if there is any.
+    pub(super) fn damage(self) -> Option<Damage> {
         match self {
             Self::Whole { .. } => None,
             Self::Missing => Some(Damage::Missing),
@@ -111,7 +114,7 @@ impl Health {
     }
 }
 
-/// An object being written: it is in the store once it is finished.
+/// A writer of an object, which is in the store after [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct ObjectWriter<'a> {
     store: &'a Store,
@@ -123,28 +126,28 @@ pub struct ObjectWriter<'a> {
 }
 
 impl ObjectWriter<'_> {
-    // Past a failure the file and the hash no longer agree, and the object cannot be finished.
-    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    // After a failed write the file and the hash differ, and the object cannot be finished.
+    fn write_hashed(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(kind) = self.failed {
             return Err(kind.into());
         }
-        let written = steady::write_all(self.file.as_file_mut(), bytes);
+        let written = retry::write_all(self.file.as_file_mut(), bytes);
         written.inspect_err(|error| self.failed = Some(error.kind()))?;
         id::update(&mut self.hasher, bytes);
         self.size += bytes.len() as u64;
         Ok(())
     }
 
-    /// Ends the object and names it.
+    /// Places the object in the store and returns its digest and length.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] if it could not be written; no part of it is left behind.
     pub fn finish(mut self) -> Result<Blob, StoreError> {
-        self.flush().map_err(|error| self.store.trouble("write", self.file.path(), error))?;
+        self.flush().map_err(|error| self.store.io_or_gone("write", self.file.path(), error))?;
         let digest = Digest::from_hash(self.hasher.finalize());
         let blob = Blob { digest, size: self.size };
-        if !self.store.has(&blob)? {
+        if !self.store.touch_if_whole(&blob)? {
             self.store.install(self.file, &blob)?;
         }
         Ok(blob)
@@ -159,14 +162,14 @@ impl Write for ObjectWriter<'_> {
         if bytes.len() < BUFFER {
             self.buffer.extend_from_slice(bytes);
         } else {
-            self.send(bytes)?;
+            self.write_hashed(bytes)?;
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let sent = self.send(&buffer);
+        let sent = self.write_hashed(&buffer);
         buffer.clear();
         self.buffer = buffer;
         sent
@@ -174,7 +177,7 @@ impl Write for ObjectWriter<'_> {
 }
 
 impl Store {
-    /// Stores `bytes`. Storing the same bytes twice is one object.
+    /// Stores `bytes` as an object. Equal bytes are one object.
     ///
     /// # Errors
     ///
@@ -182,36 +185,41 @@ impl Store {
     pub fn put(&self, bytes: &[u8]) -> Result<Blob, StoreError> {
         self.writable()?;
         let blob = Blob { digest: Digest::of(bytes), size: bytes.len() as u64 };
-        if !self.has(&blob)? {
+        if !self.touch_if_whole(&blob)? {
             let file = self.temporary_with(bytes, 0o444)?;
             self.install(file, &blob)?;
         }
         Ok(blob)
     }
 
-    /// Begins an object whose bytes come piece by piece.
+    /// Returns a writer for an object whose bytes come piece by piece.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] if the store cannot be written to.
     pub fn writer(&self) -> Result<ObjectWriter<'_>, StoreError> {
-        let (hasher, buffer) = (blake3::Hasher::new(), Vec::new());
-        let file = self.temporary(0o444)?;
-        Ok(ObjectWriter { store: self, file, hasher, buffer, size: 0, failed: None })
+        Ok(ObjectWriter {
+            store: self,
+            file: self.temporary(0o444)?,
+            hasher: blake3::Hasher::new(),
+            buffer: vec![],
+            size: 0,
+            failed: None,
+        })
     }
 
-    /// Returns the bytes of `blob`, verified.
+    /// Returns the bytes of `blob`, verified against its digest.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if the object is missing or holds other bytes, in which case it
-    /// has been set aside; [`StoreError::Io`] if it cannot be read.
+    /// [`StoreError::Damaged`] if the object is missing or holds other bytes, in which case it is
+    /// in quarantine; [`StoreError::Io`] if it cannot be read.
     pub fn get(&self, blob: &Blob) -> Result<Bytes, StoreError> {
-        let mut tries = steady::Tries::default();
+        let mut tries = retry::Retries::default();
         loop {
             match self.get_once(blob) {
                 Err(StoreError::Io { source, .. })
-                    if steady::is_passing(&source) && tries.once_more() => {}
+                    if retry::is_transient(&source) && tries.may_retry() => {}
                 other => return other,
             }
         }
@@ -223,7 +231,7 @@ impl Store {
         let fail = |error: io::Error| StoreError::io("read", &self.at(&relative), error);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened =
-            steady::steadily(|| rustix::fs::openat(&self.dir, &relative, flags, Mode::empty()));
+            retry::retrying(|| rustix::fs::openat(&self.dir, &relative, flags, Mode::empty()));
         let file = match opened {
             Ok(file) => File::from(file),
             Err(error) => match Errno::from_io_error(&error) {
@@ -235,15 +243,15 @@ impl Store {
         };
         let stat = rustix::fs::fstat(&file).map_err(|error| fail(error.into()))?;
         if !is_file(&stat) || size(&stat) != blob.size {
-            let what = self.examine(blob, &relative, &stat)?.wrong();
+            let what = self.examine(blob, &relative, &stat)?.damage();
             return damaged(what.unwrap_or(Damage::Unsteady));
         }
         let held = if blob.size < LARGE {
             let mut bytes = Vec::with_capacity(usize::try_from(blob.size).unwrap_or(0));
             match (&file).read_to_end(&mut bytes) {
                 Err(error) if !is_damage(&error) => return Err(fail(error)),
-                // What was read before a bad sector does not have the digest.
-                Err(_) | Ok(_) => Held::Read(bytes),
+                // The bytes before a bad sector do not have the digest, which shows below.
+                Err(_) | Ok(_) => Backing::Read(bytes),
             }
         } else {
             #[expect(unsafe_code, reason = "a map is the only way to read gigabytes at no cost")]
@@ -251,36 +259,35 @@ impl Store {
             // `tmp/`, renamed, read-only, and only ever unlinked. Somebody who writes to it
             // past its permissions can end this process, as with any mapped file.
             let map = unsafe { Mmap::map(&file) };
-            Held::Mapped(map.map_err(fail)?)
+            Backing::Mapped(map.map_err(fail)?)
         };
         let bytes = Bytes(held);
-        let stamp: Stamp = (stat.st_ino, modified(&stat).0, modified(&stat).1);
+        let stamp = InodeAndDate { inode: stat.st_ino, modified: modified(&stat) };
         let known = blob.size >= LARGE && lock(&self.verified).get(&blob.digest) == Some(&stamp);
         if known {
             return Ok(bytes);
         }
         if bytes.digest() != blob.digest {
-            self.set_aside(&relative, &aside_name(&blob.digest), Some(stat.st_ino));
+            self.set_aside(&relative, &quarantine_name(&blob.digest), Some(stat.st_ino));
             return damaged(Damage::Altered);
         }
         if !is_dated(&stat) {
-            self.date(&relative);
+            self.set_object_date(&relative);
         } else if blob.size >= LARGE {
             lock(&self.verified).insert(blob.digest, stamp);
         }
         Ok(bytes)
     }
 
-    /// Tells how the object of `blob` is: by its size and date, and by its bytes if these differ
-    /// from what they should be. What is damaged is set aside.
+    /// Returns the health of the object of `blob`, by its size and modification time; where these
+    /// are not right, by its hash. A damaged object moves to quarantine.
     pub(super) fn health(&self, blob: &Blob) -> Result<Health, StoreError> {
         let relative = object_path(&blob.digest);
-        let seen = steady::steadily(|| {
-            rustix::fs::statat(&self.dir, &relative, AtFlags::SYMLINK_NOFOLLOW)
-        });
+        let seen =
+            retry::retrying(|| rustix::fs::statat(&self.dir, &relative, AtFlags::SYMLINK_NOFOLLOW));
         match seen {
             Ok(stat) if is_file(&stat) && size(&stat) == blob.size && is_dated(&stat) => {
-                Ok(Health::Whole { marked: changed(&stat) })
+                Ok(Health::Whole { last_touched: changed(&stat) })
             }
             Ok(stat) => self.examine(blob, &relative, &stat),
             Err(error) => match Errno::from_io_error(&error) {
@@ -291,7 +298,7 @@ impl Store {
         }
     }
 
-    /// Hashes an object that does not look as it should, or that is to be verified anyway.
+    /// Returns the health of an object by its hash. A damaged object moves to quarantine.
     pub(super) fn examine(
         &self,
         blob: &Blob,
@@ -299,14 +306,14 @@ impl Store {
         stat: &Stat,
     ) -> Result<Health, StoreError> {
         let set_aside = |what: Damage| {
-            self.set_aside(relative, &aside_name(&blob.digest), Some(stat.st_ino));
+            self.set_aside(relative, &quarantine_name(&blob.digest), Some(stat.st_ino));
             Ok(Health::Damaged(what))
         };
         if !is_file(stat) {
             return set_aside(Damage::NotAFile);
         }
         let path = self.at(relative);
-        let hashed = steady::steadily(|| File::open(&path).and_then(|file| hash(&file)));
+        let hashed = retry::retrying(|| File::open(&path).and_then(|file| hash(&file)));
         let (digest, size) = match hashed {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Health::Missing),
@@ -321,48 +328,50 @@ impl Store {
             return set_aside(if other { Damage::Altered } else { lengths() });
         }
         if !is_dated(stat) {
-            self.date(relative);
+            self.set_object_date(relative);
         }
-        // An object that has its digest is whole, whatever is said of its size.
+        // An object with the right digest is whole: the size asked for is wrong, and it stays.
         if size != blob.size {
             return Ok(Health::Damaged(lengths()));
         }
-        Ok(Health::Whole { marked: changed(stat) })
+        Ok(Health::Whole { last_touched: changed(stat) })
     }
 
-    /// Tells whether the object is there and whole, and if so marks it as young.
-    fn has(&self, blob: &Blob) -> Result<bool, StoreError> {
-        let Health::Whole { marked } = self.health(blob)? else { return Ok(false) };
-        self.keep_young(blob, marked);
+    /// Tells whether the object is whole, and if so protects it from garbage collection.
+    fn touch_if_whole(&self, blob: &Blob) -> Result<bool, StoreError> {
+        let Health::Whole { last_touched } = self.health(blob)? else { return Ok(false) };
+        self.touch_for_gc(blob, last_touched);
         Ok(true)
     }
 
-    /// Marks an object as just used, so that no collection takes it before its record is there.
-    pub(super) fn keep_young(&self, blob: &Blob, marked: i64) {
+    /// Updates the change time (ctime) of an object, so that no garbage collection removes it
+    /// before the record that refers to it is written.
+    pub(super) fn touch_for_gc(&self, blob: &Blob, last_touched: i64) {
         let now = now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(marked) > MARK_SECONDS {
-            self.date(&object_path(&blob.digest));
+        if i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(last_touched) > TOUCH_AFTER_SECONDS
+        {
+            self.set_object_date(&object_path(&blob.digest));
         }
     }
 
     fn install(&self, file: NamedTempFile, blob: &Blob) -> Result<(), StoreError> {
-        let fail = |error: io::Error| self.trouble("write", file.path(), error);
-        // Where dates cannot be set, an object is hashed whenever it is asked for.
-        let _ = rustix::fs::futimens(file.as_fd(), &DATE);
+        let fail = |error: io::Error| self.io_or_gone("write", file.path(), error);
+        // On a file system without dates an object is hashed on every use.
+        let _ = rustix::fs::futimens(file.as_fd(), &OBJECT_DATE);
         let relative = object_path(&blob.digest);
         if blob.size < LARGE {
             self.place_over(file, &relative)?;
             lock(&self.unsynced).insert(blob.digest);
-            self.mark_dirty();
+            self.mark_unflushed();
             return Ok(());
         }
-        steady::steadily(|| file.as_file().sync_data()).map_err(fail)?;
+        retry::retrying(|| file.as_file().sync_data()).map_err(fail)?;
         self.place_over(file, &relative)?;
         self.sync_folder(&relative[.."objects/ab".len()])?;
         self.sync_folder("objects")
     }
 
-    /// Brings those of `blobs` to the disk that were written since the last flush.
+    /// Fsyncs those of `blobs` that were written since the last flush.
     pub(super) fn sync_objects<'a>(
         &self,
         blobs: impl Iterator<Item = &'a Blob>,
@@ -371,16 +380,16 @@ impl Store {
             let unsynced = lock(&self.unsynced);
             blobs.map(|blob| blob.digest).filter(|digest| unsynced.contains(digest)).collect()
         };
-        // Past a handful, one call for all of them is the cheaper way.
+        // Above a handful of objects one syncfs is faster than an fsync for each.
         if waiting.len() > 8 {
             return self.flush();
         }
         for digest in &waiting {
             let relative = object_path(digest);
-            let synced = steady::steadily(|| {
+            let synced = retry::retrying(|| {
                 File::open(self.at(&relative)).and_then(|file| file.sync_data())
             });
-            synced.map_err(|error| self.trouble("write", &self.at(&relative), error))?;
+            synced.map_err(|error| self.io_or_gone("write", &self.at(&relative), error))?;
             self.sync_folder(&relative[.."objects/ab".len()])?;
         }
         if !waiting.is_empty() {
@@ -393,16 +402,17 @@ impl Store {
         Ok(())
     }
 
-    /// Gives an object the date every object has; its change time becomes now.
-    fn date(&self, relative: &str) {
-        // Another user's object cannot be dated; it is then hashed whenever it is asked for.
-        let _ = rustix::fs::utimensat(&self.dir, relative, &DATE, AtFlags::SYMLINK_NOFOLLOW);
+    /// Sets the modification time (mtime) every object has; the change time (ctime) becomes now.
+    fn set_object_date(&self, relative: &str) {
+        // The date of another user's object cannot be set; it is hashed on every use.
+        let _ = rustix::fs::utimensat(&self.dir, relative, &OBJECT_DATE, AtFlags::SYMLINK_NOFOLLOW);
     }
 }
 
-/// Hashes a file to its end.
+/// Returns the digest of a file and its length in bytes.
 pub(super) fn hash(mut file: &File) -> io::Result<(Digest, u64)> {
-    let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
+    let mut hasher = blake3::Hasher::new();
+    let mut size = 0;
     let expected = file.metadata()?.len();
     let mut buffer = vec![0; usize::try_from(expected.clamp(4096, 4 << 20)).unwrap_or(4096)];
     loop {
@@ -427,18 +437,18 @@ pub(super) fn object_path(digest: &Digest) -> String {
     sharded("objects", blake3::Hash::from_bytes(*digest.as_bytes()).to_hex().as_str(), "")
 }
 
-/// Returns what a damaged object is called in quarantine.
-fn aside_name(digest: &Digest) -> String {
+/// Returns the name of a damaged object in quarantine.
+fn quarantine_name(digest: &Digest) -> String {
     format!("object-{digest}")
 }
 
-/// A sector that does not read is damage to one object; anything else concerns the whole store.
+/// Tells whether a failed read is damage to one object (EIO), not trouble of the whole store.
 fn is_damage(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(code, Some(Errno::IO | Errno::ISDIR | Errno::LOOP))
 }
 
-const DATE: Timestamps = Timestamps {
+const OBJECT_DATE: Timestamps = Timestamps {
     last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
     last_modification: Timespec { tv_sec: 1, tv_nsec: 0 },
 };
@@ -465,9 +475,9 @@ pub(super) fn changed(stat: &Stat) -> i64 {
     stat.st_ctime as i64
 }
 
-/// Returns how an entry of `objects` looks, or `None` if it has gone meanwhile.
-pub(super) fn look(path: &Path) -> Result<Option<Stat>, StoreError> {
-    match steady::steadily(|| rustix::fs::lstat(path)) {
+/// Returns the metadata of a file or symbolic link (lstat), or `None` if it is not there.
+pub(super) fn lstat(path: &Path) -> Result<Option<Stat>, StoreError> {
+    match retry::retrying(|| rustix::fs::lstat(path)) {
         Ok(stat) => Ok(Some(stat)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("read", path, error)),

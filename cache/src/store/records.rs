@@ -1,37 +1,48 @@
-//! What was computed, from what, and where its objects are.
+//! Records: the recipe, the output and the provenance of each finished computation, by key.
 
-use super::{Store, objects::Health, seal, sharded, steady};
+use super::{Store, objects::Health, retry, seal, sharded};
 use crate::{Artifact, Damage, Digest, Key, Recipe, Record, StoreError};
 use serde::ser::Error as _;
 use std::{fmt, fs, io};
 
 const LABEL: &str = "record";
-/// What took this long is on the disk before its record is.
-const DEAR_SECONDS: f64 = 1.0;
+/// The seconds of computation from which on a result is fsynced before its record is visible.
+const FSYNC_AFTER_SECONDS: f64 = 1.0;
 
-/// What the store has under a key.
+/// The outcome of looking up a key.
 #[derive(Debug)]
 pub enum Lookup<T = Box<Record>> {
-    /// A whole record, or what was asked for of it.
+    /// A record whose objects are all whole, or the part of it that was asked for.
     Hit(T),
-    /// Nothing.
+    /// No record.
     Absent,
-    /// Something that cannot be used any more; it was set aside.
+    /// A damaged record or output; what is damaged is in quarantine.
     Damaged(LookupDamage),
 }
 
-/// What of a result cannot be used.
+/// The damage found by a look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookupDamage {
-    /// Its record.
+    /// Damage of the record.
     Record {
-        /// The key.
+        /// The key of the record.
         key: Key,
-        /// What is wrong with it.
+        /// The damage.
         what: Damage,
     },
-    /// Objects of its output, by part.
-    Objects(Vec<(String, Digest, Damage)>),
+    /// Damaged objects of the output, by part.
+    Objects(Vec<DamagedPart>),
+}
+
+/// A damaged object of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedPart {
+    /// The part of the output.
+    pub part: String,
+    /// The digest of the object.
+    pub digest: Digest,
+    /// The damage.
+    pub what: Damage,
 }
 
 impl fmt::Display for LookupDamage {
@@ -39,7 +50,7 @@ impl fmt::Display for LookupDamage {
         match self {
             Self::Record { key, what } => write!(f, "the record of {} {what}", key.short()),
             Self::Objects(objects) => {
-                for (position, (part, digest, what)) in objects.iter().enumerate() {
+                for (position, DamagedPart { part, digest, what }) in objects.iter().enumerate() {
                     let and = if position == 0 { "" } else { "; " };
                     write!(f, "{and}object {} (part `{part}`) {what}", digest.short())?;
                 }
@@ -49,12 +60,12 @@ impl fmt::Display for LookupDamage {
     }
 }
 
-/// What became of a record that was committed.
+/// The outcome of committing a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Commit {
-    /// It is the first one under its key, or equal to the first.
+    /// The record is the first under its key, or its output equals that of the first.
     Stored,
-    /// Another process was first, with another result: the computation is not deterministic.
+    /// Another process committed another output first: the computation is not deterministic.
     Differs {
         /// The digest of the artifact already recorded.
         existing: Digest,
@@ -62,10 +73,10 @@ pub enum Commit {
 }
 
 impl Store {
-    /// Returns what `key` produced, if its record and all its objects are whole.
+    /// Returns the record of `key`, if it and all its objects are whole.
     ///
-    /// An object counts as whole if it has its size and date, or else its digest: see
-    /// [`get`](Self::get), which always verifies.
+    /// An object with the right size and modification time counts as whole; [`get`](Self::get)
+    /// always verifies the digest.
     ///
     /// # Errors
     ///
@@ -78,11 +89,11 @@ impl Store {
             }
             Some(Ok(record)) => record,
         };
-        self.whole(record, |record| &record.output)
+        self.hit_if_whole(record, |record| &record.output)
     }
 
-    /// Returns what `recipe`, whose key is `key`, produced: as [`lookup`](Self::lookup) does, in
-    /// less time, for all but the output of a record that is as expected is passed over.
+    /// Returns the output recorded for `recipe`, whose key is `key`, as [`lookup`](Self::lookup)
+    /// does. Faster: of a record as this build writes it, only the output is decoded.
     ///
     /// # Errors
     ///
@@ -96,9 +107,9 @@ impl Store {
             serde_json::Deserializer::from_slice(output).into_iter::<Artifact>().next()?.ok()
         };
         if let Some(output) = expected() {
-            return self.whole(output, |output| output);
+            return self.hit_if_whole(output, |output| output);
         }
-        // Damaged, or written down in another way by another build.
+        // Damaged, or encoded in another way by another build.
         Ok(match self.lookup(key)? {
             Lookup::Hit(record) => Lookup::Hit(record.output),
             Lookup::Absent => Lookup::Absent,
@@ -107,23 +118,27 @@ impl Store {
     }
 
     /// Returns `found` as a hit, if every object of its output is whole.
-    fn whole<T>(
+    fn hit_if_whole<T>(
         &self,
         found: T,
         output: impl Fn(&T) -> &Artifact,
     ) -> Result<Lookup<T>, StoreError> {
         let mut damage = vec![];
         for (part, blob) in &output(&found).parts {
-            if let Some(what) = self.health(blob)?.wrong() {
-                damage.push((part.clone(), blob.digest, what));
+            if let Some(what) = self.health(blob)?.damage() {
+                damage.push(DamagedPart { part: part.clone(), digest: blob.digest, what });
             }
         }
-        let whole = damage.is_empty();
-        Ok(if whole { Lookup::Hit(found) } else { Lookup::Damaged(LookupDamage::Objects(damage)) })
+        let hit_if_whole = damage.is_empty();
+        Ok(if hit_if_whole {
+            Lookup::Hit(found)
+        } else {
+            Lookup::Damaged(LookupDamage::Objects(damage))
+        })
     }
 
-    /// Returns the record of `key`, whether or not its objects are still here. A damaged one counts
-    /// as none, and stays where it is.
+    /// Returns the record of `key`, whether or not its objects are in the store. A damaged record
+    /// counts as none, and stays where it is.
     ///
     /// # Errors
     ///
@@ -132,13 +147,13 @@ impl Store {
         Ok(self.peek_record(key)?.and_then(Result::ok).map(|record| *record))
     }
 
-    /// Writes down what `record.recipe` produced; the first record under a key stays, as long
-    /// as it is whole.
+    /// Commits a record: makes it visible under its key, after its objects. The first record under
+    /// a key stays, as long as it is whole.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if one of its objects is not here, [`StoreError::BadRecord`] if
-    /// it is not JSON, [`StoreError::Io`] if it cannot be written.
+    /// [`StoreError::Damaged`] if one of its objects is missing, [`StoreError::BadRecord`] if it
+    /// does not encode as JSON, [`StoreError::Io`] if it cannot be written.
     pub fn commit(&self, record: &Record) -> Result<Commit, StoreError> {
         self.writable()?;
         let key = record.recipe.key();
@@ -149,15 +164,15 @@ impl Store {
         let sealed = seal::seal(LABEL, &serde_json::to_vec(record).map_err(bad)?);
         for blob in record.output.parts.values() {
             match self.health(blob)? {
-                Health::Whole { marked } => self.keep_young(blob, marked),
+                Health::Whole { last_touched } => self.touch_for_gc(blob, last_touched),
                 other => {
-                    let what = other.wrong().unwrap_or(Damage::Missing);
+                    let what = other.damage().unwrap_or(Damage::Missing);
                     return Err(StoreError::Damaged { digest: blob.digest, what });
                 }
             }
         }
-        let dear = record.provenance.seconds >= DEAR_SECONDS;
-        if dear {
+        let durable = record.provenance.seconds >= FSYNC_AFTER_SECONDS;
+        if durable {
             self.sync_objects(record.output.parts.values())?;
         }
         let relative = record_path(key);
@@ -165,38 +180,38 @@ impl Store {
         let mut placed = false;
         for _ in 0..3 {
             let file = self.temporary_with(&sealed, 0o444)?;
-            if dear {
-                let synced = steady::steadily(|| file.as_file().sync_data());
-                synced.map_err(|error| self.trouble("write", file.path(), error))?;
+            if durable {
+                let synced = retry::retrying(|| file.as_file().sync_data());
+                synced.map_err(|error| self.io_or_gone("write", file.path(), error))?;
             }
             placed = self.place_new(file, &relative)?;
             if placed {
                 break;
             }
-            // A damaged record is set aside as it is read, and the next round finds room.
+            // A damaged record moves to quarantine as it is read, and the next attempt succeeds.
             let Some(Ok(first)) = self.read_record(key)? else { continue };
             let existing = first.output.digest();
             if existing == digest {
                 return Ok(Commit::Stored);
             }
-            if self.is_whole(&first)? {
+            if self.has_its_objects(&first)? {
                 return Ok(Commit::Differs { existing });
             }
-            // Its objects are gone, and nobody can read what it promises.
+            // Objects of the first record are missing: it is replaced.
             break;
         }
         if !placed {
             self.place_over(self.temporary_with(&sealed, 0o444)?, &relative)?;
         }
-        if dear {
+        if durable {
             self.sync_folder(&relative[.."records/ab".len()])?;
             return self.sync_folder("records").map(|()| Commit::Stored);
         }
-        self.mark_dirty();
+        self.mark_unflushed();
         Ok(Commit::Stored)
     }
 
-    /// Writes down what `record.recipe` produced in place of what is recorded for it.
+    /// Writes a record in place of the one under its key.
     ///
     /// # Errors
     ///
@@ -208,7 +223,7 @@ impl Store {
         let sealed = seal::seal(LABEL, &serde_json::to_vec(record).map_err(bad)?);
         self.sync_objects(record.output.parts.values())?;
         self.place_over(self.temporary_with(&sealed, 0o444)?, &record_path(key))?;
-        self.mark_dirty();
+        self.mark_unflushed();
         Ok(())
     }
 
@@ -221,24 +236,24 @@ impl Store {
     pub fn forget(&self, key: Key) -> Result<bool, StoreError> {
         self.writable()?;
         let path = self.at(&record_path(key));
-        match steady::steadily(|| fs::remove_file(&path)) {
+        match retry::retrying(|| fs::remove_file(&path)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(self.trouble("remove", &path, error)),
+            Err(error) => Err(self.io_or_gone("remove", &path, error)),
         }
     }
 
-    fn is_whole(&self, record: &Record) -> Result<bool, StoreError> {
+    fn has_its_objects(&self, record: &Record) -> Result<bool, StoreError> {
         for blob in record.output.parts.values() {
-            if self.health(blob)?.wrong().is_some() {
+            if self.health(blob)?.damage().is_some() {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Returns the record of `key`, or what is wrong with it; it has then been set aside.
-    pub(super) fn read_record(&self, key: Key) -> Result<Option<Read>, StoreError> {
+    /// Returns the record of `key`, or its damage, after moving it to quarantine.
+    pub(super) fn read_record(&self, key: Key) -> Result<Option<ReadRecord>, StoreError> {
         let read = self.peek_record(key)?;
         if let Some(Err(_)) = &read {
             self.set_aside(&record_path(key), &format!("record-{key}.json"), None);
@@ -246,8 +261,8 @@ impl Store {
         Ok(read)
     }
 
-    /// Returns the record of `key`, or what is wrong with it; it stays where it is.
-    fn peek_record(&self, key: Key) -> Result<Option<Read>, StoreError> {
+    /// Returns the record of `key`, or its damage. A damaged record stays where it is.
+    fn peek_record(&self, key: Key) -> Result<Option<ReadRecord>, StoreError> {
         let Some(sealed) = self.read_small(&record_path(key))? else { return Ok(None) };
         Ok(Some(seal::unseal::<Box<Record>>(LABEL, &sealed).and_then(|record| {
             let own = record.recipe.key();
@@ -256,8 +271,8 @@ impl Store {
     }
 }
 
-/// A record, or what is wrong with it.
-type Read = Result<Box<Record>, Damage>;
+/// A record, or its damage.
+type ReadRecord = Result<Box<Record>, Damage>;
 
 fn record_path(key: Key) -> String {
     sharded("records", blake3::Hash::from_bytes(*key.as_bytes()).to_hex().as_str(), ".json")

@@ -1,4 +1,4 @@
-//! JSON documents that carry the digest of their body, so that damage is told from content.
+//! Sealed documents: JSON with a checksum (BLAKE3) of its body, so that damage is noticed.
 //!
 //! A sealed document is one line, itself JSON: `{"check":"<blake3 of the body>","<label>":<body>}`.
 
@@ -22,13 +22,13 @@ pub(super) fn seal(label: &str, body: &[u8]) -> Vec<u8> {
     sealed
 }
 
-/// Returns what a sealed document holds, or a clause that says what is wrong with it.
+/// Returns the decoded body of a sealed document, or its damage.
 pub(super) fn unseal<T: DeserializeOwned>(label: &str, sealed: &[u8]) -> Result<T, Damage> {
     let body = body(label, sealed).ok_or(Damage::Torn)?;
     serde_json::from_slice(body).map_err(|error| Damage::Undecodable { why: error.to_string() })
 }
 
-/// Returns the body of a sealed document, if it is whole.
+/// Returns the body of a sealed document, if its checksum fits.
 pub(super) fn body<'a>(label: &str, sealed: &'a [u8]) -> Option<&'a [u8]> {
     let rest = sealed.strip_prefix(OPEN)?.strip_suffix(CLOSE)?;
     let (check, rest) = rest.split_at_checked(HEX)?;

@@ -1,9 +1,9 @@
-//! Opening a store to a group, as `git init --shared` does with a repository.
+//! Sharing a store with a Unix group, as `git init --shared` does with a repository.
 //!
-//! Folders hand their group down (setgid) and may be written by it, whatever the umask of whoever
-//! makes them; files may be read by it. A store is shared if its root may be written by its group.
+//! Folders are setgid and group-writable, files group-readable, whatever the umask of the user that
+//! creates them. A store is shared if its root is group-writable.
 
-use super::{Store, steady};
+use super::{Store, retry};
 use crate::StoreError;
 use rustix::fs::{AtFlags, Gid, Mode};
 use std::{
@@ -11,18 +11,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What was opened.
+/// Counts of what was opened to the group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShareReport {
-    /// How many files and folders.
+    /// The number of files and folders opened.
     pub opened: u64,
-    /// How many belong to somebody else, who alone can open them.
+    /// The number of files and folders of other users, who alone can open them.
     pub refused: u64,
 }
 
 impl Store {
-    /// Opens everything in the store to its group, and gives it to `group` first if one is named.
-    /// Whatever is written from then on is open, too.
+    /// Opens every file and folder of the store to its group, after changing the group to `group`
+    /// if one is given. Files written later are open, too.
     ///
     /// # Errors
     ///
@@ -30,21 +30,22 @@ impl Store {
     pub fn share(&self, group: Option<u32>) -> Result<ShareReport, StoreError> {
         let mut report = ShareReport::default();
         let root = self.root().to_owned();
-        open(&root, group).map_err(|error| StoreError::io("open to its group", &root, error))?;
+        open_to_group(&root, group)
+            .map_err(|error| StoreError::io("open to its group", &root, error))?;
         report.opened += 1;
         let mut folders: Vec<PathBuf> = vec![root];
         while let Some(folder) = folders.pop() {
             let fail = |error| StoreError::io("read", &folder, error);
             for entry in fs::read_dir(&folder).map_err(fail)? {
                 let path = entry.map_err(fail)?.path();
-                match open(&path, group) {
+                match open_to_group(&path, group) {
                     Ok(is_folder) => {
                         report.opened += 1;
                         if is_folder {
                             folders.push(path);
                         }
                     }
-                    // A file that goes meanwhile was on its way.
+                    // A temporary file, renamed or removed since the listing.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(_) => report.refused += 1,
                 }
@@ -54,9 +55,10 @@ impl Store {
     }
 }
 
-/// Opens a file or folder, and tells which it is. What a link leads to stays as it is.
-fn open(path: &Path, group: Option<u32>) -> io::Result<bool> {
-    let stat = steady::steadily(|| rustix::fs::lstat(path))?;
+/// Opens a file or folder to its group, and tells whether it is a folder. Symbolic links are not
+/// followed.
+fn open_to_group(path: &Path, group: Option<u32>) -> io::Result<bool> {
+    let stat = retry::retrying(|| rustix::fs::lstat(path))?;
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
     if kind.is_symlink() {
         return Ok(false);
@@ -68,7 +70,7 @@ fn open(path: &Path, group: Option<u32>) -> io::Result<bool> {
     let now = Mode::from_raw_mode(stat.st_mode) & Mode::from(0o7777);
     let more = match kind.is_dir() {
         true => Mode::SGID | Mode::RWXG,
-        // As much for the group as for the owner: objects are nobody's to write.
+        // The group gets the owner's bits: objects stay read-only.
         false => Mode::from_bits_truncate((now.bits() & 0o600) >> 3),
     };
     if !now.contains(more) {

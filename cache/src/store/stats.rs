@@ -1,41 +1,41 @@
-//! How much there is of what.
+//! Statistics of a store: counts and bytes of records, objects and checkpoints.
 
 use super::{Store, objects, walk};
 use crate::{Digest, Key, Record, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How much a store holds.
+/// Counts and bytes of what a store holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
-    /// How many records.
+    /// The number of records.
     pub records: u64,
-    /// How many objects.
+    /// The number of objects.
     pub objects: u64,
-    /// How many bytes the objects have, each counted once.
+    /// The bytes of all objects, each counted once.
     pub bytes: u64,
-    /// The same by kind of artifact. An object shared by two kinds counts for both.
+    /// Records and bytes by kind of artifact. An object shared by two kinds counts for both.
     pub kinds: BTreeMap<String, KindStats>,
-    /// How many checkpoints.
+    /// The number of checkpoints.
     pub checkpoints: u64,
-    /// How many damaged files have been set aside.
+    /// The number of damaged files in quarantine.
     pub quarantine: u64,
-    /// How many files are on their way in, or were left behind by a killed process.
+    /// The number of files in `tmp/`: those being written, and those a killed process left there.
     pub tmp: u64,
-    /// How many seconds it took to compute what the records hold.
+    /// The seconds it took to compute the results on record.
     pub seconds_saved: f64,
 }
 
-/// How much a store holds of one kind of artifact.
+/// Counts and bytes of one kind of artifact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KindStats {
-    /// How many records.
+    /// The number of records.
     pub records: u64,
-    /// How many bytes their objects have, each counted once.
+    /// The bytes of their objects, each counted once.
     pub bytes: u64,
 }
 
 impl Store {
-    /// Returns how much there is of what.
+    /// Returns the statistics of the store.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl Store {
             }
         })?;
         for (_, path) in self.list_ids::<Digest>("objects", "")?.named {
-            if let Some(stat) = objects::look(&path)? {
+            if let Some(stat) = objects::lstat(&path)? {
                 stats.objects += 1;
                 stats.bytes += objects::size(&stat);
             }
@@ -67,7 +67,7 @@ impl Store {
         Ok(stats)
     }
 
-    /// Shows every record that can be read to `on`, by key.
+    /// Calls `on` with every readable record, in the order of keys.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Reading the store to find what is damaged before it is needed.
+//! Verification of the store: finds damaged records, checkpoints and objects before a run meets
+//! them.
 
 use super::{
     Store,
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
-/// How much to read.
+/// How much of the store a verification reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verify {
     /// Every record, every checkpoint, every object.
@@ -22,71 +23,71 @@ pub enum Verify {
     Within(Duration),
 }
 
-/// What was found to be damaged.
+/// A damaged file, as a verification reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What kind of thing it is.
-    pub thing: Thing,
-    /// Where it is, or was before it was set aside.
+    /// Whether it is a record, a checkpoint, an object or a stray file.
+    pub kind: EntryKind,
+    /// The path, before it was moved to quarantine.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The damage.
     pub what: Damage,
-    /// The records that cannot be used because of it.
+    /// The keys of the records that cannot be used because of it.
     pub records: Vec<Key>,
 }
 
-/// A kind of thing in the store.
+/// A kind of file in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Thing {
-    /// What a key produced.
+pub enum EntryKind {
+    /// The record of a computation.
     Record,
-    /// Bytes.
+    /// An object: bytes named by their digest.
     Object,
-    /// The state of a trajectory.
+    /// A checkpoint of a training.
     Checkpoint,
-    /// A file the store has not made; it is left where it is.
+    /// A file that is none of these by its name; it stays where it is.
     Stray,
 }
 
-/// What was read.
+/// Counts of what a verification read and found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// How many records.
+    /// The number of records read.
     pub records: u64,
-    /// How many checkpoints.
+    /// The number of checkpoints read.
     pub checkpoints: u64,
-    /// How many objects.
+    /// The number of objects read.
     pub objects: u64,
-    /// How many objects there are.
+    /// The number of objects in the store.
     pub of_objects: u64,
-    /// How many bytes the objects read have.
+    /// The bytes of the objects read.
     pub bytes: u64,
-    /// How many findings there were, strays left out.
+    /// The number of damaged files, without stray files.
     pub damaged: u64,
-    /// How many strays there are.
+    /// The number of stray files.
     pub strays: u64,
 }
 
-/// Who needs an object, and how long it should be.
+/// The records that refer to an object, and the length they give it.
 #[derive(Default)]
-struct Wanted {
+struct ObjectRefs {
     size: u64,
     records: Vec<Key>,
 }
 
-/// One pass over a store.
-struct Pass<'a> {
+/// A verification under way.
+struct VerifyPass<'a> {
     store: &'a Store,
     mode: Verify,
     begun: Instant,
-    wanted: BTreeMap<Digest, Wanted>,
+    wanted: BTreeMap<Digest, ObjectRefs>,
     report: VerifyReport,
     on: &'a mut dyn FnMut(&Finding),
 }
 
 impl Store {
-    /// Reads what `mode` asks for and tells `on` what is damaged. Damaged files are set aside, so
-    /// that the next run makes them again.
+    /// Verifies as much of the store as `mode` asks for, and calls `on` with every damaged file.
+    /// These move to quarantine, so that the next run computes them again.
     ///
     /// # Errors
     ///
@@ -96,34 +97,43 @@ impl Store {
         mode: Verify,
         on: &mut dyn FnMut(&Finding),
     ) -> Result<VerifyReport, StoreError> {
-        let (begun, wanted, report) = (Instant::now(), BTreeMap::new(), VerifyReport::default());
-        let mut pass = Pass { store: self, mode, begun, wanted, report, on };
-        pass.records()?;
-        pass.checkpoints()?;
-        pass.objects()?;
+        let mut pass = VerifyPass {
+            store: self,
+            mode,
+            begun: Instant::now(),
+            wanted: BTreeMap::new(),
+            report: VerifyReport::default(),
+            on,
+        };
+        pass.verify_records()?;
+        pass.verify_checkpoints()?;
+        pass.verify_objects()?;
         Ok(pass.report)
     }
 }
 
-impl Pass<'_> {
-    fn in_time(&self) -> bool {
+impl VerifyPass<'_> {
+    fn has_time_left(&self) -> bool {
         !matches!(self.mode, Verify::Within(limit) if self.begun.elapsed() >= limit)
     }
 
-    fn tell(&mut self, thing: Thing, path: PathBuf, what: Damage, records: Vec<Key>) {
-        let count =
-            if thing == Thing::Stray { &mut self.report.strays } else { &mut self.report.damaged };
+    fn report_damage(&mut self, kind: EntryKind, path: PathBuf, what: Damage, records: Vec<Key>) {
+        let count = if kind == EntryKind::Stray {
+            &mut self.report.strays
+        } else {
+            &mut self.report.damaged
+        };
         *count += 1;
-        (self.on)(&Finding { thing, path, what, records });
+        (self.on)(&Finding { kind, path, what, records });
     }
 
-    fn strays(&mut self, strays: Vec<PathBuf>) {
+    fn report_strays(&mut self, strays: Vec<PathBuf>) {
         for path in strays {
-            self.tell(Thing::Stray, path, Damage::Stray, vec![]);
+            self.report_damage(EntryKind::Stray, path, Damage::Stray, vec![]);
         }
     }
 
-    fn want(&mut self, artifact: &Artifact, key: Option<Key>) {
+    fn add_refs(&mut self, artifact: &Artifact, key: Option<Key>) {
         for blob in artifact.parts.values() {
             let wanted = self.wanted.entry(blob.digest).or_default();
             wanted.size = blob.size;
@@ -131,35 +141,37 @@ impl Pass<'_> {
         }
     }
 
-    fn records(&mut self) -> Result<(), StoreError> {
+    fn verify_records(&mut self) -> Result<(), StoreError> {
         let listing = self.store.list_ids::<Key>("records", ".json")?;
-        self.strays(listing.strays);
+        self.report_strays(listing.strays);
         for (key, path) in listing.named {
-            if !self.in_time() {
+            if !self.has_time_left() {
                 break;
             }
             self.report.records += 1;
             match self.store.read_record(key)? {
-                Some(Ok(record)) => self.want(&record.output, Some(key)),
-                Some(Err(what)) => self.tell(Thing::Record, path, what, vec![key]),
+                Some(Ok(record)) => self.add_refs(&record.output, Some(key)),
+                Some(Err(what)) => self.report_damage(EntryKind::Record, path, what, vec![key]),
                 None => {}
             }
         }
         Ok(())
     }
 
-    fn checkpoints(&mut self) -> Result<(), StoreError> {
+    fn verify_checkpoints(&mut self) -> Result<(), StoreError> {
         let listing = self.store.list_ids::<Key>("checkpoints", "")?;
-        self.strays(listing.strays);
+        self.report_strays(listing.strays);
         for (key, _) in listing.named {
             for (step, path) in self.store.steps(key)? {
-                if !self.in_time() {
+                if !self.has_time_left() {
                     return Ok(());
                 }
                 self.report.checkpoints += 1;
                 match self.store.read_checkpoint(key, step)? {
-                    Some(Ok(checkpoint)) => self.want(&checkpoint.state, None),
-                    Some(Err(what)) => self.tell(Thing::Checkpoint, path, what, vec![]),
+                    Some(Ok(checkpoint)) => self.add_refs(&checkpoint.state, None),
+                    Some(Err(what)) => {
+                        self.report_damage(EntryKind::Checkpoint, path, what, vec![])
+                    }
                     None => {}
                 }
             }
@@ -167,39 +179,39 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn objects(&mut self) -> Result<(), StoreError> {
+    fn verify_objects(&mut self) -> Result<(), StoreError> {
         let listing = self.store.list_ids::<Digest>("objects", "")?;
-        self.strays(listing.strays);
+        self.report_strays(listing.strays);
         self.report.of_objects = listing.named.len() as u64;
         let there: BTreeSet<Digest> = listing.named.iter().map(|(digest, _)| *digest).collect();
         let missing: Vec<Digest> =
             self.wanted.keys().filter(|digest| !there.contains(digest)).copied().collect();
         for digest in missing {
-            self.object(digest)?;
+            self.verify_object(digest)?;
         }
         let salt = super::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let mut drawn: Vec<(u64, Digest)> =
-            there.into_iter().map(|digest| (draw(&digest, salt), digest)).collect();
+            there.into_iter().map(|digest| (shuffle_key(&digest, salt), digest)).collect();
         if let Verify::Sample(part) = self.mode {
             drawn.retain(|(ticket, _)| (*ticket as f64) < part * 2_f64.powi(64));
         }
         // Digests are distinct.
         drawn.sort_unstable();
         for (_, digest) in drawn {
-            if !self.in_time() {
+            if !self.has_time_left() {
                 break;
             }
-            self.object(digest)?;
+            self.verify_object(digest)?;
         }
         Ok(())
     }
 
-    fn object(&mut self, digest: Digest) -> Result<(), StoreError> {
+    fn verify_object(&mut self, digest: Digest) -> Result<(), StoreError> {
         let relative = object_path(&digest);
         let path = self.store.at(&relative);
         let wanted = self.wanted.get(&digest);
-        let wrong = match objects::look(&path)? {
-            // Nobody misses an object that no record names and that was just collected.
+        let damage = match objects::lstat(&path)? {
+            // Collected since the listing, and no record refers to it.
             None if wanted.is_none() => return Ok(()),
             None => Some(Damage::Missing),
             Some(stat) => {
@@ -207,19 +219,19 @@ impl Pass<'_> {
                 let blob = Blob { digest, size: wanted.map_or(found, |wanted| wanted.size) };
                 self.report.objects += 1;
                 self.report.bytes += found;
-                self.store.examine(&blob, &relative, &stat)?.wrong()
+                self.store.examine(&blob, &relative, &stat)?.damage()
             }
         };
-        if let Some(what) = wrong {
+        if let Some(what) = damage {
             let records = wanted.map_or_else(Vec::new, |wanted| wanted.records.clone());
-            self.tell(Thing::Object, path, what, records);
+            self.report_damage(EntryKind::Object, path, what, records);
         }
         Ok(())
     }
 }
 
-/// Returns the place of `digest` in an order that differs from one `salt` to the next.
-fn draw(digest: &Digest, salt: u128) -> u64 {
+/// Returns a number to sort digests by, in an order that is another for every `salt`.
+fn shuffle_key(digest: &Digest, salt: u128) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(digest.as_bytes()).update(&salt.to_le_bytes());
     let mut first = [0; 8];

@@ -1,6 +1,6 @@
-//! Listing what is in the store.
+//! Listings of the store's folders.
 
-use super::{Store, steady};
+use super::{Store, retry};
 use crate::StoreError;
 use std::{
     fs, io,
@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-/// What lies in a folder of two levels: what is named by an id, by id, and what is not.
+/// The files of a sharded folder: those named by an id, by id, and strays.
 pub(super) struct Listing<T> {
     pub(super) named: Vec<(T, PathBuf)>,
     pub(super) strays: Vec<PathBuf>,
@@ -21,7 +21,8 @@ impl Store {
         folder: &str,
         end: &str,
     ) -> Result<Listing<T>, StoreError> {
-        let (mut named, mut strays) = (vec![], vec![]);
+        let mut named = vec![];
+        let mut strays = vec![];
         for (shard, path) in names(&self.at(folder))? {
             if shard.len() != 2 || !path.is_dir() {
                 strays.push(path);
@@ -38,10 +39,10 @@ impl Store {
     }
 }
 
-/// Returns the entries of `folder` by name, or none if it does not exist. Names that begin with
-/// a dot or are not text belong to the system.
+/// Returns the entries of `folder`, sorted by name; none if it does not exist. Names that begin
+/// with a dot or are not UTF-8 are left out.
 pub(super) fn names(folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
-    match steady::steadily(|| read_names(folder)) {
+    match retry::retrying(|| read_names(folder)) {
         Err(error) => {
             let none = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
             let none = none.contains(&error.kind());

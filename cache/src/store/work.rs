@@ -1,6 +1,6 @@
-//! Folders in `tmp/` in which programs from outside work, and the objects they read.
+//! Scratch folders in `tmp/` for external programs, and paths of the objects they read.
 
-use super::{Store, objects, steady};
+use super::{Store, objects, retry};
 use crate::{Blob, StoreError};
 use std::{
     fs,
@@ -8,25 +8,27 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A folder in `tmp/`, which goes away with it.
+/// A scratch folder in `tmp/`, removed when dropped.
 #[derive(Debug)]
 pub struct WorkFolder(TempDir);
 
 impl WorkFolder {
-    /// Returns where it is.
+    /// Returns the path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// Marks the folder as young, so that no collection takes it while somebody works in it.
+    /// Updates the folder's change time (ctime), so that no garbage collection removes it while a
+    /// program works in it.
     pub fn touch(&self) {
-        // Setting what is set already changes nothing but the date that a collection looks at.
+        // Setting the same permissions again changes only the ctime, which garbage collection goes
+        // by.
         let same = fs::metadata(self.path()).map(|data| data.permissions());
         let _ = same.and_then(|same| fs::set_permissions(self.path(), same));
     }
 
-    /// Leaves the folder where it is until a collection finds it old, and returns its path.
+    /// Leaves the folder for a later garbage collection to remove, and returns its path.
     #[must_use]
     pub fn keep(self) -> PathBuf {
         self.0.keep()
@@ -34,21 +36,21 @@ impl WorkFolder {
 }
 
 impl Store {
-    /// Makes an empty folder in `tmp/`. Its path is absolute.
+    /// Creates an empty scratch folder in `tmp/`. Its path is absolute.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`] if it cannot be created.
     pub fn folder(&self) -> Result<WorkFolder, StoreError> {
         self.writable()?;
         let folder = self.at("tmp");
         self.make_folder("tmp")?;
         let make = || tempfile::Builder::new().prefix("work-").tempdir_in(folder.canonicalize()?);
-        let made = steady::steadily(make);
-        Ok(WorkFolder(made.map_err(|error| self.trouble("write", &folder, error))?))
+        let made = retry::retrying(make);
+        Ok(WorkFolder(made.map_err(|error| self.io_or_gone("write", &folder, error))?))
     }
 
-    /// Returns the absolute path of an object, having verified it.
+    /// Verifies an object and returns its absolute path.
     ///
     /// # Errors
     ///
@@ -56,7 +58,7 @@ impl Store {
     pub fn path(&self, blob: &Blob) -> Result<PathBuf, StoreError> {
         self.get(blob)?;
         let path = self.at(&objects::object_path(&blob.digest));
-        let canonical = steady::steadily(|| path.canonicalize());
+        let canonical = retry::retrying(|| path.canonicalize());
         canonical.map_err(|error| StoreError::io("read", &path, error))
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use cache::{Checkpoint, GcOptions, GcReport, Reach};
+use cache::{Checkpoint, GcOptions, GcReport, KeepSet};
 use std::{collections::BTreeSet, time::Duration};
 
 fn options() -> GcOptions {
@@ -23,7 +23,7 @@ fn keys(records: &[&Record]) -> BTreeSet<Key> {
 
 #[test]
 fn what_is_reached_stays_and_the_rest_goes() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let [kept, lost] = fill(&store, [("kept", 3.0, 10), ("lost", 4.0, 20)]);
     store.put(b"of no record").expect("room");
@@ -37,7 +37,8 @@ fn what_is_reached_stays_and_the_rest_goes() {
     fs::write(place.root().join("quarantine/object-x"), "bad").expect("room");
     fs::write(place.root().join(format!("leases/{}", lost.recipe.key())), "process 1")
         .expect("room");
-    let reach = Reach { records: keys(&[&kept]), trajectories: keys(&[&kept]), ..Reach::default() };
+    let reach =
+        KeepSet { records: keys(&[&kept]), trajectories: keys(&[&kept]), ..KeepSet::default() };
 
     let before = snapshot(&place.root());
     let young = store.gc(&reach, GcOptions::default()).expect("a store");
@@ -60,25 +61,25 @@ fn what_is_reached_stays_and_the_rest_goes() {
 
 #[test]
 fn a_computation_under_way_loses_nothing() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let [busy] = fill(&store, [("busy", 1.0, 10)]);
     let lease = store.lease(busy.recipe.key()).expect("a lock").expect("free");
-    store.gc(&Reach::default(), options()).expect("a store");
+    store.gc(&KeepSet::default(), options()).expect("a store");
     assert_eq!(hit(&store, busy.recipe.key()), Some(busy.clone()));
     drop(lease);
-    assert_eq!(store.gc(&Reach::default(), options()).expect("a store").records, 1);
+    assert_eq!(store.gc(&KeepSet::default(), options()).expect("a store").records, 1);
     assert_eq!(store.stats().expect("a store").objects, 0);
 }
 
 #[test]
 fn a_cap_takes_the_cheapest_bytes_first() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     // Per byte of their own and a third of the shared 50: cheap .1, dear 1.7, small .8.
     let [cheap, dear, small] =
         fill(&store, [("cheap", 100.0, 1000), ("dear", 2000.0, 1200), ("small", 16.0, 3)]);
-    let reach = Reach { records: keys(&[&cheap, &dear, &small]), ..Reach::default() };
+    let reach = KeepSet { records: keys(&[&cheap, &dear, &small]), ..KeepSet::default() };
     let capped = |most| GcOptions { max_bytes: Some(most), ..options() };
     assert_eq!(store.gc(&reach, capped(2253)).expect("a store").records, 0);
     let report = store.gc(&reach, capped(2000)).expect("a store");
@@ -93,7 +94,7 @@ fn a_cap_takes_the_cheapest_bytes_first() {
 
 #[test]
 fn a_cap_takes_old_checkpoints_before_records() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let [run] = fill(&store, [("run", 0.001, 10)]);
     let key = run.recipe.key();
@@ -102,7 +103,8 @@ fn a_cap_takes_old_checkpoints_before_records() {
         let step = u64::from(step);
         store.commit_checkpoint(key, &Checkpoint { step, state }).expect("room");
     }
-    let reach = Reach { records: keys(&[&run]), trajectories: keys(&[&run]), ..Reach::default() };
+    let reach =
+        KeepSet { records: keys(&[&run]), trajectories: keys(&[&run]), ..KeepSet::default() };
     let report =
         store.gc(&reach, GcOptions { max_bytes: Some(160), ..options() }).expect("a store");
     assert_eq!((report.checkpoints, report.records, report.bytes_left), (2, 0, 160));
@@ -111,28 +113,26 @@ fn a_cap_takes_old_checkpoints_before_records() {
 
 #[test]
 fn what_a_run_uses_stays_whatever_its_age() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
-    let (used, made) = (
-        record(&store, "used", 9.0, &[("a", b"old")]),
-        record(&store, "made", 1.0, &[("b", b"new")]),
-    );
+    let used = record(&store, "used", 9.0, &[("a", b"old")]);
+    let made = record(&store, "made", 1.0, &[("b", b"new")]);
     store.commit(&used).expect("room");
     store.commit(&made).expect("room");
     let gone = GcOptions { min_age: Duration::ZERO, ..GcOptions::default() };
     let all = GcOptions { max_bytes: Some(0), ..gone };
     // Written since the run began, or named by it: neither age nor size takes it.
-    let since = Reach { since: Some(0), ..Reach::default() };
+    let since = KeepSet { since: Some(0), ..KeepSet::default() };
     assert_eq!(store.gc(&since, all).expect("room").records, 0);
-    let in_use = Reach { in_use: BTreeSet::from([used.recipe.key()]), ..Reach::default() };
+    let in_use = KeepSet { in_use: BTreeSet::from([used.recipe.key()]), ..KeepSet::default() };
     assert_eq!(store.gc(&in_use, all).expect("room").records, 1);
     assert!(hit(&store, used.recipe.key()).is_some() && hit(&store, made.recipe.key()).is_none());
-    assert_eq!(store.gc(&Reach::default(), gone).expect("room").records, 1);
+    assert_eq!(store.gc(&KeepSet::default(), gone).expect("room").records, 1);
 }
 
 #[test]
 fn a_result_can_be_replaced_and_forgotten() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let first = record(&store, "a", 0.0, &[("part", b"one")]);
     let mut second = record(&store, "a", 0.0, &[("part", b"two")]);
@@ -147,9 +147,9 @@ fn a_result_can_be_replaced_and_forgotten() {
 
 #[test]
 fn a_run_begins_before_a_collection_or_after_it() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
-    let collecting = store.collecting().expect("room");
+    let lock_for_gc = store.lock_for_gc().expect("room");
     let root = place.root();
     let waited = std::thread::spawn(move || {
         let began = std::time::Instant::now();
@@ -158,7 +158,7 @@ fn a_run_begins_before_a_collection_or_after_it() {
     });
     std::thread::sleep(Duration::from_millis(150));
     assert!(!waited.is_finished(), "it waits");
-    drop(collecting);
+    drop(lock_for_gc);
     assert!(waited.join().expect("no panic") >= Duration::from_millis(100));
     store.wait_for_collection().expect("nobody collects");
 }

@@ -1,5 +1,5 @@
 use super::*;
-use cache::{Checkpoint, Commit, Damage, Finding, LookupDamage, StoreError, Thing, Verify};
+use cache::{Checkpoint, Commit, Damage, EntryKind, Finding, LookupDamage, StoreError, Verify};
 use std::time::Duration;
 
 /// Ways to spoil a file, each with its name.
@@ -30,10 +30,11 @@ fn a_spoilt_object_is_noticed_and_made_again() {
     let large = vec![9_u8; (1 << 20) + 17];
     for bytes in [&b"indices"[..], &large] {
         for (how, with) in spoilt(bytes) {
-            let place = Place::new();
+            let place = TestStore::new();
             let store = place.store();
             let record = record(&store, "select.top", 0.0, &[("meta", b"{}"), ("subset", bytes)]);
-            let (key, blob) = (record.recipe.key(), record.output.parts["subset"]);
+            let key = record.recipe.key();
+            let blob = record.output.parts["subset"];
             store.commit(&record).expect("room");
             assert_eq!(&*store.get(&blob).expect("whole"), bytes);
             spoil(&object(&store, &blob), with.as_deref());
@@ -54,7 +55,7 @@ fn a_spoilt_object_is_noticed_and_made_again() {
 #[test]
 fn reading_and_writing_notice_it_too() {
     for (how, with) in spoilt(b"some bytes") {
-        let place = Place::new();
+        let place = TestStore::new();
         let store = place.store();
         let blob = store.put(b"some bytes").expect("room");
         spoil(&object(&store, &blob), with.as_deref());
@@ -70,7 +71,7 @@ fn reading_and_writing_notice_it_too() {
 #[test]
 fn rot_is_noticed_when_it_is_read() {
     for size in [100, 2 << 20] {
-        let place = Place::new();
+        let place = TestStore::new();
         let store = place.store();
         let blob = store.put(&vec![1; size]).expect("room");
         let path = object(&store, &blob);
@@ -89,7 +90,7 @@ fn rot_is_noticed_when_it_is_read() {
 
 #[test]
 fn a_copied_store_is_whole_although_its_dates_are_not() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let record = record(&store, "select.top", 0.0, &[("subset", b"indices")]);
     store.commit(&record).expect("room");
@@ -102,7 +103,7 @@ fn a_copied_store_is_whole_although_its_dates_are_not() {
 
 #[test]
 fn a_spoilt_record_is_noticed_and_made_again() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let first = record(&store, "first", 0.0, &[("subset", b"indices")]);
     store.commit(&first).expect("room");
@@ -137,7 +138,7 @@ fn spoil_if_there(path: &Path, with: Option<&[u8]>) {
 
 #[test]
 fn a_spoilt_checkpoint_leaves_the_others() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let (key, state) = {
         let record = record(&store, "train", 0.0, &[("state", b"weights")]);
@@ -160,7 +161,7 @@ fn a_spoilt_checkpoint_leaves_the_others() {
 
 #[test]
 fn verify_finds_what_no_lookup_would() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let [good, rotten, torn, lacking] = ["good", "rotten", "torn", "lacking"].map(|name| {
         let record = record(&store, name, 0.0, &[("subset", name.as_bytes())]);
@@ -183,22 +184,22 @@ fn verify_finds_what_no_lookup_would() {
 
     let mut found: Vec<Finding> = vec![];
     let report = store.verify(Verify::All, &mut |one| found.push(one.clone())).expect("a store");
-    let of = |thing| {
+    let of = |kind| {
         found
             .iter()
-            .filter(|one| one.thing == thing)
+            .filter(|one| one.kind == kind)
             .map(|one| (one.what.clone(), &one.records[..]))
             .collect::<Vec<_>>()
     };
-    assert_eq!(of(Thing::Record), [(Damage::Torn, &[torn.recipe.key()][..])]);
+    assert_eq!(of(EntryKind::Record), [(Damage::Torn, &[torn.recipe.key()][..])]);
     assert_eq!(
-        of(Thing::Object),
+        of(EntryKind::Object),
         [
             (Damage::Missing, &[lacking.recipe.key()][..]),
             (Damage::Altered, &[rotten.recipe.key()][..]),
         ]
     );
-    assert_eq!(of(Thing::Stray), [(Damage::Stray, &[][..])]);
+    assert_eq!(of(EntryKind::Stray), [(Damage::Stray, &[][..])]);
     assert_eq!((report.damaged, report.strays), (3, 1));
     assert!(damage(&store, rotten.recipe.key()).contains("is missing"));
     assert_eq!(hit(&store, good.recipe.key()), Some(good));
@@ -206,7 +207,7 @@ fn verify_finds_what_no_lookup_would() {
 
 #[test]
 fn verify_reads_as_much_as_it_is_told() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     for i in 0..200_u32 {
         store.put(&i.to_le_bytes()).expect("room");

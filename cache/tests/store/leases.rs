@@ -9,14 +9,15 @@ use std::{
 const CHILD: &str = "CACHE_TEST_LEASE_OF";
 
 fn key(name: &str) -> Key {
-    let place = Place::new();
+    let place = TestStore::new();
     record(&place.store(), name, 0.0, &[]).recipe.key()
 }
 
 #[test]
 fn one_thread_at_a_time_holds_a_lease() {
-    let place = Place::new();
-    let (store, other) = (place.store(), place.store());
+    let place = TestStore::new();
+    let store = place.store();
+    let other = place.store();
     let held = store.lease(key("a")).expect("a lock").expect("free");
     assert!(store.lease(key("a")).expect("a lock").is_none());
     assert!(other.lease(key("a")).expect("a lock").is_none());
@@ -30,8 +31,9 @@ fn one_thread_at_a_time_holds_a_lease() {
 
 #[test]
 fn leases_exclude_under_contention() {
-    let place = Place::new();
-    let (inside, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let place = TestStore::new();
+    let inside = AtomicUsize::new(0);
+    let taken = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -65,7 +67,7 @@ fn holder() {
 
 #[test]
 fn a_killed_process_holds_nothing() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let mut child = Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", "leases::holder", "--nocapture"])

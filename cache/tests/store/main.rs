@@ -16,11 +16,11 @@ use std::{
 use tempfile::TempDir;
 
 /// A store that goes away with the test.
-struct Place {
+struct TestStore {
     folder: TempDir,
 }
 
-impl Place {
+impl TestStore {
     fn new() -> Self {
         Self { folder: TempDir::new().expect("a temporary folder") }
     }

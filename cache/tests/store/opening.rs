@@ -3,7 +3,7 @@ use cache::StoreError;
 
 #[test]
 fn a_new_store_says_what_it_is() {
-    let place = Place::new();
+    let place = TestStore::new();
     assert!(Store::open_existing(place.root()).expect("nothing there").is_none());
     drop(place.store());
     let read = |name: &str| fs::read_to_string(place.root().join(name)).expect("a file");
@@ -16,7 +16,7 @@ fn a_new_store_says_what_it_is() {
 #[test]
 fn a_newer_or_foreign_folder_is_refused_and_untouched() {
     for (file, text) in [("format", "coresift store 7\n"), ("format", ""), ("thesis.tex", "x")] {
-        let place = Place::new();
+        let place = TestStore::new();
         fs::create_dir(place.root()).expect("room");
         fs::write(place.root().join(file), text).expect("room");
         let before = snapshot(place.folder.path());
@@ -34,14 +34,14 @@ fn a_newer_or_foreign_folder_is_refused_and_untouched() {
         assert_eq!(snapshot(place.folder.path()), before);
         assert_eq!(fs::read_dir(place.root()).expect("a folder").count(), 1);
     }
-    let place = Place::new();
+    let place = TestStore::new();
     fs::write(place.root(), "a file").expect("room");
     assert!(matches!(Store::open(place.root()), Err(StoreError::NotAStore { .. })));
 }
 
 #[test]
 fn a_creation_cut_short_is_finished() {
-    let place = Place::new();
+    let place = TestStore::new();
     fs::create_dir(place.root()).expect("room");
     fs::write(place.root().join(".formatXYZ"), "coresift st").expect("room");
     let store = place.store();
@@ -53,7 +53,7 @@ fn a_creation_cut_short_is_finished() {
 
 #[test]
 fn many_may_create_it_at_once() {
-    let place = Place::new();
+    let place = TestStore::new();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| place.store().put(b"one").expect("room"));
@@ -64,7 +64,7 @@ fn many_may_create_it_at_once() {
 
 #[test]
 fn what_cannot_be_written_can_be_read() {
-    let place = Place::new();
+    let place = TestStore::new();
     let (key, blob) = {
         let store = place.store();
         let record = record(&store, "select.top", 0.0, &[("subset", b"indices")]);
@@ -101,7 +101,7 @@ fn what_cannot_be_written_can_be_read() {
 #[test]
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn a_fresh_disk_and_what_is_partly_elsewhere() {
-    let place = Place::new();
+    let place = TestStore::new();
     fs::create_dir_all(place.root().join("lost+found")).expect("made");
     let store = place.store();
     store.put(b"something").expect("room");
@@ -120,7 +120,7 @@ fn a_fresh_disk_and_what_is_partly_elsewhere() {
 
 #[test]
 fn a_store_that_is_gone_says_so_and_is_not_made_anew() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let blob = store.put(b"bytes").expect("room");
     let moved = place.root().with_file_name("moved");
@@ -145,7 +145,7 @@ fn a_store_that_is_gone_says_so_and_is_not_made_anew() {
 #[test]
 fn what_is_shared_is_open_to_the_group() {
     use std::os::unix::fs::PermissionsExt as _;
-    let place = Place::new();
+    let place = TestStore::new();
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o7777;
     let store = place.store();
     let record = record(&store, "a", 0.0, &[("part", b"bytes")]);
@@ -156,7 +156,7 @@ fn what_is_shared_is_open_to_the_group() {
     let object = object(&store, &record.output.parts["part"]);
     assert_eq!(mode(&object), 0o444, "for all to read, for nobody to write");
     assert!(hit(&store, record.recipe.key()).is_some());
-    // Whatever comes later is open, too.
+    // Files written later are open, too.
     let store = place.store();
     let blob = store.put(b"of another shard").expect("room");
     assert_eq!(mode(super::object(&store, &blob).parent().expect("a folder")) & 0o2070, 0o2070);

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 #[test]
 fn a_result_comes_back_as_it_was() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let large: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
     for seconds in [0.01, 7.5] {
@@ -29,15 +29,17 @@ fn a_result_comes_back_as_it_was() {
 
 #[test]
 fn pieces_make_the_same_object_as_the_whole() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let bytes: Vec<u8> = (0..2_000_000_u32).map(|i| (i.wrapping_mul(i) % 249) as u8).collect();
     let mut writer = store.writer().expect("room");
-    let (mut rest, mut length) = (&bytes[..], 1);
+    let mut rest = &bytes[..];
+    let mut length = 1;
     while !rest.is_empty() {
         let (piece, tail) = rest.split_at(length.min(rest.len()));
         writer.write_all(piece).expect("room");
-        (rest, length) = (tail, length * 3);
+        rest = tail;
+        length *= 3;
     }
     let blob = writer.finish().expect("room");
     assert_eq!(blob, Blob { digest: Digest::of(&bytes), size: 2_000_000 });
@@ -50,7 +52,7 @@ fn pieces_make_the_same_object_as_the_whole() {
 
 #[test]
 fn the_first_of_two_results_stays_while_it_is_whole() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let first = record(&store, "train", 0.0, &[("weights", b"first")]);
     let second = record(&store, "train", 0.0, &[("weights", b"other")]);
@@ -66,7 +68,7 @@ fn the_first_of_two_results_stays_while_it_is_whole() {
 
 #[test]
 fn no_record_promises_what_is_not_there() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let mut record = record(&store, "train", 0.0, &[("weights", b"bytes")]);
     record.provenance.seconds = f64::NAN;
@@ -79,7 +81,7 @@ fn no_record_promises_what_is_not_there() {
 
 #[test]
 fn checkpoints_come_back_in_order() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let key = record(&store, "trajectory", 0.0, &[]).recipe.key();
     for step in [10, 2, 123_456_789] {
@@ -99,7 +101,7 @@ fn checkpoints_come_back_in_order() {
 
 #[test]
 fn documents_are_replaced_whole() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     assert_eq!(store.documents("pins").expect("none"), [""; 0]);
     for (name, text) in [("b", "1"), ("a.json", "2"), ("b", "3")] {
@@ -119,7 +121,7 @@ fn documents_are_replaced_whole() {
 
 #[test]
 fn files_are_hashed_again_when_they_change() {
-    let place = Place::new();
+    let place = TestStore::new();
     let store = place.store();
     let path = place.folder.path().join("data");
     let long_ago = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
@@ -139,7 +141,7 @@ fn files_are_hashed_again_when_they_change() {
     write(b"three", Some(long_ago));
     assert_eq!(digest(&store), (Digest::of(b"three"), 5));
     store.flush().expect("room");
-    // What is remembered is used: here is a memo that tells a lie under a check of its own.
+    // Stored digests are used: this document has a wrong one under a right checksum.
     let memo = fs::read_to_string(place.root().join("files")).expect("saved");
     let body =
         memo.split_once(r#""files":"#).expect("sealed").1.strip_suffix("}\n").expect("sealed");
@@ -159,7 +161,7 @@ fn files_are_hashed_again_when_they_change() {
 
 #[test]
 fn a_folder_is_hashed_again_when_one_of_its_files_changes() {
-    let place = Place::new();
+    let place = TestStore::new();
     let folder = place.folder.path().join("images");
     fs::create_dir_all(folder.join("deep")).expect("room");
     let long_ago = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
@@ -183,7 +185,7 @@ fn a_folder_is_hashed_again_when_one_of_its_files_changes() {
     assert_ne!(digest(&store, &turned), first);
     assert_eq!(digest(&store, &names), first);
     store.flush().expect("room");
-    // What is remembered is used: here is a memo that tells a lie under a check of its own.
+    // Stored digests are used: this document has a wrong one under a right checksum.
     let memo = fs::read_to_string(place.root().join("folders")).expect("saved");
     let body =
         memo.split_once(r#""folders":"#).expect("sealed").1.strip_suffix("}\n").expect("sealed");

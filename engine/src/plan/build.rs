@@ -1,15 +1,18 @@
-//! From a spec to a plan.
+//! Building the plan: reads the stages of every cell, checks their wiring, and merges equal
+//! computations into one node.
 
 use super::{
-    Cell, NodeId, Plan, PlanAxis, PlanNode, id,
+    NodeId, Plan, PlanAxis, PlanCell, PlanNode, id,
     instance::{Instance, Wire},
+    order::{self, Wires},
     secrets::Secrets,
 };
 use crate::{
-    Arity, Kind, Port, Registry,
+    Arity, ArtifactKind, Port, Registry,
     seed::repeat_seed,
     spec::{
-        Mistakes, Node, Place, Request, Spec, SpecErrorKind, SpecErrors, did_you_mean, lay_stage,
+        Mistakes, PipelineSpec, PlanRequest, Span, SpecErrorKind, SpecErrors, TreeNode,
+        did_you_mean, merge_stage,
     },
 };
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -19,61 +22,75 @@ use std::{
     sync::Arc,
 };
 
-/// What makes two nodes of one reading of the file one: the same seed, the same inputs.
-type Identity = (Option<u64>, Box<[NodeId]>);
-
-/// What the stages a stage receives from are, by port.
-type Wires = Vec<(&'static str, usize)>;
-
-/// The seed of a stage in a cell, and whether it is its own.
-#[derive(Clone, Copy)]
-struct Draws {
-    seed: u64,
-    own: bool,
+/// The seed and the inputs of a node: two nodes of one instance with both equal are one.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct NodeIdentity {
+    seed: Option<u64>,
+    inputs: Box<[NodeId]>,
 }
 
-/// All of an instance that says how it is wired: instances of one shape are checked once.
-type Shape = (&'static str, Vec<Wire>, Vec<Port>, Kind, u32);
+/// A repeat of a stage in a cell, which is one node.
+struct StageRepeat {
+    stage: usize,
+    instance: usize,
+    /// The number of the repeat, from 0.
+    repeat: u32,
+    cell: u32,
+    /// The seed of the first repeat.
+    seed: u64,
+    /// Whether the stage itself sets the seed; else the cell does.
+    own_seed: bool,
+}
 
-/// The stages of a cell that are needed: inputs come first.
-struct Layout {
+/// What the wiring of an instance depends on: instances of one shape are checked once.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct InstanceShape {
+    method: &'static str,
+    from: Vec<Wire>,
+    ports: Vec<Port>,
+    output: ArtifactKind,
+    repeats: u32,
+}
+
+/// The wiring of a cell: the stages its targets need, in topological order.
+struct CellLayout {
     wires: Vec<Wires>,
     order: Vec<usize>,
     targets: Vec<usize>,
-    /// What the nodes of the stages are called, in the order of the stages.
+    /// The labels of the nodes, in the order of the stages.
     names: Arc<[Arc<str>]>,
 }
 
 struct Builder<'a> {
-    spec: &'a Spec,
+    spec: &'a PipelineSpec,
     secrets: Secrets,
     registry: &'a Registry,
     mistakes: &'a mut Mistakes,
     /// The stage names, sorted.
     names: Vec<Arc<str>>,
-    /// For each stage, the axes that touch it.
+    /// The axes that set something of each stage.
     axes_of: Vec<Vec<usize>>,
     /// The axes whose values are seeds.
     seed_axes: Vec<usize>,
-    /// Instances read so far, by stage and the values of the axes that touch it.
+    /// The instances read so far, by stage and the values of the axes that set something of it.
     read: BTreeMap<(usize, Vec<u32>), Option<usize>>,
     instances: Vec<Instance>,
     ports: Vec<Vec<Port>>,
     draws: Vec<bool>,
-    /// The number of each instance's shape.
+    /// The number of the shape of each instance.
     shape_of: Vec<usize>,
-    shapes: BTreeMap<Shape, usize>,
-    /// How the stages of these shapes, one for each name, hang together, if they do.
-    layouts: BTreeMap<Vec<Option<usize>>, Option<Rc<Layout>>>,
-    /// The nodes of each instance.
-    nodes: Vec<BTreeMap<Identity, NodeId>>,
+    shapes: BTreeMap<InstanceShape, usize>,
+    /// The layouts of cells, by the shape of each stage; `None` if the wiring has mistakes.
+    layouts: BTreeMap<Vec<Option<usize>>, Option<Rc<CellLayout>>>,
+    /// The nodes of each instance, by seed and inputs.
+    nodes: Vec<BTreeMap<NodeIdentity, NodeId>>,
     graph: DiGraph<PlanNode, &'static str>,
     instance_of: Vec<usize>,
 }
 
 pub(super) fn plan(
-    mut spec: Spec,
-    request: &Request,
+    mut spec: PipelineSpec,
+    request: &PlanRequest,
     registry: &Registry,
     mut mistakes: Mistakes,
 ) -> Result<Plan, SpecErrors> {
@@ -89,9 +106,10 @@ pub(super) fn plan(
                 .iter()
                 .map(|axis| PlanAxis { name: axis.name.clone(), values: secrets.labels(axis) });
             let axes = axes.collect();
-            let (path, title, mut sources) = (request.path.clone(), spec.title, spec.sources);
+            let mut sources = spec.sources;
             secrets.cut_out(&mut sources);
-            Ok(Plan { path, title, sources, axes, cells, graph })
+            let path = request.path.clone();
+            Ok(Plan { path, title: spec.title, sources, axes, cells, graph })
         }
         false => {
             let errors = mistakes.into_vec(&spec.sources);
@@ -100,8 +118,8 @@ pub(super) fn plan(
     }
 }
 
-/// Returns the way out if no stage can be called `name`: a name stands in paths, in lines of
-/// logs and in flags.
+/// Returns what to write instead, if no stage can be called `name`: names stand in paths, in log
+/// lines and in flags.
 fn name_problem(name: &str) -> Option<String> {
     let odd = |c: &char| !c.is_alphanumeric() && !['-', '_'].contains(c);
     let marks = [
@@ -124,7 +142,7 @@ fn name_problem(name: &str) -> Option<String> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(spec: &'a Spec, registry: &'a Registry, mistakes: &'a mut Mistakes) -> Self {
+    fn new(spec: &'a PipelineSpec, registry: &'a Registry, mistakes: &'a mut Mistakes) -> Self {
         let mut names: BTreeSet<Arc<str>> =
             spec.stages.table().into_iter().flat_map(|table| table.keys().cloned()).collect();
         names.extend(spec.axes.iter().flat_map(|axis| axis.touches.iter().cloned()));
@@ -159,23 +177,23 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(&mut self, all: Vec<Vec<u32>>) -> Vec<Cell> {
+    fn build(&mut self, all: Vec<Vec<u32>>) -> Vec<PlanCell> {
         self.check_names();
-        for (name, place) in &self.spec.targets {
+        for (name, span) in &self.spec.targets {
             if self.stage_index(name).is_none() {
                 let hint = did_you_mean(name, self.names.iter().map(|name| &**name));
-                self.mistakes.add(*place, SpecErrorKind::UnknownStage(name.to_string()), hint);
+                self.mistakes.add(*span, SpecErrorKind::UnknownStage(name.to_string()), hint);
             }
         }
         let mut cells = vec![];
         for coords in all {
-            cells.extend(self.cell(coords, cells.len()));
+            cells.extend(self.build_cell(coords, cells.len()));
         }
         self.check_files();
         cells
     }
 
-    /// Checks the names of the stages, those that a variant adds among them.
+    /// Checks the names of the stages, also of those that a variant of the matrix adds.
     fn check_names(&mut self) {
         let overs = self.spec.axes.iter().flat_map(|axis| &axis.values).map(|value| &value.over);
         let known = self.spec.stages.table();
@@ -203,13 +221,14 @@ impl<'a> Builder<'a> {
         }
         let name = Arc::clone(&self.names[stage]);
         let entry = self.spec.stages.table().and_then(|table| table.get(&*name));
-        let mut table: Option<(Place, Node)> = entry.map(|entry| (entry.key, entry.node.clone()));
+        let mut table: Option<(Span, TreeNode)> =
+            entry.map(|entry| (entry.key, entry.node.clone()));
         for axis in &self.axes_of[stage] {
             let over = &self.spec.axes[*axis].values[coords[*axis] as usize].over;
             let Some(over) = over.table().and_then(|table| table.get(&*name)) else { continue };
             table = Some(match table {
-                Some((key, base)) => (key, lay_stage(&base, &over.node)),
-                // A variant may add a stage; what is no stage was reported with the axis.
+                Some((key, base)) => (key, merge_stage(&base, &over.node)),
+                // A variant may add a stage; one without `use` was reported with the axis.
                 None if over.node.table().is_some_and(|table| table.contains_key("use")) => {
                     (over.key, over.node.clone())
                 }
@@ -224,9 +243,13 @@ impl<'a> Builder<'a> {
             self.ports.push(instance.stage.inputs());
             self.draws.push(!instance.stage.streams().is_empty());
             self.check_wires(&instance, self.ports.len() - 1);
-            let ports = self.ports[self.ports.len() - 1].clone();
-            let (method, output) = (instance.stage.method(), instance.stage.output());
-            let shape = (method, instance.from.clone(), ports, output, instance.repeats.0);
+            let shape = InstanceShape {
+                method: instance.stage.method(),
+                from: instance.from.clone(),
+                ports: self.ports[self.ports.len() - 1].clone(),
+                output: instance.stage.output(),
+                repeats: instance.repeats.count,
+            };
             let next = self.shapes.len();
             self.shape_of.push(*self.shapes.entry(shape).or_insert(next));
             self.nodes.push(BTreeMap::new());
@@ -247,15 +270,15 @@ impl<'a> Builder<'a> {
                     0 => Some("it takes no inputs".to_owned()),
                     _ => did_you_mean(&wire.port, ports.iter().map(|port| port.name)),
                 };
-                self.mistakes.add(wire.port_place, kind, hint);
+                self.mistakes.add(wire.port_span, kind, hint);
                 continue;
             };
             if wire.is_list
                 && port.arity != Arity::Many
-                && let Some((_, place)) = wire.stages.get(1)
+                && let Some((_, span)) = wire.stages.get(1)
             {
                 let kind = SpecErrorKind::NotMany { method, port: port.name };
-                self.mistakes.add(*place, kind, None);
+                self.mistakes.add(*span, kind, None);
             }
         }
         let connected = |port: &Port| {
@@ -264,12 +287,12 @@ impl<'a> Builder<'a> {
         for port in ports {
             if matches!(port.arity, Arity::One | Arity::Many) && !connected(port) {
                 let kind = SpecErrorKind::Unconnected { method, port: port.name };
-                // More is missing where what is there stands: in a variant, if that has a `from`.
+                // Reported at the first port of `from`, which may stand in a variant.
                 let (at, hint) = match instance.from.first() {
                     None => (instance.at, format!("add `from = {{ {} = \"STAGE\" }}`", port.name)),
                     Some(wire) => {
                         let add = format!("add `{} = \"STAGE\"` to `from`", port.name);
-                        (wire.port_place, format!("{add}, which is taken as a whole"))
+                        (wire.port_span, format!("{add}, which is taken as a whole"))
                     }
                 };
                 self.mistakes.add(at, kind, Some(hint));
@@ -282,7 +305,7 @@ impl<'a> Builder<'a> {
         }
         let choice: Vec<&Port> = ports.iter().filter(|port| port.arity == Arity::OneOf).collect();
         if !choice.is_empty() {
-            let names = || choice.iter().map(|port| port.name).collect::<Vec<_>>().join(", ");
+            let names = || choice.iter().map(|port| port.name).collect();
             match choice.iter().filter(|port| connected(port)).count() {
                 0 => {
                     let kind = SpecErrorKind::NoneConnected { method, ports: names() };
@@ -298,12 +321,13 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn cell(&mut self, coords: Vec<u32>, number: usize) -> Option<Cell> {
+    fn build_cell(&mut self, coords: Vec<u32>, number: usize) -> Option<PlanCell> {
         let mut seed = self.spec.seed;
         for (axis, value) in self.spec.axes.iter().zip(&coords) {
             seed = axis.values[*value as usize].seed.unwrap_or(seed);
         }
-        // Every stage is read, also those no target needs: a mistake there is one too.
+        // Every stage is read, also those that no target needs, so that their mistakes are
+        // reported.
         let mut instances = vec![None; self.names.len()];
         let mut fine = true;
         for (stage, slot) in instances.iter_mut().enumerate() {
@@ -321,7 +345,7 @@ impl<'a> Builder<'a> {
         let layout = match self.layouts.get(&shapes) {
             Some(known) => known.clone(),
             None => {
-                let layout = self.layout(&instances).map(Rc::new);
+                let layout = self.cell_layout(&instances).map(Rc::new);
                 self.layouts.insert(shapes, layout.clone());
                 layout
             }
@@ -330,7 +354,7 @@ impl<'a> Builder<'a> {
             return None;
         }
         let cell = u32::try_from(number).expect("the cells were counted");
-        // A stage that is repeated has several.
+        // A repeated stage has several nodes.
         let mut nodes_of: Vec<Vec<NodeId>> = vec![vec![]; self.names.len()];
         for stage in layout.order.iter().copied() {
             let Some(instance) = instances[stage] else { continue };
@@ -340,28 +364,33 @@ impl<'a> Builder<'a> {
             };
             let inputs: Vec<(&'static str, NodeId)> =
                 layout.wires[stage].iter().flat_map(all).collect();
-            let draws = Draws {
-                seed: self.instances[instance].seed.unwrap_or(seed),
-                own: self.instances[instance].seed.is_some(),
-            };
-            for repeat in 0..self.instances[instance].repeats.0 {
-                let node = self.node((stage, repeat), instance, draws, inputs.clone(), cell);
+            let own_seed = self.instances[instance].seed;
+            for repeat in 0..self.instances[instance].repeats.count {
+                let repeat = StageRepeat {
+                    stage,
+                    instance,
+                    repeat,
+                    cell,
+                    seed: own_seed.unwrap_or(seed),
+                    own_seed: own_seed.is_some(),
+                };
+                let node = self.add_node(&repeat, inputs.clone());
                 nodes_of[stage].push(node);
             }
         }
         let targets = layout.targets.iter().flat_map(|stage| nodes_of[*stage].clone()).collect();
         let nodes = nodes_of.into_iter().flatten().collect();
-        Some(Cell { coords, names: Arc::clone(&layout.names), nodes, targets })
+        Some(PlanCell { coords, names: Arc::clone(&layout.names), nodes, targets })
     }
 
-    /// Connects the stages of a cell, and returns those its targets need.
-    fn layout(&mut self, instances: &[Option<usize>]) -> Option<Layout> {
-        let (wires, whole) = self.follow(instances);
-        let mut order = self.order(&wires, instances)?;
+    /// Connects the stages of a cell, and returns the layout of those its targets need.
+    fn cell_layout(&mut self, instances: &[Option<usize>]) -> Option<CellLayout> {
+        let (wires, whole) = self.resolve_wires(instances);
+        let mut order = self.topological_order(&wires, instances)?;
         if !whole {
             return None;
         }
-        let mut wanted = self.wanted(instances, &wires);
+        let mut wanted = self.target_stages(instances, &wires);
         let targets = wanted.clone();
         let mut needed = vec![false; self.names.len()];
         while let Some(stage) = wanted.pop() {
@@ -370,15 +399,16 @@ impl<'a> Builder<'a> {
             }
         }
         order.retain(|stage| needed[*stage]);
-        let repeats = |stage: usize| instances[stage].map_or(0, |i| self.instances[i].repeats.0);
+        let repeats =
+            |stage: usize| instances[stage].map_or(0, |i| self.instances[i].repeats.count);
         let names = (0..self.names.len()).filter(|stage| needed[*stage]);
         let names = names.flat_map(|stage| (0..repeats(stage)).map(move |n| (stage, n)));
         let names = names.map(|(stage, n)| self.label(stage, n)).collect();
-        Some(Layout { wires, order, targets, names })
+        Some(CellLayout { wires, order, targets, names })
     }
 
-    /// Returns what a repeat of a stage is called: the first as the stage, the others with their
-    /// number, in such a way that no stage has that name.
+    /// Returns the label of a repeat of a stage: the first has the stage's name, the others a
+    /// number behind it, with as many dashes as it takes to be no stage's name.
     fn label(&self, stage: usize, repeat: u32) -> Arc<str> {
         let name = &self.names[stage];
         let numbered = |dashes: usize| format!("{name}{}{}", "-".repeat(dashes), repeat + 1);
@@ -392,29 +422,26 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn node(
-        &mut self,
-        (stage, repeat): (usize, u32),
-        instance: usize,
-        draws: Draws,
-        inputs: Vec<(&'static str, NodeId)>,
-        cell: u32,
-    ) -> NodeId {
-        let seed = self.draws[instance].then(|| repeat_seed(draws.seed, repeat));
-        let identity = (seed, inputs.iter().map(|(_, node)| *node).collect());
+    /// Returns the node of a repeat of a stage that receives `inputs`, adding it if there is none
+    /// with the same seed and inputs.
+    fn add_node(&mut self, of: &StageRepeat, inputs: Vec<(&'static str, NodeId)>) -> NodeId {
+        let instance = of.instance;
+        let seed = self.draws[instance].then(|| repeat_seed(of.seed, of.repeat));
+        let identity =
+            NodeIdentity { seed, inputs: inputs.iter().map(|(_, node)| *node).collect() };
         if let Some(known) = self.nodes[instance].get(&identity) {
             return *known;
         }
-        let axes = self.axes_behind(stage, seed.is_some() && !draws.own, &inputs);
+        let axes = self.axes_behind(of.stage, seed.is_some() && !of.own_seed, &inputs);
         let this = &self.instances[instance];
         let index = self.graph.add_node(PlanNode {
             axes,
-            label: self.label(stage, repeat),
+            label: self.label(of.stage, of.repeat),
             stage: Arc::clone(&this.stage),
             settings: Arc::clone(&this.settings),
             seed,
             inputs,
-            cell,
+            cell: of.cell,
         });
         for at in 0..self.graph[index].inputs.len() {
             let (port, source) = self.graph[index].inputs[at];
@@ -425,8 +452,8 @@ impl<'a> Builder<'a> {
         id(index)
     }
 
-    /// Returns the axes a node depends on: those that touch its stage, those of its inputs, and
-    /// the seed's if it draws with the cell's.
+    /// Returns the axes a node depends on: those that set something of its stage, those of its
+    /// inputs, and those of the seed if it draws with the cell's.
     fn axes_behind(
         &self,
         stage: usize,
@@ -444,9 +471,8 @@ impl<'a> Builder<'a> {
         axes
     }
 
-    /// Returns what each stage of the cell receives, checking names and kinds on the way, and
-    /// whether all of it is right.
-    fn follow(&mut self, instances: &[Option<usize>]) -> (Vec<Wires>, bool) {
+    /// Returns the wires of each stage of the cell, and whether names and kinds are all right.
+    fn resolve_wires(&mut self, instances: &[Option<usize>]) -> (Vec<Wires>, bool) {
         let mut whole = true;
         let mut result = vec![vec![]; instances.len()];
         for (stage, slot) in result.iter_mut().enumerate() {
@@ -458,7 +484,7 @@ impl<'a> Builder<'a> {
                     whole = false;
                     continue;
                 };
-                for (name, place) in &wire.stages {
+                for (name, span) in &wire.stages {
                     let there = |stage: &usize| {
                         let known = self.spec.stages.table();
                         instances[*stage].is_some()
@@ -467,7 +493,7 @@ impl<'a> Builder<'a> {
                     let Some(source) = self.stage_index(name).filter(there) else {
                         let hint = did_you_mean(name, self.names.iter().map(|name| &**name));
                         let kind = SpecErrorKind::UnknownStage(name.to_string());
-                        self.mistakes.add(*place, kind, hint);
+                        self.mistakes.add(*span, kind, hint);
                         whole = false;
                         continue;
                     };
@@ -480,13 +506,13 @@ impl<'a> Builder<'a> {
                                 stage: name.to_string(),
                                 gives: gives.0,
                             };
-                            let fitting = self.fitting(port, instances);
-                            self.mistakes.add(*place, kind, fitting);
+                            let fitting = self.stages_giving(port, instances);
+                            self.mistakes.add(*span, kind, fitting);
                             whole = false;
                         }
                     }
                     if let Some(given) = instances[source]
-                        && let (repeats @ 2.., _) = self.instances[given].repeats
+                        && let repeats @ 2.. = self.instances[given].repeats.count
                         && port.arity != Arity::Many
                     {
                         let kind = SpecErrorKind::RepeatsOnOne {
@@ -496,19 +522,19 @@ impl<'a> Builder<'a> {
                             repeats,
                         };
                         let hint = "use a method that takes several, or leave `repeats` out";
-                        self.mistakes.add(*place, kind, Some(hint.to_owned()));
+                        self.mistakes.add(*span, kind, Some(hint.to_owned()));
                         whole = false;
                     }
                     slot.push((port.name, source));
                 }
             }
-            // `from` is a table: the order of its keys in the file means nothing.
+            // Sorted, for the order of keys in a table has no meaning.
             slot.sort_by_key(|(port, _)| *port);
         }
         (result, whole)
     }
 
-    fn fitting(&self, port: &Port, instances: &[Option<usize>]) -> Option<String> {
+    fn stages_giving(&self, port: &Port, instances: &[Option<usize>]) -> Option<String> {
         let fits = |stage: &usize| {
             instances[*stage].is_some_and(|i| self.instances[i].stage.output() == port.kind)
         };
@@ -518,63 +544,41 @@ impl<'a> Builder<'a> {
             .then(|| format!("stages that give {}: {}", port.kind.0, names.join(", ")))
     }
 
-    /// Returns the stages in an order in which inputs come first.
-    fn order(&mut self, wires: &[Wires], instances: &[Option<usize>]) -> Option<Vec<usize>> {
-        let mut state = vec![0u8; wires.len()];
-        let mut order = vec![];
-        for start in 0..wires.len() {
-            // Depth first without recursion: a chain may be as long as the file.
-            let mut path: Vec<(usize, usize)> = vec![];
-            if state[start] == 0 && instances[start].is_some() {
-                state[start] = 1;
-                path.push((start, 0));
-            }
-            while let Some((stage, next)) = path.last_mut() {
-                let stage = *stage;
-                match wires[stage].get(*next) {
-                    None => {
-                        state[stage] = 2;
-                        order.push(stage);
-                        path.pop();
-                    }
-                    Some((_, source)) => {
-                        *next += 1;
-                        match state[*source] {
-                            0 => {
-                                state[*source] = 1;
-                                path.push((*source, 0));
-                            }
-                            1 => {
-                                self.cycle(&path, *source, instances);
-                                return None;
-                            }
-                            _ => {}
-                        }
-                    }
-                }
+    /// Returns the stages in topological order, inputs first, or `None` after reporting a cycle.
+    fn topological_order(
+        &mut self,
+        wires: &[Wires],
+        instances: &[Option<usize>],
+    ) -> Option<Vec<usize>> {
+        let starts = (0..wires.len()).filter(|stage| instances[*stage].is_some());
+        match order::topological(wires, starts) {
+            Ok(order) => Some(order),
+            Err(ring) => {
+                self.report_cycle(&ring, instances);
+                None
             }
         }
-        Some(order)
     }
 
-    fn cycle(&mut self, path: &[(usize, usize)], back: usize, instances: &[Option<usize>]) {
-        let first = path.iter().position(|(stage, _)| *stage == back).unwrap_or(0);
-        let mut ring: Vec<&str> =
-            path[first..].iter().rev().map(|(stage, _)| &*self.names[*stage]).collect();
-        ring.push(ring[0]);
-        let last = path.last().map_or(back, |(stage, _)| *stage);
-        let place = instances[last]
+    /// Reports a cycle where the first stage of `ring` names the second to last as its input.
+    fn report_cycle(&mut self, ring: &[usize], instances: &[Option<usize>]) {
+        let consumer = ring[0];
+        let source = ring[ring.len() - 2];
+        let span = instances[consumer]
             .map(|number| &self.instances[number])
             .and_then(|instance| {
-                let mut all = instance.from.iter().flat_map(|wire| &wire.stages);
-                all.find(|(name, _)| **name == *self.names[back]).map(|(_, place)| *place)
+                let mut sources = instance.from.iter().flat_map(|wire| &wire.stages);
+                sources.find(|(name, _)| **name == *self.names[source])
             })
+            .map(|(_, span)| *span)
             .unwrap_or_default();
-        self.mistakes.add(place, SpecErrorKind::Cycle(ring.join(" → ")), None);
+        let names = ring.iter().map(|stage| self.names[*stage].to_string()).collect();
+        self.mistakes.add(span, SpecErrorKind::Cycle(names), None);
     }
 
-    /// Returns the stages the user wants: those named, or those that give results, or the leaves.
-    fn wanted(&self, instances: &[Option<usize>], wires: &[Wires]) -> Vec<usize> {
+    /// Returns the target stages: those the user names, or those that give results, or those that
+    /// no stage receives from.
+    fn target_stages(&self, instances: &[Option<usize>], wires: &[Wires]) -> Vec<usize> {
         if !self.spec.targets.is_empty() {
             return self
                 .spec
@@ -596,7 +600,7 @@ impl<'a> Builder<'a> {
         (0..instances.len()).filter(here).filter(|stage| !used.contains(stage)).collect()
     }
 
-    /// Looks for the files of the stages that are needed.
+    /// Checks that the files and folders of the planned stages exist.
     fn check_files(&mut self) {
         let numbers: BTreeSet<usize> = self.instance_of.iter().copied().collect();
         for number in numbers {

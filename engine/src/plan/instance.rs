@@ -1,39 +1,46 @@
-//! One stage of one cell: its table read, its settings checked, its wiring not yet followed.
+//! An instance: a stage's table of the pipeline file, read and checked, with its wiring not yet
+//! resolved.
 
 use crate::{
     Problem, Registry, Stage, StageRef,
     spec::{
-        Details, Mistakes, Node, Place, Settings, Source, SpecErrorKind, Value, did_you_mean, seed,
-        without,
+        Mistakes, Settings, SettingsMistake, SettingsMistakeKind, Span, SpecErrorKind, SpecSource,
+        TreeNode, TreeValue, did_you_mean, seed, without,
     },
 };
 use serde_json::Value as Json;
 use std::sync::Arc;
 
-/// As often as a stage may be repeated.
+/// The most repeats a stage may have.
 const MOST_REPEATS: u32 = 10_000;
 
 /// A stage as the file describes it.
 pub(crate) struct Instance {
     pub(crate) stage: StageRef,
     pub(crate) settings: Arc<Json>,
-    /// The wires, by port, in the order of the list.
+    /// The wires, one for each port.
     pub(crate) from: Vec<Wire>,
     pub(crate) seed: Option<u64>,
-    /// How often it is computed, each time with another seed, and where that is said.
-    pub(crate) repeats: (u32, Place),
-    pub(crate) at: Place,
-    /// Whether its settings are right. Its wires are checked in any case.
+    pub(crate) repeats: StageRepeats,
+    pub(crate) at: Span,
+    /// Whether its settings have no mistakes. Its wires are checked in any case.
     pub(crate) sound: bool,
-    with: Node,
+    with: TreeNode,
 }
 
-/// One entry of `from`.
+/// How often a stage is computed, each time with another seed.
+pub(crate) struct StageRepeats {
+    pub(crate) count: u32,
+    /// The span of `repeats`.
+    span: Span,
+}
+
+/// A wire: one entry of `from`, from stages to a port.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wire {
     pub(crate) port: String,
-    pub(crate) port_place: Place,
-    pub(crate) stages: Vec<(Arc<str>, Place)>,
+    pub(crate) port_span: Span,
+    pub(crate) stages: Vec<(Arc<str>, Span)>,
     pub(crate) is_list: bool,
 }
 
@@ -41,16 +48,17 @@ impl Instance {
     /// Reads `table`, the stage called `name` whose key stands at `key`.
     pub(crate) fn read(
         name: &Arc<str>,
-        key: Place,
-        table: &Node,
+        key: Span,
+        table: &TreeNode,
         registry: &Registry,
-        sources: &[Source],
+        sources: &[SpecSource],
         mistakes: &mut Mistakes,
     ) -> Option<Self> {
         let Some(entries) = table.table() else {
-            let (what, found) = (format!("stage `{name}`"), table.value.type_name());
+            let what = format!("stage `{name}`");
+            let found = table.value.type_name();
             mistakes.add(
-                table.place,
+                table.span,
                 SpecErrorKind::WrongType { what, wanted: "a table", found },
                 None,
             );
@@ -67,15 +75,19 @@ impl Instance {
         let seed = entries.get("seed").and_then(|entry| match seed(&entry.node) {
             Ok(seed) => Some(seed),
             Err((kind, hint)) => {
-                mistakes.add(entry.node.place, kind, hint);
+                mistakes.add(entry.node.span, kind, hint);
                 None
             }
         });
-        let repeats = entries.get("repeats").map_or((1, key), |entry| {
-            (repeats(&entry.node, mistakes).unwrap_or(1), entry.node.place)
-        });
+        let repeats = match entries.get("repeats") {
+            None => StageRepeats { count: 1, span: key },
+            Some(entry) => StageRepeats {
+                count: read_repeats(&entry.node, mistakes).unwrap_or(1),
+                span: entry.node.span,
+            },
+        };
         let from =
-            entries.get("from").map(|entry| wires(&entry.node, mistakes)).unwrap_or_default();
+            entries.get("from").map(|entry| read_wires(&entry.node, mistakes)).unwrap_or_default();
         let Some(method) = entries.get("use") else {
             mistakes.add(
                 key,
@@ -85,9 +97,10 @@ impl Instance {
             return None;
         };
         let Some(method_name) = method.node.str() else {
-            let (what, found) = ("`use`".to_owned(), method.node.value.type_name());
+            let what = "`use`".to_owned();
+            let found = method.node.value.type_name();
             mistakes.add(
-                method.node.place,
+                method.node.span,
                 SpecErrorKind::WrongType { what, wanted: "a string", found },
                 None,
             );
@@ -96,21 +109,23 @@ impl Instance {
         let Some(known) = registry.get(method_name) else {
             let kind = SpecErrorKind::UnknownMethod(method_name.to_string());
             let hint = unknown_method_hint(method_name, registry);
-            mistakes.add(method.node.place, kind, hint);
+            mistakes.add(method.node.span, kind, hint);
             return None;
         };
-        let with = entries.get("with").map_or_else(|| Node::empty(key), |entry| entry.node.clone());
+        let with =
+            entries.get("with").map_or_else(|| TreeNode::empty(key), |entry| entry.node.clone());
         if with.table().is_none() {
-            let (what, found) = ("`with`".to_owned(), with.value.type_name());
+            let what = "`with`".to_owned();
+            let found = with.value.type_name();
             mistakes.add(
-                with.place,
+                with.span,
                 SpecErrorKind::WrongType { what, wanted: "a table", found },
                 None,
             );
             return None;
         }
         let (stage, clean) = read_settings(&with, known.parse, sources, mistakes)?;
-        let at = method.node.place;
+        let at = method.node.span;
         let mut instance = Self {
             sound: clean,
             settings: Arc::new(stage.settings()),
@@ -121,13 +136,14 @@ impl Instance {
             at,
             with,
         };
-        if repeats.0 > 1 && clean && instance.stage.streams().is_empty() {
+        if instance.repeats.count > 1 && clean && instance.stage.streams().is_empty() {
             let kind = SpecErrorKind::NothingToRepeat { method: instance.stage.method() };
-            mistakes.add(repeats.1, kind, Some("leave `repeats` out".to_owned()));
-            (instance.sound, instance.repeats.0) = (false, 1);
+            mistakes.add(instance.repeats.span, kind, Some("leave `repeats` out".to_owned()));
+            instance.sound = false;
+            instance.repeats.count = 1;
         }
         let problems = instance.stage.problems();
-        // What is left when mistakes were taken out says nothing about the whole.
+        // Without the settings that have mistakes, the others cannot be judged as a whole.
         if clean {
             instance.sound &= problems.is_empty();
             problems.into_iter().for_each(|problem| instance.report(problem, mistakes, false));
@@ -135,62 +151,66 @@ impl Instance {
         Some(instance)
     }
 
-    /// Returns where the values of settings stand that are nobody's business.
-    pub(crate) fn secrets(&self) -> Vec<Place> {
-        fn leaves(node: &Node, places: &mut Vec<Place>) {
+    /// Returns the spans of the values of secret settings.
+    pub(crate) fn secrets(&self) -> Vec<Span> {
+        fn leaves(node: &TreeNode, spans: &mut Vec<Span>) {
             match node.table() {
-                Some(table) => table.values().for_each(|entry| leaves(&entry.node, places)),
-                None => places.push(node.place),
+                Some(table) => table.values().for_each(|entry| leaves(&entry.node, spans)),
+                None => spans.push(node.span),
             }
         }
-        let mut places = vec![];
+        let mut spans = vec![];
         for setting in self.stage.secrets() {
             if let Some(entry) = self.with.table().and_then(|table| table.get(*setting)) {
-                leaves(&entry.node, &mut places);
+                leaves(&entry.node, &mut spans);
             }
         }
-        places
+        spans
     }
 
-    /// Adds `problem` at the setting it names, or at `use`.
+    /// Reports `problem` at the setting it names, or at `use`.
     pub(crate) fn report(&self, problem: Problem, mistakes: &mut Mistakes, file: bool) {
-        let mut place = self.at;
+        let mut span = self.at;
         let mut node = &self.with;
         for part in problem.setting.split('.') {
             match node.table().and_then(|table| table.get(part)) {
                 Some(entry) => {
                     node = &entry.node;
-                    place = node.place;
+                    span = node.span;
                 }
                 None => break,
             }
         }
-        let kind = if file { SpecErrorKind::File } else { SpecErrorKind::Setting };
-        mistakes.add(place, kind(problem.message), problem.hint);
+        let kind = match file {
+            true => SpecErrorKind::File(problem.message),
+            false => SpecErrorKind::Setting { setting: None, message: problem.message },
+        };
+        mistakes.add(span, kind, problem.hint);
     }
 }
 
-fn repeats(node: &Node, mistakes: &mut Mistakes) -> Option<u32> {
+fn read_repeats(node: &TreeNode, mistakes: &mut Mistakes) -> Option<u32> {
     let kind = match node.value {
-        Value::Integer(found) => match u32::try_from(found) {
+        TreeValue::Integer(found) => match u32::try_from(found) {
             Ok(repeats @ 1..=MOST_REPEATS) => return Some(repeats),
             _ => SpecErrorKind::Repeats { found, most: MOST_REPEATS },
         },
         _ => {
-            let (what, found) = ("`repeats`".to_owned(), node.value.type_name());
+            let what = "`repeats`".to_owned();
+            let found = node.value.type_name();
             SpecErrorKind::WrongType { what, wanted: "an integer", found }
         }
     };
-    mistakes.add(node.place, kind, None);
+    mistakes.add(node.span, kind, None);
     None
 }
 
-fn wires(from: &Node, mistakes: &mut Mistakes) -> Vec<Wire> {
+fn read_wires(from: &TreeNode, mistakes: &mut Mistakes) -> Vec<Wire> {
     let Some(ports) = from.table() else {
         let found = from.value.type_name();
         let wanted = "a table of `port = \"stage\"`";
         mistakes.add(
-            from.place,
+            from.span,
             SpecErrorKind::WrongType { what: "`from`".into(), wanted, found },
             None,
         );
@@ -198,26 +218,23 @@ fn wires(from: &Node, mistakes: &mut Mistakes) -> Vec<Wire> {
     };
     let mut wires = vec![];
     for (port, entry) in ports.iter() {
-        let (list, is_list): (Vec<&Node>, bool) = match &entry.node.value {
-            Value::Array(items) => (items.iter().collect(), true),
+        let (list, is_list): (Vec<&TreeNode>, bool) = match &entry.node.value {
+            TreeValue::Array(items) => (items.iter().collect(), true),
             _ => (vec![&entry.node], false),
         };
         let mut stages = vec![];
         for node in list {
             match node.str() {
-                Some(stage) => stages.push((Arc::clone(stage), node.place)),
+                Some(stage) => stages.push((Arc::clone(stage), node.span)),
                 None => {
-                    let (what, found) = (format!("input `{port}`"), node.value.type_name());
+                    let what = format!("input `{port}`");
+                    let found = node.value.type_name();
                     let wanted = "the name of a stage";
-                    mistakes.add(
-                        node.place,
-                        SpecErrorKind::WrongType { what, wanted, found },
-                        None,
-                    );
+                    mistakes.add(node.span, SpecErrorKind::WrongType { what, wanted, found }, None);
                 }
             }
         }
-        wires.push(Wire { port: port.to_string(), port_place: entry.key, stages, is_list });
+        wires.push(Wire { port: port.to_string(), port_span: entry.key, stages, is_list });
     }
     wires
 }
@@ -239,13 +256,13 @@ fn unknown_method_hint(name: &str, registry: &Registry) -> Option<String> {
     hint.or_else(|| Some("`coresift methods` lists them all".into()))
 }
 
-// serde stops at the first mistake. To find them all, the setting it stumbled over is taken out
-// and the rest read again, until nothing is left to complain of. What comes back then has the
-// stage's ports; whether all was right from the start comes with it.
+// serde stops at the first mistake. To find them all, the setting with the mistake is taken out and
+// the rest read again, until there is none. The stage that is left has the right ports; the flag
+// says whether there was no mistake at all.
 fn read_settings(
-    with: &Node,
+    with: &TreeNode,
     parse: crate::Parse,
-    sources: &[Source],
+    sources: &[SpecSource],
     mistakes: &mut Mistakes,
 ) -> Option<(Box<dyn Stage>, bool)> {
     let mut rest = with.clone();
@@ -256,8 +273,8 @@ fn read_settings(
             Err(error) => error,
         };
         let error = error.details();
-        // After a setting was taken out, that a required one is missing is no news.
-        if error.missing.is_none() || clean {
+        // A required setting may be missing only because it was taken out.
+        if !matches!(error.kind, SettingsMistakeKind::Missing(_)) || clean {
             report_setting(error, with, mistakes);
         }
         clean = false;
@@ -267,32 +284,40 @@ fn read_settings(
     None
 }
 
-fn report_setting(error: &Details, with: &Node, mistakes: &mut Mistakes) {
-    let place = error.place.unwrap_or(with.place);
-    let hint = match (&error.unknown, error.missing) {
-        (Some((name, known)), _) => did_you_mean(name, known.iter().copied()),
-        (None, Some(field)) => Some(format!("add `{field} = …` to `with`")),
-        (None, None) => error.hint.map(str::to_owned),
-    };
-    let message = match error.path.first() {
-        Some(name) if error.unknown.is_none() && error.missing.is_none() => {
-            format!("setting `{name}`: {}", error.message)
+fn report_setting(error: &SettingsMistake, with: &TreeNode, mistakes: &mut Mistakes) {
+    let span = error.span.unwrap_or(with.span);
+    let setting = error.path.first().map(|name| name.to_string());
+    let (kind, hint) = match &error.kind {
+        SettingsMistakeKind::UnknownSetting { name, known } => {
+            let hint = did_you_mean(name, known.iter().copied());
+            (SpecErrorKind::UnknownSetting(name.clone()), hint)
         }
-        _ => error.message.clone(),
+        SettingsMistakeKind::UnknownChoice { found, known } => {
+            let hint = did_you_mean(found, known.iter().copied());
+            (SpecErrorKind::UnknownChoice(found.clone()), hint)
+        }
+        SettingsMistakeKind::Missing(field) => {
+            let hint = format!("add `{field} = …` to `with`");
+            (SpecErrorKind::MissingSetting(field), Some(hint))
+        }
+        SettingsMistakeKind::Refused { message, hint } => {
+            let message = message.clone();
+            (SpecErrorKind::Setting { setting, message }, hint.map(str::to_owned))
+        }
     };
-    mistakes.add(place, SpecErrorKind::Setting(message), hint);
+    mistakes.add(span, kind, hint);
 }
 
-fn take_out(node: &Node, path: &[Arc<str>]) -> Option<Node> {
+fn take_out(node: &TreeNode, path: &[Arc<str>]) -> Option<TreeNode> {
     let (first, rest) = path.split_first()?;
     let table = node.table()?;
     let entry = table.get(first)?;
     if rest.is_empty() {
         return Some(without(node, first));
     }
-    // A path may go on past what the file holds: then the innermost part that is there goes.
+    // If the path goes deeper than the file, the innermost part that exists is taken out.
     let Some(inner) = take_out(&entry.node, rest) else { return Some(without(node, first)) };
     let mut table = (**table).clone();
-    table.insert(Arc::clone(first), crate::spec::Entry { key: entry.key, node: inner });
-    Some(Node { place: node.place, value: Value::Table(Arc::new(table)) })
+    table.insert(Arc::clone(first), crate::spec::TreeEntry { key: entry.key, node: inner });
+    Some(TreeNode { span: node.span, value: TreeValue::Table(Arc::new(table)) })
 }

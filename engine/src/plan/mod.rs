@@ -1,13 +1,15 @@
-//! The graph of stages, checked: every cell of the matrix connected, equal stages made one.
+//! The plan: the checked graph of computations of all cells of the matrix, in which equal
+//! computations are one node.
 
 mod build;
 mod instance;
+mod order;
 mod restrict;
 mod secrets;
 
 use crate::{
     Registry, Stage,
-    spec::{Mistakes, Request, Source, Spec, SpecErrors},
+    spec::{Mistakes, PipelineSpec, PlanRequest, SpecErrors, SpecSource},
 };
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde::{Deserialize, Serialize};
@@ -17,7 +19,7 @@ use std::{path::PathBuf, sync::Arc};
 /// A stage, shared by the cells that agree on it.
 pub(crate) type StageRef = Arc<dyn Stage>;
 
-/// A node's place in its plan. Nodes are numbered so that each comes after those it needs.
+/// The number of a node in its plan. Nodes are in topological order: each comes after its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(pub u32);
@@ -33,20 +35,20 @@ impl NodeId {
 /// One computation of the plan.
 #[derive(Clone)]
 pub struct PlanNode {
-    /// The stage's name where it was met first, with a number behind it from the second repeat
-    /// on. A label: no part of any key.
+    /// The stage's name in the first cell that has the node, followed by a number from the second
+    /// repeat on. No part of any key.
     pub label: Arc<str>,
-    /// What it does.
+    /// The stage: method and settings.
     pub stage: Arc<dyn Stage>,
     /// Its settings, defaults filled in.
     pub settings: Arc<Json>,
     /// Its seed, if it draws random numbers.
     pub seed: Option<u64>,
-    /// What each port receives, by port; a list's entries are in its order.
+    /// The input nodes, by port; those of a list are in its order.
     pub inputs: Vec<(&'static str, NodeId)>,
-    /// The first cell it was met in.
+    /// The first cell that has the node.
     pub cell: u32,
-    /// The axes it depends on, itself or through its inputs, in order.
+    /// The axes the node depends on, itself or through its inputs, sorted.
     pub axes: Vec<u32>,
 }
 
@@ -61,18 +63,18 @@ pub struct PlanAxis {
 
 /// One combination of the matrix.
 #[derive(Clone, Debug)]
-pub struct Cell {
-    /// The value taken on each axis.
+pub struct PlanCell {
+    /// The number of its value on each axis.
     pub coords: Vec<u32>,
     /// The names of `nodes`, shared by the cells that have the same stages.
     names: Arc<[Arc<str>]>,
     nodes: Vec<NodeId>,
-    /// What is wanted.
+    /// The nodes to compute; all others are inputs of theirs.
     pub targets: Vec<NodeId>,
 }
 
-impl Cell {
-    /// Returns the stages its targets need and themselves, by name. One that is repeated is there
+impl PlanCell {
+    /// Returns the targets and the stages they need, with their names. A repeated stage appears
     /// once for each repeat, the later ones under numbered names.
     pub fn stages(&self) -> impl Iterator<Item = (&Arc<str>, NodeId)> {
         self.names.iter().zip(self.nodes.iter().copied())
@@ -91,12 +93,12 @@ pub struct Plan {
     pub path: PathBuf,
     /// Its title.
     pub title: Option<String>,
-    /// Its text and that of its bases and overrides.
-    pub sources: Vec<Source>,
+    /// The texts of the file, its bases and overrides.
+    pub sources: Vec<SpecSource>,
     /// The axes of its matrix, in the order of the file.
     pub axes: Vec<PlanAxis>,
     /// The combinations, the last axis changing fastest.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<PlanCell>,
     /// The computations; an edge leads from an input to what needs it and holds the port.
     pub graph: DiGraph<PlanNode, &'static str>,
 }
@@ -106,25 +108,25 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Returns every mistake found, with its place.
-    pub fn read(request: &Request, registry: &Registry) -> Result<Self, SpecErrors> {
+    /// Returns every mistake found, with its span.
+    pub fn read(request: &PlanRequest, registry: &Registry) -> Result<Self, SpecErrors> {
         let mut mistakes = Mistakes::default();
-        let spec = Spec::read(request, &mut mistakes);
+        let spec = PipelineSpec::read(request, &mut mistakes);
         build::plan(spec, request, registry, mistakes)
     }
 
-    /// Does the same with `text` for what the file holds.
+    /// Does the same with `text` in place of the file's.
     ///
     /// # Errors
     ///
-    /// Returns every mistake found, with its place.
+    /// Returns every mistake found, with its span.
     pub fn read_text(
         text: &str,
-        request: &Request,
+        request: &PlanRequest,
         registry: &Registry,
     ) -> Result<Self, SpecErrors> {
         let mut mistakes = Mistakes::default();
-        let spec = Spec::read_text(text, request, &mut mistakes);
+        let spec = PipelineSpec::read_text(text, request, &mut mistakes);
         build::plan(spec, request, registry, mistakes)
     }
 
@@ -134,7 +136,7 @@ impl Plan {
         &self.graph[NodeIndex::new(id.index())]
     }
 
-    /// Returns every node, inputs before what needs them.
+    /// Returns every node in topological order: inputs first.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = (NodeId, &PlanNode)> {
         self.graph.node_indices().map(|index| (id(index), &self.graph[index]))
     }
@@ -150,7 +152,7 @@ impl Plan {
 
     /// Returns the value of `cell` on each axis, with the axis's name.
     #[must_use]
-    pub fn coordinates(&self, cell: &Cell) -> Vec<(&str, &str)> {
+    pub fn coordinates(&self, cell: &PlanCell) -> Vec<(&str, &str)> {
         self.axes
             .iter()
             .zip(&cell.coords)
@@ -158,7 +160,8 @@ impl Plan {
             .collect()
     }
 
-    /// Returns `node`'s name for people: its label, and its coordinates on the axes it depends on.
+    /// Returns the name of `node` for messages: its label, and its values on the axes it depends
+    /// on.
     #[must_use]
     pub fn describe(&self, node: NodeId) -> String {
         let this = self.node(node);
@@ -168,7 +171,8 @@ impl Plan {
         }
         let mut name = format!("{} [", this.label);
         for (position, axis) in this.axes.iter().map(|axis| *axis as usize).enumerate() {
-            let (path, value) = (&self.axes[axis].name, cell.coords[axis] as usize);
+            let path = &self.axes[axis].name;
+            let value = cell.coords[axis] as usize;
             let last = path.rsplit('.').next().unwrap_or(path);
             let gap = if position == 0 { "" } else { " " };
             name.extend([gap, last, "=", &self.axes[axis].values[value]]);

@@ -1,11 +1,11 @@
-//! A plan of fewer cells.
+//! Restricting a plan to some of its cells.
 
-use super::{Cell, NodeId, Plan, id};
+use super::{NodeId, Plan, PlanCell, id};
 
 impl Plan {
-    /// Keeps the cells for which `keep` holds, and of the nodes those they need. Cells and nodes
-    /// stay in their order and are numbered anew; the axes keep all their values.
-    pub fn restrict(&mut self, keep: impl Fn(&Cell) -> bool) {
+    /// Keeps the cells for which `keep` returns true, and the nodes they need. Cells and nodes keep
+    /// their order and get new numbers; the axes keep all their values.
+    pub fn restrict(&mut self, keep: impl Fn(&PlanCell) -> bool) {
         self.cells.retain(keep);
         let mut first: Vec<Option<u32>> = vec![None; self.graph.node_count()];
         for (cell, number) in self.cells.iter().zip(0..) {
@@ -14,15 +14,15 @@ impl Plan {
             }
         }
         let mut left = 0;
-        let place = |cell: &Option<u32>| {
+        let new_id = |cell: &Option<u32>| {
             cell.map(|_| {
                 left += 1;
                 NodeId(left - 1)
             })
         };
-        let places: Vec<Option<NodeId>> = first.iter().map(place).collect();
+        let new_ids: Vec<Option<NodeId>> = first.iter().map(new_id).collect();
         let moved =
-            |node: NodeId| places[node.index()].expect("a cell has all that its nodes need");
+            |node: NodeId| new_ids[node.index()].expect("a cell has all that its nodes need");
         self.graph = self.graph.filter_map(
             |index, node| {
                 let mut node = node.clone();

@@ -1,47 +1,47 @@
-//! Settings whose values are nobody's business: where they stand, and how they are kept out of
-//! what is written down.
+//! Secret settings: where their values stand in the pipeline file, and how these are cut out of run
+//! records.
 
 use super::instance::Instance;
-use crate::spec::{Axis, Place, Source};
+use crate::spec::{MatrixAxis, Span, SpecSource};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-/// What stands in the place of a value.
+/// The text in the place of a secret value.
 const HIDDEN: &str = "\"(hidden)\"";
 
 /// The secret values of a pipeline.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
-    places: BTreeSet<Place>,
+    spans: BTreeSet<Span>,
     /// The settings that hold them, by stage.
     settings: BTreeMap<Arc<str>, BTreeSet<&'static str>>,
 }
 
 impl Secrets {
-    /// Adds those of a stage.
+    /// Adds the secret settings of a stage.
     pub(super) fn add(&mut self, stage: &Arc<str>, instance: &Instance) {
         let settings = instance.stage.secrets();
         if !settings.is_empty() {
-            self.places.extend(instance.secrets());
+            self.spans.extend(instance.secrets());
             self.settings.entry(Arc::clone(stage)).or_default().extend(settings);
         }
     }
 
-    /// Takes the values out of the texts they stand in.
-    pub(super) fn cut_out(&self, sources: &mut [Source]) {
-        // From the end, so that the places before stay where they are.
-        for place in self.places.iter().rev() {
-            let text = sources.get_mut(place.source as usize).map(|source| &mut source.text);
-            if let Some(text) = text.filter(|text| text.get(place.range()).is_some()) {
-                text.replace_range(place.range(), HIDDEN);
+    /// Replaces the secret values in the texts of the pipeline file.
+    pub(super) fn cut_out(&self, sources: &mut [SpecSource]) {
+        // From the end, so that the spans before stay valid.
+        for span in self.spans.iter().rev() {
+            let text = sources.get_mut(span.source as usize).map(|source| &mut source.text);
+            if let Some(text) = text.filter(|text| text.get(span.range()).is_some()) {
+                text.replace_range(span.range(), HIDDEN);
             }
         }
     }
 
-    /// Returns what tables call the values of `axis`: by number, where they are secret.
-    pub(super) fn labels(&self, axis: &Axis) -> Vec<String> {
+    /// Returns the labels of the values of `axis`: numbers, where these are secret.
+    pub(super) fn labels(&self, axis: &MatrixAxis) -> Vec<String> {
         let mut path = axis.name.splitn(4, '.');
         let (stage, with, setting) = (path.next(), path.next(), path.next());
         let secret = with == Some("with")

@@ -1,41 +1,42 @@
-//! The loop of a run: begins what the scheduler asks for, and tells it what came of that.
+//! The event loop of a run: submits the scheduler's actions to the executor, and passes the
+//! executor's messages to the scheduler and to a listener.
 
 use super::{
-    executor::{Executor, Message, Task},
+    executor::{Executor, ExecutorMessage, ExecutorTask},
     scheduler::{Action, News, Scheduler},
 };
-use crate::{NodeId, Progress};
+use crate::{NodeId, StageProgress};
 use cache::Key;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many nodes are looked up in one task.
+/// The most nodes that are looked up in one task.
 const BATCH: usize = 128;
 
-/// Who hears of a run as it goes on.
+/// A listener to a run: the recorder, or a test.
 pub(super) trait Listener {
-    /// What can stop the run.
+    /// The error that stops the run.
     type Error;
 
-    /// Before the first stage is started, or another process waited for.
+    /// Called before the first stage is started or waited for: the run has work.
     fn begin(&mut self) -> Result<(), Self::Error>;
 
-    /// Something became of a node.
+    /// Called when the state of a node changes.
     fn news(&mut self, news: News);
 
-    /// A stage has begun. Its key, and what its checkpoints are filed under.
+    /// Called when a stage starts, with its key and that of its checkpoints.
     fn started(&mut self, node: NodeId, key: Key, trajectory: Option<Key>);
 
-    /// A stage is under way.
-    fn progressed(&mut self, node: NodeId, progress: Progress);
+    /// Called when a stage reports progress.
+    fn progressed(&mut self, node: NodeId, progress: StageProgress);
 
-    /// A stage said something.
+    /// Called when a stage logs a line.
     fn said(&mut self, node: NodeId, line: String);
 
-    /// Nothing happens until something is told: the time to write down what was heard.
+    /// Called before the loop blocks on the next message: the time to flush logs.
     fn pause(&mut self);
 }
 
-/// Runs everything `scheduler` can have run.
+/// Runs the loop until the scheduler is idle.
 ///
 /// # Errors
 ///
@@ -61,17 +62,19 @@ pub(super) fn drive<L: Listener>(
                 Action::LookUp(node, outputs) => {
                     batch.push((node, outputs));
                     if batch.len() == BATCH {
-                        executor.submit(Task::LookUp(std::mem::take(&mut batch)));
+                        executor.submit(ExecutorTask::LookUp(std::mem::take(&mut batch)));
                     }
                 }
-                Action::Poll(node, computation) => executor.submit(Task::Poll(node, computation)),
+                Action::Poll(node, computation) => {
+                    executor.submit(ExecutorTask::Poll(node, computation))
+                }
                 Action::Start(ticket, computation) => {
-                    executor.submit(Task::Compute(ticket, computation));
+                    executor.submit(ExecutorTask::Compute(ticket, computation));
                 }
             }
         }
         if !batch.is_empty() {
-            executor.submit(Task::LookUp(batch));
+            executor.submit(ExecutorTask::LookUp(batch));
         }
         while let Some(news) = scheduler.take_news() {
             listener.news(news);
@@ -85,18 +88,22 @@ pub(super) fn drive<L: Listener>(
             if until.is_some() {
                 continue;
             }
-            // Nothing will ever come: what is open stays so, and is told.
+            // No message will come any more: the caller reports the nodes that are still open.
             return Ok(());
         };
         match message {
-            Message::LookedUp(nodes) => {
+            ExecutorMessage::LookedUp(nodes) => {
                 nodes.into_iter().for_each(|(node, outcome)| scheduler.looked_up(node, outcome));
             }
-            Message::Polled(node, outcome) => scheduler.polled(node, outcome, executor.now()),
-            Message::Ended(ticket, end) => scheduler.ended(ticket, end, executor.now()),
-            Message::Started(node, key, trajectory) => listener.started(node, key, trajectory),
-            Message::Progressed(node, progress) => listener.progressed(node, progress),
-            Message::Said(node, line) => listener.said(node, line),
+            ExecutorMessage::Polled(node, outcome) => {
+                scheduler.polled(node, outcome, executor.now())
+            }
+            ExecutorMessage::Ended(ticket, end) => scheduler.ended(ticket, end, executor.now()),
+            ExecutorMessage::Started(node, key, trajectory) => {
+                listener.started(node, key, trajectory)
+            }
+            ExecutorMessage::Progressed(node, progress) => listener.progressed(node, progress),
+            ExecutorMessage::Said(node, line) => listener.said(node, line),
         }
     }
 }

@@ -1,14 +1,14 @@
-//! A run: its threads, its record, its events.
+//! The run of a plan: its options, its threads, and the recorder of its record and events.
 
 use super::{
     drive::{Listener, drive},
-    journal::{self, Logged},
-    runs::{Run, RunState},
-    scheduler::{Graph, Halt, Limits, News, Scheduler},
+    journal::{self, LoggingSink},
+    runs::{RunRecord, RunState},
+    scheduler::{Halt, Limits, News, NodeGraph, Scheduler},
     threads::Threads,
-    worker::Shared,
+    worker::RunContext,
 };
-use crate::{Event, NodeId, Plan, Progress, Sink, StageError, Summary};
+use crate::{Event, NodeId, Plan, RunSummary, Sink, StageError, StageProgress};
 use cache::{Artifact, Key, Store, StoreError};
 use std::{
     any::Any,
@@ -24,18 +24,18 @@ use std::{
 };
 use thiserror::Error;
 
-/// How to run.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// The run's name: see [`Run::new_id`].
+    /// The run's name: see [`RunRecord::new_id`].
     pub id: String,
-    /// What its user calls it.
+    /// The name its user gave it.
     pub name: Option<String>,
-    /// A remark kept with it.
+    /// A note kept in its record.
     pub note: Option<String>,
-    /// How many stages may run at once.
+    /// The most stages that run at once.
     pub jobs: usize,
-    /// How many of them may use the device at once.
+    /// The most stages that use the device at once.
     pub device_jobs: usize,
     /// The device, in the terms of the program.
     pub device: String,
@@ -45,39 +45,39 @@ pub struct RunOptions {
     pub build: String,
     /// The time of day, in seconds since 1970 (UTC).
     pub now: u64,
-    /// The nodes that are computed even if their results are in the store.
+    /// The nodes to compute even if their results are in the store.
     pub force: BTreeSet<NodeId>,
-    /// Whether nothing more is started after the first failure.
+    /// Whether the run is halted by the first failure.
     pub fail_fast: bool,
-    /// Set to stop at the next step boundary.
+    /// The cancellation flag: once set, stages stop at their next step.
     pub cancel: Arc<AtomicBool>,
 }
 
-/// What a run leaves in memory: what became of it, and every output there is.
+/// The result of a run: its summary, and the outputs and keys of its nodes.
 #[derive(Debug)]
 pub struct RunResult {
-    /// What became of it.
-    pub summary: Summary,
+    /// The counts of computations by outcome.
+    pub summary: RunSummary,
     /// The outputs, by node.
     pub outputs: Vec<Option<Arc<Artifact>>>,
     /// The keys, by node.
     pub keys: Vec<Option<Key>>,
 }
 
-/// A run could not go on.
+/// The error of a run that could not go on.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// The store failed underneath.
+    /// An operation of the store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Runs `plan`: what `store` has is taken from there, the rest is made and put there. A stage
-/// that fails stops only what needs it; `sink` hears of it.
+/// Runs `plan`: results in `store` are hits, the others are computed and stored. A stage that fails
+/// stops only the stages that need it. `sink` receives the events.
 ///
 /// # Errors
 ///
-/// Fails if the store cannot be read or written. What was finished before is kept.
+/// Fails if the store cannot be read or written. Results stored before that stay.
 pub fn run(
     plan: &Plan,
     store: &Store,
@@ -85,7 +85,7 @@ pub fn run(
     sink: &mut dyn Sink,
 ) -> Result<RunResult, RunError> {
     let clock = Instant::now();
-    let mut sink = Logged::new(plan, &options.id, sink);
+    let mut sink = LoggingSink::new(plan, &options.id, sink);
     sink.emit(&Event::RunStarted {
         nodes: plan.nodes().len(),
         cells: plan.cells.len(),
@@ -94,14 +94,15 @@ pub fn run(
         device: options.device.clone(),
         process: std::process::id(),
     });
-    let shared = Shared {
+    let context = RunContext {
         plan,
         store,
         device: &options.device,
         resources: options.resources.as_deref(),
         build: &options.build,
         cancel: &options.cancel,
-        began: (options.now, clock),
+        began: options.now,
+        clock,
         force: &options.force,
     };
     let limits = Limits {
@@ -109,45 +110,46 @@ pub fn run(
         device_jobs: options.device_jobs,
         fail_fast: options.fail_fast,
     };
-    let mut scheduler = Scheduler::new(Graph::of(plan), limits);
+    let mut scheduler = Scheduler::new(NodeGraph::of(plan), limits);
     let mut recorder = Recorder {
         store,
-        record: Run::new(plan, options),
+        record: RunRecord::new(plan, options),
         sink: &mut sink,
-        summary: Summary::default(),
-        begun: false,
+        summary: RunSummary::default(),
+        record_written: false,
         met_halt: 0,
         halt: None,
     };
     let ended = thread::scope(|scope| {
-        // The stages that run are asked to stop, however the loop ends.
+        // Running stages are cancelled even if the loop panics.
         let _stop = StopOnUnwind(&options.cancel);
-        let mut threads = Threads::new(scope, &shared, options.jobs);
+        let mut threads = Threads::new(scope, &context, options.jobs);
         let ended = drive(&mut scheduler, &mut threads, &options.cancel, &mut recorder);
         if ended.is_err() {
             options.cancel.store(true, Ordering::Relaxed);
         }
         ended
     });
-    // What could not even begin has its reason in the error.
+    // If the run could not begin, the error says why.
     if ended.is_ok() {
         let open = scheduler.open_nodes();
         recorder.never_begun(open.len(), options.cancel.load(Ordering::Relaxed));
     }
-    let Recorder { mut record, summary, begun, halt, met_halt, .. } = recorder;
+    let Recorder { mut record, summary, record_written, halt, met_halt, .. } = recorder;
     record.seconds = clock.elapsed().as_secs_f64();
     record.summary = Some(summary);
     record.interrupted = options.cancel.load(Ordering::Relaxed);
     let kept = record.write(store).and_then(|()| store.flush());
-    // An all-hit run on a store that cannot be written is still a run, and what halted it was told.
-    if begun && ended.is_ok() && halt.is_none_or(|halt| halt == Halt::FailFast) {
+    // A run of hits alone succeeds on a read-only store; a full disk or a store that is gone is
+    // reported already.
+    if record_written && ended.is_ok() && halt.is_none_or(|halt| halt == Halt::FailFast) {
         kept?;
     }
     ended?;
     if halt == Some(Halt::StorageFull) {
         sink.emit(&Event::StorageFull { met: met_halt });
     }
-    if !begun && !store.is_read_only() {
+    if !record_written && !store.is_read_only() {
         sink.begin(store);
     }
     sink.emit(&Event::RunFinished { summary });
@@ -159,8 +161,8 @@ pub fn run(
     Ok(RunResult { summary, outputs, keys })
 }
 
-/// Asks the stages that run to stop if the loop of the run panics: else their threads would be
-/// waited for as long as they take.
+/// Cancels the running stages if the event loop panics: the scope would otherwise wait for their
+/// threads until they are done.
 struct StopOnUnwind<'a>(&'a AtomicBool);
 
 impl Drop for StopOnUnwind<'_> {
@@ -171,15 +173,15 @@ impl Drop for StopOnUnwind<'_> {
     }
 }
 
-/// Keeps the run's record and summary, and passes on what happens as events.
+/// The listener that keeps the run's record and summary, and emits events.
 struct Recorder<'a, 'b> {
     store: &'a Store,
-    record: Run,
-    sink: &'a mut Logged<'b>,
-    summary: Summary,
-    /// Whether the record was written: it is, once there is work.
-    begun: bool,
-    /// How many stages met what halted the run.
+    record: RunRecord,
+    sink: &'a mut LoggingSink<'b>,
+    summary: RunSummary,
+    /// Whether the run record was written: it is, as soon as the run has work.
+    record_written: bool,
+    /// How many stages failed for what halted the run.
     met_halt: usize,
     halt: Option<Halt>,
 }
@@ -189,7 +191,7 @@ impl Recorder<'_, '_> {
         self.record.node_mut(node).state = state;
     }
 
-    /// Counts and tells what was asked for and not begun.
+    /// Counts the computations that never began, and emits an event for them.
     fn never_begun(&mut self, open: usize, cancelled: bool) {
         self.summary.stopped += open;
         if open == 0 {
@@ -205,12 +207,12 @@ impl Recorder<'_, '_> {
         self.sink.emit(&Event::NotBegun { nodes: open, because: because.to_owned() });
     }
 
-    fn failed(&mut self, node: NodeId, error: &StageError, told: bool) {
+    fn failed(&mut self, node: NodeId, error: &StageError, already_reported: bool) {
         self.summary.failed += 1;
         let halt = Halt::of(error);
         self.met_halt += usize::from(halt.is_some());
         self.set(node, RunState::Failed);
-        if told {
+        if already_reported {
             return self.sink.emit(&Event::Stopped { node });
         }
         let hint = match (error, halt) {
@@ -223,10 +225,10 @@ impl Recorder<'_, '_> {
     }
 }
 
-/// The way out when the disk is full.
+/// The hint when the disk is full.
 const FULL: &str = "free some space and run it again: what is done is kept, and what runs now \
                     goes on, but no other stage is started";
-/// The way out when the store was moved or removed.
+/// The hint when the store was moved or removed.
 const GONE: &str = "put it back where it was, or run it again to begin a new one; no other stage \
                     is started";
 
@@ -235,7 +237,7 @@ impl Listener for Recorder<'_, '_> {
 
     fn begin(&mut self) -> Result<(), RunError> {
         self.record.write(self.store)?;
-        self.begun = true;
+        self.record_written = true;
         self.sink.begin(self.store);
         self.store.wait_for_collection()?;
         Ok(())
@@ -272,10 +274,15 @@ impl Listener for Recorder<'_, '_> {
                 *count -= 1;
                 self.set(node, RunState::Open);
             }
-            News::Changed(node, what) => self.sink.emit(&Event::Changed { node, what }),
+            News::Changed(node, path) => {
+                let what = format!("`{}` changed", path.display());
+                self.sink.emit(&Event::Changed { node, what });
+            }
             News::Vanished(node) => self.sink.emit(&Event::Vanished { node }),
             News::Waiting(node, holder) => self.sink.emit(&Event::Waiting { node, holder }),
-            News::Failed { node, error, told } => self.failed(node, &error, told),
+            News::Failed { node, error, already_reported } => {
+                self.failed(node, &error, already_reported)
+            }
             News::Skipped(node, because) => {
                 self.summary.skipped += 1;
                 self.set(node, RunState::Skipped);
@@ -294,7 +301,7 @@ impl Listener for Recorder<'_, '_> {
         self.sink.emit(&Event::Started { node, key, trajectory });
     }
 
-    fn progressed(&mut self, node: NodeId, progress: Progress) {
+    fn progressed(&mut self, node: NodeId, progress: StageProgress) {
         self.sink.emit(&Event::Progressed { node, progress });
     }
 

@@ -1,97 +1,105 @@
-//! What carries out the tasks of a run, seen from its loop.
+//! The `Executor` trait, and the tasks and messages that go through it: threads implement it, and a
+//! mock in tests.
 
-use super::scheduler::Halt;
-use crate::{File, Folder, NodeId, Progress, StageError};
-use cache::{Artifact, Damage, Digest, Key, Recipe};
-use std::{sync::Arc, time::Instant};
+use super::{resolve::CheckpointKey, scheduler::Halt};
+use crate::{InputFile, InputFolder, NodeId, StageError, StageProgress};
+use cache::{Artifact, Damage, Digest, Key, LookupDamage, Recipe};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
-/// One computation: its recipe, made once, and all it was made from.
+/// A node with its recipe: all a worker needs to compute it.
 #[derive(Debug)]
-pub(super) struct Computation {
+pub(super) struct NodeComputation {
     pub(super) recipe: Recipe,
     pub(super) key: Key,
-    /// What the inputs gave, in the order of the plan.
-    pub(super) inputs: Vec<Output>,
-    /// The files and folders outside the store whose digests are in the recipe.
-    pub(super) files: Vec<File>,
-    pub(super) folders: Vec<Folder>,
-    /// What its checkpoints are filed under, and the step at which it ends.
-    pub(super) trajectory: Option<(Key, u64)>,
-    /// Whether it is computed although its result is in the store.
+    /// The outputs of the input nodes, in the order of the plan.
+    pub(super) inputs: Vec<NodeOutput>,
+    /// The files outside the store whose digests are in the recipe.
+    pub(super) files: Vec<InputFile>,
+    pub(super) folders: Vec<InputFolder>,
+    /// The key of its checkpoints and its last step, if it keeps any.
+    pub(super) checkpoints: Option<CheckpointKey>,
+    /// Whether it is computed even if its result is in the store.
     pub(super) forced: bool,
 }
 
-/// What a node gave, and the digest by which those that need it name it.
+/// The output of a node, and its digest, which is in the recipes of the nodes that need it.
 #[derive(Clone, Debug)]
-pub(super) struct Output {
+pub(super) struct NodeOutput {
     pub(super) artifact: Arc<Artifact>,
     pub(super) digest: Digest,
 }
 
-impl From<Artifact> for Output {
+impl From<Artifact> for NodeOutput {
     fn from(artifact: Artifact) -> Self {
         let digest = artifact.digest();
         Self { artifact: Arc::new(artifact), digest }
     }
 }
 
-/// What came of a look-up.
-pub(super) type LookUp = Result<LookedUp, StageError>;
+/// The outcome of looking a node up, or the error for which its recipe cannot be made.
+pub(super) type LookUpResult = Result<NodeLookup, StageError>;
 
-/// What the store has for a node.
+/// The key of a node, and what the store has under it.
 #[derive(Debug)]
-pub(super) struct LookedUp {
+pub(super) struct NodeLookup {
     pub(super) key: Key,
-    /// What the checkpoints of the node are filed under, if it keeps any.
+    /// The key of its checkpoints, if it keeps any.
     pub(super) trajectory: Option<Key>,
-    pub(super) found: Found,
+    pub(super) found: FoundInStore,
 }
 
-/// What the store has under a key. A recipe that is a hit stays where it was made.
+/// The result found under a key, if any. One that is not a hit comes with all it takes to compute
+/// it.
 #[derive(Debug)]
-pub(super) enum Found {
-    Hit(Output),
-    Absent(Arc<Computation>),
-    Damaged(Arc<Computation>, String),
+pub(super) enum FoundInStore {
+    Hit(NodeOutput),
+    Absent(Arc<NodeComputation>),
+    Damaged(Arc<NodeComputation>, LookupDamage),
 }
 
-/// What is seen of a key that another process was computing.
+/// The outcome of polling a key that another process was computing.
 #[derive(Debug)]
-pub(super) enum Poll {
+pub(super) enum PollOutcome {
     /// Its result.
-    Hit(Output),
-    /// Nobody is at it, and it has no result.
+    Hit(NodeOutput),
+    /// No process holds its lease, and it has no result.
     Free,
-    /// This one is still at it.
+    /// Another process holds its lease: this one.
     Busy(String),
 }
 
-/// Something to be done away from the run's loop.
+/// A task for the executor, away from the event loop.
 #[derive(Debug)]
-pub(super) enum Task {
-    /// Make the recipes of nodes from what their inputs gave, and look them up.
-    LookUp(Vec<(NodeId, Vec<Output>)>),
-    /// Look at a key that another process computes.
-    Poll(NodeId, Arc<Computation>),
-    /// Compute.
-    Compute(Ticket, Arc<Computation>),
+pub(super) enum ExecutorTask {
+    /// Make the recipes of nodes from the outputs of their inputs, and look them up.
+    LookUp(Vec<(NodeId, Vec<NodeOutput>)>),
+    /// Poll a key that another process computes.
+    Poll(NodeId, Arc<NodeComputation>),
+    /// Compute a node.
+    Compute(StartTicket, Arc<NodeComputation>),
 }
 
-/// What is told of a task. Each node of a look-up, each poll and each computation has exactly one
-/// end; one that is told twice, or of an earlier start, is passed over.
+/// A message from the executor. Each look-up, poll and computation has exactly one final message;
+/// the scheduler ignores one that comes twice, or belongs to an earlier start.
 #[derive(Debug)]
-pub(super) enum Message {
-    LookedUp(Vec<(NodeId, LookUp)>),
-    Polled(NodeId, Result<Poll, StageError>),
+pub(super) enum ExecutorMessage {
+    /// Nodes were looked up.
+    LookedUp(Vec<(NodeId, LookUpResult)>),
+    /// A key that another process computes was polled.
+    Polled(NodeId, Result<PollOutcome, StageError>),
+    /// A stage started, with its key and that of its checkpoints.
     Started(NodeId, Key, Option<Key>),
-    Progressed(NodeId, Progress),
+    /// A stage reported progress.
+    Progressed(NodeId, StageProgress),
+    /// A stage logged a line.
     Said(NodeId, String),
-    Ended(Ticket, StageEnd),
+    /// A computation ended.
+    Ended(StartTicket, StageEnd),
 }
 
-/// Names one start of a node, so that the end of an earlier one is not taken for its own.
+/// The number of one start of a node, which tells its final message from that of an earlier start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket {
+pub(super) struct StartTicket {
     pub(super) node: NodeId,
     pub(super) start: u64,
 }
@@ -99,27 +107,28 @@ pub(super) struct Ticket {
 /// How a computation ended.
 #[derive(Debug)]
 pub(super) enum StageEnd {
-    /// It was computed and is in the store.
-    Made(Box<Made>),
-    /// Another process had made it by the time it was to begin.
-    FoundMade(Output),
-    /// Another process is computing it.
+    /// Computed and stored.
+    Made(Box<ComputedNode>),
+    /// A hit after all: another process had stored it by the time it was to start.
+    FoundMade(NodeOutput),
+    /// Another process holds its lease.
     Busy,
-    /// A file it reads is not what its recipe names: a clause that says which.
-    Changed(String),
-    /// Its worker is gone and left no word.
+    /// A file it reads, this one, has another digest than its recipe says.
+    Changed(PathBuf),
+    /// Its worker vanished without a result.
     Vanished,
-    Failed(Failed),
+    /// It failed, or was cancelled.
+    Failed(ComputeFailure),
 }
 
-/// Why a computation did not come to its end.
+/// Why a computation failed.
 #[derive(Debug)]
-pub(super) enum Failed {
-    /// The run was stopped.
+pub(super) enum ComputeFailure {
+    /// The run was cancelled.
     Cancelled,
     /// An object it reads is missing or altered.
     Damaged { digest: Digest, what: Damage },
-    /// It met something that every other would meet, too.
+    /// It failed for something that halts the run, as every other stage would meet it, too.
     Halted(Halt, StageError),
     /// Anything else.
     Other(StageError),
@@ -127,24 +136,24 @@ pub(super) enum Failed {
 
 /// A finished computation.
 #[derive(Debug)]
-pub(super) struct Made {
-    pub(super) output: Output,
+pub(super) struct ComputedNode {
+    pub(super) output: NodeOutput,
     pub(super) seconds: f64,
-    /// How long after the run it began.
+    /// The seconds from the start of the run to its own.
     pub(super) began: f64,
-    /// What was made here, if another result is recorded under the same key.
+    /// The digest computed here, if another output is on record under the same key.
     pub(super) differs: Option<Digest>,
 }
 
-/// Carries out tasks: threads of this process, or what a test does instead.
+/// An executor of tasks: the threads of this process, or a test's mock.
 pub(super) trait Executor {
-    /// Begins `task`. What comes of it is told by [`receive`](Self::receive).
-    fn submit(&mut self, task: Task);
+    /// Submits `task`. Its messages come from [`receive`](Self::receive).
+    fn submit(&mut self, task: ExecutorTask);
 
-    /// Returns the time by which pauses are measured.
+    /// Returns the current time of the clock that deadlines of polls refer to.
     fn now(&self) -> Instant;
 
-    /// Waits for the next message, or until `until`. `None` means that nothing came by then, or,
-    /// without `until`, that nothing ever will.
-    fn receive(&mut self, until: Option<Instant>) -> Option<Message>;
+    /// Waits for the next message, at most until the deadline `until`. Returns `None` if none came
+    /// by then, or, without a deadline, if no task is left.
+    fn receive(&mut self, until: Option<Instant>) -> Option<ExecutorMessage>;
 }

@@ -1,9 +1,10 @@
-//! Why a stage is not a hit: the difference between its recipe and the nearest one made before.
+//! Why a stage is not a cache hit: the difference between its recipe and the nearest recipe of
+//! earlier runs.
 
 use super::{
     history::PipelineFile,
     resolve::InputName,
-    runs::{Run, RunFailure, RunState},
+    runs::{RunFailure, RunRecord, RunState},
 };
 use crate::{NodeId, Plan};
 use cache::{Key, Lookup, Recipe, Store, StoreError};
@@ -14,7 +15,7 @@ use std::{
     fmt,
 };
 
-/// One reason for which a stage has to run.
+/// A reason for which a stage has to run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -25,40 +26,40 @@ pub enum Reason {
     Setting {
         /// Its path in the pipeline, `STAGE.with.SETTING`.
         path: String,
-        /// What it was.
+        /// The value then; none, if it was not there.
         was: Option<Value>,
-        /// What it is.
+        /// The value now.
         now: Option<Value>,
     },
-    /// What an input delivers differs.
+    /// The artifact of an input differs.
     Input {
         /// The port.
         port: String,
     },
     /// A file outside the store differs.
     File {
-        /// What the file is to the stage.
+        /// The role of the file.
         role: String,
     },
     /// The method differs.
     Method {
-        /// What it was.
+        /// The value then; none, if it was not there.
         was: String,
-        /// What it is.
+        /// The value now.
         now: String,
     },
-    /// The method gives other results than it used to.
+    /// The revision of the method's results differs.
     Revision {
-        /// What it was.
+        /// The value then; none, if it was not there.
         was: u32,
-        /// What it is.
+        /// The value now.
         now: u32,
     },
     /// The seed differs.
     Seed {
-        /// What it was.
+        /// The value then; none, if it was not there.
         was: Option<u64>,
-        /// What it is.
+        /// The value now.
         now: Option<u64>,
     },
     /// The recipe is the same, but its result is no longer in the store.
@@ -67,22 +68,22 @@ pub enum Reason {
     Failed {
         /// The run.
         run: String,
-        /// Why, if the run's log is still there.
+        /// Why it failed, if the run's log is still there.
         why: Option<RunFailure>,
     },
-    /// It was stopped when it was last tried.
+    /// It was cancelled when it was last tried.
     Stopped {
         /// The run.
         run: String,
     },
     /// A file or folder it reads is not there or cannot be read: it will fail.
     Unreadable {
-        /// What the system said of which file.
+        /// The error, which names the file.
         what: String,
     },
-    /// The result is in the store and cannot be used.
+    /// The result is in the store, and is damaged.
     Damaged {
-        /// What is wrong with it.
+        /// The damage.
         what: String,
     },
 }
@@ -108,7 +109,7 @@ impl fmt::Display for Reason {
             Self::Gone => f.write_str("its result is no longer in the store"),
             Self::Failed { run, why } => {
                 write!(f, "it failed in run {run}")?;
-                let text = why.as_ref().map(RunFailure::text).unwrap_or_default();
+                let text = why.as_ref().map(RunFailure::message).unwrap_or_default();
                 text.lines().next().map_or(Ok(()), |first| write!(f, ": {first}"))
             }
             Self::Stopped { run } => write!(f, "it was stopped in run {run}"),
@@ -117,31 +118,32 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What became of the stages of a pipeline in earlier runs.
-pub struct History {
-    /// What they made, by stage name.
+/// The results and failures of a pipeline's stages in earlier runs.
+pub struct RunHistory {
+    /// The keys of their results, newest first, by stage name.
     keys: BTreeMap<String, Vec<Key>>,
-    /// What they were asked for and did not make, when it was last tried.
+    /// The keys that failed or were stopped when last tried, and why.
     unmade: BTreeMap<Key, Reason>,
 }
 
-/// How many earlier runs, and how many results of one stage in them, are looked at.
+/// The most earlier runs of the pipeline that are read.
 const RUNS: usize = 8;
+/// The most results of one stage in those runs that are compared.
 const RESULTS: usize = 256;
 
-impl History {
-    /// Reads what earlier runs of `plan`'s file left in `store`.
+impl RunHistory {
+    /// Reads the records of earlier runs of `plan`'s file from `store`.
     ///
     /// # Errors
     ///
     /// Fails if the store cannot be read.
     pub fn read(plan: &Plan, store: &Store) -> Result<Self, StoreError> {
-        let file = PipelineFile::of(plan);
+        let file = PipelineFile::of_plan(plan);
         let wanted: BTreeSet<&str> = plan.nodes().map(|(_, node)| &*node.label).collect();
         let mut history = Self { keys: BTreeMap::new(), unmade: BTreeMap::new() };
         let mut seen = 0;
-        for id in Run::list(store)?.iter().rev() {
-            let Some(run) = Run::read(store, id)? else { continue };
+        for id in RunRecord::list(store)?.iter().rev() {
+            let Some(run) = RunRecord::read(store, id)? else { continue };
             if file.ran(&run) {
                 history.add(run, &wanted, store)?;
                 seen += 1;
@@ -153,8 +155,13 @@ impl History {
         Ok(history)
     }
 
-    /// Adds an older run to those before.
-    fn add(&mut self, run: Run, wanted: &BTreeSet<&str>, store: &Store) -> Result<(), StoreError> {
+    /// Adds a run older than those added before.
+    fn add(
+        &mut self,
+        run: RunRecord,
+        wanted: &BTreeSet<&str>,
+        store: &Store,
+    ) -> Result<(), StoreError> {
         let mut failures = run.failures(store)?;
         for (at, node) in run.nodes.into_iter().enumerate() {
             let (Some(key), true) = (node.key, wanted.contains(node.label.as_str())) else {
@@ -182,8 +189,8 @@ impl History {
         Ok(())
     }
 
-    /// Returns why `recipe`, that of `node`, has no result: that it failed or was stopped, and in
-    /// what it differs from the nearest one made before.
+    /// Returns why `recipe`, that of `node`, has no result: that it failed or was stopped, and its
+    /// differences from the nearest recipe with a result.
     ///
     /// # Errors
     ///
@@ -217,7 +224,7 @@ impl History {
     }
 }
 
-/// Returns in what `now`, of a stage called `label`, differs from `was`.
+/// Returns the differences between two recipes of a stage called `label`.
 #[must_use]
 pub fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
     let mut reasons = vec![];
@@ -227,7 +234,12 @@ pub fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
     } else if was.revision != now.revision {
         reasons.push(Reason::Revision { was: was.revision, now: now.revision });
     }
-    settings(&format!("{label}.with"), Some(&was.settings), Some(&now.settings), &mut reasons);
+    compare_settings(
+        &format!("{label}.with"),
+        Some(&was.settings),
+        Some(&now.settings),
+        &mut reasons,
+    );
     if was.seed != now.seed {
         reasons.push(Reason::Seed { was: was.seed, now: now.seed });
     }
@@ -243,12 +255,12 @@ pub fn differences(label: &str, was: &Recipe, now: &Recipe) -> Vec<Reason> {
     reasons
 }
 
-fn settings(path: &str, was: Option<&Value>, now: Option<&Value>, out: &mut Vec<Reason>) {
+fn compare_settings(path: &str, was: Option<&Value>, now: Option<&Value>, out: &mut Vec<Reason>) {
     match (was, now) {
         (Some(Value::Object(a)), Some(Value::Object(b))) => {
             let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for key in keys {
-                settings(&format!("{path}.{key}"), a.get(key), b.get(key), out);
+                compare_settings(&format!("{path}.{key}"), a.get(key), b.get(key), out);
             }
         }
         (was, now) if was != now => out.push(Reason::Setting {

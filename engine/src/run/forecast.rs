@@ -1,27 +1,27 @@
-//! What a run would do, and why. Runs nothing, and works with an empty store.
+//! Forecasts: what a run would do, and why. Computes nothing, and works with an empty store.
 
 use super::{
-    explain::{History, Reason},
+    explain::{Reason, RunHistory},
     resolve,
 };
 use crate::{NodeId, Plan};
 use cache::{Digest, Key, Lookup, Recipe, Record, Store, StoreError};
 
-/// What would become of a computation.
+/// The forecast of a computation.
 #[derive(Debug)]
 pub enum Outlook {
     /// Its result is in the store.
     Hit(Box<Record>),
-    /// It would run.
+    /// It would run, for these reasons.
     Run(Vec<Reason>),
-    /// It depends on what these give, which are to be made first.
+    /// It depends on these, which would run first: its key is not known before.
     Waits(Vec<NodeId>),
 }
 
-/// What would become of every computation of a plan.
+/// The forecast of every computation of a plan.
 #[derive(Debug)]
 pub struct Forecast {
-    /// By node.
+    /// The forecasts, by node.
     pub outlooks: Vec<Outlook>,
     /// The keys known so far, by node.
     pub keys: Vec<Option<Key>>,
@@ -30,7 +30,7 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    /// Looks `plan` up in `store`.
+    /// Looks up every computation of `plan` in `store`.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Forecast {
             keys: vec![None; count],
             recipes: vec![None; count],
         };
-        let mut history: Option<History> = None;
+        let mut history: Option<RunHistory> = None;
         for (id, node) in plan.nodes() {
             let mut open: Vec<NodeId> = node
                 .inputs
@@ -80,7 +80,7 @@ impl Forecast {
                 Lookup::Absent => {
                     let history = match &mut history {
                         Some(history) => history,
-                        None => history.insert(History::read(plan, store)?),
+                        None => history.insert(RunHistory::read(plan, store)?),
                     };
                     Outlook::Run(history.reasons(plan, store, id, &recipe)?)
                 }
@@ -93,7 +93,7 @@ impl Forecast {
         Ok(forecast)
     }
 
-    /// Returns how many are hits, would run, and wait.
+    /// Returns the numbers of computations that are hits, would run, and wait.
     #[must_use]
     pub fn counts(&self) -> (usize, usize, usize) {
         let count =

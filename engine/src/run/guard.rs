@@ -1,4 +1,4 @@
-//! Panics of stages: caught, told with their place, and kept off the terminal.
+//! Panics of stages: caught, reported with their location, and kept off the terminal.
 
 use std::{
     any::Any,
@@ -10,9 +10,9 @@ use std::{
 /// A panic that was caught.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Panicked {
-    /// What it said.
+    /// The first line of the panic's message.
     pub(crate) message: String,
-    /// `FILE:LINE:COLUMN`, if the hook was there to see it.
+    /// `FILE:LINE:COLUMN`, if the panic hook is installed.
     pub(crate) location: Option<String>,
 }
 
@@ -21,11 +21,11 @@ thread_local! {
     static SEEN: RefCell<Option<Panicked>> = const { RefCell::new(None) };
 }
 
-/// The last panic in a thread of a pool, which hands it to the thread that waits for it.
+/// The last panic in a rayon thread, whose payload rayon passes to the thread that waits for it.
 static IN_POOL: Mutex<Option<Panicked>> = Mutex::new(None);
 
-/// Sets the hook of the process: a panic inside a stage is kept for the stage's failure, and shown
-/// only if `show` says so; any other goes to the hook that was there before.
+/// Sets the panic hook of the process: a panic inside a stage is kept for the stage's failure, and
+/// printed only if `show` is set; any other goes to the previous hook.
 pub fn keep_panics_of_stages(show: bool) {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -43,10 +43,10 @@ pub fn keep_panics_of_stages(show: bool) {
 
 fn describe(info: &PanicHookInfo<'_>) -> Panicked {
     let location = info.location().map(ToString::to_string);
-    Panicked { message: text(info.payload()), location }
+    Panicked { message: payload_text(info.payload()), location }
 }
 
-fn text(payload: &(dyn Any + Send)) -> String {
+fn payload_text(payload: &(dyn Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
@@ -55,14 +55,14 @@ fn text(payload: &(dyn Any + Send)) -> String {
     text.to_owned()
 }
 
-/// Runs `work`, and returns its panic as data if it has one.
+/// Runs `work`, and returns its panic as an error (catch_unwind).
 pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     let outer = INSIDE.replace(true);
     SEEN.set(None);
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     INSIDE.set(outer);
     result.map_err(|payload| {
-        let message = text(&*payload);
+        let message = payload_text(&*payload);
         let in_pool = || {
             let mut last = IN_POOL.lock().unwrap_or_else(PoisonError::into_inner);
             last.take_if(|one| one.message == message)

@@ -1,8 +1,8 @@
-//! Which runs are of a pipeline file, also after it was renamed or its folder moved; and which
-//! results its tables and reports were last made of.
+//! Pipeline files and their runs, recognised also after a file was renamed or moved; and the
+//! results that tables and reports last used, which garbage collection keeps.
 
-use super::runs::{FOLDER, Run};
-use crate::{Cell, Plan};
+use super::runs::{FOLDER, RunRecord};
+use crate::{Plan, PlanCell};
 use cache::{Digest, Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -11,10 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A pipeline file, by all that tells its runs from those of others.
+/// A pipeline file: the paths, text and stage names by which its runs are recognised.
 #[derive(Clone, Debug)]
 pub struct PipelineFile {
-    /// Where it is: through links, and as it was named.
+    /// Its paths: canonical, and absolute as it was named.
     paths: Vec<PathBuf>,
     text: Option<String>,
     stages: BTreeSet<String>,
@@ -23,29 +23,29 @@ pub struct PipelineFile {
 impl PipelineFile {
     /// Returns the file `plan` was read from.
     #[must_use]
-    pub fn of(plan: &Plan) -> Self {
+    pub fn of_plan(plan: &Plan) -> Self {
         let text = plan.sources.first().map(|source| source.text.clone());
-        let stages = plan.cells.iter().flat_map(Cell::stages);
+        let stages = plan.cells.iter().flat_map(PlanCell::stages);
         let stages = stages.map(|(name, _)| name.to_string()).collect();
         Self { paths: paths(&plan.path), text, stages }
     }
 
-    /// Returns the file at `path`, which need not be there any more.
+    /// Returns the file at `path`, which need not exist any more.
     #[must_use]
-    pub fn at(path: &Path) -> Self {
+    pub fn at_path(path: &Path) -> Self {
         let text = fs::read_to_string(path).ok();
         Self { paths: paths(path), text, stages: BTreeSet::new() }
     }
 
-    /// Tells whether `run` was one of this file: by its path, or, where nothing is at the path of
-    /// the run any more, by the same text or the same stages.
+    /// Tells whether `run` was one of this file: by its path, or, if no file is at the path of the
+    /// run any more, by the same text or the same stage names.
     #[must_use]
-    pub fn ran(&self, run: &Run) -> bool {
+    pub fn ran(&self, run: &RunRecord) -> bool {
         let then = Path::new(&run.pipeline);
         if self.paths.iter().any(|path| path == then) {
             return true;
         }
-        // A copy beside the original is another pipeline; what was moved has no original.
+        // A copy of a file that still exists is another pipeline.
         if then.exists() {
             return false;
         }
@@ -63,23 +63,24 @@ fn paths(path: &Path) -> Vec<PathBuf> {
     fs::canonicalize(path).ok().into_iter().chain(absolute).collect()
 }
 
-/// The results a table or a report was last made of: a use, as far as a collection is concerned.
+/// The results that a table or report of a pipeline last used. Garbage collection counts it as a
+/// use.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Use {
+pub struct ResultUse {
     /// The pipeline file.
     pub pipeline: String,
-    /// When, in milliseconds since 1970 (UTC).
+    /// The time of the use, in milliseconds since 1970 (UTC).
     pub at: u64,
-    /// The results.
+    /// The keys of the results.
     pub keys: BTreeSet<Key>,
 }
 
-/// The end of the names of documents that hold them.
+/// The suffix of the names of documents that hold uses.
 const END: &str = ".use";
 
-impl Use {
+impl ResultUse {
     /// Notes that the results `keys` of `pipeline` were used at `at`, in place of its last use. A
-    /// store that cannot be written forgets it.
+    /// read-only store keeps no note.
     pub fn note(store: &Store, pipeline: &Path, at: u64, keys: BTreeSet<Key>) {
         if store.is_read_only() || keys.is_empty() {
             return;
@@ -88,17 +89,16 @@ impl Use {
         let name = format!("{}{END}", &Digest::of(pipeline.as_bytes()).to_string()[..16]);
         let noted = serde_json::to_vec(&Self { pipeline, at, keys });
         let bytes = noted.expect("a use has no map with odd keys");
-        // It is a courtesy to what is collected later, and no part of the answer.
+        // Ignored: a note that is lost only makes its results collectable.
         let _ = store.put_document(FOLDER, &name, &bytes);
     }
 
-    /// Returns the uses that are noted in `store`, the newest first. One that does not read is
-    /// passed over.
+    /// Returns the uses noted in `store`, newest first. One that does not decode is left out.
     ///
     /// # Errors
     ///
     /// Fails if the store cannot be read.
-    pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
+    pub fn list(store: &Store) -> Result<Vec<Self>, StoreError> {
         let mut all: Vec<Self> = vec![];
         for name in store.documents(FOLDER)?.iter().filter(|name| name.ends_with(END)) {
             all.extend(serde_json::from_slice::<Self>(&store.document(FOLDER, name)?).ok());
@@ -111,7 +111,7 @@ impl Use {
     }
 }
 
-/// Returns the path of a pipeline as run records hold it: whole, and through links.
+/// Returns the path of a pipeline as run records hold it: canonical, if it exists.
 pub(crate) fn full_path(path: &Path) -> String {
     paths(path).into_iter().next().unwrap_or_else(|| path.to_owned()).display().to_string()
 }

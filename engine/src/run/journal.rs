@@ -1,7 +1,7 @@
-//! The events of a run as lines of JSON: what a file keeps, what `--json` prints, what can be
-//! replayed.
+//! The log of a run: its events as lines of JSON, as the log file keeps and `--json` prints them,
+//! and as they are replayed.
 
-use super::runs::Run;
+use super::runs::RunRecord;
 use crate::{Event, NodeId, Plan, Sink, event::StageCount};
 use cache::{Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -12,18 +12,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// News of a stage's progress are not written more often than this...
-const APART: Duration = Duration::from_millis(250);
-/// ...nor more often than this part of the time the stage has taken, so that a long training
-/// writes no longer a log than a short one by much.
-const SHARE: u32 = 300;
-/// Lines are handed to the system at least once they are as long as this.
-const FULL: usize = 1 << 16;
+/// The least time between two progress lines of a stage.
+const MIN_INTERVAL: Duration = Duration::from_millis(250);
+/// The stage's time so far is divided by this for the least time between progress lines: the log of
+/// a long training is hardly longer than that of a short one.
+const MAX_SHARE: u32 = 300;
+/// The bytes of buffered lines from which on they are written to the file.
+const BUFFER_BYTES: usize = 1 << 16;
 
-/// One event, and when and where it happened: a line of a run's log.
+/// A line of a run's log: an event, its time and its stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The run.
+pub struct LogLine {
+    /// The name of the run.
     pub run: String,
     /// Seconds since the run began.
     pub t: f64,
@@ -33,42 +33,42 @@ pub struct Entry {
     /// The stage's name and its coordinates in the matrix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
 
-impl Entry {
-    /// Returns the entry as one line of JSON, without its end.
+impl LogLine {
+    /// Returns the line as JSON, without a line feed.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("an event has no map with odd keys")
     }
 }
 
-/// Makes entries of events, and leaves out news of progress that come too often.
+/// Turns events into log lines, and leaves out progress that comes too often.
 pub struct Journal<'a> {
     plan: &'a Plan,
     run: String,
     began: Instant,
-    /// When each running stage began, and when its last news of each figure were let through.
-    told: BTreeMap<NodeId, (Instant, BTreeMap<&'static str, Instant>)>,
+    /// When each running stage began, and when the last progress of each of its figures was logged.
+    last_sent: BTreeMap<NodeId, (Instant, BTreeMap<String, Instant>)>,
 }
 
 impl<'a> Journal<'a> {
-    /// Begins the journal of the run called `run`.
+    /// Returns the journal of a run called `run` that begins now.
     #[must_use]
     pub fn new(plan: &'a Plan, run: &str) -> Self {
-        Self { plan, run: run.to_owned(), began: Instant::now(), told: BTreeMap::new() }
+        Self { plan, run: run.to_owned(), began: Instant::now(), last_sent: BTreeMap::new() }
     }
 
-    /// Returns the entry of `event`, or `None` if it can be done without.
-    pub fn entry(&mut self, event: &Event) -> Option<Entry> {
-        if !self.worth(event) {
+    /// Returns the log line of `event`, or `None` for progress that comes too early.
+    pub fn entry(&mut self, event: &Event) -> Option<LogLine> {
+        if !self.is_due(event) {
             return None;
         }
         let node = event.node();
-        Some(Entry {
+        Some(LogLine {
             run: self.run.clone(),
             t: self.seconds(),
             stage: node.map(|node| self.plan.node(node).label.to_string()),
@@ -77,7 +77,8 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Returns the line of the entry of a hit, in a fraction of the time.
+    /// Returns the log line of a hit as JSON, without the copies [`entry`](Self::entry) makes: hits
+    /// come in thousands.
     fn hit_line(&self, node: NodeId, key: Key) -> String {
         #[derive(Serialize)]
         struct Hit<'a> {
@@ -89,7 +90,8 @@ impl<'a> Journal<'a> {
             node: NodeId,
             key: Key,
         }
-        let (t, name) = (self.seconds(), self.plan.describe(node));
+        let t = self.seconds();
+        let name = self.plan.describe(node);
         let stage = &self.plan.node(node).label;
         let hit = Hit { run: &self.run, t, stage, name: &name, event: "hit", node, key };
         serde_json::to_string(&hit).expect("it has no map with odd keys")
@@ -99,22 +101,22 @@ impl<'a> Journal<'a> {
         (self.began.elapsed().as_secs_f64() * 1e4).round() / 1e4
     }
 
-    fn worth(&mut self, event: &Event) -> bool {
+    fn is_due(&mut self, event: &Event) -> bool {
         let now = Instant::now();
         match event {
             Event::Started { node, .. } => {
-                self.told.insert(*node, (now, BTreeMap::new()));
+                self.last_sent.insert(*node, (now, BTreeMap::new()));
             }
             Event::Progressed { node, progress } => {
-                let (began, told) =
-                    self.told.entry(*node).or_insert_with(|| (now, BTreeMap::new()));
-                let apart = APART.max((now - *began) / SHARE);
-                let figure = progress.figure.map_or("", |(name, _)| name);
-                let early = told.get(figure).is_some_and(|last| now - *last < apart);
+                let (began, last_sent) =
+                    self.last_sent.entry(*node).or_insert_with(|| (now, BTreeMap::new()));
+                let interval = MIN_INTERVAL.max((now - *began) / MAX_SHARE);
+                let figure = progress.figure.as_ref().map_or("", |(name, _)| name);
+                let early = last_sent.get(figure).is_some_and(|last| now - *last < interval);
                 if early && progress.done < progress.total {
                     return false;
                 }
-                told.insert(figure, now);
+                last_sent.insert(figure.to_owned(), now);
             }
             _ => {}
         }
@@ -122,7 +124,7 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// Returns the stages of `plan`, inputs before what needs them.
+/// Returns the stages of `plan` in topological order: inputs first.
 pub(super) fn stages(plan: &Plan) -> Vec<StageCount> {
     let mut met: Vec<StageCount> = vec![];
     let add = |list: &mut Vec<String>, text: &str| {
@@ -145,41 +147,43 @@ pub(super) fn stages(plan: &Plan) -> Vec<StageCount> {
     while !met.is_empty() {
         let open = |from: &String| met.iter().any(|one| one.stage == *from);
         let ready = met.iter().position(|one| !one.from.iter().any(open));
-        // Cells may wire the same names in opposite ways: then the first met goes first.
+        // Stages may form a cycle by name, if two cells wire them in opposite ways: then the first
+        // goes first.
         out.push(met.remove(ready.unwrap_or(0)));
     }
     out
 }
 
-/// Passes events on, and appends them to the run's log once that is begun. A log that cannot be
-/// written ends; the run does not.
-pub(super) struct Logged<'a> {
+/// A sink that passes events on, and appends them to the run's log once that is opened. A log that
+/// cannot be written ends; the run does not.
+pub(super) struct LoggingSink<'a> {
     sink: &'a mut dyn Sink,
     journal: Journal<'a>,
     file: Option<File>,
     lines: String,
-    /// Nothing is written any more. The file stays open, for its lock tells that the run lives.
+    /// Whether writing has ended. The file stays open, for its lock tells that the run goes on.
     ended: bool,
 }
 
-impl<'a> Logged<'a> {
+impl<'a> LoggingSink<'a> {
     pub(super) fn new(plan: &'a Plan, run: &str, sink: &'a mut dyn Sink) -> Self {
-        let (lines, journal) = (String::new(), Journal::new(plan, run));
-        Self { sink, journal, file: None, lines, ended: false }
+        let journal = Journal::new(plan, run);
+        Self { sink, journal, file: None, lines: String::new(), ended: false }
     }
 
-    /// Creates the log. It is locked for as long as the run lives, which tells a run that goes on
-    /// from one that was killed.
+    /// Creates the log, and locks it (flock) for as long as the process lives: this tells a run
+    /// that goes on from one that was killed.
     pub(super) fn begin(&mut self, store: &Store) {
-        let file = store.append_document(super::runs::FOLDER, &Run::events_name(&self.journal.run));
+        let file =
+            store.append_document(super::runs::FOLDER, &RunRecord::events_name(&self.journal.run));
         self.file = file.ok();
-        // A file system without locks is one on which nobody can ask for them.
+        // Without locks on the file system the log is written all the same.
         let locked = |file: &File| !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         self.ended = !self.file.as_ref().is_some_and(locked);
         self.write_down();
     }
 
-    /// Hands the lines that wait to the system, if the log is begun.
+    /// Writes the buffered lines to the log, if it is opened.
     pub(super) fn write_down(&mut self) {
         let Some(file) = self.file.as_mut().filter(|_| !self.lines.is_empty()) else { return };
         if !self.ended {
@@ -189,13 +193,13 @@ impl<'a> Logged<'a> {
     }
 }
 
-impl Sink for Logged<'_> {
+impl Sink for LoggingSink<'_> {
     fn emit(&mut self, event: &Event) {
         self.sink.emit(event);
         if self.ended {
             return;
         }
-        // Hits come in thousands, and nobody waits for them.
+        // Hits come in thousands, and are not flushed one by one.
         let hit = match event {
             Event::Hit { node, key } => {
                 self.lines.push_str(&self.journal.hit_line(*node, *key));
@@ -203,39 +207,39 @@ impl Sink for Logged<'_> {
             }
             _ => {
                 let Some(entry) = self.journal.entry(event) else { return };
-                self.lines.push_str(&entry.line());
+                self.lines.push_str(&entry.to_json());
                 false
             }
         };
         self.lines.push('\n');
-        if self.file.is_some() && (!hit || self.lines.len() >= FULL) {
+        if self.file.is_some() && (!hit || self.lines.len() >= BUFFER_BYTES) {
             self.write_down();
         }
     }
 }
 
-/// The log of a run, read from its beginning as it grows.
+/// A reader of a run's log, which follows the file as it grows.
 #[derive(Debug)]
-pub struct Tail {
+pub struct LogTail {
     file: File,
     rest: Vec<u8>,
 }
 
-impl Tail {
+impl LogTail {
     /// Opens the log of the run called `id`, or returns `None` if it has none.
     ///
     /// # Errors
     ///
     /// Fails if the store cannot be read.
     pub fn open(store: &Store, id: &str) -> Result<Option<Self>, StoreError> {
-        let file = store.open_document(super::runs::FOLDER, &Run::events_name(id))?;
+        let file = store.open_document(super::runs::FOLDER, &RunRecord::events_name(id))?;
         Ok(file.map(|file| Self { file, rest: vec![] }))
     }
 
-    /// Returns the entries that were added since the last call. A line that does not read is
-    /// passed over, and one that is not whole yet waits for its end.
-    pub fn more(&mut self) -> Vec<Entry> {
-        // What was read before a failure is kept, and the rest tried again by the next call.
+    /// Returns the lines added since the last call. A line that does not decode is left out; one
+    /// without a line feed is returned once it is whole.
+    pub fn read_new(&mut self) -> Vec<LogLine> {
+        // The bytes before a failed read are kept, and the next call reads on.
         self.file.read_to_end(&mut self.rest).ok();
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return vec![] };
         let whole: Vec<u8> = self.rest.drain(..=end).collect();
@@ -243,7 +247,7 @@ impl Tail {
         lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 
-    /// Tells whether the process that writes the log is still there: it holds its lock.
+    /// Tells whether the process that writes the log still lives: it holds the lock.
     #[must_use]
     pub fn is_growing(&self) -> bool {
         loop {

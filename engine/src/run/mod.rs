@@ -1,4 +1,5 @@
-//! Doing what a plan says: look everything up, run what is missing, write it down.
+//! Running a plan: looks every computation up in the store, computes what is missing, and keeps a
+//! record and a log of the run.
 
 mod drive;
 mod exec;
@@ -19,11 +20,11 @@ mod turns;
 mod worker;
 
 pub use exec::{RunError, RunOptions, RunResult, run};
-pub use explain::{History, Reason, differences};
+pub use explain::{Reason, RunHistory, differences};
 pub use forecast::{Forecast, Outlook};
 pub use guard::keep_panics_of_stages;
-pub use history::{PipelineFile, Use};
-pub use journal::{Entry, Journal, Tail};
+pub use history::{PipelineFile, ResultUse};
+pub use journal::{Journal, LogLine, LogTail};
 pub use resolve::trajectory_key;
 pub use run_id::Utc;
-pub use runs::{Run, RunFailure, RunNode, RunSource, RunState, RunStatus};
+pub use runs::{RunFailure, RunNode, RunRecord, RunSource, RunState, RunStatus};

@@ -5,14 +5,14 @@
 use super::{
     drive::{Listener, drive},
     executor::{
-        Computation, Executor, Failed, Found, LookedUp, Made, Message, Output, Poll, StageEnd,
-        Task, Ticket,
+        ComputeFailure, ComputedNode, Executor, ExecutorMessage, ExecutorTask, FoundInStore,
+        NodeComputation, NodeLookup, NodeOutput, PollOutcome, StageEnd, StartTicket,
     },
-    scheduler::{Graph, Halt, Limits, News, Scheduler},
+    scheduler::{Halt, Limits, News, NodeGraph, Scheduler},
     turns::Turns,
 };
-use crate::{NodeId, Progress, StageError};
-use cache::{Artifact, Blob, Damage, Digest, Key, Recipe};
+use crate::{NodeId, StageError, StageProgress};
+use cache::{Artifact, Blob, Damage, Digest, Key, LookupDamage, Recipe};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng as StdRng;
 use std::{
@@ -27,14 +27,14 @@ use std::{
 /// How many graphs are tried; more by hand with `CORESIFT_GRAPHS`, which only this test reads.
 const GRAPHS: u64 = 3_000;
 
-/// What a node computes, whatever its name: nodes of one class and equal inputs have equal keys.
+/// The state of the world around a run. Nodes of one class with equal inputs have equal keys.
 struct World {
     rng: StdRng,
     inputs: Vec<Vec<NodeId>>,
     class: Vec<u32>,
     /// The version of the file each node reads; it may change at any time.
     file: Vec<u32>,
-    /// What is in the store.
+    /// The outputs in the store.
     store: BTreeMap<Key, Artifact>,
     /// The keys another process computes, and how often it is asked before it is done.
     others: BTreeMap<Key, u32>,
@@ -59,8 +59,8 @@ struct Trouble {
 /// An executor without threads: what is submitted ends in any order.
 struct Mock<'w> {
     world: &'w mut World,
-    open: Vec<Task>,
-    told: Vec<Message>,
+    open: Vec<ExecutorTask>,
+    repeated: Vec<ExecutorMessage>,
     /// Each computation that was made here, by key, and how often.
     made: BTreeMap<Key, u32>,
     running: BTreeSet<NodeId>,
@@ -79,7 +79,7 @@ impl World {
         percent > 0 && self.rng.random_range(0..100) < percent
     }
 
-    fn recipe(&self, node: NodeId, outputs: &[Output]) -> Recipe {
+    fn recipe(&self, node: NodeId, outputs: &[NodeOutput]) -> Recipe {
         let inputs = outputs.iter().enumerate().map(|(at, one)| (at.to_string(), one.digest));
         Recipe {
             method: format!("class {}", self.class[node.index()]),
@@ -92,7 +92,7 @@ impl World {
 }
 
 impl Mock<'_> {
-    fn look_up(&mut self, node: NodeId, outputs: &[Output]) -> super::executor::LookUp {
+    fn look_up(&mut self, node: NodeId, outputs: &[NodeOutput]) -> super::executor::LookUpResult {
         for (source, output) in self.world.inputs[node.index()].iter().zip(outputs) {
             let known = self.world.store.values().any(|one| *one == *output.artifact);
             assert!(known || self.world.trouble.damage > 0, "{source:?} gave what nobody made");
@@ -104,19 +104,26 @@ impl Mock<'_> {
         let recipe = self.world.recipe(node, outputs);
         let key = recipe.key();
         let odd = self.world.chance(self.world.trouble.damage);
-        let (files, folders, inputs) = (vec![], vec![], vec![]);
-        let (trajectory, forced) = (None, false);
-        let computation = Computation { recipe, key, inputs, files, folders, trajectory, forced };
-        let computation = Arc::new(computation);
+        let computation = Arc::new(NodeComputation {
+            recipe,
+            key,
+            inputs: vec![],
+            files: vec![],
+            folders: vec![],
+            checkpoints: None,
+            forced: false,
+        });
         let found = match self.world.store.get(&key) {
-            Some(output) => Found::Hit(output.clone().into()),
-            None if odd => Found::Damaged(computation, "is odd".into()),
-            None => Found::Absent(computation),
+            Some(output) => FoundInStore::Hit(output.clone().into()),
+            None if odd => {
+                FoundInStore::Damaged(computation, LookupDamage::Record { key, what: Damage::Torn })
+            }
+            None => FoundInStore::Absent(computation),
         };
-        Ok(LookedUp { key, trajectory: None, found })
+        Ok(NodeLookup { key, trajectory: None, found })
     }
 
-    fn compute(&mut self, node: NodeId, computation: &Computation) -> StageEnd {
+    fn compute(&mut self, node: NodeId, computation: &NodeComputation) -> StageEnd {
         let trouble = self.world.trouble;
         let key = computation.key;
         if let Some(output) = self.world.store.get(&key) {
@@ -128,7 +135,7 @@ impl Mock<'_> {
             return StageEnd::Busy;
         }
         if computation.recipe.revision != self.world.file[node.index()] {
-            return StageEnd::Changed("a file changed".into());
+            return StageEnd::Changed("a-file".into());
         }
         if self.world.chance(trouble.change) {
             self.world.file[node.index()] += 1;
@@ -137,14 +144,14 @@ impl Mock<'_> {
             return StageEnd::Vanished;
         }
         if self.world.cancel.load(Ordering::Relaxed) && self.world.chance(50) {
-            return StageEnd::Failed(Failed::Cancelled);
+            return StageEnd::Failed(ComputeFailure::Cancelled);
         }
         if self.world.chance(trouble.fail) {
-            return StageEnd::Failed(Failed::Other(StageError::method("told to")));
+            return StageEnd::Failed(ComputeFailure::Other(StageError::method("told to")));
         }
         if self.world.chance(trouble.full) {
             let error = StageError::method("no space");
-            return StageEnd::Failed(Failed::Halted(Halt::StorageFull, error));
+            return StageEnd::Failed(ComputeFailure::Halted(Halt::StorageFull, error));
         }
         if self.world.chance(trouble.damage) && !computation.recipe.inputs.is_empty() {
             // An object of an input is gone; so is the result it belonged to.
@@ -153,7 +160,7 @@ impl Mock<'_> {
             if let Some((key, output)) = gone.map(|(key, output)| (*key, output.clone())) {
                 self.world.store.remove(&key);
                 let digest = output.parts["text"].digest;
-                return StageEnd::Failed(Failed::Damaged { digest, what: Damage::Missing });
+                return StageEnd::Failed(ComputeFailure::Damaged { digest, what: Damage::Missing });
             }
         }
         // The bytes say which recipe made them.
@@ -161,7 +168,7 @@ impl Mock<'_> {
         *self.made.entry(key).or_default() += 1;
         let before = self.world.store.insert(key, output.clone());
         assert!(before.is_none(), "{node:?} was computed while its result was there");
-        StageEnd::Made(Box::new(Made {
+        StageEnd::Made(Box::new(ComputedNode {
             output: output.into(),
             seconds: 0.0,
             began: 0.0,
@@ -171,8 +178,8 @@ impl Mock<'_> {
 }
 
 impl Executor for Mock<'_> {
-    fn submit(&mut self, task: Task) {
-        if let Task::Compute(Ticket { node, .. }, _) = &task {
+    fn submit(&mut self, task: ExecutorTask) {
+        if let ExecutorTask::Compute(StartTicket { node, .. }, _) = &task {
             assert!(self.running.insert(*node), "{node:?} is started while it runs");
             self.most_running = self.most_running.max(self.running.len());
         }
@@ -183,29 +190,29 @@ impl Executor for Mock<'_> {
         self.clock
     }
 
-    fn receive(&mut self, until: Option<Instant>) -> Option<Message> {
+    fn receive(&mut self, until: Option<Instant>) -> Option<ExecutorMessage> {
         self.steps += 1;
         if self.world.chance(self.world.trouble.cancel) {
             self.world.cancel.store(true, Ordering::Relaxed);
         }
-        if let Some(message) = self.told.pop() {
+        if let Some(message) = self.repeated.pop() {
             return Some(message);
         }
-        // Nothing may come for a while, if there is something to do meanwhile.
+        // A deadline may pass before the next message.
         if self.open.is_empty() || (until.is_some() && self.world.chance(20)) {
             self.clock = until.unwrap_or(self.clock);
             return None;
         }
         let at = self.world.rng.random_range(0..self.open.len());
         match self.open.swap_remove(at) {
-            Task::LookUp(nodes) => {
+            ExecutorTask::LookUp(nodes) => {
                 let look = nodes.into_iter().map(|(node, outputs)| {
                     let outcome = self.look_up(node, &outputs);
                     (node, outcome)
                 });
-                Some(Message::LookedUp(look.collect()))
+                Some(ExecutorMessage::LookedUp(look.collect()))
             }
-            Task::Poll(node, computation) => {
+            ExecutorTask::Poll(node, computation) => {
                 let key = computation.key;
                 let poll = match self.world.others.get_mut(&key) {
                     None | Some(0) => {
@@ -217,39 +224,39 @@ impl Executor for Mock<'_> {
                                 .or_insert_with(|| artifact(&key.to_string()));
                         }
                         match self.world.store.get(&key) {
-                            Some(output) => Poll::Hit(output.clone().into()),
-                            None => Poll::Free,
+                            Some(output) => PollOutcome::Hit(output.clone().into()),
+                            None => PollOutcome::Free,
                         }
                     }
                     Some(times) => {
                         *times -= 1;
-                        Poll::Busy("another".into())
+                        PollOutcome::Busy("another".into())
                     }
                 };
-                Some(Message::Polled(node, Ok(poll)))
+                Some(ExecutorMessage::Polled(node, Ok(poll)))
             }
-            Task::Compute(ticket, computation) => {
+            ExecutorTask::Compute(ticket, computation) => {
                 self.running.remove(&ticket.node);
                 let end = self.compute(ticket.node, &computation);
                 if self.world.chance(self.world.trouble.twice) {
-                    // Told once more, when nobody waits for it.
-                    self.told.push(Message::Ended(ticket, StageEnd::Vanished));
+                    // A second final message, which must be ignored.
+                    self.repeated.push(ExecutorMessage::Ended(ticket, StageEnd::Vanished));
                 }
-                Some(Message::Ended(ticket, end))
+                Some(ExecutorMessage::Ended(ticket, end))
             }
         }
     }
 }
 
-/// What the loop told of each node.
+/// A listener that notes how each node ended.
 #[derive(Default)]
-struct Told {
+struct Endings {
     ends: BTreeMap<NodeId, &'static str>,
     keys: BTreeMap<NodeId, Key>,
     halted: bool,
 }
 
-impl Listener for Told {
+impl Listener for Endings {
     type Error = std::convert::Infallible;
 
     fn begin(&mut self) -> Result<(), Self::Error> {
@@ -287,7 +294,7 @@ impl Listener for Told {
     }
 
     fn started(&mut self, _: NodeId, _: Key, _: Option<Key>) {}
-    fn progressed(&mut self, _: NodeId, _: Progress) {}
+    fn progressed(&mut self, _: NodeId, _: StageProgress) {}
     fn said(&mut self, _: NodeId, _: String) {}
     fn pause(&mut self) {}
 }
@@ -327,7 +334,7 @@ fn drive_one(seed: u64) -> u64 {
         (0..count as u32).filter(|_| rng.random_bool(0.2)).map(NodeId).collect();
     // No two of them are equal: equally long trainings of one trajectory are one node.
     line.iter().for_each(|node| class[node.index()] = 1_000 + node.0);
-    let graph = Graph::new(inputs.clone(), on_device, Turns::in_line(&line));
+    let graph = NodeGraph::new(inputs.clone(), on_device, Turns::in_line(&line));
     let cancel = Arc::new(AtomicBool::new(false));
     let mut world = World {
         rng: StdRng::seed_from_u64(rng.next_u64()),
@@ -342,7 +349,7 @@ fn drive_one(seed: u64) -> u64 {
     let mut mock = Mock {
         world: &mut world,
         open: vec![],
-        told: vec![],
+        repeated: vec![],
         made: BTreeMap::new(),
         running: BTreeSet::new(),
         most_running: 0,
@@ -350,23 +357,23 @@ fn drive_one(seed: u64) -> u64 {
         clock: Instant::now(),
     };
     let mut scheduler = Scheduler::new(graph, limits);
-    let mut told = Told::default();
-    let Ok(()) = drive(&mut scheduler, &mut mock, &cancel, &mut told);
+    let mut endings = Endings::default();
+    let Ok(()) = drive(&mut scheduler, &mut mock, &cancel, &mut endings);
     let what = format!("graph {seed}: {trouble:?} {limits:?}");
     assert!(mock.most_running <= limits.jobs, "{what}");
     assert!(mock.open.is_empty(), "{what}: something is still under way");
     let open = scheduler.open_nodes();
-    let ended: BTreeSet<NodeId> = told.ends.keys().copied().collect();
+    let ended: BTreeSet<NodeId> = endings.ends.keys().copied().collect();
     assert!(open.iter().all(|node| !ended.contains(node)), "{what}");
     assert_eq!(open.len() + ended.len(), count, "{what}: each has its end, or is open");
-    if !cancel.load(Ordering::Relaxed) && !told.halted {
+    if !cancel.load(Ordering::Relaxed) && !endings.halted {
         assert_eq!(open, [], "{what}: all that can be done is done");
     }
-    for (node, end) in &told.ends {
-        let done = |one: &NodeId| told.ends.get(one) == Some(&"done");
+    for (node, end) in &endings.ends {
+        let done = |one: &NodeId| endings.ends.get(one) == Some(&"done");
         if *end == "done" {
             let output = scheduler.output(*node).expect("it is done");
-            let of = artifact(&told.keys[node].to_string());
+            let of = artifact(&endings.keys[node].to_string());
             assert_eq!(*output.artifact, of, "{what}: {node:?} has the result of its recipe");
         }
         if *end == "skipped" {

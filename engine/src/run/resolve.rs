@@ -1,17 +1,19 @@
-//! A node's recipe, once the digests of its inputs are known.
+//! Resolving recipes: a node's recipe from the digests of its inputs, and the key of its
+//! checkpoints.
 
-use crate::{File, Folder, NodeId, Plan, StageError};
+use crate::{InputFile, InputFolder, NodeId, Plan, StageError, Trajectory};
 use cache::{Digest, Key, Recipe, Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// A recipe, and the files and folders whose digests are in it.
+/// A node's recipe, and the files and folders whose digests are in it.
 pub(crate) struct Resolved {
     pub(crate) recipe: Recipe,
-    pub(crate) files: Vec<File>,
-    pub(crate) folders: Vec<Folder>,
+    pub(crate) files: Vec<InputFile>,
+    pub(crate) folders: Vec<InputFolder>,
 }
 
-/// What an input of a recipe stands for: the one place that knows how they are written.
+/// The name of an input of a recipe, as a port or as the role of a file or folder. Only this module
+/// encodes and decodes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InputName<'a> {
     /// A port, or one of the several of a port that takes a list.
@@ -30,17 +32,17 @@ impl<'a> InputName<'a> {
     }
 }
 
-/// Returns the name of the input that a file of this role is.
+/// Returns the input name of a file with this role.
 pub(crate) fn file_input(role: &str) -> String {
     format!("file:{role}")
 }
 
-/// Returns the name of the input that the folders of this role are.
+/// Returns the input name of the folders with this role.
 pub(crate) fn folder_input(role: &str) -> String {
     format!("folder:{role}")
 }
 
-/// Returns the recipe of `node`, whose inputs gave `outputs`, in the order of the plan.
+/// Returns the recipe of `node`. `outputs` are the digests of its inputs, in the order of the plan.
 ///
 /// # Errors
 ///
@@ -75,22 +77,22 @@ pub(crate) fn recipe(
     Ok(Resolved { recipe, files, folders })
 }
 
-/// Returns the inputs that `folders` are.
+/// Returns the inputs of a recipe for `folders`: the digest of each role.
 pub(crate) fn folder_inputs(
     store: &Store,
-    folders: &[Folder],
+    folders: &[InputFolder],
 ) -> Result<BTreeMap<String, Digest>, StoreError> {
     let mut digests = vec![];
     for folder in folders {
         digests.push((folder, store.folder_digest(&folder.path, &folder.files)?));
     }
-    Ok(joined(digests))
+    Ok(inputs_of_roles(digests))
 }
 
-/// Returns the inputs that folders of these digests are: those of one role are one input, in
-/// their order.
-pub(crate) fn joined<'a>(
-    folders: impl IntoIterator<Item = (&'a Folder, Digest)>,
+/// Returns the inputs of a recipe for folders with these digests: those of one role are one input,
+/// in their order.
+pub(crate) fn inputs_of_roles<'a>(
+    folders: impl IntoIterator<Item = (&'a InputFolder, Digest)>,
 ) -> BTreeMap<String, Digest> {
     let mut roles: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     for (folder, digest) in folders {
@@ -101,19 +103,34 @@ pub(crate) fn joined<'a>(
     roles.into_iter().map(|(role, all)| (folder_input(role), Digest::of(&all))).collect()
 }
 
-/// Returns the key under which the checkpoints of `node`, whose recipe is `recipe`, are filed.
-#[must_use]
-pub fn trajectory_key(plan: &Plan, node: NodeId, recipe: &Recipe) -> Option<Key> {
-    trajectory(plan, node, recipe).map(|(recipe, _)| recipe.key())
+/// The checkpoints a training may continue: those of its own and of equal trainings that end
+/// earlier or later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CheckpointKey {
+    /// The key the checkpoints are stored under.
+    pub(crate) key: Key,
+    /// The step at which this training ends: a later checkpoint is not for it.
+    pub(crate) last_step: u64,
 }
 
-/// Returns the recipe its checkpoints are filed under: all but the length.
-pub(crate) fn trajectory(plan: &Plan, node: NodeId, recipe: &Recipe) -> Option<(Recipe, u64)> {
-    let trajectory = plan.node(node).stage.trajectory()?;
-    let recipe = Recipe {
-        method: format!("{} trajectory", recipe.method),
-        settings: Arc::new(trajectory.settings),
-        ..recipe.clone()
-    };
-    Some((recipe, trajectory.last_step))
+impl CheckpointKey {
+    /// Returns where the checkpoints of `node`, whose recipe is `recipe`, are stored, if it keeps
+    /// any.
+    pub(crate) fn new(plan: &Plan, node: NodeId, recipe: &Recipe) -> Option<Self> {
+        let Trajectory { settings, last_step } = plan.node(node).stage.trajectory()?;
+        // No record has this recipe: the suffix tells its key from those of results. It is part of
+        // the key, and stays as it is.
+        let trajectory = Recipe {
+            method: format!("{} trajectory", recipe.method),
+            settings: Arc::new(settings),
+            ..recipe.clone()
+        };
+        Some(Self { key: trajectory.key(), last_step })
+    }
+}
+
+/// Returns the key under which the checkpoints of `node`, whose recipe is `recipe`, are stored.
+#[must_use]
+pub fn trajectory_key(plan: &Plan, node: NodeId, recipe: &Recipe) -> Option<Key> {
+    CheckpointKey::new(plan, node, recipe).map(|checkpoints| checkpoints.key)
 }

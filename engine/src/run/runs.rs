@@ -1,29 +1,29 @@
-//! The records of runs: which plan, which keys, how it ended.
+//! Run records: the plan of each run, its computations with their keys, and how it ended.
 
 use super::{
     exec::RunOptions,
     history::{PipelineFile, full_path},
-    journal::Tail,
+    journal::LogTail,
     run_id,
 };
-use crate::{Event, NodeId, Plan, Summary, spec::Source};
+use crate::{Event, NodeId, Plan, RunSummary, spec::SpecSource};
 use cache::{Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The folder of the store that holds them.
+/// The folder of the store that holds run records, logs and uses.
 pub(super) const FOLDER: &str = "runs";
 
-/// One run, as it is kept.
+/// The record of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Run {
-    /// Its name, which no other has: see [`Run::new_id`].
+pub struct RunRecord {
+    /// Its unique id: see [`RunRecord::new_id`].
     pub id: String,
-    /// What its user calls it.
+    /// The name its user gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// A remark of its user's.
+    /// A note of its user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// The process that runs it and the host, such as `4711@node3`.
@@ -41,16 +41,16 @@ pub struct Run {
     pub device: String,
     /// The build of the program.
     pub build: String,
-    /// What became of it; `None` while it runs or if it was killed.
-    pub summary: Option<Summary>,
-    /// Whether it was asked to stop.
+    /// The counts of computations by outcome; `None` while it runs or if it was killed.
+    pub summary: Option<RunSummary>,
+    /// Whether it was cancelled.
     #[serde(default, skip_serializing_if = "is_false")]
     pub interrupted: bool,
-    /// The pipeline's text, its bases and overrides: what it takes to repeat it.
+    /// The texts of the pipeline file, its bases and overrides.
     pub sources: Vec<RunSource>,
     /// The axes of the matrix and their values.
     pub axes: Vec<(String, Vec<String>)>,
-    /// The cells of the matrix, as value numbers, where they are not simply all combinations.
+    /// The cells of the matrix, as value numbers, unless they are all combinations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cells: Option<Vec<Vec<u32>>>,
     /// The computations.
@@ -63,34 +63,34 @@ pub struct Run {
 pub struct RunSource {
     /// Its path or flag.
     pub name: String,
-    /// What it said.
+    /// The text, without the values of secret settings.
     pub text: String,
 }
 
-/// One computation of a run.
+/// A computation in a run record. The keys in JSON are single letters: a run may have a hundred
+/// thousand.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunNode {
     /// The stage's name.
     #[serde(rename = "n")]
     pub label: String,
-    /// The coordinates of the first cell it was met in, as value numbers.
+    /// The coordinates of the first cell that has it, as value numbers.
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub cell: Vec<u32>,
-    /// The axes it depends on, itself or through its inputs; a result stands in every cell that
-    /// agrees with its own on these. Earlier builds did not write it down.
+    /// The axes it depends on, itself or through its inputs; its result holds in every cell with
+    /// the same values on these. Not in records of earlier builds.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub axes: Option<Vec<u32>>,
-    /// The computations it stands on, by their places in the run. Earlier builds did not write
-    /// them down.
+    /// The indices of its input computations in the run. Not in records of earlier builds.
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Vec<u32>>,
-    /// What its checkpoints are filed under, if it keeps any.
+    /// The key of its checkpoints, if it keeps any.
     #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     pub trajectory: Option<Key>,
     /// Its key, once known.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
-    /// What became of it.
+    /// How far it came.
     #[serde(rename = "s")]
     pub state: RunState,
     /// Seconds it ran in this run.
@@ -101,13 +101,13 @@ pub struct RunNode {
     pub began: Option<f64>,
 }
 
-/// What became of a computation in a run.
+/// The state of a computation in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunState {
-    /// Not reached.
+    /// Not begun.
     Open,
-    /// Going on. Never in a record, which is written before and after.
+    /// Running. Never in a stored record, which is written before and after; read from the log.
     Running,
     /// Found in the store.
     Hit,
@@ -117,7 +117,7 @@ pub enum RunState {
     Failed,
     /// Not run because one it needs failed.
     Skipped,
-    /// Stopped half-way.
+    /// Cancelled while it ran.
     Stopped,
 }
 
@@ -131,34 +131,34 @@ pub struct RunFailure {
 }
 
 impl RunFailure {
-    /// Returns the error and its causes as one text, of several lines where a program's own words
-    /// are among them.
+    /// Returns the error and its causes as one text. It has several lines if an external program's
+    /// output is part of it.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn message(&self) -> String {
         self.causes.join(": ")
     }
 }
 
-/// How a run stands.
+/// The status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunStatus {
-    /// Its process is at it.
+    /// Its process is running.
     GoingOn,
-    /// All that was asked for is there.
+    /// All targets are in the store.
     Done,
     /// A stage failed, or could not be begun.
     Failed,
-    /// It was asked to stop.
+    /// It was cancelled.
     Interrupted,
-    /// Its process is gone and left no last word.
+    /// Its process died before it wrote a summary.
     Killed,
 }
 
 impl RunStatus {
-    /// Returns it in a word or two.
+    /// Returns the status in words, such as `going on`.
     #[must_use]
-    pub fn text(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::GoingOn => "going on",
             Self::Done => "done",
@@ -179,11 +179,13 @@ fn is_zero(seconds: &f64) -> bool {
     *seconds == 0.0
 }
 
-impl Run {
+impl RunRecord {
     pub(crate) fn new(plan: &Plan, options: &RunOptions) -> Self {
-        let source =
-            |source: &Source| RunSource { name: source.name.clone(), text: source.text.clone() };
-        // Axes that change together may have more combinations than a number holds.
+        let source = |source: &SpecSource| RunSource {
+            name: source.name.clone(),
+            text: source.text.clone(),
+        };
+        // The product of the axes may overflow, if many change together.
         let sizes = plan.axes.iter().map(|axis| axis.values.len());
         let all = sizes.fold(1, usize::saturating_mul);
         let nodes = plan.nodes().map(|(_, node)| RunNode {
@@ -218,10 +220,10 @@ impl Run {
         }
     }
 
-    /// Returns a name for a run that begins at `millis` since 1970: the UTC time to the millisecond,
-    /// and letters drawn by `random`, `20260131-235959-120-k3f9q`. Names sort in the order in which
-    /// runs began in `store`, also where the clock was set back meanwhile: the time in a name is
-    /// always later than in those that are there.
+    /// Returns an id for a run that begins at `millis` since 1970: the UTC time to the millisecond,
+    /// and letters from `random`, such as `20260131-235959-120-k3f9qa`. Ids sort in the order in
+    /// which runs began in `store`, even if the clock was set back: the time in a new id is later
+    /// than in all others.
     ///
     /// # Errors
     ///
@@ -229,18 +231,18 @@ impl Run {
     pub fn new_id(store: &Store, millis: u64, random: u64) -> Result<String, StoreError> {
         let newest = Self::list(store)?.iter().rev().find_map(|id| run_id::millis(id));
         let millis = newest.map_or(millis, |newest| millis.max(newest + 1));
-        Ok(run_id::text(millis, random))
+        Ok(run_id::format(millis, random))
     }
 
-    /// Returns how the run stands: a record without a last word is that of a run that goes on, or
-    /// of one that was killed; the lock on its log tells.
+    /// Returns the status of the run. A record without a summary is that of a run that goes on or
+    /// was killed, which the lock on its log tells.
     ///
     /// # Errors
     ///
     /// Fails if the store cannot be read.
     pub fn status(&self, store: &Store) -> Result<RunStatus, StoreError> {
         Ok(match self.summary {
-            None => match Tail::open(store, &self.id)? {
+            None => match LogTail::open(store, &self.id)? {
                 Some(tail) if tail.is_growing() => RunStatus::GoingOn,
                 _ => RunStatus::Killed,
             },
@@ -256,26 +258,32 @@ impl Run {
         })
     }
 
-    /// Returns whether the run computed anything, as far as its record tells.
+    /// Tells whether the run computed anything, as far as its record says.
     #[must_use]
     pub fn made_something(&self) -> bool {
         self.nodes.iter().any(|node| node.state == RunState::Computed)
     }
 
-    /// Brings the stages of a run that has no last word to where its log says they stand.
+    /// Replays the log of a run without a summary into the states of its computations.
     fn catch_up(&mut self, store: &Store) -> Result<(), StoreError> {
-        let Some(mut tail) = Tail::open(store, &self.id)? else { return Ok(()) };
-        for entry in tail.more() {
+        let Some(mut tail) = LogTail::open(store, &self.id)? else { return Ok(()) };
+        for entry in tail.read_new() {
             let Some(at) = entry.event.node().map(NodeId::index) else { continue };
             let Some(node) = self.nodes.get_mut(at) else { continue };
             match entry.event {
-                Event::Hit { key, .. } => (node.state, node.key) = (RunState::Hit, Some(key)),
+                Event::Hit { key, .. } => {
+                    node.state = RunState::Hit;
+                    node.key = Some(key);
+                }
                 Event::Started { key, trajectory, .. } => {
-                    (node.state, node.key) = (RunState::Running, Some(key));
-                    (node.trajectory, node.began) = (trajectory, Some(entry.t));
+                    node.state = RunState::Running;
+                    node.key = Some(key);
+                    node.trajectory = trajectory;
+                    node.began = Some(entry.t);
                 }
                 Event::Finished { key, seconds, .. } => {
-                    (node.state, node.key) = (RunState::Computed, Some(key));
+                    node.state = RunState::Computed;
+                    node.key = Some(key);
                     node.seconds = seconds;
                 }
                 Event::Failed { .. } => node.state = RunState::Failed,
@@ -312,8 +320,8 @@ impl Run {
             .collect())
     }
 
-    /// Returns the run called `id`, or `None` if it is not readable. The stages of one that goes on
-    /// or was killed are as its log says.
+    /// Returns the record of the run `id`, or `None` if it does not decode. The states of a run
+    /// that goes on or was killed are read from its log.
     ///
     /// # Errors
     ///
@@ -327,8 +335,8 @@ impl Run {
         Ok(run)
     }
 
-    /// Returns why computations of the run failed, by their places in `nodes`; those whose log is
-    /// gone are left out.
+    /// Returns why computations of the run failed, by their index in `nodes`. Empty if the log is
+    /// gone.
     ///
     /// # Errors
     ///
@@ -337,7 +345,8 @@ impl Run {
         if !self.nodes.iter().any(|node| node.state == RunState::Failed) {
             return Ok(BTreeMap::new());
         }
-        let entries = Tail::open(store, &self.id)?.map(|mut tail| tail.more()).unwrap_or_default();
+        let entries =
+            LogTail::open(store, &self.id)?.map(|mut tail| tail.read_new()).unwrap_or_default();
         let failed = entries.into_iter().filter_map(|entry| match entry.event {
             Event::Failed { node, causes, hint } => {
                 Some((node.index(), RunFailure { causes, hint }))
@@ -347,12 +356,12 @@ impl Run {
         Ok(failed.collect())
     }
 
-    /// Returns the name of the document that holds the events of the run called `id`.
+    /// Returns the name of the document that is the log of the run `id`.
     pub(super) fn events_name(id: &str) -> String {
         format!("{id}.events.jsonl")
     }
 
-    /// Removes the log of the run called `id`, if it has one.
+    /// Removes the log of the run `id`, if it has one.
     ///
     /// # Errors
     ///
@@ -361,7 +370,7 @@ impl Run {
         store.remove_document(FOLDER, &Self::events_name(id))
     }
 
-    /// Removes the record and the log of the run called `id`. What it made stays.
+    /// Removes the record and the log of the run `id`. Its results stay.
     ///
     /// # Errors
     ///

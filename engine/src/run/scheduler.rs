@@ -1,14 +1,15 @@
-//! Which computation is next, and what follows from each that ends: a state machine without I/O,
-//! threads or a clock of its own.
+//! The scheduler: which computation starts next, and what follows from each that ends. A state
+//! machine without I/O, threads or a clock.
 //!
 //! Every node has exactly one [`NodeState`]. A node's recipe is made once, by its look-up, and
-//! moves along with the state as a [`Computation`]: what was looked up is what is started.
-//! [`next_action`](Scheduler::next_action) says what to begin; the methods named after messages
-//! take what came of it, and leave [`News`] of what that means for each node.
+//! moves along with the state as a [`NodeComputation`], so the recipe that was looked up is the one
+//! that is computed. [`next_action`](Scheduler::next_action) returns what to begin; the methods
+//! named after messages take its outcome, and queue [`News`] of what that means for each node.
 
 use super::{
     executor::{
-        Computation, Failed, Found, LookUp, LookedUp, Made, Output, Poll, StageEnd, Ticket,
+        ComputeFailure, ComputedNode, FoundInStore, LookUpResult, NodeComputation, NodeLookup,
+        NodeOutput, PollOutcome, StageEnd, StartTicket,
     },
     turns::Turns,
 };
@@ -17,28 +18,29 @@ use cache::{Damage, Digest, Key, StoreError};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     iter,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-/// How often a node is tried again after an input of it was found damaged, a file changed under
-/// it, or its worker vanished.
+/// The most retries of a node after an input was damaged, a file changed or its worker vanished.
 const TRIES: u32 = 3;
-/// How long a key that another process computes is left alone at first, and at most...
+/// The first pause between polls of a key that another process computes; each is longer by half.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause between polls.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// ...and how long it is waited for before that is worth a line.
+/// How long a node waits for another process before an event says so.
 const WORTH_TELLING: Duration = Duration::from_millis(100);
 
-/// The nodes of a plan and how they hang together.
-pub(super) struct Graph {
+/// The nodes of a plan, their inputs and consumers.
+pub(super) struct NodeGraph {
     inputs: Vec<Vec<NodeId>>,
     consumers: Vec<Vec<NodeId>>,
     on_device: Vec<bool>,
     turns: Turns,
 }
 
-impl Graph {
+impl NodeGraph {
     /// Returns the graph in which node `i` needs `inputs[i]`, each before it.
     pub(super) fn new(inputs: Vec<Vec<NodeId>>, on_device: Vec<bool>, turns: Turns) -> Self {
         let mut consumers = vec![vec![]; inputs.len()];
@@ -67,30 +69,30 @@ impl Graph {
     }
 }
 
-/// How many stages may run at once.
+/// The limits of a run: how many stages run at once, and whether a failure halts it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// In all.
+    /// The most stages at once.
     pub(super) jobs: usize,
-    /// Of those that use the device.
+    /// The most stages at once that use the device.
     pub(super) device_jobs: usize,
-    /// Whether nothing is started after the first failure.
+    /// Whether the first failure halts the run.
     pub(super) fail_fast: bool,
 }
 
-/// Why no further stage is started.
+/// Why a run is halted: no further stage is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Halt {
     /// The disk is full.
     StorageFull,
-    /// The store is not there any more.
+    /// The store was moved or removed.
     StoreGone,
-    /// A stage failed, and that was to be the end.
+    /// A stage failed, with `--fail-fast`.
     FailFast,
 }
 
 impl Halt {
-    /// Returns what `error` halts the run for, if every other stage would meet it, too.
+    /// Returns why `error` halts the run, if it does: every other stage would meet it, too.
     pub(super) fn of(error: &StageError) -> Option<Self> {
         match error {
             StageError::Store(StoreError::Gone { .. }) => Some(Self::StoreGone),
@@ -103,101 +105,102 @@ impl Halt {
     }
 }
 
-/// How long a node has waited for another process.
+/// The wait of a node for another process.
 #[derive(Clone, Copy, Debug)]
-struct Wait {
+struct ParkedWait {
     since: Instant,
-    /// How long until it is asked about again.
+    /// The pause until it is polled again.
     pause: Duration,
-    /// Whether it was told who is waited for.
-    told: bool,
+    /// Whether an event named the process that is waited for.
+    already_reported: bool,
 }
 
-/// Where a node stands.
+/// The state of a node.
 #[derive(Debug)]
 enum NodeState {
-    /// Until its inputs are done.
+    /// Waits for its inputs to be done.
     Waiting,
-    /// Its inputs are done; its recipe is to be made and looked up.
+    /// Its inputs are done; it is to be looked up.
     Ready,
-    /// That is being done.
+    /// Its recipe is being made and looked up.
     LookingUp,
-    /// Not in the store: it waits for a slot, for a shorter training, or for an equal node.
-    Queued(Arc<Computation>),
-    /// Another process computes its key; it holds no slot, and is asked about again.
-    Parked(Arc<Computation>, Wait),
-    /// A parked node's key is being looked at.
-    Polling(Arc<Computation>, Wait),
+    /// Not in the store: waits for a slot, for a shorter training, or for a node with the same key.
+    Queued(Arc<NodeComputation>),
+    /// Another process computes its key: it holds no slot, and is polled again.
+    Parked(Arc<NodeComputation>, ParkedWait),
+    /// A parked node is being polled.
+    Polling(Arc<NodeComputation>, ParkedWait),
     /// It is being computed.
-    Running { computation: Arc<Computation>, start: u64 },
-    /// Its output is known.
-    Done { output: Output, hit: bool },
+    Running { computation: Arc<NodeComputation>, start: u64 },
+    /// Done: its output is known.
+    Done { output: NodeOutput, hit: bool },
     /// Failed, skipped or stopped.
     Lost,
 }
 
-/// Something to begin.
+/// An action to begin.
 #[derive(Debug)]
 pub(super) enum Action {
-    /// Make the node's recipe from what its inputs gave, and look it up.
-    LookUp(NodeId, Vec<Output>),
-    /// Look whether a key that another process computes is there, or free, by now.
-    Poll(NodeId, Arc<Computation>),
-    /// Compute it.
-    Start(Ticket, Arc<Computation>),
+    /// Make the node's recipe from the outputs of its inputs, and look it up.
+    LookUp(NodeId, Vec<NodeOutput>),
+    /// Poll a key that another process computes.
+    Poll(NodeId, Arc<NodeComputation>),
+    /// Compute the node.
+    Start(StartTicket, Arc<NodeComputation>),
 }
 
-/// What became of a node.
+/// A change of a node's state, or of the run's.
 #[derive(Debug)]
 pub(super) enum News {
-    /// Its recipe is made: its key, and what its checkpoints are filed under.
+    /// Its recipe is made: its key, and the key of its checkpoints.
     Known(NodeId, Key, Option<Key>),
-    /// Its result was in the store, or an equal node or another process made it.
+    /// A hit: its result was in the store, or a node with the same key or another process computed
+    /// it.
     Hit(NodeId, Key),
     /// It was computed.
-    Finished(NodeId, Key, Box<Made>),
-    /// Something stored cannot be used and is made again.
+    Finished(NodeId, Key, Box<ComputedNode>),
+    /// A stored result is damaged and is computed again.
     Damaged(NodeId, String),
-    /// A file it reads changed: its recipe is made anew.
-    Changed(NodeId, String),
+    /// A file it reads changed: its recipe is made again.
+    Changed(NodeId, PathBuf),
     /// Its worker vanished; it is tried again.
     Vanished(NodeId),
     /// Another process computes it.
     Waiting(NodeId, String),
-    /// It failed, of what was told before if `told`.
-    Failed { node: NodeId, error: Arc<StageError>, told: bool },
-    /// It was not run because the other was lost.
+    /// It failed. If `already_reported`, for what halted the run before.
+    Failed { node: NodeId, error: Arc<StageError>, already_reported: bool },
+    /// It was not run because the other failed or was skipped.
     Skipped(NodeId, NodeId),
-    /// It was stopped, or never begun because of what the run met.
+    /// It was cancelled while it ran.
     Stopped(NodeId),
-    /// A result that counted before is taken back: it is made again.
+    /// A result counted before is damaged: it is computed again.
     TakenBack { node: NodeId, hit: bool },
-    /// From now on nothing is started.
+    /// The run is halted: no further stage is started.
     Halted(Halt),
 }
 
-/// The state of a run.
+/// The state of all nodes of a run, its queues and its limits.
 pub(super) struct Scheduler {
-    graph: Graph,
+    graph: NodeGraph,
     limits: Limits,
     states: Vec<NodeState>,
     tries: BTreeMap<NodeId, u32>,
-    /// Producers sent to work again because an object of theirs was found damaged.
-    set_aside: BTreeSet<NodeId>,
+    /// Nodes that are computed again because an object of their output was found damaged.
+    remade_for_damage: BTreeSet<NodeId>,
     ready: BTreeSet<NodeId>,
-    /// The queued nodes that only want a slot.
+    /// The queued nodes that only wait for a slot.
     queue: BTreeSet<NodeId>,
-    /// Those of them that use the device: apart, so that a busy device costs no search.
+    /// The same of nodes that use the device: apart, so that a busy device costs no search.
     device_queue: BTreeSet<NodeId>,
-    /// When each parked node is asked about again.
+    /// The parked nodes, by the time of their next poll.
     parked: BTreeSet<(Instant, NodeId)>,
-    /// Which nodes stand for a key: the first computes it, the others wait for it.
+    /// The nodes of each key being computed: the first computes it, the others wait for it.
     computing: BTreeMap<Key, Vec<NodeId>>,
     looking_up: usize,
     polling: usize,
     running: usize,
     running_on_device: usize,
-    /// How many computations were started so far.
+    /// The number of computations started so far.
     starts: u64,
     halt: Option<Halt>,
     cancelled: bool,
@@ -205,14 +208,14 @@ pub(super) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(super) fn new(graph: Graph, limits: Limits) -> Self {
+    pub(super) fn new(graph: NodeGraph, limits: Limits) -> Self {
         let count = graph.len();
         let mut scheduler = Self {
             graph,
             limits,
             states: iter::repeat_with(|| NodeState::Waiting).take(count).collect(),
             tries: BTreeMap::new(),
-            set_aside: BTreeSet::new(),
+            remade_for_damage: BTreeSet::new(),
             ready: BTreeSet::new(),
             queue: BTreeSet::new(),
             device_queue: BTreeSet::new(),
@@ -227,7 +230,7 @@ impl Scheduler {
             cancelled: false,
             news: VecDeque::new(),
         };
-        (0..count).for_each(|index| scheduler.maybe_ready(node_at(index)));
+        (0..count).for_each(|index| scheduler.make_ready_if_inputs_done(node_at(index)));
         scheduler
     }
 
@@ -236,32 +239,33 @@ impl Scheduler {
         self.news.pop_front()
     }
 
-    /// Returns what `node` gave, once it is done.
-    pub(super) fn output(&self, node: NodeId) -> Option<&Output> {
+    /// Returns the output of `node`, once it is done.
+    pub(super) fn output(&self, node: NodeId) -> Option<&NodeOutput> {
         match &self.states[node.index()] {
             NodeState::Done { output, .. } => Some(output),
             _ => None,
         }
     }
 
-    /// Tells whether nothing is under way and nothing is waited for.
+    /// Tells whether the run is over: no task is under way and no other process is waited for.
     pub(super) fn is_idle(&self) -> bool {
         let busy = self.running + self.looking_up + self.polling;
         busy == 0 && (self.parked.is_empty() || self.cancelled || self.halt.is_some())
     }
 
-    /// Returns when the next parked node is to be asked about, if one is.
+    /// Returns the time of the next poll of a parked node, if one is due.
     pub(super) fn next_poll(&self) -> Option<Instant> {
         let first = self.parked.first().map(|(when, _)| *when);
         first.filter(|_| !self.cancelled && self.halt.is_none())
     }
 
-    /// Starts nothing from now on; what runs is expected to end soon.
+    /// Cancels the run: nothing is started from now on, and running stages are expected to end
+    /// soon.
     pub(super) fn cancel(&mut self) {
         self.cancelled = true;
     }
 
-    /// Returns what to begin next, if anything can be begun at `now`.
+    /// Returns the next action, if one can be begun at `now`.
     pub(super) fn next_action(&mut self, now: Instant) -> Option<Action> {
         if self.cancelled {
             return None;
@@ -273,7 +277,7 @@ impl Scheduler {
                 self.looking_up += 1;
                 return Some(Action::LookUp(node, outputs));
             }
-            // An input of it is made again.
+            // An input is being computed again.
             self.wait(node);
         }
         if self.halt.is_some() {
@@ -289,7 +293,8 @@ impl Scheduler {
     fn poll(&mut self, node: NodeId) -> Option<Action> {
         let state = &mut self.states[node.index()];
         let NodeState::Parked(computation, wait) = state else { return None };
-        let (computation, wait) = (Arc::clone(computation), *wait);
+        let computation = Arc::clone(computation);
+        let wait = *wait;
         *state = NodeState::Polling(Arc::clone(&computation), wait);
         self.polling += 1;
         Some(Action::Poll(node, computation))
@@ -312,52 +317,59 @@ impl Scheduler {
         self.states[node.index()] = running;
         self.running += 1;
         self.running_on_device += usize::from(self.graph.on_device[node.index()]);
-        Some(Action::Start(Ticket { node, start }, computation))
+        Some(Action::Start(StartTicket { node, start }, computation))
     }
 
-    /// Takes the outcome of a look-up. Anything but a node that is being looked up is passed over.
-    pub(super) fn looked_up(&mut self, node: NodeId, outcome: LookUp) {
+    /// Takes the outcome of a look-up. Ignored unless the node is being looked up.
+    pub(super) fn looked_up(&mut self, node: NodeId, outcome: LookUpResult) {
         if !matches!(self.states[node.index()], NodeState::LookingUp) {
             return;
         }
         self.looking_up -= 1;
-        let LookedUp { key, trajectory, found } = match outcome {
+        let NodeLookup { key, trajectory, found } = match outcome {
             Ok(looked_up) => looked_up,
             Err(error) => return self.fail_alone(node, error),
         };
         self.news.push_back(News::Known(node, key, trajectory));
         match found {
-            Found::Hit(output) => {
+            FoundInStore::Hit(output) => {
                 self.news.push_back(News::Hit(node, key));
                 self.done(node, output, true);
             }
-            Found::Damaged(computation, what) => {
-                if !self.set_aside.remove(&node) {
-                    self.news.push_back(News::Damaged(node, what));
+            FoundInStore::Damaged(computation, what) => {
+                if !self.remade_for_damage.remove(&node) {
+                    self.news.push_back(News::Damaged(node, what.to_string()));
                 }
                 self.enqueue(node, computation);
             }
-            Found::Absent(computation) => {
-                self.set_aside.remove(&node);
+            FoundInStore::Absent(computation) => {
+                self.remade_for_damage.remove(&node);
                 self.enqueue(node, computation);
             }
         }
     }
 
-    /// Takes what was seen of a parked key: its result, that it is free, or who is still at it.
-    pub(super) fn polled(&mut self, node: NodeId, outcome: Result<Poll, StageError>, now: Instant) {
+    /// Takes the outcome of polling a parked node: its result, a free lease, or the holder of the
+    /// lease.
+    pub(super) fn polled(
+        &mut self,
+        node: NodeId,
+        outcome: Result<PollOutcome, StageError>,
+        now: Instant,
+    ) {
         let NodeState::Polling(computation, wait) = &self.states[node.index()] else { return };
-        let (computation, mut wait) = (Arc::clone(computation), *wait);
+        let computation = Arc::clone(computation);
+        let mut wait = *wait;
         self.polling -= 1;
         match outcome {
-            Ok(Poll::Hit(output)) => self.hit_all(&computation, output),
-            Ok(Poll::Free) => {
+            Ok(PollOutcome::Hit(output)) => self.hit_all(&computation, output),
+            Ok(PollOutcome::Free) => {
                 self.states[node.index()] = NodeState::Queued(computation);
                 self.queue_up(node);
             }
-            Ok(Poll::Busy(holder)) => {
-                if !wait.told && now.duration_since(wait.since) >= WORTH_TELLING {
-                    wait.told = true;
+            Ok(PollOutcome::Busy(holder)) => {
+                if !wait.already_reported && now.duration_since(wait.since) >= WORTH_TELLING {
+                    wait.already_reported = true;
                     self.news.push_back(News::Waiting(node, holder));
                 }
                 wait.pause = (wait.pause * 3 / 2).min(LONGEST_PAUSE);
@@ -367,13 +379,19 @@ impl Scheduler {
         }
     }
 
-    fn park(&mut self, node: NodeId, computation: Arc<Computation>, wait: Wait, now: Instant) {
+    fn park(
+        &mut self,
+        node: NodeId,
+        computation: Arc<NodeComputation>,
+        wait: ParkedWait,
+        now: Instant,
+    ) {
         self.states[node.index()] = NodeState::Parked(computation, wait);
         self.parked.insert((now + wait.pause, node));
     }
 
-    /// Takes the end of a computation. One that was told before is passed over.
-    pub(super) fn ended(&mut self, ticket: Ticket, end: StageEnd, now: Instant) {
+    /// Takes the end of a computation. Ignored if it belongs to an earlier start or came before.
+    pub(super) fn ended(&mut self, ticket: StartTicket, end: StageEnd, now: Instant) {
         let node = ticket.node;
         let computation = match &self.states[node.index()] {
             NodeState::Running { computation, start } if *start == ticket.start => {
@@ -396,10 +414,10 @@ impl Scheduler {
             }
             StageEnd::FoundMade(output) => self.hit_all(&computation, output),
             StageEnd::Busy => {
-                let wait = Wait { since: now, pause: FIRST_PAUSE, told: false };
+                let wait = ParkedWait { since: now, pause: FIRST_PAUSE, already_reported: false };
                 self.park(node, computation, wait, now);
             }
-            StageEnd::Changed(what) => self.changed(node, &computation, &what),
+            StageEnd::Changed(path) => self.changed(node, &computation, path),
             StageEnd::Vanished => {
                 if self.may_try_again(node) {
                     self.news.push_back(News::Vanished(node));
@@ -410,23 +428,23 @@ impl Scheduler {
                     self.fail_equal(&computation, StageError::method(what));
                 }
             }
-            StageEnd::Failed(Failed::Cancelled) => {
+            StageEnd::Failed(ComputeFailure::Cancelled) => {
                 self.cancelled = true;
                 for id in self.computing.remove(&computation.key).unwrap_or_default() {
                     self.news.push_back(News::Stopped(id));
-                    self.lost(id);
+                    self.settle_as_lost(id);
                 }
             }
-            StageEnd::Failed(Failed::Damaged { digest, what }) => {
+            StageEnd::Failed(ComputeFailure::Damaged { digest, what }) => {
                 self.damaged(node, &computation, digest, what);
             }
-            StageEnd::Failed(Failed::Halted(halt, error)) => {
-                let told = self.halt == Some(halt);
+            StageEnd::Failed(ComputeFailure::Halted(halt, error)) => {
+                let already_reported = self.halt == Some(halt);
                 self.halt(halt);
                 let equal = self.computing.remove(&computation.key).unwrap_or_default();
-                self.fail(&equal, error, told);
+                self.fail(&equal, error, already_reported);
             }
-            StageEnd::Failed(Failed::Other(error)) => self.fail_equal(&computation, error),
+            StageEnd::Failed(ComputeFailure::Other(error)) => self.fail_equal(&computation, error),
         }
     }
 
@@ -444,7 +462,7 @@ impl Scheduler {
         open.map(node_at).collect()
     }
 
-    fn enqueue(&mut self, node: NodeId, computation: Arc<Computation>) {
+    fn enqueue(&mut self, node: NodeId, computation: Arc<NodeComputation>) {
         let key = computation.key;
         self.states[node.index()] = NodeState::Queued(computation);
         let equal = self.computing.entry(key).or_default();
@@ -455,7 +473,7 @@ impl Scheduler {
         let over = |id: NodeId| {
             matches!(self.states[id.index()], NodeState::Done { .. } | NodeState::Lost)
         };
-        if !self.graph.turns.holds(node, over) {
+        if !self.graph.turns.must_wait(node, over) {
             self.queue_up(node);
         }
     }
@@ -466,23 +484,23 @@ impl Scheduler {
         queue.insert(node);
     }
 
-    /// Ends every node of `computation` with a result that is there.
-    fn hit_all(&mut self, computation: &Computation, output: Output) {
+    /// Ends every node of `computation` with a result from the store.
+    fn hit_all(&mut self, computation: &NodeComputation, output: NodeOutput) {
         for id in self.computing.remove(&computation.key).unwrap_or_default() {
             self.news.push_back(News::Hit(id, computation.key));
             self.done(id, output.clone(), true);
         }
     }
 
-    fn done(&mut self, node: NodeId, output: Output, hit: bool) {
+    fn done(&mut self, node: NodeId, output: NodeOutput, hit: bool) {
         self.states[node.index()] = NodeState::Done { output, hit };
         self.next_turn(node);
         for at in 0..self.graph.consumers[node.index()].len() {
-            self.maybe_ready(self.graph.consumers[node.index()][at]);
+            self.make_ready_if_inputs_done(self.graph.consumers[node.index()][at]);
         }
     }
 
-    fn maybe_ready(&mut self, node: NodeId) {
+    fn make_ready_if_inputs_done(&mut self, node: NodeId) {
         let done = |one: &NodeId| matches!(self.states[one.index()], NodeState::Done { .. });
         let waits = matches!(self.states[node.index()], NodeState::Waiting);
         if waits && self.graph.inputs[node.index()].iter().all(done) {
@@ -491,43 +509,46 @@ impl Scheduler {
         }
     }
 
-    /// Marks `node`, of which nothing more will come, and lets the one go that waited for it.
-    fn lost(&mut self, node: NodeId) {
+    /// Marks `node` as lost (failed, skipped or stopped), and queues the training that waited for
+    /// its turn behind it.
+    fn settle_as_lost(&mut self, node: NodeId) {
         self.states[node.index()] = NodeState::Lost;
         self.next_turn(node);
     }
 
     fn next_turn(&mut self, node: NodeId) {
-        if let Some(next) = self.graph.turns.next(node)
+        if let Some(next) = self.graph.turns.release_next(node)
             && matches!(self.states[next.index()], NodeState::Queued(_))
         {
             self.queue_up(next);
         }
     }
 
-    /// Sends every node of `computation` back to have its recipe made anew.
-    fn changed(&mut self, node: NodeId, computation: &Computation, what: &str) {
+    /// Sends every node of `computation` back to have its recipe made again.
+    fn changed(&mut self, node: NodeId, computation: &NodeComputation, path: PathBuf) {
         if !self.may_try_again(node) {
-            let error =
-                StageError::method(format!("{what} again and again while it was to be read"));
+            let error = StageError::method(format!(
+                "`{}` changed again and again while it was to be read",
+                path.display()
+            ));
             return self
                 .fail_equal(computation, error.with_hint("run it again once the file is still"));
         }
-        self.news.push_back(News::Changed(node, what.to_owned()));
+        self.news.push_back(News::Changed(node, path));
         for id in self.computing.remove(&computation.key).unwrap_or_default() {
             self.wait(id);
         }
     }
 
-    /// Sends a node back to wait for its inputs, of which one may be lost by now.
+    /// Sends a node back to wait for its inputs; skips it if one of them is lost.
     fn wait(&mut self, node: NodeId) {
         self.states[node.index()] = NodeState::Waiting;
-        let lost = |one: &&NodeId| matches!(self.states[one.index()], NodeState::Lost);
-        match self.graph.inputs[node.index()].iter().find(lost).copied() {
-            // Of a run that is being stopped, what is lost may be so for that alone.
+        let is_lost = |one: &&NodeId| matches!(self.states[one.index()], NodeState::Lost);
+        match self.graph.inputs[node.index()].iter().find(is_lost).copied() {
+            // In a cancelled run the input may be lost for that alone.
             Some(_) if self.cancelled => {}
             Some(input) => self.skip(node, input),
-            None => self.maybe_ready(node),
+            None => self.make_ready_if_inputs_done(node),
         }
     }
 
@@ -537,16 +558,22 @@ impl Scheduler {
         *tries <= TRIES
     }
 
-    /// Sends the producers of a damaged object to work again, and the nodes of `computation` to
-    /// wait for them.
-    fn damaged(&mut self, node: NodeId, computation: &Computation, digest: Digest, what: Damage) {
+    /// Has the producers of a damaged object computed again, and the nodes of `computation` wait
+    /// for them.
+    fn damaged(
+        &mut self,
+        node: NodeId,
+        computation: &NodeComputation,
+        digest: Digest,
+        what: Damage,
+    ) {
         if !self.may_try_again(node) {
             let error = StageError::Store(StoreError::Damaged { digest, what });
             return self.fail_equal(computation, error);
         }
         let equal = self.computing.remove(&computation.key).unwrap_or_default();
         let sources: BTreeSet<NodeId> = self.graph.inputs[node.index()].iter().copied().collect();
-        // None holds it when it was part of a checkpoint: an older one will do.
+        // No producer has it if it was part of a checkpoint: the stage resumes from an older one.
         for producer in sources {
             let NodeState::Done { output, hit, .. } = &self.states[producer.index()] else {
                 continue;
@@ -559,7 +586,7 @@ impl Scheduler {
             self.news.push_back(News::Damaged(producer, object));
             self.news.push_back(News::TakenBack { node: producer, hit });
             self.states[producer.index()] = NodeState::Ready;
-            self.set_aside.insert(producer);
+            self.remade_for_damage.insert(producer);
             self.ready.insert(producer);
         }
         equal.into_iter().for_each(|id| self.wait(id));
@@ -571,16 +598,20 @@ impl Scheduler {
     }
 
     /// Fails every node of `computation`.
-    fn fail_equal(&mut self, computation: &Computation, error: StageError) {
+    fn fail_equal(&mut self, computation: &NodeComputation, error: StageError) {
         let equal = self.computing.remove(&computation.key).unwrap_or_default();
         self.fail(&equal, error, false);
     }
 
-    fn fail(&mut self, nodes: &[NodeId], error: StageError, told: bool) {
+    fn fail(&mut self, nodes: &[NodeId], error: StageError, already_reported: bool) {
         let error = Arc::new(error);
         for node in nodes {
-            self.news.push_back(News::Failed { node: *node, error: Arc::clone(&error), told });
-            self.lost(*node);
+            self.news.push_back(News::Failed {
+                node: *node,
+                error: Arc::clone(&error),
+                already_reported,
+            });
+            self.settle_as_lost(*node);
         }
         nodes.iter().for_each(|node| self.skip_behind(*node));
         if self.limits.fail_fast {
@@ -591,20 +622,20 @@ impl Scheduler {
     fn skip_behind(&mut self, failed: NodeId) {
         let mut next = self.graph.consumers[failed.index()].clone();
         while let Some(id) = next.pop() {
-            // One that is ready may wait for an input that was to be made again.
+            // A ready node may wait for an input that is computed again.
             if matches!(self.states[id.index()], NodeState::Waiting | NodeState::Ready) {
                 self.ready.remove(&id);
                 self.news.push_back(News::Skipped(id, failed));
-                self.lost(id);
+                self.settle_as_lost(id);
                 next.extend(&self.graph.consumers[id.index()]);
             }
         }
     }
 
-    /// Gives up `node`, of which the input `lost` will never be there.
+    /// Skips `node`, whose input `lost` failed or was skipped, and the nodes behind it.
     fn skip(&mut self, node: NodeId, lost: NodeId) {
         self.news.push_back(News::Skipped(node, lost));
-        self.lost(node);
+        self.settle_as_lost(node);
         self.skip_behind(node);
     }
 }

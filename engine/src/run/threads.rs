@@ -1,8 +1,8 @@
-//! The threads of this process as what carries out a run's tasks.
+//! The executor that runs tasks on threads of this process.
 
 use super::{
-    executor::{Executor, Message, StageEnd, Task, Ticket},
-    worker::Shared,
+    executor::{Executor, ExecutorMessage, ExecutorTask, StageEnd, StartTicket},
+    worker::RunContext,
 };
 use crate::{NodeId, StageError};
 use std::{
@@ -14,71 +14,74 @@ use std::{
     time::Instant,
 };
 
-/// How many threads look up recipes at most: what one of them hashes holds up no other for long.
-const LOOKING: usize = 4;
+/// The most threads that look up recipes, so that hashing one large file does not hold up the
+/// others.
+const MAX_LOOKUP_THREADS: usize = 4;
 
-/// Threads that are started as they are needed and end with what holds them.
+/// The worker threads of a run, started as needed. They end when this is dropped.
 pub(super) struct Threads<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
-    shared: &'env Shared<'env>,
-    tx: Sender<Message>,
-    rx: Receiver<Message>,
-    looking: Pool,
-    computing: Pool,
+    context: &'env RunContext<'env>,
+    tx: Sender<ExecutorMessage>,
+    rx: Receiver<ExecutorMessage>,
+    lookups: WorkerPool,
+    computing: WorkerPool,
 }
 
-/// A queue of tasks and the threads that take from it.
-struct Pool {
-    tasks: Sender<Task>,
-    inbox: Arc<Mutex<Receiver<Task>>>,
+/// A queue of tasks and the threads that take tasks from it.
+struct WorkerPool {
+    tasks: Sender<ExecutorTask>,
+    inbox: Arc<Mutex<Receiver<ExecutorTask>>>,
     threads: usize,
-    most: usize,
-    /// Tasks whose end was not told yet.
-    open: usize,
+    max_threads: usize,
+    /// The number of tasks without a final message.
+    unfinished: usize,
 }
 
-impl Pool {
-    fn new(most: usize) -> Self {
+impl WorkerPool {
+    fn new(max_threads: usize) -> Self {
         let (tasks, inbox) = mpsc::channel();
-        Self { tasks, inbox: Arc::new(Mutex::new(inbox)), threads: 0, most, open: 0 }
+        Self { tasks, inbox: Arc::new(Mutex::new(inbox)), threads: 0, max_threads, unfinished: 0 }
     }
 }
 
 impl<'scope, 'env> Threads<'scope, 'env> {
     pub(super) fn new(
         scope: &'scope Scope<'scope, 'env>,
-        shared: &'env Shared<'env>,
+        context: &'env RunContext<'env>,
         jobs: usize,
     ) -> Self {
         let (tx, rx) = mpsc::channel();
-        let cores = thread::available_parallelism().map_or(LOOKING, usize::from);
-        let looking = Pool::new(cores.min(LOOKING));
-        let computing = Pool::new(jobs.max(1));
-        Self { scope, shared, tx, rx, looking, computing }
+        let cores = thread::available_parallelism().map_or(MAX_LOOKUP_THREADS, usize::from);
+        let lookups = WorkerPool::new(cores.min(MAX_LOOKUP_THREADS));
+        let computing = WorkerPool::new(jobs.max(1));
+        Self { scope, context, tx, rx, lookups, computing }
     }
 }
 
 impl Executor for Threads<'_, '_> {
-    fn submit(&mut self, task: Task) {
+    fn submit(&mut self, task: ExecutorTask) {
         let pool = match &task {
-            Task::Compute(..) => &mut self.computing,
-            Task::LookUp(_) | Task::Poll(..) => &mut self.looking,
+            ExecutorTask::Compute(..) => &mut self.computing,
+            ExecutorTask::LookUp(_) | ExecutorTask::Poll(..) => &mut self.lookups,
         };
-        pool.open += 1;
-        if pool.threads < pool.open.min(pool.most) {
-            let (inbox, tx, shared) = (Arc::clone(&pool.inbox), self.tx.clone(), self.shared);
+        pool.unfinished += 1;
+        if pool.threads < pool.unfinished.min(pool.max_threads) {
+            let inbox = Arc::clone(&pool.inbox);
+            let tx = self.tx.clone();
+            let context = self.context;
             let named = thread::Builder::new().name("stage".to_owned());
-            match named.spawn_scoped(self.scope, move || work(shared, &inbox, &tx)) {
+            match named.spawn_scoped(self.scope, move || run_worker(context, &inbox, &tx)) {
                 Ok(_) => pool.threads += 1,
-                // Those there are will come to it; without any, the task ends here.
+                // The other threads will take it; without any, it fails.
                 Err(_) if pool.threads > 0 => {}
                 Err(error) => {
-                    pool.open -= 1;
-                    return refuse(&task, &error, &self.tx);
+                    pool.unfinished -= 1;
+                    return fail_task(&task, &error, &self.tx);
                 }
             }
         }
-        // The other end lives as long as this one.
+        // The receiver lives as long as the pool, so this cannot fail.
         pool.tasks.send(task).ok();
     }
 
@@ -86,10 +89,12 @@ impl Executor for Threads<'_, '_> {
         Instant::now()
     }
 
-    fn receive(&mut self, until: Option<Instant>) -> Option<Message> {
+    fn receive(&mut self, until: Option<Instant>) -> Option<ExecutorMessage> {
         let message = match until {
-            // Never disconnected: one end is held here. That every task ends is the threads' part.
-            None if self.looking.open + self.computing.open == 0 => self.rx.try_recv().ok(),
+            // Never disconnected, for `self.tx` is a sender. Every task sends a final message.
+            None if self.lookups.unfinished + self.computing.unfinished == 0 => {
+                self.rx.try_recv().ok()
+            }
             None => self.rx.recv().ok(),
             Some(until) => {
                 let patience = until.saturating_duration_since(Instant::now());
@@ -97,65 +102,72 @@ impl Executor for Threads<'_, '_> {
             }
         };
         match &message {
-            Some(Message::LookedUp(_) | Message::Polled(..)) => self.looking.open -= 1,
-            Some(Message::Ended(..)) => self.computing.open -= 1,
+            Some(ExecutorMessage::LookedUp(_) | ExecutorMessage::Polled(..)) => {
+                self.lookups.unfinished -= 1
+            }
+            Some(ExecutorMessage::Ended(..)) => self.computing.unfinished -= 1,
             _ => {}
         }
         message
     }
 }
 
-/// Ends a task for which there is no thread.
-fn refuse(task: &Task, error: &std::io::Error, tx: &Sender<Message>) {
+/// Sends the final message of a task that no thread can be started for.
+fn fail_task(task: &ExecutorTask, error: &std::io::Error, tx: &Sender<ExecutorMessage>) {
     let failure = || {
         StageError::method(format!("no thread can be started: {error}"))
             .with_hint("raise the limit on processes (`ulimit -u`), or lower `--jobs`")
     };
     let message = match task {
-        Task::LookUp(nodes) => {
-            Message::LookedUp(nodes.iter().map(|(node, _)| (*node, Err(failure()))).collect())
-        }
-        Task::Poll(node, _) => Message::Polled(*node, Err(failure())),
-        Task::Compute(ticket, _) => {
-            Message::Ended(*ticket, StageEnd::Failed(super::executor::Failed::Other(failure())))
-        }
+        ExecutorTask::LookUp(nodes) => ExecutorMessage::LookedUp(
+            nodes.iter().map(|(node, _)| (*node, Err(failure()))).collect(),
+        ),
+        ExecutorTask::Poll(node, _) => ExecutorMessage::Polled(*node, Err(failure())),
+        ExecutorTask::Compute(ticket, _) => ExecutorMessage::Ended(
+            *ticket,
+            StageEnd::Failed(super::executor::ComputeFailure::Other(failure())),
+        ),
     };
     tx.send(message).ok();
 }
 
 /// Takes tasks until there will be no more.
-fn work(shared: &Shared<'_>, inbox: &Mutex<Receiver<Task>>, tx: &Sender<Message>) {
+fn run_worker(
+    context: &RunContext<'_>,
+    inbox: &Mutex<Receiver<ExecutorTask>>,
+    tx: &Sender<ExecutorMessage>,
+) {
     loop {
         let task = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = task else { return };
         match task {
-            Task::LookUp(nodes) => {
+            ExecutorTask::LookUp(nodes) => {
                 let look =
-                    |(node, outputs): (NodeId, Vec<_>)| (node, shared.look_up(node, &outputs));
-                tx.send(Message::LookedUp(nodes.into_iter().map(look).collect())).ok();
+                    |(node, outputs): (NodeId, Vec<_>)| (node, context.look_up(node, &outputs));
+                tx.send(ExecutorMessage::LookedUp(nodes.into_iter().map(look).collect())).ok();
             }
-            Task::Poll(node, computation) => {
-                tx.send(Message::Polled(node, shared.poll(&computation))).ok();
+            ExecutorTask::Poll(node, computation) => {
+                tx.send(ExecutorMessage::Polled(node, context.poll(&computation))).ok();
             }
-            Task::Compute(ticket, computation) => {
-                let mut last_word = LastWord { ticket, tx, end: Some(StageEnd::Vanished) };
-                last_word.end = Some(shared.compute(ticket.node, &computation, tx));
+            ExecutorTask::Compute(ticket, computation) => {
+                let mut last_word = EndOnDrop { ticket, tx, end: Some(StageEnd::Vanished) };
+                last_word.end = Some(context.compute(ticket.node, &computation, tx));
             }
         }
     }
 }
 
-/// Tells the end of a computation when it goes, whatever way its thread takes.
-struct LastWord<'a> {
-    ticket: Ticket,
-    tx: &'a Sender<Message>,
+/// Sends the final message of a computation when dropped, even if its thread panics.
+struct EndOnDrop<'a> {
+    ticket: StartTicket,
+    tx: &'a Sender<ExecutorMessage>,
     end: Option<StageEnd>,
 }
 
-impl Drop for LastWord<'_> {
+impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(end) = self.end.take() {
-            self.tx.send(Message::Ended(self.ticket, end)).ok();
+            self.tx.send(ExecutorMessage::Ended(self.ticket, end)).ok();
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Trainings that share their beginning take turns, the shortest first: each then goes on from
-//! the one before, and no epoch is trained twice.
+//! Turns of trainings with one trajectory: they run one after the other, the shortest first, each
+//! from the last checkpoint of the one before, so that no epoch is trained twice.
 
 use crate::{NodeId, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Which computations wait for a shorter one of the same trajectory.
+/// The chains of trainings that run one after the other, and those that wait for their turn.
 pub(super) struct Turns {
     before: BTreeMap<NodeId, NodeId>,
     after: BTreeMap<NodeId, NodeId>,
-    held: BTreeSet<NodeId>,
+    waiting: BTreeSet<NodeId>,
 }
 
 impl Turns {
@@ -21,9 +21,9 @@ impl Turns {
             groups.entry(identity).or_default().push((trajectory.last_step, id));
         }
         let mut turns =
-            Self { before: BTreeMap::new(), after: BTreeMap::new(), held: BTreeSet::new() };
+            Self { before: BTreeMap::new(), after: BTreeMap::new(), waiting: BTreeSet::new() };
         for mut group in groups.into_values() {
-            // Equally long ones are one computation, whichever comes first.
+            // Equally long ones are one computation.
             group.sort_unstable();
             for pair in group.windows(2) {
                 turns.before.insert(pair[1].1, pair[0].1);
@@ -33,26 +33,26 @@ impl Turns {
         turns
     }
 
-    /// Returns the turns of nodes that go one after the other.
+    /// Returns the turns of one chain of nodes.
     #[cfg(test)]
     pub(super) fn in_line(nodes: &[NodeId]) -> Self {
         let pairs = || nodes.windows(2).map(|pair| (pair[0], pair[1]));
         let before = pairs().map(|(first, second)| (second, first)).collect();
-        Self { before, after: pairs().collect(), held: BTreeSet::new() }
+        Self { before, after: pairs().collect(), waiting: BTreeSet::new() }
     }
 
-    /// Tells whether `node` is to wait for the one before it, and remembers it if so.
-    pub(super) fn holds(&mut self, node: NodeId, is_over: impl Fn(NodeId) -> bool) -> bool {
+    /// Tells whether `node` must wait for the one before it, and adds it to those that wait if so.
+    pub(super) fn must_wait(&mut self, node: NodeId, is_over: impl Fn(NodeId) -> bool) -> bool {
         let waits = self.before.get(&node).is_some_and(|before| !is_over(*before));
         if waits {
-            self.held.insert(node);
+            self.waiting.insert(node);
         }
         waits
     }
 
-    /// Returns the one that waited for `node`, which is over.
-    pub(super) fn next(&mut self, node: NodeId) -> Option<NodeId> {
+    /// Returns the node that waited for `node`, which is over.
+    pub(super) fn release_next(&mut self, node: NodeId) -> Option<NodeId> {
         let next = *self.after.get(&node)?;
-        self.held.remove(&next).then_some(next)
+        self.waiting.remove(&next).then_some(next)
     }
 }

@@ -1,15 +1,17 @@
-//! What a thread does for a run: make and look up recipes, take leases, compute, write down.
+//! The work of a thread: makes recipes and looks them up, takes leases, runs stages, commits
+//! records.
 
 use super::{
     executor::{
-        Computation, Failed, Found, LookUp, LookedUp, Made, Message, Output, Poll, StageEnd,
+        ComputeFailure, ComputedNode, ExecutorMessage, FoundInStore, LookUpResult, NodeComputation,
+        NodeLookup, NodeOutput, PollOutcome, StageEnd,
     },
     guard::{self, Panicked},
-    resolve::{self, Resolved},
+    resolve::{self, CheckpointKey, Resolved},
     scheduler::Halt,
 };
-use crate::{NodeId, Plan, Progress, StageCtx, StageError, Streams};
-use cache::{Artifact, Commit, Digest, FileStamp, Lookup, Provenance, Record, Store, StoreError};
+use crate::{NodeId, Plan, StageCtx, StageError, StageProgress, Streams};
+use cache::{Artifact, Commit, Digest, Fingerprint, Lookup, Provenance, Record, Store, StoreError};
 use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet},
@@ -17,95 +19,97 @@ use std::{
     time::Instant,
 };
 
-/// What every task of a run shares.
-pub(super) struct Shared<'a> {
+/// The context shared by the workers of a run.
+pub(super) struct RunContext<'a> {
     pub(super) plan: &'a Plan,
     pub(super) store: &'a Store,
     pub(super) device: &'a str,
     pub(super) resources: Option<&'a (dyn Any + Send + Sync)>,
     pub(super) build: &'a str,
     pub(super) cancel: &'a AtomicBool,
-    /// The time of day when the run began, and the moment that was.
-    pub(super) began: (u64, Instant),
-    /// The nodes that are computed although their results may be there.
+    /// When the run began, in seconds since 1970 (UTC).
+    pub(super) began: u64,
+    /// The same on the monotonic clock.
+    pub(super) clock: Instant,
+    /// The nodes to compute even if their results are in the store.
     pub(super) force: &'a BTreeSet<NodeId>,
 }
 
-impl Shared<'_> {
+impl RunContext<'_> {
     /// Makes the recipe of `node` and looks it up.
-    pub(super) fn look_up(&self, node: NodeId, outputs: &[Output]) -> LookUp {
+    pub(super) fn look_up(&self, node: NodeId, outputs: &[NodeOutput]) -> LookUpResult {
         guard::guarded(|| {
             let forced = self.force.contains(&node);
             let digests: Vec<Digest> = outputs.iter().map(|output| output.digest).collect();
             let made = resolve::recipe(self.plan, self.store, node, &digests)?;
             let key = made.recipe.key();
-            let trajectory = resolve::trajectory(self.plan, node, &made.recipe);
-            let trajectory = trajectory.map(|(recipe, last)| (recipe.key(), last));
-            let filed_under = trajectory.map(|(key, _)| key);
+            let checkpoints = CheckpointKey::new(self.plan, node, &made.recipe);
+            let trajectory = checkpoints.map(|checkpoints| checkpoints.key);
             let damage = match self.store.lookup_output(key, &made.recipe)? {
                 Lookup::Hit(output) if !forced => {
-                    let found = Found::Hit(output.into());
-                    return Ok(LookedUp { key, trajectory: filed_under, found });
+                    let found = FoundInStore::Hit(output.into());
+                    return Ok(NodeLookup { key, trajectory, found });
                 }
-                Lookup::Damaged(what) if !forced => Some(what.to_string()),
+                Lookup::Damaged(what) if !forced => Some(what),
                 _ => None,
             };
             let Resolved { recipe, files, folders } = made;
             let inputs = outputs.to_vec();
             let computation =
-                Computation { recipe, key, inputs, files, folders, trajectory, forced };
+                NodeComputation { recipe, key, inputs, files, folders, checkpoints, forced };
             let computation = Arc::new(computation);
             let found = match damage {
-                Some(what) => Found::Damaged(computation, what),
-                None => Found::Absent(computation),
+                Some(what) => FoundInStore::Damaged(computation, what),
+                None => FoundInStore::Absent(computation),
             };
-            Ok(LookedUp { key, trajectory: filed_under, found })
+            Ok(NodeLookup { key, trajectory, found })
         })
         .unwrap_or_else(|panicked| Err(panicked.into()))
     }
 
-    /// Looks at a key that another process computes.
-    pub(super) fn poll(&self, computation: &Computation) -> Result<Poll, StageError> {
+    /// Polls a key that another process computes: looks for its result and its lease.
+    pub(super) fn poll(&self, computation: &NodeComputation) -> Result<PollOutcome, StageError> {
         guard::guarded(|| {
-            // Asked before the result: who gives a lease back has left the result there.
+            // Before the look-up: a process commits its result before it releases its lease.
             let leased = self.store.is_leased(computation.key);
             let found = self.store.lookup_output(computation.key, &computation.recipe)?;
             if let Lookup::Hit(output) = found {
-                return Ok(Poll::Hit(output.into()));
+                return Ok(PollOutcome::Hit(output.into()));
             }
             if !leased {
-                return Ok(Poll::Free);
+                return Ok(PollOutcome::Free);
             }
             let holder = self.store.lease_holder(computation.key);
-            Ok(Poll::Busy(holder.unwrap_or_else(|| "another process".to_owned())))
+            Ok(PollOutcome::Busy(holder.unwrap_or_else(|| "another process".to_owned())))
         })
         .unwrap_or_else(|panicked| Err(panicked.into()))
     }
 
-    /// Computes `computation`, unless it is there by now or another process is at it.
+    /// Computes `computation`, unless its result is in the store by now or another process holds
+    /// its lease.
     pub(super) fn compute(
         &self,
         node: NodeId,
-        computation: &Computation,
-        tx: &Sender<Message>,
+        computation: &NodeComputation,
+        tx: &Sender<ExecutorMessage>,
     ) -> StageEnd {
         let end = guard::guarded(|| self.try_compute(node, computation, tx));
         match end.unwrap_or_else(|panicked| Err(panicked.into())) {
             Ok(end) => end,
-            Err(StageError::Cancelled) => StageEnd::Failed(Failed::Cancelled),
-            Err(StageError::Changed { what }) => StageEnd::Changed(what),
+            Err(StageError::Cancelled) => StageEnd::Failed(ComputeFailure::Cancelled),
+            Err(StageError::Changed { path }) => StageEnd::Changed(path),
             Err(StageError::Store(StoreError::Damaged { digest, what })) => {
-                StageEnd::Failed(Failed::Damaged { digest, what })
+                StageEnd::Failed(ComputeFailure::Damaged { digest, what })
             }
             Err(error) => {
-                // Whatever a stage makes of a store that is gone, that is what it met.
+                // If the store is gone, that is the cause of the stage's error.
                 let error = match self.store.is_gone() {
                     true => StoreError::Gone { root: self.store.root().to_owned() }.into(),
                     false => error,
                 };
                 StageEnd::Failed(match Halt::of(&error) {
-                    Some(halt) => Failed::Halted(halt, error),
-                    None => Failed::Other(error),
+                    Some(halt) => ComputeFailure::Halted(halt, error),
+                    None => ComputeFailure::Other(error),
                 })
             }
         }
@@ -114,8 +118,8 @@ impl Shared<'_> {
     fn try_compute(
         &self,
         node: NodeId,
-        computation: &Computation,
-        tx: &Sender<Message>,
+        computation: &NodeComputation,
+        tx: &Sender<ExecutorMessage>,
     ) -> Result<StageEnd, StageError> {
         let Some(_lease) = self.store.lease(computation.key)? else { return Ok(StageEnd::Busy) };
         if !computation.forced
@@ -125,11 +129,11 @@ impl Shared<'_> {
             return Ok(StageEnd::FoundMade(output.into()));
         }
         let before = self.check_named(computation)?;
-        let trajectory = computation.trajectory.map(|(key, _)| key);
+        let trajectory = computation.checkpoints.map(|checkpoints| checkpoints.key);
         // The receiver lives as long as the run.
-        tx.send(Message::Started(node, computation.key, trajectory)).ok();
+        tx.send(ExecutorMessage::Started(node, computation.key, trajectory)).ok();
         let clock = Instant::now();
-        let began = (clock - self.began.1).as_secs_f64();
+        let began = (clock - self.clock).as_secs_f64();
         let log = Mutex::new(vec![]);
         let captured = Mutex::new(BTreeSet::new());
         let parts = self.run_stage(node, computation, tx, &log, &captured)?;
@@ -141,7 +145,7 @@ impl Shared<'_> {
         let provenance = Provenance {
             seconds,
             device: self.device.to_owned(),
-            finished: self.began.0 + self.began.1.elapsed().as_secs(),
+            finished: self.began + self.clock.elapsed().as_secs(),
             build: self.build.to_owned(),
             log: log.into_inner().unwrap_or_else(PoisonError::into_inner),
         };
@@ -159,13 +163,18 @@ impl Shared<'_> {
                 }
             }
         };
-        Ok(StageEnd::Made(Box::new(Made { output: output.into(), seconds, began, differs })))
+        Ok(StageEnd::Made(Box::new(ComputedNode {
+            output: output.into(),
+            seconds,
+            began,
+            differs,
+        })))
     }
 
-    /// Checks that every file and folder still is what the recipe names, and returns how they
-    /// looked before that: a change from then on shows at the end.
-    fn check_named(&self, computation: &Computation) -> Result<Looks, StageError> {
-        let looks = self.looks(computation)?;
+    /// Checks that every file and folder still has the digest in the recipe, and returns their
+    /// fingerprints from before the check, so that a later change is noticed at the end.
+    fn check_named(&self, computation: &NodeComputation) -> Result<InputFingerprints, StageError> {
+        let fingerprints = self.fingerprints(computation)?;
         for file in &computation.files {
             let (digest, _) = self.store.file_digest(&file.path)?;
             if computation.recipe.inputs.get(&resolve::file_input(&file.role)) != Some(&digest) {
@@ -179,36 +188,36 @@ impl Shared<'_> {
                 return Err(StageError::changed(&folder.path));
             }
         }
-        Ok(looks)
+        Ok(fingerprints)
     }
 
-    fn looks(&self, computation: &Computation) -> Result<Looks, StoreError> {
-        let files = computation.files.iter().map(|file| self.store.file_stamp(&file.path));
+    fn fingerprints(&self, computation: &NodeComputation) -> Result<InputFingerprints, StoreError> {
+        let files = computation.files.iter().map(|file| self.store.file_fingerprint(&file.path));
         let folders = computation.folders.iter();
-        let folders = folders.map(|one| self.store.folder_stamp(&one.path, &one.files));
-        Ok(Looks {
+        let folders = folders.map(|one| self.store.folder_fingerprint(&one.path, &one.files));
+        Ok(InputFingerprints {
             files: files.collect::<Result<_, _>>()?,
             folders: folders.collect::<Result<_, _>>()?,
         })
     }
 
-    /// Checks that no file the stage read from where it lies was changed since `before`. What was
-    /// `captured` was copied first, and the copy compared with the recipe.
+    /// Checks that no file has another fingerprint than `before`. Those `captured` were copied
+    /// first, and the copies checked against the recipe.
     fn check_unchanged(
         &self,
-        computation: &Computation,
-        before: &Looks,
+        computation: &NodeComputation,
+        before: &InputFingerprints,
         captured: &BTreeSet<String>,
     ) -> Result<(), StageError> {
         for (file, before) in computation.files.iter().zip(&before.files) {
             let free = captured.contains(&resolve::file_input(&file.role));
-            if !free && self.store.file_stamp(&file.path).ok().as_ref() != Some(before) {
+            if !free && self.store.file_fingerprint(&file.path).ok().as_ref() != Some(before) {
                 return Err(StageError::changed(&file.path));
             }
         }
         for (folder, before) in computation.folders.iter().zip(&before.folders) {
             let free = captured.contains(&resolve::folder_input(&folder.role));
-            let now = || self.store.folder_stamp(&folder.path, &folder.files).ok();
+            let now = || self.store.folder_fingerprint(&folder.path, &folder.files).ok();
             if !free && now().as_ref() != Some(before) {
                 return Err(StageError::changed(&folder.path));
             }
@@ -219,17 +228,17 @@ impl Shared<'_> {
     fn run_stage(
         &self,
         node: NodeId,
-        computation: &Computation,
-        tx: &Sender<Message>,
+        computation: &NodeComputation,
+        tx: &Sender<ExecutorMessage>,
         log: &Mutex<Vec<String>>,
         captured: &Mutex<BTreeSet<String>>,
     ) -> Result<BTreeMap<String, cache::Blob>, StageError> {
         let stage = &self.plan.node(node).stage;
-        let progress = |progress: Progress| {
-            tx.send(Message::Progressed(node, progress)).ok();
+        let progress = |progress: StageProgress| {
+            tx.send(ExecutorMessage::Progressed(node, progress)).ok();
         };
         let say = |line: &str| {
-            tx.send(Message::Said(node, line.to_owned())).ok();
+            tx.send(ExecutorMessage::Said(node, line.to_owned())).ok();
         };
         let mut inputs: BTreeMap<String, Vec<Artifact>> = BTreeMap::new();
         for ((port, _), output) in self.plan.node(node).inputs.iter().zip(&computation.inputs) {
@@ -243,7 +252,7 @@ impl Shared<'_> {
             recipe_inputs: &computation.recipe.inputs,
             captured,
             streams: Streams::new(computation.recipe.seed.unwrap_or(0), stage.streams()),
-            trajectory: computation.trajectory,
+            checkpoints: computation.checkpoints,
             anew: computation.forced,
             cancel: self.cancel,
             progress: &progress,
@@ -262,8 +271,8 @@ impl From<Panicked> for StageError {
     }
 }
 
-/// How the files and folders of a computation look, in their order.
-struct Looks {
-    files: Vec<FileStamp>,
-    folders: Vec<FileStamp>,
+/// The fingerprints of a computation's files and folders, in their order.
+struct InputFingerprints {
+    files: Vec<Fingerprint>,
+    folders: Vec<Fingerprint>,
 }

@@ -1,22 +1,22 @@
-//! Reading a pipeline file: its bases, its overrides, its matrix. Which methods exist and how
-//! stages connect is the plan's business.
+//! The spec: a pipeline file read with its bases, its overrides and its matrix. Methods and wiring
+//! are checked later, by the plan.
 
 mod error;
 mod matrix;
 mod overlay;
 mod settings;
+mod spec_path;
 mod tree;
-mod written;
 
+pub use error::{AxisProblem, CellRuleKind, SpecError, SpecErrorKind, SpecErrors, SpecSource};
 pub(crate) use error::{Mistakes, did_you_mean};
-pub use error::{Source, SpecError, SpecErrorKind, SpecErrors};
-pub(crate) use matrix::{Axis, AxisValue, Matrix};
-pub(crate) use overlay::{stage as lay_stage, without};
-pub(crate) use settings::Details;
+pub(crate) use matrix::{AxisValue, MatrixAxis, SpecMatrix};
+pub(crate) use overlay::{merge_stage, without};
 pub use settings::{Settings, SettingsError};
-pub use tree::Place;
-pub(crate) use tree::{Entry, Node, Value, seed};
-pub use written::Written;
+pub(crate) use settings::{SettingsMistake, SettingsMistakeKind};
+pub use spec_path::SpecPath;
+pub use tree::Span;
+pub(crate) use tree::{TreeEntry, TreeNode, TreeValue, seed};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,91 +28,92 @@ use std::{
 };
 use toml::de::DeTable;
 
-/// What to read.
+/// A request for a plan: the pipeline file, its overrides and targets.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub struct PlanRequest {
     /// The pipeline file.
     pub path: PathBuf,
     /// Overrides of the form `STAGE.with.SETTING=VALUE`, as in a matrix.
     pub set: Vec<String>,
-    /// The stages wanted; with none, those that give results.
+    /// The stages to compute; if there are none, those that give results.
     pub targets: Vec<String>,
 }
 
-/// A pipeline file with its bases and overrides laid together, not yet connected.
+/// A pipeline file merged with its bases and overrides, its stages not yet connected.
 #[derive(Debug)]
-pub(crate) struct Spec {
-    pub(crate) sources: Vec<Source>,
+pub(crate) struct PipelineSpec {
+    pub(crate) sources: Vec<SpecSource>,
     pub(crate) title: Option<String>,
     pub(crate) seed: u64,
-    /// Tables by stage name.
-    pub(crate) stages: Node,
-    pub(crate) axes: Vec<Axis>,
+    /// The tables of the stages, by name.
+    pub(crate) stages: TreeNode,
+    pub(crate) axes: Vec<MatrixAxis>,
     /// The cells: the number of a value on each axis.
     pub(crate) cells: Vec<Vec<u32>>,
-    pub(crate) targets: Vec<(Arc<str>, Place)>,
+    pub(crate) targets: Vec<(Arc<str>, Span)>,
 }
 
 const ROOT_KEYS: [&str; 5] = ["title", "extends", "seed", "stage", "matrix"];
 pub(crate) const STAGE_KEYS: [&str; 5] = ["use", "from", "with", "seed", "repeats"];
 
-/// The way out where the parser gives up on tables in tables.
+/// The hint for a file that exceeds the recursion limit of the TOML parser.
 const TOO_DEEP: &str = "tables and lists may be nested 80 deep";
 
-/// The most bytes a source may have.
+/// The most bytes of a file.
 const MOST_BYTES: u64 = u32::MAX as u64;
-/// The same of what is no regular file.
+/// The most bytes read from a pipe or device.
 const MOST_BYTES_OF_OTHERS: u64 = 1 << 26;
 
-impl Spec {
-    /// Reads what `request` names. Mistakes are added to `mistakes`; what could be read comes back.
-    pub(crate) fn read(request: &Request, mistakes: &mut Mistakes) -> Self {
-        let mut reader = Reader { sources: vec![], mistakes };
-        let root = reader.file(&request.path, None);
-        let root = reader.with_bases(&request.path, root);
+impl PipelineSpec {
+    /// Reads the file of `request`. Mistakes are added to `mistakes`; the spec holds what could be
+    /// read.
+    pub(crate) fn read(request: &PlanRequest, mistakes: &mut Mistakes) -> Self {
+        let mut reader = SpecReader { sources: vec![], mistakes };
+        let root = reader.read_file(&request.path, None);
+        let root = reader.merge_bases(&request.path, root);
         reader.finish(root, request)
     }
 
     /// Reads `text` as if it were the file called `request.path`.
-    pub(crate) fn read_text(text: &str, request: &Request, mistakes: &mut Mistakes) -> Self {
-        let mut reader = Reader { sources: vec![], mistakes };
-        let root = reader.text(&request.path, text.to_owned());
-        let root = reader.with_bases(&request.path, root);
+    pub(crate) fn read_text(text: &str, request: &PlanRequest, mistakes: &mut Mistakes) -> Self {
+        let mut reader = SpecReader { sources: vec![], mistakes };
+        let root = reader.parse_text(&request.path, text.to_owned());
+        let root = reader.merge_bases(&request.path, root);
         reader.finish(root, request)
     }
 }
 
-struct Reader<'m> {
-    sources: Vec<Source>,
+struct SpecReader<'m> {
+    sources: Vec<SpecSource>,
     mistakes: &'m mut Mistakes,
 }
 
 /// A file whose bases are being read.
-struct Open {
+struct OpenFile {
     real: PathBuf,
     folder: PathBuf,
-    root: Node,
-    bases: std::vec::IntoIter<Node>,
+    root: TreeNode,
+    bases: std::vec::IntoIter<TreeNode>,
 }
 
-impl Open {
-    fn new(path: &Path, root: Node) -> Self {
+impl OpenFile {
+    fn new(path: &Path, root: TreeNode) -> Self {
         let bases = match root.table().and_then(|table| table.get("extends")) {
             None => vec![],
             Some(entry) => match &entry.node.value {
-                Value::Array(items) => items.to_vec(),
+                TreeValue::Array(items) => items.to_vec(),
                 _ => vec![entry.node.clone()],
             },
         };
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        Self { real: real(path), folder, root, bases: bases.into_iter() }
+        Self { real: canonical(path), folder, root, bases: bases.into_iter() }
     }
 }
 
 /// Returns the text of a file, or `None` if it has more bytes than a source may have.
 fn read(path: &Path) -> io::Result<Option<String>> {
     let file = fs::File::open(path)?;
-    // A device such as `/dev/zero` has no end, and says nothing of it.
+    // A device such as `/dev/zero` has no end, and a length of zero.
     let most = if file.metadata()?.is_file() { MOST_BYTES } else { MOST_BYTES_OF_OTHERS };
     if file.metadata()?.len() > most {
         return Ok(None);
@@ -122,82 +123,86 @@ fn read(path: &Path) -> io::Result<Option<String>> {
     Ok((text.len() as u64 <= most).then_some(text))
 }
 
-fn real(path: &Path) -> PathBuf {
+fn canonical(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-impl Reader<'_> {
-    fn source(&mut self, name: String, text: String) -> u32 {
-        self.sources.push(Source { name, text });
+impl SpecReader<'_> {
+    fn add_source(&mut self, name: String, text: String) -> u32 {
+        self.sources.push(SpecSource { name, text });
         u32::try_from(self.sources.len() - 1).expect("fewer than 2^32 files and flags")
     }
 
-    fn file(&mut self, path: &Path, asked: Option<Place>) -> Node {
-        // A base is read when its turn comes: a pipe would be waited for without end.
-        let is_file = || fs::metadata(path).is_ok_and(|data| data.is_file());
-        let why = match read(path) {
-            _ if asked.is_some() && path.exists() && !is_file() => "it is not a file".to_owned(),
-            Ok(Some(text)) => return self.text(path, text),
-            Ok(None) => "it is too long for a pipeline file".to_owned(),
-            Err(error) => error.to_string(),
+    fn read_file(&mut self, path: &Path, asked: Option<Span>) -> TreeNode {
+        // Asked before it is opened: opening a pipe blocks until another process writes to it.
+        let is_odd_base =
+            asked.is_some() && fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+        let why = if is_odd_base {
+            "it is not a file".to_owned()
+        } else {
+            match read(path) {
+                Ok(Some(text)) => return self.parse_text(path, text),
+                Ok(None) => "it is too long for a pipeline file".to_owned(),
+                Err(error) => error.to_string(),
+            }
         };
-        let place = asked.unwrap_or_else(|| {
-            let source = self.source(path.display().to_string(), String::new());
-            Place { source, ..Place::default() }
+        let span = asked.unwrap_or_else(|| {
+            let source = self.add_source(path.display().to_string(), String::new());
+            Span { source, ..Span::default() }
         });
         let path = path.display().to_string();
-        self.mistakes.add(place, SpecErrorKind::Unreadable { path, why }, None);
-        Node::empty(place)
+        self.mistakes.add(span, SpecErrorKind::Unreadable { path, why }, None);
+        TreeNode::empty(span)
     }
 
-    fn text(&mut self, path: &Path, text: String) -> Node {
-        let source = self.source(path.display().to_string(), text.clone());
+    fn parse_text(&mut self, path: &Path, text: String) -> TreeNode {
+        let source = self.add_source(path.display().to_string(), text.clone());
         let (table, errors) = DeTable::parse_recoverable(&text);
         for error in errors {
             let range = error.span().unwrap_or_else(|| first_line_with(error.message(), &text));
-            let place = Place::new(source, &range);
+            let span = Span::new(source, &range);
             let hint = error.message().contains("recur").then_some(TOO_DEEP).map(str::to_owned);
-            self.mistakes.add(place, SpecErrorKind::Syntax(error.message().to_owned()), hint);
+            self.mistakes.add(span, SpecErrorKind::Syntax(error.message().to_owned()), hint);
         }
         let root = tree::from_toml(source, &table);
         self.check_root(&root);
         root
     }
 
-    /// Returns `root`, which was read from `path`, laid over the files it extends: each of them
-    /// once, in the order of a walk that goes to the bases of a file, as they are listed, before
-    /// the file itself. So two bases that extend the same file both keep what they change in it.
-    fn with_bases(&mut self, path: &Path, root: Node) -> Node {
-        let mut open = vec![Open::new(path, root)];
+    /// Returns `root`, which was read from `path`, merged over the files it extends. Each is merged
+    /// once, in depth-first post-order, bases as they are listed: two bases that extend the same
+    /// file both keep what they change in it.
+    fn merge_bases(&mut self, path: &Path, root: TreeNode) -> TreeNode {
+        let mut open = vec![OpenFile::new(path, root)];
         let mut seen = BTreeSet::from([open[0].real.clone()]);
-        let mut laid: Option<Node> = None;
+        let mut laid: Option<TreeNode> = None;
         while let Some(mut file) = open.pop() {
             let Some(name) = file.bases.next() else {
                 laid = Some(match laid {
-                    Some(under) => lay_root(&under, &file.root),
+                    Some(under) => merge_root(&under, &file.root),
                     None => file.root,
                 });
                 continue;
             };
-            let base = name.str().map(|base| (file.folder.join(&**base), name.place));
+            let base = name.str().map(|base| (file.folder.join(&**base), name.span));
             open.push(file);
-            let Some((base, place)) = base else {
+            let Some((base, span)) = base else {
                 self.wrong_type("`extends`", "a file name or a list of them", &name);
                 continue;
             };
-            let real = real(&base);
+            let real = canonical(&base);
             if seen.insert(real.clone()) {
-                let root = self.file(&base, Some(place));
-                open.push(Open::new(&base, root));
+                let root = self.read_file(&base, Some(span));
+                open.push(OpenFile::new(&base, root));
             } else if open.iter().any(|file| file.real == real) {
                 let shown = base.display().to_string();
-                self.mistakes.add(place, SpecErrorKind::ExtendsItself(shown), None);
+                self.mistakes.add(span, SpecErrorKind::ExtendsItself(shown), None);
             }
         }
         laid.expect("the file itself is laid last")
     }
 
-    fn check_root(&mut self, root: &Node) {
+    fn check_root(&mut self, root: &TreeNode) {
         let Some(table) = root.table() else { return };
         for (key, entry) in table.iter() {
             if !ROOT_KEYS.contains(&&**key) {
@@ -214,19 +219,19 @@ impl Reader<'_> {
         }
     }
 
-    fn wrong_type(&mut self, what: &str, wanted: &'static str, node: &Node) {
+    fn wrong_type(&mut self, what: &str, wanted: &'static str, node: &TreeNode) {
         let found = node.value.type_name();
         let kind = SpecErrorKind::WrongType { what: what.to_owned(), wanted, found };
-        self.mistakes.add(node.place, kind, None);
+        self.mistakes.add(node.span, kind, None);
     }
 
-    fn finish(mut self, root: Node, request: &Request) -> Spec {
+    fn finish(mut self, root: TreeNode, request: &PlanRequest) -> PipelineSpec {
         let get = |key: &str| root.table().and_then(|table| table.get(key)).map(|e| e.node.clone());
         let title = get("title").and_then(|node| match node.str() {
             Some(text) => {
                 if text.contains(char::is_control) {
                     let kind = SpecErrorKind::ControlCharacter("the title");
-                    self.mistakes.add(node.place, kind, Some("a title is one line".into()));
+                    self.mistakes.add(node.span, kind, Some("a title is one line".into()));
                 }
                 Some(text.to_string())
             }
@@ -236,48 +241,49 @@ impl Reader<'_> {
             }
         });
         let mut seed = get("seed").and_then(|node| self.seed(&node)).unwrap_or(0);
-        let nothing = Node::empty(root.place);
-        let table_or = |node: Option<Node>| node.filter(|node| node.table().is_some());
+        let nothing = TreeNode::empty(root.span);
+        let table_or = |node: Option<TreeNode>| node.filter(|node| node.table().is_some());
         let mut stages = table_or(get("stage")).unwrap_or_else(|| nothing.clone());
         let matrix_entry = root.table().and_then(|table| table.get("matrix"));
-        let key = matrix_entry.map_or(root.place, |entry| entry.key);
+        let key = matrix_entry.map_or(root.span, |entry| entry.key);
         let matrix = table_or(get("matrix")).unwrap_or(nothing);
         if stages.table().is_none_or(|table| table.is_empty()) && self.mistakes.is_empty() {
-            self.mistakes.add(root.place, SpecErrorKind::Empty, None);
+            self.mistakes.add(root.span, SpecErrorKind::Empty, None);
         }
         let mut pinned = BTreeMap::new();
         for text in &request.set {
-            let Some(over) = self.set(text) else { continue };
+            let Some(over) = self.parse_set(text) else { continue };
             let over = self.take_seed(over, &mut seed, &mut pinned);
             self.check_overlay(&over, &stages);
-            for path in overlay::leaves(&over) {
+            for path in overlay::paths_set(&over) {
                 let node =
                     path.iter().try_fold(&over, |node, name| Some(&node.table()?.get(name)?.node));
                 pinned.extend(node.map(|node| (path.join("."), node.clone())));
             }
-            stages = overlay::stages(&stages, &over);
+            stages = overlay::merge_stages(&stages, &over);
         }
-        let Matrix { axes, cells } = matrix::read(&matrix, key, &stages, &pinned, self.mistakes);
+        let SpecMatrix { axes, cells } =
+            matrix::read(&matrix, key, &stages, &pinned, self.mistakes);
         let targets = request.targets.iter().map(|name| {
-            let source = self.source("--target".into(), name.clone());
-            (Arc::from(name.as_str()), Place::new(source, &(0..name.len())))
+            let source = self.add_source("--target".into(), name.clone());
+            (Arc::from(name.as_str()), Span::new(source, &(0..name.len())))
         });
         let targets = targets.collect();
-        Spec { sources: self.sources, title, seed, stages, axes, cells, targets }
+        PipelineSpec { sources: self.sources, title, seed, stages, axes, cells, targets }
     }
 
-    fn seed(&mut self, node: &Node) -> Option<u64> {
+    fn seed(&mut self, node: &TreeNode) -> Option<u64> {
         match tree::seed(node) {
             Ok(seed) => Some(seed),
             Err((kind, hint)) => {
-                self.mistakes.add(node.place, kind, hint);
+                self.mistakes.add(node.span, kind, hint);
                 None
             }
         }
     }
 
     // `PATH=VALUE` is TOML, except that a word needs no quotes.
-    fn set(&mut self, text: &str) -> Option<Node> {
+    fn parse_set(&mut self, text: &str) -> Option<TreeNode> {
         let quoted = text.split_once('=').map(|(path, value)| {
             format!("{path}={}", toml::Value::String(value.trim().to_owned()))
         });
@@ -286,28 +292,28 @@ impl Reader<'_> {
             (Ok(table), _) => (text, table),
             (Err(first), Some(quoted)) => match DeTable::parse(quoted) {
                 Ok(table) => (quoted.as_str(), table),
-                Err(_) => return self.bad_set(text, &first),
+                Err(_) => return self.report_bad_set(text, &first),
             },
-            (Err(first), None) => return self.bad_set(text, &first),
+            (Err(first), None) => return self.report_bad_set(text, &first),
         };
-        let source = self.source("--set".into(), text.to_owned());
+        let source = self.add_source("--set".into(), text.to_owned());
         Some(tree::from_toml(source, &table))
     }
 
-    fn bad_set(&mut self, text: &str, error: &toml::de::Error) -> Option<Node> {
-        let source = self.source("--set".into(), text.to_owned());
-        let place = Place::new(source, &error.span().unwrap_or_default());
+    fn report_bad_set(&mut self, text: &str, error: &toml::de::Error) -> Option<TreeNode> {
+        let source = self.add_source("--set".into(), text.to_owned());
+        let span = Span::new(source, &error.span().unwrap_or_default());
         let hint = Some("write it as `STAGE.with.SETTING=VALUE`".to_owned());
-        self.mistakes.add(place, SpecErrorKind::Syntax(error.message().to_owned()), hint);
+        self.mistakes.add(span, SpecErrorKind::Syntax(error.message().to_owned()), hint);
         None
     }
 
     fn take_seed(
         &mut self,
-        over: Node,
+        over: TreeNode,
         seed: &mut u64,
-        pinned: &mut BTreeMap<String, Node>,
-    ) -> Node {
+        pinned: &mut BTreeMap<String, TreeNode>,
+    ) -> TreeNode {
         if let Some(entry) = over.table().and_then(|table| table.get("seed"))
             && let Some(value) = self.seed(&entry.node)
         {
@@ -317,7 +323,7 @@ impl Reader<'_> {
         without(&over, "seed")
     }
 
-    fn check_overlay(&mut self, over: &Node, stages: &Node) {
+    fn check_overlay(&mut self, over: &TreeNode, stages: &TreeNode) {
         let (Some(over), Some(stages)) = (over.table(), stages.table()) else { return };
         for (name, entry) in over.iter() {
             if !stages.contains_key(name) {
@@ -329,8 +335,8 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the beginning of the first line that makes `text` go wrong with `message`: the parser
-/// does not say where it gave up on too deep a nesting.
+/// Returns the beginning of the first line with which `text` fails to parse with `message`: the
+/// parser gives no span for too deep a nesting.
 fn first_line_with(message: &str, text: &str) -> Range<usize> {
     let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
     let goes_wrong = |end: &usize| {
@@ -342,22 +348,22 @@ fn first_line_with(message: &str, text: &str) -> Range<usize> {
     start..start
 }
 
-fn lay_root(base: &Node, over: &Node) -> Node {
-    let mut result = overlay::shallow(base, over);
+fn merge_root(base: &TreeNode, over: &TreeNode) -> TreeNode {
+    let mut result = overlay::merge_shallow(base, over);
     let get =
-        |node: &Node, key: &str| node.table().and_then(|t| t.get(key)).map(|e| e.node.clone());
-    if let Value::Table(table) = &mut result.value {
+        |node: &TreeNode, key: &str| node.table().and_then(|t| t.get(key)).map(|e| e.node.clone());
+    if let TreeValue::Table(table) = &mut result.value {
         let table = Arc::make_mut(table);
         table.remove("extends");
         if let (Some(old), Some(new)) = (get(base, "stage"), get(over, "stage"))
             && let Some(entry) = table.get_mut("stage")
         {
-            entry.node = overlay::stages(&old, &new);
+            entry.node = overlay::merge_stages(&old, &new);
         }
         if let (Some(old), Some(new)) = (get(base, "matrix"), get(over, "matrix"))
             && let Some(entry) = table.get_mut("matrix")
         {
-            entry.node = overlay::shallow(&old, &new);
+            entry.node = overlay::merge_shallow(&old, &new);
         }
     }
     result

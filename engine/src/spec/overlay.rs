@@ -1,19 +1,19 @@
-//! Laying one table over another: `extends`, `--set` and the cells of a matrix are all this.
+//! Overlays: merging one table over another, for `extends`, `--set` and the cells of a matrix.
 
-use super::tree::{Entry, Node, Place, Table, Value};
+use super::tree::{Span, TreeEntry, TreeNode, TreeTable, TreeValue};
 use std::sync::Arc;
 
-/// Returns `base` with `over` laid on it, both being tables of stages.
-pub(crate) fn stages(base: &Node, over: &Node) -> Node {
-    merged(base, over, stage)
+/// Returns `over` merged over `base`, both being tables of stages.
+pub(crate) fn merge_stages(base: &TreeNode, over: &TreeNode) -> TreeNode {
+    merge_with(base, over, merge_stage)
 }
 
-/// Returns the stage `base` with `over` laid on it: `with` is merged key by key, all else is
-/// replaced. A change of method takes the old method's own settings away.
-pub(crate) fn stage(base: &Node, over: &Node) -> Node {
+/// Returns the stage `over` merged over `base`: `with` is merged at every depth, other keys are
+/// replaced. If the method changes, the old method's `rule` table is dropped.
+pub(crate) fn merge_stage(base: &TreeNode, over: &TreeNode) -> TreeNode {
     let (Some(old), Some(new)) = (base.table(), over.table()) else { return over.clone() };
-    let mut result: Table = (**old).clone();
-    let method = |table: &Table| table.get("use").and_then(|entry| entry.node.str().cloned());
+    let mut result: TreeTable = (**old).clone();
+    let method = |table: &TreeTable| table.get("use").and_then(|entry| entry.node.str().cloned());
     let changes = new.contains_key("use") && method(old) != method(new);
     if changes && let Some(with) = result.get_mut("with") {
         with.node = without(&with.node, "rule");
@@ -21,61 +21,66 @@ pub(crate) fn stage(base: &Node, over: &Node) -> Node {
     for (key, entry) in new.iter() {
         let under = result.get(key);
         let node = match (&**key, under) {
-            ("with", Some(under)) => deep(&under.node, &entry.node),
+            ("with", Some(under)) => merge_deep(&under.node, &entry.node),
             _ => entry.node.clone(),
         };
-        result.insert(Arc::clone(key), Entry { key: entry.key, node });
+        result.insert(Arc::clone(key), TreeEntry { key: entry.key, node });
     }
-    Node { place: base.place, value: Value::Table(Arc::new(result)) }
+    TreeNode { span: base.span, value: TreeValue::Table(Arc::new(result)) }
 }
 
-/// Returns `base` with `over` laid on it, tables being merged at every depth.
-pub(crate) fn deep(base: &Node, over: &Node) -> Node {
-    merged(base, over, deep)
+/// Returns `over` merged over `base`, with tables merged at every depth.
+pub(crate) fn merge_deep(base: &TreeNode, over: &TreeNode) -> TreeNode {
+    merge_with(base, over, merge_deep)
 }
 
-/// Returns `base` with `over` laid on it, keys of `over` replacing those of `base`.
-pub(crate) fn shallow(base: &Node, over: &Node) -> Node {
-    merged(base, over, |_, over| over.clone())
+/// Returns `over` merged over `base`, with keys of `over` replacing those of `base`.
+pub(crate) fn merge_shallow(base: &TreeNode, over: &TreeNode) -> TreeNode {
+    merge_with(base, over, |_, over| over.clone())
 }
 
-fn merged(base: &Node, over: &Node, each: impl Fn(&Node, &Node) -> Node) -> Node {
+fn merge_with(
+    base: &TreeNode,
+    over: &TreeNode,
+    each: impl Fn(&TreeNode, &TreeNode) -> TreeNode,
+) -> TreeNode {
     let (Some(old), Some(new)) = (base.table(), over.table()) else { return over.clone() };
-    let mut result: Table = (**old).clone();
+    let mut result: TreeTable = (**old).clone();
     for (key, entry) in new.iter() {
         let node = match old.get(key) {
             Some(under) => each(&under.node, &entry.node),
             None => entry.node.clone(),
         };
-        result.insert(Arc::clone(key), Entry { key: entry.key, node });
+        result.insert(Arc::clone(key), TreeEntry { key: entry.key, node });
     }
-    Node { place: over.place, value: Value::Table(Arc::new(result)) }
+    TreeNode { span: over.span, value: TreeValue::Table(Arc::new(result)) }
 }
 
 /// Returns `node` without `key`.
-pub(crate) fn without(node: &Node, key: &str) -> Node {
+pub(crate) fn without(node: &TreeNode, key: &str) -> TreeNode {
     match node.table() {
         Some(table) if table.contains_key(key) => {
-            let mut table: Table = (**table).clone();
+            let mut table: TreeTable = (**table).clone();
             table.remove(key);
-            Node { place: node.place, value: Value::Table(Arc::new(table)) }
+            TreeNode { span: node.span, value: TreeValue::Table(Arc::new(table)) }
         }
         _ => node.clone(),
     }
 }
 
-/// Returns the tables that lead along `path` to `leaf`. Keys stand at `key`.
-pub(crate) fn along(path: &[&str], key: Place, leaf: Node) -> Node {
+/// Returns nested tables with `leaf` at `path`. Every key has the span `key`.
+pub(crate) fn nest(path: &[&str], key: Span, leaf: TreeNode) -> TreeNode {
     path.iter().rev().fold(leaf, |node, name| {
-        let place = node.place;
-        let table = Table::from([(Arc::from(*name), Entry { key, node })]);
-        Node { place, value: Value::Table(Arc::new(table)) }
+        let span = node.span;
+        let table = TreeTable::from([(Arc::from(*name), TreeEntry { key, node })]);
+        TreeNode { span, value: TreeValue::Table(Arc::new(table)) }
     })
 }
 
-/// Returns the paths `node`, an overlay of stages, sets: as deep as laying it on would replace.
-pub(crate) fn leaves(node: &Node) -> Vec<Vec<Arc<str>>> {
-    fn walk(node: &Node, path: &mut Vec<Arc<str>>, out: &mut Vec<Vec<Arc<str>>>) {
+/// Returns the paths that `node`, an overlay of stages, sets: down to the depth at which merging
+/// replaces.
+pub(crate) fn paths_set(node: &TreeNode) -> Vec<Vec<Arc<str>>> {
+    fn walk(node: &TreeNode, path: &mut Vec<Arc<str>>, out: &mut Vec<Vec<Arc<str>>>) {
         let descend = match path.len() {
             0 | 1 => true,
             _ => &*path[1] == "with",

@@ -1,9 +1,10 @@
-//! The `with` table of a stage, read through serde without losing any mistake's place.
+//! The settings of a stage, its `with` table: a serde deserializer that keeps the span of a
+//! mistake.
 
 use super::{
-    Source,
-    tree::{Node, Place, Value, not_json},
-    written::Written,
+    SpecSource,
+    spec_path::SpecPath,
+    tree::{Span, TreeNode, TreeValue, not_json},
 };
 use serde::{
     Deserialize,
@@ -15,12 +16,12 @@ use std::{fmt, path::Path, sync::Arc};
 /// The settings of a stage as they stand in the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
-    node: &'a Node,
-    sources: &'a [Source],
+    node: &'a TreeNode,
+    sources: &'a [SpecSource],
 }
 
 impl<'a> Settings<'a> {
-    pub(crate) fn new(node: &'a Node, sources: &'a [Source]) -> Self {
+    pub(crate) fn new(node: &'a TreeNode, sources: &'a [SpecSource]) -> Self {
         Self { node, sources }
     }
 
@@ -28,55 +29,72 @@ impl<'a> Settings<'a> {
     ///
     /// # Errors
     ///
-    /// Says what the first mistake is and where it stands.
+    /// Returns the first mistake and its span.
     pub fn read<T: Deserialize<'a>>(self) -> Result<T, SettingsError> {
-        T::deserialize(Reader(self.node, self.sources))
+        T::deserialize(NodeDeserializer { node: self.node, sources: self.sources })
     }
 }
 
-/// What is wrong with a setting, and where. Boxed: it is rare, and every setting's result holds it.
+/// A mistake in a setting, and its span. Boxed, for every result of the deserializer holds one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SettingsError(Box<Details>);
+pub struct SettingsError(Box<SettingsMistake>);
 
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Details {
-    pub(crate) message: String,
-    pub(crate) place: Option<Place>,
-    /// The path from `with` to the mistake, innermost first while it is on its way out.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SettingsMistake {
+    pub(crate) kind: SettingsMistakeKind,
+    pub(crate) span: Option<Span>,
+    /// The path from `with` to the mistake, innermost first while the error is passed up.
     pub(crate) path: Vec<Arc<str>>,
-    /// The name that is not known, and those that are.
-    pub(crate) unknown: Option<(String, Vec<&'static str>)>,
-    pub(crate) missing: Option<&'static str>,
-    /// The way out, where the value is one that no setting takes.
-    pub(crate) hint: Option<&'static str>,
+}
+
+/// The kinds of mistakes in settings.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum SettingsMistakeKind {
+    /// No setting has this name.
+    UnknownSetting { name: String, known: &'static [&'static str] },
+    /// No variant of an enum has this name.
+    UnknownChoice { found: String, known: &'static [&'static str] },
+    /// A setting without a default is not there.
+    Missing(&'static str),
+    /// Its type refuses the value.
+    Refused { message: String, hint: Option<&'static str> },
 }
 
 impl SettingsError {
-    pub(crate) fn details(&self) -> &Details {
+    pub(crate) fn details(&self) -> &SettingsMistake {
         &self.0
     }
 
-    fn new(details: Details) -> Self {
-        Self(Box::new(details))
+    fn new(kind: SettingsMistakeKind) -> Self {
+        Self(Box::new(SettingsMistake { kind, span: None, path: vec![] }))
     }
 
-    fn bare(message: String) -> Self {
-        Self::new(Details { message, ..Details::default() })
+    fn refused(message: String) -> Self {
+        Self::new(SettingsMistakeKind::Refused { message, hint: None })
     }
 
     fn not_json((message, hint): (String, &'static str)) -> Self {
-        Self::new(Details { message, hint: Some(hint), ..Details::default() })
+        Self::new(SettingsMistakeKind::Refused { message, hint: Some(hint) })
     }
 
-    fn at(mut self, place: Place) -> Self {
-        self.0.place.get_or_insert(place);
+    fn at(mut self, span: Span) -> Self {
+        self.0.span.get_or_insert(span);
         self
     }
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        match &self.0.kind {
+            SettingsMistakeKind::UnknownSetting { name, .. } => {
+                write!(f, "no setting is called `{name}`")
+            }
+            SettingsMistakeKind::UnknownChoice { found, .. } => {
+                write!(f, "`{found}` is not a choice here")
+            }
+            SettingsMistakeKind::Missing(field) => write!(f, "setting `{field}` is required"),
+            SettingsMistakeKind::Refused { message, .. } => f.write_str(message),
+        }
     }
 }
 
@@ -84,37 +102,34 @@ impl std::error::Error for SettingsError {}
 
 impl de::Error for SettingsError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::bare(message.to_string())
+        Self::refused(message.to_string())
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let unknown = Some((field.to_owned(), expected.to_vec()));
-        let message = format!("no setting is called `{field}`");
-        Self::new(Details { message, unknown, ..Details::default() })
+        let name = field.to_owned();
+        Self::new(SettingsMistakeKind::UnknownSetting { name, known: expected })
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let unknown = Some((variant.to_owned(), expected.to_vec()));
-        let message = format!("`{variant}` is not a choice here");
-        Self::new(Details { message, unknown, ..Details::default() })
+        let found = variant.to_owned();
+        Self::new(SettingsMistakeKind::UnknownChoice { found, known: expected })
     }
 
     fn missing_field(field: &'static str) -> Self {
-        let message = format!("setting `{field}` is required");
-        Self::new(Details { message, missing: Some(field), ..Details::default() })
+        Self::new(SettingsMistakeKind::Missing(field))
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::bare(format!("expected {}, found {found}", wanted(expected)))
+        Self::refused(format!("expected {}, found {found}", expected_in_words(expected)))
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::bare(format!("expected {}, found {found}", wanted(expected)))
+        Self::refused(format!("expected {}, found {found}", expected_in_words(expected)))
     }
 }
 
-/// Returns what serde expected in the words of a pipeline file.
-fn wanted(expected: &dyn de::Expected) -> String {
+/// Returns the type serde expected, in the words of a pipeline file.
+fn expected_in_words(expected: &dyn de::Expected) -> String {
     let up_to = |most: u64| format!("a whole number from 0 to {most}");
     match expected.to_string().as_str() {
         "u8" => up_to(u8::MAX.into()),
@@ -127,27 +142,34 @@ fn wanted(expected: &dyn de::Expected) -> String {
     }
 }
 
-/// A value, and the sources that its places are in.
+/// A deserializer of a value, and the sources that its spans are in.
 #[derive(Clone, Copy)]
-struct Reader<'a>(&'a Node, &'a [Source]);
+struct NodeDeserializer<'a> {
+    node: &'a TreeNode,
+    sources: &'a [SpecSource],
+}
 
-impl<'de> de::Deserializer<'de> for Reader<'de> {
+impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
     type Error = SettingsError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
-        if let Some(why) = not_json(&self.0.value) {
-            return Err(SettingsError::not_json(why).at(self.0.place));
+        if let Some(why) = not_json(&self.node.value) {
+            return Err(SettingsError::not_json(why).at(self.node.span));
         }
-        match &self.0.value {
-            Value::String(text) => visitor.visit_borrowed_str(text),
-            Value::Integer(number) => visitor.visit_i64(*number),
-            Value::Float(number) => visitor.visit_f64(*number),
-            Value::Boolean(flag) => visitor.visit_bool(*flag),
-            Value::Datetime(text) | Value::TooLarge(text) => visitor.visit_borrowed_str(text),
-            Value::Array(items) => visitor.visit_seq(Items(items.iter(), self.1)),
-            Value::Table(table) => visitor.visit_map(Entries::new(table, self.1)),
+        match &self.node.value {
+            TreeValue::String(text) => visitor.visit_borrowed_str(text),
+            TreeValue::Integer(number) => visitor.visit_i64(*number),
+            TreeValue::Float(number) => visitor.visit_f64(*number),
+            TreeValue::Boolean(flag) => visitor.visit_bool(*flag),
+            TreeValue::Datetime(text) | TreeValue::TooLarge(text) => {
+                visitor.visit_borrowed_str(text)
+            }
+            TreeValue::Array(items) => {
+                visitor.visit_seq(ArrayAccess { rest: items.iter(), sources: self.sources })
+            }
+            TreeValue::Table(table) => visitor.visit_map(TableAccess::new(table, self.sources)),
         }
-        .map_err(|error| error.at(self.0.place))
+        .map_err(|error| error.at(self.node.span))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
@@ -159,32 +181,32 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, SettingsError> {
-        if let (Written::NAME, Value::String(text)) = (name, &self.0.value) {
-            let source = self.1.get(self.0.place.source as usize);
+        if let (SpecPath::NAME, TreeValue::String(text)) = (name, &self.node.value) {
+            let source = self.sources.get(self.node.span.source as usize);
             let folder = source.and_then(|source| Path::new(&source.name).parent()?.to_str());
             let both = [folder.unwrap_or_default(), text].into_iter();
             return visitor
                 .visit_seq(de::value::SeqDeserializer::new(both))
-                .map_err(|error: SettingsError| error.at(self.0.place));
+                .map_err(|error: SettingsError| error.at(self.node.span));
         }
-        visitor.visit_newtype_struct(self).map_err(|error| error.at(self.0.place))
+        visitor.visit_newtype_struct(self).map_err(|error| error.at(self.node.span))
     }
 
-    // TOML writers put `1` where `1.0` is meant: a setting that is a float takes both.
+    // A float setting takes integers, too: many write `1` for `1.0`.
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
-        match self.0.value {
-            Value::Integer(number) => visitor
+        match self.node.value {
+            TreeValue::Integer(number) => visitor
                 .visit_f64(number as f64)
-                .map_err(|error: SettingsError| error.at(self.0.place)),
+                .map_err(|error: SettingsError| error.at(self.node.span)),
             _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
-        match self.0.value {
-            Value::Float(number) if number.is_finite() && !(number as f32).is_finite() => {
+        match self.node.value {
+            TreeValue::Float(number) if number.is_finite() && !(number as f32).is_finite() => {
                 let message = format!("`{number:e}` is too large: this goes up to 3.4e38");
-                Err(SettingsError::bare(message).at(self.0.place))
+                Err(SettingsError::refused(message).at(self.node.span))
             }
             _ => self.deserialize_f64(visitor),
         }
@@ -196,22 +218,22 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, SettingsError> {
-        let result = match &self.0.value {
-            Value::String(text) => visitor.visit_enum((&**text).into_deserializer()),
-            Value::Table(table) if table.len() == 1 => {
-                let entries = Entries::new(table, self.1);
+        let result = match &self.node.value {
+            TreeValue::String(text) => visitor.visit_enum((&**text).into_deserializer()),
+            TreeValue::Table(table) if table.len() == 1 => {
+                let entries = TableAccess::new(table, self.sources);
                 visitor.visit_enum(de::value::MapAccessDeserializer::new(entries))
             }
             value => Err(match not_json(value) {
                 Some(why) => SettingsError::not_json(why),
-                None => SettingsError::bare(format!(
+                None => SettingsError::refused(format!(
                     "expected one of {}, found {}",
                     variants.join(", "),
                     value.type_name()
                 )),
             }),
         };
-        result.map_err(|error: SettingsError| error.at(self.0.place))
+        result.map_err(|error: SettingsError| error.at(self.node.span))
     }
 
     forward_to_deserialize_any! {
@@ -221,32 +243,36 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
     }
 }
 
-struct Items<'a>(std::slice::Iter<'a, Node>, &'a [Source]);
+struct ArrayAccess<'a> {
+    rest: std::slice::Iter<'a, TreeNode>,
+    sources: &'a [SpecSource],
+}
 
-impl<'de> SeqAccess<'de> for Items<'de> {
+impl<'de> SeqAccess<'de> for ArrayAccess<'de> {
     type Error = SettingsError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, SettingsError> {
-        self.0.next().map(|node| seed.deserialize(Reader(node, self.1))).transpose()
+        let Some(node) = self.rest.next() else { return Ok(None) };
+        seed.deserialize(NodeDeserializer { node, sources: self.sources }).map(Some)
     }
 }
 
-struct Entries<'a> {
-    rest: std::collections::btree_map::Iter<'a, Arc<str>, super::tree::Entry>,
-    current: Option<(&'a Arc<str>, &'a super::tree::Entry)>,
-    sources: &'a [Source],
+struct TableAccess<'a> {
+    rest: std::collections::btree_map::Iter<'a, Arc<str>, super::tree::TreeEntry>,
+    current: Option<(&'a Arc<str>, &'a super::tree::TreeEntry)>,
+    sources: &'a [SpecSource],
 }
 
-impl<'a> Entries<'a> {
-    fn new(table: &'a super::tree::Table, sources: &'a [Source]) -> Self {
+impl<'a> TableAccess<'a> {
+    fn new(table: &'a super::tree::TreeTable, sources: &'a [SpecSource]) -> Self {
         Self { rest: table.iter(), current: None, sources }
     }
 }
 
-impl<'de> MapAccess<'de> for Entries<'de> {
+impl<'de> MapAccess<'de> for TableAccess<'de> {
     type Error = SettingsError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -268,9 +294,11 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         seed: V,
     ) -> Result<V::Value, SettingsError> {
         let (key, entry) = self.current.take().expect("serde asks for a key first");
-        seed.deserialize(Reader(&entry.node, self.sources)).map_err(|mut error| {
-            error.0.path.push(Arc::clone(key));
-            error.at(entry.node.place)
-        })
+        seed.deserialize(NodeDeserializer { node: &entry.node, sources: self.sources }).map_err(
+            |mut error| {
+                error.0.path.push(Arc::clone(key));
+                error.at(entry.node.span)
+            },
+        )
     }
 }

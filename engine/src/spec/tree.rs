@@ -1,13 +1,13 @@
-//! A pipeline file as a tree in which every key and value knows its place.
+//! A pipeline file as a tree of TOML values, with the span of every key and value.
 
 use super::SpecErrorKind;
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
-/// Where a key or value stands: which source, and which bytes of it.
+/// The span of a key or value: its source, and its bytes there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The source, as an index into the spec's sources.
+pub struct Span {
+    /// The index of the source in the spec's sources.
     pub source: u32,
     /// The first byte.
     pub start: u32,
@@ -15,7 +15,7 @@ pub struct Place {
     pub end: u32,
 }
 
-impl Place {
+impl Span {
     pub(crate) fn new(source: u32, span: &Range<usize>) -> Self {
         let byte = |n: usize| u32::try_from(n).expect("a source is shorter than 4 GiB");
         Self { source, start: byte(span.start), end: byte(span.end) }
@@ -28,38 +28,38 @@ impl Place {
     }
 }
 
-/// A value and its place.
+/// A value and its span.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) place: Place,
-    pub(crate) value: Value,
+pub(crate) struct TreeNode {
+    pub(crate) span: Span,
+    pub(crate) value: TreeValue,
 }
 
-/// The keys of a table. Tables are shared: a cell of a matrix copies only what it changes.
-pub(crate) type Table = BTreeMap<Arc<str>, Entry>;
+/// A table: values by key. Tables are shared, so a cell of a matrix copies only what it changes.
+pub(crate) type TreeTable = BTreeMap<Arc<str>, TreeEntry>;
 
-/// A key's place and its value.
+/// The span of a key, and its value.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) key: Place,
-    pub(crate) node: Node,
+pub(crate) struct TreeEntry {
+    pub(crate) key: Span,
+    pub(crate) node: TreeNode,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub(crate) enum TreeValue {
     String(Arc<str>),
     Integer(i64),
     Float(f64),
     Boolean(bool),
-    /// No setting takes one: JSON, in which keys and records are written, has no dates.
+    /// A date or time. No setting takes one, for JSON has none.
     Datetime(Arc<str>),
     /// A number that neither an integer nor a float can hold, as it is written.
     TooLarge(Arc<str>),
-    Array(Arc<Vec<Node>>),
-    Table(Arc<Table>),
+    Array(Arc<Vec<TreeNode>>),
+    Table(Arc<TreeTable>),
 }
 
-impl Value {
+impl TreeValue {
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::String(_) => "a string",
@@ -74,60 +74,60 @@ impl Value {
     }
 }
 
-impl Node {
-    pub(crate) fn table(&self) -> Option<&Arc<Table>> {
+impl TreeNode {
+    pub(crate) fn table(&self) -> Option<&Arc<TreeTable>> {
         match &self.value {
-            Value::Table(table) => Some(table),
+            TreeValue::Table(table) => Some(table),
             _ => None,
         }
     }
 
     pub(crate) fn str(&self) -> Option<&Arc<str>> {
         match &self.value {
-            Value::String(text) => Some(text),
+            TreeValue::String(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(crate) fn empty(place: Place) -> Self {
-        Self { place, value: Value::Table(Arc::default()) }
+    pub(crate) fn empty(span: Span) -> Self {
+        Self { span, value: TreeValue::Table(Arc::default()) }
     }
 }
 
-/// Returns `table` as a tree whose places are in `source`.
-pub(crate) fn from_toml(source: u32, table: &toml::Spanned<DeTable<'_>>) -> Node {
-    let place = Place::new(source, &table.span());
-    Node { place, value: Value::Table(Arc::new(entries(source, table.get_ref()))) }
+/// Returns `table` as a tree whose spans are in `source`.
+pub(crate) fn from_toml(source: u32, table: &toml::Spanned<DeTable<'_>>) -> TreeNode {
+    let span = Span::new(source, &table.span());
+    TreeNode { span, value: TreeValue::Table(Arc::new(entries(source, table.get_ref()))) }
 }
 
-fn entries(source: u32, table: &DeTable<'_>) -> Table {
+fn entries(source: u32, table: &DeTable<'_>) -> TreeTable {
     table
         .iter()
         .map(|(key, value)| {
             let node = node(source, value);
-            let entry = Entry { key: Place::new(source, &key.span()), node };
+            let entry = TreeEntry { key: Span::new(source, &key.span()), node };
             (Arc::from(key.get_ref().as_ref()), entry)
         })
         .collect()
 }
 
-fn node(source: u32, value: &toml::Spanned<DeValue<'_>>) -> Node {
-    let place = Place::new(source, &value.span());
+fn node(source: u32, value: &toml::Spanned<DeValue<'_>>) -> TreeNode {
+    let span = Span::new(source, &value.span());
     let value = match value.get_ref() {
-        DeValue::String(text) => Value::String(Arc::from(text.as_ref())),
+        DeValue::String(text) => TreeValue::String(Arc::from(text.as_ref())),
         DeValue::Integer(number) => integer(number.as_str(), number.radix()),
         DeValue::Float(number) => float(number.as_str()),
-        DeValue::Boolean(flag) => Value::Boolean(*flag),
-        DeValue::Datetime(date) => Value::Datetime(Arc::from(date.to_string())),
+        DeValue::Boolean(flag) => TreeValue::Boolean(*flag),
+        DeValue::Datetime(date) => TreeValue::Datetime(Arc::from(date.to_string())),
         DeValue::Array(items) => {
-            Value::Array(Arc::new(items.iter().map(|item| node(source, item)).collect()))
+            TreeValue::Array(Arc::new(items.iter().map(|item| node(source, item)).collect()))
         }
-        DeValue::Table(table) => Value::Table(Arc::new(entries(source, table))),
+        DeValue::Table(table) => TreeValue::Table(Arc::new(entries(source, table))),
     };
-    Node { place, value }
+    TreeNode { span, value }
 }
 
-fn integer(text: &str, radix: u32) -> Value {
+fn integer(text: &str, radix: u32) -> TreeValue {
     i64::from_str_radix(text, radix).map_or_else(
         |_| {
             let prefix = match radix {
@@ -136,63 +136,66 @@ fn integer(text: &str, radix: u32) -> Value {
                 16 => "0x",
                 _ => "",
             };
-            Value::TooLarge(Arc::from(format!("{prefix}{text}")))
+            TreeValue::TooLarge(Arc::from(format!("{prefix}{text}")))
         },
-        Value::Integer,
+        TreeValue::Integer,
     )
 }
 
-// `-0.0` equals `0.0` and computes the same: one value, lest one computation have two keys.
-fn float(text: &str) -> Value {
+// `-0.0` becomes `0.0`: they compute the same, and must have one key.
+fn float(text: &str) -> TreeValue {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() || !text.contains(|c: char| c.is_ascii_digit()) => {
-            Value::Float(number + 0.0)
+            TreeValue::Float(number + 0.0)
         }
-        _ => Value::TooLarge(Arc::from(text)),
+        _ => TreeValue::TooLarge(Arc::from(text)),
     }
 }
 
-/// Returns why JSON, in which keys and records are written, cannot hold `value` itself, and the
-/// way out. Lists and tables are not looked into.
-pub(crate) fn not_json(value: &Value) -> Option<(String, &'static str)> {
+/// Returns why JSON, in which records are written, cannot hold `value` (NaN, an infinity, a date),
+/// and a hint. Lists and tables are not searched.
+pub(crate) fn not_json(value: &TreeValue) -> Option<(String, &'static str)> {
     match value {
-        Value::Float(number) if !number.is_finite() => Some((
+        TreeValue::Float(number) if !number.is_finite() => Some((
             format!("`{}` is not a finite number", number.to_string().to_lowercase()),
             "keys and records cannot hold it: write a string, or leave the setting out",
         )),
-        Value::TooLarge(text) if text.contains(['.', 'e', 'E']) && !text.starts_with("0x") => {
+        TreeValue::TooLarge(text) if text.contains(['.', 'e', 'E']) && !text.starts_with("0x") => {
             Some((
                 format!("`{text}` is too large: floats go up to 1.8e308"),
                 "write a smaller number, or a string",
             ))
         }
-        Value::TooLarge(text) => Some((
+        TreeValue::TooLarge(text) => Some((
             format!("`{text}` is too large: integers go from {} to {}", i64::MIN, i64::MAX),
             "write a smaller number, a float, or a string",
         )),
-        Value::Datetime(text) => {
+        TreeValue::Datetime(text) => {
             Some((format!("`{text}` is a date, and no setting takes one"), "write it in quotes"))
         }
         _ => None,
     }
 }
 
-/// Returns the seed `node` is.
+/// Returns `node` as a seed.
 ///
 /// # Errors
 ///
-/// Says what is wrong with one that is none.
-pub(crate) fn seed(node: &Node) -> Result<u64, (SpecErrorKind, Option<String>)> {
+/// Returns the mistake and a hint, if it is no seed.
+pub(crate) fn seed(node: &TreeNode) -> Result<u64, (SpecErrorKind, Option<String>)> {
     match &node.value {
-        Value::Integer(seed) if *seed >= 0 => Ok(seed.cast_unsigned()),
-        Value::Integer(_) => Err((SpecErrorKind::Setting("a seed is not negative".into()), None)),
-        Value::TooLarge(text) => {
-            let message = format!("`{text}` is too large: seeds go from 0 to {}", i64::MAX);
-            Err((SpecErrorKind::Setting(message), None))
+        TreeValue::Integer(seed) if *seed >= 0 => Ok(seed.cast_unsigned()),
+        TreeValue::Integer(_) => Err((SpecErrorKind::NegativeSeed, None)),
+        TreeValue::TooLarge(text) => {
+            Err((SpecErrorKind::SeedTooLarge { found: text.to_string() }, None))
         }
         other => {
-            let (what, found) = ("`seed`".to_owned(), other.type_name());
-            Err((SpecErrorKind::WrongType { what, wanted: "an integer", found }, None))
+            let kind = SpecErrorKind::WrongType {
+                what: "`seed`".to_owned(),
+                wanted: "an integer",
+                found: other.type_name(),
+            };
+            Err((kind, None))
         }
     }
 }

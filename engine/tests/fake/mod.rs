@@ -1,13 +1,14 @@
 //! Stages that do what they are told, for testing the engine without the real ones.
 
 use engine::{
-    Kind, Method, Port, Problem, Registry, Settings, SettingsError, Stage, StageCtx, StageError,
+    ArtifactKind, Method, Port, Problem, Registry, Settings, SettingsError, Stage, StageCtx,
+    StageError,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
-pub(crate) const TEXT: Kind = Kind("text");
-pub(crate) const RESULT: Kind = Kind("result");
+pub(crate) const TEXT: ArtifactKind = ArtifactKind("text");
+pub(crate) const RESULT: ArtifactKind = ArtifactKind("result");
 
 /// Gives a text of its own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -17,12 +18,12 @@ pub(crate) struct Make {
     size: u32,
     share: f64,
     draws: bool,
-    rule: Rule,
+    rule: MakeRule,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(crate) struct Rule {
+pub(crate) struct MakeRule {
     depth: u32,
 }
 
@@ -35,19 +36,19 @@ pub(crate) struct Join {
     panic: bool,
     first: bool,
     sleep: u64,
-    rule: OtherRule,
+    rule: JoinRule,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(crate) struct OtherRule {
+pub(crate) struct JoinRule {
     width: u32,
 }
 
 /// Counts what it is given: a result.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Count {}
+pub(crate) struct CountBytes {}
 
 impl Stage for Make {
     fn method(&self) -> &'static str {
@@ -62,7 +63,7 @@ impl Stage for Make {
     fn inputs(&self) -> Vec<Port> {
         vec![]
     }
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         TEXT
     }
     fn streams(&self) -> &'static [&'static str] {
@@ -98,7 +99,7 @@ impl Stage for Join {
     fn inputs(&self) -> Vec<Port> {
         vec![Port::many("texts", TEXT), Port::optional("more", TEXT)]
     }
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         TEXT
     }
     fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, cache::Blob>, StageError> {
@@ -120,7 +121,7 @@ impl Stage for Join {
     }
 }
 
-impl Stage for Count {
+impl Stage for CountBytes {
     fn method(&self) -> &'static str {
         "count"
     }
@@ -133,7 +134,7 @@ impl Stage for Count {
     fn inputs(&self) -> Vec<Port> {
         vec![Port::one("text", TEXT)]
     }
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         RESULT
     }
     fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, cache::Blob>, StageError> {
@@ -162,7 +163,7 @@ pub(crate) fn registry() -> Registry {
         .with([
             method("make", parse::<Make>),
             method("join", parse::<Join>),
-            method("count", parse::<Count>),
+            method("count", parse::<CountBytes>),
         ])
         .with_results(RESULT)
 }

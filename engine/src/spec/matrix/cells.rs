@@ -1,33 +1,39 @@
-//! Which combinations of a matrix's axes are cells: all of them, without those that `exclude`
-//! names, and those that `include` adds.
+//! The cells of a matrix: all combinations of its axes, without those that `exclude` names, and
+//! those that `include` adds.
 
-use super::{Axis, Line, Reader, count, label, same};
+use super::{AxisGroup, MatrixAxis, MatrixReader, count, label, values_are_equal};
 use crate::spec::{
-    Mistakes, SpecErrorKind, did_you_mean,
-    tree::{Node, Place, Table, Value},
+    AxisProblem, CellRuleKind, Mistakes, SpecErrorKind, did_you_mean,
+    tree::{Span, TreeNode, TreeTable, TreeValue},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// As many cells as a matrix may have: more is a slip, and would be found out by waiting.
+/// The most cells of a matrix. More are a mistake, which would otherwise show as endless waiting.
 const MOST_CELLS: u64 = 4_000_000;
 
-/// One entry of `exclude` or `include`: what it says of axes, by axis.
-pub(super) struct Rule {
-    pub(super) place: Place,
-    pub(super) says: BTreeMap<usize, Node>,
-    /// Whether it speaks of an axis that `--set` pins, or that a file laid over its own has
-    /// written anew: then it may well change nothing.
+/// A rule: one entry of `exclude` or `include`, with the value it gives for some of the axes.
+pub(super) struct CellRule {
+    pub(super) span: Span,
+    pub(super) says: BTreeMap<usize, TreeNode>,
+    /// Whether it names an axis that `--set` pins, or that a file extending its own redefines: then
+    /// it may change nothing without being a mistake.
     pub(super) slack: bool,
 }
 
-// An axis that `--set` pins has one value: what is said of another value is said of no cell, and
-// what is said of this one holds. A rule that speaks of pinned axes alone gives way to them.
-pub(super) fn pin(rules: Vec<Rule>, axes: &[Axis], pinned: &BTreeMap<String, Node>) -> Vec<Rule> {
-    let keep = |mut rule: Rule| {
+// An axis that `--set` pins has one value: a rule for another value applies to no cell, and a
+// condition on this value holds. A rule for pinned axes alone is dropped.
+pub(super) fn pin(
+    rules: Vec<CellRule>,
+    axes: &[MatrixAxis],
+    pinned: &BTreeMap<String, TreeNode>,
+) -> Vec<CellRule> {
+    let keep = |mut rule: CellRule| {
         let pins = |axis: &usize| pinned.contains_key(&axes[*axis].name);
         rule.slack = rule.says.iter().any(|(axis, said)| pins(axis) || axes[*axis].is_above(said));
-        let holds = |(axis, said): (&usize, &Node)| {
-            pinned.get(&axes[*axis].name).is_none_or(|node| same(&node.value, &said.value))
+        let holds = |(axis, said): (&usize, &TreeNode)| {
+            pinned
+                .get(&axes[*axis].name)
+                .is_none_or(|node| values_are_equal(&node.value, &said.value))
         };
         let holds = rule.says.iter().all(holds);
         rule.says.retain(|axis, _| !pins(axis));
@@ -36,34 +42,34 @@ pub(super) fn pin(rules: Vec<Rule>, axes: &[Axis], pinned: &BTreeMap<String, Nod
     rules.into_iter().filter_map(keep).collect()
 }
 
-impl Reader<'_> {
+impl MatrixReader<'_> {
     /// Reads the entries of `exclude` or `include`.
-    pub(super) fn rules(&mut self, what: &'static str, table: &Table) -> Vec<Rule> {
-        let Some(entry) = table.get(what) else { return vec![] };
-        let wrong = |place: Place, found: &'static str, mistakes: &mut Mistakes| {
+    pub(super) fn read_rules(&mut self, what: CellRuleKind, table: &TreeTable) -> Vec<CellRule> {
+        let Some(entry) = table.get(what.key()) else { return vec![] };
+        let report_type = |span: Span, found: &'static str, mistakes: &mut Mistakes| {
             let kind = SpecErrorKind::WrongType {
                 what: format!("`{what}`"),
                 wanted: "a list of tables",
                 found,
             };
             let hint = format!("write `{what} = [{{ AXIS = VALUE }}]`, or `[[matrix.{what}]]`");
-            mistakes.add(place, kind, Some(hint));
+            mistakes.add(span, kind, Some(hint));
         };
-        let Value::Array(items) = &entry.node.value else {
-            wrong(entry.node.place, entry.node.value.type_name(), self.mistakes);
+        let TreeValue::Array(items) = &entry.node.value else {
+            report_type(entry.node.span, entry.node.value.type_name(), self.mistakes);
             return vec![];
         };
         let mut rules = vec![];
         for item in items.iter() {
             let Some(table) = item.table() else {
-                wrong(item.place, item.value.type_name(), self.mistakes);
+                report_type(item.span, item.value.type_name(), self.mistakes);
                 continue;
             };
             let mut says = BTreeMap::new();
             if table.is_empty() {
-                self.mistakes.add(item.place, SpecErrorKind::EmptyRule(what), None);
-            } else if self.conditions("", table, &mut says) {
-                rules.push(Rule { place: item.place, says, slack: false });
+                self.mistakes.add(item.span, SpecErrorKind::EmptyRule(what), None);
+            } else if self.read_conditions("", table, &mut says) {
+                rules.push(CellRule { span: item.span, says, slack: false });
             }
         }
         rules
@@ -71,24 +77,24 @@ impl Reader<'_> {
 
     /// Reads `AXIS = VALUE` from `table`, which stands under the keys `before`. A path may be
     /// written in quotes or without.
-    fn conditions(
+    fn read_conditions(
         &mut self,
         before: &str,
-        table: &Table,
-        says: &mut BTreeMap<usize, Node>,
+        table: &TreeTable,
+        says: &mut BTreeMap<usize, TreeNode>,
     ) -> bool {
         let mut fine = true;
         for (key, entry) in table.iter() {
             let name = if before.is_empty() { key.to_string() } else { format!("{before}.{key}") };
             let parts: Vec<&str> = name.split(',').map(str::trim).collect();
-            if let (Value::Array(values), true) = (&entry.node.value, parts.len() > 1) {
+            if let (TreeValue::Array(values), true) = (&entry.node.value, parts.len() > 1) {
                 if values.len() != parts.len() {
-                    let why = format!("takes lists of {} values here", parts.len());
-                    self.wrong(entry.node.place, &name, why, None);
+                    let problem = AxisProblem::RuleRowLength { paths: parts.len() };
+                    self.report_axis(entry.node.span, &name, problem, None);
                     fine = false;
                 }
                 for (part, value) in parts.iter().zip(values.iter()) {
-                    match self.named(part, entry.key, true) {
+                    match self.find_axis(part, entry.key, true) {
                         Some(axis) => _ = says.insert(axis, value.clone()),
                         None => fine = false,
                     }
@@ -96,18 +102,17 @@ impl Reader<'_> {
                 continue;
             }
             let inner = entry.node.table();
-            match (self.named(&name, entry.key, inner.is_none()), inner) {
+            match (self.find_axis(&name, entry.key, inner.is_none()), inner) {
                 (Some(axis), _) => _ = says.insert(axis, entry.node.clone()),
-                (None, Some(inner)) => fine &= self.conditions(&name, inner, says),
+                (None, Some(inner)) => fine &= self.read_conditions(&name, inner, says),
                 (None, None) => fine = false,
             }
         }
         fine
     }
 
-    /// Returns the axis that goes by `name`: its path or the end of it. One there is not is told
-    /// if `tell`.
-    fn named(&mut self, name: &str, place: Place, tell: bool) -> Option<usize> {
+    /// Returns the axis whose path is `name` or ends in it. An unknown one is reported if `tell`.
+    fn find_axis(&mut self, name: &str, span: Span, tell: bool) -> Option<usize> {
         if let Some(axis) = self.axes.iter().position(|axis| axis.name == name) {
             return Some(axis);
         }
@@ -118,29 +123,32 @@ impl Reader<'_> {
             return Some(axis);
         }
         if tell && !self.unread.iter().any(|axis| axis == name || axis.ends_with(&end)) {
-            let (why, among) = match ends[..] {
-                [] => ("is not in this matrix", (0..self.axes.len()).collect()),
-                _ => ("may be several", ends),
+            let (problem, among) = match ends[..] {
+                [] => (AxisProblem::Unknown, (0..self.axes.len()).collect()),
+                _ => (AxisProblem::Ambiguous, ends),
             };
             let names: Vec<String> =
                 among.iter().map(|axis| self.axes[*axis].name.clone()).collect();
             let hint = did_you_mean(name, names.iter().map(String::as_str));
-            self.wrong(place, name, why, hint);
+            self.report_axis(span, name, problem, hint);
         }
         None
     }
 
-    /// Takes the axes away that are pinned, and returns where the others went.
-    pub(super) fn drop_pinned(&mut self, pinned: &BTreeMap<String, Node>) -> Vec<Option<usize>> {
+    /// Removes the pinned axes, and returns the new index of each of the others.
+    pub(super) fn drop_pinned(
+        &mut self,
+        pinned: &BTreeMap<String, TreeNode>,
+    ) -> Vec<Option<usize>> {
         let mut left = 0;
-        let stays = |axis: &Axis| !pinned.contains_key(&axis.name);
-        let place = |axis: &Axis| {
+        let stays = |axis: &MatrixAxis| !pinned.contains_key(&axis.name);
+        let moved_to = |axis: &MatrixAxis| {
             stays(axis).then(|| {
                 left += 1;
                 left - 1
             })
         };
-        let map: Vec<Option<usize>> = self.axes.iter().map(place).collect();
+        let map: Vec<Option<usize>> = self.axes.iter().map(moved_to).collect();
         for line in &mut self.lines {
             let kept: Vec<bool> = line.axes.iter().map(|axis| map[*axis].is_some()).collect();
             line.axes = line.axes.iter().filter_map(|axis| map[*axis]).collect();
@@ -160,9 +168,9 @@ impl Reader<'_> {
 
     pub(super) fn cells(
         &mut self,
-        key: Place,
-        mut excludes: Vec<Rule>,
-        mut includes: Vec<Rule>,
+        key: Span,
+        mut excludes: Vec<CellRule>,
+        mut includes: Vec<CellRule>,
     ) -> Vec<Vec<u32>> {
         excludes.retain(|rule| !self.is_outdated(rule));
         includes.retain(|rule| !self.is_outdated(rule));
@@ -177,19 +185,19 @@ impl Reader<'_> {
         };
         let all = adds.iter().fold(size(&listed), |all, (_, one)| all.saturating_add(size(one)));
         if all > u128::from(MOST_CELLS) {
-            self.too_many(key, all);
+            self.report_too_many(key, all);
             return self.product(&listed).take(1).collect();
         }
         let mut excluded = Excluded::default();
         for rule in &excludes {
             if let Some(numbers) = self.numbers(rule) {
-                excluded.add((!rule.slack).then_some(rule.place), numbers);
+                excluded.add((!rule.slack).then_some(rule.span), numbers);
             }
         }
         let mut cells: Vec<Vec<u32>> =
             self.product(&listed).filter(|cell| !excluded.takes(cell)).collect();
-        for place in excluded.idle() {
-            self.mistakes.add(place, SpecErrorKind::MatchesNothing("exclude"), None);
+        for span in excluded.unused() {
+            self.mistakes.add(span, SpecErrorKind::MatchesNothing(CellRuleKind::Exclude), None);
         }
         if !adds.is_empty() {
             let mut known: BTreeSet<Vec<u32>> = cells.iter().cloned().collect();
@@ -197,7 +205,11 @@ impl Reader<'_> {
                 let before = cells.len();
                 cells.extend(self.product(&choices).filter(|cell| known.insert(cell.clone())));
                 if cells.len() == before && !rule.slack {
-                    self.mistakes.add(rule.place, SpecErrorKind::MatchesNothing("include"), None);
+                    self.mistakes.add(
+                        rule.span,
+                        SpecErrorKind::MatchesNothing(CellRuleKind::Include),
+                        None,
+                    );
                 }
             }
         }
@@ -207,30 +219,30 @@ impl Reader<'_> {
         cells
     }
 
-    /// Tells whether `rule` speaks of a value that its axis had before a file laid over that of
-    /// the rule wrote the axis anew.
-    fn is_outdated(&self, rule: &Rule) -> bool {
+    /// Tells whether `rule` names a value that its axis no longer has because a file extending the
+    /// rule's redefines the axis.
+    fn is_outdated(&self, rule: &CellRule) -> bool {
         let mut says = rule.says.iter();
         says.any(|(axis, said)| {
-            self.axes[*axis].is_above(said) && self.having(*axis, said).is_empty()
+            self.axes[*axis].is_above(said) && self.values_equal_to(*axis, said).is_empty()
         })
     }
 
-    fn too_many(&mut self, key: Place, cells: u128) {
-        let name = |line: &Line| {
+    fn report_too_many(&mut self, key: Span, cells: u128) {
+        let name = |line: &AxisGroup| {
             let names: Vec<&str> =
                 line.axes.iter().map(|axis| self.axes[*axis].name.as_str()).collect();
-            format!("{} has {}", names.join(","), line.values.len())
+            (names.join(","), line.values.len())
         };
-        let axes: Vec<String> = self.lines.iter().map(name).collect();
-        let kind = SpecErrorKind::TooManyCells { cells, most: MOST_CELLS, axes: axes.join(", ") };
+        let axes = self.lines.iter().map(name).collect();
+        let kind = SpecErrorKind::TooManyCells { cells, most: MOST_CELLS, axes };
         let hint = "give axes fewer values, let some change together (`\"a,b\" = [[1, 2], [3, 4]]`), \
                     or divide the study among several files";
         self.mistakes.add(key, kind, Some(hint.to_owned()));
     }
 
-    /// Returns the combinations of `choices`, one for each line, the last changing fastest, as the
-    /// value on each axis.
+    /// Returns the Cartesian product of the rows of each group of axes, the last changing fastest,
+    /// as the number of the value on each axis.
     fn product(&self, choices: &[Vec<Vec<u32>>]) -> impl Iterator<Item = Vec<u32>> {
         let mut at = choices.iter().all(|one| !one.is_empty()).then(|| vec![0; choices.len()]);
         let lines: Vec<Vec<usize>> = self.lines.iter().map(|line| line.axes.clone()).collect();
@@ -254,12 +266,12 @@ impl Reader<'_> {
     }
 
     /// Returns the numbers of the values that `rule` names, by axis.
-    fn numbers(&mut self, rule: &Rule) -> Option<Vec<(usize, Vec<u32>)>> {
+    fn numbers(&mut self, rule: &CellRule) -> Option<Vec<(usize, Vec<u32>)>> {
         let mut numbers = vec![];
         for (axis, said) in &rule.says {
-            let found = self.having(*axis, said);
+            let found = self.values_equal_to(*axis, said);
             if found.is_empty() {
-                self.no_value(*axis, said);
+                self.report_no_value(*axis, said);
                 return None;
             }
             numbers.push((*axis, found));
@@ -267,37 +279,41 @@ impl Reader<'_> {
         Some(numbers)
     }
 
-    fn having(&self, axis: usize, said: &Node) -> Vec<u32> {
+    fn values_equal_to(&self, axis: usize, said: &TreeNode) -> Vec<u32> {
         let values = self.axes[axis].values.iter().zip(0..);
-        values.filter(|(value, _)| same(&value.given, &said.value)).map(|(_, at)| at).collect()
+        values
+            .filter(|(value, _)| values_are_equal(&value.given, &said.value))
+            .map(|(_, at)| at)
+            .collect()
     }
 
-    fn no_value(&mut self, axis: usize, said: &Node) {
+    fn report_no_value(&mut self, axis: usize, said: &TreeNode) {
         let labels: Vec<String> =
             self.axes[axis].values.iter().map(|value| value.label.clone()).collect();
         let hint = did_you_mean(&label(said), labels.iter().map(String::as_str));
         let name = self.axes[axis].name.clone();
-        self.wrong(said.place, &name, format!("has no value `{}`", label(said)), hint);
+        self.report_axis(said.span, &name, AxisProblem::NoValue(label(said)), hint);
     }
 
-    /// Returns what each line takes in the cells `rule` adds: what it says, else all that is
-    /// listed. A new value becomes one of its axis.
-    fn choices(&mut self, rule: &Rule, listed: &[Vec<Vec<u32>>]) -> Option<Vec<Vec<Vec<u32>>>> {
+    /// Returns the rows of each group of axes in the cells that `rule` adds: those it gives, else
+    /// all in the file. A new value is added to its axis.
+    fn choices(&mut self, rule: &CellRule, listed: &[Vec<Vec<u32>>]) -> Option<Vec<Vec<Vec<u32>>>> {
         let mut choices = vec![];
         for (at, rows) in listed.iter().enumerate() {
             let axes = self.lines[at].axes.clone();
-            let said: Vec<Option<&Node>> = axes.iter().map(|axis| rule.says.get(axis)).collect();
+            let said: Vec<Option<&TreeNode>> =
+                axes.iter().map(|axis| rule.says.get(axis)).collect();
             if said.iter().all(Option::is_some) {
                 let row = axes.iter().zip(said.into_iter().flatten());
                 let row: Option<Vec<u32>> =
-                    row.map(|(axis, node)| self.take(*axis, node)).collect();
+                    row.map(|(axis, node)| self.value_number(*axis, node)).collect();
                 choices.push(vec![row?]);
                 continue;
             }
             let fits = |row: &&Vec<u32>| {
                 row.iter().zip(&axes).zip(&said).all(|((number, axis), said)| {
                     let value = &self.axes[*axis].values[*number as usize];
-                    said.is_none_or(|said| same(&value.given, &said.value))
+                    said.is_none_or(|said| values_are_equal(&value.given, &said.value))
                 })
             };
             let rows: Vec<Vec<u32>> = rows.iter().filter(fits).cloned().collect();
@@ -305,8 +321,8 @@ impl Reader<'_> {
                 let names: Vec<&str> =
                     axes.iter().map(|axis| self.axes[*axis].name.as_str()).collect();
                 let hint = format!("these change together: name all of {}", names.join(", "));
-                let kind = SpecErrorKind::MatchesNothing("include");
-                self.mistakes.add(rule.place, kind, Some(hint));
+                let kind = SpecErrorKind::MatchesNothing(CellRuleKind::Include);
+                self.mistakes.add(rule.span, kind, Some(hint));
                 return None;
             }
             choices.push(rows);
@@ -314,35 +330,35 @@ impl Reader<'_> {
         Some(choices)
     }
 
-    /// Returns the number of the value `said` of `axis`, adding it if it is new.
-    fn take(&mut self, axis: usize, said: &Node) -> Option<u32> {
-        if let Some(known) = self.having(axis, said).first() {
+    /// Returns the number of the value `said` on `axis`, adding the value if it is new.
+    fn value_number(&mut self, axis: usize, said: &TreeNode) -> Option<u32> {
+        if let Some(known) = self.values_equal_to(axis, said).first() {
             return Some(*known);
         }
         if self.axes[axis].variants {
-            self.no_value(axis, said);
+            self.report_no_value(axis, said);
             return None;
         }
-        let (name, place) = (self.axes[axis].name.clone(), self.axes[axis].place);
-        let value = self.value(&name, place, said)?;
+        let name = self.axes[axis].name.clone();
+        let value = self.read_value(&name, self.axes[axis].span, said)?;
         self.axes[axis].values.push(value);
         Some(count(self.axes[axis].values.len() - 1))
     }
 }
 
-/// The cells that `exclude` takes out: for the axes its entries name, the values they name there.
+/// The cells that `exclude` takes out: the values of its rules, by the axes that these name.
 #[derive(Default)]
 struct Excluded {
     by_axes: BTreeMap<Vec<usize>, BTreeMap<Vec<u32>, Vec<usize>>>,
-    /// Where an entry stands, if it must take something out.
-    places: Vec<Option<Place>>,
+    /// The span of each rule, or `None` if it may take out no cell.
+    spans: Vec<Option<Span>>,
     used: BTreeSet<usize>,
 }
 
 impl Excluded {
-    fn add(&mut self, place: Option<Place>, numbers: Vec<(usize, Vec<u32>)>) {
-        let rule = self.places.len();
-        self.places.push(place);
+    fn add(&mut self, span: Option<Span>, numbers: Vec<(usize, Vec<u32>)>) {
+        let rule = self.spans.len();
+        self.spans.push(span);
         let mut rows: Vec<Vec<u32>> = vec![vec![]];
         for (_, values) in &numbers {
             let longer = |row: &Vec<u32>| {
@@ -368,9 +384,9 @@ impl Excluded {
         taken
     }
 
-    /// Returns the places of the entries that took out nothing.
-    fn idle(&self) -> Vec<Place> {
+    /// Returns the spans of the rules that took out no cell.
+    fn unused(&self) -> Vec<Span> {
         let idle = |rule: &usize| !self.used.contains(rule);
-        (0..self.places.len()).filter(idle).filter_map(|rule| self.places[rule]).collect()
+        (0..self.spans.len()).filter(idle).filter_map(|rule| self.spans[rule]).collect()
     }
 }

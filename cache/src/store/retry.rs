@@ -1,5 +1,5 @@
-//! Asking a file system again where it says nothing final: interrupted calls, and handles that a
-//! network file system calls stale after another host has replaced the file.
+//! Retries of file system calls that fail for a moment: interrupted ones (EINTR), and those with a
+//! stale handle (ESTALE), as on NFS after another host has replaced the file.
 
 use std::{
     fs,
@@ -9,22 +9,22 @@ use std::{
     time::Duration,
 };
 
-/// How often one is asked again.
+/// The most retries of a call.
 const TRIES: u32 = 64;
 
-/// Tells whether the answer may be another one the next time.
-pub(super) fn is_passing(error: &io::Error) -> bool {
-    // By its kind: an error that was given a path has no code any more.
+/// Tells whether an error is transient: EINTR or ESTALE.
+pub(super) fn is_transient(error: &io::Error) -> bool {
+    // By kind: an error with a path added has no OS code any more.
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::StaleNetworkFileHandle)
 }
 
-/// Counts how often something was tried, and pauses longer the more often.
+/// A counter of retries, which sleeps longer the more there were.
 #[derive(Default)]
-pub(super) struct Tries(u32);
+pub(super) struct Retries(u32);
 
-impl Tries {
-    /// Tells whether to try once more.
-    pub(super) fn once_more(&mut self) -> bool {
+impl Retries {
+    /// Tells whether to retry, after a pause.
+    pub(super) fn may_retry(&mut self) -> bool {
         self.0 += 1;
         if self.0 > 8 {
             thread::sleep(Duration::from_millis(u64::from(self.0.min(50))));
@@ -33,30 +33,30 @@ impl Tries {
     }
 }
 
-/// Does `attempt` until it succeeds or fails for a reason that will stay: neither for an interrupted
-/// call (EINTR) nor, at first, for a stale handle of a network file system (ESTALE).
+/// Calls `attempt` until it succeeds, or fails with an error that is not transient (EINTR, ESTALE),
+/// or has failed too often.
 ///
 /// # Errors
 ///
-/// Fails as `attempt` did last.
-pub fn steadily<T, E: Into<io::Error>>(mut attempt: impl FnMut() -> Result<T, E>) -> io::Result<T> {
-    let mut tries = Tries::default();
+/// Returns the last error of `attempt`.
+pub fn retrying<T, E: Into<io::Error>>(mut attempt: impl FnMut() -> Result<T, E>) -> io::Result<T> {
+    let mut tries = Retries::default();
     loop {
         match attempt().map_err(Into::into) {
-            Err(error) if is_passing(&error) && tries.once_more() => {}
+            Err(error) if is_transient(&error) && tries.may_retry() => {}
             other => return other,
         }
     }
 }
 
-/// Makes the folder `path` and those above it, as [`fs::create_dir_all`] does, steadily.
+/// Creates the folder `path` and those above it, as [`fs::create_dir_all`] does, with retries.
 ///
 /// # Errors
 ///
-/// Fails as the system does, or if something else has the name.
+/// Fails if the system refuses, or a file has the name.
 pub fn make_folders(path: &Path) -> io::Result<()> {
-    steadily(|| match fs::create_dir_all(path) {
-        // It says so also of a folder that it could not look at for a moment.
+    retrying(|| match fs::create_dir_all(path) {
+        // `create_dir_all` says so also of a folder whose metadata it could not read for a moment.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if fs::metadata(path)?.is_dir() { Ok(()) } else { Err(error) }
         }
@@ -64,10 +64,10 @@ pub fn make_folders(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Writes all of `bytes`, from where it was when it is asked again.
+/// Writes all of `bytes`; a retry goes on after the bytes already written.
 pub(super) fn write_all(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        let written = steadily(|| to.write(bytes))?;
+        let written = retrying(|| to.write(bytes))?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use rustix::io::Errno;
 
-    /// Takes one byte of every other write, and calls the handle stale at the others.
+    /// A writer that takes one byte of every other call, and fails with ESTALE at the others.
     struct Fitful(Vec<u8>, bool);
 
     impl Write for Fitful {
@@ -109,21 +109,21 @@ mod tests {
     #[test]
     fn an_error_that_was_given_a_path_is_still_a_passing_one() {
         let bare = io::Error::from(Errno::STALE);
-        assert!(is_passing(&io::Error::new(bare.kind(), "stale, at path `tmp/new-1`")));
+        assert!(is_transient(&io::Error::new(bare.kind(), "stale, at path `tmp/new-1`")));
     }
 
     #[test]
     fn passing_trouble_is_gone_round_and_lasting_trouble_told() {
         for code in [Errno::INTR, Errno::STALE] {
             let mut left = 5;
-            let done = steadily(|| {
+            let done = retrying(|| {
                 left -= 1;
                 if left > 0 { Err(code) } else { Ok(7) }
             });
             assert_eq!(done.expect("it passes"), 7);
         }
         let mut asked = 0;
-        let refused: io::Result<()> = steadily(|| {
+        let refused: io::Result<()> = retrying(|| {
             asked += 1;
             Err(Errno::NOSPC)
         });
