@@ -18,6 +18,7 @@ mod plan;
 mod plot;
 mod progress;
 mod report;
+mod results;
 mod run;
 mod runs;
 mod schema;
@@ -217,7 +218,9 @@ mod tests {
 
     #[test]
     fn every_command_that_is_told_reads() {
-        let all = commands(&Path::new(env!("CARGO_MANIFEST_DIR")).join("engine"));
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let all: Vec<String> =
+            ["cli", "engine"].iter().flat_map(|folder| commands(&here.join(folder))).collect();
         assert!(all.len() > 12, "they are found: {all:?}");
         for command in all {
             let words: Vec<&str> = command.split(' ').collect();

@@ -1,0 +1,383 @@
+//! What figures and reports show of a pipeline: its results by condition, and the artifacts under
+//! each of them.
+
+use super::{
+    ends_in,
+    grid::{CellResult, Grid},
+    measured::Measurements,
+    repeats::{Repeats, grouped},
+};
+use crate::{
+    context::{Failure, axis_names, chain, percent},
+    sources::Source,
+    stats::MeanStd,
+};
+use cache::{Bytes, Store};
+use engine::{Forecast, NodeId, PipelineFile, Plan, Run};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    slice,
+};
+
+/// A pipeline, and what the store has of it.
+pub(crate) struct Study<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) store: &'a Store,
+    pub(crate) forecast: Forecast,
+    /// The newest run that made something of it, or else the newest.
+    pub(crate) run: Option<Run>,
+    /// The newest, if stages of it failed.
+    pub(crate) failed: Option<Run>,
+    pub(crate) conditions: Vec<Condition>,
+    roles: Roles,
+    positions: RefCell<BTreeMap<NodeId, Rc<Vec<u32>>>>,
+}
+
+/// The results of the cells that differ in their seeds alone: a selector at a size.
+pub(crate) struct Condition {
+    /// What is compared: the value on the axis of selectors.
+    pub(crate) series: String,
+    /// The values on the axes that are neither selectors, sizes nor seeds.
+    pub(crate) facet: String,
+    /// The value on the axis of sizes.
+    pub(crate) size: String,
+    /// The fraction of the training set that was kept, if it is known.
+    pub(crate) keep: Option<f64>,
+    /// How many results it has when all are computed.
+    pub(crate) wanted: usize,
+    pub(crate) repeats: Vec<Repeat>,
+}
+
+/// One result of a condition and what it stands on.
+pub(crate) struct Repeat {
+    /// The values of the seeds.
+    pub(crate) seeds: Vec<u32>,
+    pub(crate) metrics: Rc<Measurements>,
+    pub(crate) model: Option<NodeId>,
+    pub(crate) subset: Option<NodeId>,
+    /// The data set it was trained on.
+    pub(crate) data: Option<NodeId>,
+}
+
+impl Condition {
+    /// Returns the mean of a metric over the repeats.
+    pub(crate) fn mean(&self, metric: &str) -> Option<MeanStd> {
+        let values: Vec<f64> =
+            self.repeats.iter().filter_map(|repeat| repeat.metrics.value(metric)).collect();
+        MeanStd::of(&values)
+    }
+
+    /// Returns the fraction kept as people say it, or nothing where it is not known.
+    pub(crate) fn share(&self) -> String {
+        self.keep.map(percent).unwrap_or_default()
+    }
+}
+
+/// The computations a result stands on.
+struct StandsOn {
+    model: Option<NodeId>,
+    subset: Option<NodeId>,
+    data: Option<NodeId>,
+}
+
+/// What the axes of the matrix are, by their numbers.
+struct Roles {
+    seeds: Vec<usize>,
+    size: Option<usize>,
+    series: Option<usize>,
+    others: Vec<usize>,
+}
+
+impl Roles {
+    fn of(plan: &Plan) -> Self {
+        let ends = |axis: usize, word: &str| ends_in(&plan.axes[axis].name, word);
+        let (seeds, mut others): (Vec<usize>, Vec<usize>) =
+            (0..plan.axes.len()).partition(|axis| ends(*axis, "seed"));
+        let mut take = |found: Option<usize>| found.map(|at| others.remove(at));
+        let first = |axis: &usize| ends(*axis, "keep") || ends(*axis, "budget");
+        let size = take(
+            (0..plan.axes.len()).filter(|axis| !seeds.contains(axis)).position(|axis| first(&axis)),
+        );
+        let named = others.iter().position(|axis| ends(*axis, "selector"));
+        let at = named.or_else(|| others.iter().position(|axis| changes_method(plan, *axis)));
+        let at = at.or(if others.is_empty() { None } else { Some(0) });
+        let series = at.map(|at| others.remove(at));
+        Self { seeds, size, series, others }
+    }
+}
+
+/// Tells whether another value on `axis` makes another method select.
+fn changes_method(plan: &Plan, axis: usize) -> bool {
+    let mut methods: BTreeMap<Vec<u32>, BTreeSet<&str>> = BTreeMap::new();
+    for cell in &plan.cells {
+        let mut coords = cell.coords.clone();
+        coords[axis] = 0;
+        let nodes = cell.stages().map(|(_, node)| plan.node(node));
+        let selects = nodes.filter(|node| node.stage.output().0 == "subset");
+        methods.entry(coords).or_default().extend(selects.map(|node| node.stage.method()));
+    }
+    methods.values().any(|methods| methods.len() > 1)
+}
+
+impl<'a> Study<'a> {
+    /// Reads what `store` has of `plan`. Metrics that cannot be read are a failure.
+    pub(crate) fn read(plan: &'a Plan, store: &'a Store) -> Result<Self, Failure> {
+        let forecast = Forecast::of(plan, store)?;
+        let source = Source::of_forecast(&plan.path.display().to_string(), plan, &forecast);
+        let mut measured = super::read(&source, store)?;
+        if !measured.unread.is_empty() {
+            return Err(measured.unread.swap_remove(0).into_failure(&source));
+        }
+        let grid = Grid::of(slice::from_ref(&source), slice::from_ref(&measured));
+        let (run, failed) = newest_runs(plan, store, &forecast)?;
+        let mut study = Self {
+            plan,
+            store,
+            forecast,
+            run,
+            failed,
+            conditions: vec![],
+            roles: Roles::of(plan),
+            positions: RefCell::default(),
+        };
+        study.conditions = study.conditions_of(&grid);
+        study.find_keeps()?;
+        Ok(study)
+    }
+
+    /// Returns the conditions in the order of the matrix.
+    fn conditions_of(&self, grid: &Grid) -> Vec<Condition> {
+        let targets = self.plan.cells.iter().flat_map(|cell| &cell.targets);
+        let labels: BTreeSet<&str> =
+            targets.map(|target| &*self.plan.node(*target).label).collect();
+        let of_cell: BTreeMap<(usize, &[u32]), &CellResult> =
+            grid.results.iter().map(|result| ((result.at.1, &result.coords[..]), result)).collect();
+        let in_order = self.plan.cells.iter().flat_map(|cell| {
+            let find = |target: &NodeId| of_cell.get(&(target.index(), &cell.coords[..])).copied();
+            cell.targets.iter().filter_map(find)
+        });
+        let groups = grouped(in_order, |result| {
+            let facet = self.facet(grid, result, labels.len() > 1);
+            let size = self.roles.size.map(|axis| grid.value(result, axis)).unwrap_or_default();
+            (facet, size, self.series(grid, result))
+        });
+        let condition = |((facet, size, series), group): ((String, &str, String), Repeats<'_>)| {
+            let repeat = |result: &&CellResult| self.repeat(result);
+            Condition {
+                series,
+                facet,
+                size: size.to_owned(),
+                keep: None,
+                wanted: group.wanted(),
+                repeats: group.results.iter().filter_map(repeat).collect(),
+            }
+        };
+        groups.into_iter().map(condition).collect()
+    }
+
+    /// Returns the values of `result` on the axes that are neither selectors, sizes nor seeds.
+    fn facet(&self, grid: &Grid, result: &CellResult, with_label: bool) -> String {
+        let mut parts: Vec<String> = vec![];
+        parts.extend(with_label.then(|| result.label.clone()));
+        let others = self.roles.others.iter();
+        parts.extend(
+            others.map(|axis| format!("{} {}", grid.axes[*axis].name, grid.value(result, *axis))),
+        );
+        parts.join(", ")
+    }
+
+    /// Returns what selected the training samples of `result`.
+    fn series(&self, grid: &Grid, result: &CellResult) -> String {
+        if let Some(axis) = self.roles.series {
+            return grid.value(result, axis).to_owned();
+        }
+        let subset = self.stands_on(result).subset;
+        let method = subset.map(|subset| self.plan.node(subset).stage.method().to_owned());
+        method.unwrap_or_else(|| "everything".to_owned())
+    }
+
+    fn stands_on(&self, result: &CellResult) -> StandsOn {
+        let target = NodeId(u32::try_from(result.at.1).expect("a plan has fewer than 2^32 nodes"));
+        let model = self.input(target, "model");
+        let of_model = |port| model.and_then(|model| self.input(model, port));
+        StandsOn { model, subset: of_model("subset"), data: of_model("data") }
+    }
+
+    fn repeat(&self, result: &CellResult) -> Option<Repeat> {
+        let StandsOn { model, subset, data } = self.stands_on(result);
+        let seeds = self.roles.seeds.iter().map(|axis| result.coords[*axis]).collect();
+        let metrics = Rc::clone(result.metrics.as_ref()?);
+        Some(Repeat { seeds, metrics, model, subset, data })
+    }
+
+    /// Finds which fraction of the training set each condition kept.
+    fn find_keeps(&mut self) -> Result<(), Failure> {
+        let mut sizes: BTreeMap<NodeId, Option<f64>> = BTreeMap::new();
+        let mut keeps = vec![];
+        for condition in &self.conditions {
+            let Some(data) = condition.repeats.first().and_then(|repeat| repeat.data) else {
+                keeps.push(None);
+                continue;
+            };
+            let size = match sizes.get(&data) {
+                Some(known) => *known,
+                None => self.json(data, "meta")?.and_then(|meta| meta["train"].as_f64()),
+            };
+            sizes.insert(data, size);
+            let samples = condition.mean("train_samples").map(|samples| samples.mean);
+            keeps.push(samples.zip(size).map(|(kept, all)| kept / all.max(1.0)));
+        }
+        for (condition, keep) in self.conditions.iter_mut().zip(keeps) {
+            condition.keep = keep;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn kind(&self, node: NodeId) -> &'static str {
+        self.plan.node(node).stage.output().0
+    }
+
+    /// Returns what `port` of `node` is connected to.
+    pub(crate) fn input(&self, node: NodeId, port: &str) -> Option<NodeId> {
+        let inputs = &self.plan.node(node).inputs;
+        inputs.iter().find(|(name, _)| *name == port).map(|(_, source)| *source)
+    }
+
+    /// Returns the nodes of `kind` that are computed: each name once for every combination of the
+    /// axes that are no seeds, with that name.
+    pub(crate) fn groups(&self, kind: &str) -> Vec<(String, Vec<NodeId>)> {
+        let mut groups: Vec<(String, Vec<NodeId>)> = vec![];
+        for (id, node) in self.plan.nodes() {
+            if self.kind(id) != kind || self.forecast.record(id).is_none() {
+                continue;
+            }
+            let cell = &self.plan.cells[node.cell as usize];
+            let coords = self.plan.coordinates(cell);
+            let names = axis_names(self.plan.axes.iter().map(|axis| axis.name.as_str()));
+            let mut name = node.label.to_string();
+            for axis in node.axes.iter().map(|axis| *axis as usize) {
+                if !self.roles.seeds.contains(&axis) {
+                    name.push_str(&format!(", {} {}", names[axis], coords[axis].1));
+                }
+            }
+            match groups.iter_mut().find(|(one, _)| *one == name) {
+                Some((_, nodes)) => nodes.push(id),
+                None => groups.push((name, vec![id])),
+            }
+        }
+        groups
+    }
+
+    /// Returns part `name` of what `node` gave, if it is computed and has one.
+    pub(crate) fn part(&self, node: NodeId, name: &str) -> Result<Option<Bytes>, Failure> {
+        let Some(record) = self.forecast.record(node) else { return Ok(None) };
+        Ok(record.output.parts.get(name).map(|blob| self.store.get(blob)).transpose()?)
+    }
+
+    pub(crate) fn json(&self, node: NodeId, part: &str) -> Result<Option<Value>, Failure> {
+        let Some(bytes) = self.part(node, part)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| self.unread(node, part, &error))
+    }
+
+    /// Returns the numbers of a tensor.
+    pub(crate) fn numbers(
+        &self,
+        node: NodeId,
+        part: &str,
+        tensor: &str,
+    ) -> Result<Option<Vec<f64>>, Failure> {
+        let Some(bytes) = self.part(node, part)? else { return Ok(None) };
+        let all = SafeTensors::deserialize(&bytes).map_err(|e| self.unread(node, part, &e))?;
+        let view = all.tensor(tensor).map_err(|error| self.unread(node, part, &error))?;
+        let data = view.data();
+        Ok(match view.dtype() {
+            Dtype::F32 => Some(
+                data.chunks_exact(4)
+                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).into())
+                    .collect(),
+            ),
+            Dtype::I64 => Some(
+                data.chunks_exact(8)
+                    .map(|b| {
+                        i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f64
+                    })
+                    .collect(),
+            ),
+            _ => None,
+        })
+    }
+
+    /// Returns a tensor of positions or labels. Each is read once.
+    fn whole(&self, node: NodeId, part: &str, tensor: &str) -> Result<Option<Vec<u32>>, Failure> {
+        let numbers = self.numbers(node, part, tensor)?;
+        Ok(numbers.map(|numbers| numbers.into_iter().map(|number| number as u32).collect()))
+    }
+
+    /// Returns the positions a subset holds, sorted.
+    pub(crate) fn positions(&self, subset: NodeId) -> Result<Option<Rc<Vec<u32>>>, Failure> {
+        if let Some(known) = self.positions.borrow().get(&subset) {
+            return Ok(Some(Rc::clone(known)));
+        }
+        let Some(read) = self.whole(subset, "subset", "indices")? else { return Ok(None) };
+        let read = Rc::new(read);
+        self.positions.borrow_mut().insert(subset, Rc::clone(&read));
+        Ok(Some(read))
+    }
+
+    /// Returns the training labels of a data set, a proxy or scores.
+    pub(crate) fn labels(&self, node: NodeId) -> Result<Option<Vec<u32>>, Failure> {
+        self.whole(node, "labels", "train")
+    }
+
+    /// Returns what the training labels were before they were corrupted.
+    pub(crate) fn clean(&self, data: NodeId) -> Result<Option<Vec<u32>>, Failure> {
+        self.whole(data, "clean", "labels")
+    }
+
+    /// Returns the names of the classes of a data set.
+    pub(crate) fn classes(&self, data: NodeId) -> Result<Vec<String>, Failure> {
+        let meta = self.json(data, "meta")?.unwrap_or_default();
+        let names = meta["classes"].as_array().into_iter().flatten();
+        Ok(names.filter_map(|name| name.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Returns the values of `pick` over the conditions, each once, in the order of the matrix.
+    pub(crate) fn values<'b>(&'b self, pick: impl Fn(&'b Condition) -> &'b str) -> Vec<&'b str> {
+        let mut all: Vec<&str> = vec![];
+        for condition in &self.conditions {
+            let value = pick(condition);
+            if !all.contains(&value) {
+                all.push(value);
+            }
+        }
+        all
+    }
+
+    fn unread(&self, node: NodeId, part: &str, error: &dyn std::error::Error) -> Failure {
+        let name = self.plan.describe(node);
+        Failure::new(1, format!("{name}: part `{part}` does not read: {}", chain(error)))
+    }
+}
+
+/// Returns the newest run that made something, or else the newest; and the newest if it failed.
+fn newest_runs(
+    plan: &Plan,
+    store: &Store,
+    forecast: &Forecast,
+) -> Result<(Option<Run>, Option<Run>), Failure> {
+    /// How many runs back to look for one that computed something.
+    const LOOKED_AT: usize = 20;
+    let file = PipelineFile::of(plan);
+    let ours: BTreeSet<_> = forecast.keys.iter().flatten().collect();
+    let runs = crate::runs::newest(store, LOOKED_AT, |run| {
+        file.ran(run)
+            && run.nodes.iter().filter_map(|node| node.key.as_ref()).any(|key| ours.contains(key))
+    })?;
+    let made = runs.iter().position(|run| run.summary.is_some_and(|one| one.computed > 0));
+    let failed = runs.first().filter(|run| run.summary.is_some_and(|one| one.failed > 0)).cloned();
+    Ok((runs.into_iter().nth(made.unwrap_or(0)), failed))
+}
