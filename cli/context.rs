@@ -374,6 +374,17 @@ pub(crate) fn bytes_of(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }
 
+/// Returns `share` in percent, with as many digits as it takes.
+pub(crate) fn percent(share: f64) -> String {
+    let value = share * 100.0;
+    let digits = match value {
+        v if (v - v.round()).abs() < 0.05 => 0,
+        v if v >= 0.095 => 1,
+        _ => 2,
+    };
+    format!("{value:.digits$} %")
+}
+
 /// Tells whether stderr is a terminal.
 pub(crate) fn stderr_is_terminal() -> bool {
     Stream::Err.is_terminal()

@@ -2,10 +2,10 @@
 
 use crate::{
     context::{Context, Failure, columns, duration_of, print, print_line},
+    results::metrics_of,
     sources::{Computation, Source},
-    table::metrics_of,
 };
-use cache::{Key, Store, StoreError};
+use cache::{Key, Store};
 use engine::{Reason, differences};
 use serde_json::{Value, json};
 use std::{
@@ -158,7 +158,7 @@ impl Both<'_> {
         placed
     }
 
-    fn stage(&self, label: &str, store: &Store) -> Result<Stage, StoreError> {
+    fn stage(&self, label: &str, store: &Store) -> Result<Stage, Failure> {
         let mut stage = Stage {
             label: label.to_owned(),
             pairs: 0,
@@ -215,7 +215,7 @@ impl Stage {
         a: &Computation,
         b: &Computation,
         store: &Store,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Failure> {
         self.pairs += 1;
         if a.key.is_some() && a.key == b.key {
             self.same += 1;
@@ -244,7 +244,8 @@ impl Stage {
         }
         if let (Some(was), Some(now)) = (&a.output, &b.output) {
             self.alike += usize::from(was.digest() == now.digest());
-            let (was, now) = (metrics_of(was, store)?, metrics_of(now, store)?);
+            let was = metrics_of(was, store)?;
+            let now = metrics_of(now, store)?;
             for (metric, a) in was {
                 if let Some(b) = now.get(&metric).copied().filter(|b| *b != a) {
                     let found = Measurement { cell: name.clone(), a, b };

@@ -2,7 +2,6 @@
 
 pub(crate) mod drawing;
 pub(crate) mod figures;
-pub(crate) mod study;
 pub(crate) mod svg;
 
 mod axes;
@@ -10,11 +9,13 @@ mod font;
 mod png;
 mod raster;
 
-use crate::context::{Context, Failure, MISTAKE, Pipeline, bytes_of, write_file};
+use crate::{
+    context::{Context, Failure, MISTAKE, Pipeline, bytes_of, write_file},
+    results::Study,
+};
 use drawing::Drawing;
 use figures::{Figure, Room};
 use std::{path::PathBuf, process::ExitCode};
-use study::Study;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

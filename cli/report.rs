@@ -2,17 +2,15 @@
 
 mod origin;
 mod page;
-mod results;
+mod tables;
 
 use crate::{
     context::{
-        Context, Failure, Pipeline, bytes_of, duration_of, now_millis, stream_name, time_of,
-        write_file,
+        Context, Failure, Pipeline, bytes_of, duration_of, now_millis, percent, stream_name,
+        time_of, write_file,
     },
-    plot::{
-        figures::{Figure, Panel, Room, stages},
-        study::{Study, percent},
-    },
+    plot::figures::{Figure, Panel, Room, stages},
+    results::{Condition, Study},
 };
 use engine::{RunStatus, Use};
 use page::{Page, escape};
@@ -54,9 +52,9 @@ fn html(study: &Study<'_>) -> Result<String, Failure> {
     let file = study.plan.path.file_name().map(|name| name.to_string_lossy().into_owned());
     let title = study.plan.title.clone().or(file).unwrap_or_default();
     let mut page = Page::new(&title, &lead(study), &summary(study));
-    page.section("Results", results::NOTE, &results::table(study));
+    page.section("Results", tables::NOTE, &tables::table(study));
     figure(&mut page, study, Figure::Accuracy, AGAINST)?;
-    figure_with(&mut page, study, Figure::Noise, NOISE, &results::noise(study)?)?;
+    figure_with(&mut page, study, Figure::Noise, NOISE, &tables::noise(study)?)?;
     for (one, note) in [
         (Figure::Proxies, PROXIES),
         (Figure::Students, STUDENTS),
@@ -167,21 +165,22 @@ fn lead(study: &Study<'_>) -> String {
 /// The figures at the top: name, value, and what it says.
 fn summary(study: &Study<'_>) -> Vec<[String; 3]> {
     let mut tiles = vec![];
-    let partial = |row: &&crate::plot::study::Row| row.keep.is_some_and(|keep| keep < 1.0);
-    let accuracy = |row: &crate::plot::study::Row| row.stat("accuracy").map(|stat| stat.mean);
+    let partial = |row: &&Condition| row.keep.is_some_and(|keep| keep < 1.0);
+    let accuracy = |row: &Condition| row.mean("accuracy").map(|stat| stat.mean);
     // Of equals, the last in the matrix.
-    let best = study.rows.iter().filter(partial).filter_map(|row| Some((row, accuracy(row)?)));
+    let best =
+        study.conditions.iter().filter(partial).filter_map(|row| Some((row, accuracy(row)?)));
     if let Some((row, accuracy)) = best.max_by(|a, b| a.1.total_cmp(&b.1)) {
         let what = format!("{} with {} kept", row.series, row.share());
         tiles.push(["best coreset".to_owned(), percent(accuracy), what]);
     }
-    let whole = study.rows.iter().find(|row| row.keep.is_some_and(|keep| keep >= 1.0));
+    let whole = study.conditions.iter().find(|row| row.keep.is_some_and(|keep| keep >= 1.0));
     if let Some(accuracy) = whole.and_then(accuracy) {
         let what = "everything kept".to_owned();
         tiles.push(["whole training set".to_owned(), percent(accuracy), what]);
     }
-    let done: usize = study.rows.iter().map(|row| row.outcomes.len()).sum();
-    let wanted: usize = study.rows.iter().map(|row| row.wanted).sum();
+    let done: usize = study.conditions.iter().map(|row| row.repeats.len()).sum();
+    let wanted: usize = study.conditions.iter().map(|row| row.wanted).sum();
     let what = if done == wanted { "all of them".to_owned() } else { format!("of {wanted}") };
     tiles.push(["results".to_owned(), done.to_string(), what]);
     let lines = stages(study);

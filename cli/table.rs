@@ -1,37 +1,35 @@
 //! `coresift table`: one row per matrix cell, mean ± std over seeds; pivots, paired tests, ranks.
 
 mod against;
-mod frame;
-mod measured;
+mod estimate;
 mod metrics;
 mod pivot;
 mod ranking;
 mod rows;
 mod sheet;
-mod stat;
 
 use crate::{
     context::{
         Context, Failure, MISTAKE, eprint_line, now_millis, print, print_line, shell, stdout_width,
     },
+    results::{self, CellResult, Grid, MeasuredSource, MetricValue, SECONDS, is_seed},
     sources::{self, Source},
 };
 use against::Against;
 use cache::{Artifact, Key, Store, StoreError};
 use engine::{Plan, Use};
-use frame::{Frame, Outcome};
-use measured::{Measured, Metric};
+use estimate::{Ci, Judge};
 use metrics::Metrics;
 use pivot::Pivot;
 use ranking::{Blocks, Ranking};
 use rows::Table;
 use serde_json::{Value, json};
 use sheet::{Format, Sheet};
-use stat::{Ci, Judge};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
     process::ExitCode,
+    rc::Rc,
     sync::Arc,
 };
 
@@ -46,8 +44,6 @@ const USUAL: [&str; 8] = [
     "corrupted_kept",
     SECONDS,
 ];
-/// What a result and all it stands on took to compute.
-const SECONDS: &str = "seconds";
 /// What a paired test compares with when it is not said.
 const BASE: &str = "random";
 /// A run with more cells than this does not end in a table.
@@ -124,16 +120,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
     let read = |name: &String| Source::read(name, (&args.set, &args.target), context, &store);
     let sources: Vec<Source> = args.source.iter().map(read).collect::<Result<_, _>>()?;
-    let measured = sources.iter().map(|source| measured::read(source, &store));
-    let measured: Vec<Measured> = measured.collect::<Result<_, StoreError>>()?;
-    for what in measured.iter().flat_map(|measured| &measured.unread) {
-        context.note(what);
+    let measured = sources.iter().map(|source| results::read(source, &store));
+    let measured: Vec<MeasuredSource> = measured.collect::<Result<_, StoreError>>()?;
+    for (source, measured) in sources.iter().zip(&measured) {
+        measured.unread.iter().for_each(|unread| context.note(&unread.line(source)));
     }
-    let mut frame = Frame::of(&sources, &measured);
+    let mut grid = Grid::of(&sources, &measured);
     if !args.target.is_empty() {
-        frame.outcomes.retain(|outcome| args.target.contains(&outcome.label));
+        grid.results.retain(|result| args.target.contains(&result.label));
     }
-    if frame.outcomes.is_empty() {
+    if grid.results.is_empty() {
         // A run does not say what its targets give: what they gave tells, if it is there.
         let gone = |source: &&Source| source.nodes.iter().any(|node| node.output.is_none());
         if let Some(source) = sources.iter().filter(|source| !source.has_results()).find(gone) {
@@ -144,44 +140,44 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         let failure = Failure::new(MISTAKE, "there are no targets here that give metrics");
         return Err(failure.hint("add a stage with `use = \"evaluate\"`, or name it with --target"));
     }
-    frame.keep(&sources, &args.wanted)?;
-    if frame.outcomes.is_empty() {
+    grid.keep(&sources, &args.wanted)?;
+    if grid.results.is_empty() {
         return Err(Failure::new(MISTAKE, "no cell is left by --where"));
     }
-    let over = averaged(&frame, &args.over)?;
-    for datasets in frame.pooled_datasets(&sources, &over) {
+    let over = averaged(&grid, &args.over)?;
+    for datasets in grid.pooled_datasets(&sources, &over) {
         context.note(&format!("rows average over different data sets: {datasets}"));
     }
-    show(&frame, &over, args, context)?;
+    show(&grid, &over, args, context)?;
     for source in &sources {
         let made = source.nodes.iter().filter(|node| node.output.is_some());
         let keys = made.filter_map(|node| node.key).collect();
         Use::note(&store, Path::new(&source.name), now_millis(), keys);
     }
-    let missing: Vec<&Outcome> =
-        frame.outcomes.iter().filter(|outcome| outcome.metrics.is_none()).collect();
+    let missing: Vec<&CellResult> =
+        grid.results.iter().filter(|result| result.metrics.is_none()).collect();
     if !missing.is_empty() {
-        let lacking: BTreeSet<usize> = missing.iter().map(|outcome| outcome.at.0).collect();
+        let lacking: BTreeSet<usize> = missing.iter().map(|result| result.at.0).collect();
         let commands: BTreeSet<String> =
             lacking.iter().map(|at| format!("`{}`", sources[*at].run_command)).collect();
         let commands: Vec<String> = commands.into_iter().collect();
         context.note(&format!(
             "{} of {} results are not there yet: {}",
             missing.len(),
-            frame.outcomes.len(),
+            grid.results.len(),
             commands.join(" and ")
         ));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(frame: &Frame, over: &[bool], args: &Args, context: &Context) -> Result<(), Failure> {
-    let mut metrics = Metrics::of(frame);
+fn show(grid: &Grid, over: &[bool], args: &Args, context: &Context) -> Result<(), Failure> {
+    let mut metrics = Metrics::of(grid);
     let format = if context.global.json { Format::Json } else { args.format };
     let judge = Judge { ci: args.ci, level: args.level };
     if let Some(axes) = &args.pivot {
         metrics.choose_one(&args.metric)?;
-        let all = Pivot::all(frame, &metrics, axes, over, judge)?;
+        let all = Pivot::all(grid, &metrics, axes, over, judge)?;
         write_each(
             &all,
             format,
@@ -193,19 +189,19 @@ fn show(frame: &Frame, over: &[bool], args: &Args, context: &Context) -> Result<
     } else if args.test || args.against.is_some() {
         metrics.choose_one(&args.metric)?;
         let base = args.against.as_deref().unwrap_or(BASE);
-        let by = against::methods(frame, args.by.as_deref(), Some(base))?;
-        let all = Against::all(frame, &metrics, (by, base), over, args.level)?;
+        let by = against::methods(grid, args.by.as_deref(), Some(base))?;
+        let all = Against::all(grid, &metrics, (by, base), over, args.level)?;
         let csv = [Against::csv_head, Against::csv];
         write_each(&all, format, "comparisons", csv, Against::sheet, Against::json);
     } else if args.ranks {
         metrics.choose_one(&args.metric)?;
-        let by = against::methods(frame, args.by.as_deref(), None)?;
-        let all = Ranking::all(frame, &metrics, by, args.blocks, over, args.level)?;
+        let by = against::methods(grid, args.by.as_deref(), None)?;
+        let all = Ranking::all(grid, &metrics, by, args.blocks, over, args.level)?;
         let csv = [Ranking::csv_head, Ranking::csv];
         write_each(&all, format, "rankings", csv, Ranking::sheet, Ranking::json);
     } else {
         metrics.choose(&args.metric)?;
-        let mut table = Table::new(frame, metrics, over, judge);
+        let mut table = Table::new(grid, metrics, over, judge);
         if let Some(column) = &args.sort {
             table.sort(column)?;
         }
@@ -285,12 +281,12 @@ fn of_run(
     let few = plan.cells.len() <= CELLS_OF_A_RUN;
     // The run itself is over and kept: a result that does not read is left out of its table.
     let source = Source::of_result(plan, store, outputs, keys, few).ok()?;
-    let measured = measured::read(&source, store).ok()?;
-    let frame = Frame::of(&[source], &[measured]);
-    let mut metrics = Metrics::of(&frame);
+    let measured = results::read(&source, store).ok()?;
+    let grid = Grid::of(&[source], &[measured]);
+    let mut metrics = Metrics::of(&grid);
     metrics.choose(&[]).ok()?;
-    let over = averaged(&frame, &[]).ok()?;
-    let table = Table::new(&frame, metrics, &over, Judge { ci: None, level: 0.95 });
+    let over = averaged(&grid, &[]).ok()?;
+    let table = Table::new(&grid, metrics, &over, Judge { ci: None, level: 0.95 });
     (!table.rows.is_empty()).then_some(table)
 }
 
@@ -309,7 +305,7 @@ pub(crate) fn summary(
     asked: &[String],
     more: &More<'_>,
 ) -> Result<(String, Value), Failure> {
-    let mut measured = measured::read_with(source, store, more.seconds)?;
+    let mut measured = results::read_with(source, store, more.seconds)?;
     let mut further: Vec<String> =
         more.metrics.values().flat_map(BTreeMap::keys).cloned().collect();
     further.sort();
@@ -317,44 +313,33 @@ pub(crate) fn summary(
     for (at, metrics) in &mut measured.metrics {
         let own = more.metrics.get(at).into_iter().flatten();
         let whole = |(name, value): (&String, &u64)| {
-            (name.clone(), Metric { value: *value as f64, whole: true })
+            (name.clone(), MetricValue { value: *value as f64, whole: true })
         };
-        metrics.extend(own.map(whole));
+        Rc::make_mut(metrics).numbers.extend(own.map(whole));
     }
-    let frame = Frame::of(std::slice::from_ref(source), &[measured]);
-    if frame.outcomes.is_empty() {
+    let grid = Grid::of(std::slice::from_ref(source), &[measured]);
+    if grid.results.is_empty() {
         let failure = Failure::new(MISTAKE, "no target of this pipeline gives metrics");
         return Err(failure.hint("add a stage with `use = \"evaluate\"`"));
     }
-    let mut metrics = Metrics::of(&frame);
+    let mut metrics = Metrics::of(&grid);
     metrics.choose(asked)?;
     metrics.names.extend(further);
     metrics.names.dedup();
-    let over = averaged(&frame, &[])?;
-    let table = Table::new(&frame, metrics, &over, Judge { ci: None, level: 0.95 });
+    let over = averaged(&grid, &[])?;
+    let table = Table::new(&grid, metrics, &over, Judge { ci: None, level: 0.95 });
     let text = if asked.is_empty() { on_stdout(&table) } else { table.sheet().text() };
     Ok((text, table.json()))
 }
 
-/// Returns the numbers an artifact of measurements holds, by name; of any other, none.
-pub(crate) fn metrics_of(
-    artifact: &Artifact,
-    store: &Store,
-) -> Result<BTreeMap<String, f64>, StoreError> {
-    let Some(blob) = artifact.parts.get("metrics") else { return Ok(BTreeMap::new()) };
-    let metrics = measured::numbers(&store.get(blob)?);
-    Ok(metrics.into_iter().map(|(name, metric)| (name, metric.value)).collect())
-}
-
 /// Returns, for each axis, whether rows are averaged over it.
-fn averaged(frame: &Frame, asked: &[String]) -> Result<Vec<bool>, Failure> {
-    let seed = |name: &str| name == "seed" || name.ends_with(".seed");
+fn averaged(grid: &Grid, asked: &[String]) -> Result<Vec<bool>, Failure> {
     if asked.is_empty() {
-        return Ok(frame.axes.iter().map(|axis| seed(&axis.path)).collect());
+        return Ok(grid.axes.iter().map(|axis| is_seed(&axis.path)).collect());
     }
-    let mut over = vec![false; frame.axes.len()];
+    let mut over = vec![false; grid.axes.len()];
     for name in asked.iter().filter(|name| *name != "none") {
-        over[frame.axis("--over", name)?] = true;
+        over[grid.axis("--over", name)?] = true;
     }
     Ok(over)
 }

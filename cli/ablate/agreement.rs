@@ -2,8 +2,9 @@
 
 use crate::{
     context::{Failure, axis_names, columns},
+    results::is_seed,
     sources::Source,
-    stats::{jaccard, spearman},
+    stats::{MeanStd, jaccard, spearman},
 };
 use cache::{Artifact, Store};
 use safetensors::{Dtype, SafeTensors};
@@ -49,10 +50,7 @@ pub(super) fn all(
     swept: &[String],
 ) -> Result<Vec<Agreement>, Failure> {
     let is_swept = |axis: usize| swept.contains(&source.axes[axis].0);
-    let is_seed = |axis: usize| {
-        let path = &source.axes[axis].0;
-        path == "seed" || path.ends_with(".seed")
-    };
+    let is_seed = |axis: usize| is_seed(&source.axes[axis].0);
     let mut groups: BTreeMap<Group, Members> = BTreeMap::new();
     for (at, node) in source.nodes.iter().enumerate() {
         let kind = match node.output.as_ref().map(|output| output.kind.as_str()) {
@@ -187,7 +185,7 @@ fn agree(a: &Output, b: &Output) -> (Option<f64>, Option<f64>) {
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    Some(MeanStd::of(values)?.mean)
 }
 
 fn read(kind: Kind, artifact: &Artifact, store: &Store) -> Result<Output, Failure> {

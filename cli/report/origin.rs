@@ -3,7 +3,8 @@
 use super::page::{self, escape};
 use crate::{
     context::{Failure, duration_of, shell, time_of},
-    plot::{figures::StageLine, study::Study},
+    plot::figures::StageLine,
+    results::Study,
     show::name,
 };
 use serde_json::{Map, Value};

@@ -79,7 +79,10 @@ impl Grid {
                     }));
                     let metrics = measured.metrics.get(&at).cloned();
                     let (label, coords) = (node.label.clone(), vec![]);
-                    rows.push((values, CellResult { label, coords, id, metrics, at: (number, at) }));
+                    rows.push((
+                        values,
+                        CellResult { label, coords, id, metrics, at: (number, at) },
+                    ));
                 }
             }
         }

@@ -2,12 +2,12 @@
 
 use super::{
     against::{chance, exact},
-    frame::{Frame, Outcome},
     metrics::{Metrics, small_is_good},
     sheet::{Sheet, csv_line},
 };
 use crate::{
     context::{Failure, MISTAKE},
+    results::{CellResult, Grid},
     stats::{Test, friedman, mean_ranks, nemenyi_difference},
 };
 use serde_json::{Value, json};
@@ -42,40 +42,39 @@ pub(super) struct Ranking {
 impl Ranking {
     /// Ranks the methods on axis `by` for each of `metrics`.
     pub(super) fn all(
-        frame: &Frame,
+        grid: &Grid,
         metrics: &Metrics,
         by: usize,
         blocks: Blocks,
         over: &[bool],
         level: f64,
     ) -> Result<Vec<Self>, Failure> {
-        let one = |metric: &String| Self::one(frame, metric, by, blocks, over, 1.0 - level);
+        let one = |metric: &String| Self::one(grid, metric, by, blocks, over, 1.0 - level);
         metrics.names.iter().map(one).collect()
     }
 
     fn one(
-        frame: &Frame,
+        grid: &Grid,
         metric: &str,
         by: usize,
         blocks: Blocks,
         over: &[bool],
         alpha: f64,
     ) -> Result<Self, Failure> {
-        let used =
-            |value: &usize| frame.outcomes.iter().any(|one| one.coords[by] as usize == *value);
-        let methods: Vec<usize> = (0..frame.axes[by].values.len()).filter(used).collect();
+        let used = |value: &usize| grid.results.iter().any(|one| one.coords[by] as usize == *value);
+        let methods: Vec<usize> = (0..grid.axes[by].values.len()).filter(used).collect();
         let averaged = |axis: usize| blocks == Blocks::Means && over[axis];
         // Blocks, and in them the values of each method.
         let mut all: BTreeMap<(&str, Vec<u32>), Vec<Vec<f64>>> = BTreeMap::new();
-        for outcome in &frame.outcomes {
-            let method = methods.binary_search(&(outcome.coords[by] as usize));
+        for result in &grid.results {
+            let method = methods.binary_search(&(result.coords[by] as usize));
             let method = method.expect("every value is among them");
-            let others = outcome.coords.iter().enumerate();
+            let others = result.coords.iter().enumerate();
             let others = others.filter(|(axis, _)| *axis != by && !averaged(*axis));
-            let block = (outcome.label.as_str(), others.map(|(_, value)| *value).collect());
+            let block = (result.label.as_str(), others.map(|(_, value)| *value).collect());
             let slot = all.entry(block).or_insert_with(|| vec![vec![]; methods.len()]);
-            let value = |one: &Outcome| Some(one.metrics.as_ref()?.get(metric)?.value);
-            slot[method].extend(value(outcome));
+            let value = |one: &CellResult| one.metrics.as_ref()?.value(metric);
+            slot[method].extend(value(result));
         }
         // Means that differ by the rounding of their sums alone are a tie.
         let mean = |values: &Vec<f64>| exact(values.iter().sum::<f64>() / values.len() as f64);
@@ -83,7 +82,7 @@ impl Ranking {
             all.into_values().partition(|block| block.iter().all(|values| !values.is_empty()));
         let whole: Vec<Vec<f64>> =
             whole.iter().map(|block| block.iter().map(mean).collect()).collect();
-        let name = &frame.axes[by].name;
+        let name = &grid.axes[by].name;
         if methods.len() < 2 || whole.is_empty() {
             let what = format!("there is no cell in which two values of `{name}` have `{metric}`");
             let failure = Failure::new(MISTAKE, what);
@@ -91,16 +90,16 @@ impl Ranking {
                 failure.hint("a block counts where every method has a value: pick with --where")
             );
         }
-        let named = methods.iter().map(|method| frame.axes[by].values[*method].clone());
+        let named = methods.iter().map(|method| grid.axes[by].values[*method].clone());
         let mut ranks: Vec<(String, f64)> =
             named.zip(mean_ranks(&whole, small_is_good(metric))).collect();
         // Equal ranks stay in the order of the axis.
         ranks.sort_by(|a, b| a.1.total_cmp(&b.1));
-        let others = (0..frame.axes.len()).filter(|axis| *axis != by && !averaged(*axis));
-        let others: Vec<&str> = others.map(|axis| frame.axes[axis].name.as_str()).collect();
+        let others = (0..grid.axes.len()).filter(|axis| *axis != by && !averaged(*axis));
+        let others: Vec<&str> = others.map(|axis| grid.axes[axis].name.as_str()).collect();
         Ok(Self {
             metric: metric.to_owned(),
-            axis: (name.clone(), frame.axes[by].path.clone()),
+            axis: (name.clone(), grid.axes[by].path.clone()),
             ranks,
             blocks: whole.len(),
             left_out: parts.len(),

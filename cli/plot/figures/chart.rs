@@ -4,8 +4,8 @@ use super::super::{
     axes::{Frame, Tick, ticks},
     drawing::{Anchor, BODY, Drawing, Ink, SERIES, SMALL, Shape},
     font,
-    study::Stat,
 };
+use crate::stats::MeanStd;
 
 /// One line of a chart.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Series {
     pub(super) number: Option<usize>,
     /// Without marks and error bars.
     pub(super) plain: bool,
-    pub(super) points: Vec<(f64, Stat)>,
+    pub(super) points: Vec<(f64, MeanStd)>,
 }
 
 impl Series {
@@ -43,7 +43,7 @@ pub(super) struct Chart<'a> {
 impl Chart<'_> {
     pub(super) fn draw(&self, width: f64, height: f64) -> Drawing {
         let points = || self.series.iter().flat_map(|one| one.points.iter().map(move |p| (one, p)));
-        let reach = |(one, (_, stat)): (&Series, &(f64, Stat))| {
+        let reach = |(one, (_, stat)): (&Series, &(f64, MeanStd))| {
             let spread = if one.plain { 0.0 } else { stat.std.unwrap_or(0.0) };
             [stat.mean - spread, stat.mean + spread].map(|value| value * self.factor)
         };
@@ -123,7 +123,7 @@ impl Chart<'_> {
 }
 
 /// Returns a value as people read it.
-pub(super) fn said(stat: Stat, factor: f64) -> String {
+pub(super) fn said(stat: MeanStd, factor: f64) -> String {
     let digits = if factor == 100.0 { 2 } else { 4 };
     let unit = if factor == 100.0 { " %" } else { "" };
     let mean = stat.mean * factor;
@@ -137,13 +137,13 @@ pub(super) fn said(stat: Stat, factor: f64) -> String {
 pub(super) fn dots(
     heading: &str,
     across: &str,
-    rows: &[(String, Stat)],
+    rows: &[(String, MeanStd)],
     from_zero: bool,
     width: f64,
 ) -> Drawing {
     let widest = rows.iter().map(|(name, _)| font::width(name, BODY)).fold(0.0, f64::max);
     let room = widest.min(width * 0.4);
-    let reach = |stat: &Stat| {
+    let reach = |stat: &MeanStd| {
         let spread = stat.std.unwrap_or(0.0);
         [(stat.mean - spread) * 100.0, (stat.mean + spread) * 100.0]
     };

@@ -1,10 +1,12 @@
 //! Which class is taken for which.
 
 use super::{PANEL, Panel, titled};
-use crate::plot::{
-    drawing::{Anchor, Drawing, HEADING, HEATS, Ink, Pixels, SMALL, Shape},
-    font,
-    study::{Row, Study},
+use crate::{
+    plot::{
+        drawing::{Anchor, Drawing, HEADING, HEATS, Ink, Pixels, SMALL, Shape},
+        font,
+    },
+    results::{Condition, Study},
 };
 
 /// So many matrices are shown: half of them the best, half the worst.
@@ -13,8 +15,8 @@ const PANELS: usize = 6;
 const NAMED: usize = 16;
 
 pub(super) fn matrices(study: &Study<'_>) -> Vec<Panel> {
-    let mut rows: Vec<(&Row, f64)> =
-        study.rows.iter().filter_map(|row| Some((row, row.stat("accuracy")?.mean))).collect();
+    let mut rows: Vec<(&Condition, f64)> =
+        study.conditions.iter().filter_map(|row| Some((row, row.mean("accuracy")?.mean))).collect();
     // The best first; of equals, the first in the matrix.
     rows.sort_by(|a, b| b.1.total_cmp(&a.1));
     let half = PANELS / 2;
@@ -24,8 +26,8 @@ pub(super) fn matrices(study: &Study<'_>) -> Vec<Panel> {
     rows.into_iter().filter_map(|(row, accuracy)| panel(row, accuracy)).collect()
 }
 
-fn panel(row: &Row, accuracy: f64) -> Option<Panel> {
-    let first = &row.outcomes.first()?.metrics;
+fn panel(row: &Condition, accuracy: f64) -> Option<Panel> {
+    let first = &row.repeats.first()?.metrics.document;
     let names: Vec<String> = first["classes"]
         .as_array()?
         .iter()
@@ -33,8 +35,8 @@ fn panel(row: &Row, accuracy: f64) -> Option<Panel> {
         .collect();
     let count = names.len();
     let mut sums = vec![vec![0.0; count]; count];
-    for outcome in &row.outcomes {
-        for (label, line) in outcome.metrics["confusion"].as_array()?.iter().enumerate() {
+    for outcome in &row.repeats {
+        for (label, line) in outcome.metrics.document["confusion"].as_array()?.iter().enumerate() {
             for (taken, samples) in line.as_array()?.iter().enumerate() {
                 *sums.get_mut(label)?.get_mut(taken)? += samples.as_f64()?;
             }

@@ -3,15 +3,9 @@
 use super::{
     PANEL, Panel,
     chart::{self, Chart, Series},
-    titled,
+    spread, titled,
 };
-use crate::{
-    context::Failure,
-    plot::{
-        drawing::SERIES,
-        study::{Stat, Study, spread},
-    },
-};
+use crate::{context::Failure, plot::drawing::SERIES, results::Study, stats::MeanStd};
 use engine::NodeId;
 use std::collections::BTreeMap;
 
@@ -19,7 +13,7 @@ use std::collections::BTreeMap;
 const POINTS: usize = 80;
 const PANELS: usize = 24;
 
-type Points = Vec<(f64, Stat)>;
+type Points = Vec<(f64, MeanStd)>;
 
 /// Returns the mean of a figure over trainings, by epoch. One epoch alone makes no curve.
 fn curve(study: &Study<'_>, trainings: &[NodeId], figure: &str) -> Result<Points, Failure> {
@@ -34,7 +28,7 @@ fn curve(study: &Study<'_>, trainings: &[NodeId], figure: &str) -> Result<Points
     }
     let all: Points = values
         .into_iter()
-        .filter_map(|(epoch, values)| Some((epoch as f64, Stat::of(values)?)))
+        .filter_map(|(epoch, values)| Some((epoch as f64, MeanStd::of(&values)?)))
         .collect();
     Ok(spread(&all, POINTS).into_iter().copied().collect())
 }
@@ -77,11 +71,11 @@ pub(super) fn students(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
             for (at, other) in inner.iter().enumerate() {
                 let (name, size) = if few { (other, one) } else { (one, other) };
                 let found = study
-                    .rows
+                    .conditions
                     .iter()
                     .find(|row| row.facet == facet && row.series == **name && row.size == **size);
                 let Some(row) = found else { continue };
-                let models: Vec<NodeId> = row.outcomes.iter().filter_map(|one| one.model).collect();
+                let models: Vec<NodeId> = row.repeats.iter().filter_map(|one| one.model).collect();
                 let points = curve(study, &models, "test_accuracy")?;
                 if points.len() < 2 {
                     continue;

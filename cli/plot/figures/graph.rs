@@ -6,8 +6,8 @@ use crate::{
     plot::{
         drawing::{Anchor, BODY, Drawing, Ink, SMALL, Shape},
         font,
-        study::Study,
     },
+    results::Study,
 };
 use engine::{NodeId, RunState};
 use std::collections::{BTreeMap, BTreeSet};

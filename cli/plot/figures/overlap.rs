@@ -1,13 +1,14 @@
 //! How much of their samples two selectors share.
 
-use super::{Panel, titled};
+use super::{Panel, spread, titled};
 use crate::{
     context::Failure,
     plot::{
         drawing::{Anchor, Drawing, HEADING, Ink, SMALL},
         font,
-        study::{Row, Stat, Study, spread},
     },
+    results::{Condition, Study},
+    stats::MeanStd,
 };
 
 /// So many sizes and seeds are looked at.
@@ -23,12 +24,12 @@ pub(super) fn matrices(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
         let sizes = study.values(|row| &row.size);
         for size in spread(&sizes, SIZES) {
             // Whoever keeps everything shares what the others keep: that says nothing.
-            let rows: Vec<&Row> = study
-                .rows
+            let rows: Vec<&Condition> = study
+                .conditions
                 .iter()
                 .filter(|row| row.facet == facet && row.size == **size)
                 .filter(|row| row.keep.is_some_and(|keep| keep < 1.0))
-                .filter(|row| row.outcomes.iter().any(|one| one.subset.is_some()))
+                .filter(|row| row.repeats.iter().any(|one| one.subset.is_some()))
                 .collect();
             if rows.len() < 2 {
                 continue;
@@ -52,12 +53,12 @@ pub(super) fn matrices(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
 }
 
 /// Returns the share that both keep of what either keeps, seed by seed.
-fn shared(study: &Study<'_>, a: &Row, b: &Row) -> Result<Option<f64>, Failure> {
+fn shared(study: &Study<'_>, a: &Condition, b: &Condition) -> Result<Option<f64>, Failure> {
     let mut shares = vec![];
-    for one in &a.outcomes {
+    for one in &a.repeats {
         // A selector that draws nothing has the same subset for all seeds.
-        let same = b.outcomes.iter().find(|other| other.seeds == one.seeds);
-        let other = same.or_else(|| b.outcomes.first().filter(|_| b.outcomes.len() == 1));
+        let same = b.repeats.iter().find(|other| other.seeds == one.seeds);
+        let other = same.or_else(|| b.repeats.first().filter(|_| b.repeats.len() == 1));
         let Some((one, other)) = one.subset.zip(other.and_then(|other| other.subset)) else {
             continue;
         };
@@ -69,13 +70,18 @@ fn shared(study: &Study<'_>, a: &Row, b: &Row) -> Result<Option<f64>, Failure> {
             break;
         }
     }
-    Ok(Stat::of(shares).map(|stat| stat.mean))
+    Ok(MeanStd::of(&shares).map(|stat| stat.mean))
 }
 
-fn panel(heading: &str, rows: &[&Row], shares: &[Vec<Option<f64>>], chance: Option<f64>) -> Panel {
+fn panel(
+    heading: &str,
+    rows: &[&Condition],
+    shares: &[Vec<Option<f64>>],
+    chance: Option<f64>,
+) -> Panel {
     let count = rows.len();
     let each = if count <= 6 { 44.0 } else { 30.0 };
-    let name = |row: &Row| font::fitted(&row.series, SMALL, 110.0);
+    let name = |row: &Condition| font::fitted(&row.series, SMALL, 110.0);
     let widest = rows.iter().map(|row| font::width(&name(row), SMALL)).fold(0.0, f64::max);
     let side = widest + 10.0;
     let mut page = Drawing::new((side + each * count as f64 + 2.0).max(240.0), 0.0);

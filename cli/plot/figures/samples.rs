@@ -1,14 +1,14 @@
 //! Samples as they are: the hardest and the easiest of a score, the kept and the dropped of a
 //! selector.
 
-use super::{PANEL, Panel, titled};
+use super::{PANEL, Panel, spread, titled};
 use crate::{
     context::Failure,
     plot::{
         drawing::{Anchor, Drawing, HEADING, Ink, Pixels, SMALL, Shape},
         font,
-        study::{Row, Study, spread},
     },
+    results::{Condition, Study},
 };
 use engine::NodeId;
 use safetensors::{Dtype, SafeTensors};
@@ -156,16 +156,16 @@ pub(super) fn grids(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
         order.reverse();
         panels.push(album.panel(&titled("the easiest", &[name]), &order[..ends]));
     }
-    let facet = study.rows.first().map(|row| row.facet.clone());
-    let size = study.rows.first().map(|row| row.size.clone());
-    let rows: Vec<&Row> = study
-        .rows
+    let facet = study.conditions.first().map(|row| row.facet.clone());
+    let size = study.conditions.first().map(|row| row.size.clone());
+    let rows: Vec<&Condition> = study
+        .conditions
         .iter()
         .filter(|row| Some(&row.facet) == facet.as_ref() && Some(&row.size) == size.as_ref())
         .filter(|row| row.keep.is_some_and(|keep| keep < 1.0))
         .collect();
     for row in spread(&rows, SELECTORS) {
-        let Some((subset, data)) = row.outcomes.first().and_then(|one| one.subset.zip(one.data))
+        let Some((subset, data)) = row.repeats.first().and_then(|one| one.subset.zip(one.data))
         else {
             continue;
         };

@@ -1,14 +1,14 @@
 //! How scores are spread in each class, and where a selector cuts.
 
-use super::{PANEL, Panel, titled};
+use super::{PANEL, Panel, spread, titled};
 use crate::{
     context::Failure,
     plot::{
         axes::{Frame, ticks},
         drawing::{Anchor, Drawing, Ink, SMALL},
         font::{self, fitted},
-        study::{Study, spread},
     },
+    results::Study,
 };
 use engine::NodeId;
 
@@ -41,7 +41,8 @@ pub(super) fn histograms(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
                 }
             }
         }
-        let row = study.rows.iter().find(|row| row.outcomes.iter().any(|one| one.subset == cut));
+        let row =
+            study.conditions.iter().find(|row| row.repeats.iter().any(|one| one.subset == cut));
         let by = cut.map(|subset| match row {
             Some(row) => titled(&row.series, &[&row.share()]),
             None => study.plan.describe(subset),

@@ -6,8 +6,8 @@ use crate::{
     plot::{
         axes::{legend, ticks},
         drawing::{Anchor, Drawing, Ink, SERIES, SMALL},
-        study::Study,
     },
+    results::Study,
 };
 
 /// The height of a worker's line.
