@@ -6,7 +6,7 @@ mod cost;
 mod sweep;
 
 use crate::{
-    context::{Context, Failure, MISTAKE, Pipeline, now_millis, print, print_line, stream_name},
+    context::{Context, Failure, Pipeline, now_millis, print, print_line, stream_name},
     progress::Progress,
     run::{self, How},
     sources::Source,
@@ -15,7 +15,7 @@ use crate::{
 use agreement::Agreement;
 use cache::Store;
 use cost::{Total, Trainings};
-use engine::{Plan, RunError};
+use engine::Plan;
 use serde_json::{Value, json};
 use std::{process::ExitCode, sync::atomic::Ordering};
 use sweep::{Axis, Horizon};
@@ -55,12 +55,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         args.axis.iter().map(|text| Axis::read(text)).collect::<Result<_, _>>()?;
     for (at, axis) in axes.iter().enumerate() {
         if axes[..at].iter().any(|one| one.path == axis.path) {
-            let failure = Failure::new(MISTAKE, format!("`{}` is swept twice", axis.path));
+            let failure = Failure::mistake(format!("`{}` is swept twice", axis.path));
             return Err(failure.hint("write all its values into one list"));
         }
     }
     if stream_name(&args.pipeline.pipeline).is_some() {
-        let failure = Failure::new(MISTAKE, "axes are laid over a file, and this pipeline is none");
+        let failure = Failure::mistake("axes are laid over a file, and this pipeline is none");
         return Err(failure.hint("write it to a file first"));
     }
     let base = context.plan(&args.pipeline)?;
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         let mut progress = Progress::new(plan, context, &options);
         let result = engine::run(plan, &store, &options, &mut progress);
         progress.end();
-        let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
+        let result = result?;
         let source = Source::of_result(plan, &store, &result.outputs, &result.keys, true)?;
         let code = run::exit_code(result.summary, options.cancel.load(Ordering::Relaxed));
         if code != ExitCode::SUCCESS {
@@ -116,7 +116,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 /// Returns the failure that a run with stages left undone is; the run itself has said more.
 fn unfinished(axes: &[String]) -> Failure {
     let what = format!("not every stage of the sweep of {} was done", axes.join(" x "));
-    Failure::new(1, what).hint("what is done is kept: run it again to go on")
+    Failure::failed(what).hint("what is done is kept: run it again to go on")
 }
 
 fn part(

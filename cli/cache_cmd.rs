@@ -5,7 +5,7 @@ mod rm;
 mod share;
 
 use crate::context::{
-    Context, DAMAGED, Failure, bytes_of, columns, duration_of, print, print_line, time_of,
+    Context, Exit, Failure, bytes_of, columns, duration_of, print, print_line, time_of,
 };
 use cache::{Finding, Key, Record, Stats, Store, Thing, Verify, VerifyReport};
 use serde_json::{Value, json};
@@ -203,7 +203,7 @@ fn verify(args: &VerifyArgs, store: &Store, context: &Context) -> Result<ExitCod
     } else {
         print(&report_text(&report));
     }
-    Ok(if report.damaged > 0 { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS })
+    Ok(if report.damaged > 0 { Exit::Damaged.into() } else { ExitCode::SUCCESS })
 }
 
 fn thing(thing: Thing) -> &'static str {

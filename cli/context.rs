@@ -1,22 +1,19 @@
 //! What every command shares: global flags, the store, how output is written, exit codes.
 
+pub(crate) use crate::failure::{Exit, Failure, chain};
 use crate::output::Stream;
 pub(crate) use crate::output::{eprint, eprint_line, print, print_bytes, print_line};
-use cache::{Store, StoreError};
+use cache::Store;
 use clap::Args;
 use engine::{NodeId, Plan, Registry, Request, SpecErrors};
-use serde_json::{Value, json};
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     env,
-    error::Error,
-    fmt::Display,
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::FileTypeExt as _,
     path::{Component, Path, PathBuf},
-    process::ExitCode,
     rc::Rc,
     thread,
     time::{SystemTime, UNIX_EPOCH},
@@ -74,121 +71,6 @@ pub(crate) fn shell(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
-}
-
-/// Why a command could not do its work.
-pub(crate) struct Failure {
-    /// The exit code.
-    pub(crate) code: u8,
-    pub(crate) message: String,
-    /// The way out.
-    pub(crate) hint: Option<String>,
-    /// What is wrong with the pipeline, if that is why.
-    mistakes: Option<Box<SpecErrors>>,
-}
-
-/// A mistake in a file or on the command line.
-pub(crate) const MISTAKE: u8 = 2;
-/// The store is damaged or of another kind.
-pub(crate) const DAMAGED: u8 = 3;
-
-impl Failure {
-    pub(crate) fn new(code: u8, message: impl Display) -> Self {
-        Self { code, message: message.to_string(), hint: None, mistakes: None }
-    }
-
-    /// Adds the way out.
-    pub(crate) fn hint(mut self, hint: impl Display) -> Self {
-        self.hint = Some(hint.to_string());
-        self
-    }
-
-    /// Returns it as people read it.
-    pub(crate) fn text(&self) -> String {
-        if let Some(errors) = &self.mistakes {
-            return crate::mistakes::render(errors);
-        }
-        let hint = self.hint.as_ref().map(|hint| format!("\nhelp: {hint}")).unwrap_or_default();
-        format!("error: {}{hint}", self.message)
-    }
-
-    /// Returns it as programs read it.
-    pub(crate) fn json(&self) -> Value {
-        let (message, hint, code) = (&self.message, &self.hint, self.code);
-        let mut value = json!({ "error": { "message": message, "hint": hint, "code": code } });
-        if let Some(errors) = &self.mistakes {
-            value["mistakes"] = crate::mistakes::json(errors);
-        }
-        value
-    }
-
-    /// Prints it, on stdout too if programs are to read it, and returns the exit code.
-    pub(crate) fn report(&self, as_json: bool) -> ExitCode {
-        if as_json {
-            print_line(&self.json().to_string());
-        }
-        eprint_line(self.text().trim_end());
-        ExitCode::from(self.code)
-    }
-}
-
-impl From<SpecErrors> for Failure {
-    fn from(errors: SpecErrors) -> Self {
-        let mistakes = Some(Box::new(errors));
-        let message = mistakes.as_ref().map(ToString::to_string).unwrap_or_default();
-        Self { code: MISTAKE, message, hint: None, mistakes }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        let (code, hint) = match &error {
-            StoreError::NewerFormat { .. } => {
-                (DAMAGED, Some("use a newer coresift, or another store with --store"))
-            }
-            StoreError::NotAStore { .. } => {
-                (MISTAKE, Some("name an empty or new folder with --store"))
-            }
-            StoreError::Damaged { .. } => {
-                (DAMAGED, Some("`coresift cache verify` checks the whole store"))
-            }
-            StoreError::Io { source, .. } => match source.kind() {
-                std::io::ErrorKind::StorageFull => (
-                    1,
-                    Some(
-                        "free some space and run it again, what is done is kept; `coresift cache gc --dry-run` says what the store could do without",
-                    ),
-                ),
-                std::io::ErrorKind::ReadOnlyFilesystem => {
-                    (1, Some("the store cannot be written; choose another with --store"))
-                }
-                std::io::ErrorKind::PermissionDenied => (
-                    1,
-                    Some(
-                        "the store cannot be written: its owner opens it to the group with `coresift cache share`; or choose another with --store",
-                    ),
-                ),
-                _ => (1, None),
-            },
-            _ => (1, None),
-        };
-        let failure = Self::new(code, chain(&error));
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    }
-}
-
-/// Returns an error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }
 
 /// What every command shares.
@@ -253,7 +135,7 @@ impl Context {
             File::open(path).and_then(|mut file| file.read_to_string(&mut text))
         };
         read.map_err(|error| {
-            Failure::new(MISTAKE, format!("cannot read `{}`: {error}", path.display()))
+            Failure::mistake(format!("cannot read `{}`", path.display())).because(error)
         })?;
         let text: Rc<str> = text.into();
         self.streams.borrow_mut().insert(path.to_owned(), Rc::clone(&text));
@@ -433,7 +315,7 @@ impl Cells {
     pub(crate) fn read(wanted: &[String], axes: &[(&str, &[String])]) -> Result<Self, Failure> {
         let mut picked: Vec<(usize, Vec<usize>)> = vec![];
         for text in wanted {
-            let wrong = |what: String| Failure::new(MISTAKE, format!("--cell {text}: {what}"));
+            let wrong = |what: String| Failure::mistake(format!("--cell {text}: {what}"));
             let Some((name, value)) = text.split_once('=') else {
                 return Err(wrong("not of the form AXIS=VALUE".to_owned()));
             };
@@ -493,7 +375,7 @@ impl Cells {
         let nodes: BTreeSet<NodeId> = held.filter_map(|cell| cell.node(stage)).collect();
         if nodes.is_empty() {
             let what = format!("no stage called `{stage}` is needed there");
-            return Err(Failure::new(MISTAKE, what)
+            return Err(Failure::mistake(what)
                 .hint(format!("name it as a target: `--target {stage}`, and look at --cell")));
         }
         Ok(nodes.into_iter().collect())
@@ -539,13 +421,14 @@ pub(crate) fn columns(rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> St
 
 /// Writes `bytes` to `path`: a file that is there is replaced at once, or left as it was.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let cannot = |error| Failure::new(1, format!("cannot write `{}`: {error}", path.display()));
+    let cannot =
+        |error| Failure::failed(format!("cannot write `{}`", path.display())).because(error);
     // A device or a pipe, such as /dev/stdout, is written to, not replaced.
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         return fs::write(path, bytes).map_err(cannot);
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.ok_or_else(|| Failure::new(MISTAKE, "that is not the name of a file"))?;
+    let name = name.ok_or_else(|| Failure::mistake("that is not the name of a file"))?;
     let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
     written.map_err(|error| {
@@ -566,7 +449,7 @@ mod tests {
             vec![("subset.with.keep", &keep), ("seed", &seeds), ("student.seed", &seeds)];
         let pick = |text: &[&str]| {
             let text: Vec<String> = text.iter().map(|one| (*one).to_owned()).collect();
-            Cells::read(&text, &axes).map_err(|failure| failure.message)
+            Cells::read(&text, &axes).map_err(|failure| failure.message())
         };
         let cells = pick(&["keep=0.3", "seed=0", "seed=1"]).expect("all are there");
         assert!(cells.hold(&[1, 0, 0]) && cells.hold(&[1, 1, 1]) && !cells.hold(&[0, 0, 0]));
@@ -595,17 +478,6 @@ mod tests {
         assert_eq!(way("/a/other", "/a/proj/.coresift"), Path::new("../proj/.coresift"));
         assert_eq!(way("/a", "/a/.coresift").to_str(), Some("./.coresift"));
         assert_eq!(way("/a/b/c", "/a/.coresift"), Path::new("../../.coresift"));
-    }
-
-    #[test]
-    fn a_failure_is_told_to_people_and_programs() {
-        let failure = Failure::new(MISTAKE, "no run is called `x`").hint("list them");
-        assert_eq!(failure.text(), "error: no run is called `x`\nhelp: list them");
-        let wanted = json!({ "error": {
-            "message": "no run is called `x`", "hint": "list them", "code": 2,
-        } });
-        assert_eq!(failure.json(), wanted);
-        assert_eq!(Failure::new(1, "no").json()["error"]["hint"], Value::Null);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         labels.retain(|label| label == stage);
         if labels.is_empty() {
             let what = format!("neither has a stage called `{stage}`");
-            return Err(Failure::new(crate::context::MISTAKE, what));
+            return Err(Failure::mistake(what));
         }
     }
     let both = Both { a: &a, b: &b, axes: common_axes(&a, &b) };

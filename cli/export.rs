@@ -4,9 +4,7 @@ mod parquet;
 mod table;
 mod tensor;
 
-use crate::context::{
-    Cells, Context, Failure, MISTAKE, Pipeline, bytes_of, chain, print_bytes, write_file,
-};
+use crate::context::{Cells, Context, Failure, Pipeline, bytes_of, print_bytes, write_file};
 use cache::{Artifact, Store};
 use engine::{Forecast, NodeId, Outlook, Plan};
 use safetensors::SafeTensors;
@@ -74,7 +72,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let forecast = Forecast::of(&plan, &store)?;
     let node = only(&plan, &forecast, &cells, &args.stage)?;
     let Outlook::Hit(record) = &forecast.outlooks[node.index()] else {
-        let failure = Failure::new(1, format!("{} is not computed yet", plan.describe(node)));
+        let failure = Failure::failed(format!("{} is not computed yet", plan.describe(node)));
         let target = vec![args.stage.clone()];
         let command = Pipeline { target, ..args.pipeline.clone() }.run_command();
         return Err(failure.hint(format!("`{command}` computes it")));
@@ -122,8 +120,7 @@ fn only(plan: &Plan, forecast: &Forecast, cells: &Cells, stage: &str) -> Result<
         .map(|axis| &plan.axes[axis])
         .map(|axis| format!("--cell {}={}", axis.name, axis.values.join("|")))
         .collect();
-    let failure =
-        Failure::new(MISTAKE, format!("`{stage}` is {} different computations", nodes.len()));
+    let failure = Failure::mistake(format!("`{stage}` is {} different computations", nodes.len()));
     Err(failure.hint(format!("pick one with {}", axes.join(" "))))
 }
 
@@ -145,7 +142,7 @@ fn format(args: &Args, kind: &str, to_stdout: bool) -> Result<Format, Failure> {
         _ => None,
     };
     found.ok_or_else(|| {
-        let failure = Failure::new(MISTAKE, "the name of the file does not tell its format");
+        let failure = Failure::mistake("the name of the file does not tell its format");
         failure
             .hint("end it in .npy, .csv, .parquet, .safetensors, .txt or .json, or give --format")
     })
@@ -168,7 +165,7 @@ fn encode(
     let Some((name, blob)) = artifact.parts.get_key_value(wanted) else {
         let names: Vec<&str> = artifact.parts.keys().map(String::as_str).collect();
         let kind = &artifact.kind;
-        let failure = Failure::new(MISTAKE, format!("this {kind} artifact has no part `{wanted}`"));
+        let failure = Failure::mistake(format!("this {kind} artifact has no part `{wanted}`"));
         return Err(failure.hint(format!("name one with --part: {}", names.join(", "))));
     };
     let bytes = store.get(blob)?;
@@ -206,7 +203,7 @@ fn encode(
                 return Ok(table.csv());
             }
             let cannot =
-                |error| Failure::new(MISTAKE, format!("part `{name}` as Parquet: {error}"));
+                |error| Failure::mistake(format!("part `{name}` as Parquet")).because(error);
             parquet::file(&table).map_err(cannot)
         }
     }
@@ -236,7 +233,7 @@ fn holder<'a>(
         _ => {
             let what = format!("several parts hold a tensor `{tensor}`");
             let hint = format!("name one with --part: {}", found.join(", "));
-            Err(Failure::new(MISTAKE, what).hint(hint))
+            Err(Failure::mistake(what).hint(hint))
         }
     }
 }
@@ -258,12 +255,12 @@ fn usual_part(kind: &str, format: Format) -> &'static str {
 }
 
 fn wrong(part: &str, what: &str, hint: &str) -> Failure {
-    Failure::new(MISTAKE, format!("part `{part}` {what}")).hint(hint)
+    Failure::mistake(format!("part `{part}` {what}")).hint(hint)
 }
 
 fn tensors<'a>(part: &str, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Failure> {
     SafeTensors::deserialize(bytes)
-        .map_err(|error| Failure::new(1, format!("part `{part}` does not read: {}", chain(&error))))
+        .map_err(|error| Failure::failed(format!("part `{part}` does not read")).because(error))
 }
 
 /// Ends `bytes` with a line break, as a text file does.

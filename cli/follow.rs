@@ -1,7 +1,7 @@
 //! The log of a run, read as it grows or replayed, and what each of its events is in words.
 
 use crate::{
-    context::{Context, Failure, MISTAKE, duration_of, print, print_line},
+    context::{Context, Failure, duration_of, print, print_line},
     output,
 };
 use cache::Store;
@@ -36,7 +36,7 @@ impl Follow {
     pub(crate) fn open(store: &Store, run: &Run, speed: Option<f64>) -> Result<Self, Failure> {
         let Some(tail) = Tail::open(store, &run.id)? else {
             let what = format!("the store has no log of run {}", run.id);
-            return Err(Failure::new(MISTAKE, what).hint(format!(
+            return Err(Failure::mistake(what).hint(format!(
                 "`coresift cache gc` takes the logs of old runs away; `coresift show {}` still has \
                  its stages",
                 run.id

@@ -1,8 +1,6 @@
 //! `coresift graph`: the DAG as text, dot or mermaid.
 
-use crate::context::{
-    Cells, Context, Failure, MISTAKE, Pipeline, axis_names, columns, print, print_line,
-};
+use crate::context::{Cells, Context, Failure, Pipeline, axis_names, columns, print, print_line};
 use engine::{Cell, Forecast, NodeId, Outlook, Plan};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
@@ -39,7 +37,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         plan.nodes().map(|(id, _)| id).collect()
     } else {
         let cell = plan.cells.iter().find(|cell| cells.hold(&cell.coords));
-        let cell = cell.ok_or_else(|| Failure::new(MISTAKE, "no cell of the matrix is left"))?;
+        let cell = cell.ok_or_else(|| Failure::mistake("no cell of the matrix is left"))?;
         if plan.cells.len() > 1 {
             let (one, count) = (coordinates(&plan, cell), plan.cells.len());
             context.note(&format!(

@@ -8,6 +8,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod export;
+mod failure;
 mod follow;
 mod graph;
 mod methods;
@@ -32,7 +33,8 @@ mod table;
 mod watch;
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
-use context::{Context, Failure, Global, MISTAKE};
+use context::{Context, Global};
+use failure::{Exit, Failure};
 use output::Stream;
 use std::process::ExitCode;
 
@@ -94,9 +96,6 @@ enum Command {
     },
 }
 
-/// The exit code of a defect of the program itself (sysexits.h, EX_SOFTWARE).
-const DEFECT: u8 = 70;
-
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == supervise::COMMAND) {
@@ -110,7 +109,7 @@ fn main() -> ExitCode {
              what was finished is kept",
             message.as_deref().unwrap_or("it broke off")
         ));
-        ExitCode::from(DEFECT)
+        Exit::Defect.into()
     });
     output::settle(code)
 }
@@ -171,24 +170,23 @@ fn instead(said: &clap::Error) -> ExitCode {
         output::print_line(&refusal(said).json().to_string());
     }
     output::eprint(&on(Stream::Err));
-    ExitCode::from(MISTAKE)
+    Exit::Mistake.into()
 }
 
 /// Returns what clap says is wrong as a failure.
 fn refusal(said: &clap::Error) -> Failure {
     let none = [ErrorKind::MissingSubcommand, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand];
     if none.contains(&said.kind()) {
-        return Failure::new(MISTAKE, "no command was given").hint("`coresift help` lists them");
+        return Failure::mistake("no command was given").hint("`coresift help` lists them");
     }
     let text = said.render().to_string();
     // Paragraphs: what is wrong, tips, the usage.
     let mut paragraphs =
         text.split("\n\n").map(|lines| lines.lines().map(str::trim).collect::<Vec<_>>().join(" "));
     let what = paragraphs.next().unwrap_or_default();
-    let failure = Failure::new(MISTAKE, what.strip_prefix("error: ").unwrap_or(&what));
-    let tips: Vec<String> =
-        paragraphs.filter_map(|tip| Some(tip.strip_prefix("tip: ")?.to_owned())).collect();
-    if tips.is_empty() { failure } else { failure.hint(tips.join("; ")) }
+    let failure = Failure::mistake(what.strip_prefix("error: ").unwrap_or(&what));
+    let tips = paragraphs.filter_map(|tip| Some(tip.strip_prefix("tip: ")?.to_owned()));
+    tips.fold(failure, Failure::hint)
 }
 
 #[cfg(test)]
@@ -237,7 +235,8 @@ mod tests {
         let refused = |words: &[&str]| {
             let error = Args::try_parse_from(words).err().expect("it does not read");
             let failure = refusal(&error);
-            (failure.message, failure.hint)
+            let hint = failure.json()["error"]["hint"].as_str().map(str::to_owned);
+            (failure.message(), hint)
         };
         let (message, hint) = refused(&["coresift", "plan"]);
         let wanted = "the following required arguments were not provided: <PIPELINE>";

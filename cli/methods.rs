@@ -2,7 +2,7 @@
 
 mod example;
 
-use crate::context::{Context, Failure, MISTAKE, columns, print, print_line};
+use crate::context::{Context, Failure, columns, print, print_line};
 use engine::{Arity, Method, Needs, Stage};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, process::ExitCode};
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
             all.iter().map(|method| method.name).filter(|one| alike(one, name)).collect();
         all.retain(|method| family(method) == name);
         if all.is_empty() {
-            let failure = Failure::new(MISTAKE, format!("no method is called `{name}`"));
+            let failure = Failure::mistake(format!("no method is called `{name}`"));
             return Err(failure.hint(match near.is_empty() {
                 true => "`coresift methods` lists them all".to_owned(),
                 false => format!("did you mean {}?", near.join(", ")),

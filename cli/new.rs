@@ -1,7 +1,7 @@
 //! `coresift new`: a pipeline to begin with.
 
 use crate::context::{
-    Context, Failure, MISTAKE, eprint, eprint_line, print_line, stderr_is_terminal, write_file,
+    Context, Exit, Failure, eprint, eprint_line, print_line, stderr_is_terminal, write_file,
 };
 use engine::{Plan, Registry, Request, SpecErrorKind};
 use std::{fmt::Write as _, io::IsTerminal as _, path::PathBuf, process::ExitCode};
@@ -52,7 +52,7 @@ struct Wanted {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let path = args.file.display();
     if args.file.exists() && !args.force {
-        let failure = Failure::new(MISTAKE, format!("`{path}` is there already"));
+        let failure = Failure::mistake(format!("`{path}` is there already"));
         return Err(failure.hint("choose another name, or replace it with --force"));
     }
     let text = pipeline(&wanted(args, context)?, &context.registry)?;
@@ -89,10 +89,10 @@ fn wanted(args: &Args, context: &Context) -> Result<Wanted, Failure> {
     let registry = &context.registry;
     let load = |name: &str| loader(registry, name);
     let select = |name: &str| selector(registry, name);
-    let rate = |text: &str| share(text).map_err(|why| Failure::new(MISTAKE, why));
+    let rate = |text: &str| share(text).map_err(Failure::mistake);
     let count = |text: &str| match text.parse::<u16>() {
         Ok(count) if count > 0 => Ok(count),
-        _ => Err(Failure::new(MISTAKE, "a whole number from 1")),
+        _ => Err(Failure::mistake("a whole number from 1")),
     };
     if ask {
         eprint_line("Enter takes what stands in brackets; several are parted by commas.");
@@ -138,10 +138,13 @@ fn answer<T>(
             eprint(&format!("{question} [{default}]: "));
             let ended = std::io::stdin()
                 .read_line(&mut text)
-                .map_err(|error| Failure::new(1, format!("cannot read the answer: {error}")))?
+                .map_err(|error| Failure::failed("cannot read the answer").because(error))?
                 == 0;
             if ended {
-                return Err(Failure::new(130, "nothing is written: the answers ended"));
+                return Err(Failure::new(
+                    Exit::Interrupted,
+                    "nothing is written: the answers ended",
+                ));
             }
         }
         let text = text.trim();
@@ -218,7 +221,7 @@ fn loader(registry: &Registry, name: &str) -> Result<String, Failure> {
     if stage.is_some_and(|stage| stage.problems().is_empty()) {
         return Ok(load);
     }
-    let failure = Failure::new(MISTAKE, format!("`{load}` has to be told where its files are"));
+    let failure = Failure::mistake(format!("`{load}` has to be told where its files are"));
     let hint =
         format!("begin with another --dataset, then put in what `coresift methods {load}` says");
     Err(failure.hint(hint))
@@ -233,7 +236,7 @@ fn selector(registry: &Registry, name: &str) -> Result<String, Failure> {
     if !from_file {
         return Ok(select);
     }
-    let failure = Failure::new(MISTAKE, format!("`{select}` has to be told where its file is"));
+    let failure = Failure::mistake(format!("`{select}` has to be told where its file is"));
     let hint =
         format!("begin with another selector, then put in what `coresift methods {select}` says");
     Err(failure.hint(hint))
@@ -256,7 +259,7 @@ fn source(
         Some((port, _)) => Ok((port, "hardness")),
         None => {
             let what = format!("`{select}` takes nothing that could be connected");
-            Err(Failure::new(MISTAKE, what))
+            Err(Failure::mistake(what))
         }
     }
 }
@@ -269,7 +272,7 @@ fn pipeline(wanted: &Wanted, registry: &Registry) -> Result<String, Failure> {
         sources.push(source(registry, select, data)?);
     }
     let ([first, ..], [(port, from), ..]) = (&selectors[..], &sources[..]) else {
-        return Err(Failure::new(MISTAKE, "there is no selector to write a pipeline for"));
+        return Err(Failure::mistake("there is no selector to write a pipeline for"));
     };
     let dataset = short(load);
     let names: Vec<&str> = selectors.iter().map(|one| short(one)).collect();
@@ -385,7 +388,7 @@ fn method(registry: &Registry, family: &str, name: &str) -> Result<String, Failu
         return Ok(full);
     }
     let names: Vec<&str> = names.iter().filter_map(|one| Some(one.split_once('.')?.1)).collect();
-    let failure = Failure::new(MISTAKE, format!("no `{family}` method is called `{name}`"));
+    let failure = Failure::mistake(format!("no `{family}` method is called `{name}`"));
     Err(failure.hint(format!("there are {}", names.join(", "))))
 }
 
@@ -400,8 +403,7 @@ mod tests {
 
     fn planned(wanted: &Wanted) -> Plan {
         let registry = stages::registry();
-        let text =
-            pipeline(wanted, &registry).map_err(|failure| failure.message).expect("a pipeline");
+        let text = pipeline(wanted, &registry).expect("a pipeline");
         let request = Request { path: "p.toml".into(), ..Request::default() };
         let plan = Plan::read_text(&text, &request, &registry)
             .map_err(|errors| crate::mistakes::render(&errors));

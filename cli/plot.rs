@@ -10,7 +10,7 @@ mod png;
 mod raster;
 
 use crate::{
-    context::{Context, Failure, MISTAKE, Pipeline, bytes_of, write_file},
+    context::{Context, Failure, Pipeline, bytes_of, write_file},
     results::Study,
 };
 use drawing::Drawing;
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         Some("png") => Format::Png,
         _ => {
             let what = format!("`{}` does not say which format is wanted", args.out.display());
-            return Err(Failure::new(MISTAKE, what).hint("end its name in .svg or .png"));
+            return Err(Failure::mistake(what).hint("end its name in .svg or .png"));
         }
     };
     let plan = context.plan(&args.pipeline)?;
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     if panels.is_empty() {
         let what = format!("there is nothing to show of `{}`", args.figure.heading());
         let command = args.pipeline.run_command();
-        return Err(Failure::new(1, what)
+        return Err(Failure::failed(what)
             .hint(format!("`{command}` makes the results; not every pipeline has all")));
     }
     let label = panels.iter().map(|panel| panel.label.as_str()).collect::<Vec<_>>().join(" ");
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let bytes = match format {
         Format::Svg => svg::file(&sheet, &label, args.dark).into_bytes(),
         Format::Png => raster::png(&sheet, args.scale, args.dark).ok_or_else(|| {
-            Failure::new(1, "the figure is too large for a PNG").hint("lower --scale, or take .svg")
+            Failure::failed("the figure is too large for a PNG").hint("lower --scale, or take .svg")
         })?,
     };
     write_file(&args.out, &bytes)?;

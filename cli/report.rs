@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let study = Study::read(&plan, &store)?;
     let (there, ..) = study.forecast.counts();
     if there == 0 {
-        let failure = Failure::new(1, "none of this pipeline's results is there yet");
+        let failure = Failure::failed("none of this pipeline's results is there yet");
         return Err(failure.hint(format!("make them with `{}`", args.pipeline.run_command())));
     }
     let name = match stream_name(&args.pipeline.pipeline) {

@@ -3,14 +3,14 @@
 use crate::{
     cache_cmd::Size,
     context::{
-        Cells, Context, Failure, MISTAKE, Pipeline, eprint_line, now_millis, print, print_line,
+        Cells, Context, Exit, Failure, Pipeline, eprint_line, now_millis, print, print_line,
     },
     progress::Progress,
     signals, supervise, table, watch,
 };
 use cache::Store;
 use engine::{Cell, Event, Journal, NodeId, Plan, Run, RunError, RunOptions, RunResult, Summary};
-use stages::{Device, DeviceChoice};
+use stages::{Device, DeviceChoice, DeviceError};
 use std::{
     collections::BTreeSet,
     hash::{BuildHasher as _, RandomState},
@@ -78,8 +78,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     options.name.clone_from(&args.name);
     options.note.clone_from(&args.note);
     keep_panics();
-    let result = follow(args, context, &plan, &store, &options);
-    let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
+    let result = follow(args, context, &plan, &store, &options)?;
     // With --json, stdout has the events and nothing else.
     if !args.no_table && !context.global.quiet && !context.global.json {
         let shown = table::text(&plan, &store, &result.outputs, &result.keys);
@@ -90,12 +89,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     Ok(exit_code(result.summary, options.cancel.load(Ordering::Relaxed)))
 }
 
+impl From<DeviceError> for Failure {
+    fn from(error: DeviceError) -> Self {
+        let hint = error.hint.clone();
+        Self::of(Exit::Mistake, error).hint(hint)
+    }
+}
+
 impl How {
     /// Opens the device, watches for signals, and returns what a run that begins now is given.
     pub(crate) fn options(&self, store: &Store, context: &Context) -> Result<RunOptions, Failure> {
-        let device = Device::open(self.device).map_err(|error| {
-            Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint)
-        })?;
+        let device = Device::open(self.device)?;
         if let Some(Size(bytes)) = self.memory {
             stages::set_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
         }
@@ -154,7 +158,7 @@ fn follow(
 pub(crate) fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
     if interrupted {
         eprint_line("stopped; what was finished is kept, run it again to go on");
-        return ExitCode::from(signals::INTERRUPTED);
+        return Exit::Interrupted.into();
     }
     let undone = summary.failed + summary.skipped + summary.stopped;
     if undone > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -193,7 +197,7 @@ fn pick_cells(plan: &mut Plan, wanted: &[String]) -> Result<(), Failure> {
         takes.hold(&cell.coords) && !without.iter().any(|cells| cells.hold(&cell.coords))
     });
     if plan.cells.is_empty() {
-        return Err(Failure::new(MISTAKE, "no cell is left by --where"));
+        return Err(Failure::mistake("no cell is left by --where"));
     }
     Ok(())
 }
@@ -209,7 +213,7 @@ fn forced(plan: &Plan, stages: &[String]) -> Result<BTreeSet<NodeId>, Failure> {
             let known: BTreeSet<&str> =
                 plan.cells.iter().flat_map(Cell::stages).map(|(name, _)| &**name).collect();
             let known: Vec<&str> = known.into_iter().collect();
-            return Err(Failure::new(MISTAKE, what).hint(format!("there are {}", known.join(", "))));
+            return Err(Failure::mistake(what).hint(format!("there are {}", known.join(", "))));
         }
         nodes.extend(called);
     }

@@ -1,7 +1,7 @@
 //! `coresift runs`: the runs a store remembers.
 
 use crate::{
-    context::{Context, Failure, MISTAKE, columns, duration_of, print, print_line, time_of},
+    context::{Context, Failure, columns, duration_of, print, print_line, time_of},
     show,
 };
 use cache::Store;
@@ -113,7 +113,7 @@ fn forget(runs: &[String], store: &Store, context: &Context) -> Result<ExitCode,
         runs.iter().map(|name| show::find(store, name)).collect::<Result<_, _>>()?;
     for run in &found {
         if run.status(store)? == RunStatus::GoingOn {
-            let failure = Failure::new(MISTAKE, format!("run {} is going on", run.id));
+            let failure = Failure::mistake(format!("run {} is going on", run.id));
             return Err(failure
                 .hint("wait for its end, or stop it: it is `".to_owned() + &run.process + "`"));
         }

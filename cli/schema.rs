@@ -1,6 +1,6 @@
 //! `coresift schema`: the JSON schema of pipeline files, for editors.
 
-use crate::context::{Context, Failure, print};
+use crate::context::{Context, Exit, Failure, print};
 use engine::{Arity, Method, Registry};
 use serde_json::{Map, Value, json};
 use std::{
@@ -13,7 +13,8 @@ pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let text = serde_json::to_string_pretty(&sorted(schema(&context.registry)));
-    print(&format!("{}\n", text.map_err(|error| Failure::new(1, error))?));
+    let text = text.map_err(|error| Failure::of(Exit::Failed, error))?;
+    print(&format!("{text}\n"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     context::{
-        Cells, Context, Failure, MISTAKE, axis_names, bytes_of, columns, duration_of, print,
-        print_line, time_of,
+        Cells, Context, Failure, axis_names, bytes_of, columns, duration_of, print, print_line,
+        time_of,
     },
     explain::recipe_text,
     follow, runs,
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     if let Some(stage) = &args.stage
         && nodes.is_empty()
     {
-        return Err(Failure::new(MISTAKE, format!("the run has no stage called `{stage}` there")));
+        return Err(Failure::mistake(format!("the run has no stage called `{stage}` there")));
     }
     if context.global.json {
         let with_records = args.stage.is_some();
@@ -95,18 +95,18 @@ pub(crate) fn find(store: &Store, name: &str) -> Result<Run, Failure> {
     let found: Vec<&String> = match name {
         "last" => {
             let last = runs::newest(store, 1, |_| true)?.pop();
-            return last.ok_or_else(|| Failure::new(MISTAKE, "the store remembers no run"));
+            return last.ok_or_else(|| Failure::mistake("the store remembers no run"));
         }
         _ if all.iter().any(|id| id == name) => all.iter().filter(|id| *id == name).collect(),
         _ => all.iter().filter(|id| id.starts_with(name)).collect(),
     };
     match found[..] {
-        [] => Err(Failure::new(MISTAKE, format!("no run is called `{name}`")).hint(hint)),
+        [] => Err(Failure::mistake(format!("no run is called `{name}`")).hint(hint)),
         [id] => Run::read(store, id)?
-            .ok_or_else(|| Failure::new(1, format!("the record of run {id} does not read"))),
+            .ok_or_else(|| Failure::failed(format!("the record of run {id} does not read"))),
         [first, .., last] => {
             let what = format!("{} runs begin with `{name}`: {first} to {last}", found.len());
-            Err(Failure::new(MISTAKE, what).hint(hint))
+            Err(Failure::mistake(what).hint(hint))
         }
     }
 }

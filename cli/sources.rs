@@ -1,7 +1,7 @@
 //! What is compared: pipelines as the store has them now, and runs as they were.
 
 use crate::{
-    context::{Context, Failure, MISTAKE, Pipeline, axis_names, run_command, stream_name},
+    context::{Context, Failure, Pipeline, axis_names, run_command, stream_name},
     runs, show,
 };
 use cache::{Artifact, Key, Provenance, Recipe, Store, StoreError};
@@ -276,13 +276,13 @@ fn run_of(store: &Store, file: &str, name: &str) -> Result<Run, Failure> {
             if let [newest, .., oldest] = &all[..] {
                 let many = format!("{} runs of `{file}` begin with `{name}`", all.len());
                 let hint = format!("they are {} to {}", oldest.id, newest.id);
-                return Err(Failure::new(MISTAKE, many).hint(hint));
+                return Err(Failure::mistake(many).hint(hint));
             }
             all.pop()
         }
     };
     found.ok_or_else(|| {
-        let failure = Failure::new(MISTAKE, format!("`{file}` has no run called `{name}`"));
+        let failure = Failure::mistake(format!("`{file}` has no run called `{name}`"));
         failure.hint(format!("`coresift runs {file}` lists them; `last` and `~1` are names too"))
     })
 }

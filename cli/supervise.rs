@@ -7,7 +7,7 @@
 //! inherits the children of those that end, so that one that made a session of its own does not
 //! get away either. It ends as the program does, with its code or by its signal.
 
-use crate::context::eprint_line;
+use crate::{context::eprint_line, failure::Exit};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, wait, waitpid,
 };
@@ -25,15 +25,13 @@ use std::{
 
 /// The word by which the program is asked to be this.
 pub(crate) const COMMAND: &str = "supervise";
-/// The code with which a shell says that a program cannot be started.
-const NOT_STARTED: u8 = 126;
 /// How often and how long apart what is left of a program is killed.
 const ROUNDS: u32 = 200;
 const APART: Duration = Duration::from_millis(5);
 
 /// Runs `words`, a program and its arguments, to its end or that of the life line.
 pub(crate) fn run(words: &[OsString]) -> ExitCode {
-    let Some((program, arguments)) = words.split_first() else { return ExitCode::from(2) };
+    let Some((program, arguments)) = words.split_first() else { return Exit::Mistake.into() };
     #[cfg(target_os = "linux")]
     // Where it is refused, a child that leaves the group is beyond reach.
     let _ = rustix::process::set_child_subreaper(Some(getpid()));
@@ -48,18 +46,18 @@ pub(crate) fn run(words: &[OsString]) -> ExitCode {
         Ok(child) => child,
         Err(error) => {
             eprint_line(&format!("cannot start `{}`: {error}", program.display()));
-            return ExitCode::from(NOT_STARTED);
+            return Exit::NotStarted.into();
         }
     };
     let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
-        return ExitCode::from(NOT_STARTED);
+        return Exit::NotStarted.into();
     };
     thread::spawn(move || hold_life_line(pid));
     let status = loop {
         match waitpid(Some(pid), WaitOptions::empty()) {
             Ok(Some((_, status))) => break status,
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return ExitCode::from(NOT_STARTED),
+            Err(_) => return Exit::NotStarted.into(),
         }
     };
     let _ = kill_process_group(pid, Signal::KILL);

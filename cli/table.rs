@@ -9,9 +9,7 @@ mod rows;
 mod sheet;
 
 use crate::{
-    context::{
-        Context, Failure, MISTAKE, eprint_line, now_millis, print, print_line, shell, stdout_width,
-    },
+    context::{Context, Failure, eprint_line, now_millis, print, print_line, shell, stdout_width},
     results::{self, CellResult, Grid, MeasuredSource, MetricValue, SECONDS, is_seed},
     sources::{self, Source},
 };
@@ -113,8 +111,7 @@ fn level(text: &str) -> Result<f64, String> {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     if !args.set.is_empty() && !args.source.iter().any(|name| sources::is_file(name)) {
-        let failure =
-            Failure::new(MISTAKE, "--set is laid over pipeline files, and these are runs");
+        let failure = Failure::mistake("--set is laid over pipeline files, and these are runs");
         return Err(failure.hint("to pick results by a setting, use --where"));
     }
     let store = context.store()?;
@@ -135,14 +132,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         if let Some(source) = sources.iter().filter(|source| !source.has_results()).find(gone) {
             let what = format!("the store no longer has the results of `{}`", source.name);
             let hint = format!("`{}` makes them again", source.run_command);
-            return Err(Failure::new(1, what).hint(hint));
+            return Err(Failure::failed(what).hint(hint));
         }
-        let failure = Failure::new(MISTAKE, "there are no targets here that give metrics");
+        let failure = Failure::mistake("there are no targets here that give metrics");
         return Err(failure.hint("add a stage with `use = \"evaluate\"`, or name it with --target"));
     }
     grid.keep(&sources, &args.wanted)?;
     if grid.results.is_empty() {
-        return Err(Failure::new(MISTAKE, "no cell is left by --where"));
+        return Err(Failure::mistake("no cell is left by --where"));
     }
     let over = averaged(&grid, &args.over)?;
     for datasets in grid.pooled_datasets(&sources, &over) {
@@ -319,7 +316,7 @@ pub(crate) fn summary(
     }
     let grid = Grid::of(std::slice::from_ref(source), &[measured]);
     if grid.results.is_empty() {
-        let failure = Failure::new(MISTAKE, "no target of this pipeline gives metrics");
+        let failure = Failure::mistake("no target of this pipeline gives metrics");
         return Err(failure.hint("add a stage with `use = \"evaluate\"`"));
     }
     let mut metrics = Metrics::of(&grid);

@@ -6,7 +6,7 @@ mod model;
 mod screen;
 
 use crate::{
-    context::{Context, Failure, MISTAKE, eprint_line},
+    context::{Context, Failure, eprint_line},
     follow::{self, Follow},
     progress::Progress,
     show,
@@ -53,15 +53,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let leave = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&leave))
-            .map_err(|error| Failure::new(1, format!("cannot watch for signals: {error}")))?;
+            .map_err(|error| Failure::failed("cannot watch for signals").because(error))?;
     }
     let take = move || log.take();
     // In a thread of its own, so that the terminal is whole again before a panic is told.
     let shown = thread::scope(|scope| scope.spawn(|| view(take, &leave, true)).join());
     match shown {
         Ok(Ok(_)) => Ok(ExitCode::SUCCESS),
-        Ok(Err(error)) => Err(Failure::new(1, format!("cannot draw on the terminal: {error}"))),
-        Err(_) => Err(Failure::new(1, "the live view broke off")
+        Ok(Err(error)) => Err(Failure::failed("cannot draw on the terminal").because(error)),
+        Err(_) => Err(Failure::failed("the live view broke off")
             .hint("RUST_BACKTRACE=1 says where; `coresift show RUN --follow` has plain lines")),
     }
 }
@@ -79,7 +79,7 @@ fn find(store: &Store, name: &str) -> Result<Run, Failure> {
     }
     let run = Run::newest(store, Some(&PipelineFile::at(path)), 0)?;
     run.ok_or_else(|| {
-        Failure::new(MISTAKE, format!("the store remembers no run of `{name}`"))
+        Failure::mistake(format!("the store remembers no run of `{name}`"))
             .hint("`coresift runs` lists those it has")
     })
 }

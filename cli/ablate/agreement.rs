@@ -193,13 +193,13 @@ fn read(kind: Kind, artifact: &Artifact, store: &Store) -> Result<Output, Failur
         Kind::Scores => ("scores", "scores", Dtype::F32),
         Kind::Subset => ("subset", "indices", Dtype::I64),
     };
-    let wrong = |what: &str| Failure::new(1, format!("part `{part}` does not read: {what}"));
-    let blob = artifact.parts.get(part).ok_or_else(|| wrong("it is missing"))?;
+    let unread = || Failure::failed(format!("part `{part}` does not read"));
+    let blob = artifact.parts.get(part).ok_or_else(|| unread().because("it is missing"))?;
     let bytes = store.get(blob)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(&error.to_string()))?;
-    let view = tensors.tensor(tensor).map_err(|error| wrong(&error.to_string()))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| unread().because(error))?;
+    let view = tensors.tensor(tensor).map_err(|error| unread().because(error))?;
     if view.dtype() != dtype {
-        return Err(wrong("it holds another type of number"));
+        return Err(unread().because("it holds another type of number"));
     }
     match kind {
         Kind::Scores => {
@@ -209,7 +209,7 @@ fn read(kind: Kind, artifact: &Artifact, store: &Store) -> Result<Output, Failur
         Kind::Subset => {
             let (words, _) = view.data().as_chunks::<8>();
             let kept = words.iter().map(|b| u32::try_from(i64::from_le_bytes(*b)));
-            let kept = kept.collect::<Result<_, _>>().map_err(|error| wrong(&error.to_string()))?;
+            let kept = kept.collect::<Result<_, _>>().map_err(|error| unread().because(error))?;
             let meta = artifact.parts.get("meta").map(|blob| store.get(blob)).transpose()?;
             let meta: Option<Value> = meta.and_then(|bytes| serde_json::from_slice(&bytes).ok());
             Ok(Output::Subset { kept, of: meta.and_then(|meta| meta["n"].as_f64()) })

@@ -1,6 +1,6 @@
 //! Which pipelines an ablation runs: the file, with other axes laid over its matrix.
 
-use crate::context::{Context, Failure, MISTAKE, Pipeline};
+use crate::context::{Context, Failure, Pipeline};
 use engine::{Plan, PlanNode, Request};
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ impl Axis {
     /// Reads `PATH=VALUE,VALUE,…`.
     pub(super) fn read(text: &str) -> Result<Self, Failure> {
         let wrong = |what: &str| {
-            let failure = Failure::new(MISTAKE, format!("`{text}` {what}"));
+            let failure = Failure::mistake(format!("`{text}` {what}"));
             failure.hint("write an axis as `proxy.with.epochs=1,2,5`")
         };
         let (path, values) = text.split_once('=').ok_or_else(|| wrong("is no axis"))?;
@@ -173,7 +173,7 @@ pub(super) fn plan(
 }
 
 fn set_too(axis: &Axis) -> Failure {
-    let failure = Failure::new(MISTAKE, format!("`{}` is swept and set at once", axis.path));
+    let failure = Failure::mistake(format!("`{}` is swept and set at once", axis.path));
     failure.hint("leave the --set away")
 }
 
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_axis_is_read_as_toml() {
-        let read = |text: &str| Axis::read(text).map_err(|failure| failure.message);
+        let read = |text: &str| Axis::read(text).map_err(|failure| failure.message());
         let axis = read("proxy.with.epochs=1, 2,5").expect("an axis");
         assert_eq!((axis.path.as_str(), axis.numbers()), ("proxy.with.epochs", vec![1, 2, 5]));
         let axis = read("proxy.with.model=mlp,resnet18").expect("an axis");

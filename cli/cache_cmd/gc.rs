@@ -2,7 +2,7 @@
 
 use super::{Size, Span};
 use crate::{
-    context::{Context, Failure, MISTAKE, Pipeline, bytes_of, duration_of, print, print_line},
+    context::{Context, Failure, Pipeline, bytes_of, duration_of, print, print_line},
     site::Site,
 };
 use cache::{GcOptions, GcReport, Reach, Store};
@@ -52,8 +52,7 @@ pub(super) fn run(args: &GcArgs, store: &Store, context: &Context) -> Result<Exi
     let _collecting = if args.dry_run { None } else { Some(store.collecting()?) };
     let (kept, mut reach) = runs_to_keep(store, keep_runs)?;
     if kept.is_empty() && keep_runs > 0 && args.keep.is_empty() && reach == Reach::default() {
-        let failure = Failure::new(
-            MISTAKE,
+        let failure = Failure::mistake(
             "the store remembers no run that made something, so all of it would go",
         );
         return Err(
@@ -73,7 +72,7 @@ pub(super) fn run(args: &GcArgs, store: &Store, context: &Context) -> Result<Exi
             "nothing was removed: {} results would go that took {took} to compute",
             outlook.records
         );
-        return Err(Failure::new(1, what).hint(
+        return Err(Failure::failed(what).hint(
             "--dry-run says how much would be freed, --keep PIPELINE and --keep-runs N keep more, \
              and --yes removes it",
         ));

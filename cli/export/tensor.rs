@@ -327,8 +327,7 @@ mod tests {
     }
 
     fn text(result: Result<Vec<u8>, Failure>) -> String {
-        String::from_utf8(result.map_err(|failure| failure.message).expect("written"))
-            .expect("text")
+        String::from_utf8(result.expect("written")).expect("text")
     }
 
     #[test]
@@ -341,7 +340,7 @@ mod tests {
         ]);
         let part = |only| Part {
             name: "subset",
-            tensors: tensors("subset", &bytes).ok().expect("tensors"),
+            tensors: tensors("subset", &bytes).expect("tensors"),
             only,
         };
         assert_eq!(text(part(None).indices()), "3\n70000\n");
@@ -360,10 +359,10 @@ mod tests {
         let labels = [7_i64, 0].iter().flat_map(|one| one.to_le_bytes()).collect();
         let bytes = part(&[("scores", Dtype::F32, vec![2], scores)]);
         let with_labels = part(&[("train", Dtype::I64, vec![2], labels)]);
-        let labels = tensors("labels", &with_labels).ok().expect("tensors");
+        let labels = tensors("labels", &with_labels).expect("tensors");
         let part = Part {
             name: "scores",
-            tensors: tensors("scores", &bytes).ok().expect("tensors"),
+            tensors: tensors("scores", &bytes).expect("tensors"),
             only: None,
         };
         let csv = part.table(labels.tensor("train").ok()).map(|table| table.csv());
@@ -379,7 +378,7 @@ mod tests {
         let bytes = part(&[("logits", Dtype::F16, vec![2, 3], bytes)]);
         let part = Part {
             name: "outputs",
-            tensors: tensors("outputs", &bytes).ok().expect("tensors"),
+            tensors: tensors("outputs", &bytes).expect("tensors"),
             only: None,
         };
         let wanted =

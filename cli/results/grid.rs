@@ -2,7 +2,7 @@
 
 use super::measured::{MeasuredSource, Measurements};
 use crate::{
-    context::{Failure, MISTAKE, axis_names},
+    context::{Failure, axis_names},
     sources::Source,
 };
 use cache::Key;
@@ -154,12 +154,12 @@ impl Grid {
         match (exact, &ends[..]) {
             (Some(axis), _) | (None, &[axis]) => Ok(axis),
             (None, []) => {
-                let failure = Failure::new(MISTAKE, format!("{flag} {name}: no axis is called so"));
+                let failure = Failure::mistake(format!("{flag} {name}: no axis is called so"));
                 Err(failure.hint(format!("the axes are {}", self.names())))
             }
             (None, _) => {
                 let several = format!("{flag} {name}: several axes end so");
-                Err(Failure::new(MISTAKE, several).hint(format!("the axes are {}", self.names())))
+                Err(Failure::mistake(several).hint(format!("the axes are {}", self.names())))
             }
         }
     }
@@ -183,7 +183,7 @@ impl Grid {
             let form = "not of the form AXIS=VALUE or AXIS!=VALUE";
             let (name, value) = text
                 .split_once('=')
-                .ok_or_else(|| Failure::new(MISTAKE, format!("--where {text}: {form}")))?;
+                .ok_or_else(|| Failure::mistake(format!("--where {text}: {form}")))?;
             let value = value.trim().trim_matches('"');
             match name.strip_suffix('!') {
                 Some(name) => refuses.push((name.trim(), value)),
@@ -221,8 +221,7 @@ impl Grid {
             if !values.iter().flatten().any(|value| same(value, one)) {
                 let known: BTreeSet<&String> = values.iter().flatten().collect();
                 let known: Vec<&str> = known.into_iter().map(String::as_str).collect();
-                let failure =
-                    Failure::new(MISTAKE, format!("--where {name}={one}: nothing has it"));
+                let failure = Failure::mistake(format!("--where {name}={one}: nothing has it"));
                 return Err(match &known[..] {
                     [] => failure.hint("no computed result has such a setting"),
                     known => failure.hint(format!("the values are {}", known.join(", "))),

@@ -80,7 +80,7 @@ impl Unread {
             UnreadCause::Damaged(error) => error.into(),
             UnreadCause::NotJson(error) => {
                 let name = source.describe(self.at);
-                Failure::new(1, format!("{name}: part `{PART}` does not read: {error}"))
+                Failure::failed(format!("{name}: part `{PART}` does not read")).because(error)
             }
         }
     }
@@ -130,7 +130,7 @@ pub(crate) fn metrics_of(
 ) -> Result<BTreeMap<String, f64>, Failure> {
     let Some(blob) = artifact.parts.get(PART) else { return Ok(BTreeMap::new()) };
     let measurements = Measurements::read(&store.get(blob)?)
-        .map_err(|error| Failure::new(1, format!("part `{PART}` does not read: {error}")))?;
+        .map_err(|error| Failure::failed(format!("part `{PART}` does not read")).because(error))?;
     Ok(measurements.numbers.into_iter().map(|(name, metric)| (name, metric.value)).collect())
 }
 

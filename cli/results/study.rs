@@ -8,7 +8,7 @@ use super::{
     repeats::{Repeats, grouped},
 };
 use crate::{
-    context::{Failure, axis_names, chain, percent},
+    context::{Failure, axis_names, percent},
     sources::Source,
     stats::MeanStd,
 };
@@ -19,6 +19,7 @@ use serde_json::Value;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    error::Error,
     rc::Rc,
     slice,
 };
@@ -280,7 +281,7 @@ impl<'a> Study<'a> {
 
     pub(crate) fn json(&self, node: NodeId, part: &str) -> Result<Option<Value>, Failure> {
         let Some(bytes) = self.part(node, part)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| self.unread(node, part, &error))
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| self.unread(node, part, error))
     }
 
     /// Returns the numbers of a tensor.
@@ -291,8 +292,8 @@ impl<'a> Study<'a> {
         tensor: &str,
     ) -> Result<Option<Vec<f64>>, Failure> {
         let Some(bytes) = self.part(node, part)? else { return Ok(None) };
-        let all = SafeTensors::deserialize(&bytes).map_err(|e| self.unread(node, part, &e))?;
-        let view = all.tensor(tensor).map_err(|error| self.unread(node, part, &error))?;
+        let all = SafeTensors::deserialize(&bytes).map_err(|e| self.unread(node, part, e))?;
+        let view = all.tensor(tensor).map_err(|error| self.unread(node, part, error))?;
         let data = view.data();
         Ok(match view.dtype() {
             Dtype::F32 => Some(
@@ -357,9 +358,9 @@ impl<'a> Study<'a> {
         all
     }
 
-    fn unread(&self, node: NodeId, part: &str, error: &dyn std::error::Error) -> Failure {
+    fn unread(&self, node: NodeId, part: &str, error: impl Error + 'static) -> Failure {
         let name = self.plan.describe(node);
-        Failure::new(1, format!("{name}: part `{part}` does not read: {}", chain(error)))
+        Failure::failed(format!("{name}: part `{part}` does not read")).because(error)
     }
 }
 

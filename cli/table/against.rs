@@ -5,7 +5,7 @@ use super::{
     sheet::{Sheet, csv_line, csv_number},
 };
 use crate::{
-    context::{Failure, MISTAKE},
+    context::Failure,
     results::{CellResult, Grid},
     stats::{Interval, MeanStd, Test, holm, paired_t, t_interval, wilcoxon},
 };
@@ -68,7 +68,7 @@ pub(super) fn methods(
                 None => "no axis is called `selector`".to_owned(),
             };
             let hint = format!("say which with --by; the axes are {}", grid.names());
-            Err(Failure::new(MISTAKE, what).hint(hint))
+            Err(Failure::mistake(what).hint(hint))
         }
     }
 }
@@ -85,14 +85,13 @@ impl Against {
     ) -> Result<Vec<Self>, Failure> {
         let Some(zero) = grid.axes[by].values.iter().position(|value| value == base) else {
             let axis = &grid.axes[by];
-            let failure =
-                Failure::new(MISTAKE, format!("axis `{}` has no value `{base}`", axis.name));
+            let failure = Failure::mistake(format!("axis `{}` has no value `{base}`", axis.name));
             let hint = format!("name one with --against: {}", axis.values.join(", "));
             return Err(failure.hint(hint));
         };
         if over[by] {
             let name = &grid.axes[by].name;
-            let failure = Failure::new(MISTAKE, format!("axis `{name}` holds what is compared"));
+            let failure = Failure::mistake(format!("axis `{name}` holds what is compared"));
             return Err(failure.hint("leave it out of --over"));
         }
         let zero = u32::try_from(zero).expect("fewer than 2^32 values and axes");
@@ -108,7 +107,7 @@ impl Against {
         }
         if groups.is_empty() {
             let what = format!("no cell has a partner that differs from it by `{base}` alone");
-            return Err(Failure::new(MISTAKE, what)
+            return Err(Failure::mistake(what)
                 .hint("the pairs agree on every axis but the one compared: look at --where"));
         }
         // Cells that share both results are one pair.

@@ -5,7 +5,7 @@ use super::{
     estimate::{Estimate, Trust},
 };
 use crate::{
-    context::{Failure, MISTAKE},
+    context::Failure,
     results::{Grid, MetricValue, SECONDS},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +53,7 @@ impl Metrics {
         if let Some(unknown) = asked.iter().find(|name| !self.names.contains(name))
             && !self.names.is_empty()
         {
-            let failure = Failure::new(MISTAKE, format!("no metric is called `{unknown}`"));
+            let failure = Failure::mistake(format!("no metric is called `{unknown}`"));
             return Err(failure.hint(format!("there are {}", self.names.join(", "))));
         }
         self.names = asked.to_vec();

@@ -7,7 +7,7 @@ use super::{
     sheet::{Sheet, csv_line, csv_number},
 };
 use crate::{
-    context::{Failure, MISTAKE},
+    context::Failure,
     results::{CellResult, Grid, grouped},
 };
 use serde_json::{Value, json};
@@ -35,14 +35,14 @@ impl Pivot {
         judge: Judge,
     ) -> Result<Vec<Self>, Failure> {
         let Some((down, across)) = axes.split_once(',') else {
-            let failure = Failure::new(MISTAKE, format!("--pivot {axes}: not two axes"));
+            let failure = Failure::mistake(format!("--pivot {axes}: not two axes"));
             let hint = format!("write `--pivot ROWS,COLUMNS`; the axes are {}", grid.names());
             return Err(failure.hint(hint));
         };
         let down = grid.axis("--pivot", down.trim())?;
         let across = grid.axis("--pivot", across.trim())?;
         if down == across {
-            return Err(Failure::new(MISTAKE, format!("--pivot {axes}: the same axis twice")));
+            return Err(Failure::mistake(format!("--pivot {axes}: the same axis twice")));
         }
         let seen = |axis: usize| {
             let values = 0..grid.axes[axis].values.len();
@@ -54,7 +54,7 @@ impl Pivot {
             if axis != down && axis != across && seen(axis).len() > 1 {
                 let name = &grid.axes[axis].name;
                 let failure =
-                    Failure::new(MISTAKE, format!("axis `{name}` has several values in each cell"));
+                    Failure::mistake(format!("axis `{name}` has several values in each cell"));
                 let hint =
                     format!("pick some with --where {name}=…, or average with --over {name}");
                 return Err(failure.hint(hint));
@@ -62,7 +62,7 @@ impl Pivot {
         }
         let label = grid.results.first().map(|one| &one.label);
         if grid.results.iter().any(|one| Some(&one.label) != label) {
-            let failure = Failure::new(MISTAKE, "several stages give results");
+            let failure = Failure::mistake("several stages give results");
             return Err(failure.hint("pick one with --target"));
         }
         let rows = seen(down);

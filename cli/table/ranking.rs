@@ -6,7 +6,7 @@ use super::{
     sheet::{Sheet, csv_line},
 };
 use crate::{
-    context::{Failure, MISTAKE},
+    context::Failure,
     results::{CellResult, Grid},
     stats::{Test, friedman, mean_ranks, nemenyi_difference},
 };
@@ -85,7 +85,7 @@ impl Ranking {
         let name = &grid.axes[by].name;
         if methods.len() < 2 || whole.is_empty() {
             let what = format!("there is no cell in which two values of `{name}` have `{metric}`");
-            let failure = Failure::new(MISTAKE, what);
+            let failure = Failure::mistake(what);
             return Err(
                 failure.hint("a block counts where every method has a value: pick with --where")
             );

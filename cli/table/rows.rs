@@ -6,7 +6,7 @@ use super::{
     sheet::{Sheet, csv_line, csv_number},
 };
 use crate::{
-    context::{Failure, MISTAKE},
+    context::Failure,
     results::{Grid, GridAxis, grouped},
 };
 use serde_json::{Map, Value, json};
@@ -91,8 +91,7 @@ impl Table {
         } else {
             let all: Vec<&str> =
                 self.axes.iter().chain(&self.metrics.names).map(String::as_str).collect();
-            let failure =
-                Failure::new(MISTAKE, format!("--sort {column}: there is no such column"));
+            let failure = Failure::mistake(format!("--sort {column}: there is no such column"));
             return Err(failure.hint(format!("the columns are {}", all.join(", "))));
         }
         Ok(())
@@ -286,7 +285,7 @@ random    0.05          25.00  1
     fn axes_sort_as_numbers_and_what_is_missing_comes_last() {
         let order = |column: &str| {
             let mut table = table(None);
-            table.sort(column).map_err(|failure| failure.message).expect("a column");
+            table.sort(column).expect("a column");
             table.rows.iter().map(|row| row.coords[1].clone()).collect::<Vec<_>>()
         };
         assert_eq!(order("keep"), ["0.05", "0.1", "0.5"]);
