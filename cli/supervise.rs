@@ -90,13 +90,16 @@ fn hold_life_line(program: Pid) {
 /// Kills every child, and those it inherits from them, until there is none.
 fn kill_children() {
     for _ in 0..ROUNDS {
-        let children = children();
-        for child in &children {
-            let _ = kill_process(*child, Signal::KILL);
+        for child in children() {
+            let _ = kill_process(child, Signal::KILL);
         }
-        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
-        if children.is_empty() {
-            return;
+        // A list of /proc may lack a child while others end. That none is left, wait(2) knows.
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return,
+            }
         }
         thread::sleep(APART);
     }
