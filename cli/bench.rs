@@ -6,7 +6,7 @@ use stages::{Device, DeviceChoice, Work};
 use std::{process::ExitCode, time::Duration};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct BenchArgs {
     /// The architecture, as a pipeline names it.
     #[arg(long, default_value = "resnet18")]
     model: String,
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     agree: bool,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &BenchArgs, context: &Context) -> Result<ExitCode, Failure> {
     let device = Device::open(args.device)?;
     let steps = match (args.steps, &args.model[..], device.is_cpu()) {
         (Some(steps), ..) => steps,

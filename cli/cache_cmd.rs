@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::{fmt::Write as _, process::ExitCode, str::FromStr, time::Duration};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct CacheArgs {
     #[command(subcommand)]
     command: Command,
 }
@@ -65,7 +65,7 @@ struct VerifyArgs {
     r#for: Option<Span>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &CacheArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
     match &args.command {
         Command::Stats => stats(&store, context),

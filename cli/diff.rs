@@ -3,7 +3,7 @@
 use crate::{
     context::{Context, Failure, columns, duration_of, print, print_line},
     results::metrics_of,
-    sources::{Computation, Source},
+    sources::{ResultSource, SourceNode},
 };
 use cache::{Key, Store};
 use engine::{Reason, differences};
@@ -18,7 +18,7 @@ use std::{
 const SHOWN: usize = 4;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct DiffArgs {
     /// A pipeline file, a run (its name, the beginning of it, `last`), or FILE@RUN (where RUN may
     /// also be `~1`, the run before the last).
     a: String,
@@ -29,10 +29,10 @@ pub(crate) struct Args {
     stage: Option<String>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
-    let a = Source::read(&args.a, (&[], &[]), context, &store)?;
-    let b = Source::read(&args.b, (&[], &[]), context, &store)?;
+    let a = ResultSource::read(&args.a, (&[], &[]), context, &store)?;
+    let b = ResultSource::read(&args.b, (&[], &[]), context, &store)?;
     let mut labels: BTreeSet<&str> =
         a.nodes.iter().chain(&b.nodes).map(|node| node.label.as_str()).collect();
     if let Some(stage) = &args.stage {
@@ -45,15 +45,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let both = Both { a: &a, b: &b, axes: common_axes(&a, &b) };
     // In the order of the work: a stage's last computation comes after those of all it needs.
     let place = |label: &str| {
-        let find = |source: &Source| source.nodes.iter().rposition(|node| node.label == label);
+        let find =
+            |source: &ResultSource| source.nodes.iter().rposition(|node| node.label == label);
         find(&a).or_else(|| find(&b))
     };
     let mut labels: Vec<&str> = labels.into_iter().collect();
     labels.sort_by_key(|label| place(label));
     let stages = labels.into_iter().map(|label| both.stage(label, &store));
-    let stages: Vec<Stage> = stages.collect::<Result<_, _>>()?;
+    let stages: Vec<StageDifference> = stages.collect::<Result<_, _>>()?;
     if context.global.json {
-        let stages: Vec<Value> = stages.iter().map(Stage::json).collect();
+        let stages: Vec<Value> = stages.iter().map(StageDifference::json).collect();
         let value = json!({
             "a": args.a,
             "b": args.b,
@@ -68,14 +69,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// Returns the axes both have.
-fn common_axes(a: &Source, b: &Source) -> Vec<String> {
+fn common_axes(a: &ResultSource, b: &ResultSource) -> Vec<String> {
     let has = |path: &String| b.axes.iter().any(|(one, _)| one == path);
     a.axes.iter().map(|(path, _)| path.clone()).filter(|path| has(path)).collect()
 }
 
 struct Both<'a> {
-    a: &'a Source,
-    b: &'a Source,
+    a: &'a ResultSource,
+    b: &'a ResultSource,
     axes: Vec<String>,
 }
 
@@ -100,7 +101,7 @@ impl MatrixChange {
 }
 
 /// In what one stage differs.
-struct Stage {
+struct StageDifference {
     label: String,
     /// How many computations are in both, and how many of these are one and the same.
     pairs: usize,
@@ -130,7 +131,7 @@ struct Measurement {
 
 impl Both<'_> {
     fn matrix(&self) -> Vec<MatrixChange> {
-        let of = |source: &Source, path: &str| {
+        let of = |source: &ResultSource, path: &str| {
             source.axes.iter().find(|(one, _)| one == path).map(|(_, values)| values.clone())
         };
         let mut paths: Vec<&String> = self.a.axes.iter().map(|(path, _)| path).collect();
@@ -144,7 +145,11 @@ impl Both<'_> {
     }
 
     /// Returns the computations called `label`, by where they stand on the axes both have.
-    fn placed(&self, source: &Source, label: &str) -> BTreeMap<Vec<Option<String>>, Vec<usize>> {
+    fn placed(
+        &self,
+        source: &ResultSource,
+        label: &str,
+    ) -> BTreeMap<Vec<Option<String>>, Vec<usize>> {
         let mut placed: BTreeMap<Vec<Option<String>>, Vec<usize>> = BTreeMap::new();
         for (at, node) in source.nodes.iter().enumerate().filter(|(_, node)| node.label == label) {
             let value = |path: &String| {
@@ -158,8 +163,8 @@ impl Both<'_> {
         placed
     }
 
-    fn stage(&self, label: &str, store: &Store) -> Result<Stage, Failure> {
-        let mut stage = Stage {
+    fn stage(&self, label: &str, store: &Store) -> Result<StageDifference, Failure> {
+        let mut stage = StageDifference {
             label: label.to_owned(),
             pairs: 0,
             same: 0,
@@ -189,12 +194,12 @@ impl Both<'_> {
         }
         lone_b.extend(in_b.into_values().flatten());
         // The same computation may stand at another place of another matrix.
-        let keys = |source: &Source| -> BTreeSet<Key> {
+        let keys = |source: &ResultSource| -> BTreeSet<Key> {
             let named = source.nodes.iter().filter(|node| node.label == label);
             named.filter_map(|node| node.key).collect()
         };
         let (keys_a, keys_b) = (keys(self.a), keys(self.b));
-        let is_new = |source: &Source, at: usize, keys: &BTreeSet<Key>| {
+        let is_new = |source: &ResultSource, at: usize, keys: &BTreeSet<Key>| {
             source.nodes[at].key.is_none_or(|key| !keys.contains(&key))
         };
         let moved = lone_a.len();
@@ -208,12 +213,12 @@ impl Both<'_> {
     }
 }
 
-impl Stage {
+impl StageDifference {
     fn compare(
         &mut self,
         name: String,
-        a: &Computation,
-        b: &Computation,
+        a: &SourceNode,
+        b: &SourceNode,
         store: &Store,
     ) -> Result<(), Failure> {
         self.pairs += 1;
@@ -338,14 +343,14 @@ fn measured((name, all): (&String, &Vec<Measurement>)) -> Vec<String> {
     vec![name.clone(), format!("{a:.4}"), format!("→ {b:.4}"), format!("{:+.4}", b - a), spread]
 }
 
-fn text(both: &Both<'_>, stages: &[Stage]) -> String {
+fn text(both: &Both<'_>, stages: &[StageDifference]) -> String {
     let mut out = format!("A  {}\nB  {}\n", both.a.name, both.b.name);
     let matrix = both.matrix();
     if !matrix.is_empty() {
         out.push_str("\nmatrix\n");
         out.extend(matrix.iter().map(MatrixChange::text));
     }
-    let different: Vec<&Stage> = stages.iter().filter(|stage| stage.differs()).collect();
+    let different: Vec<&StageDifference> = stages.iter().filter(|stage| stage.differs()).collect();
     for stage in &different {
         out.push('\n');
         stage.text(&mut out).expect("a string takes everything");

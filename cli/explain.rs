@@ -16,7 +16,7 @@ use std::{
 const SHOWN: usize = 20;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// The stage to explain.
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     cell: Vec<String>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ExplainArgs, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan_to(&args.pipeline, &args.stage)?;
     let nodes = Cells::of(&args.cell, &plan)?.nodes(&plan, &args.stage)?;
     let store = context.store()?;

@@ -69,7 +69,7 @@ pub(crate) fn print_all(
     context: &Context,
 ) -> Result<ExitCode, Failure> {
     let mut follow = Follow::open(store, run, speed)?;
-    let mut plain = Plain::default();
+    let mut plain = LineWriter::default();
     loop {
         let (entries, more) = follow.take();
         for entry in &entries {
@@ -105,11 +105,11 @@ pub(crate) fn speed(text: &str) -> Result<f64, String> {
 
 /// Says every event in words, and progress now and then.
 #[derive(Default)]
-struct Plain {
+struct LineWriter {
     told: BTreeMap<NodeId, f64>,
 }
 
-impl Plain {
+impl LineWriter {
     fn line(&mut self, entry: &Entry) -> Option<String> {
         match &entry.event {
             Event::Started { node, .. } => {

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct GraphArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// How to draw it.
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: GraphFormat,
     /// Draw this cell of the matrix: `keep=0.1` [default: the first]
     #[arg(long, value_name = "AXIS=VALUE", conflicts_with = "all")]
     cell: Vec<String>,
@@ -21,14 +21,14 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+enum GraphFormat {
     #[default]
     Text,
     Dot,
     Mermaid,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &GraphArgs, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
     let cells = Cells::of(&args.cell, &plan)?;
     let store = context.store()?;
@@ -48,15 +48,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         nodes.sort_unstable();
         nodes
     };
-    let graph = Graph { plan: &plan, forecast: &forecast, nodes, whole: args.all };
+    let graph = GraphDrawing { plan: &plan, forecast: &forecast, nodes, whole: args.all };
     if context.global.json {
         print_line(&graph.json().to_string());
         return Ok(ExitCode::SUCCESS);
     }
     print(&match args.format {
-        Format::Text => graph.text(),
-        Format::Dot => graph.dot(),
-        Format::Mermaid => graph.mermaid(),
+        GraphFormat::Text => graph.text(),
+        GraphFormat::Dot => graph.dot(),
+        GraphFormat::Mermaid => graph.mermaid(),
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -67,7 +67,7 @@ fn coordinates(plan: &Plan, cell: &Cell) -> String {
     pairs.map(|(name, (_, value))| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-struct Graph<'a> {
+struct GraphDrawing<'a> {
     plan: &'a Plan,
     forecast: &'a Forecast,
     /// Inputs before what needs them.
@@ -75,7 +75,7 @@ struct Graph<'a> {
     whole: bool,
 }
 
-impl Graph<'_> {
+impl GraphDrawing<'_> {
     fn state(&self, node: NodeId) -> &'static str {
         match self.forecast.outlooks[node.index()] {
             Outlook::Hit(_) => "hit",

@@ -42,7 +42,7 @@ use std::process::ExitCode;
 /// proxy-train, score, select, train and evaluate stages, and keeps every result.
 #[derive(Parser)]
 #[command(name = "coresift", version, max_term_width = 100)]
-struct Args {
+struct CommandLine {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
@@ -52,43 +52,43 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Run a pipeline: take what the store has, make the rest.
-    Run(run::Args),
+    Run(run::RunArgs),
     /// Run a pipeline at several settings, and say what each does to results, subsets and cost.
-    Ablate(ablate::Args),
+    Ablate(ablate::AblateArgs),
     /// Say what a run would do, and why; runs nothing.
-    Plan(plan::Args),
+    Plan(plan::PlanArgs),
     /// Say why a stage is a hit or a miss.
-    Explain(explain::Args),
+    Explain(explain::ExplainArgs),
     /// Draw the DAG.
-    Graph(graph::Args),
+    Graph(graph::GraphArgs),
     /// List earlier runs.
-    Runs(runs::Args),
+    Runs(runs::RunsArgs),
     /// Show a run: its stages, their state, keys and seconds; or its events, as they happen.
-    Show(show::Args),
+    Show(show::ShowArgs),
     /// Watch a run of another process, or look at one that ended: stages, progress, curves, log.
-    Watch(watch::Args),
+    Watch(watch::WatchArgs),
     /// Print the results, one row per matrix cell, mean ± std over seeds.
-    Table(table::Args),
+    Table(table::TableArgs),
     /// Say in what two runs or pipelines differ, stage by stage.
-    Diff(diff::Args),
+    Diff(diff::DiffArgs),
     /// Write one HTML page of the results: tables, figures, samples, provenance.
-    Report(report::Args),
+    Report(report::ReportArgs),
     /// Write one figure of the report as SVG or PNG.
-    Plot(plot::Args),
+    Plot(plot::PlotArgs),
     /// Write an artifact to a file: indices, scores, tensors.
-    Export(export::Args),
+    Export(export::ExportArgs),
     /// Look after the store.
-    Cache(cache_cmd::Args),
+    Cache(cache_cmd::CacheArgs),
     /// List the methods, or show the manual of one.
-    Methods(methods::Args),
+    Methods(methods::MethodsArgs),
     /// Write a new pipeline file.
-    New(new::Args),
+    New(new::NewArgs),
     /// Print the JSON schema of pipeline files.
-    Schema(schema::Args),
+    Schema(schema::SchemaArgs),
     /// Time training and inference on random images, or compare a device with the CPU.
-    Bench(bench::Args),
+    Bench(bench::BenchArgs),
     /// Check devices, CUDA libraries and the store.
-    Doctor(doctor::Args),
+    Doctor(doctor::DoctorArgs),
     /// Print a shell's completion script.
     Completions {
         /// The shell.
@@ -116,7 +116,7 @@ fn main() -> ExitCode {
 
 /// Does what the command line says.
 fn answer() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match CommandLine::try_parse() {
         Ok(args) => args,
         Err(error) => return instead(&error),
     };
@@ -145,7 +145,7 @@ fn answer() -> ExitCode {
         Command::Completions { shell } => {
             // It panics where it cannot write.
             let mut script = vec![];
-            clap_complete::generate(shell, &mut Args::command(), "coresift", &mut script);
+            clap_complete::generate(shell, &mut CommandLine::command(), "coresift", &mut script);
             output::print_bytes(&script);
             Ok(ExitCode::SUCCESS)
         }
@@ -222,7 +222,7 @@ mod tests {
         assert!(all.len() > 12, "they are found: {all:?}");
         for command in all {
             let words: Vec<&str> = command.split(' ').collect();
-            let Err(error) = Args::try_parse_from(&words) else { continue };
+            let Err(error) = CommandLine::try_parse_from(&words) else { continue };
             // A command may be named without its arguments; it may not be one that is none.
             let bare = words.len() == 2 || words == ["coresift", "help"];
             let known = [ErrorKind::MissingRequiredArgument, ErrorKind::DisplayHelp];
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn what_clap_says_is_a_failure_as_others_are() {
         let refused = |words: &[&str]| {
-            let error = Args::try_parse_from(words).err().expect("it does not read");
+            let error = CommandLine::try_parse_from(words).err().expect("it does not read");
             let failure = refusal(&error);
             let hint = failure.json()["error"]["hint"].as_str().map(str::to_owned);
             (failure.message(), hint)

@@ -14,12 +14,12 @@ const FAMILIES: [&str; 7] =
 const WIDTH: usize = 96;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct MethodsArgs {
     /// A method, whose manual is shown, or a family, which is listed.
     name: Option<String>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &MethodsArgs, context: &Context) -> Result<ExitCode, Failure> {
     let mut all: Vec<&Method> = context.registry.iter().collect();
     // By name within a family, as they came.
     all.sort_by_key(|method| {

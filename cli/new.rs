@@ -7,7 +7,7 @@ use engine::{Plan, Registry, Request, SpecErrorKind};
 use std::{fmt::Write as _, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct NewArgs {
     /// The file to write.
     file: PathBuf,
     /// The data set: any `load` method that finds its own files [default: digits]
@@ -38,7 +38,7 @@ pub(crate) struct Args {
 }
 
 /// What the file is to hold, nothing left open.
-struct Wanted {
+struct NewPipeline {
     /// The full name of the `load` method.
     load: String,
     corrupt: f64,
@@ -49,7 +49,7 @@ struct Wanted {
     seeds: u16,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &NewArgs, context: &Context) -> Result<ExitCode, Failure> {
     let path = args.file.display();
     if args.file.exists() && !args.force {
         let failure = Failure::mistake(format!("`{path}` is there already"));
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 
 /// Takes what the flags say, asks for what they leave out where somebody can answer, and else
 /// takes the defaults.
-fn wanted(args: &Args, context: &Context) -> Result<Wanted, Failure> {
+fn wanted(args: &NewArgs, context: &Context) -> Result<NewPipeline, Failure> {
     let global = &context.global;
     let ask = std::io::stdin().is_terminal() && stderr_is_terminal();
     let ask = ask && !args.yes && !global.json && !global.quiet;
@@ -122,7 +122,7 @@ fn wanted(args: &Args, context: &Context) -> Result<Wanted, Failure> {
         Some(seeds) => seeds,
         None => answer(ask, "repeats", "3", &count)?,
     };
-    Ok(Wanted { load: data, corrupt, selectors, model, keep, seeds })
+    Ok(NewPipeline { load: data, corrupt, selectors, model, keep, seeds })
 }
 
 /// Returns what is answered, asking again until `read` takes it; without asking, the default.
@@ -173,7 +173,7 @@ fn short(name: &str) -> &str {
 
 /// What suits a data set: architecture, epochs of proxy and student, batch, learning rate, and
 /// what else the training is told.
-struct Recipe {
+struct TrainingDefaults {
     model: &'static str,
     proxy_epochs: u32,
     epochs: u32,
@@ -182,9 +182,9 @@ struct Recipe {
     student: &'static str,
 }
 
-fn recipe(dataset: &str) -> Recipe {
+fn recipe(dataset: &str) -> TrainingDefaults {
     match dataset {
-        "cifar10" | "cifar100" | "imagenet" | "tiny-imagenet" => Recipe {
+        "cifar10" | "cifar100" | "imagenet" | "tiny-imagenet" => TrainingDefaults {
             model: "resnet18",
             proxy_epochs: 10,
             epochs: 200,
@@ -192,7 +192,7 @@ fn recipe(dataset: &str) -> Recipe {
             lr: 0.1,
             student: ", augment = \"crop-flip\"",
         },
-        "svhn" => Recipe {
+        "svhn" => TrainingDefaults {
             model: "resnet18",
             proxy_epochs: 10,
             epochs: 200,
@@ -200,7 +200,7 @@ fn recipe(dataset: &str) -> Recipe {
             lr: 0.1,
             student: ", augment = \"crop\"",
         },
-        "mnist" | "fashion-mnist" | "qmnist" => Recipe {
+        "mnist" | "fashion-mnist" | "qmnist" => TrainingDefaults {
             model: "lenet",
             proxy_epochs: 5,
             epochs: 20,
@@ -208,9 +208,14 @@ fn recipe(dataset: &str) -> Recipe {
             lr: 0.05,
             student: "",
         },
-        _ => {
-            Recipe { model: "mlp", proxy_epochs: 10, epochs: 100, batch: 64, lr: 0.05, student: "" }
-        }
+        _ => TrainingDefaults {
+            model: "mlp",
+            proxy_epochs: 10,
+            epochs: 100,
+            batch: 64,
+            lr: 0.05,
+            student: "",
+        },
     }
 }
 
@@ -264,8 +269,8 @@ fn source(
     }
 }
 
-fn pipeline(wanted: &Wanted, registry: &Registry) -> Result<String, Failure> {
-    let Wanted { load, corrupt, selectors, model, keep, seeds } = wanted;
+fn pipeline(wanted: &NewPipeline, registry: &Registry) -> Result<String, Failure> {
+    let NewPipeline { load, corrupt, selectors, model, keep, seeds } = wanted;
     let data = if *corrupt > 0.0 { "noisy" } else { "data" };
     let mut sources = vec![];
     for select in selectors {
@@ -280,7 +285,8 @@ fn pipeline(wanted: &Wanted, registry: &Registry) -> Result<String, Failure> {
         [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
         _ => names.join(", "),
     };
-    let Recipe { model: suits, proxy_epochs, epochs, batch, lr, student } = recipe(dataset);
+    let TrainingDefaults { model: suits, proxy_epochs, epochs, batch, lr, student } =
+        recipe(dataset);
     let model = toml_string(model.as_deref().unwrap_or(suits));
     let mut out = format!(
         "\
@@ -401,7 +407,7 @@ fn toml_string(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn planned(wanted: &Wanted) -> Plan {
+    fn planned(wanted: &NewPipeline) -> Plan {
         let registry = stages::registry();
         let text = pipeline(wanted, &registry).expect("a pipeline");
         let request = Request { path: "p.toml".into(), ..Request::default() };
@@ -415,7 +421,7 @@ mod tests {
         let registry = stages::registry();
         let own = |one: &&str| one.starts_with("select.") && *one != "select.import";
         let selectors = || registry.iter().map(|method| method.name).filter(own);
-        let wanted = |selectors: Vec<String>, keep: &[f64]| Wanted {
+        let wanted = |selectors: Vec<String>, keep: &[f64]| NewPipeline {
             load: "load.digits".to_owned(),
             corrupt: 0.0,
             selectors,
@@ -429,7 +435,7 @@ mod tests {
         }
         let all: Vec<String> = selectors().map(str::to_owned).collect();
         let count = all.len();
-        let plan = planned(&Wanted { corrupt: 0.2, ..wanted(all, &[0.1, 0.3]) });
+        let plan = planned(&NewPipeline { corrupt: 0.2, ..wanted(all, &[0.1, 0.3]) });
         assert_eq!(plan.cells.len(), count * 2 * 3);
         let corrupted = |(_, node): &(engine::NodeId, &engine::PlanNode)| &*node.label == "noisy";
         assert_eq!(plan.nodes().filter(corrupted).count(), 3, "one for each seed");

@@ -5,7 +5,7 @@ use engine::{Forecast, NodeId, Outlook, Plan};
 use std::{fmt::Write as _, process::ExitCode};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct PlanArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// List the hits too.
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     exit_code: bool,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &PlanArgs, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
     let store = context.store()?;
     let forecast = Forecast::of(&plan, &store)?;

@@ -18,7 +18,7 @@ use figures::{Figure, Room};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct PlotArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// Which figure.
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+enum FigureFormat {
     Svg,
     Png,
 }
@@ -48,11 +48,11 @@ fn scale(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &PlotArgs, context: &Context) -> Result<ExitCode, Failure> {
     let end = args.out.extension().map(|end| end.to_string_lossy().to_lowercase());
     let format = match end.as_deref() {
-        Some("svg") => Format::Svg,
-        Some("png") => Format::Png,
+        Some("svg") => FigureFormat::Svg,
+        Some("png") => FigureFormat::Png,
         _ => {
             let what = format!("`{}` does not say which format is wanted", args.out.display());
             return Err(Failure::mistake(what).hint("end its name in .svg or .png"));
@@ -78,8 +78,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let columns = (drawings.len() as f64).sqrt().ceil() as usize;
     let sheet = Drawing::sheet(&heading, &drawings, columns.clamp(1, 4));
     let bytes = match format {
-        Format::Svg => svg::file(&sheet, &label, args.dark).into_bytes(),
-        Format::Png => raster::png(&sheet, args.scale, args.dark).ok_or_else(|| {
+        FigureFormat::Svg => svg::file(&sheet, &label, args.dark).into_bytes(),
+        FigureFormat::Png => raster::png(&sheet, args.scale, args.dark).ok_or_else(|| {
             Failure::failed("the figure is too large for a PNG").hint("lower --scale, or take .svg")
         })?,
     };

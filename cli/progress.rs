@@ -16,7 +16,7 @@ use std::{
 /// Plain lines say how far a long stage is this often.
 const EVERY: Duration = Duration::from_secs(15);
 
-pub(crate) struct Progress<'a> {
+pub(crate) struct ProgressDisplay<'a> {
     plan: &'a Plan,
     quiet: bool,
     bars: Option<MultiProgress>,
@@ -32,7 +32,7 @@ pub(crate) struct Progress<'a> {
     muted: Option<Vec<String>>,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> ProgressDisplay<'a> {
     pub(crate) fn new(plan: &'a Plan, context: &Context, options: &RunOptions) -> Self {
         let quiet = context.global.quiet;
         let bars = (!quiet && Stream::Err.has_cursor()).then(MultiProgress::new);
@@ -167,7 +167,7 @@ fn drawn(style: ProgressStyle) -> ProgressStyle {
     if Stream::Err.is_ascii() { style.progress_chars("#>-") } else { style }
 }
 
-impl Sink for Progress<'_> {
+impl Sink for ProgressDisplay<'_> {
     fn emit(&mut self, event: &Event) {
         let name = |node: &NodeId| self.plan.describe(*node);
         match event {

@@ -17,7 +17,7 @@ use page::{Page, escape};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ReportArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// The file [default: the pipeline's name, ending in .html; of one on stdin, report.html]
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
     let store = context.store()?;
     let study = Study::read(&plan, &store)?;

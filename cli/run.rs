@@ -5,7 +5,7 @@ use crate::{
     context::{
         Cells, Context, Exit, Failure, Pipeline, eprint_line, now_millis, print, print_line,
     },
-    progress::Progress,
+    progress::ProgressDisplay,
     signals, supervise, table, watch,
 };
 use cache::Store;
@@ -20,11 +20,11 @@ use std::{
 };
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct RunArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     #[command(flatten)]
-    how: How,
+    how: ExecutionArgs,
     /// Run only these cells of the matrix: `keep=0.1`, `selector!=random`; several values of one
     /// axis are alternatives.
     #[arg(long = "where", visible_alias = "cell", value_name = "AXIS=VALUE")]
@@ -52,7 +52,7 @@ pub(crate) struct Args {
 
 /// Where and how stages run: nothing of it changes a result.
 #[derive(clap::Args)]
-pub(crate) struct How {
+pub(crate) struct ExecutionArgs {
     /// Where networks run: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -68,7 +68,7 @@ pub(crate) struct How {
     memory: Option<Size>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure> {
     let mut plan = context.plan(&args.pipeline)?;
     pick_cells(&mut plan, &args.cells)?;
     let store = context.store()?;
@@ -96,7 +96,7 @@ impl From<DeviceError> for Failure {
     }
 }
 
-impl How {
+impl ExecutionArgs {
     /// Opens the device, watches for signals, and returns what a run that begins now is given.
     pub(crate) fn options(&self, store: &Store, context: &Context) -> Result<RunOptions, Failure> {
         let device = Device::open(self.device)?;
@@ -126,7 +126,7 @@ impl How {
 
 /// Runs `plan`, and shows it in the way that was asked for.
 fn follow(
-    args: &Args,
+    args: &RunArgs,
     context: &Context,
     plan: &Plan,
     store: &Store,
@@ -140,7 +140,7 @@ fn follow(
             result
         });
     }
-    let mut progress = Progress::new(plan, context, options);
+    let mut progress = ProgressDisplay::new(plan, context, options);
     let mut journal = Journal::new(plan, &options.id);
     let json = context.global.json;
     let mut sink = |event: &Event| {

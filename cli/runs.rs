@@ -11,7 +11,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Args {
+pub(crate) struct RunsArgs {
     #[command(subcommand)]
     command: Option<RunsCommand>,
     /// Only runs of this pipeline file.
@@ -34,7 +34,7 @@ enum RunsCommand {
     },
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &RunsArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
     if let Some(RunsCommand::Rm { runs }) = &args.command {
         return forget(runs, &store, context);

@@ -9,9 +9,9 @@ use std::{
 };
 
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct SchemaArgs {}
 
-pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(_: &SchemaArgs, context: &Context) -> Result<ExitCode, Failure> {
     let text = serde_json::to_string_pretty(&sorted(schema(&context.registry)));
     let text = text.map_err(|error| Failure::of(Exit::Failed, error))?;
     print(&format!("{text}\n"));

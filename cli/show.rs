@@ -17,7 +17,7 @@ use std::{fmt::Write as _, process::ExitCode};
 const SHOWN: usize = 20;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ShowArgs {
     /// The run: its name, the beginning of it, or `last`.
     run: String,
     /// Show the records of this stage: recipe, parts, log.
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     speed: Option<f64>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
     let run = find(&store, &args.run)?;
     if args.follow {

@@ -17,7 +17,7 @@ use std::{
 const METRICS: &str = "metrics";
 
 /// A pipeline or a run: its matrix and what was computed of it.
-pub(crate) struct Source {
+pub(crate) struct ResultSource {
     /// What the user called it.
     pub(crate) name: String,
     /// The command that makes what is missing of it.
@@ -25,11 +25,11 @@ pub(crate) struct Source {
     /// The axes of its matrix and their values.
     pub(crate) axes: Vec<(String, Vec<String>)>,
     /// Inputs before what needs them.
-    pub(crate) nodes: Vec<Computation>,
+    pub(crate) nodes: Vec<SourceNode>,
 }
 
 /// One computation of a source.
-pub(crate) struct Computation {
+pub(crate) struct SourceNode {
     pub(crate) label: String,
     /// The first cell it was met in, and the axes it depends on.
     pub(crate) coords: Vec<u32>,
@@ -44,7 +44,7 @@ pub(crate) struct Computation {
     pub(crate) cells: Vec<Vec<u32>>,
 }
 
-impl Source {
+impl ResultSource {
     /// Reads what `name` names: a pipeline file, a run, or `FILE@RUN`. `set` and `target` are laid
     /// over files only.
     pub(crate) fn read(
@@ -109,9 +109,9 @@ impl Source {
     }
 
     fn of_plan(name: &str, plan: &Plan) -> Self {
-        let mut nodes: Vec<Computation> = plan
+        let mut nodes: Vec<SourceNode> = plan
             .nodes()
-            .map(|(_, node)| Computation {
+            .map(|(_, node)| SourceNode {
                 label: node.label.to_string(),
                 coords: plan.cells[node.cell as usize].coords.clone(),
                 axes: node.axes.clone(),
@@ -136,7 +136,7 @@ impl Source {
 
     /// Returns `run` with what the store still has of it.
     pub(crate) fn of_run(name: &str, run: &Run, store: &Store) -> Result<Self, Failure> {
-        let mut nodes: Vec<Computation> = vec![];
+        let mut nodes: Vec<SourceNode> = vec![];
         let mut made: BTreeMap<_, usize> = BTreeMap::new();
         for (at, node) in run.nodes.iter().enumerate() {
             let record = node.key.map(|key| store.record(key)).transpose()?.flatten();
@@ -155,7 +155,7 @@ impl Source {
             if let Some(output) = &output {
                 made.entry(output.digest()).or_insert(at);
             }
-            nodes.push(Computation {
+            nodes.push(SourceNode {
                 label: node.label.clone(),
                 coords: node.cell.clone(),
                 axes: axes_of(run, node),
@@ -168,7 +168,7 @@ impl Source {
             });
         }
         let gives =
-            |node: &Computation| node.output.as_ref().is_some_and(|output| output.kind == METRICS);
+            |node: &SourceNode| node.output.as_ref().is_some_and(|output| output.kind == METRICS);
         let results: BTreeSet<String> =
             nodes.iter().filter(|node| gives(node)).map(|node| node.label.clone()).collect();
         let sizes: Vec<usize> = run.axes.iter().map(|(_, values)| values.len()).collect();

@@ -11,7 +11,7 @@ mod sheet;
 use crate::{
     context::{Context, Failure, eprint_line, now_millis, print, print_line, shell, stdout_width},
     results::{self, CellResult, Grid, MeasuredSource, MetricValue, SECONDS, is_seed},
-    sources::{self, Source},
+    sources::{self, ResultSource},
 };
 use against::Against;
 use cache::{Artifact, Key, Store, StoreError};
@@ -20,9 +20,9 @@ use estimate::{Ci, Judge};
 use metrics::Metrics;
 use pivot::Pivot;
 use ranking::{Blocks, Ranking};
-use rows::Table;
+use rows::ResultTable;
 use serde_json::{Value, json};
-use sheet::{Format, Sheet};
+use sheet::{Sheet, TableFormat};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -48,7 +48,7 @@ const BASE: &str = "random";
 const CELLS_OF_A_RUN: usize = 200;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct TableArgs {
     /// Pipeline files, runs (a name, the beginning of one, `last`), or FILE@RUN (where RUN may
     /// also be `~1`, the run before the last).
     #[arg(required = true)]
@@ -72,7 +72,7 @@ pub(crate) struct Args {
     sort: Option<String>,
     /// How to write it.
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: TableFormat,
     /// Average over this axis; `none` gives every cell a row of its own [default: every axis that
     /// is a seed]
     #[arg(long, value_name = "AXIS")]
@@ -109,14 +109,14 @@ fn level(text: &str) -> Result<f64, String> {
     inside.then_some(level).ok_or_else(|| "a level lies between 0 and 1, such as 0.95".to_owned())
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &TableArgs, context: &Context) -> Result<ExitCode, Failure> {
     if !args.set.is_empty() && !args.source.iter().any(|name| sources::is_file(name)) {
         let failure = Failure::mistake("--set is laid over pipeline files, and these are runs");
         return Err(failure.hint("to pick results by a setting, use --where"));
     }
     let store = context.store()?;
-    let read = |name: &String| Source::read(name, (&args.set, &args.target), context, &store);
-    let sources: Vec<Source> = args.source.iter().map(read).collect::<Result<_, _>>()?;
+    let read = |name: &String| ResultSource::read(name, (&args.set, &args.target), context, &store);
+    let sources: Vec<ResultSource> = args.source.iter().map(read).collect::<Result<_, _>>()?;
     let measured = sources.iter().map(|source| results::read(source, &store));
     let measured: Vec<MeasuredSource> = measured.collect::<Result<_, StoreError>>()?;
     for (source, measured) in sources.iter().zip(&measured) {
@@ -128,7 +128,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     if grid.results.is_empty() {
         // A run does not say what its targets give: what they gave tells, if it is there.
-        let gone = |source: &&Source| source.nodes.iter().any(|node| node.output.is_none());
+        let gone = |source: &&ResultSource| source.nodes.iter().any(|node| node.output.is_none());
         if let Some(source) = sources.iter().filter(|source| !source.has_results()).find(gone) {
             let what = format!("the store no longer has the results of `{}`", source.name);
             let hint = format!("`{}` makes them again", source.run_command);
@@ -168,9 +168,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(grid: &Grid, over: &[bool], args: &Args, context: &Context) -> Result<(), Failure> {
+fn show(grid: &Grid, over: &[bool], args: &TableArgs, context: &Context) -> Result<(), Failure> {
     let mut metrics = Metrics::of(grid);
-    let format = if context.global.json { Format::Json } else { args.format };
+    let format = if context.global.json { TableFormat::Json } else { args.format };
     let judge = Judge { ci: args.ci, level: args.level };
     if let Some(axes) = &args.pivot {
         metrics.choose_one(&args.metric)?;
@@ -198,14 +198,14 @@ fn show(grid: &Grid, over: &[bool], args: &Args, context: &Context) -> Result<()
         write_each(&all, format, "rankings", csv, Ranking::sheet, Ranking::json);
     } else {
         metrics.choose(&args.metric)?;
-        let mut table = Table::new(grid, metrics, over, judge);
+        let mut table = ResultTable::new(grid, metrics, over, judge);
         if let Some(column) = &args.sort {
             table.sort(column)?;
         }
         match format {
-            Format::Csv => print(&table.csv()),
-            Format::Json => print_line(&table.json().to_string()),
-            Format::Text if args.metric.is_empty() => print(&on_stdout(&table)),
+            TableFormat::Csv => print(&table.csv()),
+            TableFormat::Json => print_line(&table.json().to_string()),
+            TableFormat::Text if args.metric.is_empty() => print(&on_stdout(&table)),
             _ => print(&written(&table.sheet(), format)),
         }
     }
@@ -213,36 +213,36 @@ fn show(grid: &Grid, over: &[bool], args: &Args, context: &Context) -> Result<()
 }
 
 /// Returns the table as text: on a terminal, what it has room for.
-fn on_stdout(table: &Table) -> String {
+fn on_stdout(table: &ResultTable) -> String {
     match stdout_width() {
         Some(width) => table.sheet_within(width).text(),
         None => table.sheet().text(),
     }
 }
 
-fn written(sheet: &Sheet, format: Format) -> String {
+fn written(sheet: &Sheet, format: TableFormat) -> String {
     match format {
-        Format::Markdown => sheet.markdown(),
-        Format::Latex => sheet.latex(),
-        Format::Text | Format::Csv | Format::Json => sheet.text(),
+        TableFormat::Markdown => sheet.markdown(),
+        TableFormat::Latex => sheet.latex(),
+        TableFormat::Text | TableFormat::Csv | TableFormat::Json => sheet.text(),
     }
 }
 
 /// Writes one view for each metric: under each other as text, as one list otherwise.
 fn write_each<T>(
     all: &[T],
-    format: Format,
+    format: TableFormat,
     name: &str,
     [csv_head, csv]: [fn(&T) -> String; 2],
     sheet: fn(&T) -> Sheet,
     json: fn(&T) -> Value,
 ) {
     match format {
-        Format::Json => {
+        TableFormat::Json => {
             let list: Vec<Value> = all.iter().map(json).collect();
             print_line(&json!({ name: list }).to_string());
         }
-        Format::Csv => {
+        TableFormat::Csv => {
             let head = all.first().map(csv_head).unwrap_or_default();
             print(&(head + &all.iter().map(csv).collect::<String>()));
         }
@@ -274,21 +274,21 @@ fn of_run(
     store: &Store,
     outputs: &[Option<Arc<Artifact>>],
     keys: &[Option<Key>],
-) -> Option<Table> {
+) -> Option<ResultTable> {
     let few = plan.cells.len() <= CELLS_OF_A_RUN;
     // The run itself is over and kept: a result that does not read is left out of its table.
-    let source = Source::of_result(plan, store, outputs, keys, few).ok()?;
+    let source = ResultSource::of_result(plan, store, outputs, keys, few).ok()?;
     let measured = results::read(&source, store).ok()?;
     let grid = Grid::of(&[source], &[measured]);
     let mut metrics = Metrics::of(&grid);
     metrics.choose(&[]).ok()?;
     let over = averaged(&grid, &[]).ok()?;
-    let table = Table::new(&grid, metrics, &over, Judge { ci: None, level: 0.95 });
+    let table = ResultTable::new(&grid, metrics, &over, Judge { ci: None, level: 0.95 });
     (!table.rows.is_empty()).then_some(table)
 }
 
 /// What a summary says beside what was measured.
-pub(crate) struct More<'a> {
+pub(crate) struct SummaryExtras<'a> {
     /// What a computation of the source took.
     pub(crate) seconds: &'a dyn Fn(usize) -> Option<f64>,
     /// Further whole numbers, by computation and name.
@@ -297,10 +297,10 @@ pub(crate) struct More<'a> {
 
 /// Returns the table of `source`, averaged over seeds, for people and for programs.
 pub(crate) fn summary(
-    source: &Source,
+    source: &ResultSource,
     store: &Store,
     asked: &[String],
-    more: &More<'_>,
+    more: &SummaryExtras<'_>,
 ) -> Result<(String, Value), Failure> {
     let mut measured = results::read_with(source, store, more.seconds)?;
     let mut further: Vec<String> =
@@ -324,7 +324,7 @@ pub(crate) fn summary(
     metrics.names.extend(further);
     metrics.names.dedup();
     let over = averaged(&grid, &[])?;
-    let table = Table::new(&grid, metrics, &over, Judge { ci: None, level: 0.95 });
+    let table = ResultTable::new(&grid, metrics, &over, Judge { ci: None, level: 0.95 });
     let text = if asked.is_empty() { on_stdout(&table) } else { table.sheet().text() };
     Ok((text, table.json()))
 }

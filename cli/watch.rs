@@ -8,12 +8,12 @@ mod screen;
 use crate::{
     context::{Context, Failure, eprint_line},
     follow::{self, Follow},
-    progress::Progress,
+    progress::ProgressDisplay,
     show,
 };
 use cache::Store;
 use engine::{Entry, Event, Journal, PipelineFile, Plan, Run, RunOptions, Sink};
-use model::Model;
+use model::RunModel;
 use screen::{Key, Screen};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::{
@@ -34,7 +34,7 @@ const FRAME: Duration = Duration::from_millis(100);
 const KEYS: Duration = Duration::from_millis(20);
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct WatchArgs {
     /// A run, by its name or the beginning of it, or a pipeline file, for its newest run.
     #[arg(default_value = "last", value_name = "RUN|PIPELINE")]
     run: String,
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     speed: Option<f64>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &WatchArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
     let run = find(&store, &args.run)?;
     if !Screen::is_possible() || context.global.json {
@@ -102,7 +102,7 @@ fn view(
     stay: bool,
 ) -> std::io::Result<Left> {
     let mut screen = Screen::open()?;
-    let (mut model, mut look) = (Model::default(), look::Look::new());
+    let (mut model, mut look) = (RunModel::default(), look::Viewer::new());
     let mut drawn: Option<Instant> = None;
     loop {
         let (entries, more) = take();
@@ -131,7 +131,7 @@ fn view(
 
 /// The live view beside a run of this process. Once it is left, plain lines go on.
 pub(crate) struct Watched<'a> {
-    progress: Progress<'a>,
+    progress: ProgressDisplay<'a>,
     journal: Journal<'a>,
     entries: Option<Sender<Entry>>,
 }
@@ -148,7 +148,7 @@ impl<'a> Watched<'a> {
         let cancel = Arc::clone(&options.cancel);
         let view = scope.spawn(move || show_channel(&inbox, &cancel));
         let (progress, journal) =
-            (Progress::muted(plan, context, options), Journal::new(plan, &options.id));
+            (ProgressDisplay::muted(plan, context, options), Journal::new(plan, &options.id));
         (Self { progress, journal, entries: Some(entries) }, view)
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     context::{Failure, axis_names, columns},
     results::is_seed,
-    sources::Source,
+    sources::ResultSource,
     stats::{MeanStd, jaccard, spearman},
 };
 use cache::{Artifact, Store};
@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// How much the scores or the subsets of a stage agree from setting to setting.
-pub(super) struct Agreement {
+pub(super) struct OutputAgreement {
     stage: String,
-    kind: Kind,
+    kind: ComparedKind,
     /// Where it stands on the axes that are not swept: path, name, value.
     coords: Vec<(String, String, String)>,
     /// The settings swept.
@@ -27,35 +27,35 @@ pub(super) struct Agreement {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum ComparedKind {
     Scores,
     Subset,
 }
 
 /// What one computation gave.
-enum Output {
+enum ComparedOutput {
     Scores(Vec<f64>),
     Subset { kept: Vec<u32>, of: Option<f64> },
 }
 
 /// Where a group of computations stands that differ in the settings swept and in seeds only.
-type Group = (Kind, String, Vec<(usize, u32)>);
+type GroupKey = (ComparedKind, String, Vec<(usize, u32)>);
 /// Computations by the settings swept, then by seeds.
-type Members = BTreeMap<Vec<(usize, u32)>, BTreeMap<Vec<(usize, u32)>, usize>>;
+type GroupMembers = BTreeMap<Vec<(usize, u32)>, BTreeMap<Vec<(usize, u32)>, usize>>;
 
 /// Compares the scores and the subsets of `source` between the values of the axes `swept`.
 pub(super) fn all(
-    source: &Source,
+    source: &ResultSource,
     store: &Store,
     swept: &[String],
-) -> Result<Vec<Agreement>, Failure> {
+) -> Result<Vec<OutputAgreement>, Failure> {
     let is_swept = |axis: usize| swept.contains(&source.axes[axis].0);
     let is_seed = |axis: usize| is_seed(&source.axes[axis].0);
-    let mut groups: BTreeMap<Group, Members> = BTreeMap::new();
+    let mut groups: BTreeMap<GroupKey, GroupMembers> = BTreeMap::new();
     for (at, node) in source.nodes.iter().enumerate() {
         let kind = match node.output.as_ref().map(|output| output.kind.as_str()) {
-            Some("scores") => Kind::Scores,
-            Some("subset") => Kind::Subset,
+            Some("scores") => ComparedKind::Scores,
+            Some("subset") => ComparedKind::Subset,
             _ => continue,
         };
         let on = |takes: &dyn Fn(usize) -> bool| -> Vec<(usize, u32)> {
@@ -71,17 +71,17 @@ pub(super) fn all(
         }
     }
     let groups = groups.into_iter().filter(|(_, members)| members.len() > 1);
-    groups.map(|(group, members)| Agreement::of(source, store, group, &members)).collect()
+    groups.map(|(group, members)| OutputAgreement::of(source, store, group, &members)).collect()
 }
 
-impl Agreement {
+impl OutputAgreement {
     fn of(
-        source: &Source,
+        source: &ResultSource,
         store: &Store,
-        (kind, stage, coords): Group,
-        members: &Members,
+        (kind, stage, coords): GroupKey,
+        members: &GroupMembers,
     ) -> Result<Self, Failure> {
-        let mut outputs: BTreeMap<usize, Output> = BTreeMap::new();
+        let mut outputs: BTreeMap<usize, ComparedOutput> = BTreeMap::new();
         for at in members.values().flat_map(BTreeMap::values) {
             if let Some(artifact) = &source.nodes[*at].output {
                 outputs.insert(*at, read(kind, artifact, store)?);
@@ -125,8 +125,10 @@ impl Agreement {
 
     pub(super) fn text(&self) -> String {
         let what = match self.kind {
-            Kind::Scores => "rank correlation of the scores (Spearman)",
-            Kind::Subset => "share of the samples in either subset that are in both (Jaccard)",
+            ComparedKind::Scores => "rank correlation of the scores (Spearman)",
+            ComparedKind::Subset => {
+                "share of the samples in either subset that are in both (Jaccard)"
+            }
         };
         let pairs: Vec<String> =
             self.coords.iter().map(|(_, name, value)| format!("{name}={value}")).collect();
@@ -156,8 +158,8 @@ impl Agreement {
         let coords: Map<String, Value> =
             self.coords.iter().map(|(path, _, value)| (path.clone(), json!(value))).collect();
         let measure = match self.kind {
-            Kind::Scores => "spearman",
-            Kind::Subset => "jaccard",
+            ComparedKind::Scores => "spearman",
+            ComparedKind::Subset => "jaccard",
         };
         json!({
             "stage": self.stage,
@@ -172,10 +174,14 @@ impl Agreement {
 }
 
 /// Returns how much two outputs agree, and how much two random ones of their sizes would.
-fn agree(a: &Output, b: &Output) -> (Option<f64>, Option<f64>) {
+fn agree(a: &ComparedOutput, b: &ComparedOutput) -> (Option<f64>, Option<f64>) {
     match (a, b) {
-        (Output::Scores(a), Output::Scores(b)) if a.len() == b.len() => (spearman(a, b), None),
-        (Output::Subset { kept: a, of: n }, Output::Subset { kept: b, of: m }) if n == m => {
+        (ComparedOutput::Scores(a), ComparedOutput::Scores(b)) if a.len() == b.len() => {
+            (spearman(a, b), None)
+        }
+        (ComparedOutput::Subset { kept: a, of: n }, ComparedOutput::Subset { kept: b, of: m })
+            if n == m =>
+        {
             let (sizes, product) = ((a.len() + b.len()) as f64, (a.len() * b.len()) as f64);
             let chance = n.map(|n| product / n / (sizes - product / n));
             (Some(jaccard(a, b)), chance.filter(|chance| chance.is_finite()))
@@ -188,10 +194,10 @@ fn mean(values: &[f64]) -> Option<f64> {
     Some(MeanStd::of(values)?.mean)
 }
 
-fn read(kind: Kind, artifact: &Artifact, store: &Store) -> Result<Output, Failure> {
+fn read(kind: ComparedKind, artifact: &Artifact, store: &Store) -> Result<ComparedOutput, Failure> {
     let (part, tensor, dtype) = match kind {
-        Kind::Scores => ("scores", "scores", Dtype::F32),
-        Kind::Subset => ("subset", "indices", Dtype::I64),
+        ComparedKind::Scores => ("scores", "scores", Dtype::F32),
+        ComparedKind::Subset => ("subset", "indices", Dtype::I64),
     };
     let unread = || Failure::failed(format!("part `{part}` does not read"));
     let blob = artifact.parts.get(part).ok_or_else(|| unread().because("it is missing"))?;
@@ -202,17 +208,19 @@ fn read(kind: Kind, artifact: &Artifact, store: &Store) -> Result<Output, Failur
         return Err(unread().because("it holds another type of number"));
     }
     match kind {
-        Kind::Scores => {
+        ComparedKind::Scores => {
             let (words, _) = view.data().as_chunks::<4>();
-            Ok(Output::Scores(words.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect()))
+            Ok(ComparedOutput::Scores(
+                words.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
+            ))
         }
-        Kind::Subset => {
+        ComparedKind::Subset => {
             let (words, _) = view.data().as_chunks::<8>();
             let kept = words.iter().map(|b| u32::try_from(i64::from_le_bytes(*b)));
             let kept = kept.collect::<Result<_, _>>().map_err(|error| unread().because(error))?;
             let meta = artifact.parts.get("meta").map(|blob| store.get(blob)).transpose()?;
             let meta: Option<Value> = meta.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            Ok(Output::Subset { kept, of: meta.and_then(|meta| meta["n"].as_f64()) })
+            Ok(ComparedOutput::Subset { kept, of: meta.and_then(|meta| meta["n"].as_f64()) })
         }
     }
 }

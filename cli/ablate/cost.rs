@@ -1,6 +1,6 @@
 //! What the trainings of an ablation cost, and what they would have cost one by one.
 
-use crate::sources::Source;
+use crate::sources::ResultSource;
 use cache::Key;
 use engine::{NodeId, Plan, trajectory_key};
 use serde_json::{Value, json};
@@ -12,10 +12,10 @@ const GOES_ON: &str = "goes on after epoch ";
 /// How far the trainings of a plan went, and from where.
 pub(super) struct Trainings {
     /// By computation.
-    all: BTreeMap<usize, Training>,
+    all: BTreeMap<usize, TrainingCost>,
 }
 
-struct Training {
+struct TrainingCost {
     label: String,
     seed: Option<u64>,
     key: Option<Key>,
@@ -28,7 +28,7 @@ struct Training {
 
 impl Trainings {
     /// Reads the records of the trainings of `plan`, computed as `source`.
-    pub(super) fn of(plan: &Plan, source: &Source) -> Self {
+    pub(super) fn of(plan: &Plan, source: &ResultSource) -> Self {
         let mut all = BTreeMap::new();
         let mut ends: BTreeMap<(Key, u64), usize> = BTreeMap::new();
         let mut filed: BTreeMap<usize, Key> = BTreeMap::new();
@@ -45,7 +45,7 @@ impl Trainings {
             filed.insert(at, trajectory);
             let label = node.label.clone();
             let (key, seed) = (node.key, recipe.seed);
-            all.insert(at, Training { label, seed, key, epochs, from, before: None });
+            all.insert(at, TrainingCost { label, seed, key, epochs, from, before: None });
         }
         for (at, trajectory) in filed {
             let training = all.get_mut(&at).expect("it was read");
@@ -57,7 +57,7 @@ impl Trainings {
 
     /// Returns what computation `at` took, with the trainings it went on from; `None` if that of
     /// one is not known.
-    pub(super) fn seconds(&self, source: &Source, at: usize) -> Option<f64> {
+    pub(super) fn seconds(&self, source: &ResultSource, at: usize) -> Option<f64> {
         let own = source.nodes[at].provenance.as_ref()?.seconds;
         match self.all.get(&at) {
             // Each one before is shorter, so there is an end.
@@ -71,7 +71,7 @@ impl Trainings {
     /// Returns the epochs really trained for each result of `source`, by computation and metric.
     pub(super) fn metrics(
         &self,
-        source: &Source,
+        source: &ResultSource,
         stages: &[String],
     ) -> BTreeMap<usize, BTreeMap<String, u64>> {
         let mut found: BTreeMap<usize, BTreeMap<String, u64>> = BTreeMap::new();

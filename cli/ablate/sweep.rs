@@ -9,14 +9,14 @@ const NAME: &str = "the axes of the ablation";
 
 /// One axis of an ablation.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Axis {
+pub(super) struct SweptAxis {
     /// Its full name, such as `proxy.with.epochs`.
     pub(super) path: String,
     /// Its values, as TOML.
     values: Vec<String>,
 }
 
-impl Axis {
+impl SweptAxis {
     /// Reads `PATH=VALUE,VALUE,…`.
     pub(super) fn read(text: &str) -> Result<Self, Failure> {
         let wrong = |what: &str| {
@@ -79,11 +79,11 @@ pub(super) struct Horizon {
 impl Horizon {
     /// Returns that of each training stage in `plan`, the file as it is, whose epochs `axes`
     /// sweep; `alone` tells that other axes are swept at the file's own length.
-    pub(super) fn of(plan: &Plan, axes: &[Axis], alone: bool) -> Vec<Self> {
+    pub(super) fn of(plan: &Plan, axes: &[SweptAxis], alone: bool) -> Vec<Self> {
         axes.iter().filter_map(|axis| Self::one(plan, axis, axes, alone)).collect()
     }
 
-    fn one(plan: &Plan, axis: &Axis, axes: &[Axis], alone: bool) -> Option<Self> {
+    fn one(plan: &Plan, axis: &SweptAxis, axes: &[SweptAxis], alone: bool) -> Option<Self> {
         let stage = axis.path.strip_suffix(".with.epochs")?;
         let trains = |node: &&PlanNode| &*node.label == stage && node.stage.trajectory().is_some();
         let nodes: Vec<&PlanNode> = plan.nodes().map(|(_, node)| node).filter(trains).collect();
@@ -136,7 +136,7 @@ pub(super) fn plan(
     context: &Context,
     pipeline: &Pipeline,
     base: &Plan,
-    (swept, fixed): (&[Axis], &[Axis]),
+    (swept, fixed): (&[SweptAxis], &[SweptAxis]),
     horizons: &[Horizon],
 ) -> Result<Plan, Failure> {
     let sets = |path: &str| {
@@ -172,7 +172,7 @@ pub(super) fn plan(
     Ok(plan)
 }
 
-fn set_too(axis: &Axis) -> Failure {
+fn set_too(axis: &SweptAxis) -> Failure {
     let failure = Failure::mistake(format!("`{}` is swept and set at once", axis.path));
     failure.hint("leave the --set away")
 }
@@ -180,7 +180,7 @@ fn set_too(axis: &Axis) -> Failure {
 fn text(
     file: &str,
     base: &Plan,
-    (swept, fixed): (&[Axis], &[Axis]),
+    (swept, fixed): (&[SweptAxis], &[SweptAxis]),
     horizons: &[Horizon],
 ) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_axis_is_read_as_toml() {
-        let read = |text: &str| Axis::read(text).map_err(|failure| failure.message());
+        let read = |text: &str| SweptAxis::read(text).map_err(|failure| failure.message());
         let axis = read("proxy.with.epochs=1, 2,5").expect("an axis");
         assert_eq!((axis.path.as_str(), axis.numbers()), ("proxy.with.epochs", vec![1, 2, 5]));
         let axis = read("proxy.with.model=mlp,resnet18").expect("an axis");

@@ -121,7 +121,7 @@ pub(super) fn legend(
         if let Some(series) = mark {
             page.line(vec![(x, y + 9.0), (x + 18.0, y + 9.0)], *ink, 2.0);
             let (at, tip) = ((x + 9.0, y + 9.0), String::new());
-            page.shapes.push(super::drawing::Shape::Mark { at, series: *series, tip });
+            page.shapes.push(super::drawing::DrawnShape::Mark { at, series: *series, tip });
         } else {
             page.rect((x, y + 3.0), (18.0, 12.0), *ink);
         }

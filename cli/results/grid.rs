@@ -3,7 +3,7 @@
 use super::measured::{MeasuredSource, Measurements};
 use crate::{
     context::{Failure, axis_names},
-    sources::Source,
+    sources::ResultSource,
 };
 use cache::Key;
 use std::{
@@ -50,7 +50,7 @@ pub(crate) struct CellResult {
 impl Grid {
     /// Lays `sources`, of which `measured` is known, on common axes. A source without an axis
     /// that another has stands at its own setting there.
-    pub(crate) fn of(sources: &[Source], measured: &[MeasuredSource]) -> Self {
+    pub(crate) fn of(sources: &[ResultSource], measured: &[MeasuredSource]) -> Self {
         let mut paths: Vec<&str> = vec![];
         for (path, _) in sources.iter().flat_map(|source| &source.axes) {
             if !paths.contains(&path.as_str()) {
@@ -176,7 +176,11 @@ impl Grid {
 
     /// Keeps what every one of `wanted` takes: `AXIS=VALUE` or `AXIS!=VALUE`, where the axis may
     /// also be a setting, `STAGE.with.SETTING`. Several values of one axis are alternatives.
-    pub(crate) fn keep(&mut self, sources: &[Source], wanted: &[String]) -> Result<(), Failure> {
+    pub(crate) fn keep(
+        &mut self,
+        sources: &[ResultSource],
+        wanted: &[String],
+    ) -> Result<(), Failure> {
         let mut takes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let mut refuses: Vec<(&str, &str)> = vec![];
         for text in wanted {
@@ -201,7 +205,7 @@ impl Grid {
 
     fn filter(
         &mut self,
-        sources: &[Source],
+        sources: &[ResultSource],
         name: &str,
         wanted: &[&str],
         keep: bool,
@@ -245,7 +249,7 @@ impl Grid {
 
     /// Returns the data sets that rows averaged over the axes of `over` mix: one line of names for
     /// each such mixture.
-    pub(crate) fn pooled_datasets(&self, sources: &[Source], over: &[bool]) -> Vec<String> {
+    pub(crate) fn pooled_datasets(&self, sources: &[ResultSource], over: &[bool]) -> Vec<String> {
         let mut groups: BTreeMap<(&str, Vec<u32>), BTreeSet<String>> = BTreeMap::new();
         for result in &self.results {
             let dataset = dataset(&sources[result.at.0], result.at.1);
@@ -261,7 +265,7 @@ impl Grid {
 }
 
 /// Returns the axis of `source` called `path`, or what its computation `node` has instead.
-fn place(source: &Source, node: usize, path: &str) -> (Option<usize>, String) {
+fn place(source: &ResultSource, node: usize, path: &str) -> (Option<usize>, String) {
     let axis = source.axes.iter().position(|(one, _)| one == path);
     let fixed = match axis {
         Some(_) => None,
@@ -272,7 +276,7 @@ fn place(source: &Source, node: usize, path: &str) -> (Option<usize>, String) {
 
 /// Returns a name for the data set behind `node`: the method that loads it, told from another
 /// of the same method by its settings and files. The seed is no part of it.
-fn dataset(source: &Source, node: usize) -> String {
+fn dataset(source: &ResultSource, node: usize) -> String {
     let behind = source.behind(node);
     let roots = behind.iter().map(|at| &source.nodes[*at]).filter(|one| one.inputs.is_empty());
     let mut names: Vec<String> = vec![];

@@ -3,7 +3,7 @@
 use super::SECONDS;
 use crate::{
     context::{Failure, chain},
-    sources::Source,
+    sources::ResultSource,
 };
 use cache::{Artifact, Store, StoreError};
 use serde_json::Value;
@@ -63,7 +63,7 @@ enum UnreadCause {
 
 impl Unread {
     /// Returns a line that says so of a computation of `source`.
-    pub(crate) fn line(&self, source: &Source) -> String {
+    pub(crate) fn line(&self, source: &ResultSource) -> String {
         let name = source.describe(self.at);
         match &self.cause {
             UnreadCause::Damaged(StoreError::Damaged { what, .. }) => {
@@ -75,7 +75,7 @@ impl Unread {
     }
 
     /// Returns the failure it is where every result is needed.
-    pub(crate) fn into_failure(self, source: &Source) -> Failure {
+    pub(crate) fn into_failure(self, source: &ResultSource) -> Failure {
         match self.cause {
             UnreadCause::Damaged(error) => error.into(),
             UnreadCause::NotJson(error) => {
@@ -87,13 +87,13 @@ impl Unread {
 }
 
 /// Returns the metrics of each result of `source`, and the seconds of all it stands on.
-pub(crate) fn read(source: &Source, store: &Store) -> Result<MeasuredSource, StoreError> {
+pub(crate) fn read(source: &ResultSource, store: &Store) -> Result<MeasuredSource, StoreError> {
     read_with(source, store, &|at| source.nodes[at].provenance.as_ref().map(|made| made.seconds))
 }
 
 /// Does the same where `seconds` says what a computation took.
 pub(crate) fn read_with(
-    source: &Source,
+    source: &ResultSource,
     store: &Store,
     seconds: &dyn Fn(usize) -> Option<f64>,
 ) -> Result<MeasuredSource, StoreError> {

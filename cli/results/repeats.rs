@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The results of one row or condition. Cells that share a result (one key) measured it once, so
 /// it is here once.
-pub(crate) struct Repeats<'a> {
+pub(crate) struct RepeatedResults<'a> {
     pub(crate) results: Vec<&'a CellResult>,
 }
 
-impl Repeats<'_> {
+impl RepeatedResults<'_> {
     /// Returns how many results there are when all are computed.
     pub(crate) fn wanted(&self) -> usize {
         self.results.len()
@@ -35,14 +35,14 @@ impl Repeats<'_> {
 pub(crate) fn grouped<'a, K: Clone + Ord>(
     results: impl IntoIterator<Item = &'a CellResult>,
     key: impl Fn(&'a CellResult) -> K,
-) -> Vec<(K, Repeats<'a>)> {
-    let mut groups: Vec<(K, Repeats<'a>)> = vec![];
+) -> Vec<(K, RepeatedResults<'a>)> {
+    let mut groups: Vec<(K, RepeatedResults<'a>)> = vec![];
     let mut places: BTreeMap<K, usize> = BTreeMap::new();
     let mut met: BTreeSet<(usize, usize)> = BTreeSet::new();
     for result in results {
         let key = key(result);
         let place = *places.entry(key).or_insert_with_key(|key| {
-            groups.push((key.clone(), Repeats { results: vec![] }));
+            groups.push((key.clone(), RepeatedResults { results: vec![] }));
             groups.len() - 1
         });
         if met.insert((place, result.id)) {

@@ -5,11 +5,11 @@ use super::{
     ends_in,
     grid::{CellResult, Grid},
     measured::Measurements,
-    repeats::{Repeats, grouped},
+    repeats::{RepeatedResults, grouped},
 };
 use crate::{
     context::{Failure, axis_names, percent},
-    sources::Source,
+    sources::ResultSource,
     stats::MeanStd,
 };
 use cache::{Bytes, Store};
@@ -128,7 +128,7 @@ impl<'a> Study<'a> {
     /// Reads what `store` has of `plan`. Metrics that cannot be read are a failure.
     pub(crate) fn read(plan: &'a Plan, store: &'a Store) -> Result<Self, Failure> {
         let forecast = Forecast::of(plan, store)?;
-        let source = Source::of_forecast(&plan.path.display().to_string(), plan, &forecast);
+        let source = ResultSource::of_forecast(&plan.path.display().to_string(), plan, &forecast);
         let mut measured = super::read(&source, store)?;
         if !measured.unread.is_empty() {
             return Err(measured.unread.swap_remove(0).into_failure(&source));
@@ -166,17 +166,18 @@ impl<'a> Study<'a> {
             let size = self.roles.size.map(|axis| grid.value(result, axis)).unwrap_or_default();
             (facet, size, self.series(grid, result))
         });
-        let condition = |((facet, size, series), group): ((String, &str, String), Repeats<'_>)| {
-            let repeat = |result: &&CellResult| self.repeat(result);
-            Condition {
-                series,
-                facet,
-                size: size.to_owned(),
-                keep: None,
-                wanted: group.wanted(),
-                repeats: group.results.iter().filter_map(repeat).collect(),
-            }
-        };
+        let condition =
+            |((facet, size, series), group): ((String, &str, String), RepeatedResults<'_>)| {
+                let repeat = |result: &&CellResult| self.repeat(result);
+                Condition {
+                    series,
+                    facet,
+                    size: size.to_owned(),
+                    keep: None,
+                    wanted: group.wanted(),
+                    repeats: group.results.iter().filter_map(repeat).collect(),
+                }
+            };
         groups.into_iter().map(condition).collect()
     }
 

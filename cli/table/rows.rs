@@ -24,7 +24,7 @@ pub(super) struct TableRow {
     pub(super) estimates: BTreeMap<String, Estimate>,
 }
 
-pub(super) struct Table {
+pub(super) struct ResultTable {
     axes: Vec<String>,
     /// The full names of the axes, for programs.
     paths: Vec<String>,
@@ -34,7 +34,7 @@ pub(super) struct Table {
     with_intervals: bool,
 }
 
-impl Table {
+impl ResultTable {
     pub(super) fn new(grid: &Grid, metrics: Metrics, over: &[bool], judge: Judge) -> Self {
         let labels: BTreeSet<&str> =
             grid.results.iter().map(|result| result.label.as_str()).collect();
@@ -231,7 +231,7 @@ fn compare(a: &str, b: &str) -> Ordering {
 mod tests {
     use super::{super::estimate::Ci, *};
 
-    fn table(ci: Option<Ci>) -> Table {
+    fn table(ci: Option<Ci>) -> ResultTable {
         let judge = Judge { ci, level: 0.95 };
         let row = |selector: &str, keep: &str, accuracy: &[f64], wanted| {
             let estimate =
@@ -244,7 +244,7 @@ mod tests {
                 estimates: estimate.into_iter().collect(),
             }
         };
-        Table {
+        ResultTable {
             axes: vec!["selector".to_owned(), "keep".to_owned()],
             paths: vec!["selector".to_owned(), "subset.with.keep".to_owned()],
             metrics: Metrics {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// How a table is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
+pub(super) enum TableFormat {
     #[default]
     Text,
     Csv,

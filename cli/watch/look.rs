@@ -1,7 +1,7 @@
 //! What the person looking has chosen, and what the process uses.
 
 use super::{
-    model::{Model, Task},
+    model::{RunModel, TaskProgress},
     screen::Key,
 };
 use crate::{context::bytes_of, output::Stream};
@@ -26,7 +26,7 @@ pub(super) enum Pane {
 }
 
 /// What the person looking has chosen.
-pub(super) struct Look {
+pub(super) struct Viewer {
     pub(super) colour: bool,
     pub(super) pane: Pane,
     /// The task chosen; without one, the oldest that runs and has curves.
@@ -42,7 +42,7 @@ pub(super) struct Look {
     pub(super) process: Process,
 }
 
-impl Look {
+impl Viewer {
     pub(super) fn new() -> Self {
         Self {
             colour: Stream::Out.has_colour(),
@@ -56,7 +56,7 @@ impl Look {
         }
     }
 
-    pub(super) fn press(&mut self, key: Key, model: &Model) {
+    pub(super) fn press(&mut self, key: Key, model: &RunModel) {
         match key {
             Key::Char('\t') | Key::BackTab => {
                 self.pane = if self.pane == Pane::Tasks { Pane::Log } else { Pane::Tasks };
@@ -75,7 +75,7 @@ impl Look {
         }
     }
 
-    fn step(&mut self, by: isize, model: &Model) {
+    fn step(&mut self, by: isize, model: &RunModel) {
         match self.pane {
             Pane::Log => {
                 let most = model.log.len().saturating_sub(1);
@@ -91,7 +91,7 @@ impl Look {
     }
 
     /// Returns which of the listed tasks the curves are of.
-    pub(super) fn subject(&self, listed: &[(NodeId, &Task)]) -> Option<usize> {
+    pub(super) fn subject(&self, listed: &[(NodeId, &TaskProgress)]) -> Option<usize> {
         let chosen = self.chosen.and_then(|node| listed.iter().position(|one| one.0 == node));
         let curves = || listed.iter().position(|(_, task)| !task.curves.is_empty());
         chosen.or_else(curves)

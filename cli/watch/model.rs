@@ -38,7 +38,7 @@ pub(super) struct Curve {
 }
 
 /// One computation that runs or ran.
-pub(super) struct Task {
+pub(super) struct TaskProgress {
     pub(super) name: String,
     pub(super) began: f64,
     /// How long it took and how it ended, once it has.
@@ -61,7 +61,7 @@ pub(super) enum End {
     Stopped,
 }
 
-impl Task {
+impl TaskProgress {
     /// Returns units a second, once there is something to tell it from.
     pub(super) fn rate(&self) -> Option<f64> {
         let (since, from) = self.first?;
@@ -84,7 +84,7 @@ impl Task {
 
 /// The run as far as it has been heard of.
 #[derive(Default)]
-pub(super) struct Model {
+pub(super) struct RunModel {
     pub(super) run: String,
     pub(super) pipeline: String,
     pub(super) device: String,
@@ -93,7 +93,7 @@ pub(super) struct Model {
     pub(super) cells: usize,
     pub(super) stages: Vec<StageRow>,
     /// What runs and what ran, in the order it began.
-    pub(super) tasks: Vec<(NodeId, Task)>,
+    pub(super) tasks: Vec<(NodeId, TaskProgress)>,
     waiting: BTreeMap<NodeId, String>,
     pub(super) log: VecDeque<String>,
     /// How many lines have ever been added to the log.
@@ -102,7 +102,7 @@ pub(super) struct Model {
     pub(super) summary: Option<Summary>,
 }
 
-impl Model {
+impl RunModel {
     /// Takes one entry.
     pub(super) fn hear(&mut self, entry: &Entry) {
         self.t = self.t.max(entry.t);
@@ -200,7 +200,7 @@ impl Model {
         }
         self.tasks.push((
             node,
-            Task {
+            TaskProgress {
                 name: name.to_owned(),
                 began: t,
                 ended: None,
@@ -221,7 +221,7 @@ impl Model {
 
     /// Marks the task of `node` as ended; tells whether it ran.
     fn end(&mut self, node: NodeId, t: f64, how: End) -> bool {
-        let open = |(one, task): &&mut (NodeId, Task)| *one == node && task.ended.is_none();
+        let open = |(one, task): &&mut (NodeId, TaskProgress)| *one == node && task.ended.is_none();
         let Some((_, task)) = self.tasks.iter_mut().rev().find(open) else { return false };
         task.ended = Some((t - task.began, how));
         true
@@ -256,7 +256,7 @@ impl Model {
     }
 
     /// Returns what runs, oldest first, then what ended, newest first.
-    pub(super) fn listed(&self) -> Vec<(NodeId, &Task)> {
+    pub(super) fn listed(&self) -> Vec<(NodeId, &TaskProgress)> {
         let (running, ended): (Vec<_>, Vec<_>) = self
             .tasks
             .iter()
@@ -271,8 +271,8 @@ pub(super) mod tests {
     use super::*;
 
     /// Returns a model that heard `lines`.
-    pub(in crate::watch) fn heard(lines: &str) -> Model {
-        let mut model = Model::default();
+    pub(in crate::watch) fn heard(lines: &str) -> RunModel {
+        let mut model = RunModel::default();
         for line in lines.lines() {
             let entry: Entry = serde_json::from_str(line).expect("a line of a log");
             model.hear(&entry);

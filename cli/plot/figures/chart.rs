@@ -2,7 +2,7 @@
 
 use super::super::{
     axes::{Frame, Tick, ticks},
-    drawing::{Anchor, BODY, Drawing, Ink, SERIES, SMALL, Shape},
+    drawing::{Anchor, BODY, Drawing, DrawnShape, Ink, SERIES, SMALL},
     font,
 };
 use crate::stats::MeanStd;
@@ -115,7 +115,11 @@ impl Chart<'_> {
                     }
                 }
                 let tip = format!("{}: {}", one.name, said(*stat, self.factor));
-                page.shapes.push(Shape::Mark { at: place(*x, stat.mean), series: number, tip });
+                page.shapes.push(DrawnShape::Mark {
+                    at: place(*x, stat.mean),
+                    series: number,
+                    tip,
+                });
             }
         }
         page
@@ -181,7 +185,7 @@ pub(super) fn dots(
         }
         let tip = format!("{name}: {}", said(*stat, 100.0));
         let place = at((stat.mean * 100.0).clamp(first, last));
-        page.shapes.push(Shape::Mark { at: (place, y), series: 0, tip });
+        page.shapes.push(DrawnShape::Mark { at: (place, y), series: 0, tip });
         let text = format!("{:.1}", stat.mean * 100.0);
         page.text((width - 2.0, y + 4.0), text, BODY, Ink::Text, Anchor::End);
     }

@@ -3,7 +3,7 @@
 use super::{PANEL, Panel, titled};
 use crate::{
     plot::{
-        drawing::{Anchor, Drawing, HEADING, HEATS, Ink, Pixels, SMALL, Shape},
+        drawing::{Anchor, Drawing, DrawnShape, HEADING, HEATS, Ink, PixelImage, SMALL},
         font,
     },
     results::{Condition, Study},
@@ -122,9 +122,9 @@ fn pictured(page: &mut Drawing, top: f64, shares: &[Vec<f64>]) -> f64 {
         Ink::Heat(step).colour(false)
     });
     let (width, height) = (shares.len(), shares.len());
-    let pixels = Pixels { width, height, channels: 3, bytes: bytes.collect() };
+    let pixels = PixelImage { width, height, channels: 3, bytes: bytes.collect() };
     let (at, size) = ((0.0, top), (PANEL, PANEL));
     let tip = format!("{} classes; darker is more", shares.len());
-    page.shapes.push(Shape::Image { at, size, pixels, tip });
+    page.shapes.push(DrawnShape::Image { at, size, pixels, tip });
     top + PANEL
 }

@@ -4,7 +4,7 @@ use super::Panel;
 use crate::{
     context::duration_of,
     plot::{
-        drawing::{Anchor, BODY, Drawing, Ink, SMALL, Shape},
+        drawing::{Anchor, BODY, Drawing, DrawnShape, Ink, SMALL},
         font,
     },
     results::Study,
@@ -166,7 +166,7 @@ fn stage_box(page: &mut Drawing, at: (f64, f64), line: &StageLine) {
     };
     let tip = format!("{}: {}", line.label, line.methods.join(", "));
     let (size, round, fill) = (BOX, 8.0, Ink::Faint);
-    page.shapes.push(Shape::Rect { at, size, round, fill, outline: Some(outline), tip });
+    page.shapes.push(DrawnShape::Rect { at, size, round, fill, outline: Some(outline), tip });
     let method = match line.methods[..] {
         [one] => one.to_owned(),
         _ => format!("{} methods", line.methods.len()),

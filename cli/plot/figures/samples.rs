@@ -5,7 +5,7 @@ use super::{PANEL, Panel, spread, titled};
 use crate::{
     context::Failure,
     plot::{
-        drawing::{Anchor, Drawing, HEADING, Ink, Pixels, SMALL, Shape},
+        drawing::{Anchor, Drawing, DrawnShape, HEADING, Ink, PixelImage, SMALL},
         font,
     },
     results::{Condition, Study},
@@ -48,7 +48,7 @@ impl Album {
     }
 
     /// Returns the picture of a sample, channels last and not too large.
-    fn pixels(&self, at: usize) -> Option<Pixels> {
+    fn pixels(&self, at: usize) -> Option<PixelImage> {
         let all = SafeTensors::deserialize(&self.bytes).ok()?;
         let view = all.tensor("train").ok().filter(|view| view.dtype() == Dtype::U8)?;
         let [channels, rows, columns] = self.shape;
@@ -68,7 +68,7 @@ impl Album {
                 bytes.push((sum / ((below - top) * (right - left))) as u8);
             }
         }
-        Some(Pixels { width, height, channels, bytes })
+        Some(PixelImage { width, height, channels, bytes })
     }
 
     fn name(&self, label: u32) -> String {
@@ -111,7 +111,7 @@ impl Album {
             }
             let tall = side * pixels.height as f64 / pixels.width.max(1) as f64;
             let size = if tall > side { (side * side / tall, side) } else { (side, tall) };
-            page.shapes.push(Shape::Image { at: (x + 3.0, y), size, pixels, tip });
+            page.shapes.push(DrawnShape::Image { at: (x + 3.0, y), size, pixels, tip });
             let name = font::fitted(&self.name(label), SMALL, cell - 2.0);
             page.text((x + 3.0, y + side + 15.0), name, SMALL, Ink::Text, Anchor::Start);
             if let Some(clean) = clean {
