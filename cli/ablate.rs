@@ -42,7 +42,7 @@ pub(crate) struct AblateArgs {
     how: ExecutionArgs,
 }
 
-/// What was found along one axis, or in the grid of all.
+/// The table, agreement and cost of one sweep: along one axis, or over the grid of all.
 struct SweepResult {
     axes: Vec<String>,
     table: (String, Value),

@@ -1,4 +1,4 @@
-//! What every command shares: global flags, the store, how output is written, exit codes.
+//! The global flags, the store, pipelines and columns of text that every command shares.
 
 pub(crate) use crate::failure::{Exit, Failure, chain};
 use crate::output::Stream;
@@ -73,11 +73,12 @@ pub(crate) fn shell(word: &str) -> String {
     }
 }
 
-/// What every command shares.
+/// The flags, the methods and the store of a command.
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) registry: Registry,
-    /// What streams held: they can be read only once, but a command may ask again.
+    /// The text of stdin and pipes, by path: a stream can be read only once, but a command may ask
+    /// again.
     streams: RefCell<BTreeMap<PathBuf, Rc<str>>>,
     /// Whether it was said that the pipeline's project has another store.
     told_of_store: Cell<bool>,
@@ -112,7 +113,8 @@ impl Context {
     }
 
     fn read(&self, pipeline: &Pipeline) -> Result<Result<Plan, SpecErrors>, Failure> {
-        let (set, targets) = (pipeline.set.clone(), pipeline.target.clone());
+        let set = pipeline.set.clone();
+        let targets = pipeline.target.clone();
         let Some(path) = stream_name(&pipeline.pipeline) else {
             self.tell_of_store(&pipeline.pipeline);
             let request = Request { path: pipeline.pipeline.clone(), set, targets };
@@ -179,7 +181,7 @@ impl Context {
     }
 }
 
-/// What a pipeline on stdin is called.
+/// The name of a pipeline on stdin.
 const STDIN: &str = "-";
 
 /// Returns the name of a pipeline that is read once and is in no folder, or `None` for a file.
@@ -319,7 +321,8 @@ impl Cells {
             let Some((name, value)) = text.split_once('=') else {
                 return Err(wrong("not of the form AXIS=VALUE".to_owned()));
             };
-            let (name, value) = (name.trim().trim_matches('"'), value.trim());
+            let name = name.trim().trim_matches('"');
+            let value = value.trim();
             let names = || axes.iter().map(|(axis, _)| *axis).collect::<Vec<_>>().join(", ");
             let end = format!(".{name}");
             let exact = axes.iter().position(|(axis, _)| *axis == name);

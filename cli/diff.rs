@@ -113,13 +113,13 @@ struct StageDifference {
     unknown: Vec<String>,
     /// Reasons, and the cells they hold in.
     reasons: Vec<(Reason, Vec<String>)>,
-    /// Where and by which build, if not the same: what, before, now.
+    /// Devices and builds that are not the same: which of the two, before, now.
     made: Vec<(&'static str, String, String)>,
     /// Pairs with different recipes that gave the same bytes.
     alike: usize,
     /// By name: cell, before, now.
     metrics: BTreeMap<String, Vec<Measurement>>,
-    /// Of the pairs that are not the same.
+    /// The seconds that pairs with different keys took to compute: before, now.
     seconds: Option<(f64, f64)>,
 }
 

@@ -9,7 +9,7 @@ use std::{path::Path, process::ExitCode};
 #[derive(clap::Args)]
 pub(crate) struct DoctorArgs {}
 
-/// What was looked at, and how it is.
+/// Names of devices, data sets or stores, and the state each is in.
 type Findings = Vec<(String, String)>;
 
 pub(crate) fn run(_: &DoctorArgs, context: &Context) -> Result<ExitCode, Failure> {

@@ -154,7 +154,8 @@ fn indented(text: &str) -> String {
 
 /// Returns what has to run first for `node` to be known, in the order of the plan.
 fn roots(forecast: &Forecast, node: NodeId) -> Vec<NodeId> {
-    let (mut open, mut seen) = (vec![node], BTreeSet::from([node]));
+    let mut open = vec![node];
+    let mut seen = BTreeSet::from([node]);
     while let Some(one) = open.pop() {
         if let Outlook::Waits(on) = &forecast.outlooks[one.index()] {
             open.extend(on.iter().copied().filter(|one| seen.insert(*one)));

@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Plain lines say how far a long stage is this often, in seconds of the run.
 const EVERY: f64 = 15.0;
 
-/// What a further line of an event begins with, below its time.
+/// The indent of an event's further lines, below its time.
 const INDENT: &str = "\n            ";
 
 /// The entries of a run's log, in time.
@@ -42,7 +42,8 @@ impl Follow {
                 run.id
             )));
         };
-        let (ahead, began) = (VecDeque::new(), Instant::now());
+        let ahead = VecDeque::new();
+        let began = Instant::now();
         Ok(Self { tail, ahead, speed, began, finished: false })
     }
 
@@ -122,7 +123,9 @@ impl LineWriter {
                 }
                 *told = entry.t;
                 let name = entry.name.as_deref().unwrap_or_default();
-                let (done, total, unit) = (progress.done, progress.total, progress.unit);
+                let done = progress.done;
+                let total = progress.total;
+                let unit = progress.unit;
                 let figure = progress.figure.map(|(what, value)| format!(" {what} {value:.4}"));
                 let figure = figure.unwrap_or_default();
                 return Some(format!("...    {name}: {unit} {done}/{total}{figure}"));

@@ -39,7 +39,8 @@ pub(crate) fn run(args: &GraphArgs, context: &Context) -> Result<ExitCode, Failu
         let cell = plan.cells.iter().find(|cell| cells.hold(&cell.coords));
         let cell = cell.ok_or_else(|| Failure::mistake("no cell of the matrix is left"))?;
         if plan.cells.len() > 1 {
-            let (one, count) = (coordinates(&plan, cell), plan.cells.len());
+            let one = coordinates(&plan, cell);
+            let count = plan.cells.len();
             context.note(&format!(
                 "the cell {one}, one of {count}: take another with --cell or all with --all"
             ));
@@ -139,7 +140,8 @@ impl GraphDrawing<'_> {
                 "run" => "#ffe6cc",
                 _ => "#f5f5f5",
             };
-            let (name, method) = (quoted(&self.name(*node)), self.plan.node(*node).stage.method());
+            let name = quoted(&self.name(*node));
+            let method = self.plan.node(*node).stage.method();
             writeln!(
                 out,
                 "  n{} [label = \"{name}\\n{method}\", fillcolor = \"{colour}\"];",
@@ -157,7 +159,8 @@ impl GraphDrawing<'_> {
     fn mermaid(&self) -> String {
         let mut out = "flowchart LR\n".to_owned();
         for node in &self.nodes {
-            let (name, method) = (self.name(*node), self.plan.node(*node).stage.method());
+            let name = self.name(*node);
+            let method = self.plan.node(*node).stage.method();
             let name = name.replace('"', "#quot;");
             writeln!(out, "  n{}[\"{name}<br/>{method}\"]:::{}", node.0, self.state(*node)).ok();
         }

@@ -111,7 +111,8 @@ fn manual(method: &Method) -> String {
     if !settings.is_empty() {
         out.push_str("\nsettings (in `with`):\n");
         for setting in &settings {
-            let (path, kind) = (&setting.path, &setting.kind);
+            let path = &setting.path;
+            let kind = &setting.kind;
             match &setting.default {
                 Some(Value::Null) => writeln!(out, "  {path}: {kind}, optional"),
                 Some(default) => writeln!(out, "  {path} = {default}: {kind}"),
@@ -409,7 +410,8 @@ mod tests {
             .iter()
             .map(|one| (one.path.as_str(), one.kind.as_str(), one.default.as_ref(), one.required))
             .collect();
-        let (pair, bins) = (json!("pair"), json!(50));
+        let pair = json!("pair");
+        let bins = json!(50);
         for wanted in [
             ("keep", "number from 0 to 1", Some(&Value::Null), false),
             ("kind", "pair | symmetric | none", Some(&pair), false),

@@ -37,7 +37,7 @@ pub(crate) struct NewArgs {
     force: bool,
 }
 
-/// What the file is to hold, nothing left open.
+/// The data set, methods, sizes and seeds of the file to write, nothing left open.
 struct NewPipeline {
     /// The full name of the `load` method.
     load: String,
@@ -171,8 +171,8 @@ fn short(name: &str) -> &str {
     name.split_once('.').map_or(name, |(_, name)| name)
 }
 
-/// What suits a data set: architecture, epochs of proxy and student, batch, learning rate, and
-/// what else the training is told.
+/// The training settings that suit a data set: architecture, epochs of proxy and student, batch,
+/// learning rate, and further settings of the student.
 struct TrainingDefaults {
     model: &'static str,
     proxy_epochs: u32,
@@ -399,7 +399,7 @@ fn method(registry: &Registry, family: &str, name: &str) -> Result<String, Failu
 }
 
 fn toml_string(text: &str) -> String {
-    // What JSON escapes, TOML reads the same way.
+    // TOML reads the escapes of JSON strings the same way.
     serde_json::Value::from(text).to_string()
 }
 

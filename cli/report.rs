@@ -141,7 +141,7 @@ fn alone(panels: &[Panel]) -> bool {
     panels.len() == 1
 }
 
-/// What the page is about, in a sentence.
+/// Returns the pipeline, its cells and its run, in a sentence.
 fn lead(study: &Study<'_>) -> String {
     let file = study.plan.path.display().to_string();
     let cells = study.plan.cells.len();
@@ -162,12 +162,12 @@ fn lead(study: &Study<'_>) -> String {
     text
 }
 
-/// The figures at the top: name, value, and what it says.
+/// Returns the figures at the top: name, value, remark.
 fn summary(study: &Study<'_>) -> Vec<[String; 3]> {
     let mut tiles = vec![];
     let partial = |row: &&Condition| row.keep.is_some_and(|keep| keep < 1.0);
     let accuracy = |row: &Condition| row.mean("accuracy").map(|stat| stat.mean);
-    // Of equals, the last in the matrix.
+    // Ties go to the last in the matrix.
     let best =
         study.conditions.iter().filter(partial).filter_map(|row| Some((row, accuracy(row)?)));
     if let Some((row, accuracy)) = best.max_by(|a, b| a.1.total_cmp(&b.1)) {

@@ -50,7 +50,7 @@ pub(crate) struct RunArgs {
     watch: bool,
 }
 
-/// Where and how stages run: nothing of it changes a result.
+/// The device, threads and memory stages run with: nothing of it changes a result.
 #[derive(clap::Args)]
 pub(crate) struct ExecutionArgs {
     /// Where networks run: auto, cpu, cuda or cuda:N.

@@ -22,7 +22,8 @@ pub(crate) fn run(_: &SchemaArgs, context: &Context) -> Result<ExitCode, Failure
 /// base file or come from the matrix.
 fn schema(registry: &Registry) -> Value {
     let mut definitions = Definitions::default();
-    let (mut uses, mut rules) = (vec![], vec![]);
+    let mut uses = vec![];
+    let mut rules = vec![];
     for method in registry.iter() {
         uses.push(json!({ "const": method.name, "description": method.summary }));
         let mut properties = Map::new();
@@ -163,7 +164,7 @@ fn ports(method: &Method) -> Option<Value> {
 #[derive(Default)]
 struct Definitions {
     all: BTreeMap<String, Value>,
-    /// What each of them, and all it refers to, said before it was renamed.
+    /// The text of each definition, and of all it refers to, before it was renamed.
     origins: BTreeMap<String, Value>,
 }
 
@@ -202,7 +203,8 @@ impl Definitions {
 
 /// Returns the definition `name` and all it refers to, so that two can be compared.
 fn closure(definitions: &Map<String, Value>, name: &str) -> Value {
-    let (mut open, mut seen) = (vec![name.to_owned()], BTreeSet::from([name.to_owned()]));
+    let mut open = vec![name.to_owned()];
+    let mut seen = BTreeSet::from([name.to_owned()]);
     let mut out = Map::new();
     while let Some(name) = open.pop() {
         let Some(definition) = definitions.get(&name) else { continue };

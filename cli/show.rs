@@ -212,7 +212,8 @@ fn record_text(run: &Run, node: &RunNode, store: &Store) -> Result<String, Failu
     };
     out.push_str(&recipe_text(&record.recipe));
     let made = &record.provenance;
-    let (when, took) = (time_of(made.finished), duration_of(made.seconds));
+    let when = time_of(made.finished);
+    let took = duration_of(made.seconds);
     writeln!(out, "  made {when} UTC in {took} on {} by coresift {}", made.device, made.build).ok();
     writeln!(out, "  {} {}", record.output.kind, record.output.digest().short()).ok();
     let row = |(part, blob): (&String, &cache::Blob)| {

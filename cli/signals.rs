@@ -15,8 +15,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// What schedulers and terminals send to have a program stop: Ctrl-C, a closed terminal, `kill`,
-/// the warnings of batch systems before a limit.
+/// The signals of schedulers and terminals that ask a program to stop: Ctrl-C, a closed terminal,
+/// `kill`, the warnings of batch systems before a limit.
 const STOPPING: [i32; 6] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU];
 
 /// Watches for signals from now on, and returns the flag that the first one sets.
@@ -34,7 +34,7 @@ pub(crate) fn watch() -> Result<Arc<AtomicBool>, Failure> {
     let watching = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for _ in signals.forever() {
             if flag.swap(true, Ordering::Relaxed) {
-                // Whoever supervises a program of a stage sees this process go, and ends it.
+                // The supervisor of a stage's program sees this process go, and ends the program.
                 low_level::exit(Exit::Interrupted.code().into());
             }
             eprint_line("stopping at the next step; once more to stop at once");

@@ -10,7 +10,7 @@ use std::{env, fs, str::FromStr};
 /// The name of the file.
 pub(crate) const NAME: &str = "coresift.toml";
 
-/// What the nearest `coresift.toml` says.
+/// The settings of the nearest `coresift.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Site {

@@ -1,4 +1,4 @@
-//! What is compared: pipelines as the store has them now, and runs as they were.
+//! The sources of results: pipelines as the store has them now, and runs as they were.
 
 use crate::{
     context::{Context, Failure, Pipeline, axis_names, run_command, stream_name},
@@ -18,7 +18,7 @@ const METRICS: &str = "metrics";
 
 /// A pipeline or a run: its matrix and what was computed of it.
 pub(crate) struct ResultSource {
-    /// What the user called it.
+    /// The name the user gave: a file, a run.
     pub(crate) name: String,
     /// The command that makes what is missing of it.
     pub(crate) run_command: String,
@@ -64,7 +64,8 @@ impl ResultSource {
         if !is_file(name) {
             return Self::of_run(name, &show::find(store, name)?, store);
         }
-        let (set, target) = (set.to_vec(), target.to_vec());
+        let set = set.to_vec();
+        let target = target.to_vec();
         let pipeline = Pipeline { pipeline: name.into(), set, target };
         let plan = context.plan(&pipeline)?;
         let forecast = Forecast::of(&plan, store)?;
@@ -197,7 +198,8 @@ impl ResultSource {
 
     /// Returns the computations `node` stands on, itself last.
     pub(crate) fn behind(&self, node: usize) -> BTreeSet<usize> {
-        let (mut open, mut seen) = (vec![node], BTreeSet::from([node]));
+        let mut open = vec![node];
+        let mut seen = BTreeSet::from([node]);
         while let Some(one) = open.pop() {
             open.extend(self.nodes[one].inputs.iter().filter(|input| seen.insert(**input)));
         }
@@ -225,7 +227,8 @@ impl ResultSource {
     /// Returns what a setting such as `student.with.lr` is in what `node` stands on.
     pub(crate) fn setting(&self, node: usize, path: &str) -> Option<String> {
         let mut parts = path.split('.');
-        let (stage, kind) = (parts.next()?, parts.next()?);
+        let stage = parts.next()?;
+        let kind = parts.next()?;
         let behind = self.behind(node);
         let mut named = behind.iter().map(|at| &self.nodes[*at]);
         let recipe = named.find(|one| one.label == stage)?.recipe.as_ref()?;

@@ -33,7 +33,7 @@ const APART: Duration = Duration::from_millis(5);
 pub(crate) fn run(words: &[OsString]) -> ExitCode {
     let Some((program, arguments)) = words.split_first() else { return Exit::Mistake.into() };
     #[cfg(target_os = "linux")]
-    // Where it is refused, a child that leaves the group is beyond reach.
+    // If prctl refuses, a child that leaves the process group is beyond reach.
     let _ = rustix::process::set_child_subreaper(Some(getpid()));
     // What is meant for the run is not for this: it ends when the run does. A handler, unlike
     // ignoring, is not inherited by the program.

@@ -42,7 +42,7 @@ const USUAL: [&str; 8] = [
     "corrupted_kept",
     SECONDS,
 ];
-/// What a paired test compares with when it is not said.
+/// The method that paired tests compare with by default.
 const BASE: &str = "random";
 /// A run with more cells than this does not end in a table.
 const CELLS_OF_A_RUN: usize = 200;
@@ -262,7 +262,8 @@ pub(crate) fn text(
     keys: &[Option<Key>],
 ) -> String {
     if plan.cells.len() > CELLS_OF_A_RUN {
-        let (cells, path) = (plan.cells.len(), shell(&plan.path.display().to_string()));
+        let cells = plan.cells.len();
+        let path = shell(&plan.path.display().to_string());
         eprint_line(&format!("{cells} cells: `coresift table {path}` shows them"));
         return String::new();
     }
@@ -287,9 +288,9 @@ fn of_run(
     (!table.rows.is_empty()).then_some(table)
 }
 
-/// What a summary says beside what was measured.
+/// The metrics of a summary that no evaluation measured.
 pub(crate) struct SummaryExtras<'a> {
-    /// What a computation of the source took.
+    /// The seconds a computation of the source took.
     pub(crate) seconds: &'a dyn Fn(usize) -> Option<f64>,
     /// Further whole numbers, by computation and name.
     pub(crate) metrics: BTreeMap<usize, BTreeMap<String, u64>>,

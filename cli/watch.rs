@@ -102,7 +102,8 @@ fn view(
     stay: bool,
 ) -> std::io::Result<Left> {
     let mut screen = Screen::open()?;
-    let (mut model, mut look) = (RunModel::default(), look::Viewer::new());
+    let mut model = RunModel::default();
+    let mut look = look::Viewer::new();
     let mut drawn: Option<Instant> = None;
     loop {
         let (entries, more) = take();
@@ -147,8 +148,8 @@ impl<'a> Watched<'a> {
         let (entries, inbox) = mpsc::channel();
         let cancel = Arc::clone(&options.cancel);
         let view = scope.spawn(move || show_channel(&inbox, &cancel));
-        let (progress, journal) =
-            (ProgressDisplay::muted(plan, context, options), Journal::new(plan, &options.id));
+        let progress = ProgressDisplay::muted(plan, context, options);
+        let journal = Journal::new(plan, &options.id);
         (Self { progress, journal, entries: Some(entries) }, view)
     }
 

@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 pub(super) struct OutputAgreement {
     stage: String,
     kind: ComparedKind,
-    /// Where it stands on the axes that are not swept: path, name, value.
+    /// Its coordinates on the axes that are not swept: path, name, value.
     coords: Vec<(String, String, String)>,
     /// The settings swept.
     settings: Vec<String>,
     /// Means over the seeds, row by row; `None` where there is nothing to compare.
     matrix: Vec<Vec<Option<f64>>>,
     seeds: usize,
-    /// What two random subsets of these sizes would share.
+    /// The Jaccard index two random subsets of these sizes have on average.
     by_chance: Option<f64>,
 }
 
@@ -32,13 +32,13 @@ enum ComparedKind {
     Subset,
 }
 
-/// What one computation gave.
+/// The scores or the subset one computation gave.
 enum ComparedOutput {
     Scores(Vec<f64>),
     Subset { kept: Vec<u32>, of: Option<f64> },
 }
 
-/// Where a group of computations stands that differ in the settings swept and in seeds only.
+/// The kind, stage and coordinates common to computations that differ in swept settings and seeds.
 type GroupKey = (ComparedKind, String, Vec<(usize, u32)>);
 /// Computations by the settings swept, then by seeds.
 type GroupMembers = BTreeMap<Vec<(usize, u32)>, BTreeMap<Vec<(usize, u32)>, usize>>;
@@ -63,7 +63,7 @@ pub(super) fn all(
             axes.map(|axis| (axis, node.coords[axis])).collect()
         };
         let settings = on(&|axis| is_swept(axis) && !is_seed(axis));
-        // What does not depend on the setting is the same at each of its values.
+        // An output that does not depend on the setting is the same at each of its values.
         if !settings.is_empty() {
             let group = (kind, node.label.clone(), on(&|axis| !is_swept(axis) && !is_seed(axis)));
             let seeds = on(&is_seed);
@@ -87,7 +87,8 @@ impl OutputAgreement {
                 outputs.insert(*at, read(kind, artifact, store)?);
             }
         }
-        let (mut seeds, mut chances) = (0, vec![]);
+        let mut seeds = 0;
+        let mut chances = vec![];
         let sets: Vec<_> = members.values().collect();
         let mut matrix = vec![vec![None; sets.len()]; sets.len()];
         for (row, one) in sets.iter().enumerate() {

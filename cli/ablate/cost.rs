@@ -1,4 +1,4 @@
-//! What the trainings of an ablation cost, and what they would have cost one by one.
+//! The epochs the trainings of an ablation cost, and those they would have cost one by one.
 
 use crate::sources::ResultSource;
 use cache::Key;
@@ -6,10 +6,10 @@ use engine::{NodeId, Plan, trajectory_key};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a training says in its log when it did not begin anew.
+/// The beginning of the log line of a training that went on from a checkpoint.
 const GOES_ON: &str = "goes on after epoch ";
 
-/// How far the trainings of a plan went, and from where.
+/// The epochs of all trainings of a plan, and the checkpoints they went on from.
 pub(super) struct Trainings {
     /// By computation.
     all: BTreeMap<usize, TrainingCost>,
@@ -44,7 +44,8 @@ impl Trainings {
             ends.entry((trajectory, epochs)).or_insert(at);
             filed.insert(at, trajectory);
             let label = node.label.clone();
-            let (key, seed) = (node.key, recipe.seed);
+            let key = node.key;
+            let seed = recipe.seed;
             all.insert(at, TrainingCost { label, seed, key, epochs, from, before: None });
         }
         for (at, trajectory) in filed {
@@ -112,7 +113,7 @@ impl Trainings {
     }
 }
 
-/// What the epochs really trained for a stage are called in a table.
+/// Returns the metric that counts the epochs really trained for a stage.
 pub(super) fn metric(stage: &str) -> String {
     format!("{stage}_epochs_trained")
 }
@@ -135,7 +136,8 @@ impl Total {
             "{stage}: {trained} epochs really trained in {trainings} {noun}; {anew} if each began anew"
         );
         if *seeds > 1 && trained % seeds == 0 && anew % seeds == 0 {
-            let (trained, anew) = (trained / seeds, anew / seeds);
+            let trained = trained / seeds;
+            let anew = anew / seeds;
             text.push_str(&format!(" (for each of {seeds} seeds {trained}, not {anew})"));
         }
         text

@@ -4,7 +4,7 @@ use crate::context::{Context, Failure, Pipeline};
 use engine::{Plan, PlanNode, Request};
 use std::fmt::Write as _;
 
-/// What mistakes in the axes call the text they stand in.
+/// The name of the source in which mistakes of the swept axes are shown.
 const NAME: &str = "the axes of the ablation";
 
 /// One axis of an ablation.
@@ -40,7 +40,9 @@ impl SweptAxis {
 
 /// Splits at the commas that are inside no bracket.
 fn pieces(text: &str) -> Vec<&str> {
-    let (mut pieces, mut depth, mut from) = (vec![], 0_i32, 0);
+    let mut pieces = vec![];
+    let mut depth = 0_i32;
+    let mut from = 0;
     for (at, letter) in text.char_indices() {
         match letter {
             '[' | '{' => depth += 1,
@@ -70,7 +72,7 @@ fn toml(value: &str) -> String {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Horizon {
     pub(super) stage: String,
-    /// What to set it to, if anything.
+    /// The horizon of the learning rate schedule to set, if any.
     pub(super) set: Option<u64>,
     /// Why, as people read it.
     pub(super) why: String,

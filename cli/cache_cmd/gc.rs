@@ -40,7 +40,7 @@ pub(super) struct GcArgs {
     yes: bool,
 }
 
-/// What took longer than this to compute is not removed without a word.
+/// Results that took more seconds than this to compute are named before they are removed.
 const DEAR_SECONDS: f64 = 600.0;
 /// How many runs are kept, and how old what is removed must be, unless something else is said.
 const KEEP_RUNS: usize = 5;
@@ -97,7 +97,8 @@ pub(super) fn run(args: &GcArgs, store: &Store, context: &Context) -> Result<Exi
 /// and the last `count` that made something; beside them what the last `count` tables and reports
 /// were made of.
 fn runs_to_keep(store: &Store, count: usize) -> Result<(BTreeSet<String>, Reach), Failure> {
-    let (mut kept, mut reach) = (BTreeSet::new(), Reach::default());
+    let mut kept = BTreeSet::new();
+    let mut reach = Reach::default();
     let mut made = 0;
     for id in Run::list(store)?.iter().rev() {
         let goes_on = Tail::open(store, id)?.is_some_and(|log| log.is_growing());

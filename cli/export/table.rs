@@ -9,7 +9,7 @@ pub(super) struct SampleTable<'a> {
     columns: Vec<(String, Numbers<'a>)>,
 }
 
-/// Where the numbers of a column are.
+/// The numbers of a column: computed, or elements of a tensor.
 enum Numbers<'a> {
     /// The row's own number.
     Position,

@@ -7,7 +7,7 @@ pub(crate) const SERIES: usize = 8;
 /// The steps of the scale from none to all.
 pub(crate) const HEATS: usize = 11;
 
-/// What a shape is coloured as; light and dark pages mix their own colours for it.
+/// The role of a colour; light and dark pages have their own colours for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ink {
     Paper,
@@ -18,7 +18,7 @@ pub(crate) enum Ink {
     Rule,
     /// Grids, and boxes behind text.
     Faint,
-    /// What a series is seen against.
+    /// The grey of the series behind the one that is highlighted.
     Back,
     /// A series, counted round from 0.
     Series(usize),
@@ -155,7 +155,7 @@ pub(crate) enum DrawnShape {
         round: f64,
         fill: Ink,
         outline: Option<Ink>,
-        /// What it stands for.
+        /// The tooltip.
         tip: String,
     },
     Line {

@@ -39,7 +39,8 @@ pub(crate) fn style(dark: bool) -> String {
     let mut out = String::new();
     for ink in Ink::all() {
         let [red, green, blue] = ink.colour(dark);
-        let (code, colour) = (ink.code(), format!("#{red:02x}{green:02x}{blue:02x}"));
+        let code = ink.code();
+        let colour = format!("#{red:02x}{green:02x}{blue:02x}");
         write!(out, ".f{code}{{fill:{colour}}}.s{code}{{stroke:{colour}}}").ok();
     }
     out
@@ -82,7 +83,8 @@ fn shape(out: &mut String, shape: &DrawnShape) {
             close(out, "rect", tip);
         }
         DrawnShape::Line { points, ink, width, dashed } => {
-            let (code, width) = (ink.code(), number(*width));
+            let code = ink.code();
+            let width = number(*width);
             let dash = if *dashed { " stroke-dasharray=\"5 4\"" } else { "" };
             write!(
                 out,
@@ -106,7 +108,9 @@ fn shape(out: &mut String, shape: &DrawnShape) {
             close(out, "polygon", tip);
         }
         DrawnShape::Text { at, text, size, ink, anchor, turned } => {
-            let (x, y, code) = (number(at.0), number(at.1), ink.code());
+            let x = number(at.0);
+            let y = number(at.1);
+            let code = ink.code();
             let size = number(*size);
             let anchor = match anchor {
                 Anchor::Start => "",

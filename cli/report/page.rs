@@ -51,7 +51,8 @@ impl Page {
         }
         self.sections += 1;
         let id = format!("s{}", self.sections);
-        let (heading, note) = (escape(heading), escape(note));
+        let heading = escape(heading);
+        let note = escape(note);
         write!(self.contents, "<li><a href=\"#{id}\">{heading}</a></li>").ok();
         writeln!(
             self.body,

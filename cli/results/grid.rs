@@ -28,12 +28,12 @@ pub(crate) struct Grid {
 pub(crate) struct GridAxis {
     /// Its full name in the pipeline.
     pub(crate) path: String,
-    /// What it is called in tables.
+    /// Its short name, in tables.
     pub(crate) name: String,
     pub(crate) values: Vec<String>,
 }
 
-/// What one target of one cell gave.
+/// The result of one target in one cell of the matrix.
 #[derive(Clone)]
 pub(crate) struct CellResult {
     pub(crate) label: String,
@@ -41,7 +41,7 @@ pub(crate) struct CellResult {
     pub(crate) coords: Vec<u32>,
     /// Equal for cells that share a result (one key): it was measured once.
     pub(crate) id: usize,
-    /// What the evaluation measured; `None` if it is not computed.
+    /// The metrics of the evaluation; `None` if it is not computed.
     pub(crate) metrics: Option<Rc<Measurements>>,
     /// Which source, and which of its computations.
     pub(crate) at: (usize, usize),
@@ -78,7 +78,8 @@ impl Grid {
                         None => fixed.clone(),
                     }));
                     let metrics = measured.metrics.get(&at).cloned();
-                    let (label, coords) = (node.label.clone(), vec![]);
+                    let label = node.label.clone();
+                    let coords = vec![];
                     rows.push((
                         values,
                         CellResult { label, coords, id, metrics, at: (number, at) },

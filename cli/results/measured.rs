@@ -20,7 +20,7 @@ pub(crate) struct MetricValue {
     pub(crate) whole: bool,
 }
 
-/// What one evaluation measured.
+/// The metrics of one evaluation.
 #[derive(Clone)]
 pub(crate) struct Measurements {
     /// Its numbers, by name.

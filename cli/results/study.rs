@@ -1,5 +1,5 @@
-//! What figures and reports show of a pipeline: its results by condition, and the artifacts under
-//! each of them.
+//! A pipeline's results by condition (selector, size, facet), and the artifacts under each of them:
+//! the data of figures and reports.
 
 use super::{
     ends_in,
@@ -40,7 +40,7 @@ pub(crate) struct Study<'a> {
 
 /// The results of the cells that differ in their seeds alone: a selector at a size.
 pub(crate) struct Condition {
-    /// What is compared: the value on the axis of selectors.
+    /// The value on the axis of selectors, whose values are compared.
     pub(crate) series: String,
     /// The values on the axes that are neither selectors, sizes nor seeds.
     pub(crate) facet: String,
@@ -85,7 +85,7 @@ struct StandsOn {
     data: Option<NodeId>,
 }
 
-/// What the axes of the matrix are, by their numbers.
+/// The roles of the axes of the matrix, by their numbers.
 struct Roles {
     seeds: Vec<usize>,
     size: Option<usize>,

@@ -27,7 +27,7 @@ impl MeanStd {
     }
 }
 
-/// Where a mean lies, at some level.
+/// A confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Interval {
     pub(crate) low: f64,
@@ -44,7 +44,7 @@ pub(crate) fn t_interval(values: &[f64], level: f64) -> Option<Interval> {
     Some(Interval { low: mean - half, high: mean + half })
 }
 
-/// How often the values are drawn again.
+/// How many bootstrap resamples are drawn.
 const DRAWS: usize = 10_000;
 
 /// Returns the percentile bootstrap interval for the mean (Efron 1979); `None` for fewer than two

@@ -7,7 +7,7 @@ use super::{
 };
 use std::collections::BTreeMap;
 
-/// What a test found.
+/// The statistic and the p value of a test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Test {
     pub(crate) statistic: f64,

@@ -19,7 +19,7 @@ pub(super) struct Against {
     base: String,
     level: f64,
     axes: Vec<(String, String)>,
-    /// What the pairs are made over.
+    /// The axes the pairs are made over.
     over: Vec<String>,
     rows: Vec<Comparison>,
 }
@@ -128,7 +128,8 @@ impl Against {
         groups: &Groups<'_>,
     ) -> Self {
         let value = |one: &CellResult| one.metrics.as_ref()?.value(metric);
-        let (mut rows, mut tests) = (vec![], vec![]);
+        let mut rows = vec![];
+        let mut tests = vec![];
         for group in groups.values() {
             // Shares are multiples of 1 / n: equal differences of them must compare equal.
             let pairs = group.iter().filter_map(|(a, b)| Some(exact(value(a)? - value(b)?)));

@@ -1,4 +1,4 @@
-//! A mean and how far to trust it.
+//! A mean, with its standard deviation or confidence interval.
 
 use crate::stats::{Interval, MeanStd, bootstrap_interval, t_interval};
 
@@ -18,7 +18,7 @@ pub(super) struct Judge {
     pub(super) level: f64,
 }
 
-/// How far to trust a mean.
+/// The spread or the confidence interval of a mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Trust {
     /// There is a single value.

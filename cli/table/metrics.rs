@@ -1,4 +1,4 @@
-//! What metrics are called, which of them are shown, and with how many digits.
+//! The names of metrics, which of them are shown, and with how many digits.
 
 use super::{
     USUAL,
@@ -91,7 +91,7 @@ impl Metrics {
         let (factor, digits) = self.scale(name, stat.mean);
         let mean = format!("{:.digits$}", stat.mean * factor);
         match stat.trust {
-            // What is the same in every repeat is not a measurement.
+            // A whole number that is the same in every repeat is no measurement.
             Trust::Std(std) if !(std == 0.0 && self.whole.contains(name)) => {
                 format!("{mean} ± {:.digits$}", std * factor)
             }

@@ -13,7 +13,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What a block is: a comparison of all methods under one set of conditions.
+/// The blocks of a ranking: comparisons of all methods under one set of conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Blocks {
     /// Every cell of the other axes, each seed for itself.
@@ -34,7 +34,7 @@ pub(super) struct Ranking {
     left_out: usize,
     of: String,
     friedman: Option<Test>,
-    /// How far apart mean ranks must be, and at which level.
+    /// Nemenyi's critical difference of mean ranks, and its level.
     difference: f64,
     alpha: f64,
 }
@@ -142,7 +142,8 @@ impl Ranking {
         );
         let mut notes = vec![];
         if let Some(test) = self.friedman {
-            let (freedom, p) = (self.ranks.len() - 1, chance(test.p));
+            let freedom = self.ranks.len() - 1;
+            let p = chance(test.p);
             let is = if p.starts_with('<') { " " } else { " = " };
             notes.push(format!(
                 "Friedman: chi2 = {:.3}, {freedom} degrees of freedom, p{is}{p}",

@@ -17,13 +17,13 @@ pub(super) enum TableFormat {
 
 /// A heading and rows of text.
 pub(super) struct Sheet {
-    /// What stands above it, if anything.
+    /// The line above the table, if any.
     pub(super) caption: Option<String>,
     pub(super) head: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
     /// The columns that hold numbers.
     pub(super) numbers: Range<usize>,
-    /// What stands below it, line by line.
+    /// The lines below the table.
     pub(super) notes: Vec<String>,
 }
 

@@ -431,7 +431,8 @@ mod tests {
 
     #[test]
     fn keys_choose_tasks_and_curves() {
-        let (mut look, model) = (Viewer::new(), heard(LINES));
+        let mut look = Viewer::new();
+        let model = heard(LINES);
         look.press(Key::Char('c'), &model);
         assert!(
             screen(80, 24, &mut look).iter().any(|line| line.contains("train accuracy 0.5000"))

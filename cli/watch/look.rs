@@ -1,4 +1,4 @@
-//! What the person looking has chosen, and what the process uses.
+//! The choices of the viewer (pane, figure, scroll), and the resources the process uses.
 
 use super::{
     model::{RunModel, TaskProgress},
@@ -25,7 +25,7 @@ pub(super) enum Pane {
     Log,
 }
 
-/// What the person looking has chosen.
+/// The choices of the person at the terminal.
 pub(super) struct Viewer {
     pub(super) colour: bool,
     pub(super) pane: Pane,
@@ -35,7 +35,7 @@ pub(super) struct Viewer {
     pub(super) figure: usize,
     /// How many lines the log is scrolled back.
     pub(super) back: usize,
-    /// Where the log stood when it was paused.
+    /// The number of log lines when it was paused.
     pub(super) paused: Option<usize>,
     /// Whether more is to come.
     pub(super) live: bool,

@@ -1,4 +1,4 @@
-//! What the live view knows of a run, learnt from its entries one by one.
+//! The state of a run in the live view, built from its log entries one by one.
 
 use crate::context::duration_of;
 use engine::{Entry, Event, NodeId, StageCount, Summary};
@@ -46,8 +46,7 @@ pub(super) struct TaskProgress {
     pub(super) done: u64,
     pub(super) total: u64,
     pub(super) unit: &'static str,
-    /// Where its progress was when it was first heard of, and when: a training may go on from a
-    /// checkpoint.
+    /// The time and progress of the first event: a training may go on from a checkpoint.
     first: Option<(f64, u64)>,
     last: f64,
     pub(super) curves: Vec<Curve>,
@@ -65,7 +64,8 @@ impl TaskProgress {
     /// Returns units a second, once there is something to tell it from.
     pub(super) fn rate(&self) -> Option<f64> {
         let (since, from) = self.first?;
-        let (time, units) = (self.last - since, self.done.saturating_sub(from));
+        let time = self.last - since;
+        let units = self.done.saturating_sub(from);
         (time > 0.0 && units > 0).then(|| units as f64 / time)
     }
 
@@ -92,7 +92,7 @@ pub(super) struct RunModel {
     pub(super) nodes: usize,
     pub(super) cells: usize,
     pub(super) stages: Vec<StageRow>,
-    /// What runs and what ran, in the order it began.
+    /// The computations that run and ran, in the order they began.
     pub(super) tasks: Vec<(NodeId, TaskProgress)>,
     waiting: BTreeMap<NodeId, String>,
     pub(super) log: VecDeque<String>,
@@ -106,7 +106,8 @@ impl RunModel {
     /// Takes one entry.
     pub(super) fn hear(&mut self, entry: &Entry) {
         self.t = self.t.max(entry.t);
-        let (t, name) = (entry.t, entry.name.as_deref().unwrap_or_default());
+        let t = entry.t;
+        let name = entry.name.as_deref().unwrap_or_default();
         if let Some(line) = crate::follow::line(entry) {
             for (at, line) in line.lines().enumerate() {
                 let time = if at == 0 { duration_of(t) } else { String::new() };

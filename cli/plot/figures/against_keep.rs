@@ -1,4 +1,4 @@
-//! What was measured against the share that was kept.
+//! Accuracy and label noise against the fraction of the training set that was kept.
 
 use super::{
     Panel, Room,
@@ -11,8 +11,7 @@ use crate::{
     stats::MeanStd,
 };
 
-/// More panels than these do not help: what is in no selector, size or seed axis is then shown
-/// for its first values only.
+/// The most panels of a figure. Of facets beyond them only the first are shown.
 const PANELS: usize = 36;
 
 struct Measure<'a> {
@@ -20,7 +19,7 @@ struct Measure<'a> {
     upwards: &'a str,
     /// Whether a scale that does not start at zero would mislead.
     from_zero: bool,
-    /// What a selector without a preference gets, and its name.
+    /// The value a selector without a preference has, drawn as a level, and its name.
     level: Option<(f64, String)>,
 }
 
@@ -32,7 +31,8 @@ pub(super) fn accuracy(study: &Study<'_>, room: Room) -> Vec<Panel> {
 }
 
 pub(super) fn noise(study: &Study<'_>, room: Room) -> Result<Vec<Panel>, Failure> {
-    let (mut points, mut levels) = (vec![], vec![]);
+    let mut points = vec![];
+    let mut levels = vec![];
     for row in &study.conditions {
         if let Some(found) = mislabelled(study, row)? {
             levels.push(found.base);
@@ -48,9 +48,9 @@ pub(super) fn noise(study: &Study<'_>, room: Room) -> Result<Vec<Panel>, Failure
     Ok(panels(study, &measure, &points, room))
 }
 
-/// What a row keeps of wrong labels.
+/// The mislabelled samples among those a condition keeps.
 pub(crate) struct Mislabelled {
-    /// Of the kept samples.
+    /// The fraction of the kept samples that is mislabelled.
     pub(crate) share: MeanStd,
     pub(crate) count: MeanStd,
     /// How many wrong labels there are in all, and the share of all labels that is.
@@ -63,7 +63,10 @@ pub(crate) fn mislabelled(
     study: &Study<'_>,
     row: &Condition,
 ) -> Result<Option<Mislabelled>, Failure> {
-    let (mut shares, mut counts, mut alls, mut bases) = (vec![], vec![], vec![], vec![]);
+    let mut shares = vec![];
+    let mut counts = vec![];
+    let mut alls = vec![];
+    let mut bases = vec![];
     for outcome in &row.repeats {
         let Some(data) = outcome.data else { continue };
         let (Some(clean), Some(labels)) = (study.clean(data)?, study.labels(data)?) else {
@@ -112,7 +115,7 @@ fn panels(
             let mut points: Vec<(f64, MeanStd)> =
                 mine.filter_map(|(row, stat)| Some((row.keep?, *stat))).collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
-            // What keeps everything is the same at every size.
+            // A method that keeps everything is the same at every size.
             points.dedup_by(|a, b| (a.0 - b.0).abs() < 1e-9);
             Series { name: name.to_owned(), number, plain: false, points }
         };

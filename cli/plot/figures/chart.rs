@@ -11,7 +11,7 @@ use crate::stats::MeanStd;
 #[derive(Clone, Debug)]
 pub(super) struct Series {
     pub(super) name: String,
-    /// Its colour and mark; without, it is what others are seen against.
+    /// The number of its colour and mark; without one it is grey, behind the others.
     pub(super) number: Option<usize>,
     /// Without marks and error bars.
     pub(super) plain: bool,
@@ -28,10 +28,10 @@ pub(super) struct Chart<'a> {
     pub(super) heading: &'a str,
     pub(super) across: &'a str,
     pub(super) upwards: &'a str,
-    /// What is written where below; empty for round values.
+    /// The ticks of the horizontal axis; empty for round values.
     pub(super) at: Vec<Tick>,
     pub(super) ratios: bool,
-    /// What the values upwards are multiplied with.
+    /// The factor by which values are multiplied, such as 100 for percent.
     pub(super) factor: f64,
     pub(super) from_zero: bool,
     pub(super) legend: bool,
@@ -87,7 +87,9 @@ impl Chart<'_> {
             Some((_, name)) => format!("{} (dashed: {name})", self.upwards),
             None => self.upwards.to_owned(),
         };
-        let (heading, across, upwards) = (self.heading, self.across, &*upwards);
+        let heading = self.heading;
+        let across = self.across;
+        let upwards = &*upwards;
         let frame = Frame { heading, across, upwards, x, y, ratios: self.ratios, legend: &legend };
         let (mut page, over, up) = frame.draw(width, height);
         if let Some((level, _)) = &self.level {

@@ -9,7 +9,7 @@ use crate::{
     results::{Condition, Study},
 };
 
-/// So many matrices are shown: half of them the best, half the worst.
+/// The most confusion matrices shown: half of them the best, half the worst.
 const PANELS: usize = 6;
 /// More classes than this are drawn as a picture without names.
 const NAMED: usize = 16;
@@ -73,7 +73,7 @@ fn panel(row: &Condition, accuracy: f64) -> Option<Panel> {
         .filter(|(a, b)| a != b)
         .map(|(a, b)| (shares[a][b], a, b))
         .collect();
-    // Of equals, the first.
+    // Ties go to the first.
     worst.sort_by(|a, b| b.0.total_cmp(&a.0));
     let said = worst.iter().take(3).filter(|(share, ..)| *share > 0.0).map(|(share, a, b)| {
         format!("{:.0} % of {} taken for {}", share * 100.0, names[*a], names[*b])
@@ -105,7 +105,8 @@ fn named(page: &mut Drawing, top: f64, names: &[String], shares: &[Vec<f64>]) ->
                 format!("{} taken for {}: {:.1} %", names[label], names[taken], share * 100.0);
             page.tipped_rect(at, (each - 1.0, each - 1.0), Ink::heat(*share), tip);
             if *share >= 0.005 && each >= 20.0 {
-                let (text, ink) = (format!("{:.0}", share * 100.0), Ink::on_heat(*share));
+                let text = format!("{:.0}", share * 100.0);
+                let ink = Ink::on_heat(*share);
                 let place = (at.0 + each / 2.0, at.1 + each / 2.0 + 4.0);
                 page.text(place, text, SMALL, ink, Anchor::Middle);
             }

@@ -1,4 +1,4 @@
-//! What trainings said of themselves, epoch by epoch.
+//! Learning curves: loss and accuracy of trainings, epoch by epoch.
 
 use super::{
     PANEL, Panel,
@@ -9,9 +9,10 @@ use crate::{context::Failure, plot::drawing::SERIES, results::Study, stats::Mean
 use engine::NodeId;
 use std::collections::BTreeMap;
 
-/// So many points make a smooth line.
-const POINTS: usize = 80;
-const PANELS: usize = 24;
+/// The most points of a curve; longer ones are thinned.
+const MAX_POINTS: usize = 80;
+/// The most panels of the figure.
+const MAX_PANELS: usize = 24;
 
 type Points = Vec<(f64, MeanStd)>;
 
@@ -30,7 +31,7 @@ fn curve(study: &Study<'_>, trainings: &[NodeId], figure: &str) -> Result<Points
         .into_iter()
         .filter_map(|(epoch, values)| Some((epoch as f64, MeanStd::of(&values)?)))
         .collect();
-    Ok(spread(&all, POINTS).into_iter().copied().collect())
+    Ok(spread(&all, MAX_POINTS).into_iter().copied().collect())
 }
 
 pub(super) fn proxies(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
@@ -65,7 +66,7 @@ pub(super) fn students(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
     let inner: Vec<&str> = spread(inner, SERIES).into_iter().copied().collect();
     let mut panels = vec![];
     for facet in study.values(|row| &row.facet) {
-        for one in spread(outer, if few { 6 } else { PANELS }) {
+        for one in spread(outer, if few { 6 } else { MAX_PANELS }) {
             let mut series = vec![];
             let mut heading = titled(if few { "" } else { one }, &[facet]);
             for (at, other) in inner.iter().enumerate() {
@@ -80,7 +81,7 @@ pub(super) fn students(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
                 if points.len() < 2 {
                     continue;
                 }
-                // What keeps everything gives no panel its name.
+                // A method that keeps everything gives no panel its name.
                 if few && row.keep.is_some_and(|keep| keep < 1.0) {
                     heading = titled(facet, &[&format!("{} kept", row.share())]);
                 }
@@ -92,7 +93,7 @@ pub(super) fn students(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
             }
         }
     }
-    panels.truncate(PANELS);
+    panels.truncate(MAX_PANELS);
     Ok(panels)
 }
 
@@ -113,7 +114,10 @@ fn panel(heading: &str, upwards: &str, factor: f64, mut series: Vec<Series>) -> 
         at = points.iter().map(|(epoch, _)| (*epoch, format!("{epoch:.0}"))).collect();
     }
     let across = "epoch";
-    let (ratios, from_zero, legend, level) = (false, false, true, None);
+    let ratios = false;
+    let from_zero = false;
+    let legend = true;
+    let level = None;
     let chart =
         Chart { heading, across, upwards, at, ratios, factor, from_zero, legend, level, series };
     Panel { drawing: chart.draw(PANEL, 270.0), label }

@@ -11,19 +11,21 @@ use crate::{
     stats::MeanStd,
 };
 
-/// So many sizes and seeds are looked at.
-const SIZES: usize = 4;
-const SEEDS: usize = 3;
-const PANELS: usize = 12;
-/// So many overlaps are said in words.
-const SAID: usize = 12;
+/// The most sizes compared.
+const MAX_SIZES: usize = 4;
+/// The most seeds an overlap is averaged over.
+const MAX_SEEDS: usize = 3;
+/// The most panels of the figure.
+const MAX_PANELS: usize = 12;
+/// The most overlaps in the text alternative of a panel.
+const MAX_SAID: usize = 12;
 
 pub(super) fn matrices(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
     let mut panels = vec![];
     for facet in study.values(|row| &row.facet) {
         let sizes = study.values(|row| &row.size);
-        for size in spread(&sizes, SIZES) {
-            // Whoever keeps everything shares what the others keep: that says nothing.
+        for size in spread(&sizes, MAX_SIZES) {
+            // A method that keeps everything overlaps with each by construction.
             let rows: Vec<&Condition> = study
                 .conditions
                 .iter()
@@ -48,7 +50,7 @@ pub(super) fn matrices(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
             ));
         }
     }
-    panels.truncate(PANELS);
+    panels.truncate(MAX_PANELS);
     Ok(panels)
 }
 
@@ -66,7 +68,7 @@ fn shared(study: &Study<'_>, a: &Condition, b: &Condition) -> Result<Option<f64>
             let both = one.iter().filter(|at| other.binary_search(at).is_ok()).count();
             shares.push(both as f64 / (one.len() + other.len() - both).max(1) as f64);
         }
-        if shares.len() == SEEDS {
+        if shares.len() == MAX_SEEDS {
             break;
         }
     }
@@ -88,7 +90,8 @@ fn panel(
     let top = page.paragraph((0.0, 15.0), page.width, heading, HEADING, Ink::Text) + 6.0 + widest;
     for (at, row) in rows.iter().enumerate() {
         let middle = (at as f64 + 0.5).mul_add(each, 0.0);
-        let (name, y) = (name(row), top + middle + 4.0);
+        let name = name(row);
+        let y = top + middle + 4.0;
         page.text((side - 6.0, y), &*name, SMALL, Ink::Text, Anchor::End);
         page.turned((side + middle + 4.0, top - 6.0), name, Ink::Text, Anchor::Start);
     }
@@ -122,7 +125,7 @@ fn panel(
     page.height = bottom - 8.0;
     // The largest first; of equals, the first in the matrix.
     said.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let said: Vec<&str> = said.iter().take(SAID).map(|(_, words)| words.as_str()).collect();
+    let said: Vec<&str> = said.iter().take(MAX_SAID).map(|(_, words)| words.as_str()).collect();
     let label = format!("Jaccard overlap, {heading}. {}.", said.join("; "));
     Panel { drawing: page, label }
 }

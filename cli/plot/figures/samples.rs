@@ -13,10 +13,10 @@ use crate::{
 use engine::NodeId;
 use safetensors::{Dtype, SafeTensors};
 
-/// So many samples are on a grid, in rows of five.
+/// How many samples are on a grid, in rows of [`COLUMNS`].
 const SHOWN: usize = 20;
 const COLUMNS: usize = 5;
-/// So many scores and selectors have grids.
+/// The most scores and selectors that have grids.
 const SCORES: usize = 3;
 const SELECTORS: usize = 8;
 /// No picture is larger than this on either side; a larger one is averaged down.
@@ -43,7 +43,8 @@ impl Album {
         else {
             return Ok(None);
         };
-        let (clean, classes) = (study.clean(data)?, study.classes(data)?);
+        let clean = study.clean(data)?;
+        let classes = study.classes(data)?;
         Ok(Some(Self { bytes, shape: [*channels, *height, *width], labels, clean, classes }))
     }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 use engine::NodeId;
 
-/// So many scores and classes are shown.
+/// The most scores and classes shown.
 const SCORES: usize = 3;
 const CLASSES: usize = 10;
 const BINS: usize = 28;
@@ -104,7 +104,8 @@ fn panel(
     // The ends hold the scale; what is written there comes from the round values.
     x.insert(0, (low, String::new()));
     x.push((high, String::new()));
-    let (across, upwards) = ("score (harder to the right)", "samples");
+    let across = "score (harder to the right)";
+    let upwards = "samples";
     let frame = Frame { heading, across, upwards, x, y, ratios: false, legend: &[] };
     let (mut page, over, up) = frame.draw(PANEL, 180.0);
     for (bin, (kept, dropped)) in bins.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What a run did when, a line for each stage that worked at the same time.
+//! The timeline of a run: which stage was computed when, a line for each of those at the same time.
 
 use super::{Panel, Room};
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
 
 /// The height of a worker's line.
 const LINE: f64 = 24.0;
-/// So many computations are drawn: of more, the longest.
-const DRAWN: usize = 600;
+/// The most computations drawn: of more, the longest.
+const MAX_DRAWN: usize = 600;
 
 pub(super) fn timeline(study: &Study<'_>, room: Room) -> Vec<Panel> {
     let Some(run) = &study.run else { return vec![] };
@@ -25,7 +25,7 @@ pub(super) fn timeline(study: &Study<'_>, room: Room) -> Vec<Panel> {
     if bars.is_empty() {
         return vec![];
     }
-    // Of those that began together, the first of the plan.
+    // Ties go to the first of the plan.
     bars.sort_by(|a, b| a.0.total_cmp(&b.0));
     // A worker takes the next stage when it is free, and the first free one takes it.
     let mut free: Vec<f64> = vec![];
@@ -81,7 +81,7 @@ pub(super) fn timeline(study: &Study<'_>, room: Room) -> Vec<Panel> {
     }
     let mut longest: Vec<f64> = bars.iter().map(|(_, seconds, _)| *seconds).collect();
     longest.sort_by(|a, b| b.total_cmp(a));
-    let least = longest.get(DRAWN).copied().unwrap_or(0.0);
+    let least = longest.get(MAX_DRAWN).copied().unwrap_or(0.0);
     for ((began, seconds, label), lane) in bars.iter().zip(&lanes) {
         if *seconds < least {
             continue;
