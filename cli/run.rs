@@ -81,7 +81,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure
     let result = follow(args, context, &plan, &store, &options)?;
     // With --json, stdout has the events and nothing else.
     if !args.no_table && !context.global.quiet && !context.global.json {
-        let shown = table::text(&plan, &store, &result.outputs, &result.keys);
+        let shown = table::of_run(&plan, &store, &result.outputs, &result.keys);
         if !shown.is_empty() {
             print(&shown);
         }

@@ -7,29 +7,26 @@ mod pivot;
 mod ranking;
 mod rows;
 mod sheet;
+mod summary;
+mod write;
 
 use crate::{
-    context::{Context, Failure, eprint_line, now_millis, print, print_line, shell, stdout_width},
-    results::{self, CellResult, Grid, MeasuredSource, MetricValue, SECONDS, is_seed},
+    context::{Context, Failure, now_millis},
+    results::{self, CellResult, Grid, MeasuredSource, SECONDS, is_seed},
     sources::{self, ResultSource},
 };
 use against::Against;
-use cache::{Artifact, Key, Store, StoreError};
-use engine::{Plan, Use};
+use cache::StoreError;
+use engine::Use;
 use estimate::{Ci, Judge};
 use metrics::Metrics;
 use pivot::Pivot;
 use ranking::{Blocks, Ranking};
 use rows::ResultTable;
-use serde_json::{Value, json};
-use sheet::{Sheet, TableFormat};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    process::ExitCode,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, path::Path, process::ExitCode};
+use write::{TableFormat, write_each, write_rows};
+
+pub(crate) use summary::{SummaryExtras, of_run, summary};
 
 /// The metrics shown when none are named, where an evaluation gives them.
 const USUAL: [&str; 8] = [
@@ -44,8 +41,6 @@ const USUAL: [&str; 8] = [
 ];
 /// The method that paired tests compare with by default.
 const BASE: &str = "random";
-/// A run with more cells than this does not end in a table.
-const CELLS_OF_A_RUN: usize = 200;
 
 #[derive(clap::Args)]
 pub(crate) struct TableArgs {
@@ -127,15 +122,7 @@ pub(crate) fn run(args: &TableArgs, context: &Context) -> Result<ExitCode, Failu
         grid.results.retain(|result| args.target.contains(&result.label));
     }
     if grid.results.is_empty() {
-        // A run does not say what its targets give: what they gave tells, if it is there.
-        let gone = |source: &&ResultSource| source.nodes.iter().any(|node| node.output.is_none());
-        if let Some(source) = sources.iter().filter(|source| !source.has_results()).find(gone) {
-            let what = format!("the store no longer has the results of `{}`", source.name);
-            let hint = format!("`{}` makes them again", source.run_command);
-            return Err(Failure::failed(what).hint(hint));
-        }
-        let failure = Failure::mistake("there are no targets here that give metrics");
-        return Err(failure.hint("add a stage with `use = \"evaluate\"`, or name it with --target"));
+        return Err(no_results(&sources));
     }
     grid.keep(&sources, &args.wanted)?;
     if grid.results.is_empty() {
@@ -151,183 +138,100 @@ pub(crate) fn run(args: &TableArgs, context: &Context) -> Result<ExitCode, Failu
         let keys = made.filter_map(|node| node.key).collect();
         Use::note(&store, Path::new(&source.name), now_millis(), keys);
     }
-    let missing: Vec<&CellResult> =
-        grid.results.iter().filter(|result| result.metrics.is_none()).collect();
-    if !missing.is_empty() {
-        let lacking: BTreeSet<usize> = missing.iter().map(|result| result.at.0).collect();
-        let commands: BTreeSet<String> =
-            lacking.iter().map(|at| format!("`{}`", sources[*at].run_command)).collect();
-        let commands: Vec<String> = commands.into_iter().collect();
-        context.note(&format!(
-            "{} of {} results are not there yet: {}",
-            missing.len(),
-            grid.results.len(),
-            commands.join(" and ")
-        ));
-    }
+    note_missing(&grid, &sources, context);
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns why the sources have no results to show.
+fn no_results(sources: &[ResultSource]) -> Failure {
+    // A run does not say what its targets give: what they gave tells, if it is there.
+    let gone = |source: &&ResultSource| source.nodes.iter().any(|node| node.output.is_none());
+    if let Some(source) = sources.iter().filter(|source| !source.has_results()).find(gone) {
+        let what = format!("the store no longer has the results of `{}`", source.name);
+        let hint = format!("`{}` makes them again", source.run_command);
+        return Failure::failed(what).hint(hint);
+    }
+    let failure = Failure::mistake("there are no targets here that give metrics");
+    failure.hint("add a stage with `use = \"evaluate\"`, or name it with --target")
+}
+
+/// Says how many results are not computed, and which commands compute them.
+fn note_missing(grid: &Grid, sources: &[ResultSource], context: &Context) {
+    let missing: Vec<&CellResult> =
+        grid.results.iter().filter(|result| result.metrics.is_none()).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let lacking: BTreeSet<usize> = missing.iter().map(|result| result.at.0).collect();
+    let commands: BTreeSet<String> =
+        lacking.iter().map(|at| format!("`{}`", sources[*at].run_command)).collect();
+    let commands: Vec<String> = commands.into_iter().collect();
+    context.note(&format!(
+        "{} of {} results are not there yet: {}",
+        missing.len(),
+        grid.results.len(),
+        commands.join(" and ")
+    ));
+}
+
+/// One of the four tables of the command, as its flags ask for it.
+enum View<'a> {
+    /// A row for each combination of the axes that are not averaged.
+    Rows { sort: Option<&'a str> },
+    /// One axis down, another across.
+    Pivot { axes: &'a str },
+    /// Every method tested against one of them.
+    Comparisons { base: &'a str, by: Option<&'a str> },
+    /// The mean rank of every method.
+    Rankings { blocks: Blocks, by: Option<&'a str> },
+}
+
+impl TableArgs {
+    fn view(&self) -> View<'_> {
+        let by = self.by.as_deref();
+        if let Some(axes) = &self.pivot {
+            return View::Pivot { axes };
+        }
+        if self.test || self.against.is_some() {
+            return View::Comparisons { base: self.against.as_deref().unwrap_or(BASE), by };
+        }
+        match self.ranks {
+            true => View::Rankings { blocks: self.blocks, by },
+            false => View::Rows { sort: self.sort.as_deref() },
+        }
+    }
+}
+
 fn show(grid: &Grid, over: &[bool], args: &TableArgs, context: &Context) -> Result<(), Failure> {
-    let mut metrics = Metrics::of(grid);
     let format = if context.global.json { TableFormat::Json } else { args.format };
     let judge = Judge { ci: args.ci, level: args.level };
-    if let Some(axes) = &args.pivot {
-        metrics.choose_one(&args.metric)?;
-        let all = Pivot::all(grid, &metrics, axes, over, judge)?;
-        write_each(
-            &all,
-            format,
-            "pivots",
-            [Pivot::csv_head, Pivot::csv],
-            Pivot::sheet,
-            Pivot::json,
-        );
-    } else if args.test || args.against.is_some() {
-        metrics.choose_one(&args.metric)?;
-        let base = args.against.as_deref().unwrap_or(BASE);
-        let by = against::methods(grid, args.by.as_deref(), Some(base))?;
-        let all = Against::all(grid, &metrics, (by, base), over, args.level)?;
-        let csv = [Against::csv_head, Against::csv];
-        write_each(&all, format, "comparisons", csv, Against::sheet, Against::json);
-    } else if args.ranks {
-        metrics.choose_one(&args.metric)?;
-        let by = against::methods(grid, args.by.as_deref(), None)?;
-        let all = Ranking::all(grid, &metrics, by, args.blocks, over, args.level)?;
-        let csv = [Ranking::csv_head, Ranking::csv];
-        write_each(&all, format, "rankings", csv, Ranking::sheet, Ranking::json);
-    } else {
-        metrics.choose(&args.metric)?;
-        let mut table = ResultTable::new(grid, metrics, over, judge);
-        if let Some(column) = &args.sort {
-            table.sort(column)?;
+    let mut metrics = Metrics::of(grid);
+    let view = args.view();
+    match view {
+        View::Rows { .. } => metrics.choose(&args.metric)?,
+        _ => metrics.choose_one(&args.metric)?,
+    }
+    match view {
+        View::Rows { sort } => {
+            let mut table = ResultTable::new(grid, metrics, over, judge);
+            if let Some(column) = sort {
+                table.sort(column)?;
+            }
+            write_rows(&table, format, args.metric.is_empty());
         }
-        match format {
-            TableFormat::Csv => print(&table.csv()),
-            TableFormat::Json => print_line(&table.json().to_string()),
-            TableFormat::Text if args.metric.is_empty() => print(&on_stdout(&table)),
-            _ => print(&written(&table.sheet(), format)),
+        View::Pivot { axes } => {
+            write_each(&Pivot::all(grid, &metrics, axes, over, judge)?, format);
+        }
+        View::Comparisons { base, by } => {
+            let by = against::methods(grid, by, Some(base))?;
+            write_each(&Against::all(grid, &metrics, (by, base), over, args.level)?, format);
+        }
+        View::Rankings { blocks, by } => {
+            let by = against::methods(grid, by, None)?;
+            write_each(&Ranking::all(grid, &metrics, by, blocks, over, args.level)?, format);
         }
     }
     Ok(())
-}
-
-/// Returns the table as text: on a terminal, what it has room for.
-fn on_stdout(table: &ResultTable) -> String {
-    match stdout_width() {
-        Some(width) => table.sheet_within(width).text(),
-        None => table.sheet().text(),
-    }
-}
-
-fn written(sheet: &Sheet, format: TableFormat) -> String {
-    match format {
-        TableFormat::Markdown => sheet.markdown(),
-        TableFormat::Latex => sheet.latex(),
-        TableFormat::Text | TableFormat::Csv | TableFormat::Json => sheet.text(),
-    }
-}
-
-/// Writes one view for each metric: under each other as text, as one list otherwise.
-fn write_each<T>(
-    all: &[T],
-    format: TableFormat,
-    name: &str,
-    [csv_head, csv]: [fn(&T) -> String; 2],
-    sheet: fn(&T) -> Sheet,
-    json: fn(&T) -> Value,
-) {
-    match format {
-        TableFormat::Json => {
-            let list: Vec<Value> = all.iter().map(json).collect();
-            print_line(&json!({ name: list }).to_string());
-        }
-        TableFormat::Csv => {
-            let head = all.first().map(csv_head).unwrap_or_default();
-            print(&(head + &all.iter().map(csv).collect::<String>()));
-        }
-        _ => {
-            let texts: Vec<String> = all.iter().map(|one| written(&sheet(one), format)).collect();
-            print(&texts.join("\n"));
-        }
-    }
-}
-
-/// Returns the table a run ends in, or nothing where its targets give no metrics. For a large
-/// matrix it says on stderr how to get it.
-pub(crate) fn text(
-    plan: &Plan,
-    store: &Store,
-    outputs: &[Option<Arc<Artifact>>],
-    keys: &[Option<Key>],
-) -> String {
-    if plan.cells.len() > CELLS_OF_A_RUN {
-        let cells = plan.cells.len();
-        let path = shell(&plan.path.display().to_string());
-        eprint_line(&format!("{cells} cells: `coresift table {path}` shows them"));
-        return String::new();
-    }
-    of_run(plan, store, outputs, keys).map(|table| on_stdout(&table)).unwrap_or_default()
-}
-
-fn of_run(
-    plan: &Plan,
-    store: &Store,
-    outputs: &[Option<Arc<Artifact>>],
-    keys: &[Option<Key>],
-) -> Option<ResultTable> {
-    let few = plan.cells.len() <= CELLS_OF_A_RUN;
-    // The run itself is over and kept: a result that does not read is left out of its table.
-    let source = ResultSource::of_result(plan, store, outputs, keys, few).ok()?;
-    let measured = results::read(&source, store).ok()?;
-    let grid = Grid::of(&[source], &[measured]);
-    let mut metrics = Metrics::of(&grid);
-    metrics.choose(&[]).ok()?;
-    let over = averaged(&grid, &[]).ok()?;
-    let table = ResultTable::new(&grid, metrics, &over, Judge { ci: None, level: 0.95 });
-    (!table.rows.is_empty()).then_some(table)
-}
-
-/// The metrics of a summary that no evaluation measured.
-pub(crate) struct SummaryExtras<'a> {
-    /// The seconds a computation of the source took.
-    pub(crate) seconds: &'a dyn Fn(usize) -> Option<f64>,
-    /// Further whole numbers, by computation and name.
-    pub(crate) metrics: BTreeMap<usize, BTreeMap<String, u64>>,
-}
-
-/// Returns the table of `source`, averaged over seeds, for people and for programs.
-pub(crate) fn summary(
-    source: &ResultSource,
-    store: &Store,
-    asked: &[String],
-    more: &SummaryExtras<'_>,
-) -> Result<(String, Value), Failure> {
-    let mut measured = results::read_with(source, store, more.seconds)?;
-    let mut further: Vec<String> =
-        more.metrics.values().flat_map(BTreeMap::keys).cloned().collect();
-    further.sort();
-    further.dedup();
-    for (at, metrics) in &mut measured.metrics {
-        let own = more.metrics.get(at).into_iter().flatten();
-        let whole = |(name, value): (&String, &u64)| {
-            (name.clone(), MetricValue { value: *value as f64, whole: true })
-        };
-        Rc::make_mut(metrics).numbers.extend(own.map(whole));
-    }
-    let grid = Grid::of(std::slice::from_ref(source), &[measured]);
-    if grid.results.is_empty() {
-        let failure = Failure::mistake("no target of this pipeline gives metrics");
-        return Err(failure.hint("add a stage with `use = \"evaluate\"`"));
-    }
-    let mut metrics = Metrics::of(&grid);
-    metrics.choose(asked)?;
-    metrics.names.extend(further);
-    metrics.names.dedup();
-    let over = averaged(&grid, &[])?;
-    let table = ResultTable::new(&grid, metrics, &over, Judge { ci: None, level: 0.95 });
-    let text = if asked.is_empty() { on_stdout(&table) } else { table.sheet().text() };
-    Ok((text, table.json()))
 }
 
 /// Returns, for each axis, whether rows are averaged over it.

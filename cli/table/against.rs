@@ -3,6 +3,7 @@
 use super::{
     metrics::Metrics,
     sheet::{Sheet, csv_line, csv_number},
+    write::MetricTable,
 };
 use crate::{
     context::Failure,
@@ -161,8 +162,12 @@ impl Against {
             rows,
         }
     }
+}
 
-    pub(super) fn sheet(&self) -> Sheet {
+impl MetricTable for Against {
+    const LIST: &'static str = "comparisons";
+
+    fn sheet(&self) -> Sheet {
         let mut head: Vec<String> = self.axes.iter().map(|(name, _)| name.clone()).collect();
         let words = head.len();
         let level = self.level * 100.0;
@@ -210,7 +215,7 @@ impl Against {
         Sheet { caption: Some(caption), head, rows, numbers, notes }
     }
 
-    pub(super) fn csv_head(&self) -> String {
+    fn csv_head(&self) -> String {
         let mut head = vec!["metric".to_owned()];
         head.extend(self.axes.iter().map(|(name, _)| name.clone()));
         let columns = [
@@ -230,8 +235,7 @@ impl Against {
         csv_line(&head)
     }
 
-    /// Returns a line for each test, without the heading.
-    pub(super) fn csv(&self) -> String {
+    fn csv(&self) -> String {
         let row = |row: &Comparison| {
             let mut line = vec![self.metric.clone()];
             line.extend(row.coords.iter().cloned());
@@ -250,7 +254,7 @@ impl Against {
         self.rows.iter().map(row).collect()
     }
 
-    pub(super) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let test = |one: &Option<Corrected>| {
             one.as_ref().map(
                 |one| json!({ "statistic": one.test.statistic, "p": one.test.p, "holm": one.holm }),

@@ -5,6 +5,7 @@ use super::{
     metrics::Metrics,
     rows::estimate_json,
     sheet::{Sheet, csv_line, csv_number},
+    write::MetricTable,
 };
 use crate::{
     context::Failure,
@@ -97,8 +98,12 @@ impl Pivot {
         };
         Ok(metrics.names.iter().map(one).collect())
     }
+}
 
-    pub(super) fn sheet(&self) -> Sheet {
+impl MetricTable for Pivot {
+    const LIST: &'static str = "pivots";
+
+    fn sheet(&self) -> Sheet {
         let mut head = vec![self.row_axis.0.clone()];
         head.extend(self.columns.iter().map(|value| format!("{}={value}", self.column_axis.0)));
         let row = |(at, name): (usize, &String)| {
@@ -115,8 +120,7 @@ impl Pivot {
         Sheet { caption, head, rows, numbers, notes: vec![] }
     }
 
-    /// Returns a line for each cell, without the heading.
-    pub(super) fn csv(&self) -> String {
+    fn csv(&self) -> String {
         let mut out = String::new();
         for ((row, column), estimate) in &self.estimates {
             let interval = estimate.interval();
@@ -134,7 +138,7 @@ impl Pivot {
         out
     }
 
-    pub(super) fn csv_head(&self) -> String {
+    fn csv_head(&self) -> String {
         let axes = [&self.row_axis.0, &self.column_axis.0].map(Clone::clone);
         let mut head = vec!["metric".to_owned()];
         head.extend(axes);
@@ -142,7 +146,7 @@ impl Pivot {
         csv_line(&head)
     }
 
-    pub(super) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let cells = self.estimates.iter().map(|((row, column), estimate)| {
             let mut value = estimate_json(estimate);
             value["row"] = self.rows[*row].clone().into();

@@ -4,6 +4,7 @@ use super::{
     against::{chance, exact},
     metrics::{Metrics, small_is_good},
     sheet::{Sheet, csv_line},
+    write::MetricTable,
 };
 use crate::{
     context::Failure,
@@ -123,8 +124,12 @@ impl Ranking {
         }
         runs
     }
+}
 
-    pub(super) fn sheet(&self) -> Sheet {
+impl MetricTable for Ranking {
+    const LIST: &'static str = "rankings";
+
+    fn sheet(&self) -> Sheet {
         let runs = self.alike();
         let row = |(place, (name, rank)): (usize, &(String, f64))| {
             // One letter for each group the method is in, as statisticians mark them.
@@ -167,13 +172,12 @@ impl Ranking {
         }
     }
 
-    pub(super) fn csv_head(&self) -> String {
+    fn csv_head(&self) -> String {
         let head = ["metric", &self.axis.0, "mean_rank", "blocks", "critical_difference"];
         csv_line(&head.map(str::to_owned))
     }
 
-    /// Returns a line for each method, without the heading.
-    pub(super) fn csv(&self) -> String {
+    fn csv(&self) -> String {
         let row = |(name, rank): &(String, f64)| {
             csv_line(&[
                 self.metric.clone(),
@@ -186,7 +190,7 @@ impl Ranking {
         self.ranks.iter().map(row).collect()
     }
 
-    pub(super) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let rank = |(name, rank): &(String, f64)| json!({ "value": name, "rank": rank });
         let names = |(first, last): &(usize, usize)| -> Vec<&str> {
             self.ranks[*first..=*last].iter().map(|(name, _)| name.as_str()).collect()

@@ -3,18 +3,6 @@
 use crate::context::{columns, width_of};
 use std::ops::Range;
 
-/// How a table is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum TableFormat {
-    #[default]
-    Text,
-    Csv,
-    Json,
-    Markdown,
-    /// A `tabular` in the style of the package booktabs.
-    Latex,
-}
-
 /// A heading and rows of text.
 pub(super) struct Sheet {
     /// The line above the table, if any.
