@@ -269,26 +269,46 @@ fn source(
     }
 }
 
+/// Returns the text of the file.
 fn pipeline(wanted: &NewPipeline, registry: &Registry) -> Result<String, Failure> {
-    let NewPipeline { load, corrupt, selectors, model, keep, seeds } = wanted;
-    let data = if *corrupt > 0.0 { "noisy" } else { "data" };
+    let data = if wanted.corrupt > 0.0 { "noisy" } else { "data" };
     let mut sources = vec![];
-    for select in selectors {
+    for select in &wanted.selectors {
         sources.push(source(registry, select, data)?);
     }
-    let ([first, ..], [(port, from), ..]) = (&selectors[..], &sources[..]) else {
+    let ([first, ..], [source, ..]) = (&wanted.selectors[..], &sources[..]) else {
         return Err(Failure::mistake("there is no selector to write a pipeline for"));
     };
+    let defaults = recipe(short(&wanted.load));
+    let model = toml_string(wanted.model.as_deref().unwrap_or(defaults.model));
+    let needs = |source: &str| sources.iter().any(|(_, from)| *from == source);
+    let mut out = data_stage(wanted);
+    if data == "noisy" {
+        out.push_str(&noise_stage(wanted.corrupt));
+    }
+    if needs("proxy") || needs("hardness") {
+        out.push_str(&proxy_stage(data, &model, &defaults));
+    }
+    if needs("hardness") {
+        out.push_str(HARDNESS_STAGE);
+    }
+    let keep = wanted.keep.first().copied().unwrap_or(0.1);
+    out.push_str(&subset_stage(first, *source, keep));
+    out.push_str(&student_stages(data, &model, &defaults));
+    out.push_str(&matrix(wanted, &sources, data));
+    Ok(out)
+}
+
+/// Returns the head of the file and its data set.
+fn data_stage(wanted: &NewPipeline) -> String {
+    let load = &wanted.load;
     let dataset = short(load);
-    let names: Vec<&str> = selectors.iter().map(|one| short(one)).collect();
+    let names: Vec<&str> = wanted.selectors.iter().map(|one| short(one)).collect();
     let names = match &names[..] {
         [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
         _ => names.join(", "),
     };
-    let TrainingDefaults { model: suits, proxy_epochs, epochs, batch, lr, student } =
-        recipe(dataset);
-    let model = toml_string(model.as_deref().unwrap_or(suits));
-    let mut out = format!(
+    format!(
         "\
 # Which part of {dataset} is worth training on: what {names} would keep, or a random part of the same size?
 # `coresift plan FILE` says what a run would do, `coresift run FILE` does it and keeps every result.
@@ -299,52 +319,58 @@ title = \"{dataset}: {names} against random\"
 [stage.data]
 use = \"{load}\"
 "
-    );
-    if data == "noisy" {
-        let _ = write!(
-            out,
-            "
+    )
+}
+
+fn noise_stage(rate: f64) -> String {
+    format!(
+        "
 # Some training samples get a wrong label; the test samples stay as they are.
 [stage.noisy]
 use  = \"corrupt.labels\"
 from = {{ data = \"data\" }}
-with = {{ kind = \"symmetric\", rate = {corrupt:?} }}
+with = {{ kind = \"symmetric\", rate = {rate:?} }}
 "
-        );
-    }
-    let needs = |source: &str| sources.iter().any(|(_, from)| *from == source);
-    if needs("proxy") || needs("hardness") {
-        let _ = write!(
-            out,
-            "
+    )
+}
+
+fn proxy_stage(data: &str, model: &str, defaults: &TrainingDefaults) -> String {
+    let TrainingDefaults { proxy_epochs, batch, lr, .. } = defaults;
+    format!(
+        "
 # A small network, trained shortly on all samples, that says how each of them behaves.
 [stage.proxy]
 use  = \"proxy-train\"
 from = {{ data = \"{data}\" }}
 with = {{ model = {model}, epochs = {proxy_epochs}, batch = {batch}, lr = {lr} }}
 "
-        );
-    }
-    if needs("hardness") {
-        out.push_str(
-            "
+    )
+}
+
+const HARDNESS_STAGE: &str = "
 # How hard each sample is: larger is harder. Any other `score` method fits here.
 [stage.hardness]
 use  = \"score.grand\"
 from = { proxy = \"proxy\" }
-",
-        );
-    }
-    let one = keep.first().copied().unwrap_or(0.1);
-    let _ = write!(
-        out,
+";
+
+fn subset_stage(select: &str, (port, from): (&str, &str), keep: f64) -> String {
+    format!(
         "
 # Which samples are kept: `keep` is their share, or `budget` their number.
 [stage.subset]
-use  = \"{first}\"
+use  = \"{select}\"
 from = {{ {port} = \"{from}\" }}
-with = {{ keep = {one:?}, balance = \"class\" }}
+with = {{ keep = {keep:?}, balance = \"class\" }}
+"
+    )
+}
 
+/// Returns the training on what is kept, and its evaluation.
+fn student_stages(data: &str, model: &str, defaults: &TrainingDefaults) -> String {
+    let TrainingDefaults { epochs, batch, lr, student, .. } = defaults;
+    format!(
+        "
 # The network that is trained on them alone.
 [stage.student]
 use  = \"train\"
@@ -355,23 +381,29 @@ with = {{ model = {model}, epochs = {epochs}, batch = {batch}, lr = {lr}{student
 [stage.result]
 use  = \"evaluate\"
 from = {{ data = \"data\", model = \"student\" }}
+"
+    )
+}
 
+/// Returns the axes: sizes, seeds, and the selectors with what each receives.
+fn matrix(wanted: &NewPipeline, sources: &[(&str, &str)], data: &str) -> String {
+    let mut out = "
 # Every combination is run; what two of them share is done once. Seeds are what tables average over.
 [matrix]
 "
-    );
-    if keep.len() > 1 {
-        let _ = writeln!(out, "\"subset.with.keep\" = {keep:?}");
+    .to_owned();
+    if wanted.keep.len() > 1 {
+        let _ = writeln!(out, "\"subset.with.keep\" = {:?}", wanted.keep);
     }
-    let _ = writeln!(out, "seed = {:?}", (0..*seeds).collect::<Vec<u16>>());
+    let _ = writeln!(out, "seed = {:?}", (0..wanted.seeds).collect::<Vec<u16>>());
     let random = "select.random";
     let mut variants: Vec<String> = vec![];
-    if !selectors.iter().any(|one| one == random) {
+    if !wanted.selectors.iter().any(|one| one == random) {
         variants.push(format!(
             "random = {{ subset = {{ use = \"{random}\", from = {{ data = \"{data}\" }} }} }}\n"
         ));
     }
-    for (select, (port, from)) in selectors.iter().zip(&sources) {
+    for (select, (port, from)) in wanted.selectors.iter().zip(sources) {
         let name = short(select);
         variants.push(format!(
             "{name} = {{ subset = {{ use = \"{select}\", from = {{ {port} = \"{from}\" }} }} }}\n"
@@ -382,7 +414,7 @@ from = {{ data = \"data\", model = \"student\" }}
         out.push_str("[matrix.selector]\n");
         out.push_str(&variants.concat());
     }
-    Ok(out)
+    out
 }
 
 /// Returns the full name of a method that may be named without its family.

@@ -41,35 +41,7 @@ fn schema(registry: &Registry) -> Value {
         "rules".to_owned(),
         json!({ "type": "array", "items": { "type": "object", "minProperties": 1 } }),
     );
-    all.insert(
-        "stage".to_owned(),
-        json!({
-            "description": "One stage. Its name is a label: renaming it changes no result.",
-            "type": "object",
-            "properties": {
-                "use": { "description": "The method.", "oneOf": uses },
-                "from": {
-                    "description": "What each port receives: the name of a stage.",
-                    "type": "object",
-                    "additionalProperties": source(true),
-                },
-                "with": { "description": "The settings of the method.", "type": "object" },
-                "seed": {
-                    "description": "The seed of this stage alone.",
-                    "$ref": "#/$defs/seed",
-                },
-                "repeats": {
-                    "description": "How often it is computed, each time with another seed; an input \
-                                    that takes several gets them all.",
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": 10_000,
-                },
-            },
-            "additionalProperties": false,
-            "allOf": rules,
-        }),
-    );
+    all.insert("stage".to_owned(), stage(&uses, &rules));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "coresift pipeline",
@@ -89,41 +61,76 @@ fn schema(registry: &Registry) -> Value {
                 "$ref": "#/$defs/seed",
             },
             "stage": { "description": "The stages, by name.", "$ref": "#/$defs/stages" },
-            "matrix": {
-                "description": "Every combination of these is run; equal stages are done once.",
-                "type": "object",
-                "properties": {
-                    "seed": {
-                        "description": "Repeats.",
-                        "type": "array",
-                        "items": { "$ref": "#/$defs/seed" },
-                        "minItems": 1,
-                    },
-                    "exclude": {
-                        "description": "Cells that have all these values are taken out.",
-                        "$ref": "#/$defs/rules",
-                    },
-                    "include": {
-                        "description": "Cells with these values are added; an axis that is not \
-                                        named takes all it lists.",
-                        "$ref": "#/$defs/rules",
-                    },
-                },
-                "additionalProperties": {
-                    "anyOf": [
-                        { "description": "The values of a setting.", "type": "array", "minItems": 1 },
-                        {
-                            "description": "Named variants, each setting several places at once.",
-                            "type": "object",
-                            "minProperties": 1,
-                            "additionalProperties": { "$ref": "#/$defs/stages" },
-                        },
-                    ],
-                },
-            },
+            "matrix": matrix(),
         },
         "additionalProperties": false,
         "$defs": all,
+    })
+}
+
+/// Returns the schema of a stage: `uses` are the methods, `rules` say what follows from each.
+fn stage(uses: &[Value], rules: &[Value]) -> Value {
+    json!({
+        "description": "One stage. Its name is a label: renaming it changes no result.",
+        "type": "object",
+        "properties": {
+            "use": { "description": "The method.", "oneOf": uses },
+            "from": {
+                "description": "What each port receives: the name of a stage.",
+                "type": "object",
+                "additionalProperties": source(true),
+            },
+            "with": { "description": "The settings of the method.", "type": "object" },
+            "seed": {
+                "description": "The seed of this stage alone.",
+                "$ref": "#/$defs/seed",
+            },
+            "repeats": {
+                "description": "How often it is computed, each time with another seed; an input \
+                                that takes several gets them all.",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 10_000,
+            },
+        },
+        "additionalProperties": false,
+        "allOf": rules,
+    })
+}
+
+/// Returns the schema of the matrix.
+fn matrix() -> Value {
+    json!({
+        "description": "Every combination of these is run; equal stages are done once.",
+        "type": "object",
+        "properties": {
+            "seed": {
+                "description": "Repeats.",
+                "type": "array",
+                "items": { "$ref": "#/$defs/seed" },
+                "minItems": 1,
+            },
+            "exclude": {
+                "description": "Cells that have all these values are taken out.",
+                "$ref": "#/$defs/rules",
+            },
+            "include": {
+                "description": "Cells with these values are added; an axis that is not \
+                                named takes all it lists.",
+                "$ref": "#/$defs/rules",
+            },
+        },
+        "additionalProperties": {
+            "anyOf": [
+                { "description": "The values of a setting.", "type": "array", "minItems": 1 },
+                {
+                    "description": "Named variants, each setting several places at once.",
+                    "type": "object",
+                    "minProperties": 1,
+                    "additionalProperties": { "$ref": "#/$defs/stages" },
+                },
+            ],
+        },
     })
 }
 

@@ -42,43 +42,8 @@ pub(super) struct Chart<'a> {
 
 impl Chart<'_> {
     pub(super) fn draw(&self, width: f64, height: f64) -> Drawing {
-        let points = || self.series.iter().flat_map(|one| one.points.iter().map(move |p| (one, p)));
-        let reach = |(one, (_, stat)): (&Series, &(f64, MeanStd))| {
-            let spread = if one.plain { 0.0 } else { stat.std.unwrap_or(0.0) };
-            [stat.mean - spread, stat.mean + spread].map(|value| value * self.factor)
-        };
-        let values: Vec<f64> = points().flat_map(reach).filter(|value| value.is_finite()).collect();
-        let values: Vec<f64> = values
-            .into_iter()
-            .chain(self.level.iter().map(|(level, _)| level * self.factor))
-            .collect();
-        let mut low = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let mut high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if values.is_empty() {
-            (low, high) = (0.0, 1.0);
-        }
-        if self.from_zero || low < 0.35 * high {
-            low = low.min(0.0);
-        }
-        // A bar that leaves what is possible says nothing there.
-        if self.factor == 100.0 {
-            (low, high) = (low.max(0.0), high.min(100.0));
-        }
+        let (low, high) = self.reach();
         let (marks, digits) = ticks(low, high, 5);
-        let y = marks.iter().map(|value| (*value, format!("{value:.digits$}"))).collect();
-        let x = if self.at.is_empty() {
-            let all: Vec<f64> = points().map(|(_, (x, _))| *x).collect();
-            let first = all.iter().copied().fold(f64::INFINITY, f64::min);
-            let last = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let (marks, digits) = ticks(first, last, 5);
-            let mut kept: Vec<f64> =
-                marks.into_iter().filter(|mark| (first..=last).contains(mark)).collect();
-            kept.splice(0..0, (kept.first().is_none_or(|one| *one > first)).then_some(first));
-            kept.extend((kept.last().is_none_or(|one| *one < last)).then_some(last));
-            kept.into_iter().map(|value| (value, format!("{value:.digits$}"))).collect()
-        } else {
-            self.at.clone()
-        };
         let named = self.series.iter().filter(|one| self.legend && one.number.is_some());
         let legend: Vec<(String, Ink, Option<usize>)> = named
             .map(|one| (one.name.clone(), one.ink(), one.number.filter(|_| !one.plain)))
@@ -87,44 +52,96 @@ impl Chart<'_> {
             Some((_, name)) => format!("{} (dashed: {name})", self.upwards),
             None => self.upwards.to_owned(),
         };
-        let heading = self.heading;
-        let across = self.across;
-        let upwards = &*upwards;
-        let frame = Frame { heading, across, upwards, x, y, ratios: self.ratios, legend: &legend };
+        let frame = Frame {
+            heading: self.heading,
+            across: self.across,
+            upwards: &upwards,
+            x: self.ticks_across(),
+            y: marks.iter().map(|value| (*value, format!("{value:.digits$}"))).collect(),
+            ratios: self.ratios,
+            legend: &legend,
+        };
         let (mut page, over, up) = frame.draw(width, height);
         if let Some((level, _)) = &self.level {
             let y = up.at(level * self.factor);
             page.dashes((over.from, y), (over.to, y), Ink::Muted, 1.2);
         }
+        let place =
+            |x: f64, value: f64| (over.at(x), up.at((value * self.factor).clamp(up.low, up.high)));
         let behind = self.series.iter().filter(|one| one.number.is_none());
         for one in behind.chain(self.series.iter().filter(|one| one.number.is_some())) {
-            let place = |x: f64, value: f64| {
-                (over.at(x), up.at((value * self.factor).clamp(up.low, up.high)))
-            };
-            let line: Vec<(f64, f64)> =
-                one.points.iter().map(|(x, stat)| place(*x, stat.mean)).collect();
-            let thick = if one.number.is_none() { 1.2 } else { 2.0 };
-            if line.len() > 1 {
-                page.line(line, one.ink(), thick);
-            }
-            let Some(number) = one.number.filter(|_| !one.plain) else { continue };
-            for (x, stat) in &one.points {
-                if let Some(std) = stat.std {
-                    let (low, high) = (place(*x, stat.mean - std), place(*x, stat.mean + std));
-                    page.line(vec![low, high], one.ink(), 1.5);
-                    for (x, y) in [low, high] {
-                        page.line(vec![(x - 4.0, y), (x + 4.0, y)], one.ink(), 1.5);
-                    }
-                }
-                let tip = format!("{}: {}", one.name, said(*stat, self.factor));
-                page.shapes.push(DrawnShape::Mark {
-                    at: place(*x, stat.mean),
-                    series: number,
-                    tip,
-                });
-            }
+            self.draw_series(&mut page, one, &place);
         }
         page
+    }
+
+    /// Returns the ends of the vertical axis.
+    fn reach(&self) -> (f64, f64) {
+        let of_series = self.series.iter().flat_map(|one| {
+            one.points.iter().flat_map(|(_, stat)| {
+                let spread = if one.plain { 0.0 } else { stat.std.unwrap_or(0.0) };
+                [stat.mean - spread, stat.mean + spread].map(|value| value * self.factor)
+            })
+        });
+        let level = self.level.iter().map(|(level, _)| level * self.factor);
+        let values: Vec<f64> = of_series.filter(|value| value.is_finite()).chain(level).collect();
+        if values.is_empty() {
+            return (0.0, 1.0);
+        }
+        let mut low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let mut high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if self.from_zero || low < 0.35 * high {
+            low = low.min(0.0);
+        }
+        // An error bar below 0 or above 100 % is of no use there.
+        if self.factor == 100.0 {
+            (low, high) = (low.max(0.0), high.min(100.0));
+        }
+        (low, high)
+    }
+
+    /// Returns the ticks of the horizontal axis: those given, or round values and the ends.
+    fn ticks_across(&self) -> Vec<Tick> {
+        if !self.at.is_empty() {
+            return self.at.clone();
+        }
+        let all = || self.series.iter().flat_map(|one| one.points.iter().map(|(x, _)| *x));
+        let first = all().fold(f64::INFINITY, f64::min);
+        let last = all().fold(f64::NEG_INFINITY, f64::max);
+        let (marks, digits) = ticks(first, last, 5);
+        let mut kept: Vec<f64> =
+            marks.into_iter().filter(|mark| (first..=last).contains(mark)).collect();
+        kept.splice(0..0, (kept.first().is_none_or(|one| *one > first)).then_some(first));
+        kept.extend((kept.last().is_none_or(|one| *one < last)).then_some(last));
+        kept.into_iter().map(|value| (value, format!("{value:.digits$}"))).collect()
+    }
+
+    /// Draws a line through the means, with marks and error bars unless the series is plain.
+    fn draw_series(
+        &self,
+        page: &mut Drawing,
+        one: &Series,
+        place: &impl Fn(f64, f64) -> (f64, f64),
+    ) {
+        let line: Vec<(f64, f64)> =
+            one.points.iter().map(|(x, stat)| place(*x, stat.mean)).collect();
+        let thick = if one.number.is_none() { 1.2 } else { 2.0 };
+        if line.len() > 1 {
+            page.line(line, one.ink(), thick);
+        }
+        let Some(number) = one.number.filter(|_| !one.plain) else { return };
+        for (x, stat) in &one.points {
+            if let Some(std) = stat.std {
+                let (low, high) = (place(*x, stat.mean - std), place(*x, stat.mean + std));
+                page.line(vec![low, high], one.ink(), 1.5);
+                for (x, y) in [low, high] {
+                    page.line(vec![(x - 4.0, y), (x + 4.0, y)], one.ink(), 1.5);
+                }
+            }
+            let tip = format!("{}: {}", one.name, said(*stat, self.factor));
+            let at = place(*x, stat.mean);
+            page.shapes.push(DrawnShape::Mark { at, series: number, tip });
+        }
     }
 }
 
