@@ -427,7 +427,7 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let cannot =
         |error| Failure::failed(format!("cannot write `{}`", path.display())).because(error);
     // A device or a pipe, such as /dev/stdout, is written to, not replaced.
-    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+    if fs::metadata(path).is_ok_and(|known| !known.is_file()) {
         return fs::write(path, bytes).map_err(cannot);
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());

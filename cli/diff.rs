@@ -106,10 +106,10 @@ struct StageDifference {
     /// How many computations are in both, and how many of these are one and the same.
     pairs: usize,
     same: usize,
-    /// Those that only one has.
+    /// The computations that only one has.
     only_a: Vec<String>,
     only_b: Vec<String>,
-    /// Those whose recipe is not known in one of them, for they are not computed.
+    /// The computations whose recipe is not known in one of them: they were never run.
     unknown: Vec<String>,
     /// Reasons, and the cells they hold in.
     reasons: Vec<(Reason, Vec<String>)>,

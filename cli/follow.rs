@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a log is looked at.
+/// The interval at which a log is read for new entries.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Plain lines say how far a long stage is this often, in seconds of the run.
 const EVERY: f64 = 15.0;
@@ -25,7 +25,7 @@ const INDENT: &str = "\n            ";
 pub(crate) struct Follow {
     tail: Tail,
     ahead: VecDeque<Entry>,
-    /// How many times as fast as it happened; all at once if `None`.
+    /// The speed of the replay, 1 being that of the run; all at once if `None`.
     speed: Option<f64>,
     began: Instant,
     finished: bool,

@@ -29,8 +29,8 @@ pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<ExitCode, Fail
     let plan = context.plan(&args.pipeline)?;
     let store = context.store()?;
     let study = Study::read(&plan, &store)?;
-    let (there, ..) = study.forecast.counts();
-    if there == 0 {
+    let (stored, ..) = study.forecast.counts();
+    if stored == 0 {
         let failure = Failure::failed("none of this pipeline's results is there yet");
         return Err(failure.hint(format!("make them with `{}`", args.pipeline.run_command())));
     }
@@ -40,8 +40,8 @@ pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<ExitCode, Fail
     };
     let out = args.out.clone().unwrap_or_else(|| name.with_extension("html"));
     let text = html(&study)?;
-    let there = plan.nodes().filter(|(id, _)| study.forecast.record(*id).is_some());
-    let keys = there.filter_map(|(id, _)| study.forecast.keys[id.index()]).collect();
+    let stored = plan.nodes().filter(|(id, _)| study.forecast.record(*id).is_some());
+    let keys = stored.filter_map(|(id, _)| study.forecast.keys[id.index()]).collect();
     Use::note(&store, &plan.path, now_millis(), keys);
     write_file(&out, text.as_bytes())?;
     context.note(&format!("`{}`, {}", out.display(), bytes_of(text.len() as u64)));

@@ -14,7 +14,7 @@ pub(crate) const NAME: &str = "coresift.toml";
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Site {
-    /// How the store is looked after.
+    /// The limits of `cache gc`.
     pub(crate) cache: CacheSettings,
 }
 

@@ -25,7 +25,7 @@ use std::{
 
 /// The word by which the program is asked to be this.
 pub(crate) const COMMAND: &str = "supervise";
-/// How often and how long apart what is left of a program is killed.
+/// How many times the children left of a program are killed, and the time between.
 const ROUNDS: u32 = 200;
 const APART: Duration = Duration::from_millis(5);
 

@@ -28,9 +28,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the screen is drawn.
+/// The interval at which the screen is drawn.
 const FRAME: Duration = Duration::from_millis(100);
-/// How long a key waits at most.
+/// The longest wait for a key.
 const KEYS: Duration = Duration::from_millis(20);
 
 #[derive(clap::Args)]

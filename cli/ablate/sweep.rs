@@ -67,7 +67,7 @@ fn toml(value: &str) -> String {
     if plain { value.to_owned() } else { serde_json::Value::from(value).to_string() }
 }
 
-/// Over how many epochs the schedule of a training runs, so that the lengths swept share their
+/// The horizon of a learning rate schedule, in epochs, with which the lengths swept share their
 /// beginning.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Horizon {

@@ -1,4 +1,4 @@
-//! Where the results come from, and what it takes to make them again.
+//! The provenance of the results: run, data, failures, and the files to make them again.
 
 use super::page::{self, escape};
 use crate::{
@@ -21,7 +21,7 @@ pub(super) fn stage_table(lines: &[StageLine]) -> String {
             0..=2 => line.methods.join(", "),
             many => format!("{many} methods"),
         };
-        let counts = [line.count, line.there, line.made, line.hits];
+        let counts = [line.count, line.stored, line.made, line.hits];
         let mut row = vec![line.label.clone(), methods];
         row.extend(counts.map(|count| count.to_string()));
         row.push(duration_of(line.seconds));

@@ -91,7 +91,7 @@ pub(crate) fn read(source: &ResultSource, store: &Store) -> Result<MeasuredSourc
     read_with(source, store, &|at| source.nodes[at].provenance.as_ref().map(|made| made.seconds))
 }
 
-/// Does the same where `seconds` says what a computation took.
+/// Returns the same where `seconds` says what a computation took.
 pub(crate) fn read_with(
     source: &ResultSource,
     store: &Store,

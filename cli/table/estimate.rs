@@ -11,7 +11,7 @@ pub(super) enum Ci {
     Bootstrap,
 }
 
-/// How means are judged: by a standard deviation, or by an interval of some kind and level.
+/// The spread shown beside a mean: the standard deviation, or an interval of a kind and level.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Judge {
     pub(super) ci: Option<Ci>,

@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The metrics of a table.
 #[derive(Clone)]
 pub(super) struct Metrics {
-    /// Those shown, in order.
+    /// The names of those shown, in order.
     pub(super) names: Vec<String>,
-    /// Those shown in percent, and those that are whole numbers throughout.
+    /// The names of metrics shown in percent, and of those that are whole numbers throughout.
     pub(super) percent: BTreeSet<String>,
     pub(super) whole: BTreeSet<String>,
 }

@@ -18,7 +18,7 @@ use std::{
 pub(super) struct TableRow {
     pub(super) target: String,
     pub(super) coords: Vec<String>,
-    /// How many results it averages, and how many of them are there.
+    /// How many results it averages, and how many of them are computed.
     wanted: usize,
     done: usize,
     pub(super) estimates: BTreeMap<String, Estimate>,

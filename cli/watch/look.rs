@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the process is looked at.
+/// The interval at which the process's resources are read.
 const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Viewer {
     }
 }
 
-/// How much the process that runs uses.
+/// The memory and processor time of the process that runs.
 #[derive(Default)]
 pub(super) struct Process {
     looked: Option<Instant>,

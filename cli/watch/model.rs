@@ -17,7 +17,7 @@ pub(super) struct StageRow {
     pub(super) hits: usize,
     pub(super) computed: usize,
     pub(super) running: usize,
-    /// Those another process is computing.
+    /// The stages another process is computing.
     pub(super) leased: usize,
     pub(super) failed: usize,
     /// Skipped or stopped.

@@ -22,9 +22,15 @@ fn digits_end_in_a_table() {
     );
     place.run("p.toml", &[]);
     let table = place.ok(&["table", "p.toml"]);
-    for word in ["selector", "keep", "accuracy", "random", "grand", "herding", "±"] {
-        assert!(table.contains(word), "{word}: {table}");
-    }
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let head = words(table.lines().next().unwrap_or_default());
+    assert_eq!(head[..4], ["keep", "selector", "accuracy", "%"], "{table}");
+    let rows: Vec<Vec<String>> = table.lines().skip(1).map(words).collect();
+    let names: Vec<String> = rows.iter().map(|row| row[..2].join(" ")).collect();
+    let wanted =
+        ["0.1 random", "0.1 grand", "0.1 herding", "0.3 random", "0.3 grand", "0.3 herding"];
+    assert_eq!(names, wanted, "{table}");
+    assert!(rows.iter().all(|row| row[3] == "±"), "a mean and its standard deviation: {table}");
     let json = place.json(&["table", "p.toml"]);
     let rows = json["rows"].as_array().or_else(|| json.as_array()).expect("rows");
     assert_eq!(rows.len(), 6, "{json}");

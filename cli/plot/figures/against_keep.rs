@@ -53,7 +53,7 @@ pub(crate) struct Mislabelled {
     /// The fraction of the kept samples that is mislabelled.
     pub(crate) share: MeanStd,
     pub(crate) count: MeanStd,
-    /// How many wrong labels there are in all, and the share of all labels that is.
+    /// The number of wrong labels in all, and the fraction of all labels they are.
     pub(crate) all: MeanStd,
     pub(crate) base: f64,
 }

@@ -23,7 +23,7 @@ pub(crate) struct StageLine {
     pub(crate) methods: Vec<&'static str>,
     /// Its computations, and how many of them the store has.
     pub(crate) count: usize,
-    pub(crate) there: usize,
+    pub(crate) stored: usize,
     /// How many computations the run of this report found and made.
     pub(crate) hits: usize,
     pub(crate) made: usize,
@@ -46,7 +46,7 @@ pub(crate) fn stages(study: &Study<'_>) -> Vec<StageLine> {
             let methods = vec![];
             let inputs = BTreeSet::new();
             let count = 0;
-            let there = 0;
+            let stored = 0;
             let hits = 0;
             let made = 0;
             let failed = 0;
@@ -56,7 +56,7 @@ pub(crate) fn stages(study: &Study<'_>) -> Vec<StageLine> {
                 label,
                 methods,
                 count,
-                there,
+                stored,
                 hits,
                 made,
                 failed,
@@ -75,7 +75,7 @@ pub(crate) fn stages(study: &Study<'_>) -> Vec<StageLine> {
         line.inputs.extend(node.inputs.iter().filter_map(|(_, source)| place.get(source)));
         line.inputs.remove(&at);
         if let Some(record) = study.forecast.record(id) {
-            line.there += 1;
+            line.stored += 1;
             line.seconds += record.provenance.seconds;
         }
     }
@@ -163,7 +163,7 @@ pub(super) fn graph(study: &Study<'_>) -> Vec<Panel> {
 }
 
 fn stage_box(page: &mut Drawing, at: (f64, f64), line: &StageLine) {
-    let whole = line.there == line.count;
+    let whole = line.stored == line.count;
     let outline = if line.failed > 0 {
         Ink::Series(1)
     } else if whole {
@@ -198,8 +198,8 @@ fn became(line: &StageLine) -> String {
             .then(|| format!("{} {}", line.hits, if line.hits == 1 { "hit" } else { "hits" })),
     );
     words.extend((line.failed > 0).then(|| format!("{} failed", line.failed)));
-    if line.there < line.count {
-        words.push(format!("{} of {}", line.there, line.count));
+    if line.stored < line.count {
+        words.push(format!("{} of {}", line.stored, line.count));
     }
     words.push(duration_of(line.seconds));
     words.join(" · ")

@@ -1,4 +1,4 @@
-//! How much of their samples two selectors share.
+//! The overlap (Jaccard index) of the subsets of two selectors.
 
 use super::{Panel, spread, titled};
 use crate::{

@@ -16,7 +16,7 @@ use safetensors::{Dtype, SafeTensors};
 /// How many samples are on a grid, in rows of [`COLUMNS`].
 const SHOWN: usize = 20;
 const COLUMNS: usize = 5;
-/// The most scores and selectors that have grids.
+/// The most scores that have grids.
 const SCORES: usize = 3;
 const SELECTORS: usize = 8;
 /// No picture is larger than this on either side; a larger one is averaged down.

@@ -1,4 +1,4 @@
-//! How scores are spread in each class, and where a selector cuts.
+//! Histograms of the scores in each class, with the cut of a selector.
 
 use super::{PANEL, Panel, spread, titled};
 use crate::{
