@@ -18,7 +18,7 @@ use cost::{Total, Trainings};
 use engine::Plan;
 use serde_json::{Value, json};
 use std::{process::ExitCode, sync::atomic::Ordering};
-use sweep::{Horizon, SweptAxis};
+use sweep::{Horizon, Sweep, SweptAxis};
 
 #[derive(clap::Args)]
 pub(crate) struct AblateArgs {
@@ -74,7 +74,8 @@ pub(crate) fn run(args: &AblateArgs, context: &Context) -> Result<ExitCode, Fail
     let read = |swept: &Vec<SweptAxis>| {
         let fixed: Vec<SweptAxis> =
             axes.iter().filter(|one| !swept.contains(one)).cloned().collect();
-        sweep::plan(context, &args.pipeline, &base, (swept, &fixed), &horizons)
+        let sweep = Sweep { axes: swept, fixed: &fixed };
+        sweep::plan(context, &args.pipeline, &base, sweep, &horizons)
     };
     let plans: Vec<Plan> = sweeps.iter().map(read).collect::<Result<_, _>>()?;
     for horizon in &horizons {

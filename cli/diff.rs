@@ -3,7 +3,7 @@
 use crate::{
     context::{Context, Failure, columns, duration_of, print, print_line},
     results::metrics_of,
-    sources::{ResultSource, SourceNode},
+    sources::{Overrides, ResultSource, SourceNode},
 };
 use cache::{Key, Store};
 use engine::{Reason, differences};
@@ -31,8 +31,8 @@ pub(crate) struct DiffArgs {
 
 pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
-    let a = ResultSource::read(&args.a, (&[], &[]), context, &store)?;
-    let b = ResultSource::read(&args.b, (&[], &[]), context, &store)?;
+    let a = ResultSource::read(&args.a, Overrides::default(), context, &store)?;
+    let b = ResultSource::read(&args.b, Overrides::default(), context, &store)?;
     let mut labels: BTreeSet<&str> =
         a.nodes.iter().chain(&b.nodes).map(|node| node.label.as_str()).collect();
     if let Some(stage) = &args.stage {
@@ -306,7 +306,8 @@ impl StageDifference {
         if self.alike > 0 {
             writeln!(out, "  the output is the same all the same{}", of(self.alike, self.pairs))?;
         }
-        let rows: Vec<Vec<String>> = self.metrics.iter().map(measured).collect();
+        let rows: Vec<Vec<String>> =
+            self.metrics.iter().map(|(name, all)| metric_row(name, all)).collect();
         for line in columns(&rows, |column| column > 0 && column < 4).lines() {
             writeln!(out, "  {line}")?;
         }
@@ -329,7 +330,7 @@ impl StageDifference {
 }
 
 /// Returns a metric's row: its name, its means before and now, and the change.
-fn measured((name, all): (&String, &Vec<Measurement>)) -> Vec<String> {
+fn metric_row(name: &str, all: &[Measurement]) -> Vec<String> {
     let mean = |of: fn(&Measurement) -> f64| all.iter().map(of).sum::<f64>() / all.len() as f64;
     let (a, b) = (mean(|one| one.a), mean(|one| one.b));
     let changes = all.iter().map(|one| one.b - one.a);
@@ -340,7 +341,7 @@ fn measured((name, all): (&String, &Vec<Measurement>)) -> Vec<String> {
         1 => String::new(),
         n => format!("over the {n} cells that differ, by {low:+.4} to {high:+.4}"),
     };
-    vec![name.clone(), format!("{a:.4}"), format!("→ {b:.4}"), format!("{:+.4}", b - a), spread]
+    vec![name.to_owned(), format!("{a:.4}"), format!("→ {b:.4}"), format!("{:+.4}", b - a), spread]
 }
 
 fn text(both: &Both<'_>, stages: &[StageDifference]) -> String {

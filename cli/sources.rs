@@ -44,12 +44,19 @@ pub(crate) struct SourceNode {
     pub(crate) cells: Vec<Vec<u32>>,
 }
 
+/// The flags that are laid over pipeline files, and not over runs.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Overrides<'a> {
+    /// The settings: `PATH=VALUE`.
+    pub(crate) set: &'a [String],
+    pub(crate) targets: &'a [String],
+}
+
 impl ResultSource {
-    /// Reads what `name` names: a pipeline file, a run, or `FILE@RUN`. `set` and `target` are laid
-    /// over files only.
+    /// Reads what `name` names: a pipeline file, a run, or `FILE@RUN`.
     pub(crate) fn read(
         name: &str,
-        (set, target): (&[String], &[String]),
+        overrides: Overrides<'_>,
         context: &Context,
         store: &Store,
     ) -> Result<Self, Failure> {
@@ -64,9 +71,11 @@ impl ResultSource {
         if !is_file(name) {
             return Self::of_run(name, &show::find(store, name)?, store);
         }
-        let set = set.to_vec();
-        let target = target.to_vec();
-        let pipeline = Pipeline { pipeline: name.into(), set, target };
+        let pipeline = Pipeline {
+            pipeline: name.into(),
+            set: overrides.set.to_vec(),
+            target: overrides.targets.to_vec(),
+        };
         let plan = context.plan(&pipeline)?;
         let forecast = Forecast::of(&plan, store)?;
         let source = Self::of_forecast(name, &plan, &forecast);

@@ -13,9 +13,9 @@ mod write;
 use crate::{
     context::{Context, Failure, now_millis},
     results::{self, CellResult, Grid, MeasuredSource, SECONDS, is_seed},
-    sources::{self, ResultSource},
+    sources::{self, Overrides, ResultSource},
 };
-use against::Against;
+use against::{Against, Baseline};
 use cache::StoreError;
 use engine::Use;
 use estimate::{Ci, Judge};
@@ -110,7 +110,8 @@ pub(crate) fn run(args: &TableArgs, context: &Context) -> Result<ExitCode, Failu
         return Err(failure.hint("to pick results by a setting, use --where"));
     }
     let store = context.store()?;
-    let read = |name: &String| ResultSource::read(name, (&args.set, &args.target), context, &store);
+    let overrides = Overrides { set: &args.set, targets: &args.target };
+    let read = |name: &String| ResultSource::read(name, overrides, context, &store);
     let sources: Vec<ResultSource> = args.source.iter().map(read).collect::<Result<_, _>>()?;
     let measured = sources.iter().map(|source| results::read(source, &store));
     let measured: Vec<MeasuredSource> = measured.collect::<Result<_, StoreError>>()?;
@@ -223,8 +224,9 @@ fn show(grid: &Grid, over: &[bool], args: &TableArgs, context: &Context) -> Resu
             write_each(&Pivot::all(grid, &metrics, axes, over, judge)?, format);
         }
         View::Comparisons { base, by } => {
-            let by = against::methods(grid, by, Some(base))?;
-            write_each(&Against::all(grid, &metrics, (by, base), over, args.level)?, format);
+            let axis = against::methods(grid, by, Some(base))?;
+            let baseline = Baseline { axis, value: base };
+            write_each(&Against::all(grid, &metrics, baseline, over, args.level)?, format);
         }
         View::Rankings { blocks, by } => {
             let by = against::methods(grid, by, None)?;

@@ -132,25 +132,32 @@ impl Horizon {
     }
 }
 
-/// Reads `pipeline` with `swept` as axes of its matrix. What the file itself sweeps of `fixed`
-/// stands at its first value.
+/// The axes of one sweep, and those of the other sweeps, which stand still in it.
+#[derive(Clone, Copy)]
+pub(super) struct Sweep<'a> {
+    pub(super) axes: &'a [SweptAxis],
+    pub(super) fixed: &'a [SweptAxis],
+}
+
+/// Reads `pipeline` with the axes of `sweep` in its matrix. A fixed axis that the file has stands
+/// at its first value.
 pub(super) fn plan(
     context: &Context,
     pipeline: &Pipeline,
     base: &Plan,
-    (swept, fixed): (&[SweptAxis], &[SweptAxis]),
+    sweep: Sweep<'_>,
     horizons: &[Horizon],
 ) -> Result<Plan, Failure> {
     let sets = |path: &str| {
         let named = |text: &String| text.split_once('=').is_some_and(|(one, _)| one.trim() == path);
         pipeline.set.iter().any(named)
     };
-    if let Some(axis) = swept.iter().find(|axis| sets(&axis.path)) {
+    if let Some(axis) = sweep.axes.iter().find(|axis| sets(&axis.path)) {
         return Err(set_too(axis));
     }
     let path = &pipeline.pipeline;
     let file = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let text = text(&file, base, (swept, fixed), horizons);
+    let text = text(&file, base, sweep, horizons);
     let request = Request {
         // Beside the file, so that it is found.
         path: path.with_file_name(NAME),
@@ -163,7 +170,8 @@ pub(super) fn plan(
         }
         context.mistakes(errors)
     })?;
-    if let Some(lost) = swept.iter().find(|axis| !plan.axes.iter().any(|one| one.name == axis.path))
+    if let Some(lost) =
+        sweep.axes.iter().find(|axis| !plan.axes.iter().any(|one| one.name == axis.path))
     {
         return Err(set_too(lost));
     }
@@ -179,13 +187,9 @@ fn set_too(axis: &SweptAxis) -> Failure {
     failure.hint("leave the --set away")
 }
 
-fn text(
-    file: &str,
-    base: &Plan,
-    (swept, fixed): (&[SweptAxis], &[SweptAxis]),
-    horizons: &[Horizon],
-) -> String {
+fn text(file: &str, base: &Plan, sweep: Sweep<'_>, horizons: &[Horizon]) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let is_fixed = |path: &str| sweep.fixed.iter().any(|one| one.path == path);
     let mut text = format!("extends = {}\n", quoted(file));
     let set = horizons.iter().filter_map(|one| Some((&one.stage, one.set?)));
     for (stage, horizon) in set {
@@ -193,11 +197,11 @@ fn text(
             .expect("a string takes everything");
     }
     text.push_str("\n[matrix]\n");
-    for axis in swept {
+    for axis in sweep.axes {
         writeln!(text, "{} = [{}]", quoted(&axis.path), axis.values.join(", "))
             .expect("a string takes everything");
     }
-    for axis in base.axes.iter().filter(|axis| fixed.iter().any(|one| one.path == axis.name)) {
+    for axis in base.axes.iter().filter(|axis| is_fixed(&axis.name)) {
         writeln!(text, "{} = [{}]", quoted(&axis.name), toml(&axis.values[0]))
             .expect("a string takes everything");
     }

@@ -74,16 +74,34 @@ pub(super) fn methods(
     }
 }
 
+/// The method all others are compared with: a value on the axis that holds the methods.
+#[derive(Clone, Copy)]
+pub(super) struct Baseline<'a> {
+    pub(super) axis: usize,
+    pub(super) value: &'a str,
+}
+
+/// The pairs of a comparison, whichever metric is compared.
+struct Design<'a> {
+    grid: &'a Grid,
+    metrics: &'a Metrics,
+    base: &'a str,
+    over: &'a [bool],
+    level: f64,
+    groups: Groups<'a>,
+}
+
 impl Against {
-    /// Tests for each of `metrics` the methods on axis `by` against `base`. Pairs are cells that
-    /// agree on all other axes; a test is made of those that differ only on the axes of `over`.
+    /// Tests for each of `metrics` the methods against the baseline. Pairs are cells that agree on
+    /// all other axes; a test is made of those that differ only on the axes of `over`.
     pub(super) fn all(
         grid: &Grid,
         metrics: &Metrics,
-        (by, base): (usize, &str),
+        baseline: Baseline<'_>,
         over: &[bool],
         level: f64,
     ) -> Result<Vec<Self>, Failure> {
+        let Baseline { axis: by, value: base } = baseline;
         let Some(zero) = grid.axes[by].values.iter().position(|value| value == base) else {
             let axis = &grid.axes[by];
             let failure = Failure::mistake(format!("axis `{}` has no value `{base}`", axis.name));
@@ -116,22 +134,19 @@ impl Against {
             let mut met = BTreeSet::new();
             group.retain(|(a, b)| met.insert((a.id, b.id)));
         }
-        let one = |metric: &String| Self::one(grid, metrics, metric, (base, level), over, &groups);
-        Ok(metrics.names.iter().map(one).collect())
+        let design = Design { grid, metrics, base, over, level, groups };
+        Ok(metrics.names.iter().map(|metric| design.compare(metric)).collect())
     }
+}
 
-    fn one(
-        grid: &Grid,
-        metrics: &Metrics,
-        metric: &str,
-        (base, level): (&str, f64),
-        over: &[bool],
-        groups: &Groups<'_>,
-    ) -> Self {
+impl Design<'_> {
+    /// Returns the tests for one metric.
+    fn compare(&self, metric: &str) -> Against {
+        let Self { grid, over, .. } = *self;
         let value = |one: &CellResult| one.metrics.as_ref()?.value(metric);
         let mut rows = vec![];
         let mut tests = vec![];
-        for group in groups.values() {
+        for group in self.groups.values() {
             // Shares are multiples of 1 / n: equal differences of them must compare equal.
             let pairs = group.iter().filter_map(|(a, b)| Some(exact(value(a)? - value(b)?)));
             let differences: Vec<f64> = pairs.collect();
@@ -140,7 +155,7 @@ impl Against {
             rows.push(Comparison {
                 coords: kept.map(|axis| grid.value(group[0].0, axis).to_owned()).collect(),
                 difference,
-                interval: t_interval(&differences, level),
+                interval: t_interval(&differences, self.level),
                 t: None,
                 wilcoxon: None,
             });
@@ -152,11 +167,11 @@ impl Against {
         }
         let name = |axis: usize| (grid.axes[axis].name.clone(), grid.axes[axis].path.clone());
         let axes = 0..grid.axes.len();
-        Self {
+        Against {
             metric: metric.to_owned(),
-            metrics: metrics.clone(),
-            base: base.to_owned(),
-            level,
+            metrics: self.metrics.clone(),
+            base: self.base.to_owned(),
+            level: self.level,
             axes: axes.clone().filter(|axis| !over[*axis]).map(name).collect(),
             over: axes.filter(|axis| over[*axis]).map(|axis| name(axis).0).collect(),
             rows,
