@@ -11,6 +11,7 @@ mod export;
 mod failure;
 mod follow;
 mod graph;
+mod matrix;
 mod methods;
 mod mistakes;
 mod new;

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &NewArgs, context: &Context) -> Result<ExitCode, Failure
     if let Err(errors) = Plan::read_text(&text, &request, &context.registry) {
         let no_data = |kind: &SpecErrorKind| matches!(kind, SpecErrorKind::File(_));
         if !errors.errors.iter().all(|error| no_data(&error.kind)) {
-            return Err(context.mistakes(errors));
+            return Err(errors.into());
         }
         // The files may come later; everything else is right.
         for error in errors.errors {

@@ -168,7 +168,7 @@ pub(super) fn plan(
         if let Some(source) = errors.sources.first_mut() {
             source.name = NAME.to_owned();
         }
-        context.mistakes(errors)
+        errors
     })?;
     if let Some(lost) =
         sweep.axes.iter().find(|axis| !plan.axes.iter().any(|one| one.name == axis.path))

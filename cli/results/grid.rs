@@ -3,6 +3,7 @@
 use super::measured::{MeasuredSource, Measurements};
 use crate::{
     context::{Failure, axis_names},
+    matrix::{AxisMatch, find_axis, same_value},
     sources::ResultSource,
 };
 use cache::Key;
@@ -145,24 +146,14 @@ impl Grid {
         self.name(axes.into_iter().map(|axis| (axis.path, axis.values)).collect());
     }
 
-    /// Returns the axis called `name`, which `flag` asked for: by its path, by what tables call
-    /// it, or by the end of its path.
+    /// Returns the axis called `name`, which `flag` asked for.
     pub(crate) fn axis(&self, flag: &str, name: &str) -> Result<usize, Failure> {
-        let exact = self.axes.iter().position(|axis| axis.path == name || axis.name == name);
-        let end = format!(".{name}");
-        let ends: Vec<usize> =
-            (0..self.axes.len()).filter(|at| self.axes[*at].path.ends_with(&end)).collect();
-        match (exact, &ends[..]) {
-            (Some(axis), _) | (None, &[axis]) => Ok(axis),
-            (None, []) => {
-                let failure = Failure::mistake(format!("{flag} {name}: no axis is called so"));
-                Err(failure.hint(format!("the axes are {}", self.names())))
-            }
-            (None, _) => {
-                let several = format!("{flag} {name}: several axes end so");
-                Err(Failure::mistake(several).hint(format!("the axes are {}", self.names())))
-            }
-        }
+        let what = match find_axis(self.axes.iter().map(|axis| axis.path.as_str()), name) {
+            AxisMatch::One(axis) => return Ok(axis),
+            AxisMatch::None => format!("{flag} {name}: no axis is called so"),
+            AxisMatch::Several => format!("{flag} {name}: several axes end so"),
+        };
+        Err(Failure::mistake(what).hint(format!("the axes are {}", self.names())))
     }
 
     pub(crate) fn names(&self) -> String {
@@ -223,7 +214,7 @@ impl Grid {
         };
         let values: Vec<Option<String>> = self.results.iter().map(value).collect();
         for one in wanted {
-            if !values.iter().flatten().any(|value| same(value, one)) {
+            if !values.iter().flatten().any(|value| same_value(value, one)) {
                 let known: BTreeSet<&String> = values.iter().flatten().collect();
                 let known: Vec<&str> = known.into_iter().map(String::as_str).collect();
                 let failure = Failure::mistake(format!("--where {name}={one}: nothing has it"));
@@ -236,7 +227,7 @@ impl Grid {
         let mut values = values.into_iter();
         self.results.retain(|_| {
             let value = values.next().flatten();
-            value.is_some_and(|value| wanted.iter().any(|one| same(&value, one))) == keep
+            value.is_some_and(|value| wanted.iter().any(|one| same_value(&value, one))) == keep
         });
         Ok(())
     }
@@ -301,10 +292,4 @@ fn sort_numbers(values: &mut [String]) {
     if values.iter().all(|value| !number(value).is_nan()) {
         values.sort_by(|a, b| number(a).total_cmp(&number(b)));
     }
-}
-
-/// Tells whether two values are the same, as numbers where both are.
-fn same(a: &str, b: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok();
-    a == b || number(a).is_some_and(|a| Some(a) == number(b))
 }
