@@ -14,11 +14,11 @@ use std::{fmt::Write as _, process::ExitCode, str::FromStr, time::Duration};
 #[derive(clap::Args)]
 pub(crate) struct CacheArgs {
     #[command(subcommand)]
-    command: Command,
+    command: CacheCommand,
 }
 
 #[derive(clap::Subcommand)]
-enum Command {
+enum CacheCommand {
     /// Say how much the store holds of what.
     Stats,
     /// List the results in the store.
@@ -68,12 +68,12 @@ struct VerifyArgs {
 pub(crate) fn run(args: &CacheArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
     match &args.command {
-        Command::Stats => stats(&store, context),
-        Command::Ls(args) => ls(args, &store, context),
-        Command::Verify(args) => verify(args, &store, context),
-        Command::Gc(args) => gc::run(args, &store, context),
-        Command::Rm(args) => rm::run(args, &store, context),
-        Command::Share(args) => share::run(args, &store, context),
+        CacheCommand::Stats => stats(&store, context),
+        CacheCommand::Ls(args) => ls(args, &store, context),
+        CacheCommand::Verify(args) => verify(args, &store, context),
+        CacheCommand::Gc(args) => gc::run(args, &store, context),
+        CacheCommand::Rm(args) => rm::run(args, &store, context),
+        CacheCommand::Share(args) => share::run(args, &store, context),
     }
 }
 

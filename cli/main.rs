@@ -47,11 +47,11 @@ struct CommandLine {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
-    command: Command,
+    command: ProgramCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum ProgramCommand {
     /// Run a pipeline: take what the store has, make the rest.
     Run(run::RunArgs),
     /// Run a pipeline at several settings, and say what each does to results, subsets and cost.
@@ -124,26 +124,26 @@ fn answer() -> ExitCode {
     let as_json = args.global.json;
     let context = Context::new(args.global);
     let result = match args.command {
-        Command::Run(args) => run::run(&args, &context),
-        Command::Ablate(args) => ablate::run(&args, &context),
-        Command::Plan(args) => plan::run(&args, &context),
-        Command::Explain(args) => explain::run(&args, &context),
-        Command::Graph(args) => graph::run(&args, &context),
-        Command::Runs(args) => runs::run(&args, &context),
-        Command::Show(args) => show::run(&args, &context),
-        Command::Watch(args) => watch::run(&args, &context),
-        Command::Table(args) => table::run(&args, &context),
-        Command::Diff(args) => diff::run(&args, &context),
-        Command::Report(args) => report::run(&args, &context),
-        Command::Plot(args) => plot::run(&args, &context),
-        Command::Export(args) => export::run(&args, &context),
-        Command::Cache(args) => cache_cmd::run(&args, &context),
-        Command::Methods(args) => methods::run(&args, &context),
-        Command::New(args) => new::run(&args, &context),
-        Command::Schema(args) => schema::run(&args, &context),
-        Command::Bench(args) => bench::run(&args, &context),
-        Command::Doctor(args) => doctor::run(&args, &context),
-        Command::Completions { shell } => {
+        ProgramCommand::Run(args) => run::run(&args, &context),
+        ProgramCommand::Ablate(args) => ablate::run(&args, &context),
+        ProgramCommand::Plan(args) => plan::run(&args, &context),
+        ProgramCommand::Explain(args) => explain::run(&args, &context),
+        ProgramCommand::Graph(args) => graph::run(&args, &context),
+        ProgramCommand::Runs(args) => runs::run(&args, &context),
+        ProgramCommand::Show(args) => show::run(&args, &context),
+        ProgramCommand::Watch(args) => watch::run(&args, &context),
+        ProgramCommand::Table(args) => table::run(&args, &context),
+        ProgramCommand::Diff(args) => diff::run(&args, &context),
+        ProgramCommand::Report(args) => report::run(&args, &context),
+        ProgramCommand::Plot(args) => plot::run(&args, &context),
+        ProgramCommand::Export(args) => export::run(&args, &context),
+        ProgramCommand::Cache(args) => cache_cmd::run(&args, &context),
+        ProgramCommand::Methods(args) => methods::run(&args, &context),
+        ProgramCommand::New(args) => new::run(&args, &context),
+        ProgramCommand::Schema(args) => schema::run(&args, &context),
+        ProgramCommand::Bench(args) => bench::run(&args, &context),
+        ProgramCommand::Doctor(args) => doctor::run(&args, &context),
+        ProgramCommand::Completions { shell } => {
             // It panics where it cannot write.
             let mut script = vec![];
             clap_complete::generate(shell, &mut CommandLine::command(), "coresift", &mut script);

@@ -69,7 +69,7 @@ pub(crate) fn run(words: &[OsString]) -> ExitCode {
     ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
 }
 
-/// Waits for what the run has to say; kills the program once nobody is left to say anything.
+/// Reads the life line: a byte asks the program to end, the end of the pipe kills it.
 fn hold_life_line(program: Pid) {
     let mut line = std::io::stdin().lock();
     let mut byte = [0];

@@ -1,4 +1,4 @@
-//! `coresift cache gc`: what nobody needs any more, and who needs what.
+//! `coresift cache gc`: removes results that no kept run and no named pipeline reaches.
 
 use super::{Size, Span};
 use crate::{

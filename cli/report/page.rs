@@ -7,7 +7,7 @@ pub(super) use crate::plot::svg::escape;
 
 const STYLE: &str = include_str!("page.css");
 
-/// A table of more rows than these scrolls up and down as well.
+/// The most rows of a table that does not scroll up and down.
 const TALL: usize = 30;
 
 pub(super) struct Page {

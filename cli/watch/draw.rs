@@ -14,7 +14,7 @@ use ratatui::{
     widgets::{Axis, Chart, Dataset, GraphType, Paragraph},
 };
 
-/// A screen at least this wide has the curves beside the rest.
+/// The least width of a screen that has the curves beside the rest.
 const WIDE: u16 = 120;
 /// Draws the whole screen.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &RunModel, look: &mut Viewer) {

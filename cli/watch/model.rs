@@ -4,11 +4,11 @@ use crate::context::duration_of;
 use engine::{Entry, Event, NodeId, StageCount, Summary};
 use std::collections::{BTreeMap, VecDeque};
 
-/// This many lines of the log are kept.
+/// The most lines of the log that are kept.
 const LINES: usize = 2000;
-/// This many stages that ended are kept with their curves.
+/// The most stages that ended and are kept with their curves.
 const ENDED: usize = 300;
-/// A curve that has more points loses every second one.
+/// The most points of a curve: one that has more loses every second point.
 const POINTS: usize = 1200;
 
 /// The computations of one stage of the pipeline.

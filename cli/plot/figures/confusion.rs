@@ -11,7 +11,7 @@ use crate::{
 
 /// The most confusion matrices shown: half of them the best, half the worst.
 const PANELS: usize = 6;
-/// More classes than this are drawn as a picture without names.
+/// The most classes drawn with names; matrices of more are pictures without.
 const NAMED: usize = 16;
 
 pub(super) fn matrices(study: &Study<'_>) -> Vec<Panel> {

@@ -19,7 +19,7 @@ const COLUMNS: usize = 5;
 /// The most scores that have grids.
 const SCORES: usize = 3;
 const SELECTORS: usize = 8;
-/// No picture is larger than this on either side; a larger one is averaged down.
+/// The largest side of a picture, in pixels; a larger one is averaged down.
 const LARGEST: usize = 32;
 
 /// The training images of a data set, and what is said of them.
