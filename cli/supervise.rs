@@ -57,7 +57,12 @@ pub(crate) fn run(words: &[OsString]) -> ExitCode {
         match waitpid(Some(pid), WaitOptions::empty()) {
             Ok(Some((_, status))) => break status,
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return Exit::NotStarted.into(),
+            // The thread at the life line has reaped it: the run is gone, and nobody sees the code.
+            // What the program has left must be killed before this process ends.
+            Err(_) => {
+                kill_children();
+                return Exit::Failed.into();
+            }
         }
     };
     let _ = kill_process_group(pid, Signal::KILL);
