@@ -6,22 +6,22 @@ mod cost;
 mod sweep;
 
 use crate::{
-    context::{Context, Failure, MISTAKE, Pipeline, now_millis, print, print_line, stream_name},
-    progress::Progress,
-    run::{self, How},
-    sources::Source,
-    table::{self, More},
+    context::{Context, Failure, Pipeline, now_millis, print, print_line, stream_name},
+    progress::ProgressDisplay,
+    run::{self, ExecutionArgs},
+    sources::ResultSource,
+    table::{self, SummaryExtras},
 };
-use agreement::Agreement;
+use agreement::OutputAgreement;
 use cache::Store;
 use cost::{Total, Trainings};
-use engine::{Plan, RunError};
+use engine::Plan;
 use serde_json::{Value, json};
 use std::{process::ExitCode, sync::atomic::Ordering};
-use sweep::{Axis, Horizon};
+use sweep::{Horizon, Sweep, SweptAxis};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct AblateArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// What to try: `proxy.with.epochs=1,2,5,10,20`. An axis of the file's matrix of the same
@@ -39,41 +39,43 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     metric: Vec<String>,
     #[command(flatten)]
-    how: How,
+    how: ExecutionArgs,
 }
 
-/// What was found along one axis, or in the grid of all.
-struct Part {
+/// The table, agreement and cost of one sweep: along one axis, or over the grid of all.
+struct SweepResult {
     axes: Vec<String>,
     table: (String, Value),
-    agreements: Vec<Agreement>,
+    agreements: Vec<OutputAgreement>,
     totals: Vec<Total>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
-    let axes: Vec<Axis> =
-        args.axis.iter().map(|text| Axis::read(text)).collect::<Result<_, _>>()?;
+pub(crate) fn run(args: &AblateArgs, context: &Context) -> Result<ExitCode, Failure> {
+    let axes: Vec<SweptAxis> =
+        args.axis.iter().map(|text| SweptAxis::read(text)).collect::<Result<_, _>>()?;
     for (at, axis) in axes.iter().enumerate() {
         if axes[..at].iter().any(|one| one.path == axis.path) {
-            let failure = Failure::new(MISTAKE, format!("`{}` is swept twice", axis.path));
+            let failure = Failure::mistake(format!("`{}` is swept twice", axis.path));
             return Err(failure.hint("write all its values into one list"));
         }
     }
     if stream_name(&args.pipeline.pipeline).is_some() {
-        let failure = Failure::new(MISTAKE, "axes are laid over a file, and this pipeline is none");
+        let failure = Failure::mistake("axes are laid over a file, and this pipeline is none");
         return Err(failure.hint("write it to a file first"));
     }
     let base = context.plan(&args.pipeline)?;
     let grid = args.grid || axes.len() == 1;
     let horizons = if args.own_horizons { vec![] } else { Horizon::of(&base, &axes, !grid) };
-    let sweeps: Vec<Vec<Axis>> = match grid {
+    let sweeps: Vec<Vec<SweptAxis>> = match grid {
         true => vec![axes.clone()],
         false => axes.iter().map(|axis| vec![axis.clone()]).collect(),
     };
     // All are read before the first is run: a mistake in the last costs nothing.
-    let read = |swept: &Vec<Axis>| {
-        let fixed: Vec<Axis> = axes.iter().filter(|one| !swept.contains(one)).cloned().collect();
-        sweep::plan(context, &args.pipeline, &base, (swept, &fixed), &horizons)
+    let read = |swept: &Vec<SweptAxis>| {
+        let fixed: Vec<SweptAxis> =
+            axes.iter().filter(|one| !swept.contains(one)).cloned().collect();
+        let sweep = Sweep { axes: swept, fixed: &fixed };
+        sweep::plan(context, &args.pipeline, &base, sweep, &horizons)
     };
     let plans: Vec<Plan> = sweeps.iter().map(read).collect::<Result<_, _>>()?;
     for horizon in &horizons {
@@ -91,11 +93,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
             options.now = millis / 1000;
             options.id = run::run_id(&store, millis)?;
         }
-        let mut progress = Progress::new(plan, context, &options);
+        let mut progress = ProgressDisplay::new(plan, context, &options);
         let result = engine::run(plan, &store, &options, &mut progress);
         progress.end();
-        let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
-        let source = Source::of_result(plan, &store, &result.outputs, &result.keys, true)?;
+        let result = result?;
+        let source = ResultSource::of_result(plan, &store, &result.outputs, &result.keys, true)?;
         let code = run::exit_code(result.summary, options.cancel.load(Ordering::Relaxed));
         if code != ExitCode::SUCCESS {
             if context.global.json {
@@ -116,47 +118,47 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 /// Returns the failure that a run with stages left undone is; the run itself has said more.
 fn unfinished(axes: &[String]) -> Failure {
     let what = format!("not every stage of the sweep of {} was done", axes.join(" x "));
-    Failure::new(1, what).hint("what is done is kept: run it again to go on")
+    Failure::failed(what).hint("what is done is kept: run it again to go on")
 }
 
 fn part(
     plan: &Plan,
-    source: &Source,
+    source: &ResultSource,
     store: &Store,
     axes: Vec<String>,
     metrics: &[String],
-) -> Result<Part, Failure> {
+) -> Result<SweepResult, Failure> {
     let trainings = Trainings::of(plan, source);
     let mut stages: Vec<String> =
         axes.iter().filter_map(|path| Some(path.split_once('.')?.0.to_owned())).collect();
     stages.sort();
     stages.dedup();
     let seconds = |at| trainings.seconds(source, at);
-    let more = More { seconds: &seconds, metrics: trainings.metrics(source, &stages) };
+    let more = SummaryExtras { seconds: &seconds, metrics: trainings.metrics(source, &stages) };
     let table = table::summary(source, store, metrics, &more)?;
     let agreements = agreement::all(source, store, &axes)?;
-    Ok(Part { axes, table, agreements, totals: trainings.totals(&stages) })
+    Ok(SweepResult { axes, table, agreements, totals: trainings.totals(&stages) })
 }
 
-fn text(horizons: &[Horizon], parts: &[Part]) -> String {
+fn text(horizons: &[Horizon], parts: &[SweepResult]) -> String {
     let mut blocks: Vec<String> = horizons.iter().map(|one| format!("{}\n", one.why)).collect();
     for part in parts {
         let mut block = part.table.0.clone();
         block.extend(part.totals.iter().map(|total| format!("{}\n", total.text())));
         blocks.push(block);
-        blocks.extend(part.agreements.iter().map(Agreement::text));
+        blocks.extend(part.agreements.iter().map(OutputAgreement::text));
     }
     blocks.join("\n")
 }
 
-fn json(horizons: &[Horizon], parts: &[Part]) -> Value {
+fn json(horizons: &[Horizon], parts: &[SweepResult]) -> Value {
     let horizon = |one: &Horizon| json!({ "stage": one.stage, "set": one.set, "why": one.why });
-    let part = |part: &Part| {
+    let part = |part: &SweepResult| {
         json!({
             "axes": part.axes,
             "table": part.table.1,
             "trainings": part.totals.iter().map(Total::json).collect::<Vec<_>>(),
-            "agreement": part.agreements.iter().map(Agreement::json).collect::<Vec<_>>(),
+            "agreement": part.agreements.iter().map(OutputAgreement::json).collect::<Vec<_>>(),
         })
     };
     json!({

@@ -1,13 +1,12 @@
 //! `coresift bench`: how fast a network trains here, on random images.
 
-use crate::context::{Context, Failure, MISTAKE, chain, columns, print, print_line};
-use engine::StageError;
+use crate::context::{Context, Failure, columns, print, print_line};
 use networks::{Device, DeviceChoice, Work};
 use serde_json::json;
 use std::{process::ExitCode, time::Duration};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct BenchArgs {
     /// The architecture, as a pipeline names it.
     #[arg(long, default_value = "resnet18")]
     model: String,
@@ -46,9 +45,8 @@ pub(crate) struct Args {
     agree: bool,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
-    let device = Device::open(args.device)
-        .map_err(|error| Failure::new(MISTAKE, chain(&error)).hint(&error.hint))?;
+pub(crate) fn run(args: &BenchArgs, context: &Context) -> Result<ExitCode, Failure> {
+    let device = Device::open(args.device)?;
     let steps = match (args.steps, &args.model[..], device.is_cpu()) {
         (Some(steps), ..) => steps,
         (None, "mlp", _) => 64,
@@ -65,13 +63,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         steps,
     };
     let time = Duration::try_from_secs_f64(args.seconds)
-        .map_err(|error| Failure::new(MISTAKE, format!("--seconds: {error}")))?;
+        .map_err(|error| Failure::mistake("--seconds").because(error))?;
     crate::run::use_threads(context.threads(args.threads));
     crate::run::keep_panics();
     let figures = if args.agree {
-        json!(work.agreement(device).map_err(failure)?)
+        json!(work.agreement(device)?)
     } else {
-        json!(work.speed(device, args.at_once.into(), time).map_err(failure)?)
+        json!(work.speed(device, args.at_once.into(), time)?)
     };
     if context.global.json {
         print_line(&figures.to_string());
@@ -89,14 +87,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     print(&columns(&rows, |column| column == 1));
     Ok(ExitCode::SUCCESS)
-}
-
-fn failure(error: StageError) -> Failure {
-    let failure = Failure::new(1, chain(&error));
-    match error {
-        StageError::Method { hint: Some(hint), .. } => failure.hint(&hint),
-        _ => failure,
-    }
 }
 
 fn sides(text: &str) -> Result<[usize; 3], String> {

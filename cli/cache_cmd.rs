@@ -5,20 +5,20 @@ mod rm;
 mod share;
 
 use crate::context::{
-    Context, DAMAGED, Failure, bytes_of, columns, duration_of, print, print_line, time_of,
+    Context, Exit, Failure, bytes_of, columns, duration_of, print, print_line, time_of,
 };
 use cache::{Finding, Key, Record, Stats, Store, Thing, Verify, VerifyReport};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, process::ExitCode, str::FromStr, time::Duration};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct CacheArgs {
     #[command(subcommand)]
-    command: Command,
+    command: CacheCommand,
 }
 
 #[derive(clap::Subcommand)]
-enum Command {
+enum CacheCommand {
     /// Say how much the store holds of what.
     Stats,
     /// List the results in the store.
@@ -65,15 +65,15 @@ struct VerifyArgs {
     r#for: Option<Span>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &CacheArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
     match &args.command {
-        Command::Stats => stats(&store, context),
-        Command::Ls(args) => ls(args, &store, context),
-        Command::Verify(args) => verify(args, &store, context),
-        Command::Gc(args) => gc::run(args, &store, context),
-        Command::Rm(args) => rm::run(args, &store, context),
-        Command::Share(args) => share::run(args, &store, context),
+        CacheCommand::Stats => stats(&store, context),
+        CacheCommand::Ls(args) => ls(args, &store, context),
+        CacheCommand::Verify(args) => verify(args, &store, context),
+        CacheCommand::Gc(args) => gc::run(args, &store, context),
+        CacheCommand::Rm(args) => rm::run(args, &store, context),
+        CacheCommand::Share(args) => share::run(args, &store, context),
     }
 }
 
@@ -203,7 +203,7 @@ fn verify(args: &VerifyArgs, store: &Store, context: &Context) -> Result<ExitCod
     } else {
         print(&report_text(&report));
     }
-    Ok(if report.damaged > 0 { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS })
+    Ok(if report.damaged > 0 { Exit::Damaged.into() } else { ExitCode::SUCCESS })
 }
 
 fn thing(thing: Thing) -> &'static str {

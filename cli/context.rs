@@ -1,22 +1,20 @@
-//! What every command shares: global flags, the store, how output is written, exit codes.
+//! The global flags, the store, pipelines and columns of text that every command shares.
 
+pub(crate) use crate::failure::{Exit, Failure, chain};
+pub(crate) use crate::matrix::{Cells, axis_names};
 use crate::output::Stream;
 pub(crate) use crate::output::{eprint, eprint_line, print, print_bytes, print_line};
-use cache::{Store, StoreError};
+use cache::Store;
 use clap::Args;
-use engine::{NodeId, Plan, Registry, Request, SpecErrors};
-use serde_json::{Value, json};
+use engine::{Plan, Registry, Request, SpecErrors};
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     env,
-    error::Error,
-    fmt::Display,
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::FileTypeExt as _,
     path::{Component, Path, PathBuf},
-    process::ExitCode,
     rc::Rc,
     thread,
     time::{SystemTime, UNIX_EPOCH},
@@ -76,126 +74,12 @@ pub(crate) fn shell(word: &str) -> String {
     }
 }
 
-/// Why a command could not do its work.
-pub(crate) struct Failure {
-    /// The exit code.
-    pub(crate) code: u8,
-    pub(crate) message: String,
-    /// The way out.
-    pub(crate) hint: Option<String>,
-    /// What is wrong with the pipeline, if that is why.
-    mistakes: Option<Box<SpecErrors>>,
-}
-
-/// A mistake in a file or on the command line.
-pub(crate) const MISTAKE: u8 = 2;
-/// The store is damaged or of another kind.
-pub(crate) const DAMAGED: u8 = 3;
-
-impl Failure {
-    pub(crate) fn new(code: u8, message: impl Display) -> Self {
-        Self { code, message: message.to_string(), hint: None, mistakes: None }
-    }
-
-    /// Adds the way out.
-    pub(crate) fn hint(mut self, hint: impl Display) -> Self {
-        self.hint = Some(hint.to_string());
-        self
-    }
-
-    /// Returns it as people read it.
-    pub(crate) fn text(&self) -> String {
-        if let Some(errors) = &self.mistakes {
-            return crate::mistakes::render(errors);
-        }
-        let hint = self.hint.as_ref().map(|hint| format!("\nhelp: {hint}")).unwrap_or_default();
-        format!("error: {}{hint}", self.message)
-    }
-
-    /// Returns it as programs read it.
-    pub(crate) fn json(&self) -> Value {
-        let (message, hint, code) = (&self.message, &self.hint, self.code);
-        let mut value = json!({ "error": { "message": message, "hint": hint, "code": code } });
-        if let Some(errors) = &self.mistakes {
-            value["mistakes"] = crate::mistakes::json(errors);
-        }
-        value
-    }
-
-    /// Prints it, on stdout too if programs are to read it, and returns the exit code.
-    pub(crate) fn report(&self, as_json: bool) -> ExitCode {
-        if as_json {
-            print_line(&self.json().to_string());
-        }
-        eprint_line(self.text().trim_end());
-        ExitCode::from(self.code)
-    }
-}
-
-impl From<SpecErrors> for Failure {
-    fn from(errors: SpecErrors) -> Self {
-        let mistakes = Some(Box::new(errors));
-        let message = mistakes.as_ref().map(ToString::to_string).unwrap_or_default();
-        Self { code: MISTAKE, message, hint: None, mistakes }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        let (code, hint) = match &error {
-            StoreError::NewerFormat { .. } => {
-                (DAMAGED, Some("use a newer coresift, or another store with --store"))
-            }
-            StoreError::NotAStore { .. } => {
-                (MISTAKE, Some("name an empty or new folder with --store"))
-            }
-            StoreError::Damaged { .. } => {
-                (DAMAGED, Some("`coresift cache verify` checks the whole store"))
-            }
-            StoreError::Io { source, .. } => match source.kind() {
-                std::io::ErrorKind::StorageFull => (
-                    1,
-                    Some(
-                        "free some space and run it again, what is done is kept; `coresift cache gc --dry-run` says what the store could do without",
-                    ),
-                ),
-                std::io::ErrorKind::ReadOnlyFilesystem => {
-                    (1, Some("the store cannot be written; choose another with --store"))
-                }
-                std::io::ErrorKind::PermissionDenied => (
-                    1,
-                    Some(
-                        "the store cannot be written: its owner opens it to the group with `coresift cache share`; or choose another with --store",
-                    ),
-                ),
-                _ => (1, None),
-            },
-            _ => (1, None),
-        };
-        let failure = Self::new(code, chain(&error));
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    }
-}
-
-/// Returns an error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
-}
-
-/// What every command shares.
+/// The flags, the methods and the store of a command.
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) registry: Registry,
-    /// What streams held: they can be read only once, but a command may ask again.
+    /// The text of stdin and pipes, by path: a stream can be read only once, but a command may ask
+    /// again.
     streams: RefCell<BTreeMap<PathBuf, Rc<str>>>,
     /// Whether it was said that the pipeline's project has another store.
     told_of_store: Cell<bool>,
@@ -226,11 +110,12 @@ impl Context {
 
     /// Reads and checks a pipeline.
     pub(crate) fn plan(&self, pipeline: &Pipeline) -> Result<Plan, Failure> {
-        self.read(pipeline)?.map_err(|errors| self.mistakes(errors))
+        Ok(self.read(pipeline)??)
     }
 
     fn read(&self, pipeline: &Pipeline) -> Result<Result<Plan, SpecErrors>, Failure> {
-        let (set, targets) = (pipeline.set.clone(), pipeline.target.clone());
+        let set = pipeline.set.clone();
+        let targets = pipeline.target.clone();
         let Some(path) = stream_name(&pipeline.pipeline) else {
             self.tell_of_store(&pipeline.pipeline);
             let request = Request { path: pipeline.pipeline.clone(), set, targets };
@@ -253,7 +138,7 @@ impl Context {
             File::open(path).and_then(|mut file| file.read_to_string(&mut text))
         };
         read.map_err(|error| {
-            Failure::new(MISTAKE, format!("cannot read `{}`: {error}", path.display()))
+            Failure::mistake(format!("cannot read `{}`", path.display())).because(error)
         })?;
         let text: Rc<str> = text.into();
         self.streams.borrow_mut().insert(path.to_owned(), Rc::clone(&text));
@@ -278,11 +163,6 @@ impl Context {
         }
     }
 
-    /// Returns the failure that mistakes in a pipeline are.
-    pub(crate) fn mistakes(&self, errors: SpecErrors) -> Failure {
-        Failure::from(errors)
-    }
-
     /// Returns how many cores the kernels use: as many as are asked for, and there.
     pub(crate) fn threads(&self, asked: Option<u16>) -> usize {
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -297,7 +177,7 @@ impl Context {
     }
 }
 
-/// What a pipeline on stdin is called.
+/// The name of a pipeline on stdin.
 const STDIN: &str = "-";
 
 /// Returns the name of a pipeline that is read once and is in no folder, or `None` for a file.
@@ -374,6 +254,17 @@ pub(crate) fn bytes_of(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }
 
+/// Returns `share` in percent, with as many digits as it takes.
+pub(crate) fn percent(share: f64) -> String {
+    let value = share * 100.0;
+    let digits = match value {
+        v if (v - v.round()).abs() < 0.05 => 0,
+        v if v >= 0.095 => 1,
+        _ => 2,
+    };
+    format!("{value:.digits$} %")
+}
+
 /// Tells whether stderr is a terminal.
 pub(crate) fn stderr_is_terminal() -> bool {
     Stream::Err.is_terminal()
@@ -390,7 +281,7 @@ impl Context {
             // A mistake in it is one in what was asked for, not in a flag nobody wrote.
             let flags = errors.sources.iter_mut().filter(|source| source.name == "--target");
             flags.for_each(|source| source.name = "the stage".to_owned());
-            self.mistakes(errors)
+            errors.into()
         })
     }
 
@@ -399,93 +290,6 @@ impl Context {
         if !self.global.quiet {
             eprint_line(text);
         }
-    }
-}
-
-/// Returns what each axis is called in tables: the last part of its path, or all of it where two
-/// axes end alike.
-pub(crate) fn axis_names<'a>(axes: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
-    let last = |axis: &'a str| axis.rsplit('.').next().unwrap_or(axis);
-    let name = |axis: &'a str| {
-        let alike = axes.clone().filter(|one| last(one) == last(axis)).count();
-        if alike > 1 { axis } else { last(axis) }.to_owned()
-    };
-    axes.clone().map(name).collect()
-}
-
-/// The cells of a matrix that `--cell AXIS=VALUE` picks, by axis and value numbers. An axis that
-/// is not named takes every value.
-pub(crate) struct Cells(Vec<(usize, Vec<usize>)>);
-
-impl Cells {
-    /// Reads `wanted`, where an axis goes by its path or the end of it.
-    pub(crate) fn read(wanted: &[String], axes: &[(&str, &[String])]) -> Result<Self, Failure> {
-        let mut picked: Vec<(usize, Vec<usize>)> = vec![];
-        for text in wanted {
-            let wrong = |what: String| Failure::new(MISTAKE, format!("--cell {text}: {what}"));
-            let Some((name, value)) = text.split_once('=') else {
-                return Err(wrong("not of the form AXIS=VALUE".to_owned()));
-            };
-            let (name, value) = (name.trim().trim_matches('"'), value.trim());
-            let names = || axes.iter().map(|(axis, _)| *axis).collect::<Vec<_>>().join(", ");
-            let end = format!(".{name}");
-            let exact = axes.iter().position(|(axis, _)| *axis == name);
-            let ends: Vec<usize> =
-                (0..axes.len()).filter(|axis| axes[*axis].0.ends_with(&end)).collect();
-            let axis = match (exact, &ends[..]) {
-                (Some(axis), _) | (None, &[axis]) => axis,
-                (None, []) if axes.is_empty() => {
-                    return Err(wrong("the pipeline has no matrix".to_owned()));
-                }
-                (None, []) => {
-                    let hint = format!("the axes are {}", names());
-                    return Err(wrong(format!("no axis is called `{name}`")).hint(hint));
-                }
-                (None, _) => {
-                    let hint = format!("write one of {}", names());
-                    return Err(wrong(format!("several axes end in `{name}`")).hint(hint));
-                }
-            };
-            let values = axes[axis].1;
-            let number = |text: &str| text.parse::<f64>().ok();
-            let same = |one: &String| {
-                one == value || number(one).is_some_and(|one| Some(one) == number(value))
-            };
-            let Some(found) = values.iter().position(same) else {
-                let hint = format!("its values are {}", values.join(", "));
-                return Err(wrong(format!("the axis has no value `{value}`")).hint(hint));
-            };
-            match picked.iter_mut().find(|(one, _)| *one == axis) {
-                Some((_, values)) => values.push(found),
-                None => picked.push((axis, vec![found])),
-            }
-        }
-        Ok(Self(picked))
-    }
-
-    /// Reads `wanted` with the axes of `plan`.
-    pub(crate) fn of(wanted: &[String], plan: &Plan) -> Result<Self, Failure> {
-        let axes: Vec<(&str, &[String])> =
-            plan.axes.iter().map(|axis| (axis.name.as_str(), &axis.values[..])).collect();
-        Self::read(wanted, &axes)
-    }
-
-    /// Tells whether the cell at `coords` is one of them.
-    pub(crate) fn hold(&self, coords: &[u32]) -> bool {
-        let at = |axis: usize| coords.get(axis).map(|value| *value as usize);
-        self.0.iter().all(|(axis, values)| at(*axis).is_some_and(|value| values.contains(&value)))
-    }
-
-    /// Returns the nodes called `stage` in these cells, each once, in the order of the plan.
-    pub(crate) fn nodes(&self, plan: &Plan, stage: &str) -> Result<Vec<NodeId>, Failure> {
-        let held = plan.cells.iter().filter(|cell| self.hold(&cell.coords));
-        let nodes: BTreeSet<NodeId> = held.filter_map(|cell| cell.node(stage)).collect();
-        if nodes.is_empty() {
-            let what = format!("no stage called `{stage}` is needed there");
-            return Err(Failure::new(MISTAKE, what)
-                .hint(format!("name it as a target: `--target {stage}`, and look at --cell")));
-        }
-        Ok(nodes.into_iter().collect())
     }
 }
 
@@ -528,13 +332,14 @@ pub(crate) fn columns(rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> St
 
 /// Writes `bytes` to `path`: a file that is there is replaced at once, or left as it was.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let cannot = |error| Failure::new(1, format!("cannot write `{}`: {error}", path.display()));
+    let cannot =
+        |error| Failure::failed(format!("cannot write `{}`", path.display())).because(error);
     // A device or a pipe, such as /dev/stdout, is written to, not replaced.
-    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+    if fs::metadata(path).is_ok_and(|known| !known.is_file()) {
         return fs::write(path, bytes).map_err(cannot);
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.ok_or_else(|| Failure::new(MISTAKE, "that is not the name of a file"))?;
+    let name = name.ok_or_else(|| Failure::mistake("that is not the name of a file"))?;
     let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
     written.map_err(|error| {
@@ -546,26 +351,6 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cells_are_picked_by_the_end_of_an_axis() {
-        let keep = ["0.1".to_owned(), "0.30".to_owned()];
-        let seeds = ["0".to_owned(), "1".to_owned()];
-        let axes: Vec<(&str, &[String])> =
-            vec![("subset.with.keep", &keep), ("seed", &seeds), ("student.seed", &seeds)];
-        let pick = |text: &[&str]| {
-            let text: Vec<String> = text.iter().map(|one| (*one).to_owned()).collect();
-            Cells::read(&text, &axes).map_err(|failure| failure.message)
-        };
-        let cells = pick(&["keep=0.3", "seed=0", "seed=1"]).expect("all are there");
-        assert!(cells.hold(&[1, 0, 0]) && cells.hold(&[1, 1, 1]) && !cells.hold(&[0, 0, 0]));
-        assert!(pick(&["with.keep=0.1"]).is_ok() && pick(&["student.seed=1"]).is_ok());
-        for wrong in ["keep", "keeps=1", "keep=0.2", "ep=0.1"] {
-            assert!(pick(&[wrong]).is_err(), "{wrong}");
-        }
-        let names = axis_names(axes.iter().map(|(axis, _)| *axis));
-        assert_eq!(names, ["keep", "seed", "student.seed"]);
-    }
 
     #[test]
     fn a_stream_has_a_name_in_the_current_folder() {
@@ -584,17 +369,6 @@ mod tests {
         assert_eq!(way("/a/other", "/a/proj/.coresift"), Path::new("../proj/.coresift"));
         assert_eq!(way("/a", "/a/.coresift").to_str(), Some("./.coresift"));
         assert_eq!(way("/a/b/c", "/a/.coresift"), Path::new("../../.coresift"));
-    }
-
-    #[test]
-    fn a_failure_is_told_to_people_and_programs() {
-        let failure = Failure::new(MISTAKE, "no run is called `x`").hint("list them");
-        assert_eq!(failure.text(), "error: no run is called `x`\nhelp: list them");
-        let wanted = json!({ "error": {
-            "message": "no run is called `x`", "hint": "list them", "code": 2,
-        } });
-        assert_eq!(failure.json(), wanted);
-        assert_eq!(Failure::new(1, "no").json()["error"]["hint"], Value::Null);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use crate::{
     context::{Context, Failure, columns, duration_of, print, print_line},
-    sources::{Computation, Source},
-    table::metrics_of,
+    results::metrics_of,
+    sources::{Overrides, ResultSource, SourceNode},
 };
-use cache::{Key, Store, StoreError};
+use cache::{Key, Store};
 use engine::{Reason, differences};
 use serde_json::{Value, json};
 use std::{
@@ -18,7 +18,7 @@ use std::{
 const SHOWN: usize = 4;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct DiffArgs {
     /// A pipeline file, a run (its name, the beginning of it, `last`), or FILE@RUN (where RUN may
     /// also be `~1`, the run before the last).
     a: String,
@@ -29,31 +29,32 @@ pub(crate) struct Args {
     stage: Option<String>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
-    let a = Source::read(&args.a, (&[], &[]), context, &store)?;
-    let b = Source::read(&args.b, (&[], &[]), context, &store)?;
+    let a = ResultSource::read(&args.a, Overrides::default(), context, &store)?;
+    let b = ResultSource::read(&args.b, Overrides::default(), context, &store)?;
     let mut labels: BTreeSet<&str> =
         a.nodes.iter().chain(&b.nodes).map(|node| node.label.as_str()).collect();
     if let Some(stage) = &args.stage {
         labels.retain(|label| label == stage);
         if labels.is_empty() {
             let what = format!("neither has a stage called `{stage}`");
-            return Err(Failure::new(crate::context::MISTAKE, what));
+            return Err(Failure::mistake(what));
         }
     }
     let both = Both { a: &a, b: &b, axes: common_axes(&a, &b) };
     // In the order of the work: a stage's last computation comes after those of all it needs.
     let place = |label: &str| {
-        let find = |source: &Source| source.nodes.iter().rposition(|node| node.label == label);
+        let find =
+            |source: &ResultSource| source.nodes.iter().rposition(|node| node.label == label);
         find(&a).or_else(|| find(&b))
     };
     let mut labels: Vec<&str> = labels.into_iter().collect();
     labels.sort_by_key(|label| place(label));
     let stages = labels.into_iter().map(|label| both.stage(label, &store));
-    let stages: Vec<Stage> = stages.collect::<Result<_, _>>()?;
+    let stages: Vec<StageDifference> = stages.collect::<Result<_, _>>()?;
     if context.global.json {
-        let stages: Vec<Value> = stages.iter().map(Stage::json).collect();
+        let stages: Vec<Value> = stages.iter().map(StageDifference::json).collect();
         let value = json!({
             "a": args.a,
             "b": args.b,
@@ -68,14 +69,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// Returns the axes both have.
-fn common_axes(a: &Source, b: &Source) -> Vec<String> {
+fn common_axes(a: &ResultSource, b: &ResultSource) -> Vec<String> {
     let has = |path: &String| b.axes.iter().any(|(one, _)| one == path);
     a.axes.iter().map(|(path, _)| path.clone()).filter(|path| has(path)).collect()
 }
 
 struct Both<'a> {
-    a: &'a Source,
-    b: &'a Source,
+    a: &'a ResultSource,
+    b: &'a ResultSource,
     axes: Vec<String>,
 }
 
@@ -100,25 +101,25 @@ impl MatrixChange {
 }
 
 /// In what one stage differs.
-struct Stage {
+struct StageDifference {
     label: String,
     /// How many computations are in both, and how many of these are one and the same.
     pairs: usize,
     same: usize,
-    /// Those that only one has.
+    /// The computations that only one has.
     only_a: Vec<String>,
     only_b: Vec<String>,
-    /// Those whose recipe is not known in one of them, for they are not computed.
+    /// The computations whose recipe is not known in one of them: they were never run.
     unknown: Vec<String>,
     /// Reasons, and the cells they hold in.
     reasons: Vec<(Reason, Vec<String>)>,
-    /// Where and by which build, if not the same: what, before, now.
+    /// Devices and builds that are not the same: which of the two, before, now.
     made: Vec<(&'static str, String, String)>,
     /// Pairs with different recipes that gave the same bytes.
     alike: usize,
     /// By name: cell, before, now.
     metrics: BTreeMap<String, Vec<Measurement>>,
-    /// Of the pairs that are not the same.
+    /// The seconds that pairs with different keys took to compute: before, now.
     seconds: Option<(f64, f64)>,
 }
 
@@ -130,7 +131,7 @@ struct Measurement {
 
 impl Both<'_> {
     fn matrix(&self) -> Vec<MatrixChange> {
-        let of = |source: &Source, path: &str| {
+        let of = |source: &ResultSource, path: &str| {
             source.axes.iter().find(|(one, _)| one == path).map(|(_, values)| values.clone())
         };
         let mut paths: Vec<&String> = self.a.axes.iter().map(|(path, _)| path).collect();
@@ -144,7 +145,11 @@ impl Both<'_> {
     }
 
     /// Returns the computations called `label`, by where they stand on the axes both have.
-    fn placed(&self, source: &Source, label: &str) -> BTreeMap<Vec<Option<String>>, Vec<usize>> {
+    fn placed(
+        &self,
+        source: &ResultSource,
+        label: &str,
+    ) -> BTreeMap<Vec<Option<String>>, Vec<usize>> {
         let mut placed: BTreeMap<Vec<Option<String>>, Vec<usize>> = BTreeMap::new();
         for (at, node) in source.nodes.iter().enumerate().filter(|(_, node)| node.label == label) {
             let value = |path: &String| {
@@ -158,8 +163,8 @@ impl Both<'_> {
         placed
     }
 
-    fn stage(&self, label: &str, store: &Store) -> Result<Stage, StoreError> {
-        let mut stage = Stage {
+    fn stage(&self, label: &str, store: &Store) -> Result<StageDifference, Failure> {
+        let mut stage = StageDifference {
             label: label.to_owned(),
             pairs: 0,
             same: 0,
@@ -189,12 +194,12 @@ impl Both<'_> {
         }
         lone_b.extend(in_b.into_values().flatten());
         // The same computation may stand at another place of another matrix.
-        let keys = |source: &Source| -> BTreeSet<Key> {
+        let keys = |source: &ResultSource| -> BTreeSet<Key> {
             let named = source.nodes.iter().filter(|node| node.label == label);
             named.filter_map(|node| node.key).collect()
         };
         let (keys_a, keys_b) = (keys(self.a), keys(self.b));
-        let is_new = |source: &Source, at: usize, keys: &BTreeSet<Key>| {
+        let is_new = |source: &ResultSource, at: usize, keys: &BTreeSet<Key>| {
             source.nodes[at].key.is_none_or(|key| !keys.contains(&key))
         };
         let moved = lone_a.len();
@@ -208,14 +213,14 @@ impl Both<'_> {
     }
 }
 
-impl Stage {
+impl StageDifference {
     fn compare(
         &mut self,
         name: String,
-        a: &Computation,
-        b: &Computation,
+        a: &SourceNode,
+        b: &SourceNode,
         store: &Store,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Failure> {
         self.pairs += 1;
         if a.key.is_some() && a.key == b.key {
             self.same += 1;
@@ -244,7 +249,8 @@ impl Stage {
         }
         if let (Some(was), Some(now)) = (&a.output, &b.output) {
             self.alike += usize::from(was.digest() == now.digest());
-            let (was, now) = (metrics_of(was, store)?, metrics_of(now, store)?);
+            let was = metrics_of(was, store)?;
+            let now = metrics_of(now, store)?;
             for (metric, a) in was {
                 if let Some(b) = now.get(&metric).copied().filter(|b| *b != a) {
                     let found = Measurement { cell: name.clone(), a, b };
@@ -300,7 +306,8 @@ impl Stage {
         if self.alike > 0 {
             writeln!(out, "  the output is the same all the same{}", of(self.alike, self.pairs))?;
         }
-        let rows: Vec<Vec<String>> = self.metrics.iter().map(measured).collect();
+        let rows: Vec<Vec<String>> =
+            self.metrics.iter().map(|(name, all)| metric_row(name, all)).collect();
         for line in columns(&rows, |column| column > 0 && column < 4).lines() {
             writeln!(out, "  {line}")?;
         }
@@ -323,7 +330,7 @@ impl Stage {
 }
 
 /// Returns a metric's row: its name, its means before and now, and the change.
-fn measured((name, all): (&String, &Vec<Measurement>)) -> Vec<String> {
+fn metric_row(name: &str, all: &[Measurement]) -> Vec<String> {
     let mean = |of: fn(&Measurement) -> f64| all.iter().map(of).sum::<f64>() / all.len() as f64;
     let (a, b) = (mean(|one| one.a), mean(|one| one.b));
     let changes = all.iter().map(|one| one.b - one.a);
@@ -334,17 +341,17 @@ fn measured((name, all): (&String, &Vec<Measurement>)) -> Vec<String> {
         1 => String::new(),
         n => format!("over the {n} cells that differ, by {low:+.4} to {high:+.4}"),
     };
-    vec![name.clone(), format!("{a:.4}"), format!("→ {b:.4}"), format!("{:+.4}", b - a), spread]
+    vec![name.to_owned(), format!("{a:.4}"), format!("→ {b:.4}"), format!("{:+.4}", b - a), spread]
 }
 
-fn text(both: &Both<'_>, stages: &[Stage]) -> String {
+fn text(both: &Both<'_>, stages: &[StageDifference]) -> String {
     let mut out = format!("A  {}\nB  {}\n", both.a.name, both.b.name);
     let matrix = both.matrix();
     if !matrix.is_empty() {
         out.push_str("\nmatrix\n");
         out.extend(matrix.iter().map(MatrixChange::text));
     }
-    let different: Vec<&Stage> = stages.iter().filter(|stage| stage.differs()).collect();
+    let different: Vec<&StageDifference> = stages.iter().filter(|stage| stage.differs()).collect();
     for stage in &different {
         out.push('\n');
         stage.text(&mut out).expect("a string takes everything");

@@ -7,12 +7,12 @@ use serde_json::{Map, Value, json};
 use std::{path::Path, process::ExitCode};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct DoctorArgs {}
 
-/// What was looked at, and how it is.
+/// Names of devices, data sets or stores, and the state each is in.
 type Findings = Vec<(String, String)>;
 
-pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(_: &DoctorArgs, context: &Context) -> Result<ExitCode, Failure> {
     let devices = networks::device_report();
     let data = data_sets(&context.registry);
     let path = context.store_path();

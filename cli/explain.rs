@@ -16,7 +16,7 @@ use std::{
 const SHOWN: usize = 20;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// The stage to explain.
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     cell: Vec<String>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ExplainArgs, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan_to(&args.pipeline, &args.stage)?;
     let nodes = Cells::of(&args.cell, &plan)?.nodes(&plan, &args.stage)?;
     let store = context.store()?;
@@ -154,7 +154,8 @@ fn indented(text: &str) -> String {
 
 /// Returns what has to run first for `node` to be known, in the order of the plan.
 fn roots(forecast: &Forecast, node: NodeId) -> Vec<NodeId> {
-    let (mut open, mut seen) = (vec![node], BTreeSet::from([node]));
+    let mut open = vec![node];
+    let mut seen = BTreeSet::from([node]);
     while let Some(one) = open.pop() {
         if let Outlook::Waits(on) = &forecast.outlooks[one.index()] {
             open.extend(on.iter().copied().filter(|one| seen.insert(*one)));

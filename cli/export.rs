@@ -4,9 +4,7 @@ mod parquet;
 mod table;
 mod tensor;
 
-use crate::context::{
-    Cells, Context, Failure, MISTAKE, Pipeline, bytes_of, chain, print_bytes, write_file,
-};
+use crate::context::{Cells, Context, Failure, Pipeline, bytes_of, print_bytes, write_file};
 use cache::{Artifact, Store};
 use engine::{Forecast, NodeId, Outlook, Plan};
 use safetensors::SafeTensors;
@@ -15,10 +13,10 @@ use std::{
     path::PathBuf,
     process::ExitCode,
 };
-use tensor::Part;
+use tensor::TensorPart;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ExportArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// The stage whose output is written.
@@ -37,7 +35,7 @@ pub(crate) struct Args {
     tensor: Option<String>,
     /// How to write it [default: what the file's name ends in; on stdout, by the kind of artifact]
     #[arg(long, value_enum)]
-    format: Option<Format>,
+    format: Option<ExportFormat>,
     /// Whose names the weights of a network get, in safetensors.
     #[arg(long, value_enum, default_value = "stored")]
     names: Names,
@@ -52,7 +50,7 @@ enum Names {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+enum ExportFormat {
     /// One NumPy array (.npy).
     Npy,
     /// One line per sample (.csv).
@@ -67,14 +65,14 @@ enum Format {
     Json,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan_to(&args.pipeline, &args.stage)?;
     let cells = Cells::of(&args.cell, &plan)?;
     let store = context.store()?;
     let forecast = Forecast::of(&plan, &store)?;
     let node = only(&plan, &forecast, &cells, &args.stage)?;
     let Outlook::Hit(record) = &forecast.outlooks[node.index()] else {
-        let failure = Failure::new(1, format!("{} is not computed yet", plan.describe(node)));
+        let failure = Failure::failed(format!("{} is not computed yet", plan.describe(node)));
         let target = vec![args.stage.clone()];
         let command = Pipeline { target, ..args.pipeline.clone() }.run_command();
         return Err(failure.hint(format!("`{command}` computes it")));
@@ -122,30 +120,29 @@ fn only(plan: &Plan, forecast: &Forecast, cells: &Cells, stage: &str) -> Result<
         .map(|axis| &plan.axes[axis])
         .map(|axis| format!("--cell {}={}", axis.name, axis.values.join("|")))
         .collect();
-    let failure =
-        Failure::new(MISTAKE, format!("`{stage}` is {} different computations", nodes.len()));
+    let failure = Failure::mistake(format!("`{stage}` is {} different computations", nodes.len()));
     Err(failure.hint(format!("pick one with {}", axes.join(" "))))
 }
 
-fn format(args: &Args, kind: &str, to_stdout: bool) -> Result<Format, Failure> {
+fn format(args: &ExportArgs, kind: &str, to_stdout: bool) -> Result<ExportFormat, Failure> {
     if let Some(format) = args.format {
         return Ok(format);
     }
     let end = args.to.extension().map(|end| end.to_string_lossy().to_lowercase());
     let found = match (end.as_deref(), kind) {
-        (Some("npy"), _) => Some(Format::Npy),
-        (Some("csv"), _) => Some(Format::Csv),
-        (Some("parquet"), _) => Some(Format::Parquet),
-        (Some("safetensors"), _) => Some(Format::Safetensors),
-        (Some("txt" | "indices"), _) => Some(Format::Indices),
-        (Some("json"), _) => Some(Format::Json),
-        (None, "subset") if to_stdout => Some(Format::Indices),
-        (None, "scores") if to_stdout => Some(Format::Csv),
-        (None, "metrics") if to_stdout => Some(Format::Json),
+        (Some("npy"), _) => Some(ExportFormat::Npy),
+        (Some("csv"), _) => Some(ExportFormat::Csv),
+        (Some("parquet"), _) => Some(ExportFormat::Parquet),
+        (Some("safetensors"), _) => Some(ExportFormat::Safetensors),
+        (Some("txt" | "indices"), _) => Some(ExportFormat::Indices),
+        (Some("json"), _) => Some(ExportFormat::Json),
+        (None, "subset") if to_stdout => Some(ExportFormat::Indices),
+        (None, "scores") if to_stdout => Some(ExportFormat::Csv),
+        (None, "metrics") if to_stdout => Some(ExportFormat::Json),
         _ => None,
     };
     found.ok_or_else(|| {
-        let failure = Failure::new(MISTAKE, "the name of the file does not tell its format");
+        let failure = Failure::mistake("the name of the file does not tell its format");
         failure
             .hint("end it in .npy, .csv, .parquet, .safetensors, .txt or .json, or give --format")
     })
@@ -154,35 +151,37 @@ fn format(args: &Args, kind: &str, to_stdout: bool) -> Result<Format, Failure> {
 fn encode(
     store: &Store,
     artifact: &Artifact,
-    format: Format,
-    args: &Args,
+    format: ExportFormat,
+    args: &ExportArgs,
 ) -> Result<Vec<u8>, Failure> {
     let named = match (&args.part, &args.tensor) {
         (None, Some(tensor)) => holder(store, artifact, tensor)?,
         _ => None,
     };
     // What is asked for by a tensor's name is no JSON.
-    let form = if args.tensor.is_some() { Format::Npy } else { format };
+    let form = if args.tensor.is_some() { ExportFormat::Npy } else { format };
     let usual = || usual_part(&artifact.kind, form);
     let wanted = args.part.as_deref().or(named).unwrap_or_else(usual);
     let Some((name, blob)) = artifact.parts.get_key_value(wanted) else {
         let names: Vec<&str> = artifact.parts.keys().map(String::as_str).collect();
         let kind = &artifact.kind;
-        let failure = Failure::new(MISTAKE, format!("this {kind} artifact has no part `{wanted}`"));
+        let failure = Failure::mistake(format!("this {kind} artifact has no part `{wanted}`"));
         return Err(failure.hint(format!("name one with --part: {}", names.join(", "))));
     };
     let bytes = store.get(blob)?;
     if is_json(&bytes) {
         return match (format, &args.tensor) {
             (_, Some(_)) => Err(wrong(name, "is JSON and holds no tensors", "leave out --tensor")),
-            (Format::Json, None) => Ok(lines(&bytes)),
+            (ExportFormat::Json, None) => Ok(lines(&bytes)),
             _ => Err(wrong(name, "is JSON", "--format json, or another --part")),
         };
     }
-    if args.names == Names::Torchvision && (format != Format::Safetensors || name != "weights") {
+    if args.names == Names::Torchvision
+        && (format != ExportFormat::Safetensors || name != "weights")
+    {
         return Err(wrong(name, "has no other names", "take --format safetensors --part weights"));
     }
-    if format == Format::Safetensors {
+    if format == ExportFormat::Safetensors {
         return match (args.names, artifact.parts.get("meta")) {
             (Names::Torchvision, Some(meta)) => {
                 artifacts::architecture::with_torchvision_names(&store.get(meta)?, &bytes)
@@ -191,22 +190,22 @@ fn encode(
             _ => Ok(bytes.to_vec()),
         };
     }
-    let part = Part { name, tensors: tensors(name, &bytes)?, only: args.tensor.as_deref() };
+    let part = TensorPart { name, tensors: tensors(name, &bytes)?, only: args.tensor.as_deref() };
     match format {
-        Format::Npy => part.npy(),
-        Format::Indices => part.indices(),
-        Format::Json => part.json(),
-        Format::Csv | Format::Parquet | Format::Safetensors => {
+        ExportFormat::Npy => part.npy(),
+        ExportFormat::Indices => part.indices(),
+        ExportFormat::Json => part.json(),
+        ExportFormat::Csv | ExportFormat::Parquet | ExportFormat::Safetensors => {
             let labels = artifact.parts.get("labels").filter(|_| artifact.kind == "scores");
             let labels = labels.map(|blob| store.get(blob)).transpose()?;
             let labels = labels.as_ref().map(|bytes| tensors("labels", bytes)).transpose()?;
             let labels = labels.as_ref().filter(|_| name == "scores");
             let table = part.table(labels.and_then(|all| all.tensor("train").ok()))?;
-            if format != Format::Parquet {
+            if format != ExportFormat::Parquet {
                 return Ok(table.csv());
             }
             let cannot =
-                |error| Failure::new(MISTAKE, format!("part `{name}` as Parquet: {error}"));
+                |error| Failure::mistake(format!("part `{name}` as Parquet")).because(error);
             parquet::file(&table).map_err(cannot)
         }
     }
@@ -227,7 +226,7 @@ fn holder<'a>(
             found.push(name);
         }
     }
-    let usual = usual_part(&artifact.kind, Format::Npy);
+    let usual = usual_part(&artifact.kind, ExportFormat::Npy);
     let single: Vec<&str> = found.iter().copied().filter(|name| !name.contains('.')).collect();
     match (&found[..], &single[..]) {
         ([], _) => Ok(None),
@@ -236,7 +235,7 @@ fn holder<'a>(
         _ => {
             let what = format!("several parts hold a tensor `{tensor}`");
             let hint = format!("name one with --part: {}", found.join(", "));
-            Err(Failure::new(MISTAKE, what).hint(hint))
+            Err(Failure::mistake(what).hint(hint))
         }
     }
 }
@@ -245,9 +244,9 @@ fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
-fn usual_part(kind: &str, format: Format) -> &'static str {
+fn usual_part(kind: &str, format: ExportFormat) -> &'static str {
     match (kind, format) {
-        ("data" | "proxy" | "model", Format::Json) => "meta",
+        ("data" | "proxy" | "model", ExportFormat::Json) => "meta",
         ("data", _) => "labels",
         ("proxy" | "model", _) => "weights",
         ("scores", _) => "scores",
@@ -258,12 +257,12 @@ fn usual_part(kind: &str, format: Format) -> &'static str {
 }
 
 fn wrong(part: &str, what: &str, hint: &str) -> Failure {
-    Failure::new(MISTAKE, format!("part `{part}` {what}")).hint(hint)
+    Failure::mistake(format!("part `{part}` {what}")).hint(hint)
 }
 
 fn tensors<'a>(part: &str, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Failure> {
     SafeTensors::deserialize(bytes)
-        .map_err(|error| Failure::new(1, format!("part `{part}` does not read: {}", chain(&error))))
+        .map_err(|error| Failure::failed(format!("part `{part}` does not read")).because(error))
 }
 
 /// Ends `bytes` with a line break, as a text file does.

@@ -1,7 +1,7 @@
 //! The log of a run, read as it grows or replayed, and what each of its events is in words.
 
 use crate::{
-    context::{Context, Failure, MISTAKE, duration_of, print, print_line},
+    context::{Context, Failure, duration_of, print, print_line},
     output,
 };
 use cache::Store;
@@ -13,19 +13,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a log is looked at.
+/// The interval at which a log is read for new entries.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Plain lines say how far a long stage is this often, in seconds of the run.
 const EVERY: f64 = 15.0;
 
-/// What a further line of an event begins with, below its time.
+/// The indent of an event's further lines, below its time.
 const INDENT: &str = "\n            ";
 
 /// The entries of a run's log, in time.
 pub(crate) struct Follow {
     tail: Tail,
     ahead: VecDeque<Entry>,
-    /// How many times as fast as it happened; all at once if `None`.
+    /// The speed of the replay, 1 being that of the run; all at once if `None`.
     speed: Option<f64>,
     began: Instant,
     finished: bool,
@@ -36,13 +36,14 @@ impl Follow {
     pub(crate) fn open(store: &Store, run: &Run, speed: Option<f64>) -> Result<Self, Failure> {
         let Some(tail) = Tail::open(store, &run.id)? else {
             let what = format!("the store has no log of run {}", run.id);
-            return Err(Failure::new(MISTAKE, what).hint(format!(
+            return Err(Failure::mistake(what).hint(format!(
                 "`coresift cache gc` takes the logs of old runs away; `coresift show {}` still has \
                  its stages",
                 run.id
             )));
         };
-        let (ahead, began) = (VecDeque::new(), Instant::now());
+        let ahead = VecDeque::new();
+        let began = Instant::now();
         Ok(Self { tail, ahead, speed, began, finished: false })
     }
 
@@ -69,7 +70,7 @@ pub(crate) fn print_all(
     context: &Context,
 ) -> Result<ExitCode, Failure> {
     let mut follow = Follow::open(store, run, speed)?;
-    let mut plain = Plain::default();
+    let mut plain = LineWriter::default();
     loop {
         let (entries, more) = follow.take();
         for entry in &entries {
@@ -105,11 +106,11 @@ pub(crate) fn speed(text: &str) -> Result<f64, String> {
 
 /// Says every event in words, and progress now and then.
 #[derive(Default)]
-struct Plain {
+struct LineWriter {
     told: BTreeMap<NodeId, f64>,
 }
 
-impl Plain {
+impl LineWriter {
     fn line(&mut self, entry: &Entry) -> Option<String> {
         match &entry.event {
             Event::Started { node, .. } => {
@@ -122,7 +123,9 @@ impl Plain {
                 }
                 *told = entry.t;
                 let name = entry.name.as_deref().unwrap_or_default();
-                let (done, total, unit) = (progress.done, progress.total, progress.unit);
+                let done = progress.done;
+                let total = progress.total;
+                let unit = progress.unit;
                 let figure = progress.figure.map(|(what, value)| format!(" {what} {value:.4}"));
                 let figure = figure.unwrap_or_default();
                 return Some(format!("...    {name}: {unit} {done}/{total}{figure}"));

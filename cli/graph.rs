@@ -1,19 +1,17 @@
 //! `coresift graph`: the DAG as text, dot or mermaid.
 
-use crate::context::{
-    Cells, Context, Failure, MISTAKE, Pipeline, axis_names, columns, print, print_line,
-};
+use crate::context::{Cells, Context, Failure, Pipeline, axis_names, columns, print, print_line};
 use engine::{Cell, Forecast, NodeId, Outlook, Plan};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct GraphArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// How to draw it.
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: GraphFormat,
     /// Draw this cell of the matrix: `keep=0.1` [default: the first]
     #[arg(long, value_name = "AXIS=VALUE", conflicts_with = "all")]
     cell: Vec<String>,
@@ -23,14 +21,14 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+enum GraphFormat {
     #[default]
     Text,
     Dot,
     Mermaid,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &GraphArgs, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
     let cells = Cells::of(&args.cell, &plan)?;
     let store = context.store()?;
@@ -39,9 +37,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         plan.nodes().map(|(id, _)| id).collect()
     } else {
         let cell = plan.cells.iter().find(|cell| cells.hold(&cell.coords));
-        let cell = cell.ok_or_else(|| Failure::new(MISTAKE, "no cell of the matrix is left"))?;
+        let cell = cell.ok_or_else(|| Failure::mistake("no cell of the matrix is left"))?;
         if plan.cells.len() > 1 {
-            let (one, count) = (coordinates(&plan, cell), plan.cells.len());
+            let one = coordinates(&plan, cell);
+            let count = plan.cells.len();
             context.note(&format!(
                 "the cell {one}, one of {count}: take another with --cell or all with --all"
             ));
@@ -50,15 +49,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         nodes.sort_unstable();
         nodes
     };
-    let graph = Graph { plan: &plan, forecast: &forecast, nodes, whole: args.all };
+    let graph = GraphDrawing { plan: &plan, forecast: &forecast, nodes, whole: args.all };
     if context.global.json {
         print_line(&graph.json().to_string());
         return Ok(ExitCode::SUCCESS);
     }
     print(&match args.format {
-        Format::Text => graph.text(),
-        Format::Dot => graph.dot(),
-        Format::Mermaid => graph.mermaid(),
+        GraphFormat::Text => graph.text(),
+        GraphFormat::Dot => graph.dot(),
+        GraphFormat::Mermaid => graph.mermaid(),
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -69,7 +68,7 @@ fn coordinates(plan: &Plan, cell: &Cell) -> String {
     pairs.map(|(name, (_, value))| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-struct Graph<'a> {
+struct GraphDrawing<'a> {
     plan: &'a Plan,
     forecast: &'a Forecast,
     /// Inputs before what needs them.
@@ -77,7 +76,7 @@ struct Graph<'a> {
     whole: bool,
 }
 
-impl Graph<'_> {
+impl GraphDrawing<'_> {
     fn state(&self, node: NodeId) -> &'static str {
         match self.forecast.outlooks[node.index()] {
             Outlook::Hit(_) => "hit",
@@ -141,7 +140,8 @@ impl Graph<'_> {
                 "run" => "#ffe6cc",
                 _ => "#f5f5f5",
             };
-            let (name, method) = (quoted(&self.name(*node)), self.plan.node(*node).stage.method());
+            let name = quoted(&self.name(*node));
+            let method = self.plan.node(*node).stage.method();
             writeln!(
                 out,
                 "  n{} [label = \"{name}\\n{method}\", fillcolor = \"{colour}\"];",
@@ -159,7 +159,8 @@ impl Graph<'_> {
     fn mermaid(&self) -> String {
         let mut out = "flowchart LR\n".to_owned();
         for node in &self.nodes {
-            let (name, method) = (self.name(*node), self.plan.node(*node).stage.method());
+            let name = self.name(*node);
+            let method = self.plan.node(*node).stage.method();
             let name = name.replace('"', "#quot;");
             writeln!(out, "  n{}[\"{name}<br/>{method}\"]:::{}", node.0, self.state(*node)).ok();
         }

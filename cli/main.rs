@@ -8,8 +8,10 @@ mod diff;
 mod doctor;
 mod explain;
 mod export;
+mod failure;
 mod follow;
 mod graph;
+mod matrix;
 mod methods;
 mod mistakes;
 mod new;
@@ -18,6 +20,7 @@ mod plan;
 mod plot;
 mod progress;
 mod report;
+mod results;
 mod run;
 mod runs;
 mod schema;
@@ -31,7 +34,8 @@ mod table;
 mod watch;
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
-use context::{Context, Failure, Global, MISTAKE};
+use context::{Context, Global};
+use failure::{Exit, Failure};
 use output::Stream;
 use std::process::ExitCode;
 
@@ -39,62 +43,59 @@ use std::process::ExitCode;
 /// proxy-train, score, select, train and evaluate stages, and keeps every result.
 #[derive(Parser)]
 #[command(name = "coresift", version, max_term_width = 100)]
-struct Args {
+struct CommandLine {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
-    command: Command,
+    command: ProgramCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum ProgramCommand {
     /// Run a pipeline: take what the store has, make the rest.
-    Run(run::Args),
+    Run(run::RunArgs),
     /// Run a pipeline at several settings, and say what each does to results, subsets and cost.
-    Ablate(ablate::Args),
+    Ablate(ablate::AblateArgs),
     /// Say what a run would do, and why; runs nothing.
-    Plan(plan::Args),
+    Plan(plan::PlanArgs),
     /// Say why a stage is a hit or a miss.
-    Explain(explain::Args),
+    Explain(explain::ExplainArgs),
     /// Draw the DAG.
-    Graph(graph::Args),
+    Graph(graph::GraphArgs),
     /// List earlier runs.
-    Runs(runs::Args),
+    Runs(runs::RunsArgs),
     /// Show a run: its stages, their state, keys and seconds; or its events, as they happen.
-    Show(show::Args),
+    Show(show::ShowArgs),
     /// Watch a run of another process, or look at one that ended: stages, progress, curves, log.
-    Watch(watch::Args),
+    Watch(watch::WatchArgs),
     /// Print the results, one row per matrix cell, mean ± std over seeds.
-    Table(table::Args),
+    Table(table::TableArgs),
     /// Say in what two runs or pipelines differ, stage by stage.
-    Diff(diff::Args),
+    Diff(diff::DiffArgs),
     /// Write one HTML page of the results: tables, figures, samples, provenance.
-    Report(report::Args),
+    Report(report::ReportArgs),
     /// Write one figure of the report as SVG or PNG.
-    Plot(plot::Args),
+    Plot(plot::PlotArgs),
     /// Write an artifact to a file: indices, scores, tensors.
-    Export(export::Args),
+    Export(export::ExportArgs),
     /// Look after the store.
-    Cache(cache_cmd::Args),
+    Cache(cache_cmd::CacheArgs),
     /// List the methods, or show the manual of one.
-    Methods(methods::Args),
+    Methods(methods::MethodsArgs),
     /// Write a new pipeline file.
-    New(new::Args),
+    New(new::NewArgs),
     /// Print the JSON schema of pipeline files.
-    Schema(schema::Args),
+    Schema(schema::SchemaArgs),
     /// Time training and inference on random images, or compare a device with the CPU.
-    Bench(bench::Args),
+    Bench(bench::BenchArgs),
     /// Check devices, CUDA libraries and the store.
-    Doctor(doctor::Args),
+    Doctor(doctor::DoctorArgs),
     /// Print a shell's completion script.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
 }
-
-/// The exit code of a defect of the program itself (sysexits.h, EX_SOFTWARE).
-const DEFECT: u8 = 70;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -109,43 +110,43 @@ fn main() -> ExitCode {
              what was finished is kept",
             message.as_deref().unwrap_or("it broke off")
         ));
-        ExitCode::from(DEFECT)
+        Exit::Defect.into()
     });
     output::settle(code)
 }
 
 /// Does what the command line says.
 fn answer() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match CommandLine::try_parse() {
         Ok(args) => args,
         Err(error) => return instead(&error),
     };
     let as_json = args.global.json;
     let context = Context::new(args.global);
     let result = match args.command {
-        Command::Run(args) => run::run(&args, &context),
-        Command::Ablate(args) => ablate::run(&args, &context),
-        Command::Plan(args) => plan::run(&args, &context),
-        Command::Explain(args) => explain::run(&args, &context),
-        Command::Graph(args) => graph::run(&args, &context),
-        Command::Runs(args) => runs::run(&args, &context),
-        Command::Show(args) => show::run(&args, &context),
-        Command::Watch(args) => watch::run(&args, &context),
-        Command::Table(args) => table::run(&args, &context),
-        Command::Diff(args) => diff::run(&args, &context),
-        Command::Report(args) => report::run(&args, &context),
-        Command::Plot(args) => plot::run(&args, &context),
-        Command::Export(args) => export::run(&args, &context),
-        Command::Cache(args) => cache_cmd::run(&args, &context),
-        Command::Methods(args) => methods::run(&args, &context),
-        Command::New(args) => new::run(&args, &context),
-        Command::Schema(args) => schema::run(&args, &context),
-        Command::Bench(args) => bench::run(&args, &context),
-        Command::Doctor(args) => doctor::run(&args, &context),
-        Command::Completions { shell } => {
+        ProgramCommand::Run(args) => run::run(&args, &context),
+        ProgramCommand::Ablate(args) => ablate::run(&args, &context),
+        ProgramCommand::Plan(args) => plan::run(&args, &context),
+        ProgramCommand::Explain(args) => explain::run(&args, &context),
+        ProgramCommand::Graph(args) => graph::run(&args, &context),
+        ProgramCommand::Runs(args) => runs::run(&args, &context),
+        ProgramCommand::Show(args) => show::run(&args, &context),
+        ProgramCommand::Watch(args) => watch::run(&args, &context),
+        ProgramCommand::Table(args) => table::run(&args, &context),
+        ProgramCommand::Diff(args) => diff::run(&args, &context),
+        ProgramCommand::Report(args) => report::run(&args, &context),
+        ProgramCommand::Plot(args) => plot::run(&args, &context),
+        ProgramCommand::Export(args) => export::run(&args, &context),
+        ProgramCommand::Cache(args) => cache_cmd::run(&args, &context),
+        ProgramCommand::Methods(args) => methods::run(&args, &context),
+        ProgramCommand::New(args) => new::run(&args, &context),
+        ProgramCommand::Schema(args) => schema::run(&args, &context),
+        ProgramCommand::Bench(args) => bench::run(&args, &context),
+        ProgramCommand::Doctor(args) => doctor::run(&args, &context),
+        ProgramCommand::Completions { shell } => {
             // It panics where it cannot write.
             let mut script = vec![];
-            clap_complete::generate(shell, &mut Args::command(), "coresift", &mut script);
+            clap_complete::generate(shell, &mut CommandLine::command(), "coresift", &mut script);
             output::print_bytes(&script);
             Ok(ExitCode::SUCCESS)
         }
@@ -170,24 +171,23 @@ fn instead(said: &clap::Error) -> ExitCode {
         output::print_line(&refusal(said).json().to_string());
     }
     output::eprint(&on(Stream::Err));
-    ExitCode::from(MISTAKE)
+    Exit::Mistake.into()
 }
 
 /// Returns what clap says is wrong as a failure.
 fn refusal(said: &clap::Error) -> Failure {
     let none = [ErrorKind::MissingSubcommand, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand];
     if none.contains(&said.kind()) {
-        return Failure::new(MISTAKE, "no command was given").hint("`coresift help` lists them");
+        return Failure::mistake("no command was given").hint("`coresift help` lists them");
     }
     let text = said.render().to_string();
     // Paragraphs: what is wrong, tips, the usage.
     let mut paragraphs =
         text.split("\n\n").map(|lines| lines.lines().map(str::trim).collect::<Vec<_>>().join(" "));
     let what = paragraphs.next().unwrap_or_default();
-    let failure = Failure::new(MISTAKE, what.strip_prefix("error: ").unwrap_or(&what));
-    let tips: Vec<String> =
-        paragraphs.filter_map(|tip| Some(tip.strip_prefix("tip: ")?.to_owned())).collect();
-    if tips.is_empty() { failure } else { failure.hint(tips.join("; ")) }
+    let failure = Failure::mistake(what.strip_prefix("error: ").unwrap_or(&what));
+    let tips = paragraphs.filter_map(|tip| Some(tip.strip_prefix("tip: ")?.to_owned()));
+    tips.fold(failure, Failure::hint)
 }
 
 #[cfg(test)]
@@ -217,11 +217,13 @@ mod tests {
 
     #[test]
     fn every_command_that_is_told_reads() {
-        let all = commands(&Path::new(env!("CARGO_MANIFEST_DIR")).join("engine"));
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let all: Vec<String> =
+            ["cli", "engine"].iter().flat_map(|folder| commands(&here.join(folder))).collect();
         assert!(all.len() > 12, "they are found: {all:?}");
         for command in all {
             let words: Vec<&str> = command.split(' ').collect();
-            let Err(error) = Args::try_parse_from(&words) else { continue };
+            let Err(error) = CommandLine::try_parse_from(&words) else { continue };
             // A command may be named without its arguments; it may not be one that is none.
             let bare = words.len() == 2 || words == ["coresift", "help"];
             let known = [ErrorKind::MissingRequiredArgument, ErrorKind::DisplayHelp];
@@ -232,9 +234,10 @@ mod tests {
     #[test]
     fn what_clap_says_is_a_failure_as_others_are() {
         let refused = |words: &[&str]| {
-            let error = Args::try_parse_from(words).err().expect("it does not read");
+            let error = CommandLine::try_parse_from(words).err().expect("it does not read");
             let failure = refusal(&error);
-            (failure.message, failure.hint)
+            let hint = failure.json()["error"]["hint"].as_str().map(str::to_owned);
+            (failure.message(), hint)
         };
         let (message, hint) = refused(&["coresift", "plan"]);
         let wanted = "the following required arguments were not provided: <PIPELINE>";

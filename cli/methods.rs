@@ -2,7 +2,7 @@
 
 mod example;
 
-use crate::context::{Context, Failure, MISTAKE, columns, print, print_line};
+use crate::context::{Context, Failure, columns, print, print_line};
 use engine::{Arity, Method, Needs, Stage};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, process::ExitCode};
@@ -14,12 +14,12 @@ const FAMILIES: [&str; 7] =
 const WIDTH: usize = 96;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct MethodsArgs {
     /// A method, whose manual is shown, or a family, which is listed.
     name: Option<String>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &MethodsArgs, context: &Context) -> Result<ExitCode, Failure> {
     let mut all: Vec<&Method> = context.registry.iter().collect();
     // By name within a family, as they came.
     all.sort_by_key(|method| {
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
             all.iter().map(|method| method.name).filter(|one| alike(one, name)).collect();
         all.retain(|method| family(method) == name);
         if all.is_empty() {
-            let failure = Failure::new(MISTAKE, format!("no method is called `{name}`"));
+            let failure = Failure::mistake(format!("no method is called `{name}`"));
             return Err(failure.hint(match near.is_empty() {
                 true => "`coresift methods` lists them all".to_owned(),
                 false => format!("did you mean {}?", near.join(", ")),
@@ -111,7 +111,8 @@ fn manual(method: &Method) -> String {
     if !settings.is_empty() {
         out.push_str("\nsettings (in `with`):\n");
         for setting in &settings {
-            let (path, kind) = (&setting.path, &setting.kind);
+            let path = &setting.path;
+            let kind = &setting.kind;
             match &setting.default {
                 Some(Value::Null) => writeln!(out, "  {path}: {kind}, optional"),
                 Some(default) => writeln!(out, "  {path} = {default}: {kind}"),
@@ -409,7 +410,8 @@ mod tests {
             .iter()
             .map(|one| (one.path.as_str(), one.kind.as_str(), one.default.as_ref(), one.required))
             .collect();
-        let (pair, bins) = (json!("pair"), json!(50));
+        let pair = json!("pair");
+        let bins = json!(50);
         for wanted in [
             ("keep", "number from 0 to 1", Some(&Value::Null), false),
             ("kind", "pair | symmetric | none", Some(&pair), false),

@@ -55,11 +55,11 @@ impl<'a> Lines<'a> {
 struct Excerpt {
     name: String,
     text: String,
-    /// What of it is marked.
+    /// The bytes of the text that are underlined.
     mark: Range<usize>,
     /// The number of its first line in the file, from 0.
     first: usize,
-    /// Where the mark stands in the file: line and column, from 0.
+    /// The line and column of the mark in the file, from 0.
     position: (usize, usize),
 }
 
@@ -69,10 +69,11 @@ impl Excerpt {
         let position = lines.position(start);
         let row = position.0;
         let first = row.saturating_sub(1);
-        // What comes after the last line break is no line if it is empty.
+        // An empty rest after the last line break is no line.
         let next = lines.starts.get(row + 1).filter(|next| **next < lines.text.len());
         let last = if next.is_some() { row + 1 } else { row };
-        let (mut text, mut mark) = (String::new(), 0..0);
+        let mut text = String::new();
+        let mut mark = 0..0;
         for one in first..=last {
             let range = lines.range(one);
             let line = &lines.text[range.clone()];
@@ -128,7 +129,8 @@ impl SourceCode for Excerpt {
         };
         let data = self.text.get(start..).ok_or(MietteError::OutOfBounds)?;
         let covered = (start, data.len()).into();
-        let (name, count) = (self.name.clone(), data.lines().count());
+        let name = self.name.clone();
+        let count = data.lines().count();
         let contents =
             MietteSpanContents::new_named(name, data.as_bytes(), covered, row, column, count);
         Ok(Box::new(contents))

@@ -1,13 +1,13 @@
 //! `coresift new`: a pipeline to begin with.
 
 use crate::context::{
-    Context, Failure, MISTAKE, eprint, eprint_line, print_line, stderr_is_terminal, write_file,
+    Context, Exit, Failure, eprint, eprint_line, print_line, stderr_is_terminal, write_file,
 };
 use engine::{Plan, Registry, Request, SpecErrorKind};
 use std::{fmt::Write as _, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct NewArgs {
     /// The file to write.
     file: PathBuf,
     /// The data set: any `load` method that finds its own files [default: digits]
@@ -37,8 +37,8 @@ pub(crate) struct Args {
     force: bool,
 }
 
-/// What the file is to hold, nothing left open.
-struct Wanted {
+/// The data set, methods, sizes and seeds of the file to write, nothing left open.
+struct NewPipeline {
     /// The full name of the `load` method.
     load: String,
     corrupt: f64,
@@ -49,10 +49,10 @@ struct Wanted {
     seeds: u16,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &NewArgs, context: &Context) -> Result<ExitCode, Failure> {
     let path = args.file.display();
     if args.file.exists() && !args.force {
-        let failure = Failure::new(MISTAKE, format!("`{path}` is there already"));
+        let failure = Failure::mistake(format!("`{path}` is there already"));
         return Err(failure.hint("choose another name, or replace it with --force"));
     }
     let text = pipeline(&wanted(args, context)?, &context.registry)?;
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     if let Err(errors) = Plan::read_text(&text, &request, &context.registry) {
         let no_data = |kind: &SpecErrorKind| matches!(kind, SpecErrorKind::File(_));
         if !errors.errors.iter().all(|error| no_data(&error.kind)) {
-            return Err(context.mistakes(errors));
+            return Err(errors.into());
         }
         // The files may come later; everything else is right.
         for error in errors.errors {
@@ -82,17 +82,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
 
 /// Takes what the flags say, asks for what they leave out where somebody can answer, and else
 /// takes the defaults.
-fn wanted(args: &Args, context: &Context) -> Result<Wanted, Failure> {
+fn wanted(args: &NewArgs, context: &Context) -> Result<NewPipeline, Failure> {
     let global = &context.global;
     let ask = std::io::stdin().is_terminal() && stderr_is_terminal();
     let ask = ask && !args.yes && !global.json && !global.quiet;
     let registry = &context.registry;
     let load = |name: &str| loader(registry, name);
     let select = |name: &str| selector(registry, name);
-    let rate = |text: &str| share(text).map_err(|why| Failure::new(MISTAKE, why));
+    let rate = |text: &str| share(text).map_err(Failure::mistake);
     let count = |text: &str| match text.parse::<u16>() {
         Ok(count) if count > 0 => Ok(count),
-        _ => Err(Failure::new(MISTAKE, "a whole number from 1")),
+        _ => Err(Failure::mistake("a whole number from 1")),
     };
     if ask {
         eprint_line("Enter takes what stands in brackets; several are parted by commas.");
@@ -122,7 +122,7 @@ fn wanted(args: &Args, context: &Context) -> Result<Wanted, Failure> {
         Some(seeds) => seeds,
         None => answer(ask, "repeats", "3", &count)?,
     };
-    Ok(Wanted { load: data, corrupt, selectors, model, keep, seeds })
+    Ok(NewPipeline { load: data, corrupt, selectors, model, keep, seeds })
 }
 
 /// Returns what is answered, asking again until `read` takes it; without asking, the default.
@@ -138,10 +138,13 @@ fn answer<T>(
             eprint(&format!("{question} [{default}]: "));
             let ended = std::io::stdin()
                 .read_line(&mut text)
-                .map_err(|error| Failure::new(1, format!("cannot read the answer: {error}")))?
+                .map_err(|error| Failure::failed("cannot read the answer").because(error))?
                 == 0;
             if ended {
-                return Err(Failure::new(130, "nothing is written: the answers ended"));
+                return Err(Failure::new(
+                    Exit::Interrupted,
+                    "nothing is written: the answers ended",
+                ));
             }
         }
         let text = text.trim();
@@ -168,9 +171,9 @@ fn short(name: &str) -> &str {
     name.split_once('.').map_or(name, |(_, name)| name)
 }
 
-/// What suits a data set: architecture, epochs of proxy and student, batch, learning rate, and
-/// what else the training is told.
-struct Recipe {
+/// The training settings that suit a data set: architecture, epochs of proxy and student, batch,
+/// learning rate, and further settings of the student.
+struct TrainingDefaults {
     model: &'static str,
     proxy_epochs: u32,
     epochs: u32,
@@ -179,9 +182,9 @@ struct Recipe {
     student: &'static str,
 }
 
-fn recipe(dataset: &str) -> Recipe {
+fn recipe(dataset: &str) -> TrainingDefaults {
     match dataset {
-        "cifar10" | "cifar100" | "imagenet" | "tiny-imagenet" => Recipe {
+        "cifar10" | "cifar100" | "imagenet" | "tiny-imagenet" => TrainingDefaults {
             model: "resnet18",
             proxy_epochs: 10,
             epochs: 200,
@@ -189,7 +192,7 @@ fn recipe(dataset: &str) -> Recipe {
             lr: 0.1,
             student: ", augment = \"crop-flip\"",
         },
-        "svhn" => Recipe {
+        "svhn" => TrainingDefaults {
             model: "resnet18",
             proxy_epochs: 10,
             epochs: 200,
@@ -197,7 +200,7 @@ fn recipe(dataset: &str) -> Recipe {
             lr: 0.1,
             student: ", augment = \"crop\"",
         },
-        "mnist" | "fashion-mnist" | "qmnist" => Recipe {
+        "mnist" | "fashion-mnist" | "qmnist" => TrainingDefaults {
             model: "lenet",
             proxy_epochs: 5,
             epochs: 20,
@@ -205,9 +208,14 @@ fn recipe(dataset: &str) -> Recipe {
             lr: 0.05,
             student: "",
         },
-        _ => {
-            Recipe { model: "mlp", proxy_epochs: 10, epochs: 100, batch: 64, lr: 0.05, student: "" }
-        }
+        _ => TrainingDefaults {
+            model: "mlp",
+            proxy_epochs: 10,
+            epochs: 100,
+            batch: 64,
+            lr: 0.05,
+            student: "",
+        },
     }
 }
 
@@ -218,7 +226,7 @@ fn loader(registry: &Registry, name: &str) -> Result<String, Failure> {
     if stage.is_some_and(|stage| stage.problems().is_empty()) {
         return Ok(load);
     }
-    let failure = Failure::new(MISTAKE, format!("`{load}` has to be told where its files are"));
+    let failure = Failure::mistake(format!("`{load}` has to be told where its files are"));
     let hint =
         format!("begin with another --dataset, then put in what `coresift methods {load}` says");
     Err(failure.hint(hint))
@@ -233,7 +241,7 @@ fn selector(registry: &Registry, name: &str) -> Result<String, Failure> {
     if !from_file {
         return Ok(select);
     }
-    let failure = Failure::new(MISTAKE, format!("`{select}` has to be told where its file is"));
+    let failure = Failure::mistake(format!("`{select}` has to be told where its file is"));
     let hint =
         format!("begin with another selector, then put in what `coresift methods {select}` says");
     Err(failure.hint(hint))
@@ -256,30 +264,51 @@ fn source(
         Some((port, _)) => Ok((port, "hardness")),
         None => {
             let what = format!("`{select}` takes nothing that could be connected");
-            Err(Failure::new(MISTAKE, what))
+            Err(Failure::mistake(what))
         }
     }
 }
 
-fn pipeline(wanted: &Wanted, registry: &Registry) -> Result<String, Failure> {
-    let Wanted { load, corrupt, selectors, model, keep, seeds } = wanted;
-    let data = if *corrupt > 0.0 { "noisy" } else { "data" };
+/// Returns the text of the file.
+fn pipeline(wanted: &NewPipeline, registry: &Registry) -> Result<String, Failure> {
+    let data = if wanted.corrupt > 0.0 { "noisy" } else { "data" };
     let mut sources = vec![];
-    for select in selectors {
+    for select in &wanted.selectors {
         sources.push(source(registry, select, data)?);
     }
-    let ([first, ..], [(port, from), ..]) = (&selectors[..], &sources[..]) else {
-        return Err(Failure::new(MISTAKE, "there is no selector to write a pipeline for"));
+    let ([first, ..], [source, ..]) = (&wanted.selectors[..], &sources[..]) else {
+        return Err(Failure::mistake("there is no selector to write a pipeline for"));
     };
+    let defaults = recipe(short(&wanted.load));
+    let model = toml_string(wanted.model.as_deref().unwrap_or(defaults.model));
+    let needs = |source: &str| sources.iter().any(|(_, from)| *from == source);
+    let mut out = data_stage(wanted);
+    if data == "noisy" {
+        out.push_str(&noise_stage(wanted.corrupt));
+    }
+    if needs("proxy") || needs("hardness") {
+        out.push_str(&proxy_stage(data, &model, &defaults));
+    }
+    if needs("hardness") {
+        out.push_str(HARDNESS_STAGE);
+    }
+    let keep = wanted.keep.first().copied().unwrap_or(0.1);
+    out.push_str(&subset_stage(first, *source, keep));
+    out.push_str(&student_stages(data, &model, &defaults));
+    out.push_str(&matrix(wanted, &sources, data));
+    Ok(out)
+}
+
+/// Returns the head of the file and its data set.
+fn data_stage(wanted: &NewPipeline) -> String {
+    let load = &wanted.load;
     let dataset = short(load);
-    let names: Vec<&str> = selectors.iter().map(|one| short(one)).collect();
+    let names: Vec<&str> = wanted.selectors.iter().map(|one| short(one)).collect();
     let names = match &names[..] {
         [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
         _ => names.join(", "),
     };
-    let Recipe { model: suits, proxy_epochs, epochs, batch, lr, student } = recipe(dataset);
-    let model = toml_string(model.as_deref().unwrap_or(suits));
-    let mut out = format!(
+    format!(
         "\
 # Which part of {dataset} is worth training on: what {names} would keep, or a random part of the same size?
 # `coresift plan FILE` says what a run would do, `coresift run FILE` does it and keeps every result.
@@ -290,52 +319,58 @@ title = \"{dataset}: {names} against random\"
 [stage.data]
 use = \"{load}\"
 "
-    );
-    if data == "noisy" {
-        let _ = write!(
-            out,
-            "
+    )
+}
+
+fn noise_stage(rate: f64) -> String {
+    format!(
+        "
 # Some training samples get a wrong label; the test samples stay as they are.
 [stage.noisy]
 use  = \"corrupt.labels\"
 from = {{ data = \"data\" }}
-with = {{ kind = \"symmetric\", rate = {corrupt:?} }}
+with = {{ kind = \"symmetric\", rate = {rate:?} }}
 "
-        );
-    }
-    let needs = |source: &str| sources.iter().any(|(_, from)| *from == source);
-    if needs("proxy") || needs("hardness") {
-        let _ = write!(
-            out,
-            "
+    )
+}
+
+fn proxy_stage(data: &str, model: &str, defaults: &TrainingDefaults) -> String {
+    let TrainingDefaults { proxy_epochs, batch, lr, .. } = defaults;
+    format!(
+        "
 # A small network, trained shortly on all samples, that says how each of them behaves.
 [stage.proxy]
 use  = \"proxy-train\"
 from = {{ data = \"{data}\" }}
 with = {{ model = {model}, epochs = {proxy_epochs}, batch = {batch}, lr = {lr} }}
 "
-        );
-    }
-    if needs("hardness") {
-        out.push_str(
-            "
+    )
+}
+
+const HARDNESS_STAGE: &str = "
 # How hard each sample is: larger is harder. Any other `score` method fits here.
 [stage.hardness]
 use  = \"score.grand\"
 from = { proxy = \"proxy\" }
-",
-        );
-    }
-    let one = keep.first().copied().unwrap_or(0.1);
-    let _ = write!(
-        out,
+";
+
+fn subset_stage(select: &str, (port, from): (&str, &str), keep: f64) -> String {
+    format!(
         "
 # Which samples are kept: `keep` is their share, or `budget` their number.
 [stage.subset]
-use  = \"{first}\"
+use  = \"{select}\"
 from = {{ {port} = \"{from}\" }}
-with = {{ keep = {one:?}, balance = \"class\" }}
+with = {{ keep = {keep:?}, balance = \"class\" }}
+"
+    )
+}
 
+/// Returns the training on what is kept, and its evaluation.
+fn student_stages(data: &str, model: &str, defaults: &TrainingDefaults) -> String {
+    let TrainingDefaults { epochs, batch, lr, student, .. } = defaults;
+    format!(
+        "
 # The network that is trained on them alone.
 [stage.student]
 use  = \"train\"
@@ -346,23 +381,29 @@ with = {{ model = {model}, epochs = {epochs}, batch = {batch}, lr = {lr}{student
 [stage.result]
 use  = \"evaluate\"
 from = {{ data = \"data\", model = \"student\" }}
+"
+    )
+}
 
+/// Returns the axes: sizes, seeds, and the selectors with what each receives.
+fn matrix(wanted: &NewPipeline, sources: &[(&str, &str)], data: &str) -> String {
+    let mut out = "
 # Every combination is run; what two of them share is done once. Seeds are what tables average over.
 [matrix]
 "
-    );
-    if keep.len() > 1 {
-        let _ = writeln!(out, "\"subset.with.keep\" = {keep:?}");
+    .to_owned();
+    if wanted.keep.len() > 1 {
+        let _ = writeln!(out, "\"subset.with.keep\" = {:?}", wanted.keep);
     }
-    let _ = writeln!(out, "seed = {:?}", (0..*seeds).collect::<Vec<u16>>());
+    let _ = writeln!(out, "seed = {:?}", (0..wanted.seeds).collect::<Vec<u16>>());
     let random = "select.random";
     let mut variants: Vec<String> = vec![];
-    if !selectors.iter().any(|one| one == random) {
+    if !wanted.selectors.iter().any(|one| one == random) {
         variants.push(format!(
             "random = {{ subset = {{ use = \"{random}\", from = {{ data = \"{data}\" }} }} }}\n"
         ));
     }
-    for (select, (port, from)) in selectors.iter().zip(&sources) {
+    for (select, (port, from)) in wanted.selectors.iter().zip(sources) {
         let name = short(select);
         variants.push(format!(
             "{name} = {{ subset = {{ use = \"{select}\", from = {{ {port} = \"{from}\" }} }} }}\n"
@@ -373,7 +414,7 @@ from = {{ data = \"data\", model = \"student\" }}
         out.push_str("[matrix.selector]\n");
         out.push_str(&variants.concat());
     }
-    Ok(out)
+    out
 }
 
 /// Returns the full name of a method that may be named without its family.
@@ -385,12 +426,12 @@ fn method(registry: &Registry, family: &str, name: &str) -> Result<String, Failu
         return Ok(full);
     }
     let names: Vec<&str> = names.iter().filter_map(|one| Some(one.split_once('.')?.1)).collect();
-    let failure = Failure::new(MISTAKE, format!("no `{family}` method is called `{name}`"));
+    let failure = Failure::mistake(format!("no `{family}` method is called `{name}`"));
     Err(failure.hint(format!("there are {}", names.join(", "))))
 }
 
 fn toml_string(text: &str) -> String {
-    // What JSON escapes, TOML reads the same way.
+    // TOML reads the escapes of JSON strings the same way.
     serde_json::Value::from(text).to_string()
 }
 
@@ -398,10 +439,9 @@ fn toml_string(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn planned(wanted: &Wanted) -> Plan {
+    fn planned(wanted: &NewPipeline) -> Plan {
         let registry = networks::registry();
-        let text =
-            pipeline(wanted, &registry).map_err(|failure| failure.message).expect("a pipeline");
+        let text = pipeline(wanted, &registry).expect("a pipeline");
         let request = Request { path: "p.toml".into(), ..Request::default() };
         let plan = Plan::read_text(&text, &request, &registry)
             .map_err(|errors| crate::mistakes::render(&errors));
@@ -413,7 +453,7 @@ mod tests {
         let registry = networks::registry();
         let own = |one: &&str| one.starts_with("select.") && *one != "select.import";
         let selectors = || registry.iter().map(|method| method.name).filter(own);
-        let wanted = |selectors: Vec<String>, keep: &[f64]| Wanted {
+        let wanted = |selectors: Vec<String>, keep: &[f64]| NewPipeline {
             load: "load.digits".to_owned(),
             corrupt: 0.0,
             selectors,
@@ -427,7 +467,7 @@ mod tests {
         }
         let all: Vec<String> = selectors().map(str::to_owned).collect();
         let count = all.len();
-        let plan = planned(&Wanted { corrupt: 0.2, ..wanted(all, &[0.1, 0.3]) });
+        let plan = planned(&NewPipeline { corrupt: 0.2, ..wanted(all, &[0.1, 0.3]) });
         assert_eq!(plan.cells.len(), count * 2 * 3);
         let corrupted = |(_, node): &(engine::NodeId, &engine::PlanNode)| &*node.label == "noisy";
         assert_eq!(plan.nodes().filter(corrupted).count(), 3, "one for each seed");

@@ -1,14 +1,11 @@
 //! `coresift plan`: what a run would do, and why.
 
-use crate::context::{Context, Failure, Pipeline, print, print_line};
+use crate::context::{Context, Exit, Failure, Pipeline, print, print_line};
 use engine::{Forecast, NodeId, Outlook, Plan};
 use std::{fmt::Write as _, process::ExitCode};
 
-/// The exit code that says there is something to do: no failure, and no other code of ours.
-const TO_DO: u8 = 10;
-
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct PlanArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// List the hits too.
@@ -19,7 +16,7 @@ pub(crate) struct Args {
     exit_code: bool,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &PlanArgs, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
     let store = context.store()?;
     let forecast = Forecast::of(&plan, &store)?;
@@ -30,7 +27,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     }
     let (_, run, waiting) = forecast.counts();
     let to_do = args.exit_code && run + waiting > 0;
-    Ok(if to_do { ExitCode::from(TO_DO) } else { ExitCode::SUCCESS })
+    Ok(if to_do { Exit::ToDo.into() } else { ExitCode::SUCCESS })
 }
 
 fn text(plan: &Plan, forecast: &Forecast, all: bool) -> String {

@@ -2,7 +2,6 @@
 
 pub(crate) mod drawing;
 pub(crate) mod figures;
-pub(crate) mod study;
 pub(crate) mod svg;
 
 mod axes;
@@ -10,14 +9,16 @@ mod font;
 mod png;
 mod raster;
 
-use crate::context::{Context, Failure, MISTAKE, Pipeline, bytes_of, write_file};
+use crate::{
+    context::{Context, Failure, Pipeline, bytes_of, write_file},
+    results::Study,
+};
 use drawing::Drawing;
 use figures::{Figure, Room};
 use std::{path::PathBuf, process::ExitCode};
-use study::Study;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct PlotArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// Which figure.
@@ -35,7 +36,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+enum FigureFormat {
     Svg,
     Png,
 }
@@ -47,14 +48,14 @@ fn scale(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &PlotArgs, context: &Context) -> Result<ExitCode, Failure> {
     let end = args.out.extension().map(|end| end.to_string_lossy().to_lowercase());
     let format = match end.as_deref() {
-        Some("svg") => Format::Svg,
-        Some("png") => Format::Png,
+        Some("svg") => FigureFormat::Svg,
+        Some("png") => FigureFormat::Png,
         _ => {
             let what = format!("`{}` does not say which format is wanted", args.out.display());
-            return Err(Failure::new(MISTAKE, what).hint("end its name in .svg or .png"));
+            return Err(Failure::mistake(what).hint("end its name in .svg or .png"));
         }
     };
     let plan = context.plan(&args.pipeline)?;
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     if panels.is_empty() {
         let what = format!("there is nothing to show of `{}`", args.figure.heading());
         let command = args.pipeline.run_command();
-        return Err(Failure::new(1, what)
+        return Err(Failure::failed(what)
             .hint(format!("`{command}` makes the results; not every pipeline has all")));
     }
     let label = panels.iter().map(|panel| panel.label.as_str()).collect::<Vec<_>>().join(" ");
@@ -77,9 +78,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let columns = (drawings.len() as f64).sqrt().ceil() as usize;
     let sheet = Drawing::sheet(&heading, &drawings, columns.clamp(1, 4));
     let bytes = match format {
-        Format::Svg => svg::file(&sheet, &label, args.dark).into_bytes(),
-        Format::Png => raster::png(&sheet, args.scale, args.dark).ok_or_else(|| {
-            Failure::new(1, "the figure is too large for a PNG").hint("lower --scale, or take .svg")
+        FigureFormat::Svg => svg::file(&sheet, &label, args.dark).into_bytes(),
+        FigureFormat::Png => raster::png(&sheet, args.scale, args.dark).ok_or_else(|| {
+            Failure::failed("the figure is too large for a PNG").hint("lower --scale, or take .svg")
         })?,
     };
     write_file(&args.out, &bytes)?;

@@ -1,4 +1,4 @@
-//! What a run shows while it goes on: bars on a terminal, plain lines elsewhere.
+//! The progress of a run while it goes on: bars on a terminal, plain lines elsewhere.
 
 use crate::{
     context::{Context, duration_of, eprint_line},
@@ -16,7 +16,7 @@ use std::{
 /// Plain lines say how far a long stage is this often.
 const EVERY: Duration = Duration::from_secs(15);
 
-pub(crate) struct Progress<'a> {
+pub(crate) struct ProgressDisplay<'a> {
     plan: &'a Plan,
     quiet: bool,
     bars: Option<MultiProgress>,
@@ -28,11 +28,11 @@ pub(crate) struct Progress<'a> {
     device: String,
     /// How many computations the plan has, and how many cells.
     size: (usize, usize),
-    /// What was said while something else had the terminal, if it must not be lost.
+    /// Lines held back while the live view has the terminal, if they must not be lost.
     muted: Option<Vec<String>>,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> ProgressDisplay<'a> {
     pub(crate) fn new(plan: &'a Plan, context: &Context, options: &RunOptions) -> Self {
         let quiet = context.global.quiet;
         let bars = (!quiet && Stream::Err.has_cursor()).then(MultiProgress::new);
@@ -79,7 +79,8 @@ impl<'a> Progress<'a> {
             }
         }
         let (nodes, cells) = self.size;
-        let (work, took) = (work(nodes, cells), duration_of(self.began.elapsed().as_secs_f64()));
+        let work = work(nodes, cells);
+        let took = duration_of(self.began.elapsed().as_secs_f64());
         let mut line = format!("{work}: {} in {took}", parts.join(", "));
         if summary.computed > 0 {
             line.push_str(&format!(" on {}", self.device));
@@ -154,7 +155,9 @@ impl<'a> Progress<'a> {
             }
         } else if last.elapsed() >= EVERY {
             *last = Instant::now();
-            let (done, total, unit) = (progress.done, progress.total, progress.unit);
+            let done = progress.done;
+            let total = progress.total;
+            let unit = progress.unit;
             let line =
                 format!("...    {}: {unit} {done}/{total} {figure}", self.plan.describe(node));
             self.say(line.trim_end());
@@ -167,7 +170,7 @@ fn drawn(style: ProgressStyle) -> ProgressStyle {
     if Stream::Err.is_ascii() { style.progress_chars("#>-") } else { style }
 }
 
-impl Sink for Progress<'_> {
+impl Sink for ProgressDisplay<'_> {
     fn emit(&mut self, event: &Event) {
         let name = |node: &NodeId| self.plan.describe(*node);
         match event {
@@ -205,7 +208,8 @@ impl Sink for Progress<'_> {
                 self.count(*node);
             }
             Event::Differs { node, recorded, made } => {
-                let (recorded, made) = (recorded.short(), made.short());
+                let recorded = recorded.short();
+                let made = made.short();
                 self.say(&format!(
                     "note   {}: gave {made}, but {recorded} is recorded for the same recipe; \
                      the recorded one is used",

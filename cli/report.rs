@@ -2,24 +2,22 @@
 
 mod origin;
 mod page;
-mod results;
+mod tables;
 
 use crate::{
     context::{
-        Context, Failure, Pipeline, bytes_of, duration_of, now_millis, stream_name, time_of,
-        write_file,
+        Context, Failure, Pipeline, bytes_of, duration_of, now_millis, percent, stream_name,
+        time_of, write_file,
     },
-    plot::{
-        figures::{Figure, Panel, Room, stages},
-        study::{Study, percent},
-    },
+    plot::figures::{Figure, Panel, Room, stages},
+    results::{Condition, Study},
 };
 use engine::{RunStatus, Use};
 use page::{Page, escape};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ReportArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     /// The file [default: the pipeline's name, ending in .html; of one on stdin, report.html]
@@ -27,13 +25,13 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
     let store = context.store()?;
     let study = Study::read(&plan, &store)?;
-    let (there, ..) = study.forecast.counts();
-    if there == 0 {
-        let failure = Failure::new(1, "none of this pipeline's results is there yet");
+    let (stored, ..) = study.forecast.counts();
+    if stored == 0 {
+        let failure = Failure::failed("none of this pipeline's results is there yet");
         return Err(failure.hint(format!("make them with `{}`", args.pipeline.run_command())));
     }
     let name = match stream_name(&args.pipeline.pipeline) {
@@ -42,8 +40,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     };
     let out = args.out.clone().unwrap_or_else(|| name.with_extension("html"));
     let text = html(&study)?;
-    let there = plan.nodes().filter(|(id, _)| study.forecast.record(*id).is_some());
-    let keys = there.filter_map(|(id, _)| study.forecast.keys[id.index()]).collect();
+    let stored = plan.nodes().filter(|(id, _)| study.forecast.record(*id).is_some());
+    let keys = stored.filter_map(|(id, _)| study.forecast.keys[id.index()]).collect();
     Use::note(&store, &plan.path, now_millis(), keys);
     write_file(&out, text.as_bytes())?;
     context.note(&format!("`{}`, {}", out.display(), bytes_of(text.len() as u64)));
@@ -54,9 +52,9 @@ fn html(study: &Study<'_>) -> Result<String, Failure> {
     let file = study.plan.path.file_name().map(|name| name.to_string_lossy().into_owned());
     let title = study.plan.title.clone().or(file).unwrap_or_default();
     let mut page = Page::new(&title, &lead(study), &summary(study));
-    page.section("Results", results::NOTE, &results::table(study));
+    page.section("Results", tables::NOTE, &tables::table(study));
     figure(&mut page, study, Figure::Accuracy, AGAINST)?;
-    figure_with(&mut page, study, Figure::Noise, NOISE, &results::noise(study)?)?;
+    figure_with(&mut page, study, Figure::Noise, NOISE, &tables::noise(study)?)?;
     for (one, note) in [
         (Figure::Proxies, PROXIES),
         (Figure::Students, STUDENTS),
@@ -143,7 +141,7 @@ fn alone(panels: &[Panel]) -> bool {
     panels.len() == 1
 }
 
-/// What the page is about, in a sentence.
+/// Returns the pipeline, its cells and its run, in a sentence.
 fn lead(study: &Study<'_>) -> String {
     let file = study.plan.path.display().to_string();
     let cells = study.plan.cells.len();
@@ -164,24 +162,25 @@ fn lead(study: &Study<'_>) -> String {
     text
 }
 
-/// The figures at the top: name, value, and what it says.
+/// Returns the figures at the top: name, value, remark.
 fn summary(study: &Study<'_>) -> Vec<[String; 3]> {
     let mut tiles = vec![];
-    let partial = |row: &&crate::plot::study::Row| row.keep.is_some_and(|keep| keep < 1.0);
-    let accuracy = |row: &crate::plot::study::Row| row.stat("accuracy").map(|stat| stat.mean);
-    // Of equals, the last in the matrix.
-    let best = study.rows.iter().filter(partial).filter_map(|row| Some((row, accuracy(row)?)));
+    let partial = |row: &&Condition| row.keep.is_some_and(|keep| keep < 1.0);
+    let accuracy = |row: &Condition| row.mean("accuracy").map(|stat| stat.mean);
+    // Ties go to the last in the matrix.
+    let best =
+        study.conditions.iter().filter(partial).filter_map(|row| Some((row, accuracy(row)?)));
     if let Some((row, accuracy)) = best.max_by(|a, b| a.1.total_cmp(&b.1)) {
         let what = format!("{} with {} kept", row.series, row.share());
         tiles.push(["best coreset".to_owned(), percent(accuracy), what]);
     }
-    let whole = study.rows.iter().find(|row| row.keep.is_some_and(|keep| keep >= 1.0));
+    let whole = study.conditions.iter().find(|row| row.keep.is_some_and(|keep| keep >= 1.0));
     if let Some(accuracy) = whole.and_then(accuracy) {
         let what = "everything kept".to_owned();
         tiles.push(["whole training set".to_owned(), percent(accuracy), what]);
     }
-    let done: usize = study.rows.iter().map(|row| row.outcomes.len()).sum();
-    let wanted: usize = study.rows.iter().map(|row| row.wanted).sum();
+    let done: usize = study.conditions.iter().map(|row| row.repeats.len()).sum();
+    let wanted: usize = study.conditions.iter().map(|row| row.wanted).sum();
     let what = if done == wanted { "all of them".to_owned() } else { format!("of {wanted}") };
     tiles.push(["results".to_owned(), done.to_string(), what]);
     let lines = stages(study);

@@ -3,14 +3,14 @@
 use crate::{
     cache_cmd::Size,
     context::{
-        Cells, Context, Failure, MISTAKE, Pipeline, eprint_line, now_millis, print, print_line,
+        Cells, Context, Exit, Failure, Pipeline, eprint_line, now_millis, print, print_line,
     },
-    progress::Progress,
+    progress::ProgressDisplay,
     signals, supervise, table, watch,
 };
 use cache::Store;
 use engine::{Cell, Event, Journal, NodeId, Plan, Run, RunError, RunOptions, RunResult, Summary};
-use networks::{Device, DeviceChoice};
+use networks::{Device, DeviceChoice, DeviceError};
 use std::{
     collections::BTreeSet,
     hash::{BuildHasher as _, RandomState},
@@ -20,11 +20,11 @@ use std::{
 };
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct RunArgs {
     #[command(flatten)]
     pipeline: Pipeline,
     #[command(flatten)]
-    how: How,
+    how: ExecutionArgs,
     /// Run only these cells of the matrix: `keep=0.1`, `selector!=random`; several values of one
     /// axis are alternatives.
     #[arg(long = "where", visible_alias = "cell", value_name = "AXIS=VALUE")]
@@ -50,9 +50,9 @@ pub(crate) struct Args {
     watch: bool,
 }
 
-/// Where and how stages run: nothing of it changes a result.
+/// The device, threads and memory stages run with: nothing of it changes a result.
 #[derive(clap::Args)]
-pub(crate) struct How {
+pub(crate) struct ExecutionArgs {
     /// Where networks run: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -68,7 +68,7 @@ pub(crate) struct How {
     memory: Option<Size>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure> {
     let mut plan = context.plan(&args.pipeline)?;
     pick_cells(&mut plan, &args.cells)?;
     let store = context.store()?;
@@ -78,11 +78,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     options.name.clone_from(&args.name);
     options.note.clone_from(&args.note);
     keep_panics();
-    let result = follow(args, context, &plan, &store, &options);
-    let result = result.map_err(|RunError::Store(error)| Failure::from(error))?;
+    let result = follow(args, context, &plan, &store, &options)?;
     // With --json, stdout has the events and nothing else.
     if !args.no_table && !context.global.quiet && !context.global.json {
-        let shown = table::text(&plan, &store, &result.outputs, &result.keys);
+        let shown = table::of_run(&plan, &store, &result.outputs, &result.keys);
         if !shown.is_empty() {
             print(&shown);
         }
@@ -90,12 +89,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     Ok(exit_code(result.summary, options.cancel.load(Ordering::Relaxed)))
 }
 
-impl How {
+impl From<DeviceError> for Failure {
+    fn from(error: DeviceError) -> Self {
+        let hint = error.hint.clone();
+        Self::of(Exit::Mistake, error).hint(hint)
+    }
+}
+
+impl ExecutionArgs {
     /// Opens the device, watches for signals, and returns what a run that begins now is given.
     pub(crate) fn options(&self, store: &Store, context: &Context) -> Result<RunOptions, Failure> {
-        let device = Device::open(self.device).map_err(|error| {
-            Failure::new(MISTAKE, crate::context::chain(&error)).hint(&error.hint)
-        })?;
+        let device = Device::open(self.device)?;
         let memory = self.memory.map_or(methods::linalg::DEFAULT_MEMORY, |Size(bytes)| {
             usize::try_from(bytes).unwrap_or(usize::MAX)
         });
@@ -133,7 +137,7 @@ pub(crate) fn use_threads(threads: usize) {
 
 /// Runs `plan`, and shows it in the way that was asked for.
 fn follow(
-    args: &Args,
+    args: &RunArgs,
     context: &Context,
     plan: &Plan,
     store: &Store,
@@ -147,7 +151,7 @@ fn follow(
             result
         });
     }
-    let mut progress = Progress::new(plan, context, options);
+    let mut progress = ProgressDisplay::new(plan, context, options);
     let mut journal = Journal::new(plan, &options.id);
     let json = context.global.json;
     let mut sink = |event: &Event| {
@@ -165,7 +169,7 @@ fn follow(
 pub(crate) fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
     if interrupted {
         eprint_line("stopped; what was finished is kept, run it again to go on");
-        return ExitCode::from(signals::INTERRUPTED);
+        return Exit::Interrupted.into();
     }
     let undone = summary.failed + summary.skipped + summary.stopped;
     if undone > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -204,7 +208,7 @@ fn pick_cells(plan: &mut Plan, wanted: &[String]) -> Result<(), Failure> {
         takes.hold(&cell.coords) && !without.iter().any(|cells| cells.hold(&cell.coords))
     });
     if plan.cells.is_empty() {
-        return Err(Failure::new(MISTAKE, "no cell is left by --where"));
+        return Err(Failure::mistake("no cell is left by --where"));
     }
     Ok(())
 }
@@ -220,7 +224,7 @@ fn forced(plan: &Plan, stages: &[String]) -> Result<BTreeSet<NodeId>, Failure> {
             let known: BTreeSet<&str> =
                 plan.cells.iter().flat_map(Cell::stages).map(|(name, _)| &**name).collect();
             let known: Vec<&str> = known.into_iter().collect();
-            return Err(Failure::new(MISTAKE, what).hint(format!("there are {}", known.join(", "))));
+            return Err(Failure::mistake(what).hint(format!("there are {}", known.join(", "))));
         }
         nodes.extend(called);
     }

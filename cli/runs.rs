@@ -1,7 +1,7 @@
 //! `coresift runs`: the runs a store remembers.
 
 use crate::{
-    context::{Context, Failure, MISTAKE, columns, duration_of, print, print_line, time_of},
+    context::{Context, Failure, columns, duration_of, print, print_line, time_of},
     show,
 };
 use cache::Store;
@@ -11,7 +11,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Args {
+pub(crate) struct RunsArgs {
     #[command(subcommand)]
     command: Option<RunsCommand>,
     /// Only runs of this pipeline file.
@@ -34,7 +34,7 @@ enum RunsCommand {
     },
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &RunsArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
     if let Some(RunsCommand::Rm { runs }) = &args.command {
         return forget(runs, &store, context);
@@ -113,7 +113,7 @@ fn forget(runs: &[String], store: &Store, context: &Context) -> Result<ExitCode,
         runs.iter().map(|name| show::find(store, name)).collect::<Result<_, _>>()?;
     for run in &found {
         if run.status(store)? == RunStatus::GoingOn {
-            let failure = Failure::new(MISTAKE, format!("run {} is going on", run.id));
+            let failure = Failure::mistake(format!("run {} is going on", run.id));
             return Err(failure
                 .hint("wait for its end, or stop it: it is `".to_owned() + &run.process + "`"));
         }

@@ -1,6 +1,6 @@
 //! `coresift schema`: the JSON schema of pipeline files, for editors.
 
-use crate::context::{Context, Failure, print};
+use crate::context::{Context, Exit, Failure, print};
 use engine::{Arity, Method, Registry};
 use serde_json::{Map, Value, json};
 use std::{
@@ -9,11 +9,12 @@ use std::{
 };
 
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct SchemaArgs {}
 
-pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(_: &SchemaArgs, context: &Context) -> Result<ExitCode, Failure> {
     let text = serde_json::to_string_pretty(&sorted(schema(&context.registry)));
-    print(&format!("{}\n", text.map_err(|error| Failure::new(1, error))?));
+    let text = text.map_err(|error| Failure::of(Exit::Failed, error))?;
+    print(&format!("{text}\n"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -21,7 +22,8 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode, Failure> {
 /// base file or come from the matrix.
 fn schema(registry: &Registry) -> Value {
     let mut definitions = Definitions::default();
-    let (mut uses, mut rules) = (vec![], vec![]);
+    let mut uses = vec![];
+    let mut rules = vec![];
     for method in registry.iter() {
         uses.push(json!({ "const": method.name, "description": method.summary }));
         let mut properties = Map::new();
@@ -39,35 +41,7 @@ fn schema(registry: &Registry) -> Value {
         "rules".to_owned(),
         json!({ "type": "array", "items": { "type": "object", "minProperties": 1 } }),
     );
-    all.insert(
-        "stage".to_owned(),
-        json!({
-            "description": "One stage. Its name is a label: renaming it changes no result.",
-            "type": "object",
-            "properties": {
-                "use": { "description": "The method.", "oneOf": uses },
-                "from": {
-                    "description": "What each port receives: the name of a stage.",
-                    "type": "object",
-                    "additionalProperties": source(true),
-                },
-                "with": { "description": "The settings of the method.", "type": "object" },
-                "seed": {
-                    "description": "The seed of this stage alone.",
-                    "$ref": "#/$defs/seed",
-                },
-                "repeats": {
-                    "description": "How often it is computed, each time with another seed; an input \
-                                    that takes several gets them all.",
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": 10_000,
-                },
-            },
-            "additionalProperties": false,
-            "allOf": rules,
-        }),
-    );
+    all.insert("stage".to_owned(), stage(&uses, &rules));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "coresift pipeline",
@@ -87,41 +61,76 @@ fn schema(registry: &Registry) -> Value {
                 "$ref": "#/$defs/seed",
             },
             "stage": { "description": "The stages, by name.", "$ref": "#/$defs/stages" },
-            "matrix": {
-                "description": "Every combination of these is run; equal stages are done once.",
-                "type": "object",
-                "properties": {
-                    "seed": {
-                        "description": "Repeats.",
-                        "type": "array",
-                        "items": { "$ref": "#/$defs/seed" },
-                        "minItems": 1,
-                    },
-                    "exclude": {
-                        "description": "Cells that have all these values are taken out.",
-                        "$ref": "#/$defs/rules",
-                    },
-                    "include": {
-                        "description": "Cells with these values are added; an axis that is not \
-                                        named takes all it lists.",
-                        "$ref": "#/$defs/rules",
-                    },
-                },
-                "additionalProperties": {
-                    "anyOf": [
-                        { "description": "The values of a setting.", "type": "array", "minItems": 1 },
-                        {
-                            "description": "Named variants, each setting several places at once.",
-                            "type": "object",
-                            "minProperties": 1,
-                            "additionalProperties": { "$ref": "#/$defs/stages" },
-                        },
-                    ],
-                },
-            },
+            "matrix": matrix(),
         },
         "additionalProperties": false,
         "$defs": all,
+    })
+}
+
+/// Returns the schema of a stage: `uses` are the methods, `rules` say what follows from each.
+fn stage(uses: &[Value], rules: &[Value]) -> Value {
+    json!({
+        "description": "One stage. Its name is a label: renaming it changes no result.",
+        "type": "object",
+        "properties": {
+            "use": { "description": "The method.", "oneOf": uses },
+            "from": {
+                "description": "What each port receives: the name of a stage.",
+                "type": "object",
+                "additionalProperties": source(true),
+            },
+            "with": { "description": "The settings of the method.", "type": "object" },
+            "seed": {
+                "description": "The seed of this stage alone.",
+                "$ref": "#/$defs/seed",
+            },
+            "repeats": {
+                "description": "How often it is computed, each time with another seed; an input \
+                                that takes several gets them all.",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 10_000,
+            },
+        },
+        "additionalProperties": false,
+        "allOf": rules,
+    })
+}
+
+/// Returns the schema of the matrix.
+fn matrix() -> Value {
+    json!({
+        "description": "Every combination of these is run; equal stages are done once.",
+        "type": "object",
+        "properties": {
+            "seed": {
+                "description": "Repeats.",
+                "type": "array",
+                "items": { "$ref": "#/$defs/seed" },
+                "minItems": 1,
+            },
+            "exclude": {
+                "description": "Cells that have all these values are taken out.",
+                "$ref": "#/$defs/rules",
+            },
+            "include": {
+                "description": "Cells with these values are added; an axis that is not \
+                                named takes all it lists.",
+                "$ref": "#/$defs/rules",
+            },
+        },
+        "additionalProperties": {
+            "anyOf": [
+                { "description": "The values of a setting.", "type": "array", "minItems": 1 },
+                {
+                    "description": "Named variants, each setting several places at once.",
+                    "type": "object",
+                    "minProperties": 1,
+                    "additionalProperties": { "$ref": "#/$defs/stages" },
+                },
+            ],
+        },
     })
 }
 
@@ -162,7 +171,7 @@ fn ports(method: &Method) -> Option<Value> {
 #[derive(Default)]
 struct Definitions {
     all: BTreeMap<String, Value>,
-    /// What each of them, and all it refers to, said before it was renamed.
+    /// The text of each definition, and of all it refers to, before it was renamed.
     origins: BTreeMap<String, Value>,
 }
 
@@ -201,7 +210,8 @@ impl Definitions {
 
 /// Returns the definition `name` and all it refers to, so that two can be compared.
 fn closure(definitions: &Map<String, Value>, name: &str) -> Value {
-    let (mut open, mut seen) = (vec![name.to_owned()], BTreeSet::from([name.to_owned()]));
+    let mut open = vec![name.to_owned()];
+    let mut seen = BTreeSet::from([name.to_owned()]);
     let mut out = Map::new();
     while let Some(name) = open.pop() {
         let Some(definition) = definitions.get(&name) else { continue };

@@ -2,8 +2,8 @@
 
 use crate::{
     context::{
-        Cells, Context, Failure, MISTAKE, axis_names, bytes_of, columns, duration_of, print,
-        print_line, time_of,
+        Cells, Context, Failure, axis_names, bytes_of, columns, duration_of, print, print_line,
+        time_of,
     },
     explain::recipe_text,
     follow, runs,
@@ -17,7 +17,7 @@ use std::{fmt::Write as _, process::ExitCode};
 const SHOWN: usize = 20;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ShowArgs {
     /// The run: its name, the beginning of it, or `last`.
     run: String,
     /// Show the records of this stage: recipe, parts, log.
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     speed: Option<f64>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
     let run = find(&store, &args.run)?;
     if args.follow {
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     if let Some(stage) = &args.stage
         && nodes.is_empty()
     {
-        return Err(Failure::new(MISTAKE, format!("the run has no stage called `{stage}` there")));
+        return Err(Failure::mistake(format!("the run has no stage called `{stage}` there")));
     }
     if context.global.json {
         let with_records = args.stage.is_some();
@@ -95,18 +95,18 @@ pub(crate) fn find(store: &Store, name: &str) -> Result<Run, Failure> {
     let found: Vec<&String> = match name {
         "last" => {
             let last = runs::newest(store, 1, |_| true)?.pop();
-            return last.ok_or_else(|| Failure::new(MISTAKE, "the store remembers no run"));
+            return last.ok_or_else(|| Failure::mistake("the store remembers no run"));
         }
         _ if all.iter().any(|id| id == name) => all.iter().filter(|id| *id == name).collect(),
         _ => all.iter().filter(|id| id.starts_with(name)).collect(),
     };
     match found[..] {
-        [] => Err(Failure::new(MISTAKE, format!("no run is called `{name}`")).hint(hint)),
+        [] => Err(Failure::mistake(format!("no run is called `{name}`")).hint(hint)),
         [id] => Run::read(store, id)?
-            .ok_or_else(|| Failure::new(1, format!("the record of run {id} does not read"))),
+            .ok_or_else(|| Failure::failed(format!("the record of run {id} does not read"))),
         [first, .., last] => {
             let what = format!("{} runs begin with `{name}`: {first} to {last}", found.len());
-            Err(Failure::new(MISTAKE, what).hint(hint))
+            Err(Failure::mistake(what).hint(hint))
         }
     }
 }
@@ -212,7 +212,8 @@ fn record_text(run: &Run, node: &RunNode, store: &Store) -> Result<String, Failu
     };
     out.push_str(&recipe_text(&record.recipe));
     let made = &record.provenance;
-    let (when, took) = (time_of(made.finished), duration_of(made.seconds));
+    let when = time_of(made.finished);
+    let took = duration_of(made.seconds);
     writeln!(out, "  made {when} UTC in {took} on {} by coresift {}", made.device, made.build).ok();
     writeln!(out, "  {} {}", record.output.kind, record.output.digest().short()).ok();
     let row = |(part, blob): (&String, &cache::Blob)| {

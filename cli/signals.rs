@@ -1,7 +1,10 @@
 //! Signals: the first one asks a run to stop at its next step and keep a checkpoint, the second
 //! ends the program at once.
 
-use crate::context::{Failure, eprint_line};
+use crate::{
+    context::eprint_line,
+    failure::{Exit, Failure},
+};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ},
     iterator::Signals,
@@ -12,18 +15,15 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// The exit code of a program that was asked to stop.
-pub(crate) const INTERRUPTED: u8 = 130;
-
-/// What schedulers and terminals send to have a program stop: Ctrl-C, a closed terminal, `kill`,
-/// the warnings of batch systems before a limit.
+/// The signals of schedulers and terminals that ask a program to stop: Ctrl-C, a closed terminal,
+/// `kill`, the warnings of batch systems before a limit.
 const STOPPING: [i32; 6] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU];
 
 /// Watches for signals from now on, and returns the flag that the first one sets.
 pub(crate) fn watch() -> Result<Arc<AtomicBool>, Failure> {
     let cancel = Arc::new(AtomicBool::new(false));
     let refused =
-        |error: std::io::Error| Failure::new(1, format!("cannot watch for signals: {error}"));
+        |error: std::io::Error| Failure::failed("cannot watch for signals").because(error);
     // A write past the limit on file sizes is then an error like any other, told with its path.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map_err(refused)?;
     // Under `nohup` a closed terminal is to be no matter.
@@ -34,8 +34,8 @@ pub(crate) fn watch() -> Result<Arc<AtomicBool>, Failure> {
     let watching = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for _ in signals.forever() {
             if flag.swap(true, Ordering::Relaxed) {
-                // Whoever supervises a program of a stage sees this process go, and ends it.
-                low_level::exit(INTERRUPTED.into());
+                // The supervisor of a stage's program sees this process go, and ends the program.
+                low_level::exit(Exit::Interrupted.code().into());
             }
             eprint_line("stopping at the next step; once more to stop at once");
         }

@@ -2,19 +2,19 @@
 
 use crate::{
     cache_cmd::{Size, Span},
-    context::{Failure, MISTAKE},
+    context::Failure,
 };
 use serde::{Deserialize, Deserializer, de};
-use std::{env, fs, path::PathBuf, str::FromStr};
+use std::{env, fs, str::FromStr};
 
 /// The name of the file.
 pub(crate) const NAME: &str = "coresift.toml";
 
-/// What the nearest `coresift.toml` says.
+/// The settings of the nearest `coresift.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Site {
-    /// How the store is looked after.
+    /// The limits of `cache gc`.
     pub(crate) cache: CacheSettings,
 }
 
@@ -48,14 +48,11 @@ impl Site {
         else {
             return Ok(Self::default());
         };
-        let refused = |path: &PathBuf, why: String| {
-            Failure::new(MISTAKE, format!("cannot read `{}`: {why}", path.display()))
-        };
-        let text = fs::read_to_string(&path).map_err(|error| refused(&path, error.to_string()))?;
+        let refused = || Failure::mistake(format!("cannot read `{}`", path.display()));
+        let text = fs::read_to_string(&path).map_err(|error| refused().because(error))?;
         toml::from_str(&text).map_err(|error| {
             // It has the line, and what is wrong underlined.
-            refused(&path, error.to_string())
-                .hint("the guide's page on the cache lists what it may say")
+            refused().because(error).hint("the guide's page on the cache lists what it may say")
         })
     }
 }

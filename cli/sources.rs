@@ -1,7 +1,7 @@
-//! What is compared: pipelines as the store has them now, and runs as they were.
+//! The sources of results: pipelines as the store has them now, and runs as they were.
 
 use crate::{
-    context::{Context, Failure, MISTAKE, Pipeline, axis_names, run_command, stream_name},
+    context::{Context, Failure, Pipeline, axis_names, run_command, stream_name},
     runs, show,
 };
 use cache::{Artifact, Key, Provenance, Recipe, Store, StoreError};
@@ -17,19 +17,19 @@ use std::{
 const METRICS: &str = "metrics";
 
 /// A pipeline or a run: its matrix and what was computed of it.
-pub(crate) struct Source {
-    /// What the user called it.
+pub(crate) struct ResultSource {
+    /// The name the user gave: a file, a run.
     pub(crate) name: String,
     /// The command that makes what is missing of it.
     pub(crate) run_command: String,
     /// The axes of its matrix and their values.
     pub(crate) axes: Vec<(String, Vec<String>)>,
     /// Inputs before what needs them.
-    pub(crate) nodes: Vec<Computation>,
+    pub(crate) nodes: Vec<SourceNode>,
 }
 
 /// One computation of a source.
-pub(crate) struct Computation {
+pub(crate) struct SourceNode {
     pub(crate) label: String,
     /// The first cell it was met in, and the axes it depends on.
     pub(crate) coords: Vec<u32>,
@@ -44,12 +44,19 @@ pub(crate) struct Computation {
     pub(crate) cells: Vec<Vec<u32>>,
 }
 
-impl Source {
-    /// Reads what `name` names: a pipeline file, a run, or `FILE@RUN`. `set` and `target` are laid
-    /// over files only.
+/// The flags that are laid over pipeline files, and not over runs.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Overrides<'a> {
+    /// The settings: `PATH=VALUE`.
+    pub(crate) set: &'a [String],
+    pub(crate) targets: &'a [String],
+}
+
+impl ResultSource {
+    /// Reads what `name` names: a pipeline file, a run, or `FILE@RUN`.
     pub(crate) fn read(
         name: &str,
-        (set, target): (&[String], &[String]),
+        overrides: Overrides<'_>,
         context: &Context,
         store: &Store,
     ) -> Result<Self, Failure> {
@@ -64,8 +71,11 @@ impl Source {
         if !is_file(name) {
             return Self::of_run(name, &show::find(store, name)?, store);
         }
-        let (set, target) = (set.to_vec(), target.to_vec());
-        let pipeline = Pipeline { pipeline: name.into(), set, target };
+        let pipeline = Pipeline {
+            pipeline: name.into(),
+            set: overrides.set.to_vec(),
+            target: overrides.targets.to_vec(),
+        };
         let plan = context.plan(&pipeline)?;
         let forecast = Forecast::of(&plan, store)?;
         let source = Self::of_forecast(name, &plan, &forecast);
@@ -109,9 +119,9 @@ impl Source {
     }
 
     fn of_plan(name: &str, plan: &Plan) -> Self {
-        let mut nodes: Vec<Computation> = plan
+        let mut nodes: Vec<SourceNode> = plan
             .nodes()
-            .map(|(_, node)| Computation {
+            .map(|(_, node)| SourceNode {
                 label: node.label.to_string(),
                 coords: plan.cells[node.cell as usize].coords.clone(),
                 axes: node.axes.clone(),
@@ -136,7 +146,7 @@ impl Source {
 
     /// Returns `run` with what the store still has of it.
     pub(crate) fn of_run(name: &str, run: &Run, store: &Store) -> Result<Self, Failure> {
-        let mut nodes: Vec<Computation> = vec![];
+        let mut nodes: Vec<SourceNode> = vec![];
         let mut made: BTreeMap<_, usize> = BTreeMap::new();
         for (at, node) in run.nodes.iter().enumerate() {
             let record = node.key.map(|key| store.record(key)).transpose()?.flatten();
@@ -155,7 +165,7 @@ impl Source {
             if let Some(output) = &output {
                 made.entry(output.digest()).or_insert(at);
             }
-            nodes.push(Computation {
+            nodes.push(SourceNode {
                 label: node.label.clone(),
                 coords: node.cell.clone(),
                 axes: axes_of(run, node),
@@ -168,7 +178,7 @@ impl Source {
             });
         }
         let gives =
-            |node: &Computation| node.output.as_ref().is_some_and(|output| output.kind == METRICS);
+            |node: &SourceNode| node.output.as_ref().is_some_and(|output| output.kind == METRICS);
         let results: BTreeSet<String> =
             nodes.iter().filter(|node| gives(node)).map(|node| node.label.clone()).collect();
         let sizes: Vec<usize> = run.axes.iter().map(|(_, values)| values.len()).collect();
@@ -197,7 +207,8 @@ impl Source {
 
     /// Returns the computations `node` stands on, itself last.
     pub(crate) fn behind(&self, node: usize) -> BTreeSet<usize> {
-        let (mut open, mut seen) = (vec![node], BTreeSet::from([node]));
+        let mut open = vec![node];
+        let mut seen = BTreeSet::from([node]);
         while let Some(one) = open.pop() {
             open.extend(self.nodes[one].inputs.iter().filter(|input| seen.insert(**input)));
         }
@@ -225,7 +236,8 @@ impl Source {
     /// Returns what a setting such as `student.with.lr` is in what `node` stands on.
     pub(crate) fn setting(&self, node: usize, path: &str) -> Option<String> {
         let mut parts = path.split('.');
-        let (stage, kind) = (parts.next()?, parts.next()?);
+        let stage = parts.next()?;
+        let kind = parts.next()?;
         let behind = self.behind(node);
         let mut named = behind.iter().map(|at| &self.nodes[*at]);
         let recipe = named.find(|one| one.label == stage)?.recipe.as_ref()?;
@@ -276,13 +288,13 @@ fn run_of(store: &Store, file: &str, name: &str) -> Result<Run, Failure> {
             if let [newest, .., oldest] = &all[..] {
                 let many = format!("{} runs of `{file}` begin with `{name}`", all.len());
                 let hint = format!("they are {} to {}", oldest.id, newest.id);
-                return Err(Failure::new(MISTAKE, many).hint(hint));
+                return Err(Failure::mistake(many).hint(hint));
             }
             all.pop()
         }
     };
     found.ok_or_else(|| {
-        let failure = Failure::new(MISTAKE, format!("`{file}` has no run called `{name}`"));
+        let failure = Failure::mistake(format!("`{file}` has no run called `{name}`"));
         failure.hint(format!("`coresift runs {file}` lists them; `last` and `~1` are names too"))
     })
 }

@@ -7,7 +7,7 @@
 //! inherits the children of those that end, so that one that made a session of its own does not
 //! get away either. It ends as the program does, with its code or by its signal.
 
-use crate::context::eprint_line;
+use crate::{context::eprint_line, failure::Exit};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, wait, waitpid,
 };
@@ -25,17 +25,15 @@ use std::{
 
 /// The word by which the program is asked to be this.
 pub(crate) const COMMAND: &str = "supervise";
-/// The code with which a shell says that a program cannot be started.
-const NOT_STARTED: u8 = 126;
-/// How often and how long apart what is left of a program is killed.
+/// How many times the children left of a program are killed, and the time between.
 const ROUNDS: u32 = 200;
 const APART: Duration = Duration::from_millis(5);
 
 /// Runs `words`, a program and its arguments, to its end or that of the life line.
 pub(crate) fn run(words: &[OsString]) -> ExitCode {
-    let Some((program, arguments)) = words.split_first() else { return ExitCode::from(2) };
+    let Some((program, arguments)) = words.split_first() else { return Exit::Mistake.into() };
     #[cfg(target_os = "linux")]
-    // Where it is refused, a child that leaves the group is beyond reach.
+    // If prctl refuses, a child that leaves the process group is beyond reach.
     let _ = rustix::process::set_child_subreaper(Some(getpid()));
     // What is meant for the run is not for this: it ends when the run does. A handler, unlike
     // ignoring, is not inherited by the program.
@@ -48,18 +46,23 @@ pub(crate) fn run(words: &[OsString]) -> ExitCode {
         Ok(child) => child,
         Err(error) => {
             eprint_line(&format!("cannot start `{}`: {error}", program.display()));
-            return ExitCode::from(NOT_STARTED);
+            return Exit::NotStarted.into();
         }
     };
     let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
-        return ExitCode::from(NOT_STARTED);
+        return Exit::NotStarted.into();
     };
     thread::spawn(move || hold_life_line(pid));
     let status = loop {
         match waitpid(Some(pid), WaitOptions::empty()) {
             Ok(Some((_, status))) => break status,
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return ExitCode::from(NOT_STARTED),
+            // The thread at the life line has reaped it: the run is gone, and nobody sees the code.
+            // What the program has left must be killed before this process ends.
+            Err(_) => {
+                kill_children();
+                return Exit::Failed.into();
+            }
         }
     };
     let _ = kill_process_group(pid, Signal::KILL);
@@ -71,7 +74,7 @@ pub(crate) fn run(words: &[OsString]) -> ExitCode {
     ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
 }
 
-/// Waits for what the run has to say; kills the program once nobody is left to say anything.
+/// Reads the life line: a byte asks the program to end, the end of the pipe kills it.
 fn hold_life_line(program: Pid) {
     let mut line = std::io::stdin().lock();
     let mut byte = [0];
@@ -92,13 +95,16 @@ fn hold_life_line(program: Pid) {
 /// Kills every child, and those it inherits from them, until there is none.
 fn kill_children() {
     for _ in 0..ROUNDS {
-        let children = children();
-        for child in &children {
-            let _ = kill_process(*child, Signal::KILL);
+        for child in children() {
+            let _ = kill_process(child, Signal::KILL);
         }
-        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
-        if children.is_empty() {
-            return;
+        // A list of /proc may lack a child while others end. That none is left, wait(2) knows.
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return,
+            }
         }
         thread::sleep(APART);
     }

@@ -1,39 +1,32 @@
 //! `coresift table`: one row per matrix cell, mean ± std over seeds; pivots, paired tests, ranks.
 
 mod against;
-mod frame;
-mod measured;
+mod estimate;
 mod metrics;
 mod pivot;
 mod ranking;
 mod rows;
 mod sheet;
-mod stat;
+mod summary;
+mod write;
 
 use crate::{
-    context::{
-        Context, Failure, MISTAKE, eprint_line, now_millis, print, print_line, shell, stdout_width,
-    },
-    sources::{self, Source},
+    context::{Context, Failure, now_millis},
+    results::{self, CellResult, Grid, MeasuredSource, SECONDS, is_seed},
+    sources::{self, Overrides, ResultSource},
 };
-use against::Against;
-use cache::{Artifact, Key, Store, StoreError};
-use engine::{Plan, Use};
-use frame::{Frame, Outcome};
-use measured::{Measured, Metric};
+use against::{Against, Baseline};
+use cache::StoreError;
+use engine::Use;
+use estimate::{Ci, Judge};
 use metrics::Metrics;
 use pivot::Pivot;
 use ranking::{Blocks, Ranking};
-use rows::Table;
-use serde_json::{Value, json};
-use sheet::{Format, Sheet};
-use stat::{Ci, Judge};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-};
+use rows::ResultTable;
+use std::{collections::BTreeSet, path::Path, process::ExitCode};
+use write::{TableFormat, write_each, write_rows};
+
+pub(crate) use summary::{SummaryExtras, of_run, summary};
 
 /// The metrics shown when none are named, where an evaluation gives them.
 const USUAL: [&str; 8] = [
@@ -46,15 +39,11 @@ const USUAL: [&str; 8] = [
     "corrupted_kept",
     SECONDS,
 ];
-/// What a result and all it stands on took to compute.
-const SECONDS: &str = "seconds";
-/// What a paired test compares with when it is not said.
+/// The method that paired tests compare with by default.
 const BASE: &str = "random";
-/// A run with more cells than this does not end in a table.
-const CELLS_OF_A_RUN: usize = 200;
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct TableArgs {
     /// Pipeline files, runs (a name, the beginning of one, `last`), or FILE@RUN (where RUN may
     /// also be `~1`, the run before the last).
     #[arg(required = true)]
@@ -78,7 +67,7 @@ pub(crate) struct Args {
     sort: Option<String>,
     /// How to write it.
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: TableFormat,
     /// Average over this axis; `none` gives every cell a row of its own [default: every axis that
     /// is a seed]
     #[arg(long, value_name = "AXIS")]
@@ -115,246 +104,146 @@ fn level(text: &str) -> Result<f64, String> {
     inside.then_some(level).ok_or_else(|| "a level lies between 0 and 1, such as 0.95".to_owned())
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &TableArgs, context: &Context) -> Result<ExitCode, Failure> {
     if !args.set.is_empty() && !args.source.iter().any(|name| sources::is_file(name)) {
-        let failure =
-            Failure::new(MISTAKE, "--set is laid over pipeline files, and these are runs");
+        let failure = Failure::mistake("--set is laid over pipeline files, and these are runs");
         return Err(failure.hint("to pick results by a setting, use --where"));
     }
     let store = context.store()?;
-    let read = |name: &String| Source::read(name, (&args.set, &args.target), context, &store);
-    let sources: Vec<Source> = args.source.iter().map(read).collect::<Result<_, _>>()?;
-    let measured = sources.iter().map(|source| measured::read(source, &store));
-    let measured: Vec<Measured> = measured.collect::<Result<_, StoreError>>()?;
-    for what in measured.iter().flat_map(|measured| &measured.unread) {
-        context.note(what);
+    let overrides = Overrides { set: &args.set, targets: &args.target };
+    let read = |name: &String| ResultSource::read(name, overrides, context, &store);
+    let sources: Vec<ResultSource> = args.source.iter().map(read).collect::<Result<_, _>>()?;
+    let measured = sources.iter().map(|source| results::read(source, &store));
+    let measured: Vec<MeasuredSource> = measured.collect::<Result<_, StoreError>>()?;
+    for (source, measured) in sources.iter().zip(&measured) {
+        measured.unread.iter().for_each(|unread| context.note(&unread.line(source)));
     }
-    let mut frame = Frame::of(&sources, &measured);
+    let mut grid = Grid::of(&sources, &measured);
     if !args.target.is_empty() {
-        frame.outcomes.retain(|outcome| args.target.contains(&outcome.label));
+        grid.results.retain(|result| args.target.contains(&result.label));
     }
-    if frame.outcomes.is_empty() {
-        // A run does not say what its targets give: what they gave tells, if it is there.
-        let gone = |source: &&Source| source.nodes.iter().any(|node| node.output.is_none());
-        if let Some(source) = sources.iter().filter(|source| !source.has_results()).find(gone) {
-            let what = format!("the store no longer has the results of `{}`", source.name);
-            let hint = format!("`{}` makes them again", source.run_command);
-            return Err(Failure::new(1, what).hint(hint));
-        }
-        let failure = Failure::new(MISTAKE, "there are no targets here that give metrics");
-        return Err(failure.hint("add a stage with `use = \"evaluate\"`, or name it with --target"));
+    if grid.results.is_empty() {
+        return Err(no_results(&sources));
     }
-    frame.keep(&sources, &args.wanted)?;
-    if frame.outcomes.is_empty() {
-        return Err(Failure::new(MISTAKE, "no cell is left by --where"));
+    grid.keep(&sources, &args.wanted)?;
+    if grid.results.is_empty() {
+        return Err(Failure::mistake("no cell is left by --where"));
     }
-    let over = averaged(&frame, &args.over)?;
-    for datasets in frame.pooled_datasets(&sources, &over) {
+    let over = averaged(&grid, &args.over)?;
+    for datasets in grid.pooled_datasets(&sources, &over) {
         context.note(&format!("rows average over different data sets: {datasets}"));
     }
-    show(&frame, &over, args, context)?;
+    show(&grid, &over, args, context)?;
     for source in &sources {
         let made = source.nodes.iter().filter(|node| node.output.is_some());
         let keys = made.filter_map(|node| node.key).collect();
         Use::note(&store, Path::new(&source.name), now_millis(), keys);
     }
-    let missing: Vec<&Outcome> =
-        frame.outcomes.iter().filter(|outcome| outcome.metrics.is_none()).collect();
-    if !missing.is_empty() {
-        let lacking: BTreeSet<usize> = missing.iter().map(|outcome| outcome.at.0).collect();
-        let commands: BTreeSet<String> =
-            lacking.iter().map(|at| format!("`{}`", sources[*at].run_command)).collect();
-        let commands: Vec<String> = commands.into_iter().collect();
-        context.note(&format!(
-            "{} of {} results are not there yet: {}",
-            missing.len(),
-            frame.outcomes.len(),
-            commands.join(" and ")
-        ));
-    }
+    note_missing(&grid, &sources, context);
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(frame: &Frame, over: &[bool], args: &Args, context: &Context) -> Result<(), Failure> {
-    let mut metrics = Metrics::of(frame);
-    let format = if context.global.json { Format::Json } else { args.format };
-    let judge = Judge { ci: args.ci, level: args.level };
-    if let Some(axes) = &args.pivot {
-        metrics.choose_one(&args.metric)?;
-        let all = Pivot::all(frame, &metrics, axes, over, judge)?;
-        write_each(
-            &all,
-            format,
-            "pivots",
-            [Pivot::csv_head, Pivot::csv],
-            Pivot::sheet,
-            Pivot::json,
-        );
-    } else if args.test || args.against.is_some() {
-        metrics.choose_one(&args.metric)?;
-        let base = args.against.as_deref().unwrap_or(BASE);
-        let by = against::methods(frame, args.by.as_deref(), Some(base))?;
-        let all = Against::all(frame, &metrics, (by, base), over, args.level)?;
-        let csv = [Against::csv_head, Against::csv];
-        write_each(&all, format, "comparisons", csv, Against::sheet, Against::json);
-    } else if args.ranks {
-        metrics.choose_one(&args.metric)?;
-        let by = against::methods(frame, args.by.as_deref(), None)?;
-        let all = Ranking::all(frame, &metrics, by, args.blocks, over, args.level)?;
-        let csv = [Ranking::csv_head, Ranking::csv];
-        write_each(&all, format, "rankings", csv, Ranking::sheet, Ranking::json);
-    } else {
-        metrics.choose(&args.metric)?;
-        let mut table = Table::new(frame, metrics, over, judge);
-        if let Some(column) = &args.sort {
-            table.sort(column)?;
+/// Returns why the sources have no results to show.
+fn no_results(sources: &[ResultSource]) -> Failure {
+    // A run does not say what its targets give: what they gave tells, if it is there.
+    let gone = |source: &&ResultSource| source.nodes.iter().any(|node| node.output.is_none());
+    if let Some(source) = sources.iter().filter(|source| !source.has_results()).find(gone) {
+        let what = format!("the store no longer has the results of `{}`", source.name);
+        let hint = format!("`{}` makes them again", source.run_command);
+        return Failure::failed(what).hint(hint);
+    }
+    let failure = Failure::mistake("there are no targets here that give metrics");
+    failure.hint("add a stage with `use = \"evaluate\"`, or name it with --target")
+}
+
+/// Says how many results are not computed, and which commands compute them.
+fn note_missing(grid: &Grid, sources: &[ResultSource], context: &Context) {
+    let missing: Vec<&CellResult> =
+        grid.results.iter().filter(|result| result.metrics.is_none()).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let lacking: BTreeSet<usize> = missing.iter().map(|result| result.at.0).collect();
+    let commands: BTreeSet<String> =
+        lacking.iter().map(|at| format!("`{}`", sources[*at].run_command)).collect();
+    let commands: Vec<String> = commands.into_iter().collect();
+    context.note(&format!(
+        "{} of {} results are not there yet: {}",
+        missing.len(),
+        grid.results.len(),
+        commands.join(" and ")
+    ));
+}
+
+/// One of the four tables of the command, as its flags ask for it.
+enum View<'a> {
+    /// A row for each combination of the axes that are not averaged.
+    Rows { sort: Option<&'a str> },
+    /// One axis down, another across.
+    Pivot { axes: &'a str },
+    /// Every method tested against one of them.
+    Comparisons { base: &'a str, by: Option<&'a str> },
+    /// The mean rank of every method.
+    Rankings { blocks: Blocks, by: Option<&'a str> },
+}
+
+impl TableArgs {
+    fn view(&self) -> View<'_> {
+        let by = self.by.as_deref();
+        if let Some(axes) = &self.pivot {
+            return View::Pivot { axes };
         }
-        match format {
-            Format::Csv => print(&table.csv()),
-            Format::Json => print_line(&table.json().to_string()),
-            Format::Text if args.metric.is_empty() => print(&on_stdout(&table)),
-            _ => print(&written(&table.sheet(), format)),
+        if self.test || self.against.is_some() {
+            return View::Comparisons { base: self.against.as_deref().unwrap_or(BASE), by };
+        }
+        match self.ranks {
+            true => View::Rankings { blocks: self.blocks, by },
+            false => View::Rows { sort: self.sort.as_deref() },
+        }
+    }
+}
+
+fn show(grid: &Grid, over: &[bool], args: &TableArgs, context: &Context) -> Result<(), Failure> {
+    let format = if context.global.json { TableFormat::Json } else { args.format };
+    let judge = Judge { ci: args.ci, level: args.level };
+    let mut metrics = Metrics::of(grid);
+    let view = args.view();
+    match view {
+        View::Rows { .. } => metrics.choose(&args.metric)?,
+        _ => metrics.choose_one(&args.metric)?,
+    }
+    match view {
+        View::Rows { sort } => {
+            let mut table = ResultTable::new(grid, metrics, over, judge);
+            if let Some(column) = sort {
+                table.sort(column)?;
+            }
+            write_rows(&table, format, args.metric.is_empty());
+        }
+        View::Pivot { axes } => {
+            write_each(&Pivot::all(grid, &metrics, axes, over, judge)?, format);
+        }
+        View::Comparisons { base, by } => {
+            let axis = against::methods(grid, by, Some(base))?;
+            let baseline = Baseline { axis, value: base };
+            write_each(&Against::all(grid, &metrics, baseline, over, args.level)?, format);
+        }
+        View::Rankings { blocks, by } => {
+            let by = against::methods(grid, by, None)?;
+            write_each(&Ranking::all(grid, &metrics, by, blocks, over, args.level)?, format);
         }
     }
     Ok(())
 }
 
-/// Returns the table as text: on a terminal, what it has room for.
-fn on_stdout(table: &Table) -> String {
-    match stdout_width() {
-        Some(width) => table.sheet_within(width).text(),
-        None => table.sheet().text(),
-    }
-}
-
-fn written(sheet: &Sheet, format: Format) -> String {
-    match format {
-        Format::Markdown => sheet.markdown(),
-        Format::Latex => sheet.latex(),
-        Format::Text | Format::Csv | Format::Json => sheet.text(),
-    }
-}
-
-/// Writes one view for each metric: under each other as text, as one list otherwise.
-fn write_each<T>(
-    all: &[T],
-    format: Format,
-    name: &str,
-    [csv_head, csv]: [fn(&T) -> String; 2],
-    sheet: fn(&T) -> Sheet,
-    json: fn(&T) -> Value,
-) {
-    match format {
-        Format::Json => {
-            let list: Vec<Value> = all.iter().map(json).collect();
-            print_line(&json!({ name: list }).to_string());
-        }
-        Format::Csv => {
-            let head = all.first().map(csv_head).unwrap_or_default();
-            print(&(head + &all.iter().map(csv).collect::<String>()));
-        }
-        _ => {
-            let texts: Vec<String> = all.iter().map(|one| written(&sheet(one), format)).collect();
-            print(&texts.join("\n"));
-        }
-    }
-}
-
-/// Returns the table a run ends in, or nothing where its targets give no metrics. For a large
-/// matrix it says on stderr how to get it.
-pub(crate) fn text(
-    plan: &Plan,
-    store: &Store,
-    outputs: &[Option<Arc<Artifact>>],
-    keys: &[Option<Key>],
-) -> String {
-    if plan.cells.len() > CELLS_OF_A_RUN {
-        let (cells, path) = (plan.cells.len(), shell(&plan.path.display().to_string()));
-        eprint_line(&format!("{cells} cells: `coresift table {path}` shows them"));
-        return String::new();
-    }
-    of_run(plan, store, outputs, keys).map(|table| on_stdout(&table)).unwrap_or_default()
-}
-
-fn of_run(
-    plan: &Plan,
-    store: &Store,
-    outputs: &[Option<Arc<Artifact>>],
-    keys: &[Option<Key>],
-) -> Option<Table> {
-    let few = plan.cells.len() <= CELLS_OF_A_RUN;
-    // The run itself is over and kept: a result that does not read is left out of its table.
-    let source = Source::of_result(plan, store, outputs, keys, few).ok()?;
-    let measured = measured::read(&source, store).ok()?;
-    let frame = Frame::of(&[source], &[measured]);
-    let mut metrics = Metrics::of(&frame);
-    metrics.choose(&[]).ok()?;
-    let over = averaged(&frame, &[]).ok()?;
-    let table = Table::new(&frame, metrics, &over, Judge { ci: None, level: 0.95 });
-    (!table.rows.is_empty()).then_some(table)
-}
-
-/// What a summary says beside what was measured.
-pub(crate) struct More<'a> {
-    /// What a computation of the source took.
-    pub(crate) seconds: &'a dyn Fn(usize) -> Option<f64>,
-    /// Further whole numbers, by computation and name.
-    pub(crate) metrics: BTreeMap<usize, BTreeMap<String, u64>>,
-}
-
-/// Returns the table of `source`, averaged over seeds, for people and for programs.
-pub(crate) fn summary(
-    source: &Source,
-    store: &Store,
-    asked: &[String],
-    more: &More<'_>,
-) -> Result<(String, Value), Failure> {
-    let mut measured = measured::read_with(source, store, more.seconds)?;
-    let mut further: Vec<String> =
-        more.metrics.values().flat_map(BTreeMap::keys).cloned().collect();
-    further.sort();
-    further.dedup();
-    for (at, metrics) in &mut measured.metrics {
-        let own = more.metrics.get(at).into_iter().flatten();
-        let whole = |(name, value): (&String, &u64)| {
-            (name.clone(), Metric { value: *value as f64, whole: true })
-        };
-        metrics.extend(own.map(whole));
-    }
-    let frame = Frame::of(std::slice::from_ref(source), &[measured]);
-    if frame.outcomes.is_empty() {
-        let failure = Failure::new(MISTAKE, "no target of this pipeline gives metrics");
-        return Err(failure.hint("add a stage with `use = \"evaluate\"`"));
-    }
-    let mut metrics = Metrics::of(&frame);
-    metrics.choose(asked)?;
-    metrics.names.extend(further);
-    metrics.names.dedup();
-    let over = averaged(&frame, &[])?;
-    let table = Table::new(&frame, metrics, &over, Judge { ci: None, level: 0.95 });
-    let text = if asked.is_empty() { on_stdout(&table) } else { table.sheet().text() };
-    Ok((text, table.json()))
-}
-
-/// Returns the numbers an artifact of measurements holds, by name; of any other, none.
-pub(crate) fn metrics_of(
-    artifact: &Artifact,
-    store: &Store,
-) -> Result<BTreeMap<String, f64>, StoreError> {
-    let Some(blob) = artifact.parts.get("metrics") else { return Ok(BTreeMap::new()) };
-    let metrics = measured::numbers(&store.get(blob)?);
-    Ok(metrics.into_iter().map(|(name, metric)| (name, metric.value)).collect())
-}
-
 /// Returns, for each axis, whether rows are averaged over it.
-fn averaged(frame: &Frame, asked: &[String]) -> Result<Vec<bool>, Failure> {
-    let seed = |name: &str| name == "seed" || name.ends_with(".seed");
+fn averaged(grid: &Grid, asked: &[String]) -> Result<Vec<bool>, Failure> {
     if asked.is_empty() {
-        return Ok(frame.axes.iter().map(|axis| seed(&axis.path)).collect());
+        return Ok(grid.axes.iter().map(|axis| is_seed(&axis.path)).collect());
     }
-    let mut over = vec![false; frame.axes.len()];
+    let mut over = vec![false; grid.axes.len()];
     for name in asked.iter().filter(|name| *name != "none") {
-        over[frame.axis("--over", name)?] = true;
+        over[grid.axis("--over", name)?] = true;
     }
     Ok(over)
 }

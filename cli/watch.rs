@@ -6,14 +6,14 @@ mod model;
 mod screen;
 
 use crate::{
-    context::{Context, Failure, MISTAKE, eprint_line},
+    context::{Context, Failure, eprint_line},
     follow::{self, Follow},
-    progress::Progress,
+    progress::ProgressDisplay,
     show,
 };
 use cache::Store;
 use engine::{Entry, Event, Journal, PipelineFile, Plan, Run, RunOptions, Sink};
-use model::Model;
+use model::RunModel;
 use screen::{Key, Screen};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::{
@@ -28,13 +28,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the screen is drawn.
+/// The interval at which the screen is drawn.
 const FRAME: Duration = Duration::from_millis(100);
-/// How long a key waits at most.
+/// The longest wait for a key.
 const KEYS: Duration = Duration::from_millis(20);
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct WatchArgs {
     /// A run, by its name or the beginning of it, or a pipeline file, for its newest run.
     #[arg(default_value = "last", value_name = "RUN|PIPELINE")]
     run: String,
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     speed: Option<f64>,
 }
 
-pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &WatchArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
     let run = find(&store, &args.run)?;
     if !Screen::is_possible() || context.global.json {
@@ -53,15 +53,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let leave = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&leave))
-            .map_err(|error| Failure::new(1, format!("cannot watch for signals: {error}")))?;
+            .map_err(|error| Failure::failed("cannot watch for signals").because(error))?;
     }
     let take = move || log.take();
     // In a thread of its own, so that the terminal is whole again before a panic is told.
     let shown = thread::scope(|scope| scope.spawn(|| view(take, &leave, true)).join());
     match shown {
         Ok(Ok(_)) => Ok(ExitCode::SUCCESS),
-        Ok(Err(error)) => Err(Failure::new(1, format!("cannot draw on the terminal: {error}"))),
-        Err(_) => Err(Failure::new(1, "the live view broke off")
+        Ok(Err(error)) => Err(Failure::failed("cannot draw on the terminal").because(error)),
+        Err(_) => Err(Failure::failed("the live view broke off")
             .hint("RUST_BACKTRACE=1 says where; `coresift show RUN --follow` has plain lines")),
     }
 }
@@ -79,7 +79,7 @@ fn find(store: &Store, name: &str) -> Result<Run, Failure> {
     }
     let run = Run::newest(store, Some(&PipelineFile::at(path)), 0)?;
     run.ok_or_else(|| {
-        Failure::new(MISTAKE, format!("the store remembers no run of `{name}`"))
+        Failure::mistake(format!("the store remembers no run of `{name}`"))
             .hint("`coresift runs` lists those it has")
     })
 }
@@ -102,7 +102,8 @@ fn view(
     stay: bool,
 ) -> std::io::Result<Left> {
     let mut screen = Screen::open()?;
-    let (mut model, mut look) = (Model::default(), look::Look::new());
+    let mut model = RunModel::default();
+    let mut look = look::Viewer::new();
     let mut drawn: Option<Instant> = None;
     loop {
         let (entries, more) = take();
@@ -131,7 +132,7 @@ fn view(
 
 /// The live view beside a run of this process. Once it is left, plain lines go on.
 pub(crate) struct Watched<'a> {
-    progress: Progress<'a>,
+    progress: ProgressDisplay<'a>,
     journal: Journal<'a>,
     entries: Option<Sender<Entry>>,
 }
@@ -147,8 +148,8 @@ impl<'a> Watched<'a> {
         let (entries, inbox) = mpsc::channel();
         let cancel = Arc::clone(&options.cancel);
         let view = scope.spawn(move || show_channel(&inbox, &cancel));
-        let (progress, journal) =
-            (Progress::muted(plan, context, options), Journal::new(plan, &options.id));
+        let progress = ProgressDisplay::muted(plan, context, options);
+        let journal = Journal::new(plan, &options.id);
         (Self { progress, journal, entries: Some(entries) }, view)
     }
 

@@ -2,8 +2,9 @@
 
 use crate::{
     context::{Failure, axis_names, columns},
-    sources::Source,
-    stats::{jaccard, spearman},
+    results::is_seed,
+    sources::ResultSource,
+    stats::{MeanStd, jaccard, spearman},
 };
 use cache::{Artifact, Store};
 use safetensors::{Dtype, SafeTensors};
@@ -11,53 +12,50 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// How much the scores or the subsets of a stage agree from setting to setting.
-pub(super) struct Agreement {
+pub(super) struct OutputAgreement {
     stage: String,
-    kind: Kind,
-    /// Where it stands on the axes that are not swept: path, name, value.
+    kind: ComparedKind,
+    /// Its coordinates on the axes that are not swept: path, name, value.
     coords: Vec<(String, String, String)>,
     /// The settings swept.
     settings: Vec<String>,
     /// Means over the seeds, row by row; `None` where there is nothing to compare.
     matrix: Vec<Vec<Option<f64>>>,
     seeds: usize,
-    /// What two random subsets of these sizes would share.
+    /// The Jaccard index two random subsets of these sizes have on average.
     by_chance: Option<f64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum ComparedKind {
     Scores,
     Subset,
 }
 
-/// What one computation gave.
-enum Output {
+/// The scores or the subset one computation gave.
+enum ComparedOutput {
     Scores(Vec<f64>),
     Subset { kept: Vec<u32>, of: Option<f64> },
 }
 
-/// Where a group of computations stands that differ in the settings swept and in seeds only.
-type Group = (Kind, String, Vec<(usize, u32)>);
+/// The kind, stage and coordinates common to computations that differ in swept settings and seeds.
+type GroupKey = (ComparedKind, String, Vec<(usize, u32)>);
 /// Computations by the settings swept, then by seeds.
-type Members = BTreeMap<Vec<(usize, u32)>, BTreeMap<Vec<(usize, u32)>, usize>>;
+type GroupMembers = BTreeMap<Vec<(usize, u32)>, BTreeMap<Vec<(usize, u32)>, usize>>;
 
 /// Compares the scores and the subsets of `source` between the values of the axes `swept`.
 pub(super) fn all(
-    source: &Source,
+    source: &ResultSource,
     store: &Store,
     swept: &[String],
-) -> Result<Vec<Agreement>, Failure> {
+) -> Result<Vec<OutputAgreement>, Failure> {
     let is_swept = |axis: usize| swept.contains(&source.axes[axis].0);
-    let is_seed = |axis: usize| {
-        let path = &source.axes[axis].0;
-        path == "seed" || path.ends_with(".seed")
-    };
-    let mut groups: BTreeMap<Group, Members> = BTreeMap::new();
+    let is_seed = |axis: usize| is_seed(&source.axes[axis].0);
+    let mut groups: BTreeMap<GroupKey, GroupMembers> = BTreeMap::new();
     for (at, node) in source.nodes.iter().enumerate() {
         let kind = match node.output.as_ref().map(|output| output.kind.as_str()) {
-            Some("scores") => Kind::Scores,
-            Some("subset") => Kind::Subset,
+            Some("scores") => ComparedKind::Scores,
+            Some("subset") => ComparedKind::Subset,
             _ => continue,
         };
         let on = |takes: &dyn Fn(usize) -> bool| -> Vec<(usize, u32)> {
@@ -65,7 +63,7 @@ pub(super) fn all(
             axes.map(|axis| (axis, node.coords[axis])).collect()
         };
         let settings = on(&|axis| is_swept(axis) && !is_seed(axis));
-        // What does not depend on the setting is the same at each of its values.
+        // An output that does not depend on the setting is the same at each of its values.
         if !settings.is_empty() {
             let group = (kind, node.label.clone(), on(&|axis| !is_swept(axis) && !is_seed(axis)));
             let seeds = on(&is_seed);
@@ -73,23 +71,24 @@ pub(super) fn all(
         }
     }
     let groups = groups.into_iter().filter(|(_, members)| members.len() > 1);
-    groups.map(|(group, members)| Agreement::of(source, store, group, &members)).collect()
+    groups.map(|(group, members)| OutputAgreement::of(source, store, group, &members)).collect()
 }
 
-impl Agreement {
+impl OutputAgreement {
     fn of(
-        source: &Source,
+        source: &ResultSource,
         store: &Store,
-        (kind, stage, coords): Group,
-        members: &Members,
+        (kind, stage, coords): GroupKey,
+        members: &GroupMembers,
     ) -> Result<Self, Failure> {
-        let mut outputs: BTreeMap<usize, Output> = BTreeMap::new();
+        let mut outputs: BTreeMap<usize, ComparedOutput> = BTreeMap::new();
         for at in members.values().flat_map(BTreeMap::values) {
             if let Some(artifact) = &source.nodes[*at].output {
                 outputs.insert(*at, read(kind, artifact, store)?);
             }
         }
-        let (mut seeds, mut chances) = (0, vec![]);
+        let mut seeds = 0;
+        let mut chances = vec![];
         let sets: Vec<_> = members.values().collect();
         let mut matrix = vec![vec![None; sets.len()]; sets.len()];
         for (row, one) in sets.iter().enumerate() {
@@ -127,8 +126,10 @@ impl Agreement {
 
     pub(super) fn text(&self) -> String {
         let what = match self.kind {
-            Kind::Scores => "rank correlation of the scores (Spearman)",
-            Kind::Subset => "share of the samples in either subset that are in both (Jaccard)",
+            ComparedKind::Scores => "rank correlation of the scores (Spearman)",
+            ComparedKind::Subset => {
+                "share of the samples in either subset that are in both (Jaccard)"
+            }
         };
         let pairs: Vec<String> =
             self.coords.iter().map(|(_, name, value)| format!("{name}={value}")).collect();
@@ -158,8 +159,8 @@ impl Agreement {
         let coords: Map<String, Value> =
             self.coords.iter().map(|(path, _, value)| (path.clone(), json!(value))).collect();
         let measure = match self.kind {
-            Kind::Scores => "spearman",
-            Kind::Subset => "jaccard",
+            ComparedKind::Scores => "spearman",
+            ComparedKind::Subset => "jaccard",
         };
         json!({
             "stage": self.stage,
@@ -174,10 +175,14 @@ impl Agreement {
 }
 
 /// Returns how much two outputs agree, and how much two random ones of their sizes would.
-fn agree(a: &Output, b: &Output) -> (Option<f64>, Option<f64>) {
+fn agree(a: &ComparedOutput, b: &ComparedOutput) -> (Option<f64>, Option<f64>) {
     match (a, b) {
-        (Output::Scores(a), Output::Scores(b)) if a.len() == b.len() => (spearman(a, b), None),
-        (Output::Subset { kept: a, of: n }, Output::Subset { kept: b, of: m }) if n == m => {
+        (ComparedOutput::Scores(a), ComparedOutput::Scores(b)) if a.len() == b.len() => {
+            (spearman(a, b), None)
+        }
+        (ComparedOutput::Subset { kept: a, of: n }, ComparedOutput::Subset { kept: b, of: m })
+            if n == m =>
+        {
             let (sizes, product) = ((a.len() + b.len()) as f64, (a.len() * b.len()) as f64);
             let chance = n.map(|n| product / n / (sizes - product / n));
             (Some(jaccard(a, b)), chance.filter(|chance| chance.is_finite()))
@@ -187,34 +192,36 @@ fn agree(a: &Output, b: &Output) -> (Option<f64>, Option<f64>) {
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    Some(MeanStd::of(values)?.mean)
 }
 
-fn read(kind: Kind, artifact: &Artifact, store: &Store) -> Result<Output, Failure> {
+fn read(kind: ComparedKind, artifact: &Artifact, store: &Store) -> Result<ComparedOutput, Failure> {
     let (part, tensor, dtype) = match kind {
-        Kind::Scores => ("scores", "scores", Dtype::F32),
-        Kind::Subset => ("subset", "indices", Dtype::I64),
+        ComparedKind::Scores => ("scores", "scores", Dtype::F32),
+        ComparedKind::Subset => ("subset", "indices", Dtype::I64),
     };
-    let wrong = |what: &str| Failure::new(1, format!("part `{part}` does not read: {what}"));
-    let blob = artifact.parts.get(part).ok_or_else(|| wrong("it is missing"))?;
+    let unread = || Failure::failed(format!("part `{part}` does not read"));
+    let blob = artifact.parts.get(part).ok_or_else(|| unread().because("it is missing"))?;
     let bytes = store.get(blob)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(&error.to_string()))?;
-    let view = tensors.tensor(tensor).map_err(|error| wrong(&error.to_string()))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| unread().because(error))?;
+    let view = tensors.tensor(tensor).map_err(|error| unread().because(error))?;
     if view.dtype() != dtype {
-        return Err(wrong("it holds another type of number"));
+        return Err(unread().because("it holds another type of number"));
     }
     match kind {
-        Kind::Scores => {
+        ComparedKind::Scores => {
             let (words, _) = view.data().as_chunks::<4>();
-            Ok(Output::Scores(words.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect()))
+            Ok(ComparedOutput::Scores(
+                words.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
+            ))
         }
-        Kind::Subset => {
+        ComparedKind::Subset => {
             let (words, _) = view.data().as_chunks::<8>();
             let kept = words.iter().map(|b| u32::try_from(i64::from_le_bytes(*b)));
-            let kept = kept.collect::<Result<_, _>>().map_err(|error| wrong(&error.to_string()))?;
+            let kept = kept.collect::<Result<_, _>>().map_err(|error| unread().because(error))?;
             let meta = artifact.parts.get("meta").map(|blob| store.get(blob)).transpose()?;
             let meta: Option<Value> = meta.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            Ok(Output::Subset { kept, of: meta.and_then(|meta| meta["n"].as_f64()) })
+            Ok(ComparedOutput::Subset { kept, of: meta.and_then(|meta| meta["n"].as_f64()) })
         }
     }
 }

@@ -1,21 +1,21 @@
-//! What the trainings of an ablation cost, and what they would have cost one by one.
+//! The epochs the trainings of an ablation cost, and those they would have cost one by one.
 
-use crate::sources::Source;
+use crate::sources::ResultSource;
 use cache::Key;
 use engine::{NodeId, Plan, trajectory_key};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a training says in its log when it did not begin anew.
+/// The beginning of the log line of a training that went on from a checkpoint.
 const GOES_ON: &str = "goes on after epoch ";
 
-/// How far the trainings of a plan went, and from where.
+/// The epochs of all trainings of a plan, and the checkpoints they went on from.
 pub(super) struct Trainings {
     /// By computation.
-    all: BTreeMap<usize, Training>,
+    all: BTreeMap<usize, TrainingCost>,
 }
 
-struct Training {
+struct TrainingCost {
     label: String,
     seed: Option<u64>,
     key: Option<Key>,
@@ -28,7 +28,7 @@ struct Training {
 
 impl Trainings {
     /// Reads the records of the trainings of `plan`, computed as `source`.
-    pub(super) fn of(plan: &Plan, source: &Source) -> Self {
+    pub(super) fn of(plan: &Plan, source: &ResultSource) -> Self {
         let mut all = BTreeMap::new();
         let mut ends: BTreeMap<(Key, u64), usize> = BTreeMap::new();
         let mut filed: BTreeMap<usize, Key> = BTreeMap::new();
@@ -44,8 +44,9 @@ impl Trainings {
             ends.entry((trajectory, epochs)).or_insert(at);
             filed.insert(at, trajectory);
             let label = node.label.clone();
-            let (key, seed) = (node.key, recipe.seed);
-            all.insert(at, Training { label, seed, key, epochs, from, before: None });
+            let key = node.key;
+            let seed = recipe.seed;
+            all.insert(at, TrainingCost { label, seed, key, epochs, from, before: None });
         }
         for (at, trajectory) in filed {
             let training = all.get_mut(&at).expect("it was read");
@@ -57,7 +58,7 @@ impl Trainings {
 
     /// Returns what computation `at` took, with the trainings it went on from; `None` if that of
     /// one is not known.
-    pub(super) fn seconds(&self, source: &Source, at: usize) -> Option<f64> {
+    pub(super) fn seconds(&self, source: &ResultSource, at: usize) -> Option<f64> {
         let own = source.nodes[at].provenance.as_ref()?.seconds;
         match self.all.get(&at) {
             // Each one before is shorter, so there is an end.
@@ -71,7 +72,7 @@ impl Trainings {
     /// Returns the epochs really trained for each result of `source`, by computation and metric.
     pub(super) fn metrics(
         &self,
-        source: &Source,
+        source: &ResultSource,
         stages: &[String],
     ) -> BTreeMap<usize, BTreeMap<String, u64>> {
         let mut found: BTreeMap<usize, BTreeMap<String, u64>> = BTreeMap::new();
@@ -112,7 +113,7 @@ impl Trainings {
     }
 }
 
-/// What the epochs really trained for a stage are called in a table.
+/// Returns the metric that counts the epochs really trained for a stage.
 pub(super) fn metric(stage: &str) -> String {
     format!("{stage}_epochs_trained")
 }
@@ -135,7 +136,8 @@ impl Total {
             "{stage}: {trained} epochs really trained in {trainings} {noun}; {anew} if each began anew"
         );
         if *seeds > 1 && trained % seeds == 0 && anew % seeds == 0 {
-            let (trained, anew) = (trained / seeds, anew / seeds);
+            let trained = trained / seeds;
+            let anew = anew / seeds;
             text.push_str(&format!(" (for each of {seeds} seeds {trained}, not {anew})"));
         }
         text

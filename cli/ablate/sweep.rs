@@ -1,26 +1,26 @@
 //! Which pipelines an ablation runs: the file, with other axes laid over its matrix.
 
-use crate::context::{Context, Failure, MISTAKE, Pipeline};
+use crate::context::{Context, Failure, Pipeline};
 use engine::{Plan, PlanNode, Request};
 use std::fmt::Write as _;
 
-/// What mistakes in the axes call the text they stand in.
+/// The name of the source in which mistakes of the swept axes are shown.
 const NAME: &str = "the axes of the ablation";
 
 /// One axis of an ablation.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Axis {
+pub(super) struct SweptAxis {
     /// Its full name, such as `proxy.with.epochs`.
     pub(super) path: String,
     /// Its values, as TOML.
     values: Vec<String>,
 }
 
-impl Axis {
+impl SweptAxis {
     /// Reads `PATH=VALUE,VALUE,…`.
     pub(super) fn read(text: &str) -> Result<Self, Failure> {
         let wrong = |what: &str| {
-            let failure = Failure::new(MISTAKE, format!("`{text}` {what}"));
+            let failure = Failure::mistake(format!("`{text}` {what}"));
             failure.hint("write an axis as `proxy.with.epochs=1,2,5`")
         };
         let (path, values) = text.split_once('=').ok_or_else(|| wrong("is no axis"))?;
@@ -40,7 +40,9 @@ impl Axis {
 
 /// Splits at the commas that are inside no bracket.
 fn pieces(text: &str) -> Vec<&str> {
-    let (mut pieces, mut depth, mut from) = (vec![], 0_i32, 0);
+    let mut pieces = vec![];
+    let mut depth = 0_i32;
+    let mut from = 0;
     for (at, letter) in text.char_indices() {
         match letter {
             '[' | '{' => depth += 1,
@@ -65,12 +67,12 @@ fn toml(value: &str) -> String {
     if plain { value.to_owned() } else { serde_json::Value::from(value).to_string() }
 }
 
-/// Over how many epochs the schedule of a training runs, so that the lengths swept share their
+/// The horizon of a learning rate schedule, in epochs, with which the lengths swept share their
 /// beginning.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Horizon {
     pub(super) stage: String,
-    /// What to set it to, if anything.
+    /// The horizon of the learning rate schedule to set, if any.
     pub(super) set: Option<u64>,
     /// Why, as people read it.
     pub(super) why: String,
@@ -79,11 +81,11 @@ pub(super) struct Horizon {
 impl Horizon {
     /// Returns that of each training stage in `plan`, the file as it is, whose epochs `axes`
     /// sweep; `alone` tells that other axes are swept at the file's own length.
-    pub(super) fn of(plan: &Plan, axes: &[Axis], alone: bool) -> Vec<Self> {
+    pub(super) fn of(plan: &Plan, axes: &[SweptAxis], alone: bool) -> Vec<Self> {
         axes.iter().filter_map(|axis| Self::one(plan, axis, axes, alone)).collect()
     }
 
-    fn one(plan: &Plan, axis: &Axis, axes: &[Axis], alone: bool) -> Option<Self> {
+    fn one(plan: &Plan, axis: &SweptAxis, axes: &[SweptAxis], alone: bool) -> Option<Self> {
         let stage = axis.path.strip_suffix(".with.epochs")?;
         let trains = |node: &&PlanNode| &*node.label == stage && node.stage.trajectory().is_some();
         let nodes: Vec<&PlanNode> = plan.nodes().map(|(_, node)| node).filter(trains).collect();
@@ -130,25 +132,32 @@ impl Horizon {
     }
 }
 
-/// Reads `pipeline` with `swept` as axes of its matrix. What the file itself sweeps of `fixed`
-/// stands at its first value.
+/// The axes of one sweep, and those of the other sweeps, which stand still in it.
+#[derive(Clone, Copy)]
+pub(super) struct Sweep<'a> {
+    pub(super) axes: &'a [SweptAxis],
+    pub(super) fixed: &'a [SweptAxis],
+}
+
+/// Reads `pipeline` with the axes of `sweep` in its matrix. A fixed axis that the file has stands
+/// at its first value.
 pub(super) fn plan(
     context: &Context,
     pipeline: &Pipeline,
     base: &Plan,
-    (swept, fixed): (&[Axis], &[Axis]),
+    sweep: Sweep<'_>,
     horizons: &[Horizon],
 ) -> Result<Plan, Failure> {
     let sets = |path: &str| {
         let named = |text: &String| text.split_once('=').is_some_and(|(one, _)| one.trim() == path);
         pipeline.set.iter().any(named)
     };
-    if let Some(axis) = swept.iter().find(|axis| sets(&axis.path)) {
+    if let Some(axis) = sweep.axes.iter().find(|axis| sets(&axis.path)) {
         return Err(set_too(axis));
     }
     let path = &pipeline.pipeline;
     let file = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let text = text(&file, base, (swept, fixed), horizons);
+    let text = text(&file, base, sweep, horizons);
     let request = Request {
         // Beside the file, so that it is found.
         path: path.with_file_name(NAME),
@@ -159,9 +168,10 @@ pub(super) fn plan(
         if let Some(source) = errors.sources.first_mut() {
             source.name = NAME.to_owned();
         }
-        context.mistakes(errors)
+        errors
     })?;
-    if let Some(lost) = swept.iter().find(|axis| !plan.axes.iter().any(|one| one.name == axis.path))
+    if let Some(lost) =
+        sweep.axes.iter().find(|axis| !plan.axes.iter().any(|one| one.name == axis.path))
     {
         return Err(set_too(lost));
     }
@@ -172,18 +182,14 @@ pub(super) fn plan(
     Ok(plan)
 }
 
-fn set_too(axis: &Axis) -> Failure {
-    let failure = Failure::new(MISTAKE, format!("`{}` is swept and set at once", axis.path));
+fn set_too(axis: &SweptAxis) -> Failure {
+    let failure = Failure::mistake(format!("`{}` is swept and set at once", axis.path));
     failure.hint("leave the --set away")
 }
 
-fn text(
-    file: &str,
-    base: &Plan,
-    (swept, fixed): (&[Axis], &[Axis]),
-    horizons: &[Horizon],
-) -> String {
+fn text(file: &str, base: &Plan, sweep: Sweep<'_>, horizons: &[Horizon]) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let is_fixed = |path: &str| sweep.fixed.iter().any(|one| one.path == path);
     let mut text = format!("extends = {}\n", quoted(file));
     let set = horizons.iter().filter_map(|one| Some((&one.stage, one.set?)));
     for (stage, horizon) in set {
@@ -191,11 +197,11 @@ fn text(
             .expect("a string takes everything");
     }
     text.push_str("\n[matrix]\n");
-    for axis in swept {
+    for axis in sweep.axes {
         writeln!(text, "{} = [{}]", quoted(&axis.path), axis.values.join(", "))
             .expect("a string takes everything");
     }
-    for axis in base.axes.iter().filter(|axis| fixed.iter().any(|one| one.path == axis.name)) {
+    for axis in base.axes.iter().filter(|axis| is_fixed(&axis.name)) {
         writeln!(text, "{} = [{}]", quoted(&axis.name), toml(&axis.values[0]))
             .expect("a string takes everything");
     }
@@ -208,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_axis_is_read_as_toml() {
-        let read = |text: &str| Axis::read(text).map_err(|failure| failure.message);
+        let read = |text: &str| SweptAxis::read(text).map_err(|failure| failure.message());
         let axis = read("proxy.with.epochs=1, 2,5").expect("an axis");
         assert_eq!((axis.path.as_str(), axis.numbers()), ("proxy.with.epochs", vec![1, 2, 5]));
         let axis = read("proxy.with.model=mlp,resnet18").expect("an axis");

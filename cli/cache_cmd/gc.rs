@@ -1,8 +1,8 @@
-//! `coresift cache gc`: what nobody needs any more, and who needs what.
+//! `coresift cache gc`: removes results that no kept run and no named pipeline reaches.
 
 use super::{Size, Span};
 use crate::{
-    context::{Context, Failure, MISTAKE, Pipeline, bytes_of, duration_of, print, print_line},
+    context::{Context, Failure, Pipeline, bytes_of, duration_of, print, print_line},
     site::Site,
 };
 use cache::{GcOptions, GcReport, Reach, Store};
@@ -40,7 +40,7 @@ pub(super) struct GcArgs {
     yes: bool,
 }
 
-/// What took longer than this to compute is not removed without a word.
+/// Results that took more seconds than this to compute are named before they are removed.
 const DEAR_SECONDS: f64 = 600.0;
 /// How many runs are kept, and how old what is removed must be, unless something else is said.
 const KEEP_RUNS: usize = 5;
@@ -52,8 +52,7 @@ pub(super) fn run(args: &GcArgs, store: &Store, context: &Context) -> Result<Exi
     let _collecting = if args.dry_run { None } else { Some(store.collecting()?) };
     let (kept, mut reach) = runs_to_keep(store, keep_runs)?;
     if kept.is_empty() && keep_runs > 0 && args.keep.is_empty() && reach == Reach::default() {
-        let failure = Failure::new(
-            MISTAKE,
+        let failure = Failure::mistake(
             "the store remembers no run that made something, so all of it would go",
         );
         return Err(
@@ -73,7 +72,7 @@ pub(super) fn run(args: &GcArgs, store: &Store, context: &Context) -> Result<Exi
             "nothing was removed: {} results would go that took {took} to compute",
             outlook.records
         );
-        return Err(Failure::new(1, what).hint(
+        return Err(Failure::failed(what).hint(
             "--dry-run says how much would be freed, --keep PIPELINE and --keep-runs N keep more, \
              and --yes removes it",
         ));
@@ -98,7 +97,8 @@ pub(super) fn run(args: &GcArgs, store: &Store, context: &Context) -> Result<Exi
 /// and the last `count` that made something; beside them what the last `count` tables and reports
 /// were made of.
 fn runs_to_keep(store: &Store, count: usize) -> Result<(BTreeSet<String>, Reach), Failure> {
-    let (mut kept, mut reach) = (BTreeSet::new(), Reach::default());
+    let mut kept = BTreeSet::new();
+    let mut reach = Reach::default();
     let mut made = 0;
     for id in Run::list(store)?.iter().rev() {
         let goes_on = Tail::open(store, id)?.is_some_and(|log| log.is_growing());

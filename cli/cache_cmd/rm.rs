@@ -24,7 +24,9 @@ pub(super) fn run(args: &RmArgs, store: &Store, context: &Context) -> Result<Exi
     let plan = context.plan_to(&args.pipeline, &args.stage)?;
     let nodes = Cells::of(&args.cell, &plan)?.nodes(&plan, &args.stage)?;
     let forecast = Forecast::of(&plan, store)?;
-    let (mut keys, mut checkpoints, mut seconds) = (BTreeSet::new(), 0, 0.0);
+    let mut keys = BTreeSet::new();
+    let mut checkpoints = 0;
+    let mut seconds = 0.0;
     for node in nodes {
         let Some(record) = forecast.record(node) else { continue };
         let key = record.recipe.key();

@@ -1,6 +1,6 @@
 //! `coresift cache share`: a store that a group reads and writes.
 
-use crate::context::{Context, Failure, MISTAKE, print_line};
+use crate::context::{Context, Failure, print_line};
 use cache::Store;
 use serde_json::json;
 use std::process::ExitCode;
@@ -40,7 +40,7 @@ fn group_of(name: &str) -> Result<u32, Failure> {
         (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
     });
     found.ok_or_else(|| {
-        Failure::new(MISTAKE, format!("--group {name}: no group of /etc/group is called so"))
+        Failure::mistake(format!("--group {name}: no group of /etc/group is called so"))
             .hint("`id` lists yours; one that a directory service knows goes by its number")
     })
 }

@@ -1,6 +1,6 @@
 //! A table as a Parquet file: one row group, every column required.
 
-use super::table::{Cell, Table};
+use super::table::{SampleTable, TableNumber};
 use parquet::{
     basic::{Repetition, Type as Kind},
     data_type::{DoubleType, FloatType, Int64Type},
@@ -11,7 +11,7 @@ use parquet::{
 use std::sync::Arc;
 
 /// The values of a column.
-enum Values {
+enum ParquetValues {
     Whole(Vec<i64>),
     Single(Vec<f32>),
     Double(Vec<f64>),
@@ -22,14 +22,15 @@ enum Values {
 /// # Errors
 ///
 /// Fails if the format cannot hold it.
-pub(super) fn file(table: &Table<'_>) -> Result<Vec<u8>> {
+pub(super) fn file(table: &SampleTable<'_>) -> Result<Vec<u8>> {
     let names = table.names();
-    let columns: Vec<Values> = (0..names.len()).map(|column| values(table, column)).collect();
-    let field = |(name, values): (&String, &Values)| {
+    let columns: Vec<ParquetValues> =
+        (0..names.len()).map(|column| values(table, column)).collect();
+    let field = |(name, values): (&String, &ParquetValues)| {
         let kind = match values {
-            Values::Whole(_) => Kind::INT64,
-            Values::Single(_) => Kind::FLOAT,
-            Values::Double(_) => Kind::DOUBLE,
+            ParquetValues::Whole(_) => Kind::INT64,
+            ParquetValues::Single(_) => Kind::FLOAT,
+            ParquetValues::Double(_) => Kind::DOUBLE,
         };
         let field = Type::primitive_type_builder(name, kind);
         field.with_repetition(Repetition::REQUIRED).build().map(Arc::new)
@@ -43,9 +44,15 @@ pub(super) fn file(table: &Table<'_>) -> Result<Vec<u8>> {
     for values in &columns {
         let mut column = group.next_column()?.expect("there is one for every field");
         match values {
-            Values::Whole(all) => column.typed::<Int64Type>().write_batch(all, None, None)?,
-            Values::Single(all) => column.typed::<FloatType>().write_batch(all, None, None)?,
-            Values::Double(all) => column.typed::<DoubleType>().write_batch(all, None, None)?,
+            ParquetValues::Whole(all) => {
+                column.typed::<Int64Type>().write_batch(all, None, None)?
+            }
+            ParquetValues::Single(all) => {
+                column.typed::<FloatType>().write_batch(all, None, None)?
+            }
+            ParquetValues::Double(all) => {
+                column.typed::<DoubleType>().write_batch(all, None, None)?
+            }
         };
         column.close()?;
     }
@@ -53,17 +60,17 @@ pub(super) fn file(table: &Table<'_>) -> Result<Vec<u8>> {
     writer.into_inner()
 }
 
-fn values(table: &Table<'_>, column: usize) -> Values {
-    let mut all = Values::Whole(vec![]);
+fn values(table: &SampleTable<'_>, column: usize) -> ParquetValues {
+    let mut all = ParquetValues::Whole(vec![]);
     for row in 0..table.rows {
         match (table.cell(row, column), &mut all) {
-            (Cell::Whole(value), Values::Whole(all)) => all.push(value),
-            (Cell::Single(value), Values::Single(all)) => all.push(value),
-            (Cell::Double(value), Values::Double(all)) => all.push(value),
+            (TableNumber::Whole(value), ParquetValues::Whole(all)) => all.push(value),
+            (TableNumber::Single(value), ParquetValues::Single(all)) => all.push(value),
+            (TableNumber::Double(value), ParquetValues::Double(all)) => all.push(value),
             // The first tells what the others are.
-            (Cell::Whole(value), _) => all = Values::Whole(vec![value]),
-            (Cell::Single(value), _) => all = Values::Single(vec![value]),
-            (Cell::Double(value), _) => all = Values::Double(vec![value]),
+            (TableNumber::Whole(value), _) => all = ParquetValues::Whole(vec![value]),
+            (TableNumber::Single(value), _) => all = ParquetValues::Single(vec![value]),
+            (TableNumber::Double(value), _) => all = ParquetValues::Double(vec![value]),
         }
     }
     all
@@ -71,7 +78,7 @@ fn values(table: &Table<'_>, column: usize) -> Values {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tensor::Column, *};
+    use super::{super::tensor::TensorElements, *};
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use safetensors::{Dtype, tensor::TensorView};
     use std::io::Write as _;
@@ -80,8 +87,8 @@ mod tests {
     fn a_file_reads_back() {
         let scores: Vec<u8> = [0.5_f32, 0.25].into_iter().flat_map(f32::to_le_bytes).collect();
         let view = TensorView::new(Dtype::F32, vec![2], &scores).expect("two numbers");
-        let mut table = Table::of(2);
-        table.add("score".to_owned(), Column::of(&view).expect("numbers"), 1, 0);
+        let mut table = SampleTable::of(2);
+        table.add("score".to_owned(), TensorElements::of(&view).expect("numbers"), 1, 0);
         table.number("index");
         let bytes = file(&table).expect("it holds numbers");
         assert!(file(&table).is_ok_and(|again| again == bytes), "equal tables, equal files");

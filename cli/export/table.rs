@@ -1,31 +1,31 @@
 //! Tensors of equal length side by side: one row a sample.
 
-use super::tensor::Column;
+use super::tensor::TensorElements;
 use std::fmt::Write as _;
 
 /// Numbers in rows and columns that have names.
-pub(super) struct Table<'a> {
+pub(super) struct SampleTable<'a> {
     pub(super) rows: usize,
     columns: Vec<(String, Numbers<'a>)>,
 }
 
-/// Where the numbers of a column are.
+/// The numbers of a column: computed, or elements of a tensor.
 enum Numbers<'a> {
     /// The row's own number.
     Position,
     /// In a tensor of so many to a row, at this place in the row.
-    Of { tensor: Column<'a>, width: usize, at: usize },
+    Of { tensor: TensorElements<'a>, width: usize, at: usize },
 }
 
 /// One number.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Cell {
+pub(super) enum TableNumber {
     Whole(i64),
     Single(f32),
     Double(f64),
 }
 
-impl<'a> Table<'a> {
+impl<'a> SampleTable<'a> {
     /// Returns a table of `rows` rows, and no columns yet.
     pub(super) fn of(rows: usize) -> Self {
         Self { rows, columns: vec![] }
@@ -37,7 +37,13 @@ impl<'a> Table<'a> {
     }
 
     /// Adds place `at` of the `width` that `tensor` has in each row.
-    pub(super) fn add(&mut self, name: String, tensor: Column<'a>, width: usize, at: usize) {
+    pub(super) fn add(
+        &mut self,
+        name: String,
+        tensor: TensorElements<'a>,
+        width: usize,
+        at: usize,
+    ) {
         self.columns.push((name, Numbers::Of { tensor, width, at }));
     }
 
@@ -45,9 +51,9 @@ impl<'a> Table<'a> {
         self.columns.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    pub(super) fn cell(&self, row: usize, column: usize) -> Cell {
+    pub(super) fn cell(&self, row: usize, column: usize) -> TableNumber {
         match &self.columns[column].1 {
-            Numbers::Position => Cell::Whole(row as i64),
+            Numbers::Position => TableNumber::Whole(row as i64),
             Numbers::Of { tensor, width, at } => tensor.cell(row * width + at),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     lines,
-    table::{Cell, Table},
+    table::{SampleTable, TableNumber},
     wrong,
 };
 use crate::context::Failure;
@@ -11,14 +11,14 @@ use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
 /// A part that holds tensors.
-pub(super) struct Part<'a> {
+pub(super) struct TensorPart<'a> {
     pub(super) name: &'a str,
     pub(super) tensors: SafeTensors<'a>,
     /// The tensor that was asked for.
     pub(super) only: Option<&'a str>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> TensorPart<'a> {
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> =
             self.tensors.names().into_iter().map(|name| name.to_string()).collect();
@@ -54,7 +54,8 @@ impl<'a> Part<'a> {
 
     pub(super) fn indices(&self) -> Result<Vec<u8>, Failure> {
         let (name, view) = self.one(&["indices", "touched", "train"])?;
-        let column = Column::of(&view).filter(|column| column.whole && view.shape().len() == 1);
+        let column =
+            TensorElements::of(&view).filter(|column| column.whole && view.shape().len() == 1);
         let column = column.ok_or_else(|| {
             wrong(
                 self.name,
@@ -77,7 +78,7 @@ impl<'a> Part<'a> {
         let mut all = Map::new();
         for name in wanted {
             let view = self.tensors.tensor(&name).ok().and_then(|view| {
-                let column = Column::of(&view)?;
+                let column = TensorElements::of(&view)?;
                 Some(nested(view.shape(), &mut (0..column.len).map(|at| column.json(at))))
             });
             let what = format!("holds `{name}`, which is not numbers");
@@ -88,7 +89,7 @@ impl<'a> Part<'a> {
     }
 
     /// Returns one row per sample: its position, then each tensor's values, and the labels if given.
-    pub(super) fn table(&self, labels: Option<TensorView<'a>>) -> Result<Table<'a>, Failure> {
+    pub(super) fn table(&self, labels: Option<TensorView<'a>>) -> Result<SampleTable<'a>, Failure> {
         let names = match self.only {
             Some(_) => vec![self.one(&[])?.0],
             None => {
@@ -98,7 +99,7 @@ impl<'a> Part<'a> {
                 if alike { names } else { vec![self.one(&["train"])?.0] }
             }
         };
-        let mut table = Table::of(0);
+        let mut table = SampleTable::of(0);
         // A subset's rows are named by their indices, all others by their position.
         let positions = names.iter().find(|name| *name == "indices").cloned();
         let order = positions.iter().chain(names.iter().filter(|name| *name != "indices"));
@@ -111,7 +112,7 @@ impl<'a> Part<'a> {
                 [n, width] => (n, width),
                 _ => return Err(refuse()),
             };
-            let column = Column::of(&view).ok_or_else(refuse)?;
+            let column = TensorElements::of(&view).ok_or_else(refuse)?;
             table.rows = n;
             let called = match &**name {
                 "indices" => "index",
@@ -126,7 +127,8 @@ impl<'a> Part<'a> {
                 table.add(called, column, width, at);
             }
         }
-        if let Some((column, view)) = labels.and_then(|view| Some((Column::of(&view)?, view)))
+        if let Some((column, view)) =
+            labels.and_then(|view| Some((TensorElements::of(&view)?, view)))
             && view.shape() == [table.rows]
         {
             table.add("label".to_owned(), column, 1, 0);
@@ -140,7 +142,7 @@ impl<'a> Part<'a> {
 
 /// The elements of a tensor, row-major.
 #[derive(Clone, Copy)]
-pub(super) struct Column<'a> {
+pub(super) struct TensorElements<'a> {
     data: &'a [u8],
     dtype: Dtype,
     /// Whether they are whole numbers.
@@ -148,7 +150,7 @@ pub(super) struct Column<'a> {
     len: usize,
 }
 
-impl<'a> Column<'a> {
+impl<'a> TensorElements<'a> {
     /// Returns the elements of `view`, or `None` if they are not numbers we know.
     pub(super) fn of(view: &TensorView<'a>) -> Option<Self> {
         let dtype = view.dtype();
@@ -195,11 +197,13 @@ impl<'a> Column<'a> {
         }
     }
 
-    pub(super) fn cell(&self, at: usize) -> Cell {
+    pub(super) fn cell(&self, at: usize) -> TableNumber {
         match self.single(at) {
-            _ if self.whole => Cell::Whole(i64::try_from(self.whole(at)).unwrap_or(i64::MAX)),
-            Some(value) => Cell::Single(value),
-            None => Cell::Double(f64::from_le_bytes(self.bytes(at))),
+            _ if self.whole => {
+                TableNumber::Whole(i64::try_from(self.whole(at)).unwrap_or(i64::MAX))
+            }
+            Some(value) => TableNumber::Single(value),
+            None => TableNumber::Double(f64::from_le_bytes(self.bytes(at))),
         }
     }
 
@@ -268,7 +272,7 @@ fn npy(view: &TensorView<'_>) -> Option<Vec<u8>> {
         Dtype::F32 => ("<f4", view.data()),
         Dtype::F64 => ("<f8", view.data()),
         Dtype::BF16 => {
-            let column = Column::of(view)?;
+            let column = TensorElements::of(view)?;
             wide.extend(
                 (0..column.len).filter_map(|at| column.single(at)).flat_map(f32::to_le_bytes),
             );
@@ -327,8 +331,7 @@ mod tests {
     }
 
     fn text(result: Result<Vec<u8>, Failure>) -> String {
-        String::from_utf8(result.map_err(|failure| failure.message).expect("written"))
-            .expect("text")
+        String::from_utf8(result.expect("written")).expect("text")
     }
 
     #[test]
@@ -339,9 +342,9 @@ mod tests {
             ("indices", Dtype::I64, vec![2], indices),
             ("weights", Dtype::F32, vec![2], weights),
         ]);
-        let part = |only| Part {
+        let part = |only| TensorPart {
             name: "subset",
-            tensors: tensors("subset", &bytes).ok().expect("tensors"),
+            tensors: tensors("subset", &bytes).expect("tensors"),
             only,
         };
         assert_eq!(text(part(None).indices()), "3\n70000\n");
@@ -360,10 +363,10 @@ mod tests {
         let labels = [7_i64, 0].iter().flat_map(|one| one.to_le_bytes()).collect();
         let bytes = part(&[("scores", Dtype::F32, vec![2], scores)]);
         let with_labels = part(&[("train", Dtype::I64, vec![2], labels)]);
-        let labels = tensors("labels", &with_labels).ok().expect("tensors");
-        let part = Part {
+        let labels = tensors("labels", &with_labels).expect("tensors");
+        let part = TensorPart {
             name: "scores",
-            tensors: tensors("scores", &bytes).ok().expect("tensors"),
+            tensors: tensors("scores", &bytes).expect("tensors"),
             only: None,
         };
         let csv = part.table(labels.tensor("train").ok()).map(|table| table.csv());
@@ -377,9 +380,9 @@ mod tests {
         let halves = [0x3c00_u16, 0xc000, 0x7bff, 0x0001, 0x7c00, 0x7e00];
         let bytes = halves.iter().flat_map(|one| one.to_le_bytes()).collect();
         let bytes = part(&[("logits", Dtype::F16, vec![2, 3], bytes)]);
-        let part = Part {
+        let part = TensorPart {
             name: "outputs",
-            tensors: tensors("outputs", &bytes).ok().expect("tensors"),
+            tensors: tensors("outputs", &bytes).expect("tensors"),
             only: None,
         };
         let wanted =

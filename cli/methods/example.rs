@@ -20,7 +20,7 @@ pub(super) fn example(method: &Method) -> String {
     let mut out = format!("[stage.{label}]\nuse  = \"{}\"\n", method.name);
     if let Some(stage) = method.sample() {
         let mut ports = stage.inputs();
-        // Of alternatives one is connected: the first.
+        // The first of alternative inputs is connected.
         let mut one = false;
         ports.retain(|port| port.arity != Arity::OneOf || !std::mem::replace(&mut one, true));
         let pairs: Vec<String> =
@@ -62,7 +62,7 @@ mod tests {
         for method in registry.iter() {
             let example = example(method);
             let mut text = String::new();
-            // What gives each kind of input, unless it is the example itself.
+            // The stages that give each kind of input, without the example itself.
             for (label, uses) in [
                 ("data", "use = \"load.digits\""),
                 ("proxy", "use = \"proxy-train\"\nfrom = { data = \"data\" }"),

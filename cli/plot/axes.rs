@@ -49,7 +49,7 @@ pub(super) fn ticks(low: f64, high: f64, count: usize) -> (Vec<f64>, usize) {
 /// A value on an axis, and what is written there.
 pub(super) type Tick = (f64, String);
 
-/// What stands around a plot.
+/// The axes, ticks and labels around a plot.
 pub(super) struct Frame<'a> {
     pub(super) heading: &'a str,
     /// The names and units of the axes.
@@ -75,7 +75,9 @@ impl Frame<'_> {
         page.text((0.0, top + 12.0), self.upwards, SMALL, Ink::Muted, Anchor::Start);
         top += 24.0;
         let widest = self.y.iter().map(|(_, text)| font::width(text, SMALL)).fold(0.0, f64::max);
-        let (left, right, bottom) = (widest + 10.0, width - 14.0, height - 36.0);
+        let left = widest + 10.0;
+        let right = width - 14.0;
+        let bottom = height - 36.0;
         let ends = |ticks: &[Tick]| {
             let values = || ticks.iter().map(|(value, _)| *value);
             (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max))
@@ -92,7 +94,8 @@ impl Frame<'_> {
         page.line(vec![(left, bottom), (right, bottom)], Ink::Rule, 1.0);
         let mut free = f64::NEG_INFINITY;
         for (value, text) in &self.x {
-            let (x, half) = (over.at(*value), font::width(text, SMALL) / 2.0);
+            let x = over.at(*value);
+            let half = font::width(text, SMALL) / 2.0;
             page.line(vec![(x, bottom), (x, bottom + 4.0)], Ink::Rule, 1.0);
             if x - half >= free {
                 let x = x.min(width - half);
@@ -121,7 +124,7 @@ pub(super) fn legend(
         if let Some(series) = mark {
             page.line(vec![(x, y + 9.0), (x + 18.0, y + 9.0)], *ink, 2.0);
             let (at, tip) = ((x + 9.0, y + 9.0), String::new());
-            page.shapes.push(super::drawing::Shape::Mark { at, series: *series, tip });
+            page.shapes.push(super::drawing::DrawnShape::Mark { at, series: *series, tip });
         } else {
             page.rect((x, y + 3.0), (18.0, 12.0), *ink);
         }

@@ -7,7 +7,7 @@ pub(crate) const SERIES: usize = 8;
 /// The steps of the scale from none to all.
 pub(crate) const HEATS: usize = 11;
 
-/// What a shape is coloured as; light and dark pages mix their own colours for it.
+/// The role of a colour; light and dark pages have their own colours for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ink {
     Paper,
@@ -18,7 +18,7 @@ pub(crate) enum Ink {
     Rule,
     /// Grids, and boxes behind text.
     Faint,
-    /// What a series is seen against.
+    /// The grey of the series behind the one that is highlighted.
     Back,
     /// A series, counted round from 0.
     Series(usize),
@@ -140,7 +140,7 @@ pub(crate) enum Anchor {
 
 /// A picture, row by row, with 1 byte a pixel (grey) or 3.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pixels {
+pub(crate) struct PixelImage {
     pub(crate) width: usize,
     pub(crate) height: usize,
     pub(crate) channels: usize,
@@ -148,14 +148,14 @@ pub(crate) struct Pixels {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Shape {
+pub(crate) enum DrawnShape {
     Rect {
         at: (f64, f64),
         size: (f64, f64),
         round: f64,
         fill: Ink,
         outline: Option<Ink>,
-        /// What it stands for.
+        /// The tooltip.
         tip: String,
     },
     Line {
@@ -182,7 +182,7 @@ pub(crate) enum Shape {
     Image {
         at: (f64, f64),
         size: (f64, f64),
-        pixels: Pixels,
+        pixels: PixelImage,
         tip: String,
     },
 }
@@ -192,7 +192,7 @@ pub(crate) enum Shape {
 pub(crate) struct Drawing {
     pub(crate) width: f64,
     pub(crate) height: f64,
-    pub(crate) shapes: Vec<Shape>,
+    pub(crate) shapes: Vec<DrawnShape>,
 }
 
 /// The size of text that is read, of text beside it, and of headings.
@@ -210,15 +210,15 @@ impl Drawing {
     }
 
     pub(crate) fn tipped_rect(&mut self, at: (f64, f64), size: (f64, f64), fill: Ink, tip: String) {
-        self.shapes.push(Shape::Rect { at, size, round: 0.0, fill, outline: None, tip });
+        self.shapes.push(DrawnShape::Rect { at, size, round: 0.0, fill, outline: None, tip });
     }
 
     pub(crate) fn line(&mut self, points: Vec<(f64, f64)>, ink: Ink, width: f64) {
-        self.shapes.push(Shape::Line { points, ink, width, dashed: false });
+        self.shapes.push(DrawnShape::Line { points, ink, width, dashed: false });
     }
 
     pub(crate) fn dashes(&mut self, from: (f64, f64), to: (f64, f64), ink: Ink, width: f64) {
-        self.shapes.push(Shape::Line { points: vec![from, to], ink, width, dashed: true });
+        self.shapes.push(DrawnShape::Line { points: vec![from, to], ink, width, dashed: true });
     }
 
     pub(crate) fn text(
@@ -230,13 +230,13 @@ impl Drawing {
         anchor: Anchor,
     ) {
         let text = text.into();
-        self.shapes.push(Shape::Text { at, text, size, ink, anchor, turned: false });
+        self.shapes.push(DrawnShape::Text { at, text, size, ink, anchor, turned: false });
     }
 
     /// Writes text upwards; `at` is where its `anchor` stands.
     pub(crate) fn turned(&mut self, at: (f64, f64), text: String, ink: Ink, anchor: Anchor) {
         let size = SMALL;
-        self.shapes.push(Shape::Text { at, text, size, ink, anchor, turned: true });
+        self.shapes.push(DrawnShape::Text { at, text, size, ink, anchor, turned: true });
     }
 
     /// Writes `words` from `left` on in as many lines as they need; returns where the next line
@@ -263,11 +263,11 @@ impl Drawing {
         for shape in &other.shapes {
             let mut shape = shape.clone();
             match &mut shape {
-                Shape::Rect { at, .. }
-                | Shape::Mark { at, .. }
-                | Shape::Text { at, .. }
-                | Shape::Image { at, .. } => *at = moved(*at),
-                Shape::Line { points, .. } => {
+                DrawnShape::Rect { at, .. }
+                | DrawnShape::Mark { at, .. }
+                | DrawnShape::Text { at, .. }
+                | DrawnShape::Image { at, .. } => *at = moved(*at),
+                DrawnShape::Line { points, .. } => {
                     points.iter_mut().for_each(|point| *point = moved(*point));
                 }
             }

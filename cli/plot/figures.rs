@@ -10,8 +10,8 @@ mod samples;
 mod scores;
 mod timeline;
 
-use super::{drawing::Drawing, study::Study};
-use crate::context::Failure;
+use super::drawing::Drawing;
+use crate::{context::Failure, results::Study};
 
 pub(crate) use against_keep::mislabelled;
 pub(crate) use graph::{StageLine, stages};
@@ -104,6 +104,14 @@ impl Figure {
     pub(crate) fn uses_room(self) -> bool {
         matches!(self, Self::Accuracy | Self::Noise | Self::Timeline)
     }
+}
+
+/// Returns at most `count` of `all`, spread evenly, the first and the last among them.
+fn spread<T>(all: &[T], count: usize) -> Vec<&T> {
+    if all.len() <= count || count < 2 {
+        return all.iter().take(count).collect();
+    }
+    (0..count).map(|at| &all[at * (all.len() - 1) / (count - 1)]).collect()
 }
 
 /// Returns `name` with what it belongs to, where that is not empty.

@@ -1,7 +1,7 @@
 //! A drawing as pixels.
 
 use super::{
-    drawing::{Anchor, Drawing, Ink, Shape, mark},
+    drawing::{Anchor, Drawing, DrawnShape, Ink, mark},
     font, png,
 };
 use tiny_skia::{
@@ -61,21 +61,21 @@ impl Canvas {
         self.map.stroke_path(path, &paint, &stroke, self.scale, None);
     }
 
-    fn draw(&mut self, shape: &Shape) {
+    fn draw(&mut self, shape: &DrawnShape) {
         match shape {
-            Shape::Rect { at, size, round, fill, outline, .. } => {
+            DrawnShape::Rect { at, size, round, fill, outline, .. } => {
                 let Some(path) = rounded(*at, *size, *round) else { return };
                 self.fill(&path, *fill);
                 if let Some(outline) = outline {
                     self.stroke(&path, *outline, 1.0, false);
                 }
             }
-            Shape::Line { points, ink, width, dashed } => {
+            DrawnShape::Line { points, ink, width, dashed } => {
                 if let Some(path) = through(points, false) {
                     self.stroke(&path, *ink, *width, *dashed);
                 }
             }
-            Shape::Mark { at, series, .. } => {
+            DrawnShape::Mark { at, series, .. } => {
                 let (corners, filled) = mark(*series);
                 let points: Vec<_> = corners.iter().map(|(x, y)| (x + at.0, y + at.1)).collect();
                 let ink = Ink::Series(*series);
@@ -84,7 +84,7 @@ impl Canvas {
                     self.stroke(&path, ink, 1.5, false);
                 }
             }
-            Shape::Text { at, text, size, ink, anchor, turned } => {
+            DrawnShape::Text { at, text, size, ink, anchor, turned } => {
                 let shift = match anchor {
                     Anchor::Start => 0.0,
                     Anchor::Middle => -font::width(text, *size) / 2.0,
@@ -104,7 +104,7 @@ impl Canvas {
                 let paint = self.paint(*ink);
                 self.map.fill_path(&path, &paint, FillRule::Winding, place, None);
             }
-            Shape::Image { at, size, pixels, .. } => {
+            DrawnShape::Image { at, size, pixels, .. } => {
                 let each = (size.0 / pixels.width as f64, size.1 / pixels.height as f64);
                 for (place, pixel) in pixels.bytes.chunks_exact(pixels.channels).enumerate() {
                     let (x, y) = (place % pixels.width, place / pixels.width);

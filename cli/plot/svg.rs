@@ -1,7 +1,7 @@
 //! A drawing as SVG: inside a page, whose stylesheet colours it, or as a file of its own.
 
 use super::{
-    drawing::{Anchor, Drawing, Ink, Pixels, Shape, mark},
+    drawing::{Anchor, Drawing, DrawnShape, Ink, PixelImage, mark},
     png,
 };
 use std::fmt::Write as _;
@@ -39,7 +39,8 @@ pub(crate) fn style(dark: bool) -> String {
     let mut out = String::new();
     for ink in Ink::all() {
         let [red, green, blue] = ink.colour(dark);
-        let (code, colour) = (ink.code(), format!("#{red:02x}{green:02x}{blue:02x}"));
+        let code = ink.code();
+        let colour = format!("#{red:02x}{green:02x}{blue:02x}");
         write!(out, ".f{code}{{fill:{colour}}}.s{code}{{stroke:{colour}}}").ok();
     }
     out
@@ -68,9 +69,9 @@ fn shapes(drawing: &Drawing) -> String {
     out
 }
 
-fn shape(out: &mut String, shape: &Shape) {
+fn shape(out: &mut String, shape: &DrawnShape) {
     match shape {
-        Shape::Rect { at, size, round, fill, outline, tip } => {
+        DrawnShape::Rect { at, size, round, fill, outline, tip } => {
             let class = match outline {
                 Some(outline) => format!("f{} s{}", fill.code(), outline.code()),
                 None => format!("f{}", fill.code()),
@@ -81,8 +82,9 @@ fn shape(out: &mut String, shape: &Shape) {
             }
             close(out, "rect", tip);
         }
-        Shape::Line { points, ink, width, dashed } => {
-            let (code, width) = (ink.code(), number(*width));
+        DrawnShape::Line { points, ink, width, dashed } => {
+            let code = ink.code();
+            let width = number(*width);
             let dash = if *dashed { " stroke-dasharray=\"5 4\"" } else { "" };
             write!(
                 out,
@@ -92,7 +94,7 @@ fn shape(out: &mut String, shape: &Shape) {
             )
             .ok();
         }
-        Shape::Mark { at, series, tip } => {
+        DrawnShape::Mark { at, series, tip } => {
             let (corners, filled) = mark(*series);
             let points: Vec<_> = corners.iter().map(|(x, y)| (x + at.0, y + at.1)).collect();
             let code = Ink::Series(*series).code();
@@ -105,8 +107,10 @@ fn shape(out: &mut String, shape: &Shape) {
             .ok();
             close(out, "polygon", tip);
         }
-        Shape::Text { at, text, size, ink, anchor, turned } => {
-            let (x, y, code) = (number(at.0), number(at.1), ink.code());
+        DrawnShape::Text { at, text, size, ink, anchor, turned } => {
+            let x = number(at.0);
+            let y = number(at.1);
+            let code = ink.code();
             let size = number(*size);
             let anchor = match anchor {
                 Anchor::Start => "",
@@ -122,7 +126,7 @@ fn shape(out: &mut String, shape: &Shape) {
             )
             .ok();
         }
-        Shape::Image { at, size, pixels, tip } => {
+        DrawnShape::Image { at, size, pixels, tip } => {
             write!(
                 out,
                 "<image{} style=\"image-rendering:pixelated\" preserveAspectRatio=\"none\" \
@@ -161,7 +165,7 @@ fn number(value: f64) -> String {
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
-fn uri(pixels: &Pixels) -> String {
+fn uri(pixels: &PixelImage) -> String {
     let bytes = png::encode(pixels.width, pixels.height, pixels.channels, &pixels.bytes);
     format!("data:image/png;base64,{}", png::base64(&bytes))
 }

@@ -1,9 +1,10 @@
-//! Where the results come from, and what it takes to make them again.
+//! The provenance of the results: run, data, failures, and the files to make them again.
 
 use super::page::{self, escape};
 use crate::{
     context::{Failure, duration_of, shell, time_of},
-    plot::{figures::StageLine, study::Study},
+    plot::figures::StageLine,
+    results::Study,
     show::name,
 };
 use serde_json::{Map, Value};
@@ -13,14 +14,14 @@ pub(super) fn stage_table(lines: &[StageLine]) -> String {
     let head = ["stage", "methods", "computations", "in the store", "made", "hits", "took"];
     let mut all = vec![head.map(str::to_owned).to_vec()];
     let mut lines: Vec<&StageLine> = lines.iter().collect();
-    // Of those equally far down, the one met first.
+    // Ties go to the stage met first.
     lines.sort_by_key(|line| line.depth);
     for line in lines {
         let methods = match line.methods.len() {
             0..=2 => line.methods.join(", "),
             many => format!("{many} methods"),
         };
-        let counts = [line.count, line.there, line.made, line.hits];
+        let counts = [line.count, line.stored, line.made, line.hits];
         let mut row = vec![line.label.clone(), methods];
         row.extend(counts.map(|count| count.to_string()));
         row.push(duration_of(line.seconds));
@@ -84,7 +85,8 @@ pub(super) fn failures(study: &Study<'_>) -> Result<String, Failure> {
     let mut out = String::new();
     let why = run.failures(study.store)?;
     let mended = |key| study.store.record(key).map(|record| record.is_some());
-    let (mut shown, mut more) = (0, 0);
+    let mut shown = 0;
+    let mut more = 0;
     for (at, why) in why {
         let Some(node) = run.nodes.get(at) else { continue };
         if node.key.map(mended).transpose()?.unwrap_or_default() {
@@ -106,7 +108,8 @@ pub(super) fn failures(study: &Study<'_>) -> Result<String, Failure> {
 
 /// Adds a text to fold away under `name`.
 fn block(out: &mut String, name: &str, text: &str, open: &str) {
-    let (name, text) = (escape(name), escape(text.trim_end()));
+    let name = escape(name);
+    let text = escape(text.trim_end());
     writeln!(
         out,
         "<details{open}><summary>{name}</summary><div class=\"scroll\" tabindex=\"0\">\

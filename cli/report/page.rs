@@ -7,7 +7,7 @@ pub(super) use crate::plot::svg::escape;
 
 const STYLE: &str = include_str!("page.css");
 
-/// A table of more rows than these scrolls up and down as well.
+/// The most rows of a table that does not scroll up and down.
 const TALL: usize = 30;
 
 pub(super) struct Page {
@@ -51,7 +51,8 @@ impl Page {
         }
         self.sections += 1;
         let id = format!("s{}", self.sections);
-        let (heading, note) = (escape(heading), escape(note));
+        let heading = escape(heading);
+        let note = escape(note);
         write!(self.contents, "<li><a href=\"#{id}\">{heading}</a></li>").ok();
         writeln!(
             self.body,

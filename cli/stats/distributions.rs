@@ -64,7 +64,9 @@ fn range_cdf(q: f64, k: usize) -> f64 {
     let density = |z: f64| normal.pdf(z) * (normal.cdf(z + q) - normal.cdf(z)).max(0.0).powi(power);
     // The integrand is smooth and below 1e-22 at both ends, where the trapezoid rule converges
     // faster than any power of the step.
-    let (from, to, steps) = (-10.0, 10.0, 800);
+    let from = -10.0;
+    let to = 10.0;
+    let steps = 800;
     let step = (to - from) / f64::from(steps);
     let sum: f64 = (1..steps).map(|i| density(from + step * f64::from(i))).sum();
     (k as f64 * sum * step).min(1.0)

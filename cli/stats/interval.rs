@@ -6,14 +6,14 @@ use rand_chacha::ChaCha8Rng;
 
 /// The mean and the spread of a few measurements.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Summary {
+pub(crate) struct MeanStd {
     pub(crate) mean: f64,
     /// With n - 1 below; `None` for a single value.
     pub(crate) std: Option<f64>,
     pub(crate) n: usize,
 }
 
-impl Summary {
+impl MeanStd {
     /// Returns that of `values`, or `None` of none.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let n = values.len();
@@ -27,7 +27,7 @@ impl Summary {
     }
 }
 
-/// Where a mean lies, at some level.
+/// A confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Interval {
     pub(crate) low: f64,
@@ -37,14 +37,14 @@ pub(crate) struct Interval {
 /// Returns Student's interval for the mean (Student 1908); `None` for fewer than two values. It
 /// supposes that the values are about normal.
 pub(crate) fn t_interval(values: &[f64], level: f64) -> Option<Interval> {
-    let Summary { mean, std, n } = Summary::of(values)?;
+    let MeanStd { mean, std, n } = MeanStd::of(values)?;
     let half = t_quantile(0.5 + level / 2.0, n.checked_sub(1).filter(|freedom| *freedom > 0)?)
         * std?
         / (n as f64).sqrt();
     Some(Interval { low: mean - half, high: mean + half })
 }
 
-/// How often the values are drawn again.
+/// How many bootstrap resamples are drawn.
 const DRAWS: usize = 10_000;
 
 /// Returns the percentile bootstrap interval for the mean (Efron 1979); `None` for fewer than two
@@ -86,11 +86,11 @@ mod tests {
 
     #[test]
     fn the_spread_is_that_of_a_sample() {
-        let stat = Summary::of(&[2.0, 4.0, 9.0]).expect("there are values");
+        let stat = MeanStd::of(&[2.0, 4.0, 9.0]).expect("there are values");
         // The deviations are -3, -1 and 4: 26 / 2 = 13.
         assert_eq!((stat.mean, stat.std, stat.n), (5.0, Some(13.0_f64.sqrt()), 3));
-        assert_eq!(Summary::of(&[2.0]), Some(Summary { mean: 2.0, std: None, n: 1 }));
-        assert_eq!(Summary::of(&[]), None);
+        assert_eq!(MeanStd::of(&[2.0]), Some(MeanStd { mean: 2.0, std: None, n: 1 }));
+        assert_eq!(MeanStd::of(&[]), None);
     }
 
     #[test]

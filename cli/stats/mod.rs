@@ -9,6 +9,6 @@ mod paired;
 mod ranks;
 
 pub(crate) use agreement::{jaccard, spearman};
-pub(crate) use interval::{Interval, Summary, bootstrap_interval, t_interval};
+pub(crate) use interval::{Interval, MeanStd, bootstrap_interval, t_interval};
 pub(crate) use paired::{Test, holm, paired_t, wilcoxon};
 pub(crate) use ranks::{friedman, mean_ranks, nemenyi_difference};

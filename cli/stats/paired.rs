@@ -2,12 +2,12 @@
 
 use super::{
     distributions::{normal_both_tails, t_both_tails},
-    interval::Summary,
+    interval::MeanStd,
     ranks::{ranks, ties},
 };
 use std::collections::BTreeMap;
 
-/// What a test found.
+/// The statistic and the p value of a test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Test {
     pub(crate) statistic: f64,
@@ -18,7 +18,7 @@ pub(crate) struct Test {
 /// Returns the paired t test (Student 1908) of `differences` against a mean of 0; `None` if there
 /// are fewer than two, or all are 0.
 pub(crate) fn paired_t(differences: &[f64]) -> Option<Test> {
-    let Summary { mean, std: Some(std), n } = Summary::of(differences)? else { return None };
+    let MeanStd { mean, std: Some(std), n } = MeanStd::of(differences)? else { return None };
     if std == 0.0 && mean == 0.0 {
         return None;
     }

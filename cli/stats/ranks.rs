@@ -49,7 +49,8 @@ pub(crate) fn friedman(blocks: &[Vec<f64>]) -> Option<Test> {
     if k < 3 || n < 2 {
         return None;
     }
-    let (blocks_n, methods) = (n as f64, k as f64);
+    let blocks_n = n as f64;
+    let methods = k as f64;
     let squares: f64 = mean_ranks(blocks, true).iter().map(|rank| (rank * blocks_n).powi(2)).sum();
     let tied: f64 = blocks.iter().flat_map(|block| ties(block)).map(|t| t.powi(3) - t).sum();
     let correction = 1.0 - tied / (methods * (methods.powi(2) - 1.0) * blocks_n);

@@ -1,13 +1,14 @@
 //! Paired tests of every method against one of them.
 
 use super::{
-    frame::{Frame, Outcome},
     metrics::Metrics,
     sheet::{Sheet, csv_line, csv_number},
+    write::MetricTable,
 };
 use crate::{
-    context::{Failure, MISTAKE},
-    stats::{Interval, Summary, Test, holm, paired_t, t_interval, wilcoxon},
+    context::Failure,
+    results::{CellResult, Grid},
+    stats::{Interval, MeanStd, Test, holm, paired_t, t_interval, wilcoxon},
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,21 +20,21 @@ pub(super) struct Against {
     base: String,
     level: f64,
     axes: Vec<(String, String)>,
-    /// What the pairs are made over.
+    /// The axes the pairs are made over.
     over: Vec<String>,
-    rows: Vec<Row>,
+    rows: Vec<Comparison>,
 }
 
 /// A method's result and that of the base under the same conditions.
-type Pair<'a> = (&'a Outcome, &'a Outcome);
+type Pair<'a> = (&'a CellResult, &'a CellResult);
 
 /// Pairs by the row they are in.
 type Groups<'a> = BTreeMap<(&'a str, Vec<u32>), Vec<Pair<'a>>>;
 
-struct Row {
+struct Comparison {
     coords: Vec<String>,
     /// Method minus base, each pair once.
-    difference: Summary,
+    difference: MeanStd,
     interval: Option<Interval>,
     t: Option<Corrected>,
     wilcoxon: Option<Corrected>,
@@ -47,18 +48,18 @@ struct Corrected {
 /// Returns the axis that names the methods: the one asked for, or `selector`, or the only one
 /// that has the value `base`.
 pub(super) fn methods(
-    frame: &Frame,
+    grid: &Grid,
     asked: Option<&str>,
     base: Option<&str>,
 ) -> Result<usize, Failure> {
     if let Some(name) = asked {
-        return frame.axis("--by", name);
+        return grid.axis("--by", name);
     }
-    let named = frame.axes.iter().position(|axis| axis.path == "selector");
+    let named = grid.axes.iter().position(|axis| axis.path == "selector");
     let holds = |axis: &usize| {
-        base.is_some_and(|base| frame.axes[*axis].values.iter().any(|value| value == base))
+        base.is_some_and(|base| grid.axes[*axis].values.iter().any(|value| value == base))
     };
-    let holding: Vec<usize> = (0..frame.axes.len()).filter(holds).collect();
+    let holding: Vec<usize> = (0..grid.axes.len()).filter(holds).collect();
     match (named, &holding[..]) {
         (Some(axis), _) if base.is_none() || holds(&axis) => Ok(axis),
         (_, [axis]) => Ok(*axis),
@@ -67,48 +68,65 @@ pub(super) fn methods(
                 Some(base) => format!("no axis of methods has the value `{base}`"),
                 None => "no axis is called `selector`".to_owned(),
             };
-            let hint = format!("say which with --by; the axes are {}", frame.names());
-            Err(Failure::new(MISTAKE, what).hint(hint))
+            let hint = format!("say which with --by; the axes are {}", grid.names());
+            Err(Failure::mistake(what).hint(hint))
         }
     }
 }
 
+/// The method all others are compared with: a value on the axis that holds the methods.
+#[derive(Clone, Copy)]
+pub(super) struct Baseline<'a> {
+    pub(super) axis: usize,
+    pub(super) value: &'a str,
+}
+
+/// The pairs of a comparison, whichever metric is compared.
+struct Design<'a> {
+    grid: &'a Grid,
+    metrics: &'a Metrics,
+    base: &'a str,
+    over: &'a [bool],
+    level: f64,
+    groups: Groups<'a>,
+}
+
 impl Against {
-    /// Tests for each of `metrics` the methods on axis `by` against `base`. Pairs are cells that
-    /// agree on all other axes; a test is made of those that differ only on the axes of `over`.
+    /// Tests for each of `metrics` the methods against the baseline. Pairs are cells that agree on
+    /// all other axes; a test is made of those that differ only on the axes of `over`.
     pub(super) fn all(
-        frame: &Frame,
+        grid: &Grid,
         metrics: &Metrics,
-        (by, base): (usize, &str),
+        baseline: Baseline<'_>,
         over: &[bool],
         level: f64,
     ) -> Result<Vec<Self>, Failure> {
-        let Some(zero) = frame.axes[by].values.iter().position(|value| value == base) else {
-            let axis = &frame.axes[by];
-            let failure =
-                Failure::new(MISTAKE, format!("axis `{}` has no value `{base}`", axis.name));
+        let Baseline { axis: by, value: base } = baseline;
+        let Some(zero) = grid.axes[by].values.iter().position(|value| value == base) else {
+            let axis = &grid.axes[by];
+            let failure = Failure::mistake(format!("axis `{}` has no value `{base}`", axis.name));
             let hint = format!("name one with --against: {}", axis.values.join(", "));
             return Err(failure.hint(hint));
         };
         if over[by] {
-            let name = &frame.axes[by].name;
-            let failure = Failure::new(MISTAKE, format!("axis `{name}` holds what is compared"));
+            let name = &grid.axes[by].name;
+            let failure = Failure::mistake(format!("axis `{name}` holds what is compared"));
             return Err(failure.hint("leave it out of --over"));
         }
         let zero = u32::try_from(zero).expect("fewer than 2^32 values and axes");
-        let known: BTreeMap<(&str, &[u32]), &Outcome> =
-            frame.outcomes.iter().map(|one| ((one.label.as_str(), &one.coords[..]), one)).collect();
+        let known: BTreeMap<(&str, &[u32]), &CellResult> =
+            grid.results.iter().map(|one| ((one.label.as_str(), &one.coords[..]), one)).collect();
         let mut groups: Groups<'_> = BTreeMap::new();
-        for outcome in frame.outcomes.iter().filter(|one| one.coords[by] != zero) {
-            let mut coords = outcome.coords.clone();
+        for result in grid.results.iter().filter(|one| one.coords[by] != zero) {
+            let mut coords = result.coords.clone();
             coords[by] = zero;
-            if let Some(partner) = known.get(&(outcome.label.as_str(), &coords[..])) {
-                groups.entry(frame.row(outcome, over)).or_default().push((outcome, partner));
+            if let Some(partner) = known.get(&(result.label.as_str(), &coords[..])) {
+                groups.entry(grid.row(result, over)).or_default().push((result, partner));
             }
         }
         if groups.is_empty() {
             let what = format!("no cell has a partner that differs from it by `{base}` alone");
-            return Err(Failure::new(MISTAKE, what)
+            return Err(Failure::mistake(what)
                 .hint("the pairs agree on every axis but the one compared: look at --where"));
         }
         // Cells that share both results are one pair.
@@ -116,30 +134,28 @@ impl Against {
             let mut met = BTreeSet::new();
             group.retain(|(a, b)| met.insert((a.id, b.id)));
         }
-        let one = |metric: &String| Self::one(frame, metrics, metric, (base, level), over, &groups);
-        Ok(metrics.names.iter().map(one).collect())
+        let design = Design { grid, metrics, base, over, level, groups };
+        Ok(metrics.names.iter().map(|metric| design.compare(metric)).collect())
     }
+}
 
-    fn one(
-        frame: &Frame,
-        metrics: &Metrics,
-        metric: &str,
-        (base, level): (&str, f64),
-        over: &[bool],
-        groups: &Groups<'_>,
-    ) -> Self {
-        let value = |one: &Outcome| Some(one.metrics.as_ref()?.get(metric)?.value);
-        let (mut rows, mut tests) = (vec![], vec![]);
-        for group in groups.values() {
+impl Design<'_> {
+    /// Returns the tests for one metric.
+    fn compare(&self, metric: &str) -> Against {
+        let Self { grid, over, .. } = *self;
+        let value = |one: &CellResult| one.metrics.as_ref()?.value(metric);
+        let mut rows = vec![];
+        let mut tests = vec![];
+        for group in self.groups.values() {
             // Shares are multiples of 1 / n: equal differences of them must compare equal.
             let pairs = group.iter().filter_map(|(a, b)| Some(exact(value(a)? - value(b)?)));
             let differences: Vec<f64> = pairs.collect();
-            let Some(difference) = Summary::of(&differences) else { continue };
-            let kept = (0..frame.axes.len()).filter(|axis| !over[*axis]);
-            rows.push(Row {
-                coords: kept.map(|axis| frame.value(group[0].0, axis).to_owned()).collect(),
+            let Some(difference) = MeanStd::of(&differences) else { continue };
+            let kept = (0..grid.axes.len()).filter(|axis| !over[*axis]);
+            rows.push(Comparison {
+                coords: kept.map(|axis| grid.value(group[0].0, axis).to_owned()).collect(),
                 difference,
-                interval: t_interval(&differences, level),
+                interval: t_interval(&differences, self.level),
                 t: None,
                 wilcoxon: None,
             });
@@ -149,20 +165,24 @@ impl Against {
         for (row, (t, w)) in rows.iter_mut().zip(corrected(t).into_iter().zip(corrected(w))) {
             (row.t, row.wilcoxon) = (t, w);
         }
-        let name = |axis: usize| (frame.axes[axis].name.clone(), frame.axes[axis].path.clone());
-        let axes = 0..frame.axes.len();
-        Self {
+        let name = |axis: usize| (grid.axes[axis].name.clone(), grid.axes[axis].path.clone());
+        let axes = 0..grid.axes.len();
+        Against {
             metric: metric.to_owned(),
-            metrics: metrics.clone(),
-            base: base.to_owned(),
-            level,
+            metrics: self.metrics.clone(),
+            base: self.base.to_owned(),
+            level: self.level,
             axes: axes.clone().filter(|axis| !over[*axis]).map(name).collect(),
             over: axes.filter(|axis| over[*axis]).map(|axis| name(axis).0).collect(),
             rows,
         }
     }
+}
 
-    pub(super) fn sheet(&self) -> Sheet {
+impl MetricTable for Against {
+    const LIST: &'static str = "comparisons";
+
+    fn sheet(&self) -> Sheet {
         let mut head: Vec<String> = self.axes.iter().map(|(name, _)| name.clone()).collect();
         let words = head.len();
         let level = self.level * 100.0;
@@ -170,7 +190,7 @@ impl Against {
         head.extend(["t", "p", "p Holm", "W", "p", "p Holm", "pairs"].map(str::to_owned));
         let numbers = words..head.len();
         let show = |value: f64| self.metrics.show_difference(&self.metric, value);
-        let row = |row: &Row| {
+        let row = |row: &Comparison| {
             let mut line = row.coords.clone();
             line.push(show(row.difference.mean));
             line.push(match row.interval {
@@ -210,7 +230,7 @@ impl Against {
         Sheet { caption: Some(caption), head, rows, numbers, notes }
     }
 
-    pub(super) fn csv_head(&self) -> String {
+    fn csv_head(&self) -> String {
         let mut head = vec!["metric".to_owned()];
         head.extend(self.axes.iter().map(|(name, _)| name.clone()));
         let columns = [
@@ -230,9 +250,8 @@ impl Against {
         csv_line(&head)
     }
 
-    /// Returns a line for each test, without the heading.
-    pub(super) fn csv(&self) -> String {
-        let row = |row: &Row| {
+    fn csv(&self) -> String {
+        let row = |row: &Comparison| {
             let mut line = vec![self.metric.clone()];
             line.extend(row.coords.iter().cloned());
             line.extend([self.base.clone(), row.difference.mean.to_string()]);
@@ -250,13 +269,13 @@ impl Against {
         self.rows.iter().map(row).collect()
     }
 
-    pub(super) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let test = |one: &Option<Corrected>| {
             one.as_ref().map(
                 |one| json!({ "statistic": one.test.statistic, "p": one.test.p, "holm": one.holm }),
             )
         };
-        let row = |row: &Row| {
+        let row = |row: &Comparison| {
             let values = row.coords.iter().map(|value| json!(value));
             let coords: Map<String, Value> =
                 self.axes.iter().map(|(_, path)| path.clone()).zip(values).collect();

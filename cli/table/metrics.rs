@@ -1,33 +1,34 @@
-//! What metrics are called, which of them are shown, and with how many digits.
+//! The names of metrics, which of them are shown, and with how many digits.
 
 use super::{
-    SECONDS, USUAL,
-    frame::Frame,
-    measured::Metric,
-    stat::{Stat, Trust},
+    USUAL,
+    estimate::{Estimate, Trust},
 };
-use crate::context::{Failure, MISTAKE};
+use crate::{
+    context::Failure,
+    results::{Grid, MetricValue, SECONDS},
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The metrics of a table.
 #[derive(Clone)]
 pub(super) struct Metrics {
-    /// Those shown, in order.
+    /// The names of those shown, in order.
     pub(super) names: Vec<String>,
-    /// Those shown in percent, and those that are whole numbers throughout.
+    /// The names of metrics shown in percent, and of those that are whole numbers throughout.
     pub(super) percent: BTreeSet<String>,
     pub(super) whole: BTreeSet<String>,
 }
 
 impl Metrics {
-    /// Returns all that `frame` holds.
-    pub(super) fn of(frame: &Frame) -> Self {
-        let mut all: BTreeMap<&str, Vec<Metric>> = BTreeMap::new();
-        let done = frame.outcomes.iter().filter_map(|outcome| outcome.metrics.as_ref());
-        for (name, metric) in done.flatten() {
+    /// Returns all that the results of `grid` have.
+    pub(super) fn of(grid: &Grid) -> Self {
+        let mut all: BTreeMap<&str, Vec<MetricValue>> = BTreeMap::new();
+        let done = grid.results.iter().filter_map(|result| result.metrics.as_ref());
+        for (name, metric) in done.flat_map(|metrics| &metrics.numbers) {
             all.entry(name).or_default().push(*metric);
         }
-        let are = |test: &dyn Fn(&str, &[Metric]) -> bool| -> BTreeSet<String> {
+        let are = |test: &dyn Fn(&str, &[MetricValue]) -> bool| -> BTreeSet<String> {
             let those = all.iter().filter(|(name, values)| test(name, values));
             those.map(|(name, _)| (*name).to_owned()).collect()
         };
@@ -52,7 +53,7 @@ impl Metrics {
         if let Some(unknown) = asked.iter().find(|name| !self.names.contains(name))
             && !self.names.is_empty()
         {
-            let failure = Failure::new(MISTAKE, format!("no metric is called `{unknown}`"));
+            let failure = Failure::mistake(format!("no metric is called `{unknown}`"));
             return Err(failure.hint(format!("there are {}", self.names.join(", "))));
         }
         self.names = asked.to_vec();
@@ -86,11 +87,11 @@ impl Metrics {
     }
 
     /// Returns a mean and how far to trust it.
-    pub(super) fn show(&self, name: &str, stat: &Stat) -> String {
+    pub(super) fn show(&self, name: &str, stat: &Estimate) -> String {
         let (factor, digits) = self.scale(name, stat.mean);
         let mean = format!("{:.digits$}", stat.mean * factor);
         match stat.trust {
-            // What is the same in every repeat is not a measurement.
+            // A whole number that is the same in every repeat is no measurement.
             Trust::Std(std) if !(std == 0.0 && self.whole.contains(name)) => {
                 format!("{mean} ± {:.digits$}", std * factor)
             }
@@ -122,23 +123,19 @@ fn is_share(name: &str) -> bool {
         || name.ends_with("_share")
 }
 
-fn are_shares(values: &[Metric]) -> bool {
+fn are_shares(values: &[MetricValue]) -> bool {
     values.iter().all(|metric| !metric.whole && (0.0..=1.0).contains(&metric.value))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::measured::numbers, *};
+    use super::*;
 
     #[test]
     fn only_what_lies_between_0_and_1_is_a_share() {
-        let metric = |value, whole| Metric { value, whole };
+        let metric = |value, whole| MetricValue { value, whole };
         assert!(is_share("accuracy_best") && are_shares(&[metric(0.5, false), metric(1.0, false)]));
         assert!(!are_shares(&[metric(13.0, true)]) && !are_shares(&[metric(1.5, false)]));
-        let read =
-            numbers(br#"{"accuracy": 0.5, "train_samples": 144, "per_class": [1], "of": {}}"#);
-        assert_eq!(read.len(), 2);
-        assert_eq!(read["train_samples"], metric(144.0, true));
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! One axis down, another across, a mean in every cell.
 
 use super::{
-    frame::{Frame, Outcome},
+    estimate::{Estimate, Judge},
     metrics::Metrics,
-    rows::{stat_json, values},
+    rows::estimate_json,
     sheet::{Sheet, csv_line, csv_number},
-    stat::{Judge, Stat},
+    write::MetricTable,
 };
-use crate::context::{Failure, MISTAKE};
+use crate::{
+    context::Failure,
+    results::{CellResult, Grid, grouped},
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -19,68 +22,69 @@ pub(super) struct Pivot {
     column_axis: (String, String),
     rows: Vec<String>,
     columns: Vec<String>,
-    stats: BTreeMap<(usize, usize), Stat>,
+    estimates: BTreeMap<(usize, usize), Estimate>,
 }
 
 impl Pivot {
     /// Lays `axes`, of the form `ROWS,COLUMNS`, out for each of `metrics`. What other axes tell
     /// apart must be averaged or filtered: a cell never holds two things without being asked to.
     pub(super) fn all(
-        frame: &Frame,
+        grid: &Grid,
         metrics: &Metrics,
         axes: &str,
         over: &[bool],
         judge: Judge,
     ) -> Result<Vec<Self>, Failure> {
         let Some((down, across)) = axes.split_once(',') else {
-            let failure = Failure::new(MISTAKE, format!("--pivot {axes}: not two axes"));
-            let hint = format!("write `--pivot ROWS,COLUMNS`; the axes are {}", frame.names());
+            let failure = Failure::mistake(format!("--pivot {axes}: not two axes"));
+            let hint = format!("write `--pivot ROWS,COLUMNS`; the axes are {}", grid.names());
             return Err(failure.hint(hint));
         };
-        let down = frame.axis("--pivot", down.trim())?;
-        let across = frame.axis("--pivot", across.trim())?;
+        let down = grid.axis("--pivot", down.trim())?;
+        let across = grid.axis("--pivot", across.trim())?;
         if down == across {
-            return Err(Failure::new(MISTAKE, format!("--pivot {axes}: the same axis twice")));
+            return Err(Failure::mistake(format!("--pivot {axes}: the same axis twice")));
         }
         let seen = |axis: usize| {
-            let values = 0..frame.axes[axis].values.len();
-            let used = |value: &usize| {
-                frame.outcomes.iter().any(|one| one.coords[axis] as usize == *value)
-            };
+            let values = 0..grid.axes[axis].values.len();
+            let used =
+                |value: &usize| grid.results.iter().any(|one| one.coords[axis] as usize == *value);
             values.filter(used).collect::<Vec<usize>>()
         };
-        for axis in (0..frame.axes.len()).filter(|axis| !over[*axis]) {
+        for axis in (0..grid.axes.len()).filter(|axis| !over[*axis]) {
             if axis != down && axis != across && seen(axis).len() > 1 {
-                let name = &frame.axes[axis].name;
+                let name = &grid.axes[axis].name;
                 let failure =
-                    Failure::new(MISTAKE, format!("axis `{name}` has several values in each cell"));
+                    Failure::mistake(format!("axis `{name}` has several values in each cell"));
                 let hint =
                     format!("pick some with --where {name}=…, or average with --over {name}");
                 return Err(failure.hint(hint));
             }
         }
-        let label = frame.outcomes.first().map(|one| &one.label);
-        if frame.outcomes.iter().any(|one| Some(&one.label) != label) {
-            let failure = Failure::new(MISTAKE, "several stages give results");
+        let label = grid.results.first().map(|one| &one.label);
+        if grid.results.iter().any(|one| Some(&one.label) != label) {
+            let failure = Failure::mistake("several stages give results");
             return Err(failure.hint("pick one with --target"));
         }
-        let (rows, columns) = (seen(down), seen(across));
-        let mut groups: BTreeMap<(usize, usize), Vec<&Outcome>> = BTreeMap::new();
-        for outcome in &frame.outcomes {
-            let at = |axis: usize, seen: &[usize]| {
-                seen.binary_search(&(outcome.coords[axis] as usize)).expect("it was seen")
-            };
-            groups.entry((at(down, &rows), at(across, &columns))).or_default().push(outcome);
-        }
-        let groups: BTreeMap<_, _> =
-            groups.into_iter().map(|(at, group)| (at, values(&group).0)).collect();
-        let axis = |at: usize| (frame.axes[at].name.clone(), frame.axes[at].path.clone());
+        let rows = seen(down);
+        let columns = seen(across);
+        let place = |result: &CellResult, axis: usize, seen: &[usize]| {
+            seen.binary_search(&(result.coords[axis] as usize)).expect("it was seen")
+        };
+        let at =
+            |result: &CellResult| (place(result, down, &rows), place(result, across, &columns));
+        let groups: BTreeMap<(usize, usize), BTreeMap<String, Vec<f64>>> =
+            grouped(&grid.results, at)
+                .into_iter()
+                .map(|(at, group)| (at, group.values()))
+                .collect();
+        let axis = |at: usize| (grid.axes[at].name.clone(), grid.axes[at].path.clone());
         let named = |at: usize, seen: &[usize]| -> Vec<String> {
-            seen.iter().map(|value| frame.axes[at].values[*value].clone()).collect()
+            seen.iter().map(|value| grid.axes[at].values[*value].clone()).collect()
         };
         let one = |metric: &String| {
-            let stat = |(at, values): (&(usize, usize), &BTreeMap<String, Vec<f64>>)| {
-                Some((*at, judge.stat(values.get(metric)?)?))
+            let estimate = |(at, values): (&(usize, usize), &BTreeMap<String, Vec<f64>>)| {
+                Some((*at, judge.estimate(values.get(metric)?)?))
             };
             Self {
                 metric: metric.clone(),
@@ -89,19 +93,24 @@ impl Pivot {
                 column_axis: axis(across),
                 rows: named(down, &rows),
                 columns: named(across, &columns),
-                stats: groups.iter().filter_map(stat).collect(),
+                estimates: groups.iter().filter_map(estimate).collect(),
             }
         };
         Ok(metrics.names.iter().map(one).collect())
     }
+}
 
-    pub(super) fn sheet(&self) -> Sheet {
+impl MetricTable for Pivot {
+    const LIST: &'static str = "pivots";
+
+    fn sheet(&self) -> Sheet {
         let mut head = vec![self.row_axis.0.clone()];
         head.extend(self.columns.iter().map(|value| format!("{}={value}", self.column_axis.0)));
         let row = |(at, name): (usize, &String)| {
             let cell = |column: usize| {
-                let stat = self.stats.get(&(at, column));
-                stat.map_or("-".to_owned(), |stat| self.metrics.show(&self.metric, stat))
+                let estimate = self.estimates.get(&(at, column));
+                estimate
+                    .map_or("-".to_owned(), |estimate| self.metrics.show(&self.metric, estimate))
             };
             std::iter::once(name.clone()).chain((0..self.columns.len()).map(cell)).collect()
         };
@@ -111,18 +120,17 @@ impl Pivot {
         Sheet { caption, head, rows, numbers, notes: vec![] }
     }
 
-    /// Returns a line for each cell, without the heading.
-    pub(super) fn csv(&self) -> String {
+    fn csv(&self) -> String {
         let mut out = String::new();
-        for ((row, column), stat) in &self.stats {
-            let interval = stat.interval();
+        for ((row, column), estimate) in &self.estimates {
+            let interval = estimate.interval();
             out.push_str(&csv_line(&[
                 self.metric.clone(),
                 self.rows[*row].clone(),
                 self.columns[*column].clone(),
-                stat.mean.to_string(),
-                csv_number(stat.std),
-                stat.n.to_string(),
+                estimate.mean.to_string(),
+                csv_number(estimate.std),
+                estimate.n.to_string(),
                 csv_number(interval.map(|one| one.low)),
                 csv_number(interval.map(|one| one.high)),
             ]));
@@ -130,7 +138,7 @@ impl Pivot {
         out
     }
 
-    pub(super) fn csv_head(&self) -> String {
+    fn csv_head(&self) -> String {
         let axes = [&self.row_axis.0, &self.column_axis.0].map(Clone::clone);
         let mut head = vec!["metric".to_owned()];
         head.extend(axes);
@@ -138,9 +146,9 @@ impl Pivot {
         csv_line(&head)
     }
 
-    pub(super) fn json(&self) -> Value {
-        let cells = self.stats.iter().map(|((row, column), stat)| {
-            let mut value = stat_json(stat);
+    fn json(&self) -> Value {
+        let cells = self.estimates.iter().map(|((row, column), estimate)| {
+            let mut value = estimate_json(estimate);
             value["row"] = self.rows[*row].clone().into();
             value["column"] = self.columns[*column].clone().into();
             value

@@ -2,18 +2,19 @@
 
 use super::{
     against::{chance, exact},
-    frame::{Frame, Outcome},
     metrics::{Metrics, small_is_good},
     sheet::{Sheet, csv_line},
+    write::MetricTable,
 };
 use crate::{
-    context::{Failure, MISTAKE},
+    context::Failure,
+    results::{CellResult, Grid},
     stats::{Test, friedman, mean_ranks, nemenyi_difference},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What a block is: a comparison of all methods under one set of conditions.
+/// The blocks of a ranking: comparisons of all methods under one set of conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Blocks {
     /// Every cell of the other axes, each seed for itself.
@@ -34,7 +35,7 @@ pub(super) struct Ranking {
     left_out: usize,
     of: String,
     friedman: Option<Test>,
-    /// How far apart mean ranks must be, and at which level.
+    /// Nemenyi's critical difference of mean ranks, and its level.
     difference: f64,
     alpha: f64,
 }
@@ -42,40 +43,39 @@ pub(super) struct Ranking {
 impl Ranking {
     /// Ranks the methods on axis `by` for each of `metrics`.
     pub(super) fn all(
-        frame: &Frame,
+        grid: &Grid,
         metrics: &Metrics,
         by: usize,
         blocks: Blocks,
         over: &[bool],
         level: f64,
     ) -> Result<Vec<Self>, Failure> {
-        let one = |metric: &String| Self::one(frame, metric, by, blocks, over, 1.0 - level);
+        let one = |metric: &String| Self::one(grid, metric, by, blocks, over, 1.0 - level);
         metrics.names.iter().map(one).collect()
     }
 
     fn one(
-        frame: &Frame,
+        grid: &Grid,
         metric: &str,
         by: usize,
         blocks: Blocks,
         over: &[bool],
         alpha: f64,
     ) -> Result<Self, Failure> {
-        let used =
-            |value: &usize| frame.outcomes.iter().any(|one| one.coords[by] as usize == *value);
-        let methods: Vec<usize> = (0..frame.axes[by].values.len()).filter(used).collect();
+        let used = |value: &usize| grid.results.iter().any(|one| one.coords[by] as usize == *value);
+        let methods: Vec<usize> = (0..grid.axes[by].values.len()).filter(used).collect();
         let averaged = |axis: usize| blocks == Blocks::Means && over[axis];
         // Blocks, and in them the values of each method.
         let mut all: BTreeMap<(&str, Vec<u32>), Vec<Vec<f64>>> = BTreeMap::new();
-        for outcome in &frame.outcomes {
-            let method = methods.binary_search(&(outcome.coords[by] as usize));
+        for result in &grid.results {
+            let method = methods.binary_search(&(result.coords[by] as usize));
             let method = method.expect("every value is among them");
-            let others = outcome.coords.iter().enumerate();
+            let others = result.coords.iter().enumerate();
             let others = others.filter(|(axis, _)| *axis != by && !averaged(*axis));
-            let block = (outcome.label.as_str(), others.map(|(_, value)| *value).collect());
+            let block = (result.label.as_str(), others.map(|(_, value)| *value).collect());
             let slot = all.entry(block).or_insert_with(|| vec![vec![]; methods.len()]);
-            let value = |one: &Outcome| Some(one.metrics.as_ref()?.get(metric)?.value);
-            slot[method].extend(value(outcome));
+            let value = |one: &CellResult| one.metrics.as_ref()?.value(metric);
+            slot[method].extend(value(result));
         }
         // Means that differ by the rounding of their sums alone are a tie.
         let mean = |values: &Vec<f64>| exact(values.iter().sum::<f64>() / values.len() as f64);
@@ -83,24 +83,24 @@ impl Ranking {
             all.into_values().partition(|block| block.iter().all(|values| !values.is_empty()));
         let whole: Vec<Vec<f64>> =
             whole.iter().map(|block| block.iter().map(mean).collect()).collect();
-        let name = &frame.axes[by].name;
+        let name = &grid.axes[by].name;
         if methods.len() < 2 || whole.is_empty() {
             let what = format!("there is no cell in which two values of `{name}` have `{metric}`");
-            let failure = Failure::new(MISTAKE, what);
+            let failure = Failure::mistake(what);
             return Err(
                 failure.hint("a block counts where every method has a value: pick with --where")
             );
         }
-        let named = methods.iter().map(|method| frame.axes[by].values[*method].clone());
+        let named = methods.iter().map(|method| grid.axes[by].values[*method].clone());
         let mut ranks: Vec<(String, f64)> =
             named.zip(mean_ranks(&whole, small_is_good(metric))).collect();
         // Equal ranks stay in the order of the axis.
         ranks.sort_by(|a, b| a.1.total_cmp(&b.1));
-        let others = (0..frame.axes.len()).filter(|axis| *axis != by && !averaged(*axis));
-        let others: Vec<&str> = others.map(|axis| frame.axes[axis].name.as_str()).collect();
+        let others = (0..grid.axes.len()).filter(|axis| *axis != by && !averaged(*axis));
+        let others: Vec<&str> = others.map(|axis| grid.axes[axis].name.as_str()).collect();
         Ok(Self {
             metric: metric.to_owned(),
-            axis: (name.clone(), frame.axes[by].path.clone()),
+            axis: (name.clone(), grid.axes[by].path.clone()),
             ranks,
             blocks: whole.len(),
             left_out: parts.len(),
@@ -124,8 +124,12 @@ impl Ranking {
         }
         runs
     }
+}
 
-    pub(super) fn sheet(&self) -> Sheet {
+impl MetricTable for Ranking {
+    const LIST: &'static str = "rankings";
+
+    fn sheet(&self) -> Sheet {
         let runs = self.alike();
         let row = |(place, (name, rank)): (usize, &(String, f64))| {
             // One letter for each group the method is in, as statisticians mark them.
@@ -143,7 +147,8 @@ impl Ranking {
         );
         let mut notes = vec![];
         if let Some(test) = self.friedman {
-            let (freedom, p) = (self.ranks.len() - 1, chance(test.p));
+            let freedom = self.ranks.len() - 1;
+            let p = chance(test.p);
             let is = if p.starts_with('<') { " " } else { " = " };
             notes.push(format!(
                 "Friedman: chi2 = {:.3}, {freedom} degrees of freedom, p{is}{p}",
@@ -167,13 +172,12 @@ impl Ranking {
         }
     }
 
-    pub(super) fn csv_head(&self) -> String {
+    fn csv_head(&self) -> String {
         let head = ["metric", &self.axis.0, "mean_rank", "blocks", "critical_difference"];
         csv_line(&head.map(str::to_owned))
     }
 
-    /// Returns a line for each method, without the heading.
-    pub(super) fn csv(&self) -> String {
+    fn csv(&self) -> String {
         let row = |(name, rank): &(String, f64)| {
             csv_line(&[
                 self.metric.clone(),
@@ -186,7 +190,7 @@ impl Ranking {
         self.ranks.iter().map(row).collect()
     }
 
-    pub(super) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let rank = |(name, rank): &(String, f64)| json!({ "value": name, "rank": rank });
         let names = |(first, last): &(usize, usize)| -> Vec<&str> {
             self.ranks[*first..=*last].iter().map(|(name, _)| name.as_str()).collect()

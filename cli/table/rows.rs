@@ -1,70 +1,62 @@
 //! Results averaged into rows, and the rows written down.
 
 use super::{
-    frame::{Frame, Outcome},
+    estimate::{Estimate, Judge},
     metrics::Metrics,
     sheet::{Sheet, csv_line, csv_number},
-    stat::{Judge, Stat},
 };
-use crate::context::{Failure, MISTAKE};
+use crate::{
+    context::Failure,
+    results::{Grid, GridAxis, grouped},
+};
 use serde_json::{Map, Value, json};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
 };
 
-pub(super) struct Row {
+pub(super) struct TableRow {
     pub(super) target: String,
     pub(super) coords: Vec<String>,
-    /// How many results it averages, and how many of them are there.
+    /// How many results it averages, and how many of them are computed.
     wanted: usize,
     done: usize,
-    pub(super) stats: BTreeMap<String, Stat>,
+    pub(super) estimates: BTreeMap<String, Estimate>,
 }
 
-pub(super) struct Table {
+pub(super) struct ResultTable {
     axes: Vec<String>,
     /// The full names of the axes, for programs.
     paths: Vec<String>,
     pub(super) metrics: Metrics,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<TableRow>,
     targets: bool,
     with_intervals: bool,
 }
 
-/// Returns the values of each metric in `group`, where cells that agree on a result count once,
-/// and how many results were wanted and are there.
-pub(super) fn values(group: &[&Outcome]) -> (BTreeMap<String, Vec<f64>>, usize, usize) {
-    let mut met = BTreeSet::new();
-    let group: Vec<&&Outcome> = group.iter().filter(|outcome| met.insert(outcome.id)).collect();
-    let done: Vec<_> = group.iter().filter_map(|outcome| outcome.metrics.as_ref()).collect();
-    let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for (name, metric) in done.iter().copied().flatten() {
-        values.entry(name.clone()).or_default().push(metric.value);
-    }
-    (values, group.len(), done.len())
-}
-
-impl Table {
-    pub(super) fn new(frame: &Frame, metrics: Metrics, over: &[bool], judge: Judge) -> Self {
+impl ResultTable {
+    pub(super) fn new(grid: &Grid, metrics: Metrics, over: &[bool], judge: Judge) -> Self {
         let labels: BTreeSet<&str> =
-            frame.outcomes.iter().map(|outcome| outcome.label.as_str()).collect();
-        let kept: Vec<usize> = (0..frame.axes.len()).filter(|axis| !over[*axis]).collect();
+            grid.results.iter().map(|result| result.label.as_str()).collect();
+        let kept: Vec<usize> = (0..grid.axes.len()).filter(|axis| !over[*axis]).collect();
+        let mut groups = grouped(&grid.results, |result| grid.row(result, over));
         // By target, then by the order of the matrix.
-        let mut groups: BTreeMap<(&str, Vec<u32>), Vec<&Outcome>> = BTreeMap::new();
-        for outcome in &frame.outcomes {
-            groups.entry(frame.row(outcome, over)).or_default().push(outcome);
-        }
+        groups.sort_by(|(a, _), (b, _)| a.cmp(b));
         let rows = groups.into_iter().map(|((target, _), group)| {
-            let coords = kept.iter().map(|axis| frame.value(group[0], *axis).to_owned()).collect();
-            let (values, wanted, done) = values(&group);
-            let stat = |(name, values): (String, Vec<f64>)| Some((name, judge.stat(&values)?));
-            let stats = values.into_iter().filter_map(stat).collect();
-            Row { target: target.to_owned(), coords, wanted, done, stats }
+            let first = group.results[0];
+            let estimate =
+                |(name, values): (String, Vec<f64>)| Some((name, judge.estimate(&values)?));
+            TableRow {
+                target: target.to_owned(),
+                coords: kept.iter().map(|axis| grid.value(first, *axis).to_owned()).collect(),
+                wanted: group.wanted(),
+                done: group.done(),
+                estimates: group.values().into_iter().filter_map(estimate).collect(),
+            }
         });
         let rows = rows.collect();
-        let names = |of: fn(&super::frame::Axis) -> &String| -> Vec<String> {
-            kept.iter().map(|axis| of(&frame.axes[*axis]).clone()).collect()
+        let names = |of: fn(&GridAxis) -> &String| -> Vec<String> {
+            kept.iter().map(|axis| of(&grid.axes[*axis]).clone()).collect()
         };
         Self {
             axes: names(|axis| &axis.name),
@@ -91,7 +83,7 @@ impl Table {
         } else if name == "target" {
             self.rows.sort_by(|a, b| turn(a.target.cmp(&b.target)));
         } else if self.metrics.names.iter().any(|one| one == name) {
-            let mean = |row: &Row| row.stats.get(name).map(|stat| stat.mean);
+            let mean = |row: &TableRow| row.estimates.get(name).map(|estimate| estimate.mean);
             self.rows.sort_by(|a, b| match (mean(a), mean(b)) {
                 (Some(a), Some(b)) => turn(a.total_cmp(&b)),
                 (a, b) => b.is_some().cmp(&a.is_some()),
@@ -99,8 +91,7 @@ impl Table {
         } else {
             let all: Vec<&str> =
                 self.axes.iter().chain(&self.metrics.names).map(String::as_str).collect();
-            let failure =
-                Failure::new(MISTAKE, format!("--sort {column}: there is no such column"));
+            let failure = Failure::mistake(format!("--sort {column}: there is no such column"));
             return Err(failure.hint(format!("the columns are {}", all.join(", "))));
         }
         Ok(())
@@ -118,12 +109,14 @@ impl Table {
         head.extend(counted.then(|| "n".to_owned()));
         let numbers = words..head.len();
         head.extend(gaps.then(String::new));
-        let row = |row: &Row| {
+        let row = |row: &TableRow| {
             let mut line: Vec<String> = vec![];
             line.extend(self.targets.then(|| row.target.clone()));
             line.extend(row.coords.iter().cloned());
             let shown = |name: &String| {
-                row.stats.get(name).map_or("-".to_owned(), |stat| self.metrics.show(name, stat))
+                row.estimates
+                    .get(name)
+                    .map_or("-".to_owned(), |estimate| self.metrics.show(name, estimate))
             };
             line.extend(self.metrics.names.iter().map(shown));
             line.extend(counted.then(|| row.done.to_string()));
@@ -181,12 +174,12 @@ impl Table {
             line.extend(row.coords.iter().cloned());
             line.extend([row.wanted.to_string(), row.done.to_string()]);
             for name in &self.metrics.names {
-                let stat = row.stats.get(name);
-                line.push(csv_number(stat.map(|stat| stat.mean)));
-                line.push(csv_number(stat.and_then(|stat| stat.std)));
-                line.push(stat.map_or(0, |stat| stat.n).to_string());
+                let estimate = row.estimates.get(name);
+                line.push(csv_number(estimate.map(|estimate| estimate.mean)));
+                line.push(csv_number(estimate.and_then(|estimate| estimate.std)));
+                line.push(estimate.map_or(0, |estimate| estimate.n).to_string());
                 if self.with_intervals {
-                    let interval = stat.and_then(Stat::interval);
+                    let interval = estimate.and_then(Estimate::interval);
                     line.push(csv_number(interval.map(|one| one.low)));
                     line.push(csv_number(interval.map(|one| one.high)));
                 }
@@ -197,11 +190,13 @@ impl Table {
     }
 
     pub(super) fn json(&self) -> Value {
-        let row = |row: &Row| {
+        let row = |row: &TableRow| {
             let coords: Map<String, Value> =
                 self.paths.iter().cloned().zip(row.coords.iter().map(|v| json!(v))).collect();
-            let stat = |name: &String| Some((name.clone(), stat_json(row.stats.get(name)?)));
-            let metrics: Map<String, Value> = self.metrics.names.iter().filter_map(stat).collect();
+            let estimate =
+                |name: &String| Some((name.clone(), estimate_json(row.estimates.get(name)?)));
+            let metrics: Map<String, Value> =
+                self.metrics.names.iter().filter_map(estimate).collect();
             json!({
                 "target": row.target,
                 "coords": coords,
@@ -215,9 +210,9 @@ impl Table {
     }
 }
 
-pub(super) fn stat_json(stat: &Stat) -> Value {
-    let mut value = json!({ "mean": stat.mean, "std": stat.std, "n": stat.n });
-    if let Some(interval) = stat.interval() {
+pub(super) fn estimate_json(estimate: &Estimate) -> Value {
+    let mut value = json!({ "mean": estimate.mean, "std": estimate.std, "n": estimate.n });
+    if let Some(interval) = estimate.interval() {
         value["low"] = interval.low.into();
         value["high"] = interval.high.into();
     }
@@ -234,21 +229,22 @@ fn compare(a: &str, b: &str) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::stat::Ci, *};
+    use super::{super::estimate::Ci, *};
 
-    fn table(ci: Option<Ci>) -> Table {
+    fn table(ci: Option<Ci>) -> ResultTable {
         let judge = Judge { ci, level: 0.95 };
         let row = |selector: &str, keep: &str, accuracy: &[f64], wanted| {
-            let stat = judge.stat(accuracy).map(|stat| ("accuracy".to_owned(), stat));
-            Row {
+            let estimate =
+                judge.estimate(accuracy).map(|estimate| ("accuracy".to_owned(), estimate));
+            TableRow {
                 target: "result".to_owned(),
                 coords: vec![selector.to_owned(), keep.to_owned()],
                 wanted,
                 done: accuracy.len(),
-                stats: stat.into_iter().collect(),
+                estimates: estimate.into_iter().collect(),
             }
         };
-        Table {
+        ResultTable {
             axes: vec!["selector".to_owned(), "keep".to_owned()],
             paths: vec!["selector".to_owned(), "subset.with.keep".to_owned()],
             metrics: Metrics {
@@ -289,7 +285,7 @@ random    0.05          25.00  1
     fn axes_sort_as_numbers_and_what_is_missing_comes_last() {
         let order = |column: &str| {
             let mut table = table(None);
-            table.sort(column).map_err(|failure| failure.message).expect("a column");
+            table.sort(column).expect("a column");
             table.rows.iter().map(|row| row.coords[1].clone()).collect::<Vec<_>>()
         };
         assert_eq!(order("keep"), ["0.05", "0.1", "0.5"]);

@@ -3,27 +3,15 @@
 use crate::context::{columns, width_of};
 use std::ops::Range;
 
-/// How a table is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    #[default]
-    Text,
-    Csv,
-    Json,
-    Markdown,
-    /// A `tabular` in the style of the package booktabs.
-    Latex,
-}
-
 /// A heading and rows of text.
 pub(super) struct Sheet {
-    /// What stands above it, if anything.
+    /// The line above the table, if any.
     pub(super) caption: Option<String>,
     pub(super) head: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
     /// The columns that hold numbers.
     pub(super) numbers: Range<usize>,
-    /// What stands below it, line by line.
+    /// The lines below the table.
     pub(super) notes: Vec<String>,
 }
 

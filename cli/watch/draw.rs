@@ -1,8 +1,8 @@
 //! The live view on the screen: stages, what runs, curves, the log.
 
 use super::{
-    look::{Look, Pane},
-    model::{End, Model, StageRow, Task},
+    look::{Pane, Viewer},
+    model::{End, RunModel, StageRow, TaskProgress},
 };
 use crate::context::{duration_of, width_of};
 use ratatui::{
@@ -14,10 +14,10 @@ use ratatui::{
     widgets::{Axis, Chart, Dataset, GraphType, Paragraph},
 };
 
-/// A screen at least this wide has the curves beside the rest.
+/// The least width of a screen that has the curves beside the rest.
 const WIDE: u16 = 120;
 /// Draws the whole screen.
-pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, look: &mut Look) {
+pub(super) fn draw(frame: &mut Frame<'_>, model: &RunModel, look: &mut Viewer) {
     let area = frame.area();
     let rows = |area, constraints: &[Constraint]| {
         Layout::default().direction(Direction::Vertical).constraints(constraints).split(area)
@@ -59,7 +59,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, look: &mut Look) {
     frame.render_widget(Paragraph::new(keys).style(look.tint(Color::DarkGray)), parts[3]);
 }
 
-fn head(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &mut Look) {
+fn head(frame: &mut Frame<'_>, area: Rect, model: &RunModel, look: &mut Viewer) {
     let state = match model.summary {
         Some(summary) if summary.failed > 0 => ("failed", Color::Red),
         Some(summary) if summary.stopped > 0 => ("stopped", Color::Yellow),
@@ -90,7 +90,7 @@ fn head(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &mut Look) {
     frame.render_widget(Paragraph::new(line), area);
 }
 
-fn stage_rows(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
+fn stage_rows(frame: &mut Frame<'_>, area: Rect, model: &RunModel, look: &Viewer) {
     let title = format!(" {} ", crate::follow::work(model.nodes, model.cells));
     let height = usize::from(area.height.saturating_sub(1));
     let names = model.stages.iter().map(|row| width_of(&row.about.stage)).max().unwrap_or(0);
@@ -156,7 +156,7 @@ fn counts(row: &StageRow) -> (String, Color) {
     (text, colour)
 }
 
-fn task_rows(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
+fn task_rows(frame: &mut Frame<'_>, area: Rect, model: &RunModel, look: &Viewer) {
     let listed = model.listed();
     let running = listed.iter().filter(|(_, task)| task.ended.is_none()).count();
     let title = match (running, listed.len() - running) {
@@ -169,7 +169,7 @@ fn task_rows(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
     let width = usize::from(area.width);
     // One that runs takes two lines where there is room for all of them.
     let tall = running * 2 <= height;
-    let lines_of = |task: &Task| if tall && task.ended.is_none() { 2 } else { 1 };
+    let lines_of = |task: &TaskProgress| if tall && task.ended.is_none() { 2 } else { 1 };
     let mut from = 0;
     if let Some(subject) = subject {
         let mut below: usize = listed[..=subject].iter().map(|(_, task)| lines_of(task)).sum();
@@ -232,7 +232,7 @@ fn task_rows(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
 }
 
 /// Returns how far a running task is: share, loss, rate and what is left.
-fn progress_text(task: &Task) -> String {
+fn progress_text(task: &TaskProgress) -> String {
     if task.total == 0 {
         return String::new();
     }
@@ -266,7 +266,7 @@ fn thousands(rate: f64) -> String {
     }
 }
 
-fn charts(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
+fn charts(frame: &mut Frame<'_>, area: Rect, model: &RunModel, look: &Viewer) {
     let listed = model.listed();
     let task = look.subject(&listed).map(|at| listed[at].1);
     let Some(task) = task.filter(|task| !task.curves.is_empty()) else {
@@ -291,7 +291,7 @@ fn charts(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
     }
 }
 
-fn chart(frame: &mut Frame<'_>, area: Rect, task: &Task, curves: &[usize], look: &Look) {
+fn chart(frame: &mut Frame<'_>, area: Rect, task: &TaskProgress, curves: &[usize], look: &Viewer) {
     let tints = [Color::Yellow, Color::Green, Color::Magenta];
     let points = || curves.iter().flat_map(|at| &task.curves[*at].points);
     let least = points().map(|point| point.1).fold(f64::INFINITY, f64::min);
@@ -327,7 +327,7 @@ fn chart(frame: &mut Frame<'_>, area: Rect, task: &Task, curves: &[usize], look:
     frame.render_widget(chart, area);
 }
 
-fn log_lines(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
+fn log_lines(frame: &mut Frame<'_>, area: Rect, model: &RunModel, look: &Viewer) {
     let height = usize::from(area.height.saturating_sub(1));
     let new = look.paused.map_or(0, |at| model.logged - at);
     let title = match (look.paused, look.back) {
@@ -391,7 +391,7 @@ mod tests {
     };
     use ratatui::{Terminal, backend::TestBackend};
 
-    fn screen(width: u16, height: u16, look: &mut Look) -> Vec<String> {
+    fn screen(width: u16, height: u16, look: &mut Viewer) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a screen");
         let model = heard(LINES);
         terminal.draw(|frame| draw(frame, &model, look)).expect("drawn");
@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn every_pane_is_there_at_any_size() {
         for (width, height) in [(80, 24), (200, 50)] {
-            let lines = screen(width, height, &mut Look::new());
+            let lines = screen(width, height, &mut Viewer::new());
             let has = |text: &str| lines.iter().any(|line| line.contains(text));
             for text in [
                 "p.toml",
@@ -425,13 +425,14 @@ mod tests {
         }
         // Too small to be of use, but no reason to fail.
         for (width, height) in [(1, 1), (10, 3), (30, 8)] {
-            screen(width, height, &mut Look::new());
+            screen(width, height, &mut Viewer::new());
         }
     }
 
     #[test]
     fn keys_choose_tasks_and_curves() {
-        let (mut look, model) = (Look::new(), heard(LINES));
+        let mut look = Viewer::new();
+        let model = heard(LINES);
         look.press(Key::Char('c'), &model);
         assert!(
             screen(80, 24, &mut look).iter().any(|line| line.contains("train accuracy 0.5000"))

@@ -1,7 +1,7 @@
-//! What the person looking has chosen, and what the process uses.
+//! The choices of the viewer (pane, figure, scroll), and the resources the process uses.
 
 use super::{
-    model::{Model, Task},
+    model::{RunModel, TaskProgress},
     screen::Key,
 };
 use crate::{context::bytes_of, output::Stream};
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the process is looked at.
+/// The interval at which the process's resources are read.
 const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub(super) enum Pane {
     Log,
 }
 
-/// What the person looking has chosen.
-pub(super) struct Look {
+/// The choices of the person at the terminal.
+pub(super) struct Viewer {
     pub(super) colour: bool,
     pub(super) pane: Pane,
     /// The task chosen; without one, the oldest that runs and has curves.
@@ -35,14 +35,14 @@ pub(super) struct Look {
     pub(super) figure: usize,
     /// How many lines the log is scrolled back.
     pub(super) back: usize,
-    /// Where the log stood when it was paused.
+    /// The number of log lines when it was paused.
     pub(super) paused: Option<usize>,
     /// Whether more is to come.
     pub(super) live: bool,
     pub(super) process: Process,
 }
 
-impl Look {
+impl Viewer {
     pub(super) fn new() -> Self {
         Self {
             colour: Stream::Out.has_colour(),
@@ -56,7 +56,7 @@ impl Look {
         }
     }
 
-    pub(super) fn press(&mut self, key: Key, model: &Model) {
+    pub(super) fn press(&mut self, key: Key, model: &RunModel) {
         match key {
             Key::Char('\t') | Key::BackTab => {
                 self.pane = if self.pane == Pane::Tasks { Pane::Log } else { Pane::Tasks };
@@ -75,7 +75,7 @@ impl Look {
         }
     }
 
-    fn step(&mut self, by: isize, model: &Model) {
+    fn step(&mut self, by: isize, model: &RunModel) {
         match self.pane {
             Pane::Log => {
                 let most = model.log.len().saturating_sub(1);
@@ -91,7 +91,7 @@ impl Look {
     }
 
     /// Returns which of the listed tasks the curves are of.
-    pub(super) fn subject(&self, listed: &[(NodeId, &Task)]) -> Option<usize> {
+    pub(super) fn subject(&self, listed: &[(NodeId, &TaskProgress)]) -> Option<usize> {
         let chosen = self.chosen.and_then(|node| listed.iter().position(|one| one.0 == node));
         let curves = || listed.iter().position(|(_, task)| !task.curves.is_empty());
         chosen.or_else(curves)
@@ -107,7 +107,7 @@ impl Look {
     }
 }
 
-/// How much the process that runs uses.
+/// The memory and processor time of the process that runs.
 #[derive(Default)]
 pub(super) struct Process {
     looked: Option<Instant>,

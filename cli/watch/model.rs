@@ -1,14 +1,14 @@
-//! What the live view knows of a run, learnt from its entries one by one.
+//! The state of a run in the live view, built from its log entries one by one.
 
 use crate::context::duration_of;
 use engine::{Entry, Event, NodeId, StageCount, Summary};
 use std::collections::{BTreeMap, VecDeque};
 
-/// This many lines of the log are kept.
+/// The most lines of the log that are kept.
 const LINES: usize = 2000;
-/// This many stages that ended are kept with their curves.
+/// The most stages that ended and are kept with their curves.
 const ENDED: usize = 300;
-/// A curve that has more points loses every second one.
+/// The most points of a curve: one that has more loses every second point.
 const POINTS: usize = 1200;
 
 /// The computations of one stage of the pipeline.
@@ -17,7 +17,7 @@ pub(super) struct StageRow {
     pub(super) hits: usize,
     pub(super) computed: usize,
     pub(super) running: usize,
-    /// Those another process is computing.
+    /// The stages another process is computing.
     pub(super) leased: usize,
     pub(super) failed: usize,
     /// Skipped or stopped.
@@ -38,7 +38,7 @@ pub(super) struct Curve {
 }
 
 /// One computation that runs or ran.
-pub(super) struct Task {
+pub(super) struct TaskProgress {
     pub(super) name: String,
     pub(super) began: f64,
     /// How long it took and how it ended, once it has.
@@ -46,8 +46,7 @@ pub(super) struct Task {
     pub(super) done: u64,
     pub(super) total: u64,
     pub(super) unit: &'static str,
-    /// Where its progress was when it was first heard of, and when: a training may go on from a
-    /// checkpoint.
+    /// The time and progress of the first event: a training may go on from a checkpoint.
     first: Option<(f64, u64)>,
     last: f64,
     pub(super) curves: Vec<Curve>,
@@ -61,11 +60,12 @@ pub(super) enum End {
     Stopped,
 }
 
-impl Task {
+impl TaskProgress {
     /// Returns units a second, once there is something to tell it from.
     pub(super) fn rate(&self) -> Option<f64> {
         let (since, from) = self.first?;
-        let (time, units) = (self.last - since, self.done.saturating_sub(from));
+        let time = self.last - since;
+        let units = self.done.saturating_sub(from);
         (time > 0.0 && units > 0).then(|| units as f64 / time)
     }
 
@@ -84,7 +84,7 @@ impl Task {
 
 /// The run as far as it has been heard of.
 #[derive(Default)]
-pub(super) struct Model {
+pub(super) struct RunModel {
     pub(super) run: String,
     pub(super) pipeline: String,
     pub(super) device: String,
@@ -92,8 +92,8 @@ pub(super) struct Model {
     pub(super) nodes: usize,
     pub(super) cells: usize,
     pub(super) stages: Vec<StageRow>,
-    /// What runs and what ran, in the order it began.
-    pub(super) tasks: Vec<(NodeId, Task)>,
+    /// The computations that run and ran, in the order they began.
+    pub(super) tasks: Vec<(NodeId, TaskProgress)>,
     waiting: BTreeMap<NodeId, String>,
     pub(super) log: VecDeque<String>,
     /// How many lines have ever been added to the log.
@@ -102,11 +102,12 @@ pub(super) struct Model {
     pub(super) summary: Option<Summary>,
 }
 
-impl Model {
+impl RunModel {
     /// Takes one entry.
     pub(super) fn hear(&mut self, entry: &Entry) {
         self.t = self.t.max(entry.t);
-        let (t, name) = (entry.t, entry.name.as_deref().unwrap_or_default());
+        let t = entry.t;
+        let name = entry.name.as_deref().unwrap_or_default();
         if let Some(line) = crate::follow::line(entry) {
             for (at, line) in line.lines().enumerate() {
                 let time = if at == 0 { duration_of(t) } else { String::new() };
@@ -200,7 +201,7 @@ impl Model {
         }
         self.tasks.push((
             node,
-            Task {
+            TaskProgress {
                 name: name.to_owned(),
                 began: t,
                 ended: None,
@@ -221,7 +222,7 @@ impl Model {
 
     /// Marks the task of `node` as ended; tells whether it ran.
     fn end(&mut self, node: NodeId, t: f64, how: End) -> bool {
-        let open = |(one, task): &&mut (NodeId, Task)| *one == node && task.ended.is_none();
+        let open = |(one, task): &&mut (NodeId, TaskProgress)| *one == node && task.ended.is_none();
         let Some((_, task)) = self.tasks.iter_mut().rev().find(open) else { return false };
         task.ended = Some((t - task.began, how));
         true
@@ -256,7 +257,7 @@ impl Model {
     }
 
     /// Returns what runs, oldest first, then what ended, newest first.
-    pub(super) fn listed(&self) -> Vec<(NodeId, &Task)> {
+    pub(super) fn listed(&self) -> Vec<(NodeId, &TaskProgress)> {
         let (running, ended): (Vec<_>, Vec<_>) = self
             .tasks
             .iter()
@@ -271,8 +272,8 @@ pub(super) mod tests {
     use super::*;
 
     /// Returns a model that heard `lines`.
-    pub(in crate::watch) fn heard(lines: &str) -> Model {
-        let mut model = Model::default();
+    pub(in crate::watch) fn heard(lines: &str) -> RunModel {
+        let mut model = RunModel::default();
         for line in lines.lines() {
             let entry: Entry = serde_json::from_str(line).expect("a line of a log");
             model.hear(&entry);

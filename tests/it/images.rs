@@ -4,7 +4,7 @@ use crate::program::Place;
 use std::fs;
 
 /// 40x24 pixels.
-const IMAGE: &[u8] = include_bytes!("../../stages/src/load/images/test.jpg");
+const IMAGE: &[u8] = include_bytes!("../../stages/methods/src/load/images/test.jpg");
 
 const PIPELINE: &str = r#"
 [stage.data]

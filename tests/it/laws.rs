@@ -294,7 +294,7 @@ fn the_number_of_threads_changes_nothing() {
 fn every_method_has_a_file_and_every_file_a_method() {
     let registry = networks::registry();
     for family in ["select", "score"] {
-        let folder = crate::program::repository(&format!("stages/src/{family}"));
+        let folder = crate::program::repository(&format!("stages/methods/src/{family}"));
         let prefix = format!("{family}.");
         let names = registry.iter().filter_map(|method| method.name.strip_prefix(&prefix));
         let wanted: BTreeSet<String> = names.map(|name| name.replace('-', "_")).collect();

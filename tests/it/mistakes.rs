@@ -34,27 +34,6 @@ fn every_mistake_is_shown_at_its_line() {
 }
 
 #[test]
-fn mistakes_are_underlined() {
-    let place = Place::new();
-    let path = repository("tests/specs/invalid/eight.toml");
-    let output = place.output(&["run", path.to_str().expect("text")]);
-    let text = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(2));
-    // A line that underlines has nothing beside it but the mark of the frame.
-    let is_underline = |line: &&str| {
-        let marks = line.trim_start().strip_prefix('·').map(str::trim);
-        marks.is_some_and(|marks| !marks.is_empty() && marks.chars().all(|mark| mark == '─'))
-    };
-    assert_eq!(text.lines().filter(is_underline).count(), 8, "{text}");
-    assert!(text.contains("help: did you mean `load.fashion-mnist`?"), "{text}");
-    assert!(text.contains("8 mistakes; nothing was run"), "{text}");
-    let path = repository("pipelines/digits.toml");
-    let output = place.output(&["explain", path.to_str().expect("text"), "studnet"]);
-    let text = String::from_utf8(output.stderr).expect("text");
-    assert!(text.contains("[the stage:1:1]") && text.contains("did you mean `student`?"), "{text}");
-}
-
-#[test]
 fn valid_files_are_accepted() {
     let place = Place::new();
     let mut all = files(&repository("tests/specs/valid"));

@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Lines},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
 /// A folder with a store and pipeline files, gone at the end.
@@ -68,6 +69,15 @@ impl Place {
     pub(crate) fn start(&self, args: &[&str]) -> Child {
         let mut command = self.command(args);
         command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
+    }
+
+    /// Starts a run and returns it with its events, a line of JSON each.
+    pub(crate) fn start_run(&self, args: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+        let mut command = self.command(&[&["run"], args, &["--device", "cpu", "--json"]].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let stdout = child.stdout.take().expect("it is a pipe");
+        (child, BufReader::new(stdout).lines())
     }
 
     /// Returns every file under `folder` of the store.

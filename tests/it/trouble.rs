@@ -260,9 +260,8 @@ fn a_signal_keeps_a_checkpoint() {
              with = { model = \"mlp\", epochs = 100000, batch = 32 }\n",
         );
         let child = place.start(&[&RUN[..], &["--target", "it"]].concat());
-        until_told(&place, "progressed");
-        // Some epochs: what is kept is the end of one.
-        thread::sleep(Duration::from_millis(400));
+        // What is kept is the end of an epoch.
+        until_told(&place, "train accuracy");
         send(&child, signal);
         let (code, said) = end(child);
         assert_eq!(code, Some(130), "{said}");

@@ -1,6 +1,7 @@
 //! The main job from end to end, and what the other commands make of it.
 
 use crate::program::{Place, repository};
+use serde_json::Value;
 
 #[test]
 fn the_schema_is_current() {
@@ -21,9 +22,15 @@ fn digits_end_in_a_table() {
     );
     place.run("p.toml", &[]);
     let table = place.ok(&["table", "p.toml"]);
-    for word in ["selector", "keep", "accuracy", "random", "grand", "herding", "±"] {
-        assert!(table.contains(word), "{word}: {table}");
-    }
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let head = words(table.lines().next().unwrap_or_default());
+    assert_eq!(head[..4], ["keep", "selector", "accuracy", "%"], "{table}");
+    let rows: Vec<Vec<String>> = table.lines().skip(1).map(words).collect();
+    let names: Vec<String> = rows.iter().map(|row| row[..2].join(" ")).collect();
+    let wanted =
+        ["0.1 random", "0.1 grand", "0.1 herding", "0.3 random", "0.3 grand", "0.3 herding"];
+    assert_eq!(names, wanted, "{table}");
+    assert!(rows.iter().all(|row| row[3] == "±"), "a mean and its standard deviation: {table}");
     let json = place.json(&["table", "p.toml"]);
     let rows = json["rows"].as_array().or_else(|| json.as_array()).expect("rows");
     assert_eq!(rows.len(), 6, "{json}");
@@ -47,14 +54,72 @@ fn digits_end_in_a_table() {
     place.ok(&["cache", "verify"]);
 }
 
+/// Selectors and scores that are nobody's method: there is no paper to name.
+const NO_PAPER: [&str; 6] =
+    ["score.import", "score.random", "select.full", "select.import", "select.random", "select.top"];
+/// Those that do no work of which a cost could be told.
+const NO_COST: [&str; 4] = ["score.import", "score.random", "select.full", "select.import"];
+
+/// A manual of a selector or a score names the paper and the cost. Of every method each setting is
+/// shown, with what it means.
 #[test]
 fn every_method_has_a_manual() {
     let place = Place::new();
+    let mut lacking = vec![];
     for method in networks::registry().iter() {
-        // More than a name: what it computes, beside the settings and example that are generated.
-        assert!(method.manual.len() > 60, "{}: {}", method.name, method.manual);
-        let shown = place.ok(&["methods", method.name]);
-        let word = method.manual.split_whitespace().next().expect("it is not empty");
-        assert!(shown.contains(word) && shown.contains("[stage."), "{}: {shown}", method.name);
+        let name = method.name;
+        let mut lacks = |what: &str| lacking.push(format!("{name}: {what}"));
+        let manual = &method.manual;
+        if name.starts_with("select.") || name.starts_with("score.") {
+            // A title in italics, and a year.
+            let is_title = |words: &str| words.starts_with(char::is_uppercase) && words.len() > 3;
+            let has_title = manual.split('*').skip(1).any(is_title);
+            if (!has_title || !has_year(manual)) && !NO_PAPER.contains(&name) {
+                lacks("no paper");
+            }
+            if !manual.contains("Cost") && !NO_COST.contains(&name) {
+                lacks("no cost");
+            }
+        }
+        let shown = place.ok(&["methods", name]);
+        if !shown.contains("[stage.") {
+            lacks("no example");
+        }
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if !words(&shown).contains(&words(manual)) {
+            lacks("the manual is not shown whole");
+        }
+        let json = place.json(&["methods", name]);
+        for setting in settings(&json["schema"], &json["schema"], "") {
+            let is_head = |line: &str| {
+                let rest = line.strip_prefix("  ").and_then(|line| line.strip_prefix(&*setting));
+                rest.is_some_and(|rest| rest.starts_with([':', ' ']))
+            };
+            let below = shown.lines().skip_while(|line| !is_head(line)).nth(1);
+            if !below.is_some_and(|line| line.starts_with("      ")) {
+                lacks(&format!("setting `{setting}` is not explained"));
+            }
+        }
     }
+    assert!(lacking.is_empty(), "{}", lacking.join("\n"));
+}
+
+fn has_year(text: &str) -> bool {
+    let numbers = text.split(|letter: char| !letter.is_ascii_digit());
+    numbers.filter_map(|number| number.parse::<u32>().ok()).any(|year| (1900..2100).contains(&year))
+}
+
+/// Returns the paths of all settings of `schema`, a part of `whole`.
+fn settings(whole: &Value, schema: &Value, path: &str) -> Vec<String> {
+    let mut all = vec![];
+    for (name, one) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let target = one["$ref"].as_str().and_then(|to| whole.pointer(to.strip_prefix('#')?));
+        match target.filter(|target| target["properties"].is_object()) {
+            Some(target) => all.extend(settings(whole, target, &path)),
+            None if path == "rule" => {}
+            None => all.push(path),
+        }
+    }
+    all
 }

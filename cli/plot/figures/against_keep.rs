@@ -1,4 +1,4 @@
-//! What was measured against the share that was kept.
+//! Accuracy and label noise against the fraction of the training set that was kept.
 
 use super::{
     Panel, Room,
@@ -6,12 +6,12 @@ use super::{
     titled,
 };
 use crate::{
-    context::Failure,
-    plot::study::{Row, Stat, Study, percent},
+    context::{Failure, percent},
+    results::{Condition, Study},
+    stats::MeanStd,
 };
 
-/// More panels than these do not help: what is in no selector, size or seed axis is then shown
-/// for its first values only.
+/// The most panels of a figure. Of facets beyond them only the first are shown.
 const PANELS: usize = 36;
 
 struct Measure<'a> {
@@ -19,20 +19,21 @@ struct Measure<'a> {
     upwards: &'a str,
     /// Whether a scale that does not start at zero would mislead.
     from_zero: bool,
-    /// What a selector without a preference gets, and its name.
+    /// The value a selector without a preference has, drawn as a level, and its name.
     level: Option<(f64, String)>,
 }
 
 pub(super) fn accuracy(study: &Study<'_>, room: Room) -> Vec<Panel> {
     let measure =
         Measure { name: "accuracy", upwards: "test accuracy, %", from_zero: false, level: None };
-    let points = study.rows.iter().filter_map(|row| Some((row, row.stat(measure.name)?)));
+    let points = study.conditions.iter().filter_map(|row| Some((row, row.mean(measure.name)?)));
     panels(study, &measure, &points.collect::<Vec<_>>(), room)
 }
 
 pub(super) fn noise(study: &Study<'_>, room: Room) -> Result<Vec<Panel>, Failure> {
-    let (mut points, mut levels) = (vec![], vec![]);
-    for row in &study.rows {
+    let mut points = vec![];
+    let mut levels = vec![];
+    for row in &study.conditions {
         if let Some(found) = mislabelled(study, row)? {
             levels.push(found.base);
             points.push((row, found.share));
@@ -47,20 +48,26 @@ pub(super) fn noise(study: &Study<'_>, room: Room) -> Result<Vec<Panel>, Failure
     Ok(panels(study, &measure, &points, room))
 }
 
-/// What a row keeps of wrong labels.
+/// The mislabelled samples among those a condition keeps.
 pub(crate) struct Mislabelled {
-    /// Of the kept samples.
-    pub(crate) share: Stat,
-    pub(crate) count: Stat,
-    /// How many wrong labels there are in all, and the share of all labels that is.
-    pub(crate) all: Stat,
+    /// The fraction of the kept samples that is mislabelled.
+    pub(crate) share: MeanStd,
+    pub(crate) count: MeanStd,
+    /// The number of wrong labels in all, and the fraction of all labels they are.
+    pub(crate) all: MeanStd,
     pub(crate) base: f64,
 }
 
 /// Returns how many of the samples a row keeps have a wrong label, where that is known.
-pub(crate) fn mislabelled(study: &Study<'_>, row: &Row) -> Result<Option<Mislabelled>, Failure> {
-    let (mut shares, mut counts, mut alls, mut bases) = (vec![], vec![], vec![], vec![]);
-    for outcome in &row.outcomes {
+pub(crate) fn mislabelled(
+    study: &Study<'_>,
+    row: &Condition,
+) -> Result<Option<Mislabelled>, Failure> {
+    let mut shares = vec![];
+    let mut counts = vec![];
+    let mut alls = vec![];
+    let mut bases = vec![];
+    for outcome in &row.repeats {
         let Some(data) = outcome.data else { continue };
         let (Some(clean), Some(labels)) = (study.clean(data)?, study.labels(data)?) else {
             continue;
@@ -80,20 +87,20 @@ pub(crate) fn mislabelled(study: &Study<'_>, row: &Row) -> Result<Option<Mislabe
         alls.push(all as f64);
         bases.push(all as f64 / wrong.len().max(1) as f64);
     }
-    let stats = (Stat::of(shares), Stat::of(counts), Stat::of(alls), Stat::of(bases));
-    let (Some(share), Some(count), Some(all), Some(base)) = stats else { return Ok(None) };
+    let stats = [shares, counts, alls, bases].map(|values: Vec<f64>| MeanStd::of(&values));
+    let [Some(share), Some(count), Some(all), Some(base)] = stats else { return Ok(None) };
     Ok(Some(Mislabelled { share, count, all, base: base.mean }))
 }
 
 fn panels(
     study: &Study<'_>,
     measure: &Measure<'_>,
-    points: &[(&Row, Stat)],
+    points: &[(&Condition, MeanStd)],
     room: Room,
 ) -> Vec<Panel> {
     let mut panels = vec![];
     for facet in study.values(|row| &row.facet) {
-        let here: Vec<&(&Row, Stat)> =
+        let here: Vec<&(&Condition, MeanStd)> =
             points.iter().filter(|(row, _)| row.facet == facet && row.keep.is_some()).collect();
         if here.is_empty() {
             continue;
@@ -105,10 +112,10 @@ fn panels(
             .collect();
         let series = |name: &str, number: Option<usize>| {
             let mine = here.iter().filter(|(row, _)| row.series == name);
-            let mut points: Vec<(f64, Stat)> =
+            let mut points: Vec<(f64, MeanStd)> =
                 mine.filter_map(|(row, stat)| Some((row.keep?, *stat))).collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
-            // What keeps everything is the same at every size.
+            // A method that keeps everything is the same at every size.
             points.dedup_by(|a, b| (a.0 - b.0).abs() < 1e-9);
             Series { name: name.to_owned(), number, plain: false, points }
         };
@@ -176,9 +183,14 @@ fn lines(
     Panel { drawing: chart.draw(room.width(), height), label }
 }
 
-fn rows(measure: &Measure<'_>, heading: &str, points: &[&(&Row, Stat)], room: Room) -> Panel {
-    let name = |row: &Row| titled(&row.series, &[&row.share()]);
-    let mut all: Vec<(String, Stat)> =
+fn rows(
+    measure: &Measure<'_>,
+    heading: &str,
+    points: &[&(&Condition, MeanStd)],
+    room: Room,
+) -> Panel {
+    let name = |row: &Condition| titled(&row.series, &[&row.share()]);
+    let mut all: Vec<(String, MeanStd)> =
         points.iter().map(|(row, stat)| (name(row), *stat)).collect();
     // The best first; of equals, the first in the matrix.
     all.sort_by(|a, b| b.1.mean.total_cmp(&a.1.mean));

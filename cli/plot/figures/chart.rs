@@ -2,20 +2,20 @@
 
 use super::super::{
     axes::{Frame, Tick, ticks},
-    drawing::{Anchor, BODY, Drawing, Ink, SERIES, SMALL, Shape},
+    drawing::{Anchor, BODY, Drawing, DrawnShape, Ink, SERIES, SMALL},
     font,
-    study::Stat,
 };
+use crate::stats::MeanStd;
 
 /// One line of a chart.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
     pub(super) name: String,
-    /// Its colour and mark; without, it is what others are seen against.
+    /// The number of its colour and mark; without one it is grey, behind the others.
     pub(super) number: Option<usize>,
     /// Without marks and error bars.
     pub(super) plain: bool,
-    pub(super) points: Vec<(f64, Stat)>,
+    pub(super) points: Vec<(f64, MeanStd)>,
 }
 
 impl Series {
@@ -28,10 +28,10 @@ pub(super) struct Chart<'a> {
     pub(super) heading: &'a str,
     pub(super) across: &'a str,
     pub(super) upwards: &'a str,
-    /// What is written where below; empty for round values.
+    /// The ticks of the horizontal axis; empty for round values.
     pub(super) at: Vec<Tick>,
     pub(super) ratios: bool,
-    /// What the values upwards are multiplied with.
+    /// The factor by which values are multiplied, such as 100 for percent.
     pub(super) factor: f64,
     pub(super) from_zero: bool,
     pub(super) legend: bool,
@@ -42,43 +42,8 @@ pub(super) struct Chart<'a> {
 
 impl Chart<'_> {
     pub(super) fn draw(&self, width: f64, height: f64) -> Drawing {
-        let points = || self.series.iter().flat_map(|one| one.points.iter().map(move |p| (one, p)));
-        let reach = |(one, (_, stat)): (&Series, &(f64, Stat))| {
-            let spread = if one.plain { 0.0 } else { stat.std.unwrap_or(0.0) };
-            [stat.mean - spread, stat.mean + spread].map(|value| value * self.factor)
-        };
-        let values: Vec<f64> = points().flat_map(reach).filter(|value| value.is_finite()).collect();
-        let values: Vec<f64> = values
-            .into_iter()
-            .chain(self.level.iter().map(|(level, _)| level * self.factor))
-            .collect();
-        let mut low = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let mut high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if values.is_empty() {
-            (low, high) = (0.0, 1.0);
-        }
-        if self.from_zero || low < 0.35 * high {
-            low = low.min(0.0);
-        }
-        // A bar that leaves what is possible says nothing there.
-        if self.factor == 100.0 {
-            (low, high) = (low.max(0.0), high.min(100.0));
-        }
+        let (low, high) = self.reach();
         let (marks, digits) = ticks(low, high, 5);
-        let y = marks.iter().map(|value| (*value, format!("{value:.digits$}"))).collect();
-        let x = if self.at.is_empty() {
-            let all: Vec<f64> = points().map(|(_, (x, _))| *x).collect();
-            let first = all.iter().copied().fold(f64::INFINITY, f64::min);
-            let last = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let (marks, digits) = ticks(first, last, 5);
-            let mut kept: Vec<f64> =
-                marks.into_iter().filter(|mark| (first..=last).contains(mark)).collect();
-            kept.splice(0..0, (kept.first().is_none_or(|one| *one > first)).then_some(first));
-            kept.extend((kept.last().is_none_or(|one| *one < last)).then_some(last));
-            kept.into_iter().map(|value| (value, format!("{value:.digits$}"))).collect()
-        } else {
-            self.at.clone()
-        };
         let named = self.series.iter().filter(|one| self.legend && one.number.is_some());
         let legend: Vec<(String, Ink, Option<usize>)> = named
             .map(|one| (one.name.clone(), one.ink(), one.number.filter(|_| !one.plain)))
@@ -87,43 +52,101 @@ impl Chart<'_> {
             Some((_, name)) => format!("{} (dashed: {name})", self.upwards),
             None => self.upwards.to_owned(),
         };
-        let (heading, across, upwards) = (self.heading, self.across, &*upwards);
-        let frame = Frame { heading, across, upwards, x, y, ratios: self.ratios, legend: &legend };
+        let frame = Frame {
+            heading: self.heading,
+            across: self.across,
+            upwards: &upwards,
+            x: self.ticks_across(),
+            y: marks.iter().map(|value| (*value, format!("{value:.digits$}"))).collect(),
+            ratios: self.ratios,
+            legend: &legend,
+        };
         let (mut page, over, up) = frame.draw(width, height);
         if let Some((level, _)) = &self.level {
             let y = up.at(level * self.factor);
             page.dashes((over.from, y), (over.to, y), Ink::Muted, 1.2);
         }
+        let place =
+            |x: f64, value: f64| (over.at(x), up.at((value * self.factor).clamp(up.low, up.high)));
         let behind = self.series.iter().filter(|one| one.number.is_none());
         for one in behind.chain(self.series.iter().filter(|one| one.number.is_some())) {
-            let place = |x: f64, value: f64| {
-                (over.at(x), up.at((value * self.factor).clamp(up.low, up.high)))
-            };
-            let line: Vec<(f64, f64)> =
-                one.points.iter().map(|(x, stat)| place(*x, stat.mean)).collect();
-            let thick = if one.number.is_none() { 1.2 } else { 2.0 };
-            if line.len() > 1 {
-                page.line(line, one.ink(), thick);
-            }
-            let Some(number) = one.number.filter(|_| !one.plain) else { continue };
-            for (x, stat) in &one.points {
-                if let Some(std) = stat.std {
-                    let (low, high) = (place(*x, stat.mean - std), place(*x, stat.mean + std));
-                    page.line(vec![low, high], one.ink(), 1.5);
-                    for (x, y) in [low, high] {
-                        page.line(vec![(x - 4.0, y), (x + 4.0, y)], one.ink(), 1.5);
-                    }
-                }
-                let tip = format!("{}: {}", one.name, said(*stat, self.factor));
-                page.shapes.push(Shape::Mark { at: place(*x, stat.mean), series: number, tip });
-            }
+            self.draw_series(&mut page, one, &place);
         }
         page
+    }
+
+    /// Returns the ends of the vertical axis.
+    fn reach(&self) -> (f64, f64) {
+        let of_series = self.series.iter().flat_map(|one| {
+            one.points.iter().flat_map(|(_, stat)| {
+                let spread = if one.plain { 0.0 } else { stat.std.unwrap_or(0.0) };
+                [stat.mean - spread, stat.mean + spread].map(|value| value * self.factor)
+            })
+        });
+        let level = self.level.iter().map(|(level, _)| level * self.factor);
+        let values: Vec<f64> = of_series.filter(|value| value.is_finite()).chain(level).collect();
+        if values.is_empty() {
+            return (0.0, 1.0);
+        }
+        let mut low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let mut high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if self.from_zero || low < 0.35 * high {
+            low = low.min(0.0);
+        }
+        // An error bar below 0 or above 100 % is of no use there.
+        if self.factor == 100.0 {
+            (low, high) = (low.max(0.0), high.min(100.0));
+        }
+        (low, high)
+    }
+
+    /// Returns the ticks of the horizontal axis: those given, or round values and the ends.
+    fn ticks_across(&self) -> Vec<Tick> {
+        if !self.at.is_empty() {
+            return self.at.clone();
+        }
+        let all = || self.series.iter().flat_map(|one| one.points.iter().map(|(x, _)| *x));
+        let first = all().fold(f64::INFINITY, f64::min);
+        let last = all().fold(f64::NEG_INFINITY, f64::max);
+        let (marks, digits) = ticks(first, last, 5);
+        let mut kept: Vec<f64> =
+            marks.into_iter().filter(|mark| (first..=last).contains(mark)).collect();
+        kept.splice(0..0, (kept.first().is_none_or(|one| *one > first)).then_some(first));
+        kept.extend((kept.last().is_none_or(|one| *one < last)).then_some(last));
+        kept.into_iter().map(|value| (value, format!("{value:.digits$}"))).collect()
+    }
+
+    /// Draws a line through the means, with marks and error bars unless the series is plain.
+    fn draw_series(
+        &self,
+        page: &mut Drawing,
+        one: &Series,
+        place: &impl Fn(f64, f64) -> (f64, f64),
+    ) {
+        let line: Vec<(f64, f64)> =
+            one.points.iter().map(|(x, stat)| place(*x, stat.mean)).collect();
+        let thick = if one.number.is_none() { 1.2 } else { 2.0 };
+        if line.len() > 1 {
+            page.line(line, one.ink(), thick);
+        }
+        let Some(number) = one.number.filter(|_| !one.plain) else { return };
+        for (x, stat) in &one.points {
+            if let Some(std) = stat.std {
+                let (low, high) = (place(*x, stat.mean - std), place(*x, stat.mean + std));
+                page.line(vec![low, high], one.ink(), 1.5);
+                for (x, y) in [low, high] {
+                    page.line(vec![(x - 4.0, y), (x + 4.0, y)], one.ink(), 1.5);
+                }
+            }
+            let tip = format!("{}: {}", one.name, said(*stat, self.factor));
+            let at = place(*x, stat.mean);
+            page.shapes.push(DrawnShape::Mark { at, series: number, tip });
+        }
     }
 }
 
 /// Returns a value as people read it.
-pub(super) fn said(stat: Stat, factor: f64) -> String {
+pub(super) fn said(stat: MeanStd, factor: f64) -> String {
     let digits = if factor == 100.0 { 2 } else { 4 };
     let unit = if factor == 100.0 { " %" } else { "" };
     let mean = stat.mean * factor;
@@ -137,13 +160,13 @@ pub(super) fn said(stat: Stat, factor: f64) -> String {
 pub(super) fn dots(
     heading: &str,
     across: &str,
-    rows: &[(String, Stat)],
+    rows: &[(String, MeanStd)],
     from_zero: bool,
     width: f64,
 ) -> Drawing {
     let widest = rows.iter().map(|(name, _)| font::width(name, BODY)).fold(0.0, f64::max);
     let room = widest.min(width * 0.4);
-    let reach = |stat: &Stat| {
+    let reach = |stat: &MeanStd| {
         let spread = stat.std.unwrap_or(0.0);
         [(stat.mean - spread) * 100.0, (stat.mean + spread) * 100.0]
     };
@@ -181,7 +204,7 @@ pub(super) fn dots(
         }
         let tip = format!("{name}: {}", said(*stat, 100.0));
         let place = at((stat.mean * 100.0).clamp(first, last));
-        page.shapes.push(Shape::Mark { at: (place, y), series: 0, tip });
+        page.shapes.push(DrawnShape::Mark { at: (place, y), series: 0, tip });
         let text = format!("{:.1}", stat.mean * 100.0);
         page.text((width - 2.0, y + 4.0), text, BODY, Ink::Text, Anchor::End);
     }

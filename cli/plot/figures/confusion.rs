@@ -1,20 +1,22 @@
-//! Which class is taken for which.
+//! Confusion matrices: which class is taken for which.
 
 use super::{PANEL, Panel, titled};
-use crate::plot::{
-    drawing::{Anchor, Drawing, HEADING, HEATS, Ink, Pixels, SMALL, Shape},
-    font,
-    study::{Row, Study},
+use crate::{
+    plot::{
+        drawing::{Anchor, Drawing, DrawnShape, HEADING, HEATS, Ink, PixelImage, SMALL},
+        font,
+    },
+    results::{Condition, Study},
 };
 
-/// So many matrices are shown: half of them the best, half the worst.
+/// The most confusion matrices shown: half of them the best, half the worst.
 const PANELS: usize = 6;
-/// More classes than this are drawn as a picture without names.
+/// The most classes drawn with names; matrices of more are pictures without.
 const NAMED: usize = 16;
 
 pub(super) fn matrices(study: &Study<'_>) -> Vec<Panel> {
-    let mut rows: Vec<(&Row, f64)> =
-        study.rows.iter().filter_map(|row| Some((row, row.stat("accuracy")?.mean))).collect();
+    let mut rows: Vec<(&Condition, f64)> =
+        study.conditions.iter().filter_map(|row| Some((row, row.mean("accuracy")?.mean))).collect();
     // The best first; of equals, the first in the matrix.
     rows.sort_by(|a, b| b.1.total_cmp(&a.1));
     let half = PANELS / 2;
@@ -24,8 +26,8 @@ pub(super) fn matrices(study: &Study<'_>) -> Vec<Panel> {
     rows.into_iter().filter_map(|(row, accuracy)| panel(row, accuracy)).collect()
 }
 
-fn panel(row: &Row, accuracy: f64) -> Option<Panel> {
-    let first = &row.outcomes.first()?.metrics;
+fn panel(row: &Condition, accuracy: f64) -> Option<Panel> {
+    let first = &row.repeats.first()?.metrics.document;
     let names: Vec<String> = first["classes"]
         .as_array()?
         .iter()
@@ -33,8 +35,8 @@ fn panel(row: &Row, accuracy: f64) -> Option<Panel> {
         .collect();
     let count = names.len();
     let mut sums = vec![vec![0.0; count]; count];
-    for outcome in &row.outcomes {
-        for (label, line) in outcome.metrics["confusion"].as_array()?.iter().enumerate() {
+    for outcome in &row.repeats {
+        for (label, line) in outcome.metrics.document["confusion"].as_array()?.iter().enumerate() {
             for (taken, samples) in line.as_array()?.iter().enumerate() {
                 *sums.get_mut(label)?.get_mut(taken)? += samples.as_f64()?;
             }
@@ -71,7 +73,7 @@ fn panel(row: &Row, accuracy: f64) -> Option<Panel> {
         .filter(|(a, b)| a != b)
         .map(|(a, b)| (shares[a][b], a, b))
         .collect();
-    // Of equals, the first.
+    // Ties go to the first.
     worst.sort_by(|a, b| b.0.total_cmp(&a.0));
     let said = worst.iter().take(3).filter(|(share, ..)| *share > 0.0).map(|(share, a, b)| {
         format!("{:.0} % of {} taken for {}", share * 100.0, names[*a], names[*b])
@@ -103,7 +105,8 @@ fn named(page: &mut Drawing, top: f64, names: &[String], shares: &[Vec<f64>]) ->
                 format!("{} taken for {}: {:.1} %", names[label], names[taken], share * 100.0);
             page.tipped_rect(at, (each - 1.0, each - 1.0), Ink::heat(*share), tip);
             if *share >= 0.005 && each >= 20.0 {
-                let (text, ink) = (format!("{:.0}", share * 100.0), Ink::on_heat(*share));
+                let text = format!("{:.0}", share * 100.0);
+                let ink = Ink::on_heat(*share);
                 let place = (at.0 + each / 2.0, at.1 + each / 2.0 + 4.0);
                 page.text(place, text, SMALL, ink, Anchor::Middle);
             }
@@ -120,9 +123,9 @@ fn pictured(page: &mut Drawing, top: f64, shares: &[Vec<f64>]) -> f64 {
         Ink::Heat(step).colour(false)
     });
     let (width, height) = (shares.len(), shares.len());
-    let pixels = Pixels { width, height, channels: 3, bytes: bytes.collect() };
+    let pixels = PixelImage { width, height, channels: 3, bytes: bytes.collect() };
     let (at, size) = ((0.0, top), (PANEL, PANEL));
     let tip = format!("{} classes; darker is more", shares.len());
-    page.shapes.push(Shape::Image { at, size, pixels, tip });
+    page.shapes.push(DrawnShape::Image { at, size, pixels, tip });
     top + PANEL
 }

@@ -1,25 +1,20 @@
-//! What trainings said of themselves, epoch by epoch.
+//! Learning curves: loss and accuracy of trainings, epoch by epoch.
 
 use super::{
     PANEL, Panel,
     chart::{self, Chart, Series},
-    titled,
+    spread, titled,
 };
-use crate::{
-    context::Failure,
-    plot::{
-        drawing::SERIES,
-        study::{Stat, Study, spread},
-    },
-};
+use crate::{context::Failure, plot::drawing::SERIES, results::Study, stats::MeanStd};
 use engine::NodeId;
 use std::collections::BTreeMap;
 
-/// So many points make a smooth line.
-const POINTS: usize = 80;
-const PANELS: usize = 24;
+/// The most points of a curve; longer ones are thinned.
+const MAX_POINTS: usize = 80;
+/// The most panels of the figure.
+const MAX_PANELS: usize = 24;
 
-type Points = Vec<(f64, Stat)>;
+type Points = Vec<(f64, MeanStd)>;
 
 /// Returns the mean of a figure over trainings, by epoch. One epoch alone makes no curve.
 fn curve(study: &Study<'_>, trainings: &[NodeId], figure: &str) -> Result<Points, Failure> {
@@ -34,9 +29,9 @@ fn curve(study: &Study<'_>, trainings: &[NodeId], figure: &str) -> Result<Points
     }
     let all: Points = values
         .into_iter()
-        .filter_map(|(epoch, values)| Some((epoch as f64, Stat::of(values)?)))
+        .filter_map(|(epoch, values)| Some((epoch as f64, MeanStd::of(&values)?)))
         .collect();
-    Ok(spread(&all, POINTS).into_iter().copied().collect())
+    Ok(spread(&all, MAX_POINTS).into_iter().copied().collect())
 }
 
 pub(super) fn proxies(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
@@ -71,22 +66,22 @@ pub(super) fn students(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
     let inner: Vec<&str> = spread(inner, SERIES).into_iter().copied().collect();
     let mut panels = vec![];
     for facet in study.values(|row| &row.facet) {
-        for one in spread(outer, if few { 6 } else { PANELS }) {
+        for one in spread(outer, if few { 6 } else { MAX_PANELS }) {
             let mut series = vec![];
             let mut heading = titled(if few { "" } else { one }, &[facet]);
             for (at, other) in inner.iter().enumerate() {
                 let (name, size) = if few { (other, one) } else { (one, other) };
                 let found = study
-                    .rows
+                    .conditions
                     .iter()
                     .find(|row| row.facet == facet && row.series == **name && row.size == **size);
                 let Some(row) = found else { continue };
-                let models: Vec<NodeId> = row.outcomes.iter().filter_map(|one| one.model).collect();
+                let models: Vec<NodeId> = row.repeats.iter().filter_map(|one| one.model).collect();
                 let points = curve(study, &models, "test_accuracy")?;
                 if points.len() < 2 {
                     continue;
                 }
-                // What keeps everything gives no panel its name.
+                // A method that keeps everything gives no panel its name.
                 if few && row.keep.is_some_and(|keep| keep < 1.0) {
                     heading = titled(facet, &[&format!("{} kept", row.share())]);
                 }
@@ -98,7 +93,7 @@ pub(super) fn students(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
             }
         }
     }
-    panels.truncate(PANELS);
+    panels.truncate(MAX_PANELS);
     Ok(panels)
 }
 
@@ -119,7 +114,10 @@ fn panel(heading: &str, upwards: &str, factor: f64, mut series: Vec<Series>) -> 
         at = points.iter().map(|(epoch, _)| (*epoch, format!("{epoch:.0}"))).collect();
     }
     let across = "epoch";
-    let (ratios, from_zero, legend, level) = (false, false, true, None);
+    let ratios = false;
+    let from_zero = false;
+    let legend = true;
+    let level = None;
     let chart =
         Chart { heading, across, upwards, at, ratios, factor, from_zero, legend, level, series };
     Panel { drawing: chart.draw(PANEL, 270.0), label }

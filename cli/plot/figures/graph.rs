@@ -4,31 +4,31 @@ use super::Panel;
 use crate::{
     context::duration_of,
     plot::{
-        drawing::{Anchor, BODY, Drawing, Ink, SMALL, Shape},
+        drawing::{Anchor, BODY, Drawing, DrawnShape, Ink, SMALL},
         font,
-        study::Study,
     },
+    results::Study,
 };
 use engine::{NodeId, RunState};
 use std::collections::{BTreeMap, BTreeSet};
 
 const BOX: (f64, f64) = (156.0, 62.0);
 const GAP: (f64, f64) = (22.0, 40.0);
-/// What an edge needs to pass by a box.
+/// The gap an edge needs to pass by a box.
 const PASS: f64 = 14.0;
 
-/// What a stage did in all cells.
+/// The counts and seconds of a stage over all cells.
 pub(crate) struct StageLine {
     pub(crate) label: String,
     pub(crate) methods: Vec<&'static str>,
     /// Its computations, and how many of them the store has.
     pub(crate) count: usize,
-    pub(crate) there: usize,
-    /// What the run of this report found and made.
+    pub(crate) stored: usize,
+    /// How many computations the run of this report found and made.
     pub(crate) hits: usize,
     pub(crate) made: usize,
     pub(crate) failed: usize,
-    /// What it took to make those that are there, whenever that was.
+    /// The seconds it took to compute the results that are there, in whichever run.
     pub(crate) seconds: f64,
     /// How many stages it stands below the first.
     pub(crate) depth: usize,
@@ -43,13 +43,20 @@ pub(crate) fn stages(study: &Study<'_>) -> Vec<StageLine> {
     for (id, node) in study.plan.nodes() {
         let at = lines.iter().position(|line| line.label == *node.label).unwrap_or_else(|| {
             let label = node.label.to_string();
-            let (methods, inputs) = (vec![], BTreeSet::new());
-            let (count, there, hits, made, failed, seconds, depth) = (0, 0, 0, 0, 0, 0.0, 0);
+            let methods = vec![];
+            let inputs = BTreeSet::new();
+            let count = 0;
+            let stored = 0;
+            let hits = 0;
+            let made = 0;
+            let failed = 0;
+            let seconds = 0.0;
+            let depth = 0;
             lines.push(StageLine {
                 label,
                 methods,
                 count,
-                there,
+                stored,
                 hits,
                 made,
                 failed,
@@ -68,7 +75,7 @@ pub(crate) fn stages(study: &Study<'_>) -> Vec<StageLine> {
         line.inputs.extend(node.inputs.iter().filter_map(|(_, source)| place.get(source)));
         line.inputs.remove(&at);
         if let Some(record) = study.forecast.record(id) {
-            line.there += 1;
+            line.stored += 1;
             line.seconds += record.provenance.seconds;
         }
     }
@@ -156,7 +163,7 @@ pub(super) fn graph(study: &Study<'_>) -> Vec<Panel> {
 }
 
 fn stage_box(page: &mut Drawing, at: (f64, f64), line: &StageLine) {
-    let whole = line.there == line.count;
+    let whole = line.stored == line.count;
     let outline = if line.failed > 0 {
         Ink::Series(1)
     } else if whole {
@@ -165,13 +172,16 @@ fn stage_box(page: &mut Drawing, at: (f64, f64), line: &StageLine) {
         Ink::Rule
     };
     let tip = format!("{}: {}", line.label, line.methods.join(", "));
-    let (size, round, fill) = (BOX, 8.0, Ink::Faint);
-    page.shapes.push(Shape::Rect { at, size, round, fill, outline: Some(outline), tip });
+    let size = BOX;
+    let round = 8.0;
+    let fill = Ink::Faint;
+    page.shapes.push(DrawnShape::Rect { at, size, round, fill, outline: Some(outline), tip });
     let method = match line.methods[..] {
         [one] => one.to_owned(),
         _ => format!("{} methods", line.methods.len()),
     };
-    let (x, room) = (at.0 + BOX.0 / 2.0, BOX.0 - 12.0);
+    let x = at.0 + BOX.0 / 2.0;
+    let room = BOX.0 - 12.0;
     let mut write = |text: &str, size: f64, y: f64, ink: Ink| {
         page.text((x, at.1 + y), font::fitted(text, size, room), size, ink, Anchor::Middle);
     };
@@ -188,8 +198,8 @@ fn became(line: &StageLine) -> String {
             .then(|| format!("{} {}", line.hits, if line.hits == 1 { "hit" } else { "hits" })),
     );
     words.extend((line.failed > 0).then(|| format!("{} failed", line.failed)));
-    if line.there < line.count {
-        words.push(format!("{} of {}", line.there, line.count));
+    if line.stored < line.count {
+        words.push(format!("{} of {}", line.stored, line.count));
     }
     words.push(duration_of(line.seconds));
     words.join(" · ")

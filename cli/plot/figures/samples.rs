@@ -1,25 +1,25 @@
 //! Samples as they are: the hardest and the easiest of a score, the kept and the dropped of a
 //! selector.
 
-use super::{PANEL, Panel, titled};
+use super::{PANEL, Panel, spread, titled};
 use crate::{
     context::Failure,
     plot::{
-        drawing::{Anchor, Drawing, HEADING, Ink, Pixels, SMALL, Shape},
+        drawing::{Anchor, Drawing, DrawnShape, HEADING, Ink, PixelImage, SMALL},
         font,
-        study::{Row, Study, spread},
     },
+    results::{Condition, Study},
 };
 use engine::NodeId;
 use safetensors::{Dtype, SafeTensors};
 
-/// So many samples are on a grid, in rows of five.
+/// How many samples are on a grid, in rows of [`COLUMNS`].
 const SHOWN: usize = 20;
 const COLUMNS: usize = 5;
-/// So many scores and selectors have grids.
+/// The most scores that have grids.
 const SCORES: usize = 3;
 const SELECTORS: usize = 8;
-/// No picture is larger than this on either side; a larger one is averaged down.
+/// The largest side of a picture, in pixels; a larger one is averaged down.
 const LARGEST: usize = 32;
 
 /// The training images of a data set, and what is said of them.
@@ -43,12 +43,13 @@ impl Album {
         else {
             return Ok(None);
         };
-        let (clean, classes) = (study.clean(data)?, study.classes(data)?);
+        let clean = study.clean(data)?;
+        let classes = study.classes(data)?;
         Ok(Some(Self { bytes, shape: [*channels, *height, *width], labels, clean, classes }))
     }
 
     /// Returns the picture of a sample, channels last and not too large.
-    fn pixels(&self, at: usize) -> Option<Pixels> {
+    fn pixels(&self, at: usize) -> Option<PixelImage> {
         let all = SafeTensors::deserialize(&self.bytes).ok()?;
         let view = all.tensor("train").ok().filter(|view| view.dtype() == Dtype::U8)?;
         let [channels, rows, columns] = self.shape;
@@ -68,7 +69,7 @@ impl Album {
                 bytes.push((sum / ((below - top) * (right - left))) as u8);
             }
         }
-        Some(Pixels { width, height, channels, bytes })
+        Some(PixelImage { width, height, channels, bytes })
     }
 
     fn name(&self, label: u32) -> String {
@@ -111,7 +112,7 @@ impl Album {
             }
             let tall = side * pixels.height as f64 / pixels.width.max(1) as f64;
             let size = if tall > side { (side * side / tall, side) } else { (side, tall) };
-            page.shapes.push(Shape::Image { at: (x + 3.0, y), size, pixels, tip });
+            page.shapes.push(DrawnShape::Image { at: (x + 3.0, y), size, pixels, tip });
             let name = font::fitted(&self.name(label), SMALL, cell - 2.0);
             page.text((x + 3.0, y + side + 15.0), name, SMALL, Ink::Text, Anchor::Start);
             if let Some(clean) = clean {
@@ -156,16 +157,16 @@ pub(super) fn grids(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
         order.reverse();
         panels.push(album.panel(&titled("the easiest", &[name]), &order[..ends]));
     }
-    let facet = study.rows.first().map(|row| row.facet.clone());
-    let size = study.rows.first().map(|row| row.size.clone());
-    let rows: Vec<&Row> = study
-        .rows
+    let facet = study.conditions.first().map(|row| row.facet.clone());
+    let size = study.conditions.first().map(|row| row.size.clone());
+    let rows: Vec<&Condition> = study
+        .conditions
         .iter()
         .filter(|row| Some(&row.facet) == facet.as_ref() && Some(&row.size) == size.as_ref())
         .filter(|row| row.keep.is_some_and(|keep| keep < 1.0))
         .collect();
     for row in spread(&rows, SELECTORS) {
-        let Some((subset, data)) = row.outcomes.first().and_then(|one| one.subset.zip(one.data))
+        let Some((subset, data)) = row.repeats.first().and_then(|one| one.subset.zip(one.data))
         else {
             continue;
         };

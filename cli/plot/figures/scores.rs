@@ -1,18 +1,18 @@
-//! How scores are spread in each class, and where a selector cuts.
+//! Histograms of the scores in each class, with the cut of a selector.
 
-use super::{PANEL, Panel, titled};
+use super::{PANEL, Panel, spread, titled};
 use crate::{
     context::Failure,
     plot::{
         axes::{Frame, ticks},
         drawing::{Anchor, Drawing, Ink, SMALL},
         font::{self, fitted},
-        study::{Study, spread},
     },
+    results::Study,
 };
 use engine::NodeId;
 
-/// So many scores and classes are shown.
+/// The most scores and classes shown.
 const SCORES: usize = 3;
 const CLASSES: usize = 10;
 const BINS: usize = 28;
@@ -41,7 +41,8 @@ pub(super) fn histograms(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
                 }
             }
         }
-        let row = study.rows.iter().find(|row| row.outcomes.iter().any(|one| one.subset == cut));
+        let row =
+            study.conditions.iter().find(|row| row.repeats.iter().any(|one| one.subset == cut));
         let by = cut.map(|subset| match row {
             Some(row) => titled(&row.series, &[&row.share()]),
             None => study.plan.describe(subset),
@@ -103,7 +104,8 @@ fn panel(
     // The ends hold the scale; what is written there comes from the round values.
     x.insert(0, (low, String::new()));
     x.push((high, String::new()));
-    let (across, upwards) = ("score (harder to the right)", "samples");
+    let across = "score (harder to the right)";
+    let upwards = "samples";
     let frame = Frame { heading, across, upwards, x, y, ratios: false, legend: &[] };
     let (mut page, over, up) = frame.draw(PANEL, 180.0);
     for (bin, (kept, dropped)) in bins.iter().enumerate() {

@@ -3,10 +3,9 @@
 use super::page;
 use crate::{
     context::Failure,
-    plot::{
-        figures::mislabelled,
-        study::{Row, Stat, Study},
-    },
+    plot::figures::mislabelled,
+    results::{Condition, Study},
+    stats::MeanStd,
 };
 
 pub(super) const NOTE: &str = "Mean ± standard deviation over seeds, one row per combination of \
@@ -23,12 +22,12 @@ const COLUMNS: [(&str, &str, f64, usize); 6] = [
 ];
 
 pub(super) fn table(study: &Study<'_>) -> String {
-    let rows = &study.rows;
+    let rows = &study.conditions;
     let facets = rows.iter().any(|row| !row.facet.is_empty());
-    let gaps = rows.iter().any(|row| row.outcomes.len() < row.wanted);
+    let gaps = rows.iter().any(|row| row.repeats.len() < row.wanted);
     let shown: Vec<_> = COLUMNS
         .iter()
-        .filter(|(name, ..)| rows.iter().any(|row| row.stat(name).is_some()))
+        .filter(|(name, ..)| rows.iter().any(|row| row.mean(name).is_some()))
         .collect();
     let mut head = vec!["selector".to_owned(), "kept".to_owned()];
     head.extend(facets.then(|| "where".to_owned()));
@@ -42,19 +41,19 @@ pub(super) fn table(study: &Study<'_>) -> String {
         let mut line = vec![row.series.clone(), share];
         line.extend(facets.then(|| row.facet.clone()));
         for (at, (name, _, factor, digits)) in shown.iter().enumerate() {
-            let text = row.stat(name).map_or("–".to_owned(), |stat| show(stat, *factor, *digits));
+            let text = row.mean(name).map_or("–".to_owned(), |stat| show(stat, *factor, *digits));
             line.push(if at == 0 && leads(rows, row) { format!("★ {text}") } else { text });
         }
-        line.push(row.outcomes.len().to_string());
-        line.extend(gaps.then(|| (row.wanted - row.outcomes.len()).to_string()));
+        line.push(row.repeats.len().to_string());
+        line.extend(gaps.then(|| (row.wanted - row.repeats.len()).to_string()));
         all.push(line);
     }
     page::table("What the students are worth on the test split", &all, words)
 }
 
 /// Whether no other row of the same size did better, among several.
-fn leads(rows: &[Row], row: &Row) -> bool {
-    let accuracy = |row: &Row| row.stat("accuracy").map(|stat| stat.mean);
+fn leads(rows: &[Condition], row: &Condition) -> bool {
+    let accuracy = |row: &Condition| row.mean("accuracy").map(|stat| stat.mean);
     let Some(own) = accuracy(row) else { return false };
     let others = rows.iter().filter(|other| other.size == row.size && other.facet == row.facet);
     let others: Vec<f64> =
@@ -66,7 +65,7 @@ fn same(a: Option<f64>, b: Option<f64>) -> bool {
     a.zip(b).is_none_or(|(a, b)| (a - b).abs() < 0.01 * b)
 }
 
-fn show(stat: Stat, factor: f64, digits: usize) -> String {
+fn show(stat: MeanStd, factor: f64, digits: usize) -> String {
     let mean = format!("{:.digits$}", stat.mean * factor);
     match stat.std {
         Some(std) if digits > 0 => format!("{mean} ± {:.digits$}", std * factor),
@@ -79,7 +78,7 @@ pub(super) fn noise(study: &Study<'_>) -> Result<String, Failure> {
     let head =
         ["selector", "kept", "mislabelled kept", "of all mislabelled, %", "share of the kept, %"];
     let mut all = vec![head.map(str::to_owned).to_vec()];
-    for row in &study.rows {
+    for row in &study.conditions {
         let Some(found) = mislabelled(study, row)? else { continue };
         let reach = found.count.mean / found.all.mean.max(1.0);
         all.push(vec![

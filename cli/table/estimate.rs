@@ -1,6 +1,6 @@
-//! A mean and how far to trust it.
+//! A mean, with its standard deviation or confidence interval.
 
-use crate::stats::{Interval, Summary, bootstrap_interval, t_interval};
+use crate::stats::{Interval, MeanStd, bootstrap_interval, t_interval};
 
 /// The kind of interval that stands beside a mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -11,14 +11,14 @@ pub(super) enum Ci {
     Bootstrap,
 }
 
-/// How means are judged: by a standard deviation, or by an interval of some kind and level.
+/// The spread shown beside a mean: the standard deviation, or an interval of a kind and level.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Judge {
     pub(super) ci: Option<Ci>,
     pub(super) level: f64,
 }
 
-/// How far to trust a mean.
+/// The spread or the confidence interval of a mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Trust {
     /// There is a single value.
@@ -29,7 +29,7 @@ pub(super) enum Trust {
 
 /// The mean of a metric over the cells of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Stat {
+pub(super) struct Estimate {
     pub(super) mean: f64,
     pub(super) std: Option<f64>,
     pub(super) n: usize,
@@ -38,8 +38,8 @@ pub(super) struct Stat {
 
 impl Judge {
     /// Returns the mean of `values` with what this judge says of it; `None` of none.
-    pub(super) fn stat(&self, values: &[f64]) -> Option<Stat> {
-        let Summary { mean, std, n } = Summary::of(values)?;
+    pub(super) fn estimate(&self, values: &[f64]) -> Option<Estimate> {
+        let MeanStd { mean, std, n } = MeanStd::of(values)?;
         let interval = match self.ci {
             None => None,
             Some(Ci::T) => t_interval(values, self.level),
@@ -51,11 +51,11 @@ impl Judge {
             (None, Some(std)) if self.ci.is_none() => Trust::Std(std),
             _ => Trust::Unknown,
         };
-        Some(Stat { mean, std, n, trust })
+        Some(Estimate { mean, std, n, trust })
     }
 }
 
-impl Stat {
+impl Estimate {
     pub(super) fn interval(&self) -> Option<Interval> {
         match self.trust {
             Trust::Interval(interval) => Some(interval),

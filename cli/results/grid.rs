@@ -1,52 +1,57 @@
-//! The results of one source or several, laid on common axes.
+//! The results of one source or several, laid on common axes: one per target and matrix cell.
 
-use super::measured::{Measured, Metric};
+use super::measured::{MeasuredSource, Measurements};
 use crate::{
-    context::{Failure, MISTAKE, axis_names},
-    sources::Source,
+    context::{Failure, axis_names},
+    matrix::{AxisMatch, find_axis, same_value},
+    sources::ResultSource,
 };
 use cache::Key;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 /// The axis that tells several sources apart.
-pub(super) const SOURCE: &str = "source";
+const SOURCE: &str = "source";
 /// The axis that tells their data sets apart, where they have several.
-pub(super) const DATASET: &str = "dataset";
-/// What stands where a source does not say.
+const DATASET: &str = "dataset";
+/// The value on an axis of which a source says nothing.
 const NOTHING: &str = "-";
 
-/// The results of one source or several.
-pub(super) struct Frame {
-    pub(super) axes: Vec<Axis>,
-    pub(super) outcomes: Vec<Outcome>,
+/// The results of one source or several, on common matrix axes.
+pub(crate) struct Grid {
+    pub(crate) axes: Vec<GridAxis>,
+    pub(crate) results: Vec<CellResult>,
 }
 
-pub(super) struct Axis {
+/// An axis of the matrix and its values.
+pub(crate) struct GridAxis {
     /// Its full name in the pipeline.
-    pub(super) path: String,
-    /// What it is called in tables.
-    pub(super) name: String,
-    pub(super) values: Vec<String>,
+    pub(crate) path: String,
+    /// Its short name, in tables.
+    pub(crate) name: String,
+    pub(crate) values: Vec<String>,
 }
 
-/// What one target of one cell gave.
+/// The result of one target in one cell of the matrix.
 #[derive(Clone)]
-pub(super) struct Outcome {
-    pub(super) label: String,
+pub(crate) struct CellResult {
+    pub(crate) label: String,
     /// The value taken on each axis.
-    pub(super) coords: Vec<u32>,
-    /// Equal for cells that agree on a result: they measured it once.
-    pub(super) id: usize,
-    /// By name; `None` if it is not computed.
-    pub(super) metrics: Option<BTreeMap<String, Metric>>,
+    pub(crate) coords: Vec<u32>,
+    /// Equal for cells that share a result (one key): it was measured once.
+    pub(crate) id: usize,
+    /// The metrics of the evaluation; `None` if it is not computed.
+    pub(crate) metrics: Option<Rc<Measurements>>,
     /// Which source, and which of its computations.
-    pub(super) at: (usize, usize),
+    pub(crate) at: (usize, usize),
 }
 
-impl Frame {
+impl Grid {
     /// Lays `sources`, of which `measured` is known, on common axes. A source without an axis
     /// that another has stands at its own setting there.
-    pub(super) fn of(sources: &[Source], measured: &[Measured]) -> Self {
+    pub(crate) fn of(sources: &[ResultSource], measured: &[MeasuredSource]) -> Self {
         let mut paths: Vec<&str> = vec![];
         for (path, _) in sources.iter().flat_map(|source| &source.axes) {
             if !paths.contains(&path.as_str()) {
@@ -54,7 +59,7 @@ impl Frame {
             }
         }
         let several = sources.len() > 1;
-        let mut rows: Vec<(Vec<String>, Outcome)> = vec![];
+        let mut rows: Vec<(Vec<String>, CellResult)> = vec![];
         let mut ids: BTreeMap<Key, usize> = BTreeMap::new();
         let mut next = 0;
         for (number, (source, measured)) in sources.iter().zip(measured).enumerate() {
@@ -74,8 +79,12 @@ impl Frame {
                         None => fixed.clone(),
                     }));
                     let metrics = measured.metrics.get(&at).cloned();
-                    let (label, coords) = (node.label.clone(), vec![]);
-                    rows.push((values, Outcome { label, coords, id, metrics, at: (number, at) }));
+                    let label = node.label.clone();
+                    let coords = vec![];
+                    rows.push((
+                        values,
+                        CellResult { label, coords, id, metrics, at: (number, at) },
+                    ));
                 }
             }
         }
@@ -93,9 +102,9 @@ impl Frame {
         if several {
             values.iter_mut().for_each(|values| sort_numbers(values));
         }
-        let mut outcomes = vec![];
-        for (own, mut outcome) in rows {
-            outcome.coords = own
+        let mut results = vec![];
+        for (own, mut result) in rows {
+            result.coords = own
                 .into_iter()
                 .zip(&mut values)
                 .map(|(value, known)| {
@@ -106,21 +115,21 @@ impl Frame {
                     u32::try_from(at).expect("fewer than 2^32 values and axes")
                 })
                 .collect();
-            outcomes.push(outcome);
+            results.push(result);
         }
         let axes = all.into_iter().zip(values);
         let axes = axes.map(|(path, values)| (path.to_owned(), values)).collect();
-        let mut frame = Self { axes: vec![], outcomes };
-        frame.name(axes);
+        let mut grid = Self { axes: vec![], results };
+        grid.name(axes);
         // One source, or one data set, needs no column.
-        frame.drop_if_single(DATASET);
-        frame.drop_if_single(SOURCE);
-        frame
+        grid.drop_if_single(DATASET);
+        grid.drop_if_single(SOURCE);
+        grid
     }
 
     fn name(&mut self, axes: Vec<(String, Vec<String>)>) {
         let names = axis_names(axes.iter().map(|(path, _)| path.as_str()));
-        let axis = |(name, (path, values))| Axis { path, name, values };
+        let axis = |(name, (path, values))| GridAxis { path, name, values };
         self.axes = names.into_iter().zip(axes).map(axis).collect();
     }
 
@@ -130,53 +139,47 @@ impl Frame {
             return;
         }
         self.axes.remove(at);
-        self.outcomes.iter_mut().for_each(|outcome| {
-            outcome.coords.remove(at);
+        self.results.iter_mut().for_each(|result| {
+            result.coords.remove(at);
         });
-        let axes: Vec<Axis> = std::mem::take(&mut self.axes);
+        let axes: Vec<GridAxis> = std::mem::take(&mut self.axes);
         self.name(axes.into_iter().map(|axis| (axis.path, axis.values)).collect());
     }
 
-    /// Returns the axis called `name`, which `flag` asked for: by its path, by what tables call
-    /// it, or by the end of its path.
-    pub(super) fn axis(&self, flag: &str, name: &str) -> Result<usize, Failure> {
-        let exact = self.axes.iter().position(|axis| axis.path == name || axis.name == name);
-        let end = format!(".{name}");
-        let ends: Vec<usize> =
-            (0..self.axes.len()).filter(|at| self.axes[*at].path.ends_with(&end)).collect();
-        match (exact, &ends[..]) {
-            (Some(axis), _) | (None, &[axis]) => Ok(axis),
-            (None, []) => {
-                let failure = Failure::new(MISTAKE, format!("{flag} {name}: no axis is called so"));
-                Err(failure.hint(format!("the axes are {}", self.names())))
-            }
-            (None, _) => {
-                let several = format!("{flag} {name}: several axes end so");
-                Err(Failure::new(MISTAKE, several).hint(format!("the axes are {}", self.names())))
-            }
-        }
+    /// Returns the axis called `name`, which `flag` asked for.
+    pub(crate) fn axis(&self, flag: &str, name: &str) -> Result<usize, Failure> {
+        let what = match find_axis(self.axes.iter().map(|axis| axis.path.as_str()), name) {
+            AxisMatch::One(axis) => return Ok(axis),
+            AxisMatch::None => format!("{flag} {name}: no axis is called so"),
+            AxisMatch::Several => format!("{flag} {name}: several axes end so"),
+        };
+        Err(Failure::mistake(what).hint(format!("the axes are {}", self.names())))
     }
 
-    pub(super) fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         let names: Vec<&str> = self.axes.iter().map(|axis| axis.name.as_str()).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 
-    /// Returns the value of `outcome` on `axis`.
-    pub(super) fn value(&self, outcome: &Outcome, axis: usize) -> &str {
-        &self.axes[axis].values[outcome.coords[axis] as usize]
+    /// Returns the value of `result` on `axis`.
+    pub(crate) fn value(&self, result: &CellResult, axis: usize) -> &str {
+        &self.axes[axis].values[result.coords[axis] as usize]
     }
 
     /// Keeps what every one of `wanted` takes: `AXIS=VALUE` or `AXIS!=VALUE`, where the axis may
     /// also be a setting, `STAGE.with.SETTING`. Several values of one axis are alternatives.
-    pub(super) fn keep(&mut self, sources: &[Source], wanted: &[String]) -> Result<(), Failure> {
+    pub(crate) fn keep(
+        &mut self,
+        sources: &[ResultSource],
+        wanted: &[String],
+    ) -> Result<(), Failure> {
         let mut takes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let mut refuses: Vec<(&str, &str)> = vec![];
         for text in wanted {
             let form = "not of the form AXIS=VALUE or AXIS!=VALUE";
             let (name, value) = text
                 .split_once('=')
-                .ok_or_else(|| Failure::new(MISTAKE, format!("--where {text}: {form}")))?;
+                .ok_or_else(|| Failure::mistake(format!("--where {text}: {form}")))?;
             let value = value.trim().trim_matches('"');
             match name.strip_suffix('!') {
                 Some(name) => refuses.push((name.trim(), value)),
@@ -194,7 +197,7 @@ impl Frame {
 
     fn filter(
         &mut self,
-        sources: &[Source],
+        sources: &[ResultSource],
         name: &str,
         wanted: &[&str],
         keep: bool,
@@ -205,17 +208,16 @@ impl Frame {
             Err(_) if setting => None,
             Err(failure) => return Err(failure),
         };
-        let value = |outcome: &Outcome| match axis {
-            Some(axis) => Some(self.value(outcome, axis).to_owned()),
-            None => sources[outcome.at.0].setting(outcome.at.1, name),
+        let value = |result: &CellResult| match axis {
+            Some(axis) => Some(self.value(result, axis).to_owned()),
+            None => sources[result.at.0].setting(result.at.1, name),
         };
-        let values: Vec<Option<String>> = self.outcomes.iter().map(value).collect();
+        let values: Vec<Option<String>> = self.results.iter().map(value).collect();
         for one in wanted {
-            if !values.iter().flatten().any(|value| same(value, one)) {
+            if !values.iter().flatten().any(|value| same_value(value, one)) {
                 let known: BTreeSet<&String> = values.iter().flatten().collect();
                 let known: Vec<&str> = known.into_iter().map(String::as_str).collect();
-                let failure =
-                    Failure::new(MISTAKE, format!("--where {name}={one}: nothing has it"));
+                let failure = Failure::mistake(format!("--where {name}={one}: nothing has it"));
                 return Err(match &known[..] {
                     [] => failure.hint("no computed result has such a setting"),
                     known => failure.hint(format!("the values are {}", known.join(", "))),
@@ -223,27 +225,27 @@ impl Frame {
             }
         }
         let mut values = values.into_iter();
-        self.outcomes.retain(|_| {
+        self.results.retain(|_| {
             let value = values.next().flatten();
-            value.is_some_and(|value| wanted.iter().any(|one| same(&value, one))) == keep
+            value.is_some_and(|value| wanted.iter().any(|one| same_value(&value, one))) == keep
         });
         Ok(())
     }
 
-    /// Returns the label and the values of `outcome` on the axes that `over` keeps: what makes
+    /// Returns the label and the values of `result` on the axes that `over` keeps: what makes
     /// a row.
-    pub(super) fn row<'a>(&self, outcome: &'a Outcome, over: &[bool]) -> (&'a str, Vec<u32>) {
-        let kept = outcome.coords.iter().zip(over).filter(|(_, over)| !**over);
-        (&outcome.label, kept.map(|(value, _)| *value).collect())
+    pub(crate) fn row<'a>(&self, result: &'a CellResult, over: &[bool]) -> (&'a str, Vec<u32>) {
+        let kept = result.coords.iter().zip(over).filter(|(_, over)| !**over);
+        (&result.label, kept.map(|(value, _)| *value).collect())
     }
 
-    /// Returns what the rows that `over` makes put together although it is not the same: a line
-    /// for each of the data sets' names.
-    pub(super) fn pooled_datasets(&self, sources: &[Source], over: &[bool]) -> Vec<String> {
+    /// Returns the data sets that rows averaged over the axes of `over` mix: one line of names for
+    /// each such mixture.
+    pub(crate) fn pooled_datasets(&self, sources: &[ResultSource], over: &[bool]) -> Vec<String> {
         let mut groups: BTreeMap<(&str, Vec<u32>), BTreeSet<String>> = BTreeMap::new();
-        for outcome in &self.outcomes {
-            let dataset = dataset(&sources[outcome.at.0], outcome.at.1);
-            groups.entry(self.row(outcome, over)).or_default().insert(dataset);
+        for result in &self.results {
+            let dataset = dataset(&sources[result.at.0], result.at.1);
+            groups.entry(self.row(result, over)).or_default().insert(dataset);
         }
         let pooled: BTreeSet<Vec<String>> = groups
             .into_values()
@@ -255,7 +257,7 @@ impl Frame {
 }
 
 /// Returns the axis of `source` called `path`, or what its computation `node` has instead.
-fn place(source: &Source, node: usize, path: &str) -> (Option<usize>, String) {
+fn place(source: &ResultSource, node: usize, path: &str) -> (Option<usize>, String) {
     let axis = source.axes.iter().position(|(one, _)| one == path);
     let fixed = match axis {
         Some(_) => None,
@@ -266,7 +268,7 @@ fn place(source: &Source, node: usize, path: &str) -> (Option<usize>, String) {
 
 /// Returns a name for the data set behind `node`: the method that loads it, told from another
 /// of the same method by its settings and files. The seed is no part of it.
-pub(super) fn dataset(source: &Source, node: usize) -> String {
+fn dataset(source: &ResultSource, node: usize) -> String {
     let behind = source.behind(node);
     let roots = behind.iter().map(|at| &source.nodes[*at]).filter(|one| one.inputs.is_empty());
     let mut names: Vec<String> = vec![];
@@ -290,10 +292,4 @@ fn sort_numbers(values: &mut [String]) {
     if values.iter().all(|value| !number(value).is_nan()) {
         values.sort_by(|a, b| number(a).total_cmp(&number(b)));
     }
-}
-
-/// Tells whether two values are the same, as numbers where both are.
-fn same(a: &str, b: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok();
-    a == b || number(a).is_some_and(|a| Some(a) == number(b))
 }

@@ -1,7 +1,17 @@
-//! What a pipeline's results are, read from the store: the rows of the matrix and what lies under
-//! each of them.
+//! A pipeline's results by condition (selector, size, facet), and the artifacts under each of them:
+//! the data of figures and reports.
 
-use crate::context::{Failure, axis_names, chain};
+use super::{
+    ends_in,
+    grid::{CellResult, Grid},
+    measured::Measurements,
+    repeats::{RepeatedResults, grouped},
+};
+use crate::{
+    context::{Failure, axis_names, percent},
+    sources::ResultSource,
+    stats::MeanStd,
+};
 use cache::{Bytes, Store};
 use engine::{Forecast, NodeId, PipelineFile, Plan, Run};
 use safetensors::{Dtype, SafeTensors};
@@ -9,7 +19,9 @@ use serde_json::Value;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    error::Error,
     rc::Rc,
+    slice,
 };
 
 /// A pipeline, and what the store has of it.
@@ -21,71 +33,59 @@ pub(crate) struct Study<'a> {
     pub(crate) run: Option<Run>,
     /// The newest, if stages of it failed.
     pub(crate) failed: Option<Run>,
-    pub(crate) rows: Vec<Row>,
+    pub(crate) conditions: Vec<Condition>,
     roles: Roles,
     positions: RefCell<BTreeMap<NodeId, Rc<Vec<u32>>>>,
 }
 
-/// The results of the cells that differ in their seeds alone.
-pub(crate) struct Row {
-    /// What is compared: the value on the axis of selectors.
+/// The results of the cells that differ in their seeds alone: a selector at a size.
+pub(crate) struct Condition {
+    /// The value on the axis of selectors, whose values are compared.
     pub(crate) series: String,
     /// The values on the axes that are neither selectors, sizes nor seeds.
     pub(crate) facet: String,
     /// The value on the axis of sizes.
     pub(crate) size: String,
-    /// The share of the training set that was kept, if it is known.
+    /// The fraction of the training set that was kept, if it is known.
     pub(crate) keep: Option<f64>,
-    /// How many results it has when all are there.
+    /// How many results it has when all are computed.
     pub(crate) wanted: usize,
-    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) repeats: Vec<Repeat>,
 }
 
-/// One result and what it stands on.
-pub(crate) struct Outcome {
+/// One result of a condition and what it stands on.
+pub(crate) struct Repeat {
     /// The values of the seeds.
     pub(crate) seeds: Vec<u32>,
-    pub(crate) metrics: Value,
+    pub(crate) metrics: Rc<Measurements>,
     pub(crate) model: Option<NodeId>,
     pub(crate) subset: Option<NodeId>,
-    /// What it was trained on.
+    /// The data set it was trained on.
     pub(crate) data: Option<NodeId>,
 }
 
-/// A mean, and the standard deviation with n - 1 below where there are several values.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Stat {
-    pub(crate) mean: f64,
-    pub(crate) std: Option<f64>,
-}
-
-impl Stat {
-    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let values: Vec<f64> = values.into_iter().collect();
-        let n = values.len() as f64;
-        if values.is_empty() {
-            return None;
-        }
-        let mean = values.iter().sum::<f64>() / n;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        let std = (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
-        Some(Self { mean, std })
-    }
-}
-
-impl Row {
-    /// Returns the mean of a metric.
-    pub(crate) fn stat(&self, metric: &str) -> Option<Stat> {
-        Stat::of(self.outcomes.iter().filter_map(|one| one.metrics[metric].as_f64()))
+impl Condition {
+    /// Returns the mean of a metric over the repeats.
+    pub(crate) fn mean(&self, metric: &str) -> Option<MeanStd> {
+        let values: Vec<f64> =
+            self.repeats.iter().filter_map(|repeat| repeat.metrics.value(metric)).collect();
+        MeanStd::of(&values)
     }
 
-    /// Returns the share kept as people say it, or nothing where it is not known.
+    /// Returns the fraction kept as people say it, or nothing where it is not known.
     pub(crate) fn share(&self) -> String {
         self.keep.map(percent).unwrap_or_default()
     }
 }
 
-/// What the axes of the matrix are, by their numbers.
+/// The computations a result stands on.
+struct StandsOn {
+    model: Option<NodeId>,
+    subset: Option<NodeId>,
+    data: Option<NodeId>,
+}
+
+/// The roles of the axes of the matrix, by their numbers.
 struct Roles {
     seeds: Vec<usize>,
     size: Option<usize>,
@@ -95,10 +95,7 @@ struct Roles {
 
 impl Roles {
     fn of(plan: &Plan) -> Self {
-        let ends = |axis: usize, word: &str| {
-            let name = &plan.axes[axis].name;
-            name == word || name.ends_with(&format!(".{word}"))
-        };
+        let ends = |axis: usize, word: &str| ends_in(&plan.axes[axis].name, word);
         let (seeds, mut others): (Vec<usize>, Vec<usize>) =
             (0..plan.axes.len()).partition(|axis| ends(*axis, "seed"));
         let mut take = |found: Option<usize>| found.map(|at| others.remove(at));
@@ -128,79 +125,118 @@ fn changes_method(plan: &Plan, axis: usize) -> bool {
 }
 
 impl<'a> Study<'a> {
+    /// Reads what `store` has of `plan`. Metrics that cannot be read are a failure.
     pub(crate) fn read(plan: &'a Plan, store: &'a Store) -> Result<Self, Failure> {
         let forecast = Forecast::of(plan, store)?;
+        let source = ResultSource::of_forecast(&plan.path.display().to_string(), plan, &forecast);
+        let mut measured = super::read(&source, store)?;
+        if !measured.unread.is_empty() {
+            return Err(measured.unread.swap_remove(0).into_failure(&source));
+        }
+        let grid = Grid::of(slice::from_ref(&source), slice::from_ref(&measured));
         let (run, failed) = newest_runs(plan, store, &forecast)?;
-        let roles = Roles::of(plan);
-        let positions = RefCell::default();
-        let mut study = Self { plan, store, forecast, run, failed, rows: vec![], roles, positions };
-        study.rows = study.averaged()?;
+        let mut study = Self {
+            plan,
+            store,
+            forecast,
+            run,
+            failed,
+            conditions: vec![],
+            roles: Roles::of(plan),
+            positions: RefCell::default(),
+        };
+        study.conditions = study.conditions_of(&grid);
+        study.find_keeps()?;
         Ok(study)
     }
 
-    fn averaged(&self) -> Result<Vec<Row>, Failure> {
-        let labels: BTreeSet<&str> = self
-            .plan
-            .cells
-            .iter()
-            .flat_map(|cell| &cell.targets)
-            .map(|target| &*self.plan.node(*target).label)
-            .collect();
-        let mut rows: Vec<Row> = vec![];
-        let mut known: BTreeMap<Vec<String>, usize> = BTreeMap::new();
-        let mut met: BTreeSet<(usize, NodeId)> = BTreeSet::new();
-        for cell in &self.plan.cells {
-            let value =
-                |axis: usize| self.plan.axes[axis].values[cell.coords[axis] as usize].clone();
-            for target in &cell.targets {
-                let node = self.plan.node(*target);
-                if self.kind(*target) != "metrics" {
-                    continue;
+    /// Returns the conditions in the order of the matrix.
+    fn conditions_of(&self, grid: &Grid) -> Vec<Condition> {
+        let targets = self.plan.cells.iter().flat_map(|cell| &cell.targets);
+        let labels: BTreeSet<&str> =
+            targets.map(|target| &*self.plan.node(*target).label).collect();
+        let of_cell: BTreeMap<(usize, &[u32]), &CellResult> =
+            grid.results.iter().map(|result| ((result.at.1, &result.coords[..]), result)).collect();
+        let in_order = self.plan.cells.iter().flat_map(|cell| {
+            let find = |target: &NodeId| of_cell.get(&(target.index(), &cell.coords[..])).copied();
+            cell.targets.iter().filter_map(find)
+        });
+        let groups = grouped(in_order, |result| {
+            let facet = self.facet(grid, result, labels.len() > 1);
+            let size = self.roles.size.map(|axis| grid.value(result, axis)).unwrap_or_default();
+            (facet, size, self.series(grid, result))
+        });
+        let condition =
+            |((facet, size, series), group): ((String, &str, String), RepeatedResults<'_>)| {
+                let repeat = |result: &&CellResult| self.repeat(result);
+                Condition {
+                    series,
+                    facet,
+                    size: size.to_owned(),
+                    keep: None,
+                    wanted: group.wanted(),
+                    repeats: group.results.iter().filter_map(repeat).collect(),
                 }
-                let model = self.input(*target, "model");
-                let subset = model.and_then(|model| self.input(model, "subset"));
-                let series = match (self.roles.series, subset) {
-                    (Some(axis), _) => value(axis),
-                    (None, Some(subset)) => self.plan.node(subset).stage.method().to_owned(),
-                    (None, None) => "everything".to_owned(),
-                };
-                let names = axis_names(self.plan.axes.iter().map(|axis| axis.name.as_str()));
-                let mut facet: Vec<String> = vec![];
-                facet.extend((labels.len() > 1).then(|| node.label.to_string()));
-                let others = self.roles.others.iter();
-                facet.extend(others.map(|axis| format!("{} {}", names[*axis], value(*axis))));
-                let facet = facet.join(", ");
-                let size = self.roles.size.map(value).unwrap_or_default();
-                let key = vec![facet.clone(), size.clone(), series.clone()];
-                let at = *known.entry(key).or_insert_with(|| {
-                    let (keep, wanted, outcomes) = (None, 0, vec![]);
-                    rows.push(Row { series, facet, size, keep, wanted, outcomes });
-                    rows.len() - 1
-                });
-                // Cells that agree on a result measured it once.
-                if !met.insert((at, *target)) {
-                    continue;
-                }
-                rows[at].wanted += 1;
-                let Some(metrics) = self.json(*target, "metrics")? else { continue };
-                let data = model.and_then(|model| self.input(model, "data"));
-                let seeds = self.roles.seeds.iter().map(|axis| cell.coords[*axis]).collect();
-                rows[at].outcomes.push(Outcome { seeds, metrics, model, subset, data });
-            }
+            };
+        groups.into_iter().map(condition).collect()
+    }
+
+    /// Returns the values of `result` on the axes that are neither selectors, sizes nor seeds.
+    fn facet(&self, grid: &Grid, result: &CellResult, with_label: bool) -> String {
+        let mut parts: Vec<String> = vec![];
+        parts.extend(with_label.then(|| result.label.clone()));
+        let others = self.roles.others.iter();
+        parts.extend(
+            others.map(|axis| format!("{} {}", grid.axes[*axis].name, grid.value(result, *axis))),
+        );
+        parts.join(", ")
+    }
+
+    /// Returns what selected the training samples of `result`.
+    fn series(&self, grid: &Grid, result: &CellResult) -> String {
+        if let Some(axis) = self.roles.series {
+            return grid.value(result, axis).to_owned();
         }
+        let subset = self.stands_on(result).subset;
+        let method = subset.map(|subset| self.plan.node(subset).stage.method().to_owned());
+        method.unwrap_or_else(|| "everything".to_owned())
+    }
+
+    fn stands_on(&self, result: &CellResult) -> StandsOn {
+        let target = NodeId(u32::try_from(result.at.1).expect("a plan has fewer than 2^32 nodes"));
+        let model = self.input(target, "model");
+        let of_model = |port| model.and_then(|model| self.input(model, port));
+        StandsOn { model, subset: of_model("subset"), data: of_model("data") }
+    }
+
+    fn repeat(&self, result: &CellResult) -> Option<Repeat> {
+        let StandsOn { model, subset, data } = self.stands_on(result);
+        let seeds = self.roles.seeds.iter().map(|axis| result.coords[*axis]).collect();
+        let metrics = Rc::clone(result.metrics.as_ref()?);
+        Some(Repeat { seeds, metrics, model, subset, data })
+    }
+
+    /// Finds which fraction of the training set each condition kept.
+    fn find_keeps(&mut self) -> Result<(), Failure> {
         let mut sizes: BTreeMap<NodeId, Option<f64>> = BTreeMap::new();
-        for row in &mut rows {
-            let Some(first) = row.outcomes.first() else { continue };
-            let Some(data) = first.data else { continue };
+        let mut keeps = vec![];
+        for condition in &self.conditions {
+            let Some(data) = condition.repeats.first().and_then(|repeat| repeat.data) else {
+                keeps.push(None);
+                continue;
+            };
             let size = match sizes.get(&data) {
                 Some(known) => *known,
                 None => self.json(data, "meta")?.and_then(|meta| meta["train"].as_f64()),
             };
             sizes.insert(data, size);
-            let samples = row.stat("train_samples").map(|stat| stat.mean);
-            row.keep = samples.zip(size).map(|(kept, all)| kept / all.max(1.0));
+            let samples = condition.mean("train_samples").map(|samples| samples.mean);
+            keeps.push(samples.zip(size).map(|(kept, all)| kept / all.max(1.0)));
         }
-        Ok(rows)
+        for (condition, keep) in self.conditions.iter_mut().zip(keeps) {
+            condition.keep = keep;
+        }
+        Ok(())
     }
 
     pub(crate) fn kind(&self, node: NodeId) -> &'static str {
@@ -246,7 +282,7 @@ impl<'a> Study<'a> {
 
     pub(crate) fn json(&self, node: NodeId, part: &str) -> Result<Option<Value>, Failure> {
         let Some(bytes) = self.part(node, part)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| self.unread(node, part, &error))
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| self.unread(node, part, error))
     }
 
     /// Returns the numbers of a tensor.
@@ -257,8 +293,8 @@ impl<'a> Study<'a> {
         tensor: &str,
     ) -> Result<Option<Vec<f64>>, Failure> {
         let Some(bytes) = self.part(node, part)? else { return Ok(None) };
-        let all = SafeTensors::deserialize(&bytes).map_err(|e| self.unread(node, part, &e))?;
-        let view = all.tensor(tensor).map_err(|error| self.unread(node, part, &error))?;
+        let all = SafeTensors::deserialize(&bytes).map_err(|e| self.unread(node, part, e))?;
+        let view = all.tensor(tensor).map_err(|error| self.unread(node, part, error))?;
         let data = view.data();
         Ok(match view.dtype() {
             Dtype::F32 => Some(
@@ -311,11 +347,11 @@ impl<'a> Study<'a> {
         Ok(names.filter_map(|name| name.as_str().map(str::to_owned)).collect())
     }
 
-    /// Returns the values of `pick` over the rows, each once, in the order of the matrix.
-    pub(crate) fn values<'b>(&'b self, pick: impl Fn(&'b Row) -> &'b str) -> Vec<&'b str> {
+    /// Returns the values of `pick` over the conditions, each once, in the order of the matrix.
+    pub(crate) fn values<'b>(&'b self, pick: impl Fn(&'b Condition) -> &'b str) -> Vec<&'b str> {
         let mut all: Vec<&str> = vec![];
-        for row in &self.rows {
-            let value = pick(row);
+        for condition in &self.conditions {
+            let value = pick(condition);
             if !all.contains(&value) {
                 all.push(value);
             }
@@ -323,29 +359,10 @@ impl<'a> Study<'a> {
         all
     }
 
-    fn unread(&self, node: NodeId, part: &str, error: &dyn std::error::Error) -> Failure {
+    fn unread(&self, node: NodeId, part: &str, error: impl Error + 'static) -> Failure {
         let name = self.plan.describe(node);
-        Failure::new(1, format!("{name}: part `{part}` does not read: {}", chain(error)))
+        Failure::failed(format!("{name}: part `{part}` does not read")).because(error)
     }
-}
-
-/// Returns `share` in percent, with as many digits as it takes.
-pub(crate) fn percent(share: f64) -> String {
-    let value = share * 100.0;
-    let digits = match value {
-        v if (v - v.round()).abs() < 0.05 => 0,
-        v if v >= 0.095 => 1,
-        _ => 2,
-    };
-    format!("{value:.digits$} %")
-}
-
-/// Returns at most `count` of `all`, spread evenly, the first and the last among them.
-pub(crate) fn spread<T>(all: &[T], count: usize) -> Vec<&T> {
-    if all.len() <= count || count < 2 {
-        return all.iter().take(count).collect();
-    }
-    (0..count).map(|at| &all[at * (all.len() - 1) / (count - 1)]).collect()
 }
 
 /// Returns the newest run that made something, or else the newest; and the newest if it failed.
@@ -354,7 +371,7 @@ fn newest_runs(
     store: &Store,
     forecast: &Forecast,
 ) -> Result<(Option<Run>, Option<Run>), Failure> {
-    /// So far back a run is looked for that made something.
+    /// How many runs back to look for one that computed something.
     const LOOKED_AT: usize = 20;
     let file = PipelineFile::of(plan);
     let ours: BTreeSet<_> = forecast.keys.iter().flatten().collect();
