@@ -7,7 +7,7 @@ mod share;
 use crate::context::{
     Context, Exit, Failure, bytes_of, columns, duration_of, print, print_line, time_of,
 };
-use cache::{Finding, Key, Record, Stats, Store, Thing, Verify, VerifyReport};
+use cache::{EntryKind, Finding, Key, Record, Stats, Store, Verify, VerifyReport};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, process::ExitCode, str::FromStr, time::Duration};
 
@@ -62,7 +62,7 @@ struct VerifyArgs {
     sample: Option<f64>,
     /// Read for this long: `30s`, `10m`.
     #[arg(long, value_name = "DURATION")]
-    r#for: Option<Span>,
+    r#for: Option<DurationArg>,
 }
 
 pub(crate) fn run(args: &CacheArgs, context: &Context) -> Result<ExitCode, Failure> {
@@ -187,7 +187,7 @@ fn size(record: &Record) -> u64 {
 fn verify(args: &VerifyArgs, store: &Store, context: &Context) -> Result<ExitCode, Failure> {
     let mode = match (args.sample, args.r#for) {
         (Some(share), _) => Verify::Sample(share),
-        (None, Some(Span(limit))) => Verify::Within(limit),
+        (None, Some(DurationArg(limit))) => Verify::Within(limit),
         (None, None) => Verify::All,
     };
     let mut found: Vec<Value> = vec![];
@@ -206,19 +206,19 @@ fn verify(args: &VerifyArgs, store: &Store, context: &Context) -> Result<ExitCod
     Ok(if report.damaged > 0 { Exit::Damaged.into() } else { ExitCode::SUCCESS })
 }
 
-fn thing(thing: Thing) -> &'static str {
+fn thing(thing: EntryKind) -> &'static str {
     match thing {
-        Thing::Record => "record",
-        Thing::Object => "object",
-        Thing::Checkpoint => "checkpoint",
-        Thing::Stray => "stray file",
+        EntryKind::Record => "record",
+        EntryKind::Object => "object",
+        EntryKind::Checkpoint => "checkpoint",
+        EntryKind::Stray => "stray file",
     }
 }
 
 fn finding_text(finding: &Finding) -> String {
-    let mut text = format!("{} {}: {}", thing(finding.thing), finding.path.display(), finding.what);
+    let mut text = format!("{} {}: {}", thing(finding.kind), finding.path.display(), finding.what);
     let keys: Vec<String> = finding.records.iter().take(5).map(Key::short).collect();
-    if finding.thing == Thing::Object && !keys.is_empty() {
+    if finding.kind == EntryKind::Object && !keys.is_empty() {
         let _ = write!(text, "; needed by {}", keys.join(", "));
         if finding.records.len() > keys.len() {
             let _ = write!(text, " and {} more", finding.records.len() - keys.len());
@@ -229,7 +229,7 @@ fn finding_text(finding: &Finding) -> String {
 
 fn finding_json(finding: &Finding) -> Value {
     json!({
-        "thing": thing(finding.thing),
+        "thing": thing(finding.kind),
         "path": finding.path.display().to_string(),
         "what": finding.what.to_string(),
         "records": finding.records,
@@ -275,9 +275,9 @@ fn report_json(report: &VerifyReport, findings: Vec<Value>) -> Value {
 
 /// A length of time on the command line.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Span(pub(crate) Duration);
+pub(crate) struct DurationArg(pub(crate) Duration);
 
-impl FromStr for Span {
+impl FromStr for DurationArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn amounts_have_units() {
-        let seconds = |text: &str| text.parse::<Span>().map(|span| span.0.as_secs_f64());
+        let seconds = |text: &str| text.parse::<DurationArg>().map(|span| span.0.as_secs_f64());
         assert_eq!(seconds("1.5h"), Ok(5_400.0));
         assert_eq!(seconds("0"), Ok(0.0));
         assert_eq!(seconds("10 min"), Ok(600.0));

@@ -6,7 +6,7 @@ use crate::output::Stream;
 pub(crate) use crate::output::{eprint, eprint_line, print, print_bytes, print_line};
 use cache::Store;
 use clap::Args;
-use engine::{Plan, Registry, Request, SpecErrors};
+use engine::{Plan, PlanRequest, Registry, SpecErrors};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -118,11 +118,11 @@ impl Context {
         let targets = pipeline.target.clone();
         let Some(path) = stream_name(&pipeline.pipeline) else {
             self.tell_of_store(&pipeline.pipeline);
-            let request = Request { path: pipeline.pipeline.clone(), set, targets };
+            let request = PlanRequest { path: pipeline.pipeline.clone(), set, targets };
             return Ok(Plan::read(&request, &self.registry));
         };
         let text = self.stream(&pipeline.pipeline)?;
-        let request = Request { path, set, targets };
+        let request = PlanRequest { path, set, targets };
         Ok(Plan::read_text(&text, &request, &self.registry))
     }
 
@@ -234,7 +234,7 @@ pub(crate) fn now_millis() -> u64 {
 
 /// Returns `seconds` since 1970 as `2026-01-31 23:59:59`, in UTC.
 pub(crate) fn time_of(seconds: u64) -> String {
-    let engine::Utc { year, month, day, hour, minute, second } = engine::Utc::of(seconds);
+    let engine::Utc { year, month, day, hour, minute, second } = engine::Utc::from_seconds(seconds);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 

@@ -79,7 +79,7 @@ fn text(plan: &Plan, forecast: &Forecast, group: &[NodeId]) -> String {
             for reason in reasons {
                 writeln!(out, "  run: {reason}").ok();
                 let Reason::Failed { why: Some(why), .. } = reason else { continue };
-                let more = why.text();
+                let more = why.message();
                 for line in more.lines().skip(1) {
                     writeln!(out, "  {line}").ok();
                 }

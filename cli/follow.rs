@@ -5,7 +5,7 @@ use crate::{
     output,
 };
 use cache::Store;
-use engine::{Entry, Event, NodeId, Run, RunFailure, Tail};
+use engine::{Event, LogLine, LogTail, NodeId, RunFailure, RunRecord};
 use std::{
     collections::{BTreeMap, VecDeque},
     process::ExitCode,
@@ -23,8 +23,8 @@ const INDENT: &str = "\n            ";
 
 /// The entries of a run's log, in time.
 pub(crate) struct Follow {
-    tail: Tail,
-    ahead: VecDeque<Entry>,
+    tail: LogTail,
+    ahead: VecDeque<LogLine>,
     /// The speed of the replay, 1 being that of the run; all at once if `None`.
     speed: Option<f64>,
     began: Instant,
@@ -33,8 +33,12 @@ pub(crate) struct Follow {
 
 impl Follow {
     /// Opens the log of `run`.
-    pub(crate) fn open(store: &Store, run: &Run, speed: Option<f64>) -> Result<Self, Failure> {
-        let Some(tail) = Tail::open(store, &run.id)? else {
+    pub(crate) fn open(
+        store: &Store,
+        run: &RunRecord,
+        speed: Option<f64>,
+    ) -> Result<Self, Failure> {
+        let Some(tail) = LogTail::open(store, &run.id)? else {
             let what = format!("the store has no log of run {}", run.id);
             return Err(Failure::mistake(what).hint(format!(
                 "`coresift cache gc` takes the logs of old runs away; `coresift show {}` still has \
@@ -48,14 +52,14 @@ impl Follow {
     }
 
     /// Returns what is due now, and whether there will be more.
-    pub(crate) fn take(&mut self) -> (Vec<Entry>, bool) {
+    pub(crate) fn take(&mut self) -> (Vec<LogLine>, bool) {
         // Asked first: what is written between the two is read.
         let growing = self.tail.is_growing();
-        self.ahead.extend(self.tail.more());
+        self.ahead.extend(self.tail.read_new());
         let clock = self.began.elapsed().as_secs_f64();
-        let due = |entry: &Entry| self.speed.is_none_or(|speed| entry.t <= clock * speed);
+        let due = |entry: &LogLine| self.speed.is_none_or(|speed| entry.t <= clock * speed);
         let count = self.ahead.iter().take_while(|entry| due(entry)).count();
-        let now: Vec<Entry> = self.ahead.drain(..count).collect();
+        let now: Vec<LogLine> = self.ahead.drain(..count).collect();
         self.finished |= now.iter().any(|one| matches!(one.event, Event::RunFinished { .. }));
         let more = !self.finished && (growing || !self.ahead.is_empty());
         (now, more)
@@ -65,7 +69,7 @@ impl Follow {
 /// Prints the log of `run` until it ends.
 pub(crate) fn print_all(
     store: &Store,
-    run: &Run,
+    run: &RunRecord,
     speed: Option<f64>,
     context: &Context,
 ) -> Result<ExitCode, Failure> {
@@ -75,7 +79,7 @@ pub(crate) fn print_all(
         let (entries, more) = follow.take();
         for entry in &entries {
             if context.global.json {
-                print_line(&entry.line());
+                print_line(&entry.to_json());
             } else if let Some(line) = plain.line(entry) {
                 let lines = line.replace('\n', INDENT);
                 print(&format!("{:>10}  {lines}\n", duration_of(entry.t)));
@@ -111,7 +115,7 @@ struct LineWriter {
 }
 
 impl LineWriter {
-    fn line(&mut self, entry: &Entry) -> Option<String> {
+    fn line(&mut self, entry: &LogLine) -> Option<String> {
         match &entry.event {
             Event::Started { node, .. } => {
                 self.told.insert(*node, entry.t);
@@ -125,8 +129,9 @@ impl LineWriter {
                 let name = entry.name.as_deref().unwrap_or_default();
                 let done = progress.done;
                 let total = progress.total;
-                let unit = progress.unit;
-                let figure = progress.figure.map(|(what, value)| format!(" {what} {value:.4}"));
+                let unit = &progress.unit;
+                let figure =
+                    progress.figure.as_ref().map(|(what, value)| format!(" {what} {value:.4}"));
                 let figure = figure.unwrap_or_default();
                 return Some(format!("...    {name}: {unit} {done}/{total}{figure}"));
             }
@@ -138,7 +143,7 @@ impl LineWriter {
 
 /// Says that `name` failed and why; what can be done stands on a line of its own.
 pub(crate) fn failed(name: &str, why: &RunFailure) -> String {
-    let mut text = format!("failed {name}: {}", why.text());
+    let mut text = format!("failed {name}: {}", why.message());
     if let Some(hint) = &why.hint {
         text.push_str(&format!("\n  help: {hint}"));
     }
@@ -146,7 +151,7 @@ pub(crate) fn failed(name: &str, why: &RunFailure) -> String {
 }
 
 /// Returns an event in words, or `None` for progress, which comes too often.
-pub(crate) fn line(entry: &Entry) -> Option<String> {
+pub(crate) fn line(entry: &LogLine) -> Option<String> {
     let name = entry.name.as_deref().unwrap_or_default();
     Some(match &entry.event {
         Event::RunStarted { nodes, cells, pipeline, device, .. } => {

@@ -1,7 +1,7 @@
 //! `coresift graph`: the DAG as text, dot or mermaid.
 
 use crate::context::{Cells, Context, Failure, Pipeline, axis_names, columns, print, print_line};
-use engine::{Cell, Forecast, NodeId, Outlook, Plan};
+use engine::{Forecast, NodeId, Outlook, Plan, PlanCell};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &GraphArgs, context: &Context) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
-fn coordinates(plan: &Plan, cell: &Cell) -> String {
+fn coordinates(plan: &Plan, cell: &PlanCell) -> String {
     let names = axis_names(plan.axes.iter().map(|axis| axis.name.as_str()));
     let pairs = names.iter().zip(plan.coordinates(cell));
     pairs.map(|(name, (_, value))| format!("{name}={value}")).collect::<Vec<_>>().join(" ")

@@ -183,7 +183,7 @@ impl<'a> Sources<'a> {
 
     /// Returns the name and the lines of the source `error` is in.
     fn of_error(&mut self, error: &SpecError) -> (&'a str, &Lines<'a>) {
-        let number = error.place.source;
+        let number = error.span.source;
         let source = &self.errors.sources[number as usize];
         let lines = self.lines.entry(number).or_insert_with(|| Lines::of(&source.text));
         (&source.name, lines)
@@ -210,7 +210,7 @@ pub(crate) fn render(errors: &SpecErrors) -> String {
     let mut text = String::new();
     for error in errors.errors.iter().take(SHOWN) {
         let (name, lines) = sources.of_error(error);
-        let excerpt = Excerpt::of(name, lines, error.place.range());
+        let excerpt = Excerpt::of(name, lines, error.span.range());
         let message = shortened(&error.kind.to_string());
         let hint = error.hint.as_deref().map(shortened);
         handler.render_report(&mut text, &Mistake { message, hint, excerpt }).ok();
@@ -234,7 +234,7 @@ pub(crate) fn json(errors: &SpecErrors) -> serde_json::Value {
     let mut sources = Sources::of(errors);
     let one = |error: &SpecError| {
         let (name, lines) = sources.of_error(error);
-        let (row, column) = lines.position(error.place.range().start);
+        let (row, column) = lines.position(error.span.range().start);
         serde_json::json!({
             "file": name,
             "line": row + 1,

@@ -3,7 +3,7 @@
 use crate::context::{
     Context, Exit, Failure, eprint, eprint_line, print_line, stderr_is_terminal, write_file,
 };
-use engine::{Plan, Registry, Request, SpecErrorKind};
+use engine::{Plan, PlanRequest, Registry, SpecErrorKind};
 use std::{fmt::Write as _, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &NewArgs, context: &Context) -> Result<ExitCode, Failure
         return Err(failure.hint("choose another name, or replace it with --force"));
     }
     let text = pipeline(&wanted(args, context)?, &context.registry)?;
-    let request = Request { path: args.file.clone(), ..Request::default() };
+    let request = PlanRequest { path: args.file.clone(), ..PlanRequest::default() };
     let mut absent = vec![];
     if let Err(errors) = Plan::read_text(&text, &request, &context.registry) {
         let no_data = |kind: &SpecErrorKind| matches!(kind, SpecErrorKind::File(_));
@@ -442,7 +442,7 @@ mod tests {
     fn planned(wanted: &NewPipeline) -> Plan {
         let registry = networks::registry();
         let text = pipeline(wanted, &registry).expect("a pipeline");
-        let request = Request { path: "p.toml".into(), ..Request::default() };
+        let request = PlanRequest { path: "p.toml".into(), ..PlanRequest::default() };
         let plan = Plan::read_text(&text, &request, &registry)
             .map_err(|errors| crate::mistakes::render(&errors));
         plan.unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"))

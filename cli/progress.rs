@@ -5,7 +5,7 @@ use crate::{
     follow::{failed, full, not_begun, work},
     output::Stream,
 };
-use engine::{Event, NodeId, Plan, RunFailure, RunOptions, Sink, Summary};
+use engine::{Event, NodeId, Plan, RunFailure, RunOptions, RunSummary, Sink};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ pub(crate) struct ProgressDisplay<'a> {
     running: BTreeMap<NodeId, (Option<ProgressBar>, Instant)>,
     ended: u64,
     began: Instant,
-    summary: Option<Summary>,
+    summary: Option<RunSummary>,
     device: String,
     /// How many computations the plan has, and how many cells.
     size: (usize, usize),
@@ -143,21 +143,21 @@ impl<'a> ProgressDisplay<'a> {
         self.running.insert(node, (bar, Instant::now()));
     }
 
-    fn progress(&mut self, node: NodeId, progress: &engine::Progress) {
+    fn progress(&mut self, node: NodeId, progress: &engine::StageProgress) {
         let Some((bar, last)) = self.running.get_mut(&node) else { return };
-        let figure = progress.figure.map(|(name, value)| format!("{name} {value:.4}"));
+        let figure = progress.figure.as_ref().map(|(name, value)| format!("{name} {value:.4}"));
         let figure = figure.unwrap_or_default();
         if let Some(bar) = bar {
             bar.set_length(progress.total);
             bar.set_position(progress.done);
-            if progress.figure.is_none_or(|(name, _)| name == "loss") {
+            if progress.figure.as_ref().is_none_or(|(name, _)| name == "loss") {
                 bar.set_message(figure);
             }
         } else if last.elapsed() >= EVERY {
             *last = Instant::now();
             let done = progress.done;
             let total = progress.total;
-            let unit = progress.unit;
+            let unit = &progress.unit;
             let line =
                 format!("...    {}: {unit} {done}/{total} {figure}", self.plan.describe(node));
             self.say(line.trim_end());

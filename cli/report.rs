@@ -12,7 +12,7 @@ use crate::{
     plot::figures::{Figure, Panel, Room, stages},
     results::{Condition, Study},
 };
-use engine::{RunStatus, Use};
+use engine::{ResultUse, RunStatus};
 use page::{Page, escape};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<ExitCode, Fail
     let text = html(&study)?;
     let stored = plan.nodes().filter(|(id, _)| study.forecast.record(*id).is_some());
     let keys = stored.filter_map(|(id, _)| study.forecast.keys[id.index()]).collect();
-    Use::note(&store, &plan.path, now_millis(), keys);
+    ResultUse::note(&store, &plan.path, now_millis(), keys);
     write_file(&out, text.as_bytes())?;
     context.note(&format!("`{}`, {}", out.display(), bytes_of(text.len() as u64)));
     Ok(ExitCode::SUCCESS)
@@ -154,7 +154,7 @@ fn lead(study: &Study<'_>) -> String {
             time_of(run.started),
             escape(&run.device),
             run.status(study.store)
-                .map_or("of which the store does not tell the end", RunStatus::text)
+                .map_or("of which the store does not tell the end", RunStatus::label)
         ));
     } else {
         text.push('.');

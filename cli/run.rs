@@ -9,7 +9,9 @@ use crate::{
     signals, supervise, table, watch,
 };
 use cache::Store;
-use engine::{Cell, Event, Journal, NodeId, Plan, Run, RunError, RunOptions, RunResult, Summary};
+use engine::{
+    Event, Journal, NodeId, Plan, PlanCell, RunError, RunOptions, RunRecord, RunResult, RunSummary,
+};
 use networks::{Device, DeviceChoice, DeviceError};
 use std::{
     collections::BTreeSet,
@@ -156,7 +158,7 @@ fn follow(
     let json = context.global.json;
     let mut sink = |event: &Event| {
         if let Some(entry) = journal.entry(event).filter(|_| json) {
-            print_line(&entry.line());
+            print_line(&entry.to_json());
         }
         engine::Sink::emit(&mut progress, event);
     };
@@ -166,7 +168,7 @@ fn follow(
 }
 
 /// Returns the exit code of what ended in `summary`, and says so if it was interrupted.
-pub(crate) fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
+pub(crate) fn exit_code(summary: RunSummary, interrupted: bool) -> ExitCode {
     if interrupted {
         eprint_line("stopped; what was finished is kept, run it again to go on");
         return Exit::Interrupted.into();
@@ -178,7 +180,7 @@ pub(crate) fn exit_code(summary: Summary, interrupted: bool) -> ExitCode {
 /// Returns a name for a run that begins at `millis` since 1970.
 pub(crate) fn run_id(store: &Store, millis: u64) -> Result<String, Failure> {
     // The system's own randomness, which is what keys such a hasher.
-    Ok(Run::new_id(store, millis, RandomState::new().hash_one(millis))?)
+    Ok(RunRecord::new_id(store, millis, RandomState::new().hash_one(millis))?)
 }
 
 /// Reads the name that a user gives a run.
@@ -222,7 +224,7 @@ fn forced(plan: &Plan, stages: &[String]) -> Result<BTreeSet<NodeId>, Failure> {
         if called.is_empty() {
             let what = format!("--force {stage}: no stage that is to run is called so");
             let known: BTreeSet<&str> =
-                plan.cells.iter().flat_map(Cell::stages).map(|(name, _)| &**name).collect();
+                plan.cells.iter().flat_map(PlanCell::stages).map(|(name, _)| &**name).collect();
             let known: Vec<&str> = known.into_iter().collect();
             return Err(Failure::mistake(what).hint(format!("there are {}", known.join(", "))));
         }

@@ -5,7 +5,7 @@ use crate::{
     show,
 };
 use cache::Store;
-use engine::{PipelineFile, Run, RunState, RunStatus};
+use engine::{PipelineFile, RunRecord, RunState, RunStatus};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &RunsArgs, context: &Context) -> Result<ExitCode, Failur
     if let Some(RunsCommand::Rm { runs }) = &args.command {
         return forget(runs, &store, context);
     }
-    let file = args.pipeline.as_deref().map(PipelineFile::at);
+    let file = args.pipeline.as_deref().map(PipelineFile::at_path);
     let limit = if args.all { usize::MAX } else { args.limit };
     let mut runs = newest(&store, limit, |run| file.as_ref().is_none_or(|file| file.ran(run)))?;
     runs.reverse();
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &RunsArgs, context: &Context) -> Result<ExitCode, Failur
         rows.push(vec![
             run.id.clone(),
             time_of(run.started),
-            status.text().to_owned(),
+            status.label().to_owned(),
             count(run, RunState::Hit),
             count(run, RunState::Computed),
             count(run, RunState::Failed),
@@ -90,26 +90,26 @@ pub(crate) fn run(args: &RunsArgs, context: &Context) -> Result<ExitCode, Failur
 pub(crate) fn newest(
     store: &Store,
     limit: usize,
-    wanted: impl Fn(&Run) -> bool,
-) -> Result<Vec<Run>, Failure> {
+    wanted: impl Fn(&RunRecord) -> bool,
+) -> Result<Vec<RunRecord>, Failure> {
     let mut runs = vec![];
-    for id in Run::list(store)?.iter().rev() {
+    for id in RunRecord::list(store)?.iter().rev() {
         if runs.len() == limit {
             break;
         }
-        runs.extend(Run::read(store, id)?.filter(&wanted));
+        runs.extend(RunRecord::read(store, id)?.filter(&wanted));
     }
     Ok(runs)
 }
 
 /// Returns how many computations of `run` are in `state`, as far as it got.
-fn count(run: &Run, state: RunState) -> String {
+fn count(run: &RunRecord, state: RunState) -> String {
     run.nodes.iter().filter(|node| node.state == state).count().to_string()
 }
 
 /// Removes the records of `runs`, unless one of them goes on.
 fn forget(runs: &[String], store: &Store, context: &Context) -> Result<ExitCode, Failure> {
-    let found: Vec<Run> =
+    let found: Vec<RunRecord> =
         runs.iter().map(|name| show::find(store, name)).collect::<Result<_, _>>()?;
     for run in &found {
         if run.status(store)? == RunStatus::GoingOn {
@@ -119,7 +119,7 @@ fn forget(runs: &[String], store: &Store, context: &Context) -> Result<ExitCode,
         }
     }
     for run in &found {
-        Run::remove(store, &run.id)?;
+        RunRecord::remove(store, &run.id)?;
         context.note(&format!("forgot run {}", run.id));
     }
     if context.global.json {
@@ -130,7 +130,7 @@ fn forget(runs: &[String], store: &Store, context: &Context) -> Result<ExitCode,
 }
 
 /// Returns a run as programs read it, its computations left out.
-pub(crate) fn json(run: &Run, status: RunStatus) -> Value {
+pub(crate) fn json(run: &RunRecord, status: RunStatus) -> Value {
     json!({
         "id": run.id,
         "pipeline": run.pipeline,

@@ -9,7 +9,7 @@ use crate::{
     follow, runs,
 };
 use cache::{Record, Store};
-use engine::{Run, RunNode, RunState, RunStatus};
+use engine::{RunNode, RunRecord, RunState, RunStatus};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<ExitCode, Failur
 }
 
 /// Returns the run called `name` by its user, or by its own name or the beginning of it, or the last.
-pub(crate) fn find(store: &Store, name: &str) -> Result<Run, Failure> {
+pub(crate) fn find(store: &Store, name: &str) -> Result<RunRecord, Failure> {
     // A run's own name begins with a digit, what a user calls one with a letter.
     if name != "last" && name.starts_with(char::is_alphabetic) {
         let called = runs::newest(store, 1, |run| run.name.as_deref() == Some(name))?.pop();
@@ -90,7 +90,7 @@ pub(crate) fn find(store: &Store, name: &str) -> Result<Run, Failure> {
             return Ok(run);
         }
     }
-    let all = Run::list(store)?;
+    let all = RunRecord::list(store)?;
     let hint = "`coresift runs` lists them";
     let found: Vec<&String> = match name {
         "last" => {
@@ -102,7 +102,7 @@ pub(crate) fn find(store: &Store, name: &str) -> Result<Run, Failure> {
     };
     match found[..] {
         [] => Err(Failure::mistake(format!("no run is called `{name}`")).hint(hint)),
-        [id] => Run::read(store, id)?
+        [id] => RunRecord::read(store, id)?
             .ok_or_else(|| Failure::failed(format!("the record of run {id} does not read"))),
         [first, .., last] => {
             let what = format!("{} runs begin with `{name}`: {first} to {last}", found.len());
@@ -112,7 +112,7 @@ pub(crate) fn find(store: &Store, name: &str) -> Result<Run, Failure> {
 }
 
 /// Returns the stage's name and its cell.
-pub(crate) fn name(run: &Run, node: &RunNode) -> String {
+pub(crate) fn name(run: &RunRecord, node: &RunNode) -> String {
     let names = axis_names(run.axes.iter().map(|(name, _)| name.as_str()));
     let values = run.axes.iter().zip(&node.cell);
     let values = values.map(|((_, values), value)| values.get(*value as usize));
@@ -134,7 +134,7 @@ fn state(node: &RunNode) -> &'static str {
     }
 }
 
-fn text(run: &Run, status: RunStatus, nodes: &[&RunNode]) -> String {
+fn text(run: &RunRecord, status: RunStatus, nodes: &[&RunNode]) -> String {
     let mut out = format!("run       {}\npipeline  {}\n", run.id, run.pipeline);
     for (what, text) in [("title", &run.title), ("name", &run.name), ("note", &run.note)] {
         if let Some(text) = text {
@@ -147,12 +147,12 @@ fn text(run: &Run, status: RunStatus, nodes: &[&RunNode]) -> String {
         None => {
             let named = status == RunStatus::GoingOn && !run.process.is_empty();
             let who = if named { format!(", as {}", run.process) } else { String::new() };
-            writeln!(out, "status    {}{who}: {}", status.text(), so_far(run))
+            writeln!(out, "status    {}{who}: {}", status.label(), so_far(run))
         }
         Some(one) => writeln!(
             out,
             "status    {} in {}: {} hits, {} computed, {} failed, {} skipped, {} not done",
-            status.text(),
+            status.label(),
             duration_of(run.seconds),
             one.hits,
             one.computed,
@@ -177,7 +177,7 @@ fn text(run: &Run, status: RunStatus, nodes: &[&RunNode]) -> String {
 }
 
 /// Says how far a run without a last word got.
-fn so_far(run: &Run) -> String {
+fn so_far(run: &RunRecord) -> String {
     let count = |state| run.nodes.iter().filter(|node| node.state == state).count();
     let states = [
         (RunState::Hit, "hits"),
@@ -201,7 +201,7 @@ fn record(node: &RunNode, store: &Store) -> Result<Option<Record>, Failure> {
     Ok(node.key.map(|key| store.record(key)).transpose()?.flatten())
 }
 
-fn record_text(run: &Run, node: &RunNode, store: &Store) -> Result<String, Failure> {
+fn record_text(run: &RunRecord, node: &RunNode, store: &Store) -> Result<String, Failure> {
     let mut out = format!("{}\n  {} in run {}\n", name(run, node), state(node), run.id);
     let Some(record) = record(node, store)? else {
         out.push_str(match node.key {
@@ -228,7 +228,7 @@ fn record_text(run: &Run, node: &RunNode, store: &Store) -> Result<String, Failu
 }
 
 fn json(
-    run: &Run,
+    run: &RunRecord,
     status: RunStatus,
     nodes: &[&RunNode],
     store: Option<&Store>,

@@ -1,7 +1,7 @@
 //! `coresift.toml`: what holds for a folder and all below it. Nothing of it is in any key.
 
 use crate::{
-    cache_cmd::{Size, Span},
+    cache_cmd::{DurationArg, Size},
     context::Failure,
 };
 use serde::{Deserialize, Deserializer, de};
@@ -29,7 +29,7 @@ pub(crate) struct CacheSettings {
     pub(crate) keep_runs: Option<usize>,
     /// How old what it takes must be.
     #[serde(deserialize_with = "text")]
-    pub(crate) min_age: Option<Span>,
+    pub(crate) min_age: Option<DurationArg>,
 }
 
 /// Reads a setting that is written as on the command line.

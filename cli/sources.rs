@@ -5,7 +5,7 @@ use crate::{
     runs, show,
 };
 use cache::{Artifact, Key, Provenance, Recipe, Store, StoreError};
-use engine::{Forecast, NodeId, PipelineFile, Plan, Run, RunNode};
+use engine::{Forecast, NodeId, PipelineFile, Plan, RunNode, RunRecord};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -145,7 +145,7 @@ impl ResultSource {
     }
 
     /// Returns `run` with what the store still has of it.
-    pub(crate) fn of_run(name: &str, run: &Run, store: &Store) -> Result<Self, Failure> {
+    pub(crate) fn of_run(name: &str, run: &RunRecord, store: &Store) -> Result<Self, Failure> {
         let mut nodes: Vec<SourceNode> = vec![];
         let mut made: BTreeMap<_, usize> = BTreeMap::new();
         for (at, node) in run.nodes.iter().enumerate() {
@@ -251,7 +251,7 @@ impl ResultSource {
 }
 
 /// Returns the command that repeats `run`, the file of which is called `file`.
-fn command_of(file: &str, run: &Run) -> String {
+fn command_of(file: &str, run: &RunRecord) -> String {
     let flags = |flag: &str| -> Vec<String> {
         let given = run.sources.iter().filter(|source| source.name == flag);
         given.map(|source| source.text.clone()).collect()
@@ -273,17 +273,18 @@ pub(crate) fn is_file(name: &str) -> bool {
 
 /// Returns the run of `file` called `name`: the beginning of its name, `last`, or `~N` for the
 /// N-th before the last.
-fn run_of(store: &Store, file: &str, name: &str) -> Result<Run, Failure> {
-    let path = PipelineFile::at(Path::new(file));
+fn run_of(store: &Store, file: &str, name: &str) -> Result<RunRecord, Failure> {
+    let path = PipelineFile::at_path(Path::new(file));
     let back = match name.strip_prefix('~') {
         Some(back) => back.parse().ok(),
         None => (name == "last").then_some(0),
     };
     let found = match back {
-        Some(back) => Run::newest(store, Some(&path), back)?,
+        Some(back) => RunRecord::newest(store, Some(&path), back)?,
         None => {
-            let called = |run: &Run| run.id.starts_with(name) || run.name.as_deref() == Some(name);
-            let named = |run: &Run| path.ran(run) && called(run);
+            let called =
+                |run: &RunRecord| run.id.starts_with(name) || run.name.as_deref() == Some(name);
+            let named = |run: &RunRecord| path.ran(run) && called(run);
             let mut all = runs::newest(store, usize::MAX, named)?;
             if let [newest, .., oldest] = &all[..] {
                 let many = format!("{} runs of `{file}` begin with `{name}`", all.len());
@@ -300,7 +301,7 @@ fn run_of(store: &Store, file: &str, name: &str) -> Result<Run, Failure> {
 }
 
 /// Returns the axes `node` depends on. A run of an earlier build does not say, so there it is all.
-fn axes_of(run: &Run, node: &RunNode) -> Vec<u32> {
+fn axes_of(run: &RunRecord, node: &RunNode) -> Vec<u32> {
     let all = 0..u32::try_from(run.axes.len()).expect("fewer than 2^32 values and axes");
     node.axes.clone().unwrap_or_else(|| all.collect())
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 use against::{Against, Baseline};
 use cache::StoreError;
-use engine::Use;
+use engine::ResultUse;
 use estimate::{Ci, Judge};
 use metrics::Metrics;
 use pivot::Pivot;
@@ -137,7 +137,7 @@ pub(crate) fn run(args: &TableArgs, context: &Context) -> Result<ExitCode, Failu
     for source in &sources {
         let made = source.nodes.iter().filter(|node| node.output.is_some());
         let keys = made.filter_map(|node| node.key).collect();
-        Use::note(&store, Path::new(&source.name), now_millis(), keys);
+        ResultUse::note(&store, Path::new(&source.name), now_millis(), keys);
     }
     note_missing(&grid, &sources, context);
     Ok(ExitCode::SUCCESS)

@@ -12,7 +12,7 @@ use crate::{
     show,
 };
 use cache::Store;
-use engine::{Entry, Event, Journal, PipelineFile, Plan, Run, RunOptions, Sink};
+use engine::{Event, Journal, LogLine, PipelineFile, Plan, RunOptions, RunRecord, Sink};
 use model::RunModel;
 use screen::{Key, Screen};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -71,13 +71,13 @@ pub(crate) fn is_possible() -> bool {
     Screen::is_possible()
 }
 
-fn find(store: &Store, name: &str) -> Result<Run, Failure> {
+fn find(store: &Store, name: &str) -> Result<RunRecord, Failure> {
     let path = Path::new(name);
     let file = path.extension().is_some_and(|end| end == "toml");
     if !file {
         return show::find(store, name);
     }
-    let run = Run::newest(store, Some(&PipelineFile::at(path)), 0)?;
+    let run = RunRecord::newest(store, Some(&PipelineFile::at_path(path)), 0)?;
     run.ok_or_else(|| {
         Failure::mistake(format!("the store remembers no run of `{name}`"))
             .hint("`coresift runs` lists those it has")
@@ -97,7 +97,7 @@ enum Left {
 
 /// Draws what `take` brings until it is left, and gives the terminal back as it was.
 fn view(
-    mut take: impl FnMut() -> (Vec<Entry>, bool),
+    mut take: impl FnMut() -> (Vec<LogLine>, bool),
     leave: &AtomicBool,
     stay: bool,
 ) -> std::io::Result<Left> {
@@ -134,7 +134,7 @@ fn view(
 pub(crate) struct Watched<'a> {
     progress: ProgressDisplay<'a>,
     journal: Journal<'a>,
-    entries: Option<Sender<Entry>>,
+    entries: Option<Sender<LogLine>>,
 }
 
 impl<'a> Watched<'a> {
@@ -179,7 +179,7 @@ impl Sink for Watched<'_> {
     }
 }
 
-fn show_channel(inbox: &Receiver<Entry>, cancel: &AtomicBool) {
+fn show_channel(inbox: &Receiver<LogLine>, cancel: &AtomicBool) {
     let take = || {
         let mut entries = vec![];
         loop {

@@ -1,7 +1,7 @@
 //! Which pipelines an ablation runs: the file, with other axes laid over its matrix.
 
 use crate::context::{Context, Failure, Pipeline};
-use engine::{Plan, PlanNode, Request};
+use engine::{Plan, PlanNode, PlanRequest};
 use std::fmt::Write as _;
 
 /// The name of the source in which mistakes of the swept axes are shown.
@@ -158,7 +158,7 @@ pub(super) fn plan(
     let path = &pipeline.pipeline;
     let file = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let text = text(&file, base, sweep, horizons);
-    let request = Request {
+    let request = PlanRequest {
         // Beside the file, so that it is found.
         path: path.with_file_name(NAME),
         set: pipeline.set.clone(),

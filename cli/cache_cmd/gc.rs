@@ -1,12 +1,12 @@
 //! `coresift cache gc`: removes results that no kept run and no named pipeline reaches.
 
-use super::{Size, Span};
+use super::{DurationArg, Size};
 use crate::{
     context::{Context, Failure, Pipeline, bytes_of, duration_of, print, print_line},
     site::Site,
 };
-use cache::{GcOptions, GcReport, Reach, Store};
-use engine::{Forecast, Run, Tail, Use, trajectory_key};
+use cache::{GcOptions, GcReport, KeepSet, Store};
+use engine::{Forecast, LogTail, ResultUse, RunRecord, trajectory_key};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -31,7 +31,7 @@ pub(super) struct GcArgs {
     max_size: Option<Size>,
     /// Leave alone what is younger: `0s`, `30m`, `2h`, `7d` [default: 1h]
     #[arg(long, value_name = "DURATION")]
-    min_age: Option<Span>,
+    min_age: Option<DurationArg>,
     /// Remove nothing, say what would be.
     #[arg(long)]
     dry_run: bool,
@@ -49,9 +49,9 @@ const MIN_AGE: Duration = Duration::from_secs(3600);
 pub(super) fn run(args: &GcArgs, store: &Store, context: &Context) -> Result<ExitCode, Failure> {
     let site = Site::read()?.cache;
     let keep_runs = args.keep_runs.or(site.keep_runs).unwrap_or(KEEP_RUNS);
-    let _collecting = if args.dry_run { None } else { Some(store.collecting()?) };
+    let _collecting = if args.dry_run { None } else { Some(store.lock_for_gc()?) };
     let (kept, mut reach) = runs_to_keep(store, keep_runs)?;
-    if kept.is_empty() && keep_runs > 0 && args.keep.is_empty() && reach == Reach::default() {
+    if kept.is_empty() && keep_runs > 0 && args.keep.is_empty() && reach == KeepSet::default() {
         let failure = Failure::mistake(
             "the store remembers no run that made something, so all of it would go",
         );
@@ -96,45 +96,45 @@ pub(super) fn run(args: &GcArgs, store: &Store, context: &Context) -> Result<Exi
 /// Returns the names of the runs that a collection keeps, and what they reach: those that go on,
 /// and the last `count` that made something; beside them what the last `count` tables and reports
 /// were made of.
-fn runs_to_keep(store: &Store, count: usize) -> Result<(BTreeSet<String>, Reach), Failure> {
+fn runs_to_keep(store: &Store, count: usize) -> Result<(BTreeSet<String>, KeepSet), Failure> {
     let mut kept = BTreeSet::new();
-    let mut reach = Reach::default();
+    let mut reach = KeepSet::default();
     let mut made = 0;
-    for id in Run::list(store)?.iter().rev() {
-        let goes_on = Tail::open(store, id)?.is_some_and(|log| log.is_growing());
+    for id in RunRecord::list(store)?.iter().rev() {
+        let goes_on = LogTail::open(store, id)?.is_some_and(|log| log.is_growing());
         if !goes_on && made == count {
             continue;
         }
         // A record that does not read is passed over, unless somebody is at it.
-        let run = Run::read(store, id)?;
+        let run = RunRecord::read(store, id)?;
         if goes_on {
             let began = store.document_time("runs", &format!("{id}.json"))?;
             reach.since = reach.since.into_iter().chain(began).min();
             let nodes = run.iter().flat_map(|run| &run.nodes);
             reach.in_use.extend(nodes.flat_map(|node| node.key.into_iter().chain(node.trajectory)));
             kept.insert(id.clone());
-        } else if let Some(run) = run.filter(Run::made_something) {
+        } else if let Some(run) = run.filter(RunRecord::made_something) {
             made += 1;
             reach_of_run(&run, &mut reach);
             kept.insert(id.clone());
         }
     }
-    let uses = Use::all(store)?;
+    let uses = ResultUse::list(store)?;
     reach.records.extend(uses.into_iter().take(count).flat_map(|one| one.keys));
     Ok((kept, reach))
 }
 
 /// Removes the event logs of all runs but `kept` and those that go on; their records stay.
 fn forget_events(store: &Store, kept: &BTreeSet<String>) -> Result<(), Failure> {
-    for id in Run::list(store)?.iter().filter(|id| !kept.contains(*id)) {
-        if !Tail::open(store, id)?.is_some_and(|log| log.is_growing()) {
-            Run::forget_events(store, id)?;
+    for id in RunRecord::list(store)?.iter().filter(|id| !kept.contains(*id)) {
+        if !LogTail::open(store, id)?.is_some_and(|log| log.is_growing()) {
+            RunRecord::forget_events(store, id)?;
         }
     }
     Ok(())
 }
 
-fn reach_of_run(run: &Run, reach: &mut Reach) {
+fn reach_of_run(run: &RunRecord, reach: &mut KeepSet) {
     reach.records.extend(run.nodes.iter().filter_map(|node| node.key));
     reach.trajectories.extend(run.nodes.iter().filter_map(|node| node.trajectory));
 }
@@ -143,7 +143,7 @@ fn reach_of_pipeline(
     path: &Path,
     store: &Store,
     context: &Context,
-    reach: &mut Reach,
+    reach: &mut KeepSet,
 ) -> Result<(), Failure> {
     let plan =
         context.plan(&Pipeline { pipeline: path.to_owned(), set: vec![], target: vec![] })?;

@@ -54,7 +54,7 @@ pub(super) fn example(method: &Method) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::{Plan, Request, SpecErrorKind};
+    use engine::{Plan, PlanRequest, SpecErrorKind};
 
     #[test]
     fn every_example_is_part_of_a_pipeline_that_reads() {
@@ -79,10 +79,10 @@ mod tests {
             }
             text.push_str(&example);
             let target = example["[stage.".len()..].split(']').next().unwrap_or_default();
-            let request = Request {
+            let request = PlanRequest {
                 path: "p.toml".into(),
                 targets: vec![target.to_owned()],
-                ..Request::default()
+                ..PlanRequest::default()
             };
             let Err(errors) = Plan::read_text(&text, &request, &registry) else { continue };
             // Whether the files are there depends on the machine.

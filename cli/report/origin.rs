@@ -37,7 +37,7 @@ pub(super) fn facts(study: &Study<'_>) -> Result<String, Failure> {
         facts.push(("pipeline", run.pipeline.clone()));
         facts.push(("began", format!("{} UTC", time_of(run.started))));
         let took = duration_of(run.seconds);
-        facts.push(("ended", format!("{}, after {took}", run.status(study.store)?.text())));
+        facts.push(("ended", format!("{}, after {took}", run.status(study.store)?.label())));
         facts.push(("device", run.device.clone()));
         facts.push(("coresift", run.build.clone()));
     }
@@ -97,7 +97,7 @@ pub(super) fn failures(study: &Study<'_>) -> Result<String, Failure> {
             continue;
         }
         let hint = why.hint.as_ref().map(|hint| format!("\nhelp: {hint}")).unwrap_or_default();
-        block(&mut out, &name(run, node), &format!("{}{hint}", why.text()), " open");
+        block(&mut out, &name(run, node), &format!("{}{hint}", why.message()), " open");
         shown += 1;
     }
     if more > 0 {

@@ -13,7 +13,7 @@ use crate::{
     stats::MeanStd,
 };
 use cache::{Bytes, Store};
-use engine::{Forecast, NodeId, PipelineFile, Plan, Run};
+use engine::{Forecast, NodeId, PipelineFile, Plan, RunRecord};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::{
@@ -30,9 +30,9 @@ pub(crate) struct Study<'a> {
     pub(crate) store: &'a Store,
     pub(crate) forecast: Forecast,
     /// The newest run that made something of it, or else the newest.
-    pub(crate) run: Option<Run>,
+    pub(crate) run: Option<RunRecord>,
     /// The newest, if stages of it failed.
-    pub(crate) failed: Option<Run>,
+    pub(crate) failed: Option<RunRecord>,
     pub(crate) conditions: Vec<Condition>,
     roles: Roles,
     positions: RefCell<BTreeMap<NodeId, Rc<Vec<u32>>>>,
@@ -370,10 +370,10 @@ fn newest_runs(
     plan: &Plan,
     store: &Store,
     forecast: &Forecast,
-) -> Result<(Option<Run>, Option<Run>), Failure> {
+) -> Result<(Option<RunRecord>, Option<RunRecord>), Failure> {
     /// How many runs back to look for one that computed something.
     const LOOKED_AT: usize = 20;
-    let file = PipelineFile::of(plan);
+    let file = PipelineFile::of_plan(plan);
     let ours: BTreeSet<_> = forecast.keys.iter().flatten().collect();
     let runs = crate::runs::newest(store, LOOKED_AT, |run| {
         file.ran(run)

@@ -1,7 +1,7 @@
 //! The state of a run in the live view, built from its log entries one by one.
 
 use crate::context::duration_of;
-use engine::{Entry, Event, NodeId, StageCount, Summary};
+use engine::{Event, LogLine, NodeId, RunSummary, StageCount};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The most lines of the log that are kept.
@@ -33,7 +33,7 @@ impl StageRow {
 
 /// A figure over the progress of a stage.
 pub(super) struct Curve {
-    pub(super) figure: &'static str,
+    pub(super) figure: String,
     pub(super) points: Vec<(f64, f64)>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct TaskProgress {
     pub(super) ended: Option<(f64, End)>,
     pub(super) done: u64,
     pub(super) total: u64,
-    pub(super) unit: &'static str,
+    pub(super) unit: String,
     /// The time and progress of the first event: a training may go on from a checkpoint.
     first: Option<(f64, u64)>,
     last: f64,
@@ -99,12 +99,12 @@ pub(super) struct RunModel {
     /// How many lines have ever been added to the log.
     pub(super) logged: usize,
     pub(super) t: f64,
-    pub(super) summary: Option<Summary>,
+    pub(super) summary: Option<RunSummary>,
 }
 
 impl RunModel {
     /// Takes one entry.
-    pub(super) fn hear(&mut self, entry: &Entry) {
+    pub(super) fn hear(&mut self, entry: &LogLine) {
         self.t = self.t.max(entry.t);
         let t = entry.t;
         let name = entry.name.as_deref().unwrap_or_default();
@@ -207,7 +207,7 @@ impl RunModel {
                 ended: None,
                 done: 0,
                 total: 0,
-                unit: "",
+                unit: String::new(),
                 first: None,
                 last: t,
                 curves: vec![],
@@ -228,25 +228,28 @@ impl RunModel {
         true
     }
 
-    fn progress(&mut self, node: NodeId, progress: &engine::Progress, t: f64) {
+    fn progress(&mut self, node: NodeId, progress: &engine::StageProgress, t: f64) {
         let Some((_, task)) = self.tasks.iter_mut().rev().find(|(one, _)| *one == node) else {
             return;
         };
         if task.first.is_none() {
             task.first = Some((t, progress.done));
         }
-        (task.done, task.total, task.unit) = (progress.done, progress.total, progress.unit);
+        task.done = progress.done;
+        task.total = progress.total;
+        task.unit = progress.unit.to_string();
         task.last = t;
-        let Some((figure, value)) = progress.figure.filter(|(_, value)| value.is_finite()) else {
+        let Some((figure, value)) = progress.figure.as_ref().filter(|(_, value)| value.is_finite())
+        else {
             return;
         };
-        let at = task.curves.iter().position(|curve| curve.figure == figure);
+        let at = task.curves.iter().position(|curve| curve.figure == *figure);
         let at = at.unwrap_or_else(|| {
-            task.curves.push(Curve { figure, points: vec![] });
+            task.curves.push(Curve { figure: figure.to_string(), points: vec![] });
             task.curves.len() - 1
         });
         let points = &mut task.curves[at].points;
-        points.push((progress.done as f64, value));
+        points.push((progress.done as f64, *value));
         if points.len() > POINTS {
             let mut keep = false;
             points.retain(|_| {
@@ -275,7 +278,7 @@ pub(super) mod tests {
     pub(in crate::watch) fn heard(lines: &str) -> RunModel {
         let mut model = RunModel::default();
         for line in lines.lines() {
-            let entry: Entry = serde_json::from_str(line).expect("a line of a log");
+            let entry: LogLine = serde_json::from_str(line).expect("a line of a log");
             model.hear(&entry);
         }
         model

@@ -7,7 +7,7 @@
 #[expect(dead_code, reason = "the tests of the engine use more of it")]
 mod fake;
 
-use engine::{Plan, Registry, Request};
+use engine::{Plan, Registry, PlanRequest};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use std::sync::LazyLock;
 
@@ -26,11 +26,11 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let (targets, set): (Vec<&str>, Vec<&str>) =
         pieces.into_iter().partition(|piece| !piece.contains('='));
     let owned = |all: Vec<&str>| all.into_iter().map(str::to_owned).collect();
-    let request = Request {
+    let request = PlanRequest {
         path: "/nowhere/p.toml".into(),
         set: owned(set),
         targets: owned(targets),
-        ..Request::default()
+        ..PlanRequest::default()
     };
     match Plan::read_text(text, &request, &REGISTRY) {
         Ok(plan) => {

@@ -4,7 +4,7 @@
 #![no_main]
 
 use cache::Store;
-use engine::{Run, Tail, Use};
+use engine::{RunRecord, LogTail, ResultUse};
 use libfuzzer_sys::fuzz_target;
 use std::{fs, path::Path, sync::LazyLock};
 
@@ -29,17 +29,17 @@ fuzz_target!(|bytes: &[u8]| {
     };
     write(format!("{ID}.json"), record);
     write(format!("{ID}.events.jsonl"), log.get(1..).unwrap_or_default());
-    assert_eq!(Run::list(&STORE).expect("it can be read"), [ID]);
-    if let Ok(Some(run)) = Run::read(&STORE, ID) {
-        assert!(!run.status(&STORE).expect("it can be read").text().is_empty());
+    assert_eq!(RunRecord::list(&STORE).expect("it can be read"), [ID]);
+    if let Ok(Some(run)) = RunRecord::read(&STORE, ID) {
+        assert!(!run.status(&STORE).expect("it can be read").label().is_empty());
         run.failures(&STORE).expect("it can be read");
         assert!(run.made_something() || run.nodes.len() < usize::MAX);
     }
-    if let Ok(Some(mut tail)) = Tail::open(&STORE, ID) {
-        for entry in tail.more() {
-            assert!(!entry.line().contains('\n'));
+    if let Ok(Some(mut tail)) = LogTail::open(&STORE, ID) {
+        for entry in tail.read_new() {
+            assert!(!entry.to_json().contains('\n'));
         }
     }
-    Run::new_id(&STORE, 1_700_000_000_000, 7).expect("the store can be read");
-    let _ = Use::all(&STORE);
+    RunRecord::new_id(&STORE, 1_700_000_000_000, 7).expect("the store can be read");
+    let _ = ResultUse::list(&STORE);
 });

@@ -2,7 +2,7 @@
 
 use crate::program::Place;
 use cache::{Artifact, Store};
-use engine::{Event, Plan, Request, RunOptions};
+use engine::{Event, Plan, PlanRequest, RunOptions};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -39,7 +39,7 @@ const WIRINGS: [&str; 5] = [
 
 fn read(text: &str) -> Result<Plan, Vec<String>> {
     let targets = vec!["it".to_owned()];
-    let request = Request { path: "laws.toml".into(), set: vec![], targets };
+    let request = PlanRequest { path: "laws.toml".into(), set: vec![], targets };
     Plan::read_text(text, &request, &networks::registry())
         .map_err(|errors| errors.errors.iter().map(ToString::to_string).collect())
 }
@@ -299,7 +299,8 @@ fn every_method_has_a_file_and_every_file_a_method() {
         let names = registry.iter().filter_map(|method| method.name.strip_prefix(&prefix));
         let wanted: BTreeSet<String> = names.map(|name| name.replace('-', "_")).collect();
         let mut there = BTreeSet::new();
-        for path in crate::program::files(&folder) {
+        let networks = crate::program::repository("stages/networks/src");
+        for path in [&folder, &networks].into_iter().flat_map(|one| crate::program::files(one)) {
             let text = std::fs::read_to_string(&path).expect("text");
             let stem = path.file_stem().expect("a name").to_string_lossy().into_owned();
             // A method's file is one that says its own name.

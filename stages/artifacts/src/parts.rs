@@ -4,7 +4,7 @@
 //! clean and a corrupted data set, the labels behind scores) is one object in the store.
 
 use cache::{Artifact, Blob, Bytes};
-use engine::{Kind, StageCtx, StageError};
+use engine::{ArtifactKind, StageCtx, StageError};
 use safetensors::{
     Dtype, SafeTensors,
     tensor::{Metadata, TensorInfo, TensorView},
@@ -13,17 +13,17 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt::Display, ops::Range};
 
 /// `data`: parts `images` or `features`, `labels`, `meta`, and `clean` if it was corrupted.
-pub const DATA: Kind = Kind("data");
+pub const DATA: ArtifactKind = ArtifactKind("data");
 /// `proxy`: parts `weights`, `outputs`, `labels`, `history`, `meta`, and the training record.
-pub const PROXY: Kind = Kind("proxy");
+pub const PROXY: ArtifactKind = ArtifactKind("proxy");
 /// `scores`: parts `scores`, `labels`, `meta`.
-pub const SCORES: Kind = Kind("scores");
+pub const SCORES: ArtifactKind = ArtifactKind("scores");
 /// `subset`: parts `subset`, `meta`.
-pub const SUBSET: Kind = Kind("subset");
+pub const SUBSET: ArtifactKind = ArtifactKind("subset");
 /// `model`: parts `weights`, `history`, `meta`.
-pub const MODEL: Kind = Kind("model");
+pub const MODEL: ArtifactKind = ArtifactKind("model");
 /// `metrics`: part `metrics`.
-pub const METRICS: Kind = Kind("metrics");
+pub const METRICS: ArtifactKind = ArtifactKind("metrics");
 
 /// The parts of an artifact on their way into the store.
 pub type Parts = BTreeMap<String, Blob>;

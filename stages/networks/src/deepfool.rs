@@ -9,7 +9,7 @@ use artifacts::{
     parts::{DATA, PROXY, Parts, SCORES},
     scores::Scores,
 };
-use engine::{Kind, Method, Needs, Port, Progress, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, Method, Needs, Port, Stage, StageCtx, StageError, StageProgress};
 use methods::score::{DeepFool, ProxyScores};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,7 @@ impl Stage for DeepFoolScore {
         vec![Port::many("proxy", PROXY), Port::one("data", DATA)]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         SCORES
     }
 
@@ -115,12 +115,11 @@ impl Stage for DeepFoolScore {
             for batch in rows.chunks(BATCH) {
                 ctx.check_cancelled()?;
                 lengths.extend(self.rule.lengths(&mut *gradients, normalised(&feed, batch)));
-                ctx.progress(Progress {
-                    done: (at * n + lengths.len()) as u64,
-                    total: (proxies.len() * n) as u64,
-                    unit: "sample",
-                    figure: None,
-                });
+                ctx.progress(StageProgress::new(
+                    (at * n + lengths.len()) as u64,
+                    (proxies.len() * n) as u64,
+                    "sample",
+                ));
             }
             repeats.add(Scores::harder_when_low(lengths));
         }

@@ -6,7 +6,7 @@ use artifacts::{
     network::{History, ModelMeta},
     parts::{self, DATA, METRICS, MODEL, Parts},
 };
-use engine::{Kind, Method, Needs, Port, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, Method, Needs, Port, Stage, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -61,7 +61,7 @@ impl Stage for Evaluate {
         vec![Port::one("data", DATA), Port::one("model", MODEL)]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         METRICS
     }
 

@@ -13,7 +13,7 @@ use artifacts::{
     dataset,
     parts::{self, DATA, PROXY, Parts, StoredTensor},
 };
-use engine::{Kind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
+use engine::{ArtifactKind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -98,7 +98,7 @@ impl Stage for ProxyTrain {
         vec![Port::one("data", DATA)]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         PROXY
     }
 

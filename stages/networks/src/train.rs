@@ -11,7 +11,7 @@ use artifacts::{
     parts::{self, DATA, MODEL, Parts, SUBSET},
     subset,
 };
-use engine::{Kind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
+use engine::{ArtifactKind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ impl Stage for Train {
         vec![Port::one("data", DATA), Port::optional("subset", SUBSET)]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         MODEL
     }
 

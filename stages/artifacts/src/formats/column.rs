@@ -4,8 +4,8 @@
 
 use super::{Array, array};
 use crate::subset::PickedSample;
-use cache::steadily;
-use engine::Written;
+use cache::retrying;
+use engine::SpecPath;
 use std::{fs, path::Path};
 
 /// What a file gives for the samples of a training set.
@@ -41,7 +41,7 @@ impl Column {
 /// Returns whether the file at `path` has a tensor or column of this name, where it can have
 /// several.
 pub fn has(path: &Path, column: Column) -> bool {
-    let Ok(bytes) = steadily(|| fs::read(path)) else { return false };
+    let Ok(bytes) = retrying(|| fs::read(path)) else { return false };
     if is_text(path) {
         let head = String::from_utf8_lossy(&bytes);
         return position(head.lines().next().unwrap_or_default(), column).is_some();
@@ -119,7 +119,7 @@ pub fn picked(
 }
 
 /// Returns what is wrong with the file that a setting names, if nothing is there.
-pub fn missing(setting: &str, written: &Written) -> Option<engine::Problem> {
+pub fn missing(setting: &str, written: &SpecPath) -> Option<engine::Problem> {
     let path = written.path();
     (!path.is_file()).then(|| engine::Problem {
         setting: setting.to_owned(),
@@ -129,7 +129,7 @@ pub fn missing(setting: &str, written: &Written) -> Option<engine::Problem> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    steadily(|| fs::read(path)).map_err(|error| format!("cannot be read: {error}"))
+    retrying(|| fs::read(path)).map_err(|error| format!("cannot be read: {error}"))
 }
 
 fn ends(path: &Path, wanted: &[&str]) -> bool {

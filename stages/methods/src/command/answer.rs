@@ -27,7 +27,7 @@ pub(super) fn read(out: &Path, name: &str) -> Result<Vec<u8>, StageError> {
     if !is_file(&path) {
         return Err(absent(out, &format!("`out/{name}`")));
     }
-    cache::steadily(|| std::fs::read(&path))
+    cache::retrying(|| std::fs::read(&path))
         .map_err(|error| wrong(&path, format!("cannot be read: {error}")))
 }
 

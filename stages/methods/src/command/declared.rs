@@ -4,8 +4,8 @@
 //! or a pattern of files (`*`, `?`, `[…]`, `**`).
 
 use super::{is_file, problem};
-use cache::steadily;
-use engine::{File, Folder, Problem, Written};
+use cache::retrying;
+use engine::{InputFile, InputFolder, Problem, SpecPath};
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -45,13 +45,13 @@ pub(super) fn name(text: &str) -> String {
 }
 
 /// Returns what the entries stand for, in their order, a pattern's files sorted.
-pub(super) fn all(entries: &[Written]) -> Result<Vec<Declared>, Problem> {
+pub(super) fn all(entries: &[SpecPath]) -> Result<Vec<Declared>, Problem> {
     let mut declared = vec![];
     for entry in entries {
         let path = entry.path();
         if is_file(&path) {
-            declared.push(Declared::File { name: name(entry.text()), path });
-        } else if steadily(|| fs::metadata(&path)).is_ok_and(|data| data.is_dir()) {
+            declared.push(Declared::File { name: name(entry.as_str()), path });
+        } else if retrying(|| fs::metadata(&path)).is_ok_and(|data| data.is_dir()) {
             let mut files = vec![];
             list(&path, "", 0, &mut files).map_err(|error| {
                 let message = format!("cannot list `{}`: {error}", path.display());
@@ -62,8 +62,8 @@ pub(super) fn all(entries: &[Written]) -> Result<Vec<Declared>, Problem> {
                 let message = format!("the folder `{}` holds no files", path.display());
                 return Err(problem("files", message, "leave it out"));
             }
-            declared.push(Declared::Folder { name: name(entry.text()), path, files });
-        } else if entry.text().contains(['*', '?', '[']) {
+            declared.push(Declared::Folder { name: name(entry.as_str()), path, files });
+        } else if entry.as_str().contains(['*', '?', '[']) {
             declared.extend(matching(entry)?);
         } else {
             let message = format!("there is no file `{}`", path.display());
@@ -73,12 +73,12 @@ pub(super) fn all(entries: &[Written]) -> Result<Vec<Declared>, Problem> {
     Ok(declared)
 }
 
-fn matching(entry: &Written) -> Result<Vec<Declared>, Problem> {
+fn matching(entry: &SpecPath) -> Result<Vec<Declared>, Problem> {
     let folder = glob::Pattern::escape(&entry.folder().to_string_lossy());
-    let pattern = Path::new(&folder).join(entry.text());
+    let pattern = Path::new(&folder).join(entry.as_str());
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
     let found = glob::glob_with(&pattern.to_string_lossy(), options).map_err(|error| {
-        problem("files", format!("`{}` is no pattern: {error}", entry.text()), "close its `[`")
+        problem("files", format!("`{}` is no pattern: {error}", entry.as_str()), "close its `[`")
     })?;
     let files: BTreeSet<PathBuf> =
         found.filter_map(Result::ok).filter(|one| is_file(one)).collect();
@@ -109,7 +109,7 @@ fn list(folder: &Path, above: &str, depth: usize, files: &mut Vec<String>) -> io
         }
         let inside = format!("{above}{text}");
         // Followed where it is a link.
-        let kind = steadily(|| fs::metadata(entry.path()))?;
+        let kind = retrying(|| fs::metadata(entry.path()))?;
         if kind.is_dir() {
             list(&entry.path(), &format!("{inside}/"), depth + 1, files)?;
         } else if kind.is_file() {
@@ -121,8 +121,8 @@ fn list(folder: &Path, above: &str, depth: usize, files: &mut Vec<String>) -> io
 
 /// Returns the name in the program's directory of what a word of the command names, if that is
 /// one of the declared files.
-pub(super) fn named(word: &Written, declared: &[Declared]) -> Option<String> {
-    let text = name(word.text());
+pub(super) fn named(word: &SpecPath, declared: &[Declared]) -> Option<String> {
+    let text = name(word.as_str());
     let names = |one: &Declared| match one {
         Declared::File { name, path } => *name == text || *path == word.path(),
         Declared::Folder { name, files, .. } => {
@@ -145,18 +145,18 @@ pub(super) fn path(wanted: &str, declared: &[Declared]) -> Option<PathBuf> {
 }
 
 /// Returns the single files, as the engine is told of them.
-pub(super) fn files(declared: &[Declared]) -> Vec<File> {
+pub(super) fn files(declared: &[Declared]) -> Vec<InputFile> {
     let file = |one: &Declared| match one {
-        Declared::File { name, path } => Some(File { role: name.clone(), path: path.clone() }),
+        Declared::File { name, path } => Some(InputFile { role: name.clone(), path: path.clone() }),
         Declared::Folder { .. } => None,
     };
     declared.iter().filter_map(file).collect()
 }
 
 /// Returns the folders, as the engine is told of them.
-pub(super) fn folders(declared: &[Declared]) -> Vec<Folder> {
+pub(super) fn folders(declared: &[Declared]) -> Vec<InputFolder> {
     let folder = |one: &Declared| match one {
-        Declared::Folder { name, path, files } => Some(Folder {
+        Declared::Folder { name, path, files } => Some(InputFolder {
             role: name.clone(),
             name: name.clone(),
             path: path.clone(),

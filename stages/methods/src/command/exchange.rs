@@ -8,7 +8,7 @@
 //! my_selector.py            the declared files
 //! ```
 
-use cache::{Blob, make_folders, steadily};
+use cache::{Blob, make_folders, retrying};
 use engine::{StageCtx, StageError};
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::{Map, Value};
@@ -57,7 +57,7 @@ pub(super) struct Laid(Vec<(Blob, PathBuf, Look)>);
 type Look = (u64, i64, i64);
 
 fn look(path: &Path) -> Option<Look> {
-    let data = steadily(|| fs::metadata(path)).ok()?;
+    let data = retrying(|| fs::metadata(path)).ok()?;
     Some((data.len(), data.mtime(), data.mtime_nsec()))
 }
 
@@ -75,8 +75,8 @@ fn link(from: &Path, to: &Path) -> Result<(), StageError> {
     if let Some(parent) = to.parent() {
         make_folders(parent).map_err(refused)?;
     }
-    let from = steadily(|| from.canonicalize()).map_err(|error| gone(from, &error))?;
-    steadily(|| symlink(&from, to)).map_err(refused)
+    let from = retrying(|| from.canonicalize()).map_err(|error| gone(from, &error))?;
+    retrying(|| symlink(&from, to)).map_err(refused)
 }
 
 /// Fills `folder`.
@@ -102,7 +102,7 @@ pub(super) fn lay_out(
             let end = if json { "json" } else { "safetensors" };
             let name = format!("in/{port}/{part}.{end}");
             let (object, link) = (ctx.path(blob)?, folder.join(&name));
-            steadily(|| symlink(&object, &link)).map_err(|error| failed(&link, &error))?;
+            retrying(|| symlink(&object, &link)).map_err(|error| failed(&link, &error))?;
             let seen = look(&object).unwrap_or_default();
             laid.push((*blob, object, seen));
             parts.insert(part.clone(), name);
@@ -112,7 +112,7 @@ pub(super) fn lay_out(
     for file in ctx.files() {
         let to = folder.join(&file.role);
         let size =
-            steadily(|| fs::metadata(&file.path)).map_err(|error| gone(&file.path, &error))?;
+            retrying(|| fs::metadata(&file.path)).map_err(|error| gone(&file.path, &error))?;
         let size = size.len();
         if size > LARGE {
             link(&file.path, &to)?;
@@ -122,7 +122,7 @@ pub(super) fn lay_out(
     }
     for linked in ctx.folders() {
         let size = |file: &String| {
-            steadily(|| fs::metadata(linked.path.join(file))).map_or(0, |one| one.len())
+            retrying(|| fs::metadata(linked.path.join(file))).map_or(0, |one| one.len())
         };
         if linked.files.iter().map(size).sum::<u64>() > LARGE_FOLDER {
             link(&linked.path, &folder.join(&linked.name))?;
@@ -138,7 +138,7 @@ pub(super) fn lay_out(
     value["threads"] = rayon::current_num_threads().into();
     let path = folder.join("request.json");
     let text = serde_json::to_vec_pretty(&value).expect("a tree of JSON values can be written");
-    steadily(|| fs::write(&path, &text)).map_err(|error| failed(&path, &error))?;
+    retrying(|| fs::write(&path, &text)).map_err(|error| failed(&path, &error))?;
     Ok(Laid(laid))
 }
 

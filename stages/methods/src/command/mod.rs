@@ -17,9 +17,10 @@ use artifacts::{
     record::LabelledSamples,
     units::{Count, Fraction, Positive},
 };
-use cache::{Digest, WorkFolder, steadily};
+use cache::{Digest, WorkFolder, retrying};
 use engine::{
-    File, Folder, Kind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Written,
+    ArtifactKind, InputFile, InputFolder, Method, Needs, Port, Problem, SpecPath, Stage, StageCtx,
+    StageError,
 };
 use rand::Rng as _;
 use schemars::JsonSchema;
@@ -34,13 +35,13 @@ pub(crate) struct Command {
     /// The program and its arguments: `["python3", "my_selector.py"]`. A program without a `/` is
     /// looked for on the `PATH`. Required.
     #[serde(skip_serializing)]
-    run: Vec<Written>,
+    run: Vec<SpecPath>,
     /// The files it reads, its own script first of all: files, folders (`pkg`) and patterns
     /// (`src/*.py`). They lie in its working directory under the names written here, and their
     /// names and bytes are in the key. Of a folder, what is hidden and what Python caches is left
     /// out.
     #[serde(skip_serializing)]
-    files: Vec<Written>,
+    files: Vec<SpecPath>,
     /// What it gives: `scores`, `subset`, `metrics`, `data`, `proxy` or `model`. Required.
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Output>,
@@ -98,7 +99,7 @@ enum Output {
 }
 
 impl Output {
-    fn kind(self) -> Kind {
+    fn kind(self) -> ArtifactKind {
         match self {
             Self::Scores => parts::SCORES,
             Self::Subset => parts::SUBSET,
@@ -149,7 +150,7 @@ pub(crate) fn methods() -> Vec<Method> {
 
 /// Tells whether there is a file at `path`, whatever a network file system says in passing.
 fn is_file(path: &Path) -> bool {
-    steadily(|| fs::metadata(path)).is_ok_and(|data| data.is_file())
+    retrying(|| fs::metadata(path)).is_ok_and(|data| data.is_file())
 }
 
 fn problem(setting: &str, message: impl Into<String>, hint: &str) -> Problem {
@@ -231,7 +232,7 @@ impl Stage for Command {
         ]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         self.output.map_or(parts::SUBSET, Output::kind)
     }
 
@@ -292,13 +293,13 @@ impl Stage for Command {
         (!fine).then(|| problem("", message, hint)).into_iter().collect()
     }
 
-    fn files(&self) -> Result<Vec<File>, Problem> {
+    fn files(&self) -> Result<Vec<InputFile>, Problem> {
         let declared = declared::all(&self.files)?;
         program::find(&self.run, &declared)?;
         Ok(declared::files(&declared))
     }
 
-    fn folders(&self) -> Result<Vec<Folder>, Problem> {
+    fn folders(&self) -> Result<Vec<InputFolder>, Problem> {
         Ok(declared::folders(&declared::all(&self.files)?))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::Runtime;
 use cache::WorkFolder;
-use engine::{Progress, StageCtx, StageError};
+use engine::{StageCtx, StageError, StageProgress};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::{
     collections::VecDeque,
@@ -279,7 +279,7 @@ impl Heard<'_, '_> {
 }
 
 /// Reads a line such as `progress 3/10` or `progress 3/10 loss=0.25`.
-fn progress(line: &str) -> Option<Progress> {
+fn progress(line: &str) -> Option<StageProgress> {
     let mut words = line.strip_prefix("progress ")?.split_whitespace();
     let (done, total) = words.next()?.split_once('/')?;
     let (done, total) = (done.parse().ok()?, total.parse().ok()?);
@@ -287,7 +287,10 @@ fn progress(line: &str) -> Option<Progress> {
         Some(word) => Some(("loss", word.strip_prefix("loss=")?.parse().ok()?)),
         None => None,
     };
-    words.next().is_none().then_some(Progress { done, total, unit: "step", figure })
+    words.next().is_none().then_some(StageProgress {
+        figure: figure.map(|(name, value)| (name.into(), value)),
+        ..StageProgress::new(done, total, "step")
+    })
 }
 
 #[cfg(test)]
@@ -304,7 +307,12 @@ mod tests {
 
     #[test]
     fn only_a_whole_progress_line_is_one() {
-        let step = |done, total, figure| Some(Progress { done, total, unit: "step", figure });
+        let step = |done, total, figure: Option<(&'static str, f64)>| {
+            Some(StageProgress {
+                figure: figure.map(|(name, value)| (name.into(), value)),
+                ..StageProgress::new(done, total, "step")
+            })
+        };
         assert_eq!(progress("progress 3/10"), step(3, 10, None));
         assert_eq!(progress("progress 3/10 loss=0.25"), step(3, 10, Some(("loss", 0.25))));
         for other in [

@@ -4,7 +4,7 @@ use super::{
     declared::{self, Declared},
     is_file, problem, process,
 };
-use engine::{Problem, StageError, Written};
+use engine::{Problem, SpecPath, StageError};
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
@@ -37,23 +37,26 @@ const INHERITED: [&str; 17] = [
 ];
 
 /// Returns the words of the command as they are in the key: without paths.
-pub(super) fn words(run: &[Written], files: &[Written]) -> Vec<String> {
+pub(super) fn words(run: &[SpecPath], files: &[SpecPath]) -> Vec<String> {
     let declared = declared::all(files).unwrap_or_default();
-    let word = |(at, word): (usize, &Written)| match declared::named(word, &declared) {
+    let word = |(at, word): (usize, &SpecPath)| match declared::named(word, &declared) {
         Some(name) => name,
         None if at == 0 => {
-            let last = Path::new(word.text()).file_name();
-            last.map_or_else(|| word.text().to_owned(), |last| last.to_string_lossy().into_owned())
+            let last = Path::new(word.as_str()).file_name();
+            last.map_or_else(
+                || word.as_str().to_owned(),
+                |last| last.to_string_lossy().into_owned(),
+            )
         }
-        None => word.text().to_owned(),
+        None => word.as_str().to_owned(),
     };
     run.iter().enumerate().map(word).collect()
 }
 
 /// Returns what is wrong with the words, whatever is on this machine.
 pub(super) fn problems(
-    run: &[Written],
-    files: &[Written],
+    run: &[SpecPath],
+    files: &[SpecPath],
     env: &BTreeMap<String, String>,
     pass_env: &[String],
 ) -> Vec<Problem> {
@@ -67,11 +70,11 @@ pub(super) fn problems(
             let hint = "set `run = [\"python3\", \"my_selector.py\"]`, say";
             all.push(problem("run", "no program is named", hint));
         }
-        Some(program) if program.text().is_empty() => {
+        Some(program) if program.as_str().is_empty() => {
             all.push(problem("run", "the program has no name", "name one"));
         }
         Some(program) => {
-            let text = program.text();
+            let text = program.as_str();
             let inside = text.contains('/') && !Path::new(text).is_absolute();
             if whole && inside && declared::named(program, &declared).is_none() {
                 let message = format!("the program `{text}` is not among `files`");
@@ -81,7 +84,7 @@ pub(super) fn problems(
         }
     }
     for word in run.iter().skip(1) {
-        let text = word.text();
+        let text = word.as_str();
         let known = !whole || declared::named(word, &declared).is_some();
         if !known && !text.is_empty() && is_file(&word.path()) {
             let message = format!("`{text}` is a file, but not among `files`");
@@ -119,9 +122,9 @@ pub(super) fn problems(
 }
 
 /// Returns where the program is: itself, or as a declared file.
-pub(super) fn find(run: &[Written], declared: &[Declared]) -> Result<PathBuf, Problem> {
+pub(super) fn find(run: &[SpecPath], declared: &[Declared]) -> Result<PathBuf, Problem> {
     let Some(program) = run.first() else { return Ok(PathBuf::new()) };
-    let text = program.text();
+    let text = program.as_str();
     let own = declared::named(program, declared).and_then(|name| declared::path(&name, declared));
     if let Some(path) = own.or_else(|| Path::new(text).is_absolute().then(|| text.into())) {
         let shown = path.display();
@@ -152,8 +155,8 @@ fn is_executable(path: &Path) -> bool {
 
 /// Returns the command to be run in `folder`, where the declared files lie.
 pub(super) fn command(
-    run: &[Written],
-    files: &[Written],
+    run: &[SpecPath],
+    files: &[SpecPath],
     folder: &Path,
     supervisor: Option<&[OsString; 2]>,
 ) -> Result<Command, StageError> {
@@ -169,8 +172,9 @@ pub(super) fn command(
         None => found,
     };
     let mut command = process::command(&program, supervisor);
-    let word =
-        |word: &Written| declared::named(word, &declared).unwrap_or_else(|| word.text().to_owned());
+    let word = |word: &SpecPath| {
+        declared::named(word, &declared).unwrap_or_else(|| word.as_str().to_owned())
+    };
     command.args(run.iter().skip(1).map(word)).current_dir(folder);
     Ok(command)
 }

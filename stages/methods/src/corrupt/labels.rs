@@ -7,7 +7,7 @@ use artifacts::{
     parts::{DATA, Parts},
     units::Fraction,
 };
-use engine::{Kind, Port, Problem, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, Port, Problem, Stage, StageCtx, StageError};
 use rand::{Rng, RngExt as _, seq::index};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -183,7 +183,7 @@ impl Stage for Labels {
         vec![Port::one("data", DATA)]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         DATA
     }
 

@@ -6,7 +6,7 @@ mod labels;
 
 use artifacts::dataset;
 use artifacts::parts::{DATA, Parts};
-use engine::{Kind, Method, Port, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, Method, Port, Stage, StageCtx, StageError};
 use schemars::schema_for;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ impl Stage for Untouched {
         vec![Port::one("data", DATA)]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         DATA
     }
 

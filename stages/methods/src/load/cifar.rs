@@ -9,7 +9,7 @@ use super::{
     published::{Published, Wanted},
 };
 use artifacts::dataset::{DatasetMeta, Inputs, Split};
-use engine::{File, StageError};
+use engine::{InputFile, StageError};
 use std::path::Path;
 
 const PIXELS: usize = 3 * 32 * 32;
@@ -87,7 +87,7 @@ struct Row {
 
 impl Row {
     /// Reads the files with these roles, each of `rows` images, one after the other.
-    fn read(&self, files: &[File], roles: &[&str], rows: usize) -> Result<Split, StageError> {
+    fn read(&self, files: &[InputFile], roles: &[&str], rows: usize) -> Result<Split, StageError> {
         let (mut images, mut labels) = (Vec::with_capacity(roles.len() * rows * PIXELS), vec![]);
         for role in roles {
             self.append(file::path(files, role)?, rows, &mut images, &mut labels)?;
@@ -145,8 +145,10 @@ mod tests {
     #[test]
     fn files_are_read_in_order_and_counted() {
         let scratch = Scratch::new("cifar");
-        let one = File { role: "one".into(), path: scratch.write("1.bin", &rows(&[], &[3, 9])) };
-        let two = File { role: "two".into(), path: scratch.write("2.bin", &rows(&[], &[0, 1])) };
+        let one =
+            InputFile { role: "one".into(), path: scratch.write("1.bin", &rows(&[], &[3, 9])) };
+        let two =
+            InputFile { role: "two".into(), path: scratch.write("2.bin", &rows(&[], &[0, 1])) };
         let row = Row { before: 0, classes: &TEN };
         let files = [two, one];
         let split = row.read(&files, &["one", "two"], 2).expect("both are whole");
@@ -163,8 +165,9 @@ mod tests {
     #[test]
     fn the_fine_label_is_the_second_byte() {
         let scratch = Scratch::new("cifar100");
-        let files =
-            |bytes: &[u8]| [File { role: "train".into(), path: scratch.write("train.bin", bytes) }];
+        let files = |bytes: &[u8]| {
+            [InputFile { role: "train".into(), path: scratch.write("train.bin", bytes) }]
+        };
         let row = Row { before: 1, classes: &HUNDRED };
         let split = row.read(&files(&rows(&[7], &[99, 5])), &["train"], 2).expect("it is whole");
         assert_eq!(split.labels, [99, 5]);

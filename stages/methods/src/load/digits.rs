@@ -6,7 +6,7 @@ use artifacts::{
     parts::{DATA, Parts},
     units::Count,
 };
-use engine::{Kind, Port, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, Port, Stage, StageCtx, StageError};
 use flate2::read::GzDecoder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ impl Stage for Digits {
         vec![]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         DATA
     }
 

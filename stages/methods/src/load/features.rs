@@ -7,7 +7,7 @@ use artifacts::{
     parts::{DATA, Parts},
     units::Count,
 };
-use engine::{File, Kind, Port, Problem, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, InputFile, Port, Problem, Stage, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ impl Stage for Features {
         vec![]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         DATA
     }
 
@@ -113,7 +113,7 @@ impl Stage for Features {
         all
     }
 
-    fn files(&self) -> Result<Vec<File>, Problem> {
+    fn files(&self) -> Result<Vec<InputFile>, Problem> {
         let given = [
             ("train", &self.train),
             ("train-labels", &self.train_labels),
@@ -128,7 +128,7 @@ impl Stage for Features {
                 let hint = Some("a path is relative to the current directory".to_owned());
                 return Err(Problem { setting: role.to_owned(), message, hint });
             }
-            files.push(File { role: role.to_owned(), path: path.clone() });
+            files.push(InputFile { role: role.to_owned(), path: path.clone() });
         }
         Ok(files)
     }
@@ -142,7 +142,7 @@ impl Stage for Features {
 }
 
 impl Features {
-    fn read(&self, files: &[File]) -> Result<Loaded, StageError> {
+    fn read(&self, files: &[InputFile]) -> Result<Loaded, StageError> {
         let (train, d) = self.split(files, "train")?;
         let (test, other) = match files.iter().any(|file| file.role == "test") {
             true => self.split(files, "test")?,
@@ -166,7 +166,7 @@ impl Features {
     }
 
     /// Reads the split called `which`, and how many values a sample has.
-    fn split(&self, files: &[File], which: &str) -> Result<(Split, usize), StageError> {
+    fn split(&self, files: &[InputFile], which: &str) -> Result<(Split, usize), StageError> {
         let path = file::path(files, which)?;
         let bytes = file::read(path)?;
         let role = format!("{which}-labels");

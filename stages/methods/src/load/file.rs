@@ -1,6 +1,6 @@
 //! Opening the files of a data set: gzip or plain, never trusting what a header claims.
 
-use engine::{File, StageError};
+use engine::{InputFile, StageError};
 use flate2::read::MultiGzDecoder;
 use std::{
     fmt::Display,
@@ -25,7 +25,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> StageError {
 }
 
 /// Returns where the file with this role is.
-pub(super) fn path<'a>(files: &'a [File], role: &str) -> Result<&'a Path, StageError> {
+pub(super) fn path<'a>(files: &'a [InputFile], role: &str) -> Result<&'a Path, StageError> {
     let found = files.iter().find(|file| file.role == role).map(|file| file.path.as_path());
     found.ok_or_else(|| StageError::method(format!("no file was found for `{role}`")))
 }

@@ -13,7 +13,7 @@ use artifacts::{
     parts::{DATA, Parts},
     units::Count,
 };
-use engine::{File, Kind, Port, Problem, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, InputFile, Port, Problem, Stage, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -158,7 +158,7 @@ impl Stage for Idx {
         vec![]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         DATA
     }
 
@@ -166,7 +166,7 @@ impl Stage for Idx {
         names::problems(self.classes.as_deref())
     }
 
-    fn files(&self) -> Result<Vec<File>, Problem> {
+    fn files(&self) -> Result<Vec<InputFile>, Problem> {
         let Some(dir) = &self.dir else {
             let message = "it must be said which folder the IDX files lie in".to_owned();
             let hint = Some(format!("set `dir`: {}", ANY.hint));
@@ -185,7 +185,7 @@ impl Stage for Idx {
 
 /// Reads MNIST or a set of the same shape.
 fn known(
-    files: &[File],
+    files: &[InputFile],
     name: &str,
     classes: &[&str],
     mean: f32,
@@ -201,7 +201,7 @@ fn known(
     Ok(loaded)
 }
 
-fn read(files: &[File], name: &str, given: Option<Vec<String>>) -> Result<Loaded, StageError> {
+fn read(files: &[InputFile], name: &str, given: Option<Vec<String>>) -> Result<Loaded, StageError> {
     let limit = given.as_ref().map_or(256, Vec::len);
     let (train, sample) = split(files, "train", limit)?;
     let (test, other) = split(files, "test", limit)?;
@@ -224,7 +224,11 @@ fn read(files: &[File], name: &str, given: Option<Vec<String>>) -> Result<Loaded
 }
 
 /// Reads the images and labels called `which`, and the shape of an image.
-fn split(files: &[File], which: &str, classes: usize) -> Result<(Split, Vec<usize>), StageError> {
+fn split(
+    files: &[InputFile],
+    which: &str,
+    classes: usize,
+) -> Result<(Split, Vec<usize>), StageError> {
     let path = file::path(files, &format!("{which}-images"))?;
     let (mut shape, images) = array(path, &[3, 4], "pixels")?;
     let labels_path = file::path(files, &format!("{which}-labels"))?;

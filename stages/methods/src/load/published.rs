@@ -5,7 +5,7 @@ use artifacts::{
     parts::{DATA, Parts},
     units::Count,
 };
-use engine::{File, Kind, Port, Problem, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, InputFile, Port, Problem, Stage, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ pub(super) struct Published {
     pub(super) files: &'static [Wanted],
     /// What to get, and where to put it.
     pub(super) hint: &'static str,
-    pub(super) read: fn(&[File]) -> Result<Loaded, StageError>,
+    pub(super) read: fn(&[InputFile]) -> Result<Loaded, StageError>,
 }
 
 impl Published {
@@ -55,7 +55,7 @@ impl Published {
     /// # Errors
     ///
     /// Names each folder that was searched, and what the best of them lacks.
-    pub(super) fn find(&self, dir: Option<&Path>) -> Result<Vec<File>, Problem> {
+    pub(super) fn find(&self, dir: Option<&Path>) -> Result<Vec<InputFile>, Problem> {
         let places: Vec<PathBuf> = match dir {
             Some(dir) => self.nested.iter().map(|below| dir.join(below)).collect(),
             None => self.places.iter().map(PathBuf::from).collect(),
@@ -83,10 +83,10 @@ fn tidy(path: &Path) -> String {
 }
 
 impl Wanted {
-    fn find(&self, place: &Path) -> Option<File> {
+    fn find(&self, place: &Path) -> Option<InputFile> {
         let paths = self.names.iter().map(|name| place.join(name));
         let path = paths.into_iter().find(|path| path.is_file())?;
-        Some(File { role: self.role.to_owned(), path })
+        Some(InputFile { role: self.role.to_owned(), path })
     }
 }
 
@@ -113,11 +113,11 @@ impl Stage for OnDisk {
         vec![]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         DATA
     }
 
-    fn files(&self) -> Result<Vec<File>, Problem> {
+    fn files(&self) -> Result<Vec<InputFile>, Problem> {
         self.set.find(self.settings.dir.as_deref())
     }
 
@@ -161,7 +161,7 @@ mod tests {
         scratch.write("unpacked/a.gz", b"");
         let b = scratch.write("unpacked/b", b"");
         let files = SET.find(Some(scratch.path())).expect("both are in the folder below");
-        assert_eq!(files[1], File { role: "b".to_owned(), path: b });
+        assert_eq!(files[1], InputFile { role: "b".to_owned(), path: b });
         assert!(files[0].path.ends_with("unpacked/a.gz"));
     }
 

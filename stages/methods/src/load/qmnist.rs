@@ -7,7 +7,7 @@ use super::{
     published::{Published, Wanted},
 };
 use artifacts::dataset::{DatasetMeta, Inputs, Split};
-use engine::{File, StageError};
+use engine::{InputFile, StageError};
 use std::path::Path;
 
 pub(super) static QMNIST: Published = Published {
@@ -55,7 +55,7 @@ pub(super) static QMNIST: Published = Published {
 /// Columns of the labels: class, series, writer, and five more.
 const COLUMNS: u32 = 8;
 
-fn split(files: &[File], which: &str) -> Result<Split, StageError> {
+fn split(files: &[InputFile], which: &str) -> Result<Split, StageError> {
     let path = file::path(files, &format!("{which}-images"))?;
     let (shape, images) = idx::array(path, &[3], "pixels")?;
     if shape[1..] != [28, 28] {

@@ -13,7 +13,7 @@ use artifacts::{
     parts::{DATA, Parts},
     units::Count,
 };
-use engine::{File, Kind, Port, Problem, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, InputFile, Port, Problem, Stage, StageCtx, StageError};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,11 +81,11 @@ impl Stage for Svhn {
         vec![]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         DATA
     }
 
-    fn files(&self) -> Result<Vec<File>, Problem> {
+    fn files(&self) -> Result<Vec<InputFile>, Problem> {
         let set = if self.extra { WITH_EXTRA } else { PLAIN };
         set.find(self.dir.as_deref())
     }
@@ -98,7 +98,7 @@ impl Stage for Svhn {
     }
 }
 
-fn read(files: &[File]) -> Result<Loaded, StageError> {
+fn read(files: &[InputFile]) -> Result<Loaded, StageError> {
     let (mut images, mut labels) = digits(file::path(files, "train")?)?;
     if let Ok(extra) = file::path(files, "extra") {
         let (mut more, mut more_labels) = digits(extra)?;

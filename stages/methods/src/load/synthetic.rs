@@ -6,7 +6,7 @@ use artifacts::{
     parts::{DATA, Parts},
     units::{Count, Fraction, NonNegative},
 };
-use engine::{Kind, Port, Problem, Stage, StageCtx, StageError, Streams};
+use engine::{ArtifactKind, Port, Problem, Stage, StageCtx, StageError, Streams};
 use rand::{Rng, RngExt as _, seq::index};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -79,7 +79,7 @@ impl Stage for Synthetic {
         vec![]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         DATA
     }
 

@@ -6,7 +6,9 @@ use artifacts::{
     parts::{self, Parts},
     record,
 };
-use engine::{File, Kind, Method, Port, Problem, Stage, StageCtx, StageError, Written};
+use engine::{
+    ArtifactKind, InputFile, Method, Port, Problem, SpecPath, Stage, StageCtx, StageError,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,7 +20,7 @@ pub(super) struct Import {
     /// The file with one score for each sample of the full training set, in its order: `.npy`,
     /// safetensors, `.json`, `.csv` or `.txt`. Required.
     #[serde(skip_serializing)]
-    file: Option<Written>,
+    file: Option<SpecPath>,
     /// Which end of the scores is the hard one: `high` or `low`. Scores that run the other way
     /// are turned round, and kept as they are beside.
     hard: Hard,
@@ -79,7 +81,7 @@ impl Stage for Import {
         vec![Port::one_of("data", parts::DATA), Port::one_of("proxy", parts::PROXY)]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         parts::SCORES
     }
 
@@ -92,11 +94,11 @@ impl Stage for Import {
         self.read().err().map(problem).into_iter().collect()
     }
 
-    fn files(&self) -> Result<Vec<File>, Problem> {
+    fn files(&self) -> Result<Vec<InputFile>, Problem> {
         let Some(written) = &self.file else { return Ok(vec![]) };
         match column::missing("file", written) {
             Some(problem) => Err(problem),
-            None => Ok(vec![File { role: "file".to_owned(), path: written.path() }]),
+            None => Ok(vec![InputFile { role: "file".to_owned(), path: written.path() }]),
         }
     }
 

@@ -8,7 +8,7 @@ use artifacts::{
     scores::{self, Scores},
 };
 use cache::{Artifact, Blob};
-use engine::{Kind, Method, Port, Problem, Progress, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, Method, Port, Problem, Stage, StageCtx, StageError, StageProgress};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,7 +55,7 @@ impl<S: Scorer> Stage for Score<S> {
         }
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         parts::SCORES
     }
 
@@ -89,12 +89,7 @@ impl<S: Scorer> Stage for Score<S> {
             };
             let values = self.rule.score(&stored, ctx.streams())?;
             repeats.add(values);
-            ctx.progress(Progress {
-                done: at as u64 + 1,
-                total: all.len() as u64,
-                unit: port,
-                figure: None,
-            });
+            ctx.progress(StageProgress::new(at as u64 + 1, all.len() as u64, port));
         }
         repeats.publish(S::NAME)
     }

@@ -6,7 +6,9 @@ use artifacts::{
     record::LabelledSamples,
     subset::{self, PickedSample},
 };
-use engine::{File, Kind, Method, Port, Problem, Stage, StageCtx, StageError, Written};
+use engine::{
+    ArtifactKind, InputFile, Method, Port, Problem, SpecPath, Stage, StageCtx, StageError,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,10 +20,10 @@ pub(super) struct Import {
     /// The file with the positions of the samples to keep, counted from 0 in the full training
     /// set: `.npy`, safetensors, `.json`, `.csv` or `.txt`. Required.
     #[serde(skip_serializing)]
-    file: Option<Written>,
+    file: Option<SpecPath>,
     /// The file with their weights, in the same order, if that is another one.
     #[serde(skip_serializing)]
-    weights: Option<Written>,
+    weights: Option<SpecPath>,
 }
 
 const MANUAL: &str = "\
@@ -50,7 +52,7 @@ impl Import {
     /// Returns what the files hold, of at most `n` samples.
     fn read(&self, n: usize) -> Result<Vec<PickedSample>, (&'static str, String)> {
         let file = self.file.as_ref().ok_or(("file", "setting `file` is required".to_owned()))?;
-        let wrong = |setting: &'static str, written: &Written| {
+        let wrong = |setting: &'static str, written: &SpecPath| {
             let shown = written.path().display().to_string();
             move |what: String| (setting, format!("`{shown}` {what}"))
         };
@@ -88,7 +90,7 @@ impl Stage for Import {
         ]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         parts::SUBSET
     }
 
@@ -106,14 +108,14 @@ impl Stage for Import {
         self.read(most).err().map(problem).into_iter().collect()
     }
 
-    fn files(&self) -> Result<Vec<File>, Problem> {
+    fn files(&self) -> Result<Vec<InputFile>, Problem> {
         let mut files = vec![];
         for (role, written) in [("file", &self.file), ("weights", &self.weights)] {
             let Some(written) = written else { continue };
             if let Some(problem) = column::missing(role, written) {
                 return Err(problem);
             }
-            files.push(File { role: role.to_owned(), path: written.path() });
+            files.push(InputFile { role: role.to_owned(), path: written.path() });
         }
         Ok(files)
     }

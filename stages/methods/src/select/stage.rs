@@ -10,7 +10,9 @@ use artifacts::{
     subset::{self, PickedSample},
     units::{Fraction, NonNegative},
 };
-use engine::{Kind, Method, Needs, Port, Problem, Progress, Stage, StageCtx, StageError};
+use engine::{
+    ArtifactKind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, StageProgress,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -141,7 +143,7 @@ impl<S: Selector> Stage for Select<S> {
         }
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         parts::SUBSET
     }
 
@@ -320,12 +322,11 @@ impl Watch for Reporting<'_> {
     fn step(&self, done: usize, _: usize) -> Result<(), StageError> {
         self.ctx.check_cancelled()?;
         if done.is_multiple_of((self.total / 200).max(1)) {
-            self.ctx.progress(Progress {
-                done: (self.before + done) as u64,
-                total: self.total as u64,
-                unit: "sample",
-                figure: None,
-            });
+            self.ctx.progress(StageProgress::new(
+                (self.before + done) as u64,
+                self.total as u64,
+                "sample",
+            ));
         }
         Ok(())
     }

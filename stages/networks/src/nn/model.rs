@@ -14,7 +14,7 @@ use artifacts::architecture::{Architecture, Network};
 use artifacts::network::NetworkSummary;
 use artifacts::{dataset::Inputs, parts};
 use cache::Artifact;
-use engine::{Progress, StageCtx, StageError};
+use engine::{StageCtx, StageError, StageProgress};
 use serde::Deserialize;
 
 /// A network with its values, on the device of the run.
@@ -112,7 +112,7 @@ pub(crate) fn pause<'a>(
     move |done| {
         ctx.check_cancelled()?;
         let (done, total) = (done as u64, n as u64);
-        ctx.progress(Progress { done, total, unit: "sample", figure: None });
+        ctx.progress(StageProgress::new(done, total, "sample"));
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use artifacts::{
     parts::{self, Parts},
     record::{self, Detail},
 };
-use engine::{Progress, StageCtx, StageError};
+use engine::{StageCtx, StageError, StageProgress};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -208,7 +208,10 @@ impl<'a> Run<'a> {
             if done == total || told.is_none_or(|told| told.elapsed() >= NEWS) {
                 told = Some(Instant::now());
                 let figure = loss.map(|loss| ("loss", loss));
-                ctx.progress(Progress { done, total, unit: "step", figure });
+                ctx.progress(StageProgress {
+                    figure: figure.map(|(name, value): (&'static str, f64)| (name.into(), value)),
+                    ..StageProgress::new(done, total, "step")
+                });
             }
             Ok(())
         })?;
@@ -236,7 +239,7 @@ impl<'a> Run<'a> {
         if let Some(last) = state.history.last() {
             let tell = |name, value| {
                 let (done, unit) = (state.steps(), "step");
-                ctx.progress(Progress { done, total, unit, figure: Some((name, value)) });
+                ctx.progress(StageProgress::new(done, total, unit).with_figure(name, value));
             };
             tell("train accuracy", last.train_accuracy);
             last.test_accuracy.into_iter().for_each(|value| tell("test accuracy", value));

@@ -11,7 +11,9 @@ use artifacts::{
     parts::{DATA, Parts},
     units::{Count, Fraction},
 };
-use engine::{Folder as Listed, Kind, Port, Problem, Stage, StageCtx, StageError, Streams};
+use engine::{
+    ArtifactKind, InputFolder as Listed, Port, Problem, Stage, StageCtx, StageError, Streams,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -86,7 +88,7 @@ impl Stage for Folder {
         vec![]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         DATA
     }
 

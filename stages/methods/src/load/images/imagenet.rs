@@ -11,7 +11,7 @@ use artifacts::{
     parts::{DATA, Parts},
     units::Count,
 };
-use engine::{File, Folder, Kind, Port, Problem, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, InputFile, InputFolder, Port, Problem, Stage, StageCtx, StageError};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -82,7 +82,7 @@ impl Stage for ImageNet {
         vec![]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         DATA
     }
 
@@ -90,15 +90,15 @@ impl Stage for ImageNet {
         super::too_large(self.0.size)
     }
 
-    fn files(&self) -> Result<Vec<File>, Problem> {
+    fn files(&self) -> Result<Vec<InputFile>, Problem> {
         let (root, answers) = self.find()?;
-        let file = |role: &str, path| File { role: role.to_owned(), path };
+        let file = |role: &str, path| InputFile { role: role.to_owned(), path };
         let answers = answers.map(|path| file("test-labels", path));
         let words = above(&root, WORDS).map(|path| file("words", path));
         Ok(answers.into_iter().chain(words).collect())
     }
 
-    fn folders(&self) -> Result<Vec<Folder>, Problem> {
+    fn folders(&self) -> Result<Vec<InputFolder>, Problem> {
         let (root, answers) = self.find()?;
         let (most, test_most) =
             (self.0.train_per_class.map(Count::get), self.0.test_per_class.map(Count::get));
@@ -139,7 +139,7 @@ impl Stage for ImageNet {
 /// Returns the test images with the labels `path` has for them: after a heading, lines of the
 /// file's name without its end, a comma, the class, and the boxes.
 fn answered<'a>(
-    folders: &'a [Folder],
+    folders: &'a [InputFolder],
     path: &Path,
     classes: &[String],
 ) -> Result<Vec<Picture<'a>>, StageError> {

@@ -13,7 +13,7 @@ mod write;
 
 use artifacts::{dataset::DatasetMeta, units::Count};
 use decode::{Resize, Shape};
-use engine::{Folder, Problem, StageError};
+use engine::{InputFolder, Problem, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -112,14 +112,14 @@ fn meta(
 }
 
 /// Returns the names of the folders with this role, in their order: the classes.
-fn names(folders: &[Folder], role: &str) -> Vec<String> {
+fn names(folders: &[InputFolder], role: &str) -> Vec<String> {
     folders.iter().filter(|one| one.role == role).map(|one| one.name.clone()).collect()
 }
 
 /// Returns every image in the folders with this role, labelled with the position of its folder's
 /// name among `classes`, which are sorted.
 fn labelled<'a>(
-    folders: &'a [Folder],
+    folders: &'a [InputFolder],
     role: &str,
     classes: &[String],
 ) -> Result<Vec<Picture<'a>>, StageError> {
@@ -139,7 +139,7 @@ fn labelled<'a>(
 }
 
 /// Checks that every class that is tested is trained on.
-fn known(train: &[Folder], test: &[Folder], hint: &str) -> Result<(), Problem> {
+fn known(train: &[InputFolder], test: &[InputFolder], hint: &str) -> Result<(), Problem> {
     let strange = test.iter().find(|one| train.iter().all(|other| other.name != one.name));
     strange.map_or(Ok(()), |one| {
         let message = format!("`{}` is a class without a folder to train on", one.path.display());

@@ -1,6 +1,6 @@
 //! Finding the images: folders of classes, sorted.
 
-use engine::{Folder, Problem};
+use engine::{InputFolder, Problem};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -68,7 +68,11 @@ pub(super) fn problem(message: String, hint: &str) -> Problem {
 ///
 /// Says which folder cannot be read, has no class or no image, or holds images of a kind that is
 /// not read.
-pub(super) fn classes(dir: &Path, role: &str, most: Option<usize>) -> Result<Vec<Folder>, Problem> {
+pub(super) fn classes(
+    dir: &Path,
+    role: &str,
+    most: Option<usize>,
+) -> Result<Vec<InputFolder>, Problem> {
     let mut folders = vec![];
     for (name, is_dir) in entries(dir)? {
         if is_dir {
@@ -92,7 +96,7 @@ pub(super) fn images(
     role: &str,
     name: &str,
     most: Option<usize>,
-) -> Result<Folder, Problem> {
+) -> Result<InputFolder, Problem> {
     let mut files = vec![];
     collect(dir, "", &mut files)?;
     if files.is_empty() {
@@ -102,7 +106,7 @@ pub(super) fn images(
     // Paths in one folder are distinct.
     files.sort_unstable();
     files.truncate(most.unwrap_or(usize::MAX));
-    Ok(Folder { role: role.to_owned(), name: name.to_owned(), path: dir.to_owned(), files })
+    Ok(InputFolder { role: role.to_owned(), name: name.to_owned(), path: dir.to_owned(), files })
 }
 
 fn collect(dir: &Path, below: &str, files: &mut Vec<String>) -> Result<(), Problem> {

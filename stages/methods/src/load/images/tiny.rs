@@ -10,7 +10,7 @@ use artifacts::{
     parts::{DATA, Parts},
     units::Count,
 };
-use engine::{File, Folder, Kind, Port, Problem, Stage, StageCtx, StageError};
+use engine::{ArtifactKind, InputFile, InputFolder, Port, Problem, Stage, StageCtx, StageError};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path};
 
@@ -51,7 +51,7 @@ impl Stage for TinyImageNet {
         vec![]
     }
 
-    fn output(&self) -> Kind {
+    fn output(&self) -> ArtifactKind {
         DATA
     }
 
@@ -59,9 +59,9 @@ impl Stage for TinyImageNet {
         super::too_large(self.0.size)
     }
 
-    fn files(&self) -> Result<Vec<File>, Problem> {
+    fn files(&self) -> Result<Vec<InputFile>, Problem> {
         let root = HOME.find(self.0.dir.as_deref())?;
-        let file = |role: &str, name| File { role: role.to_owned(), path: root.join(name) };
+        let file = |role: &str, name| InputFile { role: role.to_owned(), path: root.join(name) };
         Ok(vec![
             file("classes", "wnids.txt"),
             file("words", "words.txt"),
@@ -69,7 +69,7 @@ impl Stage for TinyImageNet {
         ])
     }
 
-    fn folders(&self) -> Result<Vec<Folder>, Problem> {
+    fn folders(&self) -> Result<Vec<InputFolder>, Problem> {
         let root = HOME.find(self.0.dir.as_deref())?;
         let most = self.0.train_per_class.map(Count::get);
         let mut folders = scan::classes(&root.join("train"), "train", most)?;
@@ -131,7 +131,7 @@ pub(super) fn called(wnid: &str, words: Option<&String>) -> String {
 
 /// Returns the test images with the labels `path` has for them: lines of file, class and more.
 fn annotated<'a>(
-    folders: &'a [Folder],
+    folders: &'a [InputFolder],
     path: &Path,
     classes: &[String],
 ) -> Result<Vec<Picture<'a>>, StageError> {
@@ -170,7 +170,7 @@ mod tests {
     fn test_images_are_labelled_by_the_annotations() {
         let scratch = Scratch::new("tiny");
         let names = ["val_0.JPEG", "val_1.JPEG", "val_2.JPEG"].map(str::to_owned);
-        let folder = Folder {
+        let folder = InputFolder {
             role: "test".to_owned(),
             name: "val".to_owned(),
             path: scratch.path().to_owned(),

@@ -9,7 +9,7 @@ use artifacts::{
     parts::{self, Parts},
 };
 use cache::Blob;
-use engine::{Progress, StageCtx, StageError};
+use engine::{StageCtx, StageError, StageProgress};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -160,7 +160,7 @@ fn write(
                 }
             }
             done += chunk.len() as u64;
-            ctx.progress(Progress { done, total, unit: "image", figure: None });
+            ctx.progress(StageProgress::new(done, total, "image"));
         }
     }
     match writer {
