@@ -1,7 +1,7 @@
 //! `coresift bench`: how fast a network trains here, on random images.
 
 use crate::context::{Context, Failure, columns, print, print_line};
-use networks::{Device, DeviceChoice, Work};
+use networks::{BenchmarkWork, Device, DeviceChoice};
 use serde_json::json;
 use std::{process::ExitCode, time::Duration};
 
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &BenchArgs, context: &Context) -> Result<ExitCode, Failu
         (None, _, true) => 4,
         (None, _, false) => 16,
     };
-    let work = Work {
+    let work = BenchmarkWork {
         model: args.model.clone(),
         width: args.width,
         sample: args.sample,

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The kind of artifact that holds measurements.
-const METRICS: &str = "metrics";
+const METRICS: &str = artifacts::parts::METRICS.0;
 
 /// A pipeline or a run: its matrix and what was computed of it.
 pub(crate) struct ResultSource {

@@ -6,8 +6,8 @@ use crate::{
     sources::ResultSource,
     stats::{MeanStd, jaccard, spearman},
 };
+use artifacts::{parts::PartError, scores, subset};
 use cache::{Artifact, Store};
-use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -196,32 +196,19 @@ fn mean(values: &[f64]) -> Option<f64> {
 }
 
 fn read(kind: ComparedKind, artifact: &Artifact, store: &Store) -> Result<ComparedOutput, Failure> {
-    let (part, tensor, dtype) = match kind {
-        ComparedKind::Scores => ("scores", "scores", Dtype::F32),
-        ComparedKind::Subset => ("subset", "indices", Dtype::I64),
+    let unread = |error: PartError| match error {
+        PartError::Store(error) => error.into(),
+        other => Failure::failed("a result does not read").because(other),
     };
-    let unread = || Failure::failed(format!("part `{part}` does not read"));
-    let blob = artifact.parts.get(part).ok_or_else(|| unread().because("it is missing"))?;
-    let bytes = store.get(blob)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| unread().because(error))?;
-    let view = tensors.tensor(tensor).map_err(|error| unread().because(error))?;
-    if view.dtype() != dtype {
-        return Err(unread().because("it holds another type of number"));
-    }
     match kind {
         ComparedKind::Scores => {
-            let (words, _) = view.data().as_chunks::<4>();
-            Ok(ComparedOutput::Scores(
-                words.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
-            ))
+            let values = scores::open(store, artifact).map_err(unread)?;
+            Ok(ComparedOutput::Scores(values.into_iter().map(f64::from).collect()))
         }
         ComparedKind::Subset => {
-            let (words, _) = view.data().as_chunks::<8>();
-            let kept = words.iter().map(|b| u32::try_from(i64::from_le_bytes(*b)));
-            let kept = kept.collect::<Result<_, _>>().map_err(|error| unread().because(error))?;
-            let meta = artifact.parts.get("meta").map(|blob| store.get(blob)).transpose()?;
-            let meta: Option<Value> = meta.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            Ok(ComparedOutput::Subset { kept, of: meta.and_then(|meta| meta["n"].as_f64()) })
+            let kept = subset::open(store, artifact).map_err(unread)?;
+            let of = subset::samples(store, artifact).ok().map(|n| n as f64);
+            Ok(ComparedOutput::Subset { kept, of })
         }
     }
 }

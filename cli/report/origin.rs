@@ -52,14 +52,13 @@ pub(super) fn facts(study: &Study<'_>) -> Result<String, Failure> {
     let mut all = vec![head.map(str::to_owned).to_vec()];
     for (id, _) in study.plan.nodes().filter(|(id, _)| study.kind(*id) == "data") {
         let Some(record) = study.forecast.record(id) else { continue };
-        let meta = study.json(id, "meta")?.unwrap_or_default();
-        let count = |name: &str| meta[name].as_u64().map_or_else(String::new, |n| n.to_string());
+        let Some(meta) = study.dataset(id)? else { continue };
         all.push(vec![
             study.plan.describe(id),
-            meta["name"].as_str().unwrap_or_default().to_owned(),
+            meta.name,
             record.output.digest().to_string(),
-            count("train"),
-            count("test"),
+            meta.train.to_string(),
+            meta.test.to_string(),
         ]);
     }
     /// More data sets than these are alike but for their seeds.

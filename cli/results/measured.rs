@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::{collections::BTreeMap, rc::Rc};
 
 /// The part of an artifact that holds metrics, as a JSON object.
-const PART: &str = "metrics";
+const PART: &str = artifacts::parts::METRICS.0;
 
 /// A number an evaluation measured.
 #[derive(Clone, Copy, Debug, PartialEq)]

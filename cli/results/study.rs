@@ -12,14 +12,18 @@ use crate::{
     sources::ResultSource,
     stats::MeanStd,
 };
-use cache::{Bytes, Store};
+use artifacts::{
+    dataset::{self, DatasetMeta},
+    network::{self, History},
+    parts::PartError,
+    record, scores, subset,
+};
+use cache::{Artifact, Bytes, Store};
 use engine::{Forecast, NodeId, PipelineFile, Plan, RunRecord};
-use safetensors::{Dtype, SafeTensors};
-use serde_json::Value;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    error::Error,
+    ops::Range,
     rc::Rc,
     slice,
 };
@@ -227,7 +231,7 @@ impl<'a> Study<'a> {
             };
             let size = match sizes.get(&data) {
                 Some(known) => *known,
-                None => self.json(data, "meta")?.and_then(|meta| meta["train"].as_f64()),
+                None => self.dataset(data)?.map(|meta| meta.train as f64),
             };
             sizes.insert(data, size);
             let samples = condition.mean("train_samples").map(|samples| samples.mean);
@@ -274,49 +278,47 @@ impl<'a> Study<'a> {
         groups
     }
 
-    /// Returns part `name` of what `node` gave, if it is computed and has one.
-    pub(crate) fn part(&self, node: NodeId, name: &str) -> Result<Option<Bytes>, Failure> {
-        let Some(record) = self.forecast.record(node) else { return Ok(None) };
-        Ok(record.output.parts.get(name).map(|blob| self.store.get(blob)).transpose()?)
-    }
-
-    pub(crate) fn json(&self, node: NodeId, part: &str) -> Result<Option<Value>, Failure> {
-        let Some(bytes) = self.part(node, part)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| self.unread(node, part, error))
-    }
-
-    /// Returns the numbers of a tensor.
-    pub(crate) fn numbers(
+    /// Returns what `open` reads of the artifact of `node`: nothing if it has not been made, or has no
+    /// such part.
+    fn opened<T>(
         &self,
         node: NodeId,
-        part: &str,
-        tensor: &str,
-    ) -> Result<Option<Vec<f64>>, Failure> {
-        let Some(bytes) = self.part(node, part)? else { return Ok(None) };
-        let all = SafeTensors::deserialize(&bytes).map_err(|e| self.unread(node, part, e))?;
-        let view = all.tensor(tensor).map_err(|error| self.unread(node, part, error))?;
-        let data = view.data();
-        Ok(match view.dtype() {
-            Dtype::F32 => Some(
-                data.chunks_exact(4)
-                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).into())
-                    .collect(),
-            ),
-            Dtype::I64 => Some(
-                data.chunks_exact(8)
-                    .map(|b| {
-                        i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f64
-                    })
-                    .collect(),
-            ),
-            _ => None,
-        })
+        open: impl FnOnce(&Store, &Artifact) -> Result<T, PartError>,
+    ) -> Result<Option<T>, Failure> {
+        let Some(record) = self.forecast.record(node) else { return Ok(None) };
+        match open(self.store, &record.output) {
+            Ok(read) => Ok(Some(read)),
+            Err(PartError::Missing(_)) => Ok(None),
+            Err(PartError::Store(error)) => Err(error.into()),
+            Err(error) => {
+                let name = self.plan.describe(node);
+                Err(Failure::failed(format!("the result of {name} does not read")).because(error))
+            }
+        }
     }
 
-    /// Returns a tensor of positions or labels. Each is read once.
-    fn whole(&self, node: NodeId, part: &str, tensor: &str) -> Result<Option<Vec<u32>>, Failure> {
-        let numbers = self.numbers(node, part, tensor)?;
-        Ok(numbers.map(|numbers| numbers.into_iter().map(|number| number as u32).collect()))
+    /// Returns the scores of a node, in sample order.
+    pub(crate) fn scores(&self, node: NodeId) -> Result<Option<Vec<f64>>, Failure> {
+        let scores = self.opened(node, scores::open)?;
+        Ok(scores.map(|scores| scores.into_iter().map(f64::from).collect()))
+    }
+
+    /// Returns the history of a training.
+    pub(crate) fn history(&self, training: NodeId) -> Result<Option<History>, Failure> {
+        self.opened(training, network::open_history)
+    }
+
+    /// Returns what a data set is, apart from its samples.
+    pub(crate) fn dataset(&self, data: NodeId) -> Result<Option<DatasetMeta>, Failure> {
+        self.opened(data, dataset::open_meta)
+    }
+
+    /// Returns the bytes that hold the training images of a data set, and where they lie in them.
+    pub(crate) fn train_images(
+        &self,
+        data: NodeId,
+    ) -> Result<Option<(Bytes, Range<usize>)>, Failure> {
+        Ok(self.opened(data, dataset::open_train_images)?.flatten())
     }
 
     /// Returns the positions a subset holds, sorted.
@@ -324,7 +326,7 @@ impl<'a> Study<'a> {
         if let Some(known) = self.positions.borrow().get(&subset) {
             return Ok(Some(Rc::clone(known)));
         }
-        let Some(read) = self.whole(subset, "subset", "indices")? else { return Ok(None) };
+        let Some(read) = self.opened(subset, subset::open)? else { return Ok(None) };
         let read = Rc::new(read);
         self.positions.borrow_mut().insert(subset, Rc::clone(&read));
         Ok(Some(read))
@@ -332,19 +334,17 @@ impl<'a> Study<'a> {
 
     /// Returns the training labels of a data set, a proxy or scores.
     pub(crate) fn labels(&self, node: NodeId) -> Result<Option<Vec<u32>>, Failure> {
-        self.whole(node, "labels", "train")
+        self.opened(node, record::open_labels)
     }
 
     /// Returns what the training labels were before they were corrupted.
     pub(crate) fn clean(&self, data: NodeId) -> Result<Option<Vec<u32>>, Failure> {
-        self.whole(data, "clean", "labels")
+        Ok(self.opened(data, dataset::open_clean_labels)?.flatten())
     }
 
     /// Returns the names of the classes of a data set.
     pub(crate) fn classes(&self, data: NodeId) -> Result<Vec<String>, Failure> {
-        let meta = self.json(data, "meta")?.unwrap_or_default();
-        let names = meta["classes"].as_array().into_iter().flatten();
-        Ok(names.filter_map(|name| name.as_str().map(str::to_owned)).collect())
+        Ok(self.dataset(data)?.map(|meta| meta.classes).unwrap_or_default())
     }
 
     /// Returns the values of `pick` over the conditions, each once, in the order of the matrix.
@@ -357,11 +357,6 @@ impl<'a> Study<'a> {
             }
         }
         all
-    }
-
-    fn unread(&self, node: NodeId, part: &str, error: impl Error + 'static) -> Failure {
-        let name = self.plan.describe(node);
-        Failure::failed(format!("{name}: part `{part}` does not read")).because(error)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     spread, titled,
 };
 use crate::{context::Failure, plot::drawing::SERIES, results::Study, stats::MeanStd};
+use artifacts::network::TrainedEpoch;
 use engine::NodeId;
 use std::collections::BTreeMap;
 
@@ -15,15 +16,29 @@ const MAX_POINTS: usize = 80;
 const MAX_PANELS: usize = 24;
 
 type Points = Vec<(f64, MeanStd)>;
+/// Which figure of an epoch.
+type Figure = fn(&TrainedEpoch) -> Option<f64>;
+
+fn loss(epoch: &TrainedEpoch) -> Option<f64> {
+    Some(epoch.loss)
+}
+
+fn train_accuracy(epoch: &TrainedEpoch) -> Option<f64> {
+    Some(epoch.train_accuracy)
+}
+
+fn test_accuracy(epoch: &TrainedEpoch) -> Option<f64> {
+    epoch.test_accuracy
+}
 
 /// Returns the mean of a figure over trainings, by epoch. One epoch alone makes no curve.
-fn curve(study: &Study<'_>, trainings: &[NodeId], figure: &str) -> Result<Points, Failure> {
+fn curve(study: &Study<'_>, trainings: &[NodeId], figure: Figure) -> Result<Points, Failure> {
     let mut values: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for training in trainings {
-        let history = study.json(*training, "history")?.unwrap_or_default();
-        for epoch in history["epochs"].as_array().into_iter().flatten() {
-            if let (Some(at), Some(value)) = (epoch["epoch"].as_u64(), epoch[figure].as_f64()) {
-                values.entry(at).or_default().push(value);
+        let history = study.history(*training)?;
+        for epoch in history.into_iter().flat_map(|history| history.epochs) {
+            if let Some(value) = figure(&epoch) {
+                values.entry(epoch.epoch).or_default().push(value);
             }
         }
     }
@@ -39,9 +54,9 @@ pub(super) fn proxies(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
     let groups = spread(&groups, SERIES);
     let mut panels = vec![];
     for (figure, heading, upwards, factor) in [
-        ("loss", "Loss on the training samples", "mean loss, nats", 1.0),
-        ("train_accuracy", "Accuracy on the training samples", "training accuracy, %", 100.0),
-        ("test_accuracy", "Accuracy on the test samples", "test accuracy, %", 100.0),
+        (loss as Figure, "Loss on the training samples", "mean loss, nats", 1.0),
+        (train_accuracy, "Accuracy on the training samples", "training accuracy, %", 100.0),
+        (test_accuracy, "Accuracy on the test samples", "test accuracy, %", 100.0),
     ] {
         let mut series = vec![];
         for (at, (name, nodes)) in groups.iter().enumerate() {
@@ -77,7 +92,7 @@ pub(super) fn students(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
                     .find(|row| row.facet == facet && row.series == **name && row.size == **size);
                 let Some(row) = found else { continue };
                 let models: Vec<NodeId> = row.repeats.iter().filter_map(|one| one.model).collect();
-                let points = curve(study, &models, "test_accuracy")?;
+                let points = curve(study, &models, test_accuracy)?;
                 if points.len() < 2 {
                     continue;
                 }

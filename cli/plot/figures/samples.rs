@@ -11,7 +11,7 @@ use crate::{
     results::{Condition, Study},
 };
 use engine::NodeId;
-use safetensors::{Dtype, SafeTensors};
+use std::ops::Range;
 
 /// How many samples are on a grid, in rows of [`COLUMNS`].
 const SHOWN: usize = 20;
@@ -25,6 +25,8 @@ const LARGEST: usize = 32;
 /// The training images of a data set, and what is said of them.
 struct Album {
     bytes: cache::Bytes,
+    /// Where in the bytes they lie.
+    train: Range<usize>,
     /// Channels, rows, columns.
     shape: [usize; 3],
     labels: Vec<u32>,
@@ -34,27 +36,22 @@ struct Album {
 
 impl Album {
     fn read(study: &Study<'_>, data: NodeId) -> Result<Option<Self>, Failure> {
-        let meta = study.json(data, "meta")?.unwrap_or_default();
-        let sample = meta["sample"].as_array().into_iter().flatten();
-        let shape: Vec<usize> =
-            sample.filter_map(|side| usize::try_from(side.as_u64()?).ok()).collect();
-        let ([channels @ (1 | 3), height, width], Some(bytes), Some(labels)) =
-            (&shape[..], study.part(data, "images")?, study.labels(data)?)
+        let Some(meta) = study.dataset(data)? else { return Ok(None) };
+        let ([channels @ (1 | 3), height, width], Some((bytes, train)), Some(labels)) =
+            (&meta.sample[..], study.train_images(data)?, study.labels(data)?)
         else {
             return Ok(None);
         };
+        let shape = [*channels, *height, *width];
         let clean = study.clean(data)?;
-        let classes = study.classes(data)?;
-        Ok(Some(Self { bytes, shape: [*channels, *height, *width], labels, clean, classes }))
+        Ok(Some(Self { bytes, train, shape, labels, clean, classes: meta.classes }))
     }
 
     /// Returns the picture of a sample, channels last and not too large.
     fn pixels(&self, at: usize) -> Option<PixelImage> {
-        let all = SafeTensors::deserialize(&self.bytes).ok()?;
-        let view = all.tensor("train").ok().filter(|view| view.dtype() == Dtype::U8)?;
         let [channels, rows, columns] = self.shape;
         let each = channels * rows * columns;
-        let image = view.data().get(at * each..(at + 1) * each)?;
+        let image = self.bytes[self.train.clone()].get(at * each..(at + 1) * each)?;
         let block = rows.max(columns).div_ceil(LARGEST).max(1);
         let (height, width) = (rows.div_ceil(block), columns.div_ceil(block));
         let mut bytes = Vec::with_capacity(width * height * channels);
@@ -147,7 +144,7 @@ pub(super) fn grids(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
         else {
             continue;
         };
-        let Some(scores) = study.numbers(nodes[0], "scores", "scores")? else { continue };
+        let Some(scores) = study.scores(nodes[0])? else { continue };
         let mut order: Vec<u32> = (0..scores.len() as u32).collect();
         order.retain(|at| scores[*at as usize].is_finite());
         // The hardest first; of equals, the earlier.

@@ -22,9 +22,7 @@ pub(super) fn histograms(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
     let mut panels = vec![];
     for (name, nodes) in spread(&groups, SCORES) {
         let node = nodes[0];
-        let (Some(scores), Some(labels)) =
-            (study.numbers(node, "scores", "scores")?, study.labels(node)?)
-        else {
+        let (Some(scores), Some(labels)) = (study.scores(node)?, study.labels(node)?) else {
             continue;
         };
         let cut = study

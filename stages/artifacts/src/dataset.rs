@@ -3,13 +3,13 @@
 //! How a data set gets here is `load`'s business, what is done to its labels `corrupt`'s.
 
 use crate::{
-    parts::{self, Parts, StoredTensor},
+    parts::{self, PartBytes, PartError, Parts, StoredTensor},
     pixels::Pixels,
 };
-use cache::{Artifact, Blob};
+use cache::{Artifact, Blob, Bytes, Store};
 use engine::{StageCtx, StageError};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// What a data set is, apart from its samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -154,6 +154,48 @@ impl CleanLabels {
             Err(format!("the touched positions are not distinct, sorted and below {n}"))
         }
     }
+}
+
+/// Returns what a `data` artifact in `store` is, apart from its samples.
+///
+/// # Errors
+///
+/// Fails if its summary does not read.
+pub fn open_meta(store: &Store, artifact: &Artifact) -> Result<DatasetMeta, PartError> {
+    PartBytes::open(store, artifact, "meta")?.json()
+}
+
+/// Returns the training labels before they were corrupted, or `None` if they were not.
+///
+/// # Errors
+///
+/// Fails if they do not read.
+pub fn open_clean_labels(
+    store: &Store,
+    artifact: &Artifact,
+) -> Result<Option<Vec<u32>>, PartError> {
+    if !artifact.parts.contains_key("clean") {
+        return Ok(None);
+    }
+    PartBytes::open(store, artifact, "clean")?.indices("labels").map(Some)
+}
+
+/// Returns the training images of a `data` artifact in `store`, and where in its bytes they lie; `None`
+/// if its samples are features.
+///
+/// # Errors
+///
+/// Fails if they do not read.
+pub fn open_train_images(
+    store: &Store,
+    artifact: &Artifact,
+) -> Result<Option<(Bytes, Range<usize>)>, PartError> {
+    if !artifact.parts.contains_key("images") {
+        return Ok(None);
+    }
+    let part = PartBytes::open(store, artifact, "images")?;
+    let range = part.u8("train")?;
+    Ok(Some((part.into_bytes(), range)))
 }
 
 fn in_range(labels: &[u32], classes: usize, name: &str) -> Result<(), String> {

@@ -23,14 +23,20 @@ impl<'a> Matrix<'a> {
         Self { data, rows, cols }
     }
 
+    /// Returns how many rows there are.
+    #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
+    /// Returns how many columns there are.
+    #[must_use]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
+    /// Returns the elements, row by row.
+    #[must_use]
     pub fn data(&self) -> &[f32] {
         &self.data
     }

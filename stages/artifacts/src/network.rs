@@ -1,6 +1,10 @@
 //! What is stored beside the weights of a network: its summary, and the history of its training.
 
-use crate::architecture::Architecture;
+use crate::{
+    architecture::Architecture,
+    parts::{PartBytes, PartError},
+};
+use cache::{Artifact, Store};
 use serde::{Deserialize, Serialize};
 
 /// One epoch of a training, as its history has it.
@@ -103,4 +107,13 @@ pub struct NetworkSummary {
     pub mean: Vec<f32>,
     /// What it is divided by: per channel.
     pub std: Vec<f32>,
+}
+
+/// Returns the history of a proxy or a model in `store`.
+///
+/// # Errors
+///
+/// Fails if it does not read.
+pub fn open_history(store: &Store, artifact: &Artifact) -> Result<History, PartError> {
+    PartBytes::open(store, artifact, "history")?.json()
 }

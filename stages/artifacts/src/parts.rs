@@ -3,14 +3,15 @@
 //! Tensors are safetensors, the rest is JSON. A part that two artifacts share (the images of a
 //! clean and a corrupted data set, the labels behind scores) is one object in the store.
 
-use cache::{Artifact, Blob, Bytes};
+use cache::{Artifact, Blob, Bytes, Store, StoreError};
 use engine::{ArtifactKind, StageCtx, StageError};
 use safetensors::{
-    Dtype, SafeTensors,
+    Dtype, SafeTensorError, SafeTensors,
     tensor::{Metadata, TensorInfo, TensorView},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt::Display, ops::Range};
+use thiserror::Error;
 
 /// `data`: parts `images` or `features`, `labels`, `meta`, and `clean` if it was corrupted.
 pub const DATA: ArtifactKind = ArtifactKind("data");
@@ -41,11 +42,15 @@ pub struct StoredTensor<'a> {
 }
 
 impl<'a> StoredTensor<'a> {
+    /// Returns a tensor of f32.
+    #[must_use]
     pub fn f32(name: &'a str, shape: &[usize], values: &[f32]) -> Self {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
         Self { name, dtype: Dtype::F32, shape: shape.to_vec(), bytes: bytes.into() }
     }
 
+    /// Returns a tensor of bytes.
+    #[must_use]
     pub fn u8(name: &'a str, shape: &[usize], values: &'a [u8]) -> Self {
         Self { name, dtype: Dtype::U8, shape: shape.to_vec(), bytes: values.into() }
     }
@@ -100,14 +105,154 @@ pub fn put_json(ctx: &StageCtx<'_>, value: &impl Serialize) -> Result<Blob, Stag
     ctx.put(&bytes)
 }
 
-/// One part of an artifact on an input port, read and verified.
+/// Why a part of an artifact does not read.
+#[derive(Debug, Error)]
+pub enum PartError {
+    /// The artifact has no such part.
+    #[error("part `{0}` is missing")]
+    Missing(String),
+    /// The store cannot give its bytes.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is not JSON of what was expected.
+    #[error("it is not the expected JSON")]
+    Json(#[from] serde_json::Error),
+    /// It is not safetensors, or lacks a tensor.
+    #[error("its tensors do not read")]
+    Tensors(#[from] SafeTensorError),
+    /// A tensor has elements of another type.
+    #[error("tensor `{tensor}` is {found:?}, not {wanted}")]
+    Type {
+        /// The tensor.
+        tensor: String,
+        /// The type of its elements.
+        found: Dtype,
+        /// The type they should have.
+        wanted: &'static str,
+    },
+    /// A position or label is below 0 or beyond 32 bits.
+    #[error("tensor `{0}` holds a number that is no position")]
+    Position(String),
+    /// A tensor goes past the end of the part.
+    #[error("tensor `{0}` goes past the end")]
+    Cut(String),
+}
+
+/// The bytes of one part of an artifact, verified, and the one place that decodes them.
+pub struct PartBytes(Bytes);
+
+impl PartBytes {
+    /// Reads part `name` of `artifact` from `store`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the artifact has no such part or the store cannot give it.
+    pub fn open(store: &Store, artifact: &Artifact, name: &str) -> Result<Self, PartError> {
+        let blob = artifact.parts.get(name);
+        let blob = blob.ok_or_else(|| PartError::Missing(name.to_owned()))?;
+        Ok(Self(store.get(blob)?))
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// Returns the part read as JSON.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is not JSON of a `T`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, PartError> {
+        Ok(serde_json::from_slice(&self.0)?)
+    }
+
+    /// Returns every tensor of the part.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is not whole safetensors.
+    pub fn tensors(&self) -> Result<SafeTensors<'_>, PartError> {
+        Ok(SafeTensors::deserialize(&self.0)?)
+    }
+
+    /// Returns the shape and values of a float tensor: f32, or f16.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such tensor of floats.
+    pub fn f32(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), PartError> {
+        let all = self.tensors()?;
+        let view = all.tensor(name)?;
+        let values = match view.dtype() {
+            Dtype::F32 => {
+                let (words, _) = view.data().as_chunks::<4>();
+                words.iter().map(|word| f32::from_le_bytes(*word)).collect()
+            }
+            Dtype::F16 => {
+                let (words, _) = view.data().as_chunks::<2>();
+                words.iter().map(|word| half::f16::from_le_bytes(*word).to_f32()).collect()
+            }
+            found => {
+                return Err(PartError::Type { tensor: name.to_owned(), found, wanted: "a float" });
+            }
+        };
+        Ok((view.shape().to_vec(), values))
+    }
+
+    /// Returns where in the part's bytes a tensor of bytes lies.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such tensor of bytes, or it is cut short.
+    pub fn u8(&self, name: &str) -> Result<Range<usize>, PartError> {
+        let (length, all) = SafeTensors::read_metadata(&self.0)?;
+        let missing = || SafeTensorError::TensorNotFound(name.to_owned());
+        let info = all.info(name).ok_or_else(missing)?;
+        if info.dtype != Dtype::U8 {
+            let found = info.dtype;
+            return Err(PartError::Type { tensor: name.to_owned(), found, wanted: "U8" });
+        }
+        // Eight bytes of length, then the header, then the tensors.
+        let (from, to) = info.data_offsets;
+        let data = 8 + length;
+        if self.0.len() < data + to {
+            return Err(PartError::Cut(name.to_owned()));
+        }
+        Ok(data + from..data + to)
+    }
+
+    /// Returns a tensor of positions or labels, i64 on disk.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such tensor, or one of its numbers is no position.
+    pub fn indices(&self, name: &str) -> Result<Vec<u32>, PartError> {
+        let all = self.tensors()?;
+        let view = all.tensor(name)?;
+        if view.dtype() != Dtype::I64 {
+            let found = view.dtype();
+            return Err(PartError::Type { tensor: name.to_owned(), found, wanted: "I64" });
+        }
+        let (words, _) = view.data().as_chunks::<8>();
+        let values = words.iter().map(|word| u32::try_from(i64::from_le_bytes(*word)));
+        values.collect::<Result<_, _>>().map_err(|_| PartError::Position(name.to_owned()))
+    }
+}
+
+/// One part of an artifact on an input port: its errors name the port.
 pub struct Part<'a> {
     port: &'a str,
     name: &'a str,
-    bytes: Bytes,
+    bytes: PartBytes,
 }
 
 /// Returns part `name` of `artifact`, which came in on `port`.
+///
+/// # Errors
+///
+/// Fails if the artifact has no such part or the store cannot give it.
 pub fn part<'a>(
     ctx: &StageCtx<'_>,
     port: &'a str,
@@ -119,78 +264,65 @@ pub fn part<'a>(
         part: name.to_owned(),
         source: "it is missing".into(),
     })?;
-    Ok(Part { port, name, bytes: ctx.get(blob)? })
+    Ok(Part { port, name, bytes: PartBytes(ctx.get(blob)?) })
 }
 
 impl Part<'_> {
+    /// Returns the error of a part that is not what it should be, for this reason.
     pub fn wrong(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StageError {
         let (port, part) = (self.port.to_owned(), self.name.to_owned());
         StageError::Decode { port, part, source: source.into() }
     }
 
+    /// Returns the part read as JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`PartBytes::json`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, StageError> {
-        serde_json::from_slice(&self.bytes).map_err(|error| self.wrong(error))
+        self.bytes.json().map_err(|error| self.wrong(error))
     }
 
     /// Returns every tensor of the part.
+    ///
+    /// # Errors
+    ///
+    /// As [`PartBytes::tensors`].
     pub fn tensors(&self) -> Result<SafeTensors<'_>, StageError> {
-        SafeTensors::deserialize(&self.bytes).map_err(|error| self.wrong(error))
+        self.bytes.tensors().map_err(|error| self.wrong(error))
     }
 
     /// Returns the shape and values of a float tensor.
+    ///
+    /// # Errors
+    ///
+    /// As [`PartBytes::f32`].
     pub fn f32(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), StageError> {
-        let all = self.tensors()?;
-        let view = all.tensor(name).map_err(|error| self.wrong(error))?;
-        let values = match view.dtype() {
-            Dtype::F32 => view
-                .data()
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect(),
-            Dtype::F16 => view
-                .data()
-                .chunks_exact(2)
-                .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
-                .collect(),
-            other => return Err(self.wrong(format!("tensor `{name}` is {other:?}, not a float"))),
-        };
-        Ok((view.shape().to_vec(), values))
+        self.bytes.f32(name).map_err(|error| self.wrong(error))
     }
 
     /// Returns where in the part's bytes a tensor of bytes lies.
+    ///
+    /// # Errors
+    ///
+    /// As [`PartBytes::u8`].
     pub fn u8(&self, name: &str) -> Result<Range<usize>, StageError> {
-        let (length, all) =
-            SafeTensors::read_metadata(&self.bytes).map_err(|error| self.wrong(error))?;
-        let info = all.info(name).ok_or_else(|| self.wrong(format!("it has no `{name}`")))?;
-        if info.dtype != Dtype::U8 {
-            return Err(self.wrong(format!("tensor `{name}` is {:?}, not u8", info.dtype)));
-        }
-        // Eight bytes of length, then the header, then the tensors.
-        let (from, to) = info.data_offsets;
-        let data = 8 + length;
-        if self.bytes.len() < data + to {
-            return Err(self.wrong(format!("tensor `{name}` goes past the end")));
-        }
-        Ok(data + from..data + to)
+        self.bytes.u8(name).map_err(|error| self.wrong(error))
     }
 
     /// Returns the bytes of the part.
+    #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        self.bytes
+        self.bytes.into_bytes()
     }
 
     /// Returns a tensor of positions or labels.
+    ///
+    /// # Errors
+    ///
+    /// As [`PartBytes::indices`].
     pub fn indices(&self, name: &str) -> Result<Vec<u32>, StageError> {
-        let all = self.tensors()?;
-        let view = all.tensor(name).map_err(|error| self.wrong(error))?;
-        if view.dtype() != Dtype::I64 {
-            return Err(self.wrong(format!("tensor `{name}` is {:?}, not i64", view.dtype())));
-        }
-        let values = view.data().chunks_exact(8).map(|b| {
-            let value = i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
-            u32::try_from(value)
-        });
-        values.collect::<Result<_, _>>().map_err(|error| self.wrong(error))
+        self.bytes.indices(name).map_err(|error| self.wrong(error))
     }
 }
 

@@ -6,9 +6,9 @@
 
 use crate::{
     Matrix,
-    parts::{self, Part, StoredTensor},
+    parts::{self, Part, PartBytes, PartError, StoredTensor},
 };
-use cache::{Artifact, Blob};
+use cache::{Artifact, Blob, Store};
 use engine::{StageCtx, StageError};
 use rayon::prelude::*;
 use safetensors::Dtype;
@@ -306,6 +306,15 @@ impl LabelledSamples {
         Err(StageError::method(format!("there are {found} {what} for {n} samples"))
             .with_hint("give one for each sample of the full training set, in its order"))
     }
+}
+
+/// Returns the training labels behind a data set, a proxy or scores in `store`.
+///
+/// # Errors
+///
+/// Fails if they do not read.
+pub fn open_labels(store: &Store, artifact: &Artifact) -> Result<Vec<u32>, PartError> {
+    PartBytes::open(store, artifact, "labels")?.indices("train")
 }
 
 /// A label that is no class.

@@ -2,9 +2,9 @@
 
 use crate::{
     dataset,
-    parts::{self, Parts, StoredTensor},
+    parts::{self, PartBytes, PartError, Parts, StoredTensor},
 };
-use cache::{Artifact, Blob};
+use cache::{Artifact, Blob, Store};
 use engine::{StageCtx, StageError};
 
 /// The scores of all samples, in sample order.
@@ -80,4 +80,13 @@ pub fn labels_blob(port: &str, artifact: &Artifact) -> Result<Blob, StageError> 
         part: "labels".to_owned(),
         source: "it is missing".into(),
     })
+}
+
+/// Returns the scores of a `scores` artifact in `store`, one for each training sample.
+///
+/// # Errors
+///
+/// Fails if they do not read.
+pub fn open(store: &Store, artifact: &Artifact) -> Result<Vec<f32>, PartError> {
+    Ok(PartBytes::open(store, artifact, "scores")?.f32("scores")?.1)
 }

@@ -1,7 +1,9 @@
 //! The `subset` artifact: the samples that were kept, sorted, and their weights if there are any.
 
-use crate::parts::{self, Parts, StoredTensor};
+use crate::parts::{self, PartBytes, PartError, Parts, StoredTensor};
+use cache::{Artifact, Store};
 use engine::{StageCtx, StageError};
+use serde::Deserialize;
 
 /// A sample that was picked, and its weight if the picks are weighted.
 pub type PickedSample = (u32, Option<f32>);
@@ -61,4 +63,27 @@ pub fn read(ctx: &StageCtx<'_>, n: usize) -> Result<KeptSamples, StageError> {
     } else {
         Err(part.wrong("the weights are not one number from 0 up for each sample"))
     }
+}
+
+/// Returns the positions of a `subset` artifact in `store`, sorted.
+///
+/// # Errors
+///
+/// Fails if they do not read.
+pub fn open(store: &Store, artifact: &Artifact) -> Result<Vec<u32>, PartError> {
+    PartBytes::open(store, artifact, "subset")?.indices("indices")
+}
+
+/// Returns of how many training samples a `subset` artifact in `store` is.
+///
+/// # Errors
+///
+/// Fails if its summary does not read.
+pub fn samples(store: &Store, artifact: &Artifact) -> Result<usize, PartError> {
+    #[derive(Deserialize)]
+    struct SubsetMeta {
+        n: usize,
+    }
+    let SubsetMeta { n } = PartBytes::open(store, artifact, "meta")?.json()?;
+    Ok(n)
 }

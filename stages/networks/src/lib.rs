@@ -13,7 +13,7 @@ mod train;
 
 pub use accelerator::accelerator;
 pub use device::{Device, DeviceChoice, DeviceError, ParseDeviceError, report as device_report};
-pub use nn::speed::{Agreement, Speed, Work};
+pub use nn::speed::{Agreement, BenchmarkWork, Speed};
 
 /// Returns every method a pipeline file may name.
 #[must_use]

@@ -5,8 +5,8 @@
 use crate::nn::{
     epoch::outputs,
     model::pause,
-    settings::{Plan, training_settings},
-    training::{self, Record, Recording},
+    settings::{TrainingConfig, training_settings},
+    training::{self, RecordMode, Recording},
 };
 use artifacts::{
     architecture::Architecture,
@@ -23,7 +23,7 @@ training_settings! {
     epochs = 10, test_every = 0;
     /// What is written down of every epoch: `inflight` is the logits of each sample's own training
     /// step, `clean` those of an extra pass after the epoch, `none` nothing.
-    record: Record = Record::Inflight,
+    record: RecordMode = RecordMode::Inflight,
     /// How many bytes of logits are written down, over all epochs. An epoch past it is stored as
     /// one row of figures per sample, 28 bytes each.
     record_limit: u64 = 4_000_000_000,
@@ -70,13 +70,13 @@ struct Meta<'a> {
     epochs: usize,
     /// The epochs over which the schedule ran its course.
     horizon: u64,
-    record: Record,
+    record: RecordMode,
     head: String,
     embedding: usize,
 }
 
 impl ProxyTrain {
-    fn plan(&self) -> Plan {
+    fn plan(&self) -> TrainingConfig {
         self.resolved().shared().plan()
     }
 }
@@ -120,32 +120,32 @@ impl Stage for ProxyTrain {
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let plan = self.plan();
-        let bench = training::prepare(ctx, &plan)?;
-        let rows: Vec<u32> = (0..bench.train.len() as u32).collect();
+        let setup = training::prepare(ctx, &plan)?;
+        let rows: Vec<u32> = (0..setup.train.len() as u32).collect();
         let recording = Recording { what: self.record, limit: self.record_limit };
-        let trained = training::train(ctx, plan, &bench, (&rows, None), recording)?;
+        let trained = training::train(ctx, plan, &setup, (&rows, None), recording)?;
         let state = &trained.state;
-        let mut pause = pause(ctx, bench.train.len());
-        let all = outputs(&bench.network, &state.values, &bench.train, true, &mut pause)?;
-        let embedding = bench.network.embedding();
+        let mut pause = pause(ctx, setup.train.len());
+        let all = outputs(&setup.network, &state.values, &setup.train, true, &mut pause)?;
+        let embedding = setup.network.embedding();
         let per_epoch = rows.len().div_ceil(plan.batch) as u64;
         let meta = Meta {
             model: plan.architecture,
-            classes: bench.classes,
-            sample: &bench.form.sample,
-            mean: &bench.form.mean,
-            std: &bench.form.std,
+            classes: setup.classes,
+            sample: &setup.form.sample,
+            mean: &setup.form.mean,
+            std: &setup.form.std,
             epochs: state.history.len(),
             horizon: plan.horizon(per_epoch).div_ceil(per_epoch),
             record: self.record,
-            head: bench.network.head(),
+            head: setup.network.head(),
             embedding,
         };
         let outputs = [
-            StoredTensor::f32("logits", &[rows.len(), bench.classes], &all.logits),
+            StoredTensor::f32("logits", &[rows.len(), setup.classes], &all.logits),
             StoredTensor::f32("embeddings", &[rows.len(), embedding], &all.embeddings),
         ];
-        let mut parts = training::put_network(ctx, &bench, state)?;
+        let mut parts = training::put_network(ctx, &setup, state)?;
         parts.insert("outputs".to_owned(), parts::put_tensors(ctx, &outputs)?);
         parts.insert("meta".to_owned(), parts::put_json(ctx, &meta)?);
         let source = dataset::input(ctx, "data")?;

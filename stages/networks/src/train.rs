@@ -3,8 +3,8 @@
 //! How good it became is `evaluate`'s business, apart from the test accuracy along the way.
 
 use crate::nn::{
-    settings::{Plan, training_settings},
-    training::{self, Record, Recording},
+    settings::{TrainingConfig, training_settings},
+    training::{self, RecordMode, Recording},
 };
 use artifacts::{
     network::ModelMeta,
@@ -12,7 +12,6 @@ use artifacts::{
     subset,
 };
 use engine::{ArtifactKind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 training_settings! {
@@ -49,7 +48,7 @@ pub(crate) fn method() -> Method {
 }
 
 impl Train {
-    fn plan(&self) -> Plan {
+    fn plan(&self) -> TrainingConfig {
         self.resolved().shared().plan()
     }
 }
@@ -93,35 +92,35 @@ impl Stage for Train {
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let plan = self.plan();
-        let bench = training::prepare(ctx, &plan)?;
-        let (rows, weights) = subset::read(ctx, bench.train.len())?;
-        let recording = Recording { what: Record::None, limit: 0 };
+        let setup = training::prepare(ctx, &plan)?;
+        let (rows, weights) = subset::read(ctx, setup.train.len())?;
+        let recording = Recording { what: RecordMode::None, limit: 0 };
         let picked = (&rows[..], weights.as_deref());
-        let state = training::train(ctx, plan, &bench, picked, recording)?.state;
-        let mut per_class = vec![0; bench.classes];
+        let state = training::train(ctx, plan, &setup, picked, recording)?.state;
+        let mut per_class = vec![0; setup.classes];
         for row in &rows {
-            per_class[bench.train_labels[*row as usize] as usize] += 1;
+            per_class[setup.train_labels[*row as usize] as usize] += 1;
         }
-        let kept = bench.clean.as_ref().map(|clean| {
+        let kept = setup.clean.as_ref().map(|clean| {
             let touched = |row: &&u32| clean.touched.binary_search(row).is_ok();
             rows.iter().filter(touched).count()
         });
         let meta = ModelMeta {
             model: plan.architecture,
-            classes: bench.classes,
+            classes: setup.classes,
             epochs: state.history.len(),
             steps: state.steps(),
-            head: bench.network.head(),
-            embedding: bench.network.embedding(),
+            head: setup.network.head(),
+            embedding: setup.network.embedding(),
             samples: rows.len(),
             per_class,
             corrupted_kept: kept,
-            corrupted_total: bench.clean.as_ref().map(|clean| clean.touched.len()),
-            sample: bench.form.sample.clone(),
-            mean: bench.form.mean.clone(),
-            std: bench.form.std.clone(),
+            corrupted_total: setup.clean.as_ref().map(|clean| clean.touched.len()),
+            sample: setup.form.sample.clone(),
+            mean: setup.form.mean.clone(),
+            std: setup.form.std.clone(),
         };
-        let mut parts = training::put_network(ctx, &bench, &state)?;
+        let mut parts = training::put_network(ctx, &setup, &state)?;
         parts.insert("meta".to_owned(), parts::put_json(ctx, &meta)?);
         Ok(parts)
     }

@@ -79,10 +79,10 @@ pub fn adopt(
 pub fn with_torchvision_names(meta: &[u8], weights: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]
     struct Summary {
-        model: Named,
+        model: NamedLayer,
     }
     #[derive(Deserialize)]
-    struct Named {
+    struct NamedLayer {
         name: Family,
     }
     let Summary { model } = serde_json::from_slice(meta).ok()?;

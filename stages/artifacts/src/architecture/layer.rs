@@ -7,7 +7,7 @@ use crate::draw;
 use rand::Rng;
 
 /// A layer and the name of its module.
-pub type Named = (String, Layer);
+pub type NamedLayer = (String, Layer);
 
 /// One layer. How many channels or features come in follows from the layer before.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,19 +82,19 @@ pub enum Layer {
     /// A residual block: `main` plus its input taken through `shortcut`.
     Residual {
         /// The layers of the block.
-        main: Vec<Named>,
+        main: Vec<NamedLayer>,
         /// The layers of the shortcut; none is the identity.
-        shortcut: Vec<Named>,
+        shortcut: Vec<NamedLayer>,
     },
     /// A squeeze-and-excitation gate: its input, each channel times what `gate` makes of it.
     Gate {
         /// The layers that end in one pixel a channel.
-        gate: Vec<Named>,
+        gate: Vec<NamedLayer>,
     },
     /// Parallel branches, whose outputs are concatenated along the channels.
     Branches {
         /// The layers of each branch.
-        branches: Vec<Vec<Named>>,
+        branches: Vec<Vec<NamedLayer>>,
     },
 }
 
@@ -175,7 +175,7 @@ impl Spec {
 ///
 /// Says which layer does not fit what comes in.
 pub fn trace(
-    layers: &[Named],
+    layers: &[NamedLayer],
     prefix: &str,
     mut shape: Shape,
     specs: &mut Vec<Spec>,

@@ -8,7 +8,7 @@ mod layer;
 use crate::units::Count;
 pub use families::Family;
 pub use foreign::{AdoptedWeights, adopt, with_torchvision_names};
-pub use layer::{Layer, Named, Role, Shape, Spec, trace};
+pub use layer::{Layer, NamedLayer, Role, Shape, Spec, trace};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub struct Architecture {
 /// A network without its values.
 #[derive(Clone, Debug)]
 pub struct Network {
-    layers: Vec<Named>,
+    layers: Vec<NamedLayer>,
     specs: Vec<Spec>,
     input: Shape,
     embedding: usize,
@@ -62,7 +62,7 @@ impl Network {
 
     /// Returns a network of `layers`, to look at what goes into a head of one class.
     #[must_use]
-    pub fn of_layers(mut layers: Vec<Named>, input: Shape) -> Self {
+    pub fn of_layers(mut layers: Vec<NamedLayer>, input: Shape) -> Self {
         let mut specs = vec![];
         let body = trace(&layers, "", input, &mut specs).expect("it fits");
         let Shape::Flat(embedding) = body else { panic!("it ends flat") };
@@ -71,7 +71,7 @@ impl Network {
     }
 
     /// Returns its layers; the last is the head.
-    pub fn layers(&self) -> &[Named] {
+    pub fn layers(&self) -> &[NamedLayer] {
         &self.layers
     }
 

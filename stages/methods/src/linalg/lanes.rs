@@ -52,7 +52,7 @@ macro_rules! sum_of {
     ($(#[$doc:meta])* $name:ident, $term:expr) => {
         in_widest! {
             $(#[$doc])*
-            pub fn $name(a: &[f32], b: &[f32]) -> f32 {
+            pub(crate) fn $name(a: &[f32], b: &[f32]) -> f32 {
                 folded(a, b, $term)
             }
         }

@@ -21,8 +21,9 @@ pub use accelerator::{
 pub(crate) use cholesky::PartialCholesky;
 pub(crate) use coverage::CoverageGains;
 pub(crate) use gram::{Gram, weighted};
+pub use lanes::in_widest;
 pub(crate) use lanes::noise;
-pub use lanes::{dot, in_widest, squared_distance};
+pub(crate) use lanes::{dot, squared_distance};
 pub(crate) use nnls::nonnegative;
 pub use pairwise::{Pairwise, PairwiseElements};
 pub(crate) use pairwise_rows::PairwiseRows;
@@ -161,7 +162,9 @@ pub fn strided<T: Number>(
 
 /// What matrices are made of.
 pub trait Number: 'static {
+    /// The number that adds nothing.
     const ZERO: Self;
+    /// The number that multiplies to the same.
     const ONE: Self;
 }
 

@@ -19,7 +19,7 @@ const MOST_CLASSES: usize = 1_000_000;
 /// Where the embeddings are, and what they are called.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(super) struct Features {
+pub(super) struct LoadFeatures {
     /// The file with the embeddings to train on: safetensors or `.npy`. Required.
     #[serde(skip_serializing)]
     train: Option<PathBuf>,
@@ -47,7 +47,7 @@ pub(super) struct Features {
     test_limit: Option<Count>,
 }
 
-impl Default for Features {
+impl Default for LoadFeatures {
     fn default() -> Self {
         Self {
             train: None,
@@ -64,7 +64,7 @@ impl Default for Features {
     }
 }
 
-impl Stage for Features {
+impl Stage for LoadFeatures {
     fn method(&self) -> &'static str {
         "load.features"
     }
@@ -141,7 +141,7 @@ impl Stage for Features {
     }
 }
 
-impl Features {
+impl LoadFeatures {
     fn read(&self, files: &[InputFile]) -> Result<Loaded, StageError> {
         let (train, d) = self.split(files, "train")?;
         let (test, other) = match files.iter().any(|file| file.role == "test") {
@@ -229,7 +229,7 @@ mod tests {
         npy::encode(1, &header, data)
     }
 
-    fn load(stage: &Features) -> Result<Loaded, StageError> {
+    fn load(stage: &LoadFeatures) -> Result<Loaded, StageError> {
         stage.read(&stage.files().expect("the files are there"))
     }
 
@@ -240,16 +240,16 @@ mod tests {
         let wide: Vec<u8> = x.iter().flat_map(|one| f64::from(*one).to_le_bytes()).collect();
         let half: Vec<u8> = x.iter().flat_map(|one| f16::from_f32(*one).to_le_bytes()).collect();
         let both = tensors((Dtype::F16, &[3, 1, 2], &half), (Dtype::I64, &[3], &i64s(&[2, 0, 1])));
-        let one = Features {
+        let one = LoadFeatures {
             train: Some(scratch.write("both.safetensors", &both)),
-            ..Features::default()
+            ..LoadFeatures::default()
         };
-        let two = Features {
+        let two = LoadFeatures {
             train: Some(scratch.write("x.npy", &npy("<f8", "(3, 2)", &wide))),
             train_labels: Some(scratch.write("y.npy", &npy("|u1", "(3,)", &[2, 0, 1]))),
             test: Some(scratch.write("t.npy", &npy("<f4", "(1, 2)", &f32s(&[9.0, 8.0])))),
             test_labels: Some(scratch.write("u.npy", &npy("<i4", "(1, 1)", &[3, 0, 0, 0]))),
-            ..Features::default()
+            ..LoadFeatures::default()
         };
         assert_eq!((one.problems(), two.problems()), (vec![], vec![]));
         let (one, two) = (load(&one).expect("it is whole"), load(&two).expect("they are whole"));
@@ -289,14 +289,15 @@ mod tests {
             (u64::MAX.to_le_bytes().to_vec(), "is neither .npy nor whole safetensors"),
         ] {
             let train = Some(scratch.write("x", &bytes));
-            let error =
-                load(&Features { train, ..Features::default() }).expect_err("it does not fit");
+            let error = load(&LoadFeatures { train, ..LoadFeatures::default() })
+                .expect_err("it does not fit");
             let found = error.to_string();
             assert!(found.contains(want) && found.contains("/x`"), "{found}");
         }
         let train = Some(scratch.write("x", &whole));
         let labels = "target".to_owned();
-        let error = load(&Features { train, labels, ..Features::default() }).expect_err("no such");
+        let error =
+            load(&LoadFeatures { train, labels, ..LoadFeatures::default() }).expect_err("no such");
         assert!(error.to_string().ends_with("no tensor `target`: it holds `embeddings`, `labels`"));
     }
 }

@@ -9,13 +9,13 @@ use std::{collections::BTreeMap, io::Read as _, path::Path};
 
 /// An array: its dimensions, and its elements in MATLAB's order, first dimension fastest.
 #[derive(Debug)]
-pub(super) struct Array {
+pub(super) struct MatArray {
     pub(super) dims: Vec<usize>,
-    pub(super) values: Values,
+    pub(super) values: MatValues,
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Values {
+pub(super) enum MatValues {
     Bytes(Vec<u8>),
     Numbers(Vec<f64>),
 }
@@ -39,7 +39,7 @@ const HEADER: usize = 128;
 const DENSEST: u64 = 1032;
 
 /// Returns the arrays in `path` by name.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Array>, StageError> {
+pub(super) fn read(path: &Path) -> Result<BTreeMap<String, MatArray>, StageError> {
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let mut source = Source::open(path)?;
     if size < HEADER as u64 {
@@ -53,7 +53,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Array>, StageError> {
     parse(&bytes).map_err(|what| broken(path, what))
 }
 
-fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Array>, String> {
+fn parse(bytes: &[u8]) -> Result<BTreeMap<String, MatArray>, String> {
     let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or("ends within its header")?;
     match &header[124..] {
         [_, 1, b'I', b'M'] => {}
@@ -143,7 +143,7 @@ impl<'a> Element<'a> {
 }
 
 /// Reads the parts of an array: flags, dimensions, name, elements.
-fn matrix(mut body: &[u8]) -> Result<Option<(String, Array)>, String> {
+fn matrix(mut body: &[u8]) -> Result<Option<(String, MatArray)>, String> {
     let flags = Element::take(&mut body, true)?;
     if flags.kind != UINT32 || flags.body.len() != 8 {
         return Err("has an array without flags".to_owned());
@@ -162,25 +162,25 @@ fn matrix(mut body: &[u8]) -> Result<Option<(String, Array)>, String> {
     let values = numbers(&Element::take(&mut body, true)?)
         .ok_or_else(|| format!("has elements of an unknown type in array `{name}`"))?;
     let found = match &values {
-        Values::Bytes(values) => values.len(),
-        Values::Numbers(values) => values.len(),
+        MatValues::Bytes(values) => values.len(),
+        MatValues::Numbers(values) => values.len(),
     };
     let want = dims.iter().try_fold(1, |all: usize, one| all.checked_mul(*one));
     if want != Some(found) {
         return Err(format!("has {found} elements in array `{name}` of {dims:?}"));
     }
-    Ok(Some((name, Array { dims, values })))
+    Ok(Some((name, MatArray { dims, values })))
 }
 
 /// MATLAB keeps numbers in the smallest type that holds them all, whatever the array's own is.
-fn numbers(element: &Element<'_>) -> Option<Values> {
-    fn each<const N: usize>(bytes: &[u8], f: fn([u8; N]) -> f64) -> Values {
+fn numbers(element: &Element<'_>) -> Option<MatValues> {
+    fn each<const N: usize>(bytes: &[u8], f: fn([u8; N]) -> f64) -> MatValues {
         let (chunks, _) = bytes.as_chunks::<N>();
-        Values::Numbers(chunks.iter().map(|chunk| f(*chunk)).collect())
+        MatValues::Numbers(chunks.iter().map(|chunk| f(*chunk)).collect())
     }
     let bytes = element.body;
     Some(match element.kind {
-        UINT8 => Values::Bytes(bytes.to_vec()),
+        UINT8 => MatValues::Bytes(bytes.to_vec()),
         INT8 => each::<1>(bytes, |b| f64::from(i8::from_le_bytes(b))),
         INT16 => each::<2>(bytes, |b| f64::from(i16::from_le_bytes(b))),
         UINT16 => each::<2>(bytes, |b| f64::from(u16::from_le_bytes(b))),

@@ -20,7 +20,7 @@ use artifacts::{
 };
 use engine::{Method, StageCtx, StageError};
 pub(crate) use names::numbers;
-use published::{Folder, OnDisk};
+use published::{OnDisk, PublishedFolder};
 use schemars::schema_for;
 
 /// Returns every way to get a data set.
@@ -31,14 +31,14 @@ pub(crate) fn methods() -> Vec<Method> {
             summary: "CIFAR-10: 50,000 + 10,000 colour images of 32x32 in 10 classes",
             manual: CIFAR10,
             parse: |with| Ok(Box::new(OnDisk { settings: with.read()?, set: &cifar::CIFAR10 })),
-            schema: || schema_for!(Folder),
+            schema: || schema_for!(PublishedFolder),
         },
         Method {
             name: "load.cifar100",
             summary: "CIFAR-100: 50,000 + 10,000 colour images of 32x32 in 100 classes",
             manual: CIFAR100,
             parse: |with| Ok(Box::new(OnDisk { settings: with.read()?, set: &cifar::CIFAR100 })),
-            schema: || schema_for!(Folder),
+            schema: || schema_for!(PublishedFolder),
         },
         Method {
             name: "load.digits",
@@ -52,21 +52,21 @@ pub(crate) fn methods() -> Vec<Method> {
             summary: "Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 in 10 classes",
             manual: FASHION,
             parse: |with| Ok(Box::new(OnDisk { settings: with.read()?, set: &idx::FASHION })),
-            schema: || schema_for!(Folder),
+            schema: || schema_for!(PublishedFolder),
         },
         Method {
             name: "load.features",
             summary: "embeddings and labels from safetensors or NumPy files",
             manual: FEATURES,
-            parse: |with| Ok(Box::new(with.read::<features::Features>()?)),
-            schema: || schema_for!(features::Features),
+            parse: |with| Ok(Box::new(with.read::<features::LoadFeatures>()?)),
+            schema: || schema_for!(features::LoadFeatures),
         },
         Method {
             name: "load.folder",
             summary: "any JPEG and PNG images, in a folder for each class",
             manual: FOLDER,
-            parse: |with| Ok(Box::new(with.read::<images::folder::Folder>()?)),
-            schema: || schema_for!(images::folder::Folder),
+            parse: |with| Ok(Box::new(with.read::<images::folder::ImageFolder>()?)),
+            schema: || schema_for!(images::folder::ImageFolder),
         },
         Method {
             name: "load.idx",
@@ -87,14 +87,14 @@ pub(crate) fn methods() -> Vec<Method> {
             summary: "MNIST: 60,000 + 10,000 handwritten digits of 28x28",
             manual: MNIST,
             parse: |with| Ok(Box::new(OnDisk { settings: with.read()?, set: &idx::MNIST })),
-            schema: || schema_for!(Folder),
+            schema: || schema_for!(PublishedFolder),
         },
         Method {
             name: "load.qmnist",
             summary: "QMNIST: 60,000 + 60,000 handwritten digits of 28x28",
             manual: QMNIST,
             parse: |with| Ok(Box::new(OnDisk { settings: with.read()?, set: &qmnist::QMNIST })),
-            schema: || schema_for!(Folder),
+            schema: || schema_for!(PublishedFolder),
         },
         Method {
             name: "load.svhn",

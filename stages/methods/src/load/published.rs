@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Settings of every data set that is read from a folder.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(super) struct Folder {
+pub(super) struct PublishedFolder {
     /// The folder the files lie in, relative to the current directory. Without it, the usual
     /// places are searched. Not part of the key: the files' bytes are.
     // Skipped on the way out: what is written is what is keyed.
@@ -92,7 +92,7 @@ impl Wanted {
 
 /// The stage that reads `set`.
 pub(super) struct OnDisk {
-    pub(super) settings: Folder,
+    pub(super) settings: PublishedFolder,
     pub(super) set: &'static Published,
 }
 
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_folder_is_not_keyed() {
-        let settings = Folder {
+        let settings = PublishedFolder {
             dir: Some("x".into()),
             train_limit: Count::try_from(9).ok(),
             test_limit: None,

@@ -4,7 +4,7 @@ use super::{
     Loaded,
     file::{self, broken},
     idx,
-    mat::{self, Values},
+    mat::{self, MatValues},
     names,
     published::{Published, Wanted},
 };
@@ -128,7 +128,7 @@ fn digits(path: &Path) -> Result<(Vec<u8>, Vec<u32>), StageError> {
         arrays.remove(name).ok_or_else(|| broken(path, format!("has no array `{name}`")))
     };
     let (x, y) = (array("X")?, array("y")?);
-    let (Values::Bytes(pixels), [SIDE, SIDE, 3, n]) = (x.values, &x.dims[..]) else {
+    let (MatValues::Bytes(pixels), [SIDE, SIDE, 3, n]) = (x.values, &x.dims[..]) else {
         let found = &x.dims;
         return Err(broken(
             path,
@@ -136,8 +136,8 @@ fn digits(path: &Path) -> Result<(Vec<u8>, Vec<u32>), StageError> {
         ));
     };
     let given: Vec<f64> = match y.values {
-        Values::Bytes(values) => values.into_iter().map(f64::from).collect(),
-        Values::Numbers(values) => values,
+        MatValues::Bytes(values) => values.into_iter().map(f64::from).collect(),
+        MatValues::Numbers(values) => values,
     };
     if given.len() != *n {
         return Err(broken(path, format!("has {} labels for {n} images", given.len())));

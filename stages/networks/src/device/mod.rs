@@ -32,14 +32,12 @@ pub struct ParseDeviceError(String);
 
 /// A device that works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Device(Place);
+pub struct Device(Backend);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Backend {
     Cpu,
     Cuda(usize),
-    #[cfg(test)]
-    StandIn,
 }
 
 /// A device that was asked for and cannot be used.
@@ -83,12 +81,7 @@ impl fmt::Display for DeviceChoice {
 
 impl Device {
     /// The CPU, which is always there.
-    pub const CPU: Self = Self(Place::Cpu);
-
-    /// The CPU in the place of an accelerator: what goes to one is done there with the same
-    /// operations, so that a test can compare.
-    #[cfg(test)]
-    pub(crate) const STAND_IN: Self = Self(Place::StandIn);
+    pub const CPU: Self = Self(Backend::Cpu);
 
     /// Returns the device that answers to `choice`. With [`DeviceChoice::Cpu`] no CUDA library is
     /// looked for, let alone loaded.
@@ -99,9 +92,9 @@ impl Device {
     pub fn open(choice: DeviceChoice) -> Result<Self, DeviceError> {
         match choice {
             DeviceChoice::Cpu => Ok(Self::CPU),
-            DeviceChoice::Auto => Ok(cuda::probe(0).map_or(Self::CPU, |()| Self(Place::Cuda(0)))),
+            DeviceChoice::Auto => Ok(cuda::probe(0).map_or(Self::CPU, |()| Self(Backend::Cuda(0)))),
             DeviceChoice::Cuda(index) => match cuda::probe(index) {
-                Ok(()) => Ok(Self(Place::Cuda(index))),
+                Ok(()) => Ok(Self(Backend::Cuda(index))),
                 Err(lack) => {
                     let hint = format!("{}, or run with `--device cpu`", lack.help());
                     let (wanted, message) = (choice.to_string(), lack.to_string());
@@ -116,7 +109,7 @@ impl Device {
     pub fn from_name(name: &str) -> Option<Self> {
         match name.parse().ok()? {
             DeviceChoice::Cpu => Some(Self::CPU),
-            DeviceChoice::Cuda(index) => Some(Self(Place::Cuda(index))),
+            DeviceChoice::Cuda(index) => Some(Self(Backend::Cuda(index))),
             DeviceChoice::Auto => None,
         }
     }
@@ -125,42 +118,36 @@ impl Device {
     #[must_use]
     pub fn name(&self) -> String {
         match self.0 {
-            Place::Cpu => DeviceChoice::Cpu.to_string(),
-            Place::Cuda(index) => DeviceChoice::Cuda(index).to_string(),
-            #[cfg(test)]
-            Place::StandIn => "stand-in".to_owned(),
+            Backend::Cpu => DeviceChoice::Cpu.to_string(),
+            Backend::Cuda(index) => DeviceChoice::Cuda(index).to_string(),
         }
     }
 
     /// Whether it is the CPU: reading a result back is then free.
     #[must_use]
     pub fn is_cpu(&self) -> bool {
-        self.0 == Place::Cpu
+        self.0 == Backend::Cpu
     }
 
     /// Returns how many bytes of its memory are free, where that can be found out.
     pub(crate) fn free_memory(&self) -> Option<u64> {
         match self.0 {
-            Place::Cpu => {
+            Backend::Cpu => {
                 // What the kernel could hand out without swapping.
                 let text = std::fs::read_to_string("/proc/meminfo").ok()?;
                 let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
                 let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
                 Some(kib << 10)
             }
-            Place::Cuda(index) => cuda::free_memory(index),
-            #[cfg(test)]
-            Place::StandIn => Self::CPU.free_memory(),
+            Backend::Cuda(index) => cuda::free_memory(index),
         }
     }
 
     /// Returns the device for plain tensors.
     pub(crate) fn inner(&self) -> DispatchDevice {
         match self.0 {
-            Place::Cpu => DispatchDevice::Flex(Default::default()),
-            Place::Cuda(index) => cuda::device(index),
-            #[cfg(test)]
-            Place::StandIn => Self::CPU.inner(),
+            Backend::Cpu => DispatchDevice::Flex(Default::default()),
+            Backend::Cuda(index) => cuda::device(index),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Tensor, loss,
     optim::{Optimizer, Rule},
-    schedule::{Kind, Schedule},
+    schedule::{Schedule, ScheduleKind},
 };
 use crate::device::Device;
 use artifacts::units::Count;
@@ -83,8 +83,11 @@ fn late_schedules_19() {
         assert_close([last], &[wanted], 5e-4, 0.0);
         let step = &case.expected[format!("steplr/{name}")];
         let size = step["step_size_epochs"].as_u64().expect("it is a whole number");
-        let schedule =
-            Schedule { kind: Kind::Step, step: Count::try_from(size).ok(), ..Default::default() };
+        let schedule = Schedule {
+            kind: ScheduleKind::Step,
+            step: Count::try_from(size).ok(),
+            ..Default::default()
+        };
         assert_close(rates(schedule).0, &floats(&step["lr_at_epoch_start"]), 5e-4, 0.0);
     }
 }

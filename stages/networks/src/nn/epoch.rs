@@ -8,9 +8,9 @@ use super::{
     forward::{self, Forward as _, Mode},
     host,
     loss::{self, Tally},
-    settings::{Plan, Precision},
+    settings::{Precision, TrainingConfig},
     state::State,
-    values::{Values, download},
+    values::{NetworkValues, download},
 };
 use artifacts::architecture::{Network, Role};
 use artifacts::network::TrainedEpoch;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// What a training works on. It does not change while it runs.
 pub(crate) struct Job<'a> {
-    pub(crate) plan: Plan,
+    pub(crate) plan: TrainingConfig,
     pub(crate) network: &'a Network,
     pub(crate) feed: &'a Feed,
     /// The label of every sample of the feed.
@@ -36,7 +36,7 @@ pub(crate) struct Job<'a> {
 }
 
 /// Hears of every step, with the newest loss known; an error stops the training.
-pub(crate) type Watch<'a> = dyn FnMut(u64, Option<f64>) -> Result<(), StageError> + 'a;
+pub(crate) type StepCallback<'a> = dyn FnMut(u64, Option<f64>) -> Result<(), StageError> + 'a;
 
 // An accelerator runs ahead of the host. Every so often, or when this many logits wait there, the
 // host catches up; nothing but the time of the news depends on it.
@@ -67,7 +67,7 @@ impl Job<'_> {
         &self,
         state: &mut State,
         mut record: Option<&mut [f32]>,
-        watch: &mut Watch<'_>,
+        watch: &mut StepCallback<'_>,
     ) -> Result<(), StageError> {
         let (per_epoch, horizon) = (self.per_epoch(), self.plan.horizon(self.per_epoch()));
         let index = state.steps() / per_epoch;
@@ -124,7 +124,7 @@ impl Job<'_> {
         !self.recorded
             && self.plan.precision == Precision::F32
             && self.feed.device().is_cpu()
-            && host::takes(self.network)
+            && host::supports(self.network)
     }
 
     /// Does what [`Self::step`] does, with the CPU's own kernels.
@@ -283,7 +283,7 @@ pub(crate) struct Outputs {
 /// Fails if `pause` does.
 pub(crate) fn outputs(
     network: &Network,
-    values: &Values,
+    values: &NetworkValues,
     feed: &Feed,
     embeddings: bool,
     pause: &mut dyn FnMut(usize) -> Result<(), StageError>,
@@ -291,7 +291,7 @@ pub(crate) fn outputs(
     let rows: Vec<u32> = (0..feed.len() as u32).collect();
     let mut out = Outputs { logits: vec![], embeddings: vec![] };
     let mut waiting = vec![];
-    let on_host = feed.device().is_cpu() && host::takes(network);
+    let on_host = feed.device().is_cpu() && host::supports(network);
     let weights = on_host.then(|| host::Weights::of(values));
     for picks in rows.chunks(EVAL_BATCH) {
         pause(picks[0] as usize)?;

@@ -104,7 +104,7 @@ fn reflect(at: usize, side: usize) -> usize {
 
 /// What a network expects of a sample: its shape, and how its values are brought to scale.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Form {
+pub(crate) struct InputNormalisation {
     /// \[d\] or \[c, h, w\].
     pub(crate) sample: Vec<usize>,
     /// Per channel: what to subtract, with images scaled to 0..1.
@@ -120,10 +120,10 @@ pub(crate) struct Feed {
     n: usize,
     /// Per channel: what to multiply by, then what to add.
     norm: Vec<(f32, f32)>,
-    store: Store,
+    store: BatchSource,
 }
 
-enum Store {
+enum BatchSource {
     Host(Inputs),
     /// \[n, c, h * w\], u8.
     Images(Tensor<3, Int>),
@@ -136,12 +136,12 @@ const RESIDENT: usize = i32::MAX as usize;
 
 impl Feed {
     /// Takes `inputs`, to be normalised as `form` says and batched on `device`.
-    pub(crate) fn new(device: Device, form: &Form, inputs: Inputs) -> Self {
+    pub(crate) fn new(device: Device, form: &InputNormalisation, inputs: Inputs) -> Self {
         let resident = !device.is_cpu() && inputs.len() < RESIDENT;
         Self::with(device, form, inputs, resident)
     }
 
-    fn with(device: Device, form: &Form, inputs: Inputs, resident: bool) -> Self {
+    fn with(device: Device, form: &InputNormalisation, inputs: Inputs, resident: bool) -> Self {
         let full = match inputs {
             Inputs::Images(_) => 255.0,
             Inputs::Features(_) => 1.0,
@@ -158,12 +158,12 @@ impl Feed {
         let store = match (inputs, &sample[..]) {
             (Inputs::Images(values), [c, h, w]) if resident => {
                 let data = TensorData::new(values.into_vec(), [n, *c, h * w]);
-                Store::Images(Tensor::from_data(data, (&inner, DType::U8)))
+                BatchSource::Images(Tensor::from_data(data, (&inner, DType::U8)))
             }
             (Inputs::Features(values), [d]) if resident => {
-                Store::Features(Tensor::from_data(TensorData::new(values, [n, *d]), &inner))
+                BatchSource::Features(Tensor::from_data(TensorData::new(values, [n, *d]), &inner))
             }
-            (inputs, _) => Store::Host(inputs),
+            (inputs, _) => BatchSource::Host(inputs),
         };
         Self { device, sample, n, norm: norm.collect(), store }
     }
@@ -180,7 +180,7 @@ impl Feed {
     /// Returns the samples at `rows`, normalised, as they are or each moved by its own move.
     pub(super) fn batch(&self, rows: &[u32], moves: Option<&[Move]>) -> Batch {
         match &self.store {
-            Store::Host(inputs) => {
+            BatchSource::Host(inputs) => {
                 let (n, device) = (rows.len(), self.device.inner());
                 let values = self.normalised(inputs, rows, moves);
                 match self.sample[..] {
@@ -195,8 +195,8 @@ impl Feed {
                     }
                 }
             }
-            Store::Images(images) => self.gathered(images, rows, moves),
-            Store::Features(features) => {
+            BatchSource::Images(images) => self.gathered(images, rows, moves),
+            BatchSource::Features(features) => {
                 let (scale, shift) = self.norm(0);
                 let rows = self.positions(rows.iter().map(|row| *row as i32).collect());
                 Batch::Flat(features.clone().select(0, rows).mul_scalar(scale).add_scalar(shift))
@@ -216,8 +216,8 @@ impl Feed {
     /// Returns what [`Self::batch`] does, one sample after the other, if they are kept on the host.
     pub(super) fn on_host(&self, rows: &[u32], moves: Option<&[Move]>) -> Option<Vec<f32>> {
         match &self.store {
-            Store::Host(inputs) => Some(self.normalised(inputs, rows, moves)),
-            Store::Images(_) | Store::Features(_) => None,
+            BatchSource::Host(inputs) => Some(self.normalised(inputs, rows, moves)),
+            BatchSource::Images(_) | BatchSource::Features(_) => None,
         }
     }
 
@@ -382,8 +382,8 @@ mod tests {
     use super::*;
     use engine::Streams;
 
-    fn form(sample: &[usize], channels: usize) -> Form {
-        Form {
+    fn form(sample: &[usize], channels: usize) -> InputNormalisation {
+        InputNormalisation {
             sample: sample.to_vec(),
             mean: (0..channels).map(|c| 0.25 * c as f32).collect(),
             std: (0..channels).map(|c| 0.5 + c as f32).collect(),

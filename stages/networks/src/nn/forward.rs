@@ -2,14 +2,12 @@
 //! parameters require a gradient.
 
 use super::Tensor;
-use artifacts::units::Count;
 use artifacts::{
-    architecture::{Family, Layer, Named, Network, Shape, Spec, trace},
+    architecture::{Layer, NamedLayer, Network, Spec},
     draw,
 };
 use burn::tensor::{DType, FloatDType, TensorData, activation, module, ops::ConvOptions};
 use rand::Rng;
-use serde::{Deserialize, Serialize};
 
 /// What goes in and out of a layer: a batch.
 #[derive(Clone)]
@@ -30,7 +28,7 @@ pub(crate) enum Mode {
 }
 
 /// What a forward pass returns.
-pub(crate) struct Pass {
+pub(crate) struct ForwardOutput {
     /// \[n, classes\].
     pub(crate) logits: Tensor<2>,
     /// What goes into the head: \[n, embedding\].
@@ -48,7 +46,13 @@ pub(crate) trait Forward {
     /// Runs `input` through the layers. `params` are the trained tensors and `stats` the running
     /// statistics, both flat and in the order of [`Network::specs`]. With `params` that require a
     /// gradient, the pass is recorded for a backward pass.
-    fn forward(&self, params: &[Tensor<1>], stats: &[Tensor<1>], input: Batch, mode: Mode) -> Pass;
+    fn forward(
+        &self,
+        params: &[Tensor<1>],
+        stats: &[Tensor<1>],
+        input: Batch,
+        mode: Mode,
+    ) -> ForwardOutput;
 
     /// Does what [`Self::forward`] does in training, and draws from `drops` what dropout leaves out.
     fn forward_dropping(
@@ -57,11 +61,17 @@ pub(crate) trait Forward {
         stats: &[Tensor<1>],
         input: Batch,
         drops: &mut dyn Rng,
-    ) -> Pass;
+    ) -> ForwardOutput;
 }
 
 impl Forward for Network {
-    fn forward(&self, params: &[Tensor<1>], stats: &[Tensor<1>], input: Batch, mode: Mode) -> Pass {
+    fn forward(
+        &self,
+        params: &[Tensor<1>],
+        stats: &[Tensor<1>],
+        input: Batch,
+        mode: Mode,
+    ) -> ForwardOutput {
         pass(self, params, stats, input, mode, None)
     }
 
@@ -71,7 +81,7 @@ impl Forward for Network {
         stats: &[Tensor<1>],
         input: Batch,
         drops: &mut dyn Rng,
-    ) -> Pass {
+    ) -> ForwardOutput {
         pass(self, params, stats, input, Mode::Train, Some(drops))
     }
 }
@@ -83,7 +93,7 @@ fn pass(
     input: Batch,
     mode: Mode,
     drops: Option<&mut dyn Rng>,
-) -> Pass {
+) -> ForwardOutput {
     let (head, body) = network.layers().split_last().expect("every family ends in its head");
     let mut run = ForwardPass {
         specs: network.specs().iter().filter(|spec| spec.trained()),
@@ -95,7 +105,7 @@ fn pass(
     };
     let embeddings = run.all(body, input).flat();
     let logits = run.layer(&head.1, Batch::Flat(embeddings.clone())).flat();
-    Pass { logits, embeddings, stats: run.updated }
+    ForwardOutput { logits, embeddings, stats: run.updated }
 }
 
 impl Batch {
@@ -150,7 +160,7 @@ struct ForwardPass<'a, 'd, S> {
 }
 
 impl<'a, S: Iterator<Item = &'a Spec>> ForwardPass<'a, '_, S> {
-    fn all(&mut self, layers: &[Named], input: Batch) -> Batch {
+    fn all(&mut self, layers: &[NamedLayer], input: Batch) -> Batch {
         layers.iter().fold(input, |x, (_, layer)| self.layer(layer, x))
     }
 

@@ -54,7 +54,9 @@ impl InputGradients for OnHost<'_> {
             return vec![];
         }
         let sample = &self.model.form.sample;
-        rayon::scope(|_| self.weights.slopes(&self.model.network, x.to_vec(), sample, classes))
+        rayon::scope(|_| {
+            self.weights.input_gradients(&self.model.network, x.to_vec(), sample, classes)
+        })
     }
 }
 

@@ -1,13 +1,13 @@
 //! How much memory a training takes, and what becomes of it where there is less.
 
-use super::settings::Plan;
+use super::settings::TrainingConfig;
 use crate::device::Device;
-use artifacts::architecture::{Layer, Named, Network, Shape, trace};
+use artifacts::architecture::{Layer, NamedLayer, Network, Shape, trace};
 use engine::StageError;
 
 /// Returns how many bytes training takes at least: the values with their gradients and what the
 /// optimiser remembers, and every layer's output for the samples that go through at once.
-pub(super) fn estimate(network: &Network, plan: &Plan) -> f64 {
+pub(super) fn estimate(network: &Network, plan: &TrainingConfig) -> f64 {
     let values: f64 = network.specs().iter().map(|spec| spec.len() as f64).sum();
     let passed = outputs(network.layers(), network.input()).0;
     let samples = plan.micro.min(plan.batch) as f64;
@@ -17,7 +17,7 @@ pub(super) fn estimate(network: &Network, plan: &Plan) -> f64 {
 /// Fails if training takes more memory than `device` has free beside `data` bytes of samples.
 pub(super) fn check(
     network: &Network,
-    plan: &Plan,
+    plan: &TrainingConfig,
     device: Device,
     data: usize,
 ) -> Result<(), StageError> {
@@ -55,7 +55,7 @@ pub(crate) fn is_out_of_memory(panic: &str) -> bool {
 }
 
 /// Returns how many numbers `layers` pass on for one sample, and the shape they end in.
-fn outputs(layers: &[Named], mut shape: Shape) -> (f64, Shape) {
+fn outputs(layers: &[NamedLayer], mut shape: Shape) -> (f64, Shape) {
     let mut total = 0.0;
     for named in layers {
         let next = trace(std::slice::from_ref(named), "", shape, &mut vec![]);

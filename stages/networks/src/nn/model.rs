@@ -3,33 +3,32 @@
 use super::{
     Tensor,
     epoch::{self, Outputs},
-    feed::{Feed, Form},
-    forward::{Batch, Forward as _, Mode, Pass},
+    feed::{Feed, InputNormalisation},
+    forward::{Batch, Forward as _, ForwardOutput, Mode},
     host,
     training::device,
-    values::Values,
+    values::NetworkValues,
 };
 use crate::device::Device;
-use artifacts::architecture::{Architecture, Network};
+use artifacts::architecture::Network;
 use artifacts::network::NetworkSummary;
 use artifacts::{dataset::Inputs, parts};
 use cache::Artifact;
 use engine::{StageCtx, StageError, StageProgress};
-use serde::Deserialize;
 
 /// A network with its values, on the device of the run.
 pub(crate) struct Model {
     pub(crate) network: Network,
-    pub(crate) form: Form,
+    pub(crate) form: InputNormalisation,
     pub(crate) classes: usize,
     pub(crate) device: Device,
-    values: Values,
+    values: NetworkValues,
 }
 
 impl Model {
     /// Returns the weights for the CPU's own kernels, where they take the network.
     pub(super) fn on_host(&self) -> Option<host::Weights> {
-        let there = self.device.is_cpu() && host::takes(&self.network);
+        let there = self.device.is_cpu() && host::supports(&self.network);
         there.then(|| host::Weights::of(&self.values))
     }
 
@@ -48,16 +47,16 @@ impl Model {
         let network = Network::new(model, &sample, classes).map_err(|why| meta.wrong(why))?;
         let weights = parts::part(ctx, port, artifact, "weights")?;
         let device = device(ctx)?;
-        let values = Values::read(&network, device, &weights.tensors()?)
+        let values = NetworkValues::read(&network, device, &weights.tensors()?)
             .map_err(|why| weights.wrong(why))?;
-        Ok(Self::new(network, Form { sample, mean, std }, classes, (device, values)))
+        Ok(Self::new(network, InputNormalisation { sample, mean, std }, classes, (device, values)))
     }
 
     pub(super) fn new(
         network: Network,
-        form: Form,
+        form: InputNormalisation,
         classes: usize,
-        (device, values): (Device, Values),
+        (device, values): (Device, NetworkValues),
     ) -> Self {
         Self { network, form, classes, device, values }
     }
@@ -79,7 +78,7 @@ impl Model {
 
     /// Runs normalised samples through the network in evaluation mode. A batch that is recorded gives
     /// a recorded pass.
-    pub(super) fn forward(&self, input: Batch) -> Pass {
+    pub(super) fn forward(&self, input: Batch) -> ForwardOutput {
         let recorded = input.is_recorded();
         let lift = |param: &Tensor<1>| {
             if recorded { Tensor::from_inner(param.clone()) } else { param.clone() }

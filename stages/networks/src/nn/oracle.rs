@@ -6,7 +6,7 @@ use super::{
     forward::{Batch, Forward as _},
 };
 use crate::device::Device;
-use artifacts::architecture::{Layer, Named, Network, Shape};
+use artifacts::architecture::{Layer, NamedLayer, Network, Shape};
 use burn::{
     DispatchDevice,
     tensor::{TensorData, module, ops::ConvOptions},
@@ -117,7 +117,7 @@ fn convolutions_and_their_gradients_are_right() {
 }
 
 /// Runs `layers` over one 2x2 map with two channels, in training.
-fn two_channels(layers: Vec<Named>, drops: &mut dyn rand::Rng) -> Vec<f32> {
+fn two_channels(layers: Vec<NamedLayer>, drops: &mut dyn rand::Rng) -> Vec<f32> {
     let network = Network::of_layers(layers, Shape::Map([2, 2, 2]));
     let input = vec![-4.0, -1.0, 1.0, 4.0, 0.0, 3.0, 6.0, 9.0];
     let input = TensorData::new(input, [1, 2, 2, 2]);
@@ -131,7 +131,7 @@ fn layers_without_weights_worked_by_hand() {
     let mut drops = Streams::new(1, &["dropout"]).get("dropout");
     let mut near = |layers: Vec<Layer>, wanted: &[f32]| {
         let name = format!("{layers:?}");
-        let mut layers: Vec<Named> =
+        let mut layers: Vec<NamedLayer> =
             layers.into_iter().map(|layer| (String::new(), layer)).collect();
         layers.push(("flat".to_owned(), Layer::Flatten));
         let found = two_channels(layers, &mut drops);

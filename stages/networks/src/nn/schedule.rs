@@ -9,7 +9,7 @@ use std::f64::consts::PI;
 /// The shape of a schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub(crate) enum ScheduleKind {
     /// Half a cosine from `lr` down to `min` (Loshchilov and Hutter, 2017, without restarts).
     #[default]
     Cosine,
@@ -27,7 +27,7 @@ pub(crate) enum Kind {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Schedule {
     /// The shape: `cosine`, `constant`, `step`, or `one-cycle`.
-    pub(crate) kind: Kind,
+    pub(crate) kind: ScheduleKind,
     /// `cosine`: where it ends. Default 1e-4, or the learning rate if that is smaller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) min: Option<NonNegative>,
@@ -62,20 +62,20 @@ const STEP_GAMMA: f64 = 0.5;
 impl Schedule {
     /// Whether the rate depends on the horizon at all.
     pub(crate) fn has_horizon(&self) -> bool {
-        matches!(self.kind, Kind::Cosine | Kind::OneCycle)
+        matches!(self.kind, ScheduleKind::Cosine | ScheduleKind::OneCycle)
     }
 
     /// Fills in the defaults of the shape chosen.
     pub(crate) fn resolved(mut self, lr: f64) -> Self {
         match self.kind {
-            Kind::Cosine => {
+            ScheduleKind::Cosine => {
                 self.min = self.min.or_else(|| NonNegative::try_from(COSINE_MIN.min(lr)).ok());
             }
-            Kind::Step => {
+            ScheduleKind::Step => {
                 self.step = self.step.or_else(|| Count::try_from(STEP_EPOCHS).ok());
                 self.gamma = self.gamma.or_else(|| Positive::try_from(STEP_GAMMA).ok());
             }
-            Kind::Constant | Kind::OneCycle => {}
+            ScheduleKind::Constant | ScheduleKind::OneCycle => {}
         }
         self
     }
@@ -88,25 +88,25 @@ impl Schedule {
             found.push(Problem { setting, message, hint: hint.map(str::to_owned) });
         };
         let of = |kind: &str| format!("only schedule `{kind}` has this setting");
-        if self.min.is_some() && self.kind != Kind::Cosine {
+        if self.min.is_some() && self.kind != ScheduleKind::Cosine {
             say("min", of("cosine"), None);
         }
-        if self.step.is_some() && self.kind != Kind::Step {
+        if self.step.is_some() && self.kind != ScheduleKind::Step {
             say("step", of("step"), None);
         }
-        if self.gamma.is_some() && self.kind != Kind::Step {
+        if self.gamma.is_some() && self.kind != ScheduleKind::Step {
             say("gamma", of("step"), None);
         }
         if self.min.is_some_and(|min| f64::from(min) > lr) {
             say("min", format!("the rate would end above its start, {lr}"), None);
         }
-        if self.late && !matches!(self.kind, Kind::Cosine | Kind::Step) {
+        if self.late && !matches!(self.kind, ScheduleKind::Cosine | ScheduleKind::Step) {
             say("late", "only schedules `cosine` and `step` can be late".to_owned(), None);
         }
         if self.late && f64::from(self.warmup) > 0.0 {
             say("late", "DeepCore, whose schedule is late, has no warm-up".to_owned(), None);
         }
-        if self.kind == Kind::OneCycle && f64::from(self.warmup) > 0.0 {
+        if self.kind == ScheduleKind::OneCycle && f64::from(self.warmup) > 0.0 {
             say("warmup", "schedule `one-cycle` has a warm-up of its own".to_owned(), None);
         }
         if self.horizon > 0 && !self.has_horizon() {
@@ -140,18 +140,18 @@ impl Schedule {
             return self.late_rate(lr, at - per_epoch as f64, per_epoch as f64, total);
         }
         match self.kind {
-            Kind::Constant => lr,
-            Kind::Cosine => {
+            ScheduleKind::Constant => lr,
+            ScheduleKind::Cosine => {
                 let min = self.min.map_or(0.0, f64::from);
                 between(lr, min, along / total)
             }
-            Kind::Step => {
+            ScheduleKind::Step => {
                 let epochs = self.step.map_or(1, u64::from);
                 let decays = (at - warmup) as u64 / (epochs * per_epoch.max(1));
                 let decays = i32::try_from(decays).unwrap_or(i32::MAX);
                 lr * self.gamma.map_or(1.0, f64::from).powi(decays)
             }
-            Kind::OneCycle => {
+            ScheduleKind::OneCycle => {
                 let (start, end) = (lr / 25.0, lr / 25.0 / 1e4);
                 let (top, last) = (0.3 * total - 1.0, total - 1.0);
                 if along <= top {
@@ -168,7 +168,7 @@ impl Schedule {
     /// Returns the rate `at` steps after the second epoch began, as PyTorch 1.10's chained form of
     /// the cosine gives it when it is started at minus one epoch.
     fn late_rate(&self, lr: f64, at: f64, per_epoch: f64, total: f64) -> f64 {
-        if self.kind == Kind::Step {
+        if self.kind == ScheduleKind::Step {
             let step = self.step.map_or(1.0, |epochs| u64::from(epochs) as f64) * per_epoch;
             return lr * self.gamma.map_or(1.0, f64::from).powf((at.max(0.0) / step).floor());
         }
@@ -212,12 +212,12 @@ mod tests {
             Schedule { warmup: NonNegative::try_from(2.0).expect("2 is not negative"), ..cosine };
         // Ten steps of warm-up leave 90 for the cosine, whose middle is step 55.
         near(&rates(warm, &[0, 4, 9, 10, 55]), &[0.01, 0.05, 0.1, 0.1, 0.050_05]);
-        let step = Schedule { kind: Kind::Step, step: Count::try_from(5).ok(), ..cosine };
+        let step = Schedule { kind: ScheduleKind::Step, step: Count::try_from(5).ok(), ..cosine };
         near(&rates(step, &[0, 24, 25, 50, 99]), &[0.1, 0.1, 0.05, 0.025, 0.0125]);
-        let constant = Schedule { kind: Kind::Constant, ..cosine };
+        let constant = Schedule { kind: ScheduleKind::Constant, ..cosine };
         near(&rates(constant, &[0, 1000]), &[0.1, 0.1]);
         // PyTorch 2's OneCycleLR(max_lr=.1, total_steps=100): the top is step 29, the end step 99.
-        let cycle = Schedule { kind: Kind::OneCycle, ..cosine };
+        let cycle = Schedule { kind: ScheduleKind::OneCycle, ..cosine };
         near(&rates(cycle, &[0, 29, 64, 99]), &[0.004, 0.1, 0.050_000_2, 4e-7]);
     }
 

@@ -189,7 +189,7 @@ pub(crate) use training_settings;
 
 /// What the settings come to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct TrainingConfig {
     pub(crate) architecture: Architecture,
     pub(crate) length: Length,
     pub(crate) batch: usize,
@@ -291,7 +291,7 @@ impl Shared {
     }
 
     /// Returns the plan. `self` has its defaults filled in.
-    pub(crate) fn plan(self) -> Plan {
+    pub(crate) fn plan(self) -> TrainingConfig {
         let weight_decay = self.weight_decay.map_or(0.0, f64::from);
         let rule = match self.optimizer {
             Optimizer::Sgd => Rule::Sgd {
@@ -302,7 +302,7 @@ impl Shared {
             Optimizer::Adam => Rule::Adam { weight_decay, decoupled: false },
             Optimizer::Adamw => Rule::Adam { weight_decay, decoupled: true },
         };
-        Plan {
+        TrainingConfig {
             architecture: Architecture { name: self.model, width: self.width },
             length: match (self.iterations, self.epochs) {
                 (Some(steps), _) => Length::Steps(steps.into()),
@@ -322,7 +322,7 @@ impl Shared {
     }
 }
 
-impl Plan {
+impl TrainingConfig {
     /// Returns what this training's checkpoints are filed under: `settings` without the length,
     /// but with the horizon that the length stands for where none is set.
     pub(crate) fn trajectory(&self, mut settings: Value) -> Trajectory {

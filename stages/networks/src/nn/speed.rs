@@ -3,14 +3,14 @@
 
 use super::{
     epoch::{Job, Outputs, outputs},
-    feed::{Augment, Feed, Form},
+    feed::{Augment, Feed, InputNormalisation},
     memory::{self, guarded},
     optim::Rule,
     schedule::Schedule,
-    settings::{Length, Plan, Precision},
+    settings::{Length, Precision, TrainingConfig},
     state::State,
     training::STREAMS,
-    values::Values,
+    values::NetworkValues,
 };
 use crate::device::Device;
 use artifacts::architecture::{Architecture, Family, Network};
@@ -24,7 +24,7 @@ const CLASSES: usize = 10;
 
 /// What is timed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Work {
+pub struct BenchmarkWork {
     /// The architecture, by the name a pipeline gives it.
     pub model: String,
     /// Its width; the family's own if there is none.
@@ -63,13 +63,13 @@ pub struct Agreement {
 
 struct Setup {
     network: Network,
-    plan: Plan,
+    plan: TrainingConfig,
     labels: Vec<u32>,
-    form: Form,
+    form: InputNormalisation,
     pixels: Vec<u8>,
 }
 
-impl Work {
+impl BenchmarkWork {
     fn setup(&self) -> Result<Setup, StageError> {
         let name: Family = named("model", &self.model)?;
         let width = self.width.and_then(|width| Count::try_from(width as u64).ok());
@@ -86,13 +86,13 @@ impl Work {
         let pixels = (0..n * each).map(|_| artifacts::draw::below(&mut rng, 256) as u8).collect();
         let labels = (0..n).map(|_| artifacts::draw::below(&mut rng, CLASSES as u32)).collect();
         let [channels, _, _] = self.sample;
-        let form = Form {
+        let form = InputNormalisation {
             sample: self.sample.to_vec(),
             mean: vec![0.5; channels],
             std: vec![0.25; channels],
         };
         let lr = 0.01;
-        let plan = Plan {
+        let plan = TrainingConfig {
             architecture,
             length: Length::Epochs(u64::from(u32::MAX)),
             batch: self.batch.max(1),
@@ -170,14 +170,14 @@ impl Setup {
 
     fn start(&self, device: Device) -> State {
         let mut rng = Streams::new(0, STREAMS).get("init");
-        State::start(Values::start(&self.network, device, &mut rng), self.plan.rule)
+        State::start(NetworkValues::start(&self.network, device, &mut rng), self.plan.rule)
     }
 
     fn job<'a>(&'a self, feed: &'a Feed) -> TimedJob<'a> {
         TimedJob { setup: self, feed, rows: (0..self.labels.len() as u32).collect() }
     }
 
-    fn outputs(&self, values: &Values, feed: &Feed) -> Result<Outputs, StageError> {
+    fn outputs(&self, values: &NetworkValues, feed: &Feed) -> Result<Outputs, StageError> {
         outputs(&self.network, values, feed, false, &mut |_| Ok(()))
     }
 
@@ -217,7 +217,7 @@ impl TimedJob<'_> {
         &self,
         state: &mut State,
         record: Option<&mut [f32]>,
-        watch: &mut super::epoch::Watch<'_>,
+        watch: &mut super::epoch::StepCallback<'_>,
     ) -> Result<(), StageError> {
         let job = Job {
             plan: self.setup.plan,
@@ -294,8 +294,8 @@ mod tests {
     use super::*;
     use crate::device::DeviceChoice;
 
-    fn work() -> Work {
-        Work {
+    fn work() -> BenchmarkWork {
+        BenchmarkWork {
             model: "resnet18".to_owned(),
             width: Some(4),
             sample: [3, 8, 8],
@@ -331,11 +331,14 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_an_error_before_it_begins() {
         let time = Duration::ZERO;
-        let said =
-            |work: Work| work.speed(Device::CPU, 1, time).expect_err("it cannot").to_string();
-        assert!(said(Work { precision: "bf16".to_owned(), ..work() }).contains("needs a CUDA"));
-        assert!(said(Work { model: "no".to_owned(), ..work() }).contains("`no`"));
-        let wide = Work { model: "mlp".to_owned(), width: Some(4_000_000), ..work() };
+        let said = |work: BenchmarkWork| {
+            work.speed(Device::CPU, 1, time).expect_err("it cannot").to_string()
+        };
+        assert!(
+            said(BenchmarkWork { precision: "bf16".to_owned(), ..work() }).contains("needs a CUDA")
+        );
+        assert!(said(BenchmarkWork { model: "no".to_owned(), ..work() }).contains("`no`"));
+        let wide = BenchmarkWork { model: "mlp".to_owned(), width: Some(4_000_000), ..work() };
         let message = said(wide);
         assert!(message.contains("GiB") && message.contains("`cpu`"), "{message}");
     }

@@ -3,7 +3,7 @@
 use super::{
     Tensor,
     optim::{Optimizer, Rule},
-    values::{Values, floats, upload},
+    values::{NetworkValues, floats, upload},
 };
 use crate::device::Device;
 use artifacts::architecture::{Network, Spec};
@@ -11,12 +11,11 @@ use artifacts::network::TrainedEpoch;
 use artifacts::parts;
 use engine::StageError;
 use safetensors::{Dtype, SafeTensors};
-use serde::{Deserialize, Serialize};
 
 /// A training between two epochs.
 #[derive(Clone)]
 pub(crate) struct State {
-    pub(crate) values: Values,
+    pub(crate) values: NetworkValues,
     pub(super) optimizer: Optimizer,
     pub(crate) history: Vec<TrainedEpoch>,
 }
@@ -30,7 +29,7 @@ pub(super) struct Encoded {
 
 impl State {
     /// Returns the state before the first step.
-    pub(super) fn start(values: Values, rule: Rule) -> Self {
+    pub(super) fn start(values: NetworkValues, rule: Rule) -> Self {
         let optimizer = Optimizer::new(rule, &values.params);
         Self { values, optimizer, history: vec![] }
     }
@@ -83,7 +82,7 @@ impl State {
         device: Device,
         [weights, optimizer, history]: [&SafeTensors<'_>; 3],
     ) -> Result<Self, String> {
-        let values = Values::read(network, device, weights)?;
+        let values = NetworkValues::read(network, device, weights)?;
         let slot = |at: usize| -> Result<Vec<Tensor<1>>, String> {
             let read = |spec: &Spec| {
                 let values = floats(optimizer, &slot_name(at, spec), &spec.shape)?;

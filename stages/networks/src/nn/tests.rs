@@ -3,15 +3,15 @@
 use super::{
     Tensor,
     epoch::{Job, outputs},
-    feed::{Augment, Feed, Form},
+    feed::{Augment, Feed, InputNormalisation},
     forward::{Batch, Forward as _, Mode},
     input_gradients::{self, input_gradients, normalised},
     model::Model,
     optim::Rule,
     schedule::Schedule,
-    settings::{Length, Plan, Precision},
+    settings::{Length, Precision, TrainingConfig},
     state::State,
-    values::{Values, download},
+    values::{NetworkValues, download},
 };
 use crate::device::Device;
 use artifacts::architecture::{Architecture, Family, Network};
@@ -91,7 +91,7 @@ fn running_statistics_follow_pytorch() {
     let network = network(Family::Vgg11, Some(1), &[1, 32, 32], 2);
     let device = Device::CPU;
     let mut rng = Streams::new(1, &["init"]).get("init");
-    let values = Values::start(&network, device, &mut rng);
+    let values = NetworkValues::start(&network, device, &mut rng);
     // Kernel: only the middle, 2; bias 1. Two images, all 0 and all 3: outputs 1 and 7.
     let set = |values: Vec<f32>| {
         let n = values.len();
@@ -118,12 +118,12 @@ struct Toy {
     labels: Vec<u32>,
     rows: Vec<u32>,
     weights: Option<Vec<f32>>,
-    plan: Plan,
+    plan: TrainingConfig,
     recorded: bool,
 }
 
 /// Random images, each a little brighter in the corner its label names.
-fn toy(network: Network, sample: &[usize], n: usize, plan: Plan) -> Toy {
+fn toy(network: Network, sample: &[usize], n: usize, plan: TrainingConfig) -> Toy {
     let mut rng = Streams::new(5, &["toy"]).get("toy");
     let labels: Vec<u32> = (0..n as u32).map(|i| i % 4).collect();
     let [_, height, width] = *sample else { panic!("it is images") };
@@ -138,8 +138,11 @@ fn toy(network: Network, sample: &[usize], n: usize, plan: Plan) -> Toy {
         }
     }
     let channels = sample[0];
-    let form =
-        Form { sample: sample.to_vec(), mean: vec![0.3; channels], std: vec![0.2; channels] };
+    let form = InputNormalisation {
+        sample: sample.to_vec(),
+        mean: vec![0.3; channels],
+        std: vec![0.2; channels],
+    };
     let feed = Feed::new(Device::CPU, &form, Inputs::Images(pixels.into()));
     Toy {
         network,
@@ -152,8 +155,8 @@ fn toy(network: Network, sample: &[usize], n: usize, plan: Plan) -> Toy {
     }
 }
 
-fn plan(epochs: u64, lr: f64) -> Plan {
-    Plan {
+fn plan(epochs: u64, lr: f64) -> TrainingConfig {
+    TrainingConfig {
         architecture: Architecture { name: Family::Mlp, width: None },
         length: Length::Epochs(epochs),
         batch: 16,
@@ -172,7 +175,7 @@ fn plan(epochs: u64, lr: f64) -> Plan {
 impl Toy {
     fn start(&self) -> State {
         let mut rng = Streams::new(7, super::training::STREAMS).get("init");
-        State::start(Values::start(&self.network, Device::CPU, &mut rng), self.plan.rule)
+        State::start(NetworkValues::start(&self.network, Device::CPU, &mut rng), self.plan.rule)
     }
 
     /// Trains until `epochs` epochs are done.
@@ -237,7 +240,7 @@ fn every_family_learns() {
 /// A training that uses everything that draws or remembers.
 fn full(rule: Rule) -> Toy {
     let sample = [2, 8, 8];
-    let plan = Plan { rule, augment: Augment::CropFlip, smoothing: 0.1, ..plan(4, 0.01) };
+    let plan = TrainingConfig { rule, augment: Augment::CropFlip, smoothing: 0.1, ..plan(4, 0.01) };
     let mut toy = toy(network(Family::Resnet18, Some(2), &sample, 4), &sample, 40, plan);
     toy.rows.retain(|row| row % 7 != 3);
     toy.weights = Some(toy.rows.iter().map(|row| 0.5 + *row as f32 / 16.0).collect());
@@ -255,7 +258,7 @@ fn the_cpus_kernels_train_as_the_recorded_pass_does() {
     ];
     for (name, width, sample) in cases {
         // One step: rounding grows with every other. Its last register holds 5 samples of 16.
-        let plan = Plan { batch: 37, micro: 37, ..plan(2, 0.01) };
+        let plan = TrainingConfig { batch: 37, micro: 37, ..plan(2, 0.01) };
         let mut toy = toy(network(name, width, &sample, 4), &sample, 37, plan);
         toy.plan.smoothing = 0.1;
         toy.weights = Some((0..37).map(|row| 0.5 + row as f32 / 16.0).collect());
@@ -293,8 +296,11 @@ fn the_cpus_kernels_train_as_the_recorded_pass_does() {
         assert!(near(&all.embeddings, download(&pass.embeddings)), "{name:?}");
         // And the same slopes: of three logits of each sample.
         let channels = sample[0];
-        let form =
-            Form { sample: sample.to_vec(), mean: vec![0.3; channels], std: vec![0.2; channels] };
+        let form = InputNormalisation {
+            sample: sample.to_vec(),
+            mean: vec![0.3; channels],
+            std: vec![0.2; channels],
+        };
         let values = (Device::CPU, state.values.clone());
         let x = normalised(&toy.feed, &rows);
         let model = Model::new(toy.network, form, 4, values);
@@ -311,7 +317,7 @@ fn a_batch_in_parts_is_the_batch() {
     let sample = [1, 12, 12];
     for recorded in [false, true] {
         let ends = [16, 5].map(|micro| {
-            let plan = Plan { micro, ..plan(1, 0.02) };
+            let plan = TrainingConfig { micro, ..plan(1, 0.02) };
             let mut toy = toy(network(Family::Lenet, None, &sample, 4), &sample, 40, plan);
             toy.recorded = recorded;
             let mut state = toy.start();
@@ -332,7 +338,7 @@ fn a_batch_in_parts_is_the_batch() {
 fn half_precision_learns_what_single_does() {
     let sample = [1, 8, 8];
     let losses = [Precision::F32, Precision::Bf16].map(|precision| {
-        let plan = Plan { precision, ..plan(3, 0.05) };
+        let plan = TrainingConfig { precision, ..plan(3, 0.05) };
         let toy = toy(network(Family::Resnet18, Some(4), &sample, 4), &sample, 64, plan);
         let mut state = toy.start();
         toy.go_on(&mut state, 3);
@@ -378,7 +384,7 @@ fn threads_change_no_byte() {
 fn a_recorded_row_is_the_samples_own() {
     let sample = [1, 8, 8];
     // At this rate nothing moves: the record must be the network's outputs at the start.
-    let still = Plan {
+    let still = TrainingConfig {
         rule: Rule::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 },
         ..plan(1, 1e-30)
     };
@@ -416,7 +422,7 @@ fn how_fast() {
         (Family::Resnet18, Some(16), [1, 28, 28], 128),
     ];
     for (name, width, sample, n) in cases {
-        let plan = Plan { batch: 128, micro: 128, ..plan(4, 0.01) };
+        let plan = TrainingConfig { batch: 128, micro: 128, ..plan(4, 0.01) };
         let toy = toy(network(name, width, &sample, 4), &sample, n, plan);
         let mut state = toy.start();
         let began = std::time::Instant::now();

@@ -5,11 +5,11 @@
 
 use super::{
     epoch::{Job, accuracy, outputs},
-    feed::{Feed, Form},
+    feed::{Feed, InputNormalisation},
     memory::{self, guarded},
-    settings::{Length, Plan},
+    settings::{Length, TrainingConfig},
     state::State,
-    values::Values,
+    values::NetworkValues,
 };
 use crate::device::Device;
 use artifacts::architecture::Network;
@@ -30,7 +30,7 @@ pub(crate) const STREAMS: &[&str] = &["init", "shuffle", "augment", "dropout"];
 /// What is written down of every epoch, for the scores that watch training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Record {
+pub(crate) enum RecordMode {
     /// The logits of each sample's own training step: no extra cost.
     #[default]
     Inflight,
@@ -41,9 +41,9 @@ pub(crate) enum Record {
 }
 
 /// A data set and a network that fit each other, on a device.
-pub(crate) struct Bench {
+pub(crate) struct TrainingSetup {
     pub(crate) network: Network,
-    pub(crate) form: Form,
+    pub(crate) form: InputNormalisation,
     pub(crate) classes: usize,
     pub(crate) train: Feed,
     pub(crate) train_labels: Vec<u32>,
@@ -68,7 +68,10 @@ pub(crate) fn device(ctx: &StageCtx<'_>) -> Result<Device, StageError> {
 /// # Errors
 ///
 /// Fails if the data set does not decode or the network cannot take its samples.
-pub(crate) fn prepare(ctx: &StageCtx<'_>, plan: &Plan) -> Result<Bench, StageError> {
+pub(crate) fn prepare(
+    ctx: &StageCtx<'_>,
+    plan: &TrainingConfig,
+) -> Result<TrainingSetup, StageError> {
     let data = Dataset::read(ctx, "data")?;
     let (device, classes) = (device(ctx)?, data.meta.classes.len());
     let network = Network::new(plan.architecture, &data.meta.sample, classes).map_err(|why| {
@@ -81,8 +84,9 @@ pub(crate) fn prepare(ctx: &StageCtx<'_>, plan: &Plan) -> Result<Bench, StageErr
         return Err(StageError::method(format!("cannot augment: {why}"))
             .with_hint("set `augment = \"none\"`"));
     }
-    let form = Form { sample: data.meta.sample, mean: data.meta.mean, std: data.meta.std };
-    Ok(Bench {
+    let form =
+        InputNormalisation { sample: data.meta.sample, mean: data.meta.mean, std: data.meta.std };
+    Ok(TrainingSetup {
         network,
         classes,
         train: Feed::new(device, &form, data.train.inputs),
@@ -98,7 +102,7 @@ pub(crate) fn prepare(ctx: &StageCtx<'_>, plan: &Plan) -> Result<Bench, StageErr
 /// What is written down, and how much of it as logits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recording {
-    pub(crate) what: Record,
+    pub(crate) what: RecordMode,
     /// Bytes of logits, over all epochs. An epoch past it is stored as rows.
     pub(crate) limit: u64,
 }
@@ -118,8 +122,8 @@ pub(crate) struct Trained {
 /// stopped; the last whole epoch is then kept as a checkpoint.
 pub(crate) fn train(
     ctx: &StageCtx<'_>,
-    plan: Plan,
-    bench: &Bench,
+    plan: TrainingConfig,
+    setup: &TrainingSetup,
     (rows, weights): (&[u32], Option<&[f32]>),
     recording: Recording,
 ) -> Result<Trained, StageError> {
@@ -128,20 +132,20 @@ pub(crate) fn train(
     }
     let job = Job {
         plan,
-        network: &bench.network,
-        feed: &bench.train,
-        labels: &bench.train_labels,
+        network: &setup.network,
+        feed: &setup.train,
+        labels: &setup.train_labels,
         rows,
         weights,
-        classes: bench.classes,
+        classes: setup.classes,
         streams: ctx.streams(),
         recorded: false,
     };
     // The samples are there already.
-    memory::check(&bench.network, &plan, bench.device, 0)?;
-    let mut run = Run::resume(ctx, &job, bench, recording)?;
+    memory::check(&setup.network, &plan, setup.device, 0)?;
+    let mut run = TrainingLoop::resume(ctx, &job, setup, recording)?;
     while run.trained.state.steps() < job.steps() {
-        match guarded(bench.device, memory::HINT, || run.epoch()) {
+        match guarded(setup.device, memory::HINT, || run.epoch()) {
             Ok(()) => {}
             Err(StageError::Cancelled) => {
                 run.keep_whole()?;
@@ -155,7 +159,7 @@ pub(crate) fn train(
         && last.test_accuracy.is_none()
     {
         // Not in the checkpoint: a longer training would not have looked here.
-        let found = test_accuracy(ctx, bench, &trained.state.values)?;
+        let found = test_accuracy(ctx, setup, &trained.state.values)?;
         if let Some(last) = trained.state.history.last_mut() {
             last.test_accuracy = found;
         }
@@ -168,10 +172,10 @@ const APART: Duration = Duration::from_secs(10);
 /// News more often than this are not sent.
 const NEWS: Duration = Duration::from_millis(50);
 
-struct Run<'a> {
+struct TrainingLoop<'a> {
     ctx: &'a StageCtx<'a>,
     job: &'a Job<'a>,
-    bench: &'a Bench,
+    setup: &'a TrainingSetup,
     recording: Recording,
     trained: Trained,
     /// The state after the last whole epoch, if it is not in the store.
@@ -179,28 +183,28 @@ struct Run<'a> {
     kept: Instant,
 }
 
-impl<'a> Run<'a> {
+impl<'a> TrainingLoop<'a> {
     fn resume(
         ctx: &'a StageCtx<'a>,
         job: &'a Job<'a>,
-        bench: &'a Bench,
+        setup: &'a TrainingSetup,
         recording: Recording,
     ) -> Result<Self, StageError> {
-        let trained = match newest(ctx, job, bench)? {
+        let trained = match newest(ctx, job, setup)? {
             Some(trained) => trained,
             None => {
                 let mut rng = ctx.streams().get("init");
-                let values = Values::start(job.network, bench.device, &mut rng);
+                let values = NetworkValues::start(job.network, setup.device, &mut rng);
                 Trained { state: State::start(values, job.plan.rule), records: Parts::new() }
             }
         };
-        Ok(Self { ctx, job, bench, recording, trained, whole: None, kept: Instant::now() })
+        Ok(Self { ctx, job, setup, recording, trained, whole: None, kept: Instant::now() })
     }
 
     fn epoch(&mut self) -> Result<(), StageError> {
-        let (ctx, job, classes) = (self.ctx, self.job, self.bench.classes);
+        let (ctx, job, classes) = (self.ctx, self.job, self.setup.classes);
         let Trained { state, records } = &mut self.trained;
-        let mut logits = (self.recording.what == Record::Inflight)
+        let mut logits = (self.recording.what == RecordMode::Inflight)
             .then(|| vec![f32::NAN; job.labels.len() * classes]);
         let (mut told, total) = (None::<Instant>, job.steps());
         job.epoch(state, logits.as_deref_mut(), &mut |done, loss| {
@@ -215,8 +219,8 @@ impl<'a> Run<'a> {
             }
             Ok(())
         })?;
-        if self.recording.what == Record::Clean {
-            let feed = &self.bench.train;
+        if self.recording.what == RecordMode::Clean {
+            let feed = &self.setup.train;
             let mut pause = |_| ctx.check_cancelled();
             let all = outputs(job.network, &state.values, feed, false, &mut pause)?;
             logits = Some(all.logits);
@@ -231,7 +235,7 @@ impl<'a> Run<'a> {
         }
         let every = job.plan.test_every;
         if every > 0 && epoch.is_multiple_of(every) {
-            let found = test_accuracy(ctx, self.bench, &state.values)?;
+            let found = test_accuracy(ctx, self.setup, &state.values)?;
             if let Some(last) = state.history.last_mut() {
                 last.test_accuracy = found;
             }
@@ -275,12 +279,16 @@ impl<'a> Run<'a> {
 }
 
 /// Returns the newest checkpoint, if there is one that fits.
-fn newest(ctx: &StageCtx<'_>, job: &Job<'_>, bench: &Bench) -> Result<Option<Trained>, StageError> {
+fn newest(
+    ctx: &StageCtx<'_>,
+    job: &Job<'_>,
+    setup: &TrainingSetup,
+) -> Result<Option<Trained>, StageError> {
     let Some(checkpoint) = ctx.newest_checkpoint()? else { return Ok(None) };
     let part = |name| parts::part(ctx, "checkpoint", &checkpoint.state, name);
     let (weights, optimizer, history) = (part("weights")?, part("optimizer")?, part("history")?);
     let (a, b, c) = (weights.tensors()?, optimizer.tensors()?, history.tensors()?);
-    match State::decode(job.network, job.plan.rule, bench.device, [&a, &b, &c]) {
+    match State::decode(job.network, job.plan.rule, setup.device, [&a, &b, &c]) {
         Ok(state) => {
             ctx.log(format!("goes on after epoch {}", state.history.len()));
             let mut records = checkpoint.state.parts;
@@ -296,24 +304,24 @@ fn newest(ctx: &StageCtx<'_>, job: &Job<'_>, bench: &Bench) -> Result<Option<Tra
 
 fn test_accuracy(
     ctx: &StageCtx<'_>,
-    bench: &Bench,
-    values: &Values,
+    setup: &TrainingSetup,
+    values: &NetworkValues,
 ) -> Result<Option<f64>, StageError> {
-    if bench.test_labels.is_empty() {
+    if setup.test_labels.is_empty() {
         return Ok(None);
     }
     let mut pause = |_| ctx.check_cancelled();
-    let all = outputs(&bench.network, values, &bench.test, false, &mut pause)?;
-    Ok(Some(accuracy(&all.logits, &bench.test_labels)))
+    let all = outputs(&setup.network, values, &setup.test, false, &mut pause)?;
+    Ok(Some(accuracy(&all.logits, &setup.test_labels)))
 }
 
 /// Returns parts `weights` and `history` of a finished training.
 pub(crate) fn put_network(
     ctx: &StageCtx<'_>,
-    bench: &Bench,
+    setup: &TrainingSetup,
     state: &State,
 ) -> Result<Parts, StageError> {
-    let weights = state.values.tensors(&bench.network, state.steps()).encode()?;
+    let weights = state.values.tensors(&setup.network, state.steps()).encode()?;
     let history = History::of(&state.history);
     let (weights, history) = (ctx.put(&weights)?, parts::put_json(ctx, &history)?);
     Ok([("weights".to_owned(), weights), ("history".to_owned(), history)].into())

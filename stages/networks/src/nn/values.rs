@@ -10,14 +10,14 @@ use safetensors::{Dtype, SafeTensors};
 
 /// The tensors of a network, flat, in the order of its specs.
 #[derive(Clone)]
-pub(crate) struct Values {
+pub(crate) struct NetworkValues {
     /// What is trained.
     pub(super) params: Vec<Tensor<1>>,
     /// The running means and variances.
     pub(super) stats: Vec<Tensor<1>>,
 }
 
-impl Values {
+impl NetworkValues {
     /// Returns the values before training, drawn from `rng`.
     pub(super) fn start(network: &Network, device: Device, rng: &mut impl Rng) -> Self {
         Self::upload(network, device, network.start(rng))

@@ -1,9 +1,9 @@
 //! AlexNet. For ImageNet's sizes the one-column network (Krizhevsky, 2014) as torchvision has it; for
 //! small images DeepCore's: five convolutions with three poolings, and a single linear layer.
 
-use super::{IMAGENET_SIDE, Layer, Named, Shape, linear, named, side};
+use super::{IMAGENET_SIDE, Layer, NamedLayer, Shape, linear, named, side};
 
-pub(super) fn layers(shape: Shape, classes: usize) -> Vec<Named> {
+pub(super) fn layers(shape: Shape, classes: usize) -> Vec<NamedLayer> {
     if side(shape) >= IMAGENET_SIDE { imagenet(classes) } else { small(shape, classes) }
 }
 
@@ -11,12 +11,12 @@ fn conv(out: usize, kernel: usize, stride: usize, pad: usize) -> Layer {
     Layer::Conv { out, kernel, stride, pad, groups: 1, bias: true }
 }
 
-fn numbered(layers: Vec<Layer>) -> Vec<Named> {
+fn numbered(layers: Vec<Layer>) -> Vec<NamedLayer> {
     let name = |(at, layer)| (format!("features.{at}"), layer);
     layers.into_iter().enumerate().map(name).collect()
 }
 
-fn imagenet(classes: usize) -> Vec<Named> {
+fn imagenet(classes: usize) -> Vec<NamedLayer> {
     let pool = Layer::MaxPool { kernel: 3, stride: 2, pad: 0 };
     let mut layers = numbered(vec![
         conv(64, 11, 4, 2),
@@ -46,7 +46,7 @@ fn imagenet(classes: usize) -> Vec<Named> {
     layers
 }
 
-fn small(shape: Shape, classes: usize) -> Vec<Named> {
+fn small(shape: Shape, classes: usize) -> Vec<NamedLayer> {
     // MNIST's 28 pixels are padded so that what is left after three poolings is 4x4, as for 32.
     let pad = if side(shape) < 32 { 4 } else { 2 };
     let pool = Layer::MaxPool { kernel: 2, stride: 2, pad: 0 };

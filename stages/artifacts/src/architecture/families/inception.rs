@@ -2,9 +2,9 @@
 //! head. For small images the stem keeps the size, as in DeepCore. Its normalisation is the one of
 //! every network here, with an epsilon of 1e-5; torchvision's has 1e-3.
 
-use super::{IMAGENET_SIDE, Layer, Named, Shape, linear, named, side};
+use super::{IMAGENET_SIDE, Layer, NamedLayer, Shape, linear, named, side};
 
-pub(super) fn layers(shape: Shape, classes: usize) -> Vec<Named> {
+pub(super) fn layers(shape: Shape, classes: usize) -> Vec<NamedLayer> {
     let mut layers = if side(shape) >= IMAGENET_SIDE {
         let pool = || Layer::MaxPool { kernel: 3, stride: 2, pad: 0 };
         let mut stem = unit("Conv2d_1a_3x3", square(32, 3, 2, 0));
@@ -52,7 +52,7 @@ fn strip(out: usize, height: usize, width: usize) -> Layer {
 }
 
 /// A convolution with its normalisation and ReLU.
-fn unit(name: &str, conv: Layer) -> Vec<Named> {
+fn unit(name: &str, conv: Layer) -> Vec<NamedLayer> {
     vec![
         (format!("{name}.conv"), conv),
         (format!("{name}.bn"), Layer::BatchNorm),
@@ -60,22 +60,22 @@ fn unit(name: &str, conv: Layer) -> Vec<Named> {
     ]
 }
 
-fn chain<const N: usize>(units: [(&str, Layer); N]) -> Vec<Named> {
+fn chain<const N: usize>(units: [(&str, Layer); N]) -> Vec<NamedLayer> {
     units.into_iter().flat_map(|(name, conv)| unit(name, conv)).collect()
 }
 
-fn pooled(name: &str, out: usize) -> Vec<Named> {
+fn pooled(name: &str, out: usize) -> Vec<NamedLayer> {
     let mut layers =
         vec![named(format!("{name}_avg"), Layer::AvgPool { kernel: 3, stride: 1, pad: 1 })];
     layers.extend(unit(name, square(out, 1, 1, 0)));
     layers
 }
 
-fn halved(name: &str) -> Vec<Named> {
+fn halved(name: &str) -> Vec<NamedLayer> {
     vec![named(name, Layer::MaxPool { kernel: 3, stride: 2, pad: 0 })]
 }
 
-fn a(pool: usize) -> Vec<Vec<Named>> {
+fn a(pool: usize) -> Vec<Vec<NamedLayer>> {
     vec![
         unit("branch1x1", square(64, 1, 1, 0)),
         chain([("branch5x5_1", square(48, 1, 1, 0)), ("branch5x5_2", square(64, 5, 1, 2))]),
@@ -88,7 +88,7 @@ fn a(pool: usize) -> Vec<Vec<Named>> {
     ]
 }
 
-fn b() -> Vec<Vec<Named>> {
+fn b() -> Vec<Vec<NamedLayer>> {
     vec![
         unit("branch3x3", square(384, 3, 2, 0)),
         chain([
@@ -100,7 +100,7 @@ fn b() -> Vec<Vec<Named>> {
     ]
 }
 
-fn c(inner: usize) -> Vec<Vec<Named>> {
+fn c(inner: usize) -> Vec<Vec<NamedLayer>> {
     vec![
         unit("branch1x1", square(192, 1, 1, 0)),
         chain([
@@ -119,7 +119,7 @@ fn c(inner: usize) -> Vec<Vec<Named>> {
     ]
 }
 
-fn d() -> Vec<Vec<Named>> {
+fn d() -> Vec<Vec<NamedLayer>> {
     vec![
         chain([("branch3x3_1", square(192, 1, 1, 0)), ("branch3x3_2", square(320, 3, 2, 0))]),
         chain([
@@ -132,7 +132,7 @@ fn d() -> Vec<Vec<Named>> {
     ]
 }
 
-fn e() -> Vec<Vec<Named>> {
+fn e() -> Vec<Vec<NamedLayer>> {
     // The names of the fork's sides stand beside those of what comes before it.
     let fork = |across: &str, down: &str| Layer::Branches {
         branches: vec![unit(across, strip(384, 1, 3)), unit(down, strip(384, 3, 1))],

@@ -1,11 +1,11 @@
 //! LeNet-5 (LeCun et al., 1998) as DeepCore has it: ReLU, max pooling, dense second convolution.
 
-use super::{Layer, Named, Shape, linear, named};
+use super::{Layer, NamedLayer, Shape, linear, named};
 
 // Where MNIST's 28 pixels come in, they are padded to the 32 of the paper.
 const PAPER_SIDE: usize = 32;
 
-pub(super) fn layers(shape: Shape, classes: usize) -> Vec<Named> {
+pub(super) fn layers(shape: Shape, classes: usize) -> Vec<NamedLayer> {
     let pad = match shape {
         Shape::Map([_, h, _]) if h < PAPER_SIDE => 2,
         _ => 0,

@@ -1,8 +1,8 @@
 //! The multilayer perceptron of DeepCore (Guo et al., 2022): two hidden layers with ReLU.
 
-use super::{Layer, Named, linear, named};
+use super::{Layer, NamedLayer, linear, named};
 
-pub(super) fn layers(classes: usize, width: usize) -> Vec<Named> {
+pub(super) fn layers(classes: usize, width: usize) -> Vec<NamedLayer> {
     vec![
         named("flatten", Layer::Flatten),
         named("fc_1", linear(width)),

@@ -2,7 +2,7 @@
 //! convolution keeps the size. Its normalisation is the one of every network here, with an epsilon
 //! of 1e-5 and a momentum of 0.1; torchvision's has 1e-3 and 0.01.
 
-use super::{IMAGENET_SIDE, Layer, Named, Shape, conv, linear, named, side};
+use super::{IMAGENET_SIDE, Layer, NamedLayer, Shape, conv, linear, named, side};
 
 /// One block: kernel, expanded channels, channels out, squeeze and excitation, hard swish, stride.
 type Block = (usize, usize, usize, bool, bool, usize);
@@ -39,15 +39,15 @@ const LARGE: [Block; 15] = [
     (5, 960, 160, true, true, 1),
 ];
 
-pub(super) fn small(shape: Shape, classes: usize) -> Vec<Named> {
+pub(super) fn small(shape: Shape, classes: usize) -> Vec<NamedLayer> {
     stack(shape, classes, &SMALL, 1024)
 }
 
-pub(super) fn large(shape: Shape, classes: usize) -> Vec<Named> {
+pub(super) fn large(shape: Shape, classes: usize) -> Vec<NamedLayer> {
     stack(shape, classes, &LARGE, 1280)
 }
 
-fn stack(shape: Shape, classes: usize, blocks: &[Block], last: usize) -> Vec<Named> {
+fn stack(shape: Shape, classes: usize, blocks: &[Block], last: usize) -> Vec<NamedLayer> {
     let stem = if side(shape) >= IMAGENET_SIDE { 2 } else { 1 };
     let mut layers = unit("features.0", conv(16, 3, stem), Some(Layer::HardSwish));
     let mut channels = 16;
@@ -75,7 +75,7 @@ fn stack(shape: Shape, classes: usize, blocks: &[Block], last: usize) -> Vec<Nam
 }
 
 /// A convolution, its normalisation, and what comes after.
-fn unit(name: &str, conv: Layer, activation: Option<Layer>) -> Vec<Named> {
+fn unit(name: &str, conv: Layer, activation: Option<Layer>) -> Vec<NamedLayer> {
     let mut layers = vec![(format!("{name}.0"), conv), (format!("{name}.1"), Layer::BatchNorm)];
     layers.extend(activation.map(|layer| (format!("{name}.2"), layer)));
     layers
@@ -84,7 +84,7 @@ fn unit(name: &str, conv: Layer, activation: Option<Layer>) -> Vec<Named> {
 fn bottleneck(
     channels: usize,
     &(kernel, expanded, out, excite, hard, stride): &Block,
-) -> Vec<Named> {
+) -> Vec<NamedLayer> {
     let activation = if hard { Layer::HardSwish } else { Layer::Relu };
     let mut layers = vec![];
     let mut at = 0;

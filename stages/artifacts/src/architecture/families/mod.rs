@@ -9,7 +9,7 @@ mod resnet;
 mod vgg;
 mod wideresnet;
 
-use super::layer::{Layer, Named, Shape};
+use super::layer::{Layer, NamedLayer, Shape};
 use crate::units::Count;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,7 +86,7 @@ impl Family {
     }
 
     /// Returns the layers for samples of `shape`. The last is the linear head.
-    pub(super) fn layers(self, shape: Shape, classes: usize, width: usize) -> Vec<Named> {
+    pub(super) fn layers(self, shape: Shape, classes: usize, width: usize) -> Vec<NamedLayer> {
         match self {
             Self::Linear => {
                 vec![named("flatten", Layer::Flatten), named("linear", linear(classes))]
@@ -123,7 +123,7 @@ fn side(shape: Shape) -> usize {
     }
 }
 
-fn named(name: impl Into<String>, layer: Layer) -> Named {
+fn named(name: impl Into<String>, layer: Layer) -> NamedLayer {
     (name.into(), layer)
 }
 

@@ -2,10 +2,15 @@
 //! the shape changes. For small images a 3x3 stem at stride 1 and no pooling after it, with
 //! DeepCore's names; for ImageNet's sizes a 7x7 stem at stride 2 and a pooling, with torchvision's.
 
-use super::{IMAGENET_SIDE, Layer, Named, Shape, conv, linear, named, side};
+use super::{IMAGENET_SIDE, Layer, NamedLayer, Shape, conv, linear, named, side};
 
 /// Two 3x3 convolutions a block: ResNet-18 and -34.
-pub(super) fn basic(shape: Shape, blocks: [usize; 4], classes: usize, width: usize) -> Vec<Named> {
+pub(super) fn basic(
+    shape: Shape,
+    blocks: [usize; 4],
+    classes: usize,
+    width: usize,
+) -> Vec<NamedLayer> {
     stack(shape, blocks, classes, width, 1, |width, stride| {
         vec![
             named("conv1", conv(width, 3, stride)),
@@ -23,7 +28,7 @@ pub(super) fn bottleneck(
     blocks: [usize; 4],
     classes: usize,
     width: usize,
-) -> Vec<Named> {
+) -> Vec<NamedLayer> {
     stack(shape, blocks, classes, width, 4, |width, stride| {
         vec![
             named("conv1", conv(width, 1, 1)),
@@ -52,8 +57,8 @@ fn stack(
     classes: usize,
     width: usize,
     expansion: usize,
-    main: impl Fn(usize, usize) -> Vec<Named>,
-) -> Vec<Named> {
+    main: impl Fn(usize, usize) -> Vec<NamedLayer>,
+) -> Vec<NamedLayer> {
     let imagenet = side(shape) >= IMAGENET_SIDE;
     let (shortcut, head) = if imagenet { ("downsample", "fc") } else { ("shortcut", "linear") };
     let mut layers = vec![

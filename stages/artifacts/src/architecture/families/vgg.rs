@@ -1,10 +1,15 @@
 //! VGG (Simonyan and Zisserman, 2015) with batch normalisation after each convolution and five
 //! poolings. For ImageNet's sizes three linear layers as published, for small images a single one.
 
-use super::{IMAGENET_SIDE, Layer, Named, Shape, linear, named, side};
+use super::{IMAGENET_SIDE, Layer, NamedLayer, Shape, linear, named, side};
 
-pub(super) fn layers(shape: Shape, blocks: [usize; 5], classes: usize, width: usize) -> Vec<Named> {
-    let mut layers: Vec<Named> = vec![];
+pub(super) fn layers(
+    shape: Shape,
+    blocks: [usize; 5],
+    classes: usize,
+    width: usize,
+) -> Vec<NamedLayer> {
+    let mut layers: Vec<NamedLayer> = vec![];
     // The names count modules of one sequence, as PyTorch does.
     let mut add = |layer| layers.push((format!("features.{}", layers.len()), layer));
     for (stage, count) in blocks.into_iter().enumerate() {

@@ -1,10 +1,10 @@
 //! Wide residual networks (Zagoruyko and Komodakis, 2016): normalisation and ReLU come before each
 //! convolution, and where the shape changes the shortcut starts behind the first of them.
 
-use super::{Layer, Named, conv, linear, named};
+use super::{Layer, NamedLayer, conv, linear, named};
 
 /// A network of `depth` layers, `width` times as wide as a residual network of 16 channels.
-pub(super) fn layers(depth: usize, classes: usize, width: usize) -> Vec<Named> {
+pub(super) fn layers(depth: usize, classes: usize, width: usize) -> Vec<NamedLayer> {
     let mut layers = vec![named("conv1", conv(16, 3, 1))];
     let mut channels = 16;
     for group in 0..3 {
@@ -23,7 +23,7 @@ pub(super) fn layers(depth: usize, classes: usize, width: usize) -> Vec<Named> {
                 main.splice(0..0, before);
                 vec![]
             } else {
-                let inside = |(part, layer): Named| (format!("{name}.{part}"), layer);
+                let inside = |(part, layer): NamedLayer| (format!("{name}.{part}"), layer);
                 layers.extend(before.into_iter().map(inside));
                 vec![named("convShortcut", conv(out, 1, stride))]
             };

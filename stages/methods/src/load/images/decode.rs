@@ -31,7 +31,7 @@ pub(super) enum Resize {
 
 /// What every image of a data set is made to be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
+pub(super) struct ImageShape {
     /// Height and width.
     pub(super) size: usize,
     pub(super) resize: Resize,
@@ -39,7 +39,7 @@ pub(super) struct Shape {
     pub(super) channels: usize,
 }
 
-impl Shape {
+impl ImageShape {
     /// Returns how many bytes an image has.
     pub(super) fn each(self) -> usize {
         self.channels * self.size * self.size
@@ -51,7 +51,10 @@ impl Shape {
 /// # Errors
 ///
 /// Fails if the file cannot be read at all.
-pub(super) fn decode(path: &Path, shape: Shape) -> Result<Result<Vec<u8>, String>, StageError> {
+pub(super) fn decode(
+    path: &Path,
+    shape: ImageShape,
+) -> Result<Result<Vec<u8>, String>, StageError> {
     let bytes = file::read(path)?;
     // What a decoder does not see coming must not cost the name of the file.
     let decoded = panic::catch_unwind(AssertUnwindSafe(|| pixels(&bytes)));
@@ -111,7 +114,7 @@ fn png(bytes: &[u8]) -> Result<Raw, String> {
 }
 
 impl Raw {
-    fn shaped(self, shape: Shape) -> Result<Vec<u8>, String> {
+    fn shaped(self, shape: ImageShape) -> Result<Vec<u8>, String> {
         let (width, height) = (self.width, self.height);
         if width == 0 || height == 0 || self.bytes.len() != width * height * self.channels {
             return Err(format!("has {} bytes for {width}x{height} pixels", self.bytes.len()));
@@ -150,7 +153,11 @@ fn grey(red: u8, green: u8, blue: u8) -> u8 {
     ((sum + (1 << 15)) >> 16) as u8
 }
 
-fn resized(bytes: &[u8], (width, height): (usize, usize), shape: Shape) -> Result<Vec<u8>, String> {
+fn resized(
+    bytes: &[u8],
+    (width, height): (usize, usize),
+    shape: ImageShape,
+) -> Result<Vec<u8>, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("cannot be resized: {error}");
     let kind = if shape.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
     let source = ImageRef::new(width as u32, height as u32, bytes, kind);
@@ -177,11 +184,11 @@ mod tests {
     /// 40x24 pixels; red rises by 6 a column, green by 10 a row, blue is 100.
     const JPEG: &[u8] = include_bytes!("test.jpg");
 
-    fn shape(size: usize, resize: Resize, channels: usize) -> Shape {
-        Shape { size, resize, channels }
+    fn shape(size: usize, resize: Resize, channels: usize) -> ImageShape {
+        ImageShape { size, resize, channels }
     }
 
-    fn shaped(bytes: &[u8], shape: Shape) -> Result<Vec<u8>, String> {
+    fn shaped(bytes: &[u8], shape: ImageShape) -> Result<Vec<u8>, String> {
         pixels(bytes).and_then(|raw| raw.shaped(shape))
     }
 

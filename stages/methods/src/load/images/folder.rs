@@ -2,7 +2,7 @@
 
 use super::{
     Channels,
-    decode::{Resize, Shape},
+    decode::{ImageShape, Resize},
     known, labelled, meta, names, scan, too_large,
     write::{self, Damaged, Picture, Pictures},
 };
@@ -22,7 +22,7 @@ use std::path::PathBuf;
 /// Any folder of images.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(in super::super) struct Folder {
+pub(in super::super) struct ImageFolder {
     /// The folder, relative to the current directory. Not part of the key: the files' names and
     /// bytes are.
     // Skipped on the way out: what is written is what is keyed.
@@ -50,7 +50,7 @@ pub(in super::super) struct Folder {
     test_per_class: Option<Count>,
 }
 
-impl Default for Folder {
+impl Default for ImageFolder {
     fn default() -> Self {
         Self {
             dir: None,
@@ -71,7 +71,7 @@ const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
 const HINT: &str = "put the images there, or say with `dir` where they are: `train/CLASS/IMAGE` and `test/CLASS/IMAGE` (or `val`), or \
                     `CLASS/IMAGE` and `test-fraction` says how many of them are to test on";
 
-impl Stage for Folder {
+impl Stage for ImageFolder {
     fn method(&self) -> &'static str {
         "load.folder"
     }
@@ -147,7 +147,8 @@ impl Stage for Folder {
             None => labelled(ctx.folders(), "test", &classes)?,
             Some(share) => split(&mut train, share, ctx.streams()),
         };
-        let shape = Shape { size: self.size.get(), resize: self.resize, channels: self.channels.0 };
+        let shape =
+            ImageShape { size: self.size.get(), resize: self.resize, channels: self.channels.0 };
         let meta = meta(&self.name, classes, shape, None);
         write::put(ctx, meta, Pictures { train, test }, shape, self.damaged)
     }

@@ -12,7 +12,7 @@ mod scan;
 mod write;
 
 use artifacts::{dataset::DatasetMeta, units::Count};
-use decode::{Resize, Shape};
+use decode::{ImageShape, Resize};
 use engine::{InputFolder, Problem, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,9 +85,9 @@ fn too_large(size: Option<Count>) -> Vec<Problem> {
 }
 
 impl Images {
-    fn shape(&self, usual: usize) -> Shape {
+    fn shape(&self, usual: usize) -> ImageShape {
         let size = self.size.map_or(usual, Count::get);
-        Shape { size, resize: self.resize, channels: self.channels.0 }
+        ImageShape { size, resize: self.resize, channels: self.channels.0 }
     }
 
     /// Fills in the default that depends on the data set.
@@ -102,7 +102,7 @@ impl Images {
 fn meta(
     name: &str,
     classes: Vec<String>,
-    shape: Shape,
+    shape: ImageShape,
     published: Option<([f32; 3], [f32; 3])>,
 ) -> DatasetMeta {
     let moments = published.filter(|_| shape.channels == 3);

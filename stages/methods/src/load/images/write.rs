@@ -2,7 +2,7 @@
 
 use super::{
     super::Levels,
-    decode::{self, Shape},
+    decode::{self, ImageShape},
 };
 use artifacts::{
     dataset::{self, DatasetMeta},
@@ -72,7 +72,7 @@ pub(super) fn put(
     ctx: &StageCtx<'_>,
     mut meta: DatasetMeta,
     mut pictures: Pictures<'_>,
-    shape: Shape,
+    shape: ImageShape,
     damaged: Damaged,
 ) -> Result<Parts, StageError> {
     let written = loop {
@@ -121,7 +121,7 @@ fn refused(bad: &[(PathBuf, String)], all: usize) -> StageError {
 fn write(
     ctx: &StageCtx<'_>,
     pictures: &Pictures<'_>,
-    shape: Shape,
+    shape: ImageShape,
 ) -> Result<Result<Written, Vec<(PathBuf, String)>>, StageError> {
     let each = shape.each();
     let counts = [("test", pictures.test.len()), ("train", pictures.train.len())];

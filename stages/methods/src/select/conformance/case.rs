@@ -7,7 +7,6 @@ use std::path::PathBuf;
 /// One case on disk.
 pub(super) struct Case {
     folder: PathBuf,
-    pub(super) params: Value,
     pub(super) expected: Value,
 }
 
@@ -20,14 +19,15 @@ impl Case {
                 PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/deepcore")
             }
         };
-        let folder = root.join(name);
-        let json = |file: &str| -> Value {
-            let text = std::fs::read(folder.join(file)).expect("the case is there");
-            serde_json::from_slice(&text).expect("it is JSON")
-        };
-        let params = json("params.json")["params"].clone();
-        let expected = json("expected.json")["expected"].clone();
-        Self { folder, params, expected }
+        let mut case = Self { folder: root.join(name), expected: Value::Null };
+        case.expected = case.json("expected.json")["expected"].clone();
+        case
+    }
+
+    /// Returns a JSON file of the case.
+    pub(super) fn json(&self, file: &str) -> Value {
+        let text = std::fs::read(self.folder.join(file)).expect("the case is there");
+        serde_json::from_slice(&text).expect("it is JSON")
     }
 
     /// Returns the shape and the raw elements of an array, and the size of one.
@@ -53,30 +53,6 @@ impl Case {
     pub(super) fn labels(&self) -> Vec<u32> {
         let (_, bytes) = self.array("in_labels", "<i8");
         bytes.chunks_exact(8).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-    }
-
-    pub(super) fn fraction(&self) -> f64 {
-        self.params["fraction"].as_f64().expect("it is a number")
-    }
-
-    pub(super) fn number(&self, name: &str) -> usize {
-        self.params[name].as_u64().expect("it is a whole number") as usize
-    }
-
-    /// Returns the logits `H W' + b`, in f64 before they are rounded.
-    pub(super) fn head(&self, suffix: &str) -> (Matrix<'static>, Matrix<'static>) {
-        let h = self.matrix(&format!("in_embeddings{suffix}"));
-        let w = self.matrix(&format!("in_W{suffix}"));
-        let b = self.matrix(&format!("in_b{suffix}"));
-        let mut logits = vec![];
-        for i in 0..h.rows() {
-            for c in 0..w.rows() {
-                let pairs = h.row(i).iter().zip(w.row(c));
-                let z: f64 = pairs.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
-                logits.push((z + f64::from(b.data()[c])) as f32);
-            }
-        }
-        (Matrix::new(logits, h.rows(), w.rows()), h)
     }
 }
 

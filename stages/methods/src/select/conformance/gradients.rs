@@ -188,7 +188,7 @@ fn glister_13() {
 
     let expected = &case.expected["with_update_naive_order"];
     let order = indices(&expected["order"]);
-    let eta = case.params["eta"].as_f64().expect("it is a number");
+    let eta = case.params()["eta"].as_f64().expect("it is a number");
     let members: Vec<u32> = (0..labels.len() as u32).collect();
     let streams = Streams::new(0, &[]);
     let group = Group::unwatched(&ground, &members, 0, streams);

@@ -17,6 +17,36 @@ use case::{Case, assert_close, floats};
 use engine::Streams;
 use serde_json::Value;
 
+impl Case {
+    fn params(&self) -> Value {
+        self.json("params.json")["params"].clone()
+    }
+
+    fn fraction(&self) -> f64 {
+        self.params()["fraction"].as_f64().expect("it is a number")
+    }
+
+    fn number(&self, name: &str) -> usize {
+        self.params()[name].as_u64().expect("it is a whole number") as usize
+    }
+
+    /// Returns the logits `H W' + b`, in f64 before they are rounded.
+    fn head(&self, suffix: &str) -> (Matrix<'static>, Matrix<'static>) {
+        let h = self.matrix(&format!("in_embeddings{suffix}"));
+        let w = self.matrix(&format!("in_W{suffix}"));
+        let b = self.matrix(&format!("in_b{suffix}"));
+        let mut logits = vec![];
+        for i in 0..h.rows() {
+            for c in 0..w.rows() {
+                let pairs = h.row(i).iter().zip(w.row(c));
+                let z: f64 = pairs.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+                logits.push((z + f64::from(b.data()[c])) as f32);
+            }
+        }
+        (Matrix::new(logits, h.rows(), w.rows()), h)
+    }
+}
+
 fn indices(value: &Value) -> Vec<u32> {
     let all = value.as_array().expect("it is a list").iter();
     all.map(|v| v.as_u64().expect("it is a position") as u32).collect()
@@ -132,7 +162,7 @@ fn budgets_17_18() {
 
     let case = Case::open("17_uniform");
     let labels = case.labels();
-    for fraction in floats(&case.params["fractions"]) {
+    for fraction in floats(&case.params()["fractions"]) {
         let key = |balance: &str| format!("fraction={fraction},balance={balance},replace=False");
         let expected = &case.expected[key("True")];
         let seed = u32::try_from(case.number("random_seed")).ok();

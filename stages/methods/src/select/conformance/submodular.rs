@@ -40,7 +40,7 @@ fn functions_and_optimizers_14_16() {
         let streams = Streams::new(0, &[]);
         let group = Group::unwatched(&ground, &members, 0, streams);
         let cosines = || similarity::cosines(&group, Features::Embedding, Compat::None, true);
-        if case.params["matrix"].as_bool() != Some(false) {
+        if case.params()["matrix"].as_bool() != Some(false) {
             let expected = case.matrix("exp_similarity");
             for i in 0..expected.rows() {
                 let wanted: Vec<f64> = expected.row(i).iter().map(|v| f64::from(*v)).collect();

@@ -41,7 +41,7 @@ fn k_center_01_02() {
         assert_close([radius], &[wanted], 1e-4, 1e-6);
 
         // DeepCore's budget counts the new ones alone.
-        let already = indices(&case.params["already"]);
+        let already = indices(&case.params()["already"]);
         let total = already.len() + case.number("k2");
         let picked = whole(&KCenter { centers: already, ..KCenter::default() }, &ground, total);
         let wanted = &expected["with_already_selected"]["returned_sorted"];

@@ -22,16 +22,16 @@ fn free<T>(then: impl FnOnce(&mut Free) -> T) -> T {
 }
 
 /// As long as one of these lives, buffers that are given back are kept.
-pub(super) struct Keeper(());
+pub(super) struct PoolGuard(());
 
-impl Keeper {
+impl PoolGuard {
     pub(super) fn new() -> Self {
         free(|free| free.keepers += 1);
         Self(())
     }
 }
 
-impl Drop for Keeper {
+impl Drop for PoolGuard {
     fn drop(&mut self) {
         let unused = free(|free| {
             free.keepers -= 1;
@@ -47,7 +47,7 @@ pub(super) struct Buffer(Vec<f32>);
 
 impl Buffer {
     /// Returns `len` numbers that mean nothing: all that are read must be written before.
-    pub(super) fn any(len: usize) -> Self {
+    pub(super) fn uninit(len: usize) -> Self {
         let kept = free(|free| free.buffers.get_mut(&len).and_then(Vec::pop));
         let mut buffer = Self(kept.unwrap_or_else(|| vec![0.0; len]));
         if cfg!(test) {
@@ -58,7 +58,7 @@ impl Buffer {
 
     /// Returns `len` zeros.
     pub(super) fn zeros(len: usize) -> Self {
-        let mut buffer = Self::any(len);
+        let mut buffer = Self::uninit(len);
         buffer.fill(0.0);
         buffer
     }
@@ -77,7 +77,7 @@ impl Drop for Buffer {
 
 impl Clone for Buffer {
     fn clone(&self) -> Self {
-        let mut copy = Self::any(self.len());
+        let mut copy = Self::uninit(self.len());
         copy.copy_from_slice(self);
         copy
     }

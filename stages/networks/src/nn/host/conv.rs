@@ -3,7 +3,7 @@
 
 use super::{
     buffer::Buffer,
-    maps::{Dims, Maps},
+    maps::{Dims, MapBatch},
     norm,
     wide::{self, Kernel, LANES, Sixteen},
 };
@@ -26,7 +26,12 @@ impl Conv {
     }
 
     /// Returns the convolution of `input` with `weight`, \[out, in, kernel, kernel\].
-    pub(super) fn forward(self, input: &Maps, weight: &[f32], bias: Option<&[f32]>) -> Maps {
+    pub(super) fn forward(
+        self,
+        input: &MapBatch,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> MapBatch {
         let to = self.output(input.dims);
         let taps = self.kernel * self.kernel;
         let at = |out: usize, from: usize, tap: usize| (out * input.dims.c + from) * taps + tap;
@@ -37,7 +42,7 @@ impl Conv {
     }
 
     /// Returns the gradient of the input, of which `input` are the dimensions.
-    pub(super) fn to_input(self, gradient: &Maps, weight: &[f32], input: Dims) -> Maps {
+    pub(super) fn to_input(self, gradient: &MapBatch, weight: &[f32], input: Dims) -> MapBatch {
         let from = gradient.dims;
         let taps = self.kernel * self.kernel;
         let at = |out: usize, from: usize, tap: usize| (from * input.c + out) * taps + tap;
@@ -48,7 +53,7 @@ impl Conv {
     }
 
     /// Returns the gradient of the weight.
-    pub(super) fn to_weight(self, gradient: &Maps, input: &Maps) -> Vec<f32> {
+    pub(super) fn to_weight(self, gradient: &MapBatch, input: &MapBatch) -> Vec<f32> {
         let (c, to) = (input.dims.c, gradient.dims);
         let side = wide::side();
         // A tile of output channels by sources is one task: its sums go over all samples, in order.
@@ -56,7 +61,7 @@ impl Conv {
         let apart = self.kernel > 1 && !c.is_multiple_of(side) && c < FEW * side;
         let padded = if apart && self.pad > 0 { Some(input.widened(self.pad)) } else { None };
         let columns = if apart { self.kernel } else { 1 };
-        let work = Work {
+        let work = WeightGradientWork {
             conv: self,
             gradient,
             input: padded.as_ref().unwrap_or(input),
@@ -108,7 +113,7 @@ impl Conv {
 }
 
 /// Returns the gradient of the bias.
-pub(super) fn to_bias(gradient: &Maps) -> Vec<f32> {
+pub(super) fn to_bias(gradient: &MapBatch) -> Vec<f32> {
     let dims = gradient.dims;
     let channel = |c: usize| {
         let planes = gradient.data.chunks_exact(dims.block());
@@ -164,18 +169,18 @@ fn pack(
 }
 
 fn gather(
-    source: &Maps,
+    source: &MapBatch,
     to: Dims,
     packed: &[f32],
     bias: Option<&[f32]>,
     rows: &Steps,
     columns: &Steps,
     kernel: usize,
-) -> Maps {
+) -> MapBatch {
     let tile = wide::tile();
     let from = source.dims;
     let each = kernel * kernel * from.c * tile;
-    let mut out = Buffer::any(to.len());
+    let mut out = Buffer::uninit(to.len());
     out.par_chunks_mut(to.block()).enumerate().for_each(|(block, out)| {
         let source = &source.data[block * from.block()..][..from.block()];
         out.par_chunks_mut(tile * to.plane()).enumerate().for_each(|(index, out)| {
@@ -194,7 +199,7 @@ fn gather(
             });
         });
     });
-    Maps::new(to, out)
+    MapBatch::new(to, out)
 }
 
 /// A tile of target channels of one block.
@@ -257,10 +262,10 @@ const FEW: usize = 4;
 
 /// What the gradient of a weight is made of.
 #[derive(Clone, Copy)]
-struct Work<'a> {
+struct WeightGradientWork<'a> {
     conv: Conv,
-    gradient: &'a Maps,
-    input: &'a Maps,
+    gradient: &'a MapBatch,
+    input: &'a MapBatch,
     /// How many columns the input lacks on each side.
     pad: usize,
     /// How many of the kernel's columns are taps of one source: all, or one where each is a source.
@@ -269,7 +274,7 @@ struct Work<'a> {
 
 /// The gradients of a tile's weights, by tap, output channel, source and lane.
 struct WeightGradient<'a> {
-    work: Work<'a>,
+    work: WeightGradientWork<'a>,
     /// The tile's first output channel, and its first source.
     first: [usize; 2],
     /// How many sources there are.
@@ -281,7 +286,7 @@ impl Kernel for WeightGradient<'_> {
     #[inline(always)]
     fn run<S: Simd, const N: usize, const TILE: usize, const SIDE: usize>(self, simd: S) {
         let splat = |value: f32| Sixteen::<S, N>::splat(simd, value);
-        let Work { conv, gradient, input, pad, columns } = self.work;
+        let WeightGradientWork { conv, gradient, input, pad, columns } = self.work;
         let (from, to) = (input.dims, gradient.dims);
         // A channel past the last repeats it; its sums are not read.
         let targets: [usize; SIDE] =
@@ -414,7 +419,7 @@ mod tests {
                 }
                 y.push(sum);
             }
-            let (x, g) = (Maps::pack(&x, from), Maps::pack(&g, to));
+            let (x, g) = (MapBatch::pack(&x, from), MapBatch::pack(&g, to));
             near(&conv.forward(&x, &weight, Some(&bias)).unpack(), &y, "forward");
             near(&conv.to_input(&g, &weight, from).unpack(), &dx, "input");
             near(&conv.to_weight(&g, &x), &dw, "weight");

@@ -1,6 +1,6 @@
 //! Linear layers on the CPU: matrix products, a piece of the result's rows on each core.
 
-use super::rows::Rows;
+use super::rows::VectorBatch;
 use methods::linalg::{in_widest, strided};
 use rayon::prelude::*;
 
@@ -23,7 +23,7 @@ fn product([n, k, m]: [usize; 3], left: Factor<'_>, right: Factor<'_>) -> Vec<f3
 }
 
 /// Returns x W' + b, \[n, out\], of `x`, \[n, in\], and `weight`, \[out, in\].
-pub(super) fn forward(x: &Rows, weight: &[f32], bias: &[f32]) -> Rows {
+pub(super) fn forward(x: &VectorBatch, weight: &[f32], bias: &[f32]) -> VectorBatch {
     in_widest! {
         fn add(row: &mut [f32], bias: &[f32]) {
             for (value, bias) in row.iter_mut().zip(bias) {
@@ -34,24 +34,24 @@ pub(super) fn forward(x: &Rows, weight: &[f32], bias: &[f32]) -> Rows {
     let (n, k, m) = (x.len(), x.each(), bias.len());
     let mut out = product([n, k, m], (&x.data, k, 1), (weight, 1, k));
     out.chunks_exact_mut(m).for_each(|row| add(row, bias));
-    Rows::flat(n, out)
+    VectorBatch::flat(n, out)
 }
 
 /// Returns the gradient of the input, \[n, in\], from that of the output, \[n, out\].
-pub(super) fn to_input(gradient: &Rows, weight: &[f32]) -> Rows {
+pub(super) fn to_input(gradient: &VectorBatch, weight: &[f32]) -> VectorBatch {
     let (n, m) = (gradient.len(), gradient.each());
     let k = weight.len() / m;
-    Rows::flat(n, product([n, m, k], (&gradient.data, m, 1), (weight, k, 1)))
+    VectorBatch::flat(n, product([n, m, k], (&gradient.data, m, 1), (weight, k, 1)))
 }
 
 /// Returns the gradient of the weight, \[out, in\].
-pub(super) fn to_weight(gradient: &Rows, x: &Rows) -> Vec<f32> {
+pub(super) fn to_weight(gradient: &VectorBatch, x: &VectorBatch) -> Vec<f32> {
     let (n, m, k) = (gradient.len(), gradient.each(), x.each());
     product([m, n, k], (&gradient.data, 1, m), (&x.data, k, 1))
 }
 
 /// Returns the gradient of the bias, \[out\].
-pub(super) fn to_bias(gradient: &Rows) -> Vec<f32> {
+pub(super) fn to_bias(gradient: &VectorBatch) -> Vec<f32> {
     in_widest! {
         fn sums(rows: &[f32], out: &mut [f32]) {
             for row in rows.chunks_exact(out.len()) {
@@ -94,7 +94,7 @@ mod tests {
                 let apart = found.iter().zip(wanted).map(|(a, b)| (a - b).abs());
                 assert!(apart.fold(0.0, f32::max) < 2e-4, "{n} {k} {m}");
             };
-            let (x, g) = (Rows::flat(n, x), Rows::flat(n, g));
+            let (x, g) = (VectorBatch::flat(n, x), VectorBatch::flat(n, g));
             near(&forward(&x, &weight, &bias).data, &y);
             near(&to_input(&g, &weight).data, &dx);
             near(&to_weight(&g, &x), &dw);

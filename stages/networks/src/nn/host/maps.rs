@@ -46,12 +46,12 @@ impl Dims {
 
 /// A batch of maps. Clones share their values.
 #[derive(Clone, Debug)]
-pub(super) struct Maps {
+pub(super) struct MapBatch {
     pub(super) dims: Dims,
     pub(super) data: Arc<Buffer>,
 }
 
-impl Maps {
+impl MapBatch {
     pub(super) fn new(dims: Dims, data: Buffer) -> Self {
         debug_assert_eq!(data.len(), dims.len());
         Self { dims, data: Arc::new(data) }

@@ -18,17 +18,17 @@ use super::{
     forward::{self, Mode},
     optim::Optimizer,
     state::State,
-    values::{Values, download, upload},
+    values::{NetworkValues, download, upload},
 };
 use crate::device::Device;
-use artifacts::architecture::{Layer, Named, Network};
-use buffer::Keeper;
+use artifacts::architecture::{Layer, NamedLayer, Network};
+use buffer::PoolGuard;
 use conv::Conv;
-use maps::{Dims, Maps};
+use maps::{Dims, MapBatch};
 use norm::Statistics;
 use pool::MaxPool;
 use rayon::prelude::*;
-use rows::{Flow, Rows};
+use rows::{Activation, VectorBatch};
 use std::sync::Arc;
 
 /// The values of a network, on the host.
@@ -36,7 +36,7 @@ pub(super) struct Weights {
     params: Vec<Vec<f32>>,
     stats: Vec<Vec<f32>>,
     /// Whoever has weights runs samples through them again and again.
-    _keeper: Keeper,
+    _keeper: PoolGuard,
 }
 
 /// A training between two steps, on the host.
@@ -47,8 +47,8 @@ pub(super) struct Training<'a> {
 }
 
 /// Returns whether every layer of `network` is known here.
-pub(super) fn takes(network: &Network) -> bool {
-    fn all(layers: &[Named]) -> bool {
+pub(super) fn supports(network: &Network) -> bool {
+    fn all(layers: &[NamedLayer]) -> bool {
         layers.iter().all(|(_, layer)| match layer {
             Layer::Conv { groups: 1, .. }
             | Layer::BatchNorm
@@ -65,11 +65,11 @@ pub(super) fn takes(network: &Network) -> bool {
 }
 
 impl Weights {
-    pub(super) fn of(values: &Values) -> Self {
+    pub(super) fn of(values: &NetworkValues) -> Self {
         Self {
             params: values.params.iter().map(download).collect(),
             stats: values.stats.iter().map(download).collect(),
-            _keeper: Keeper::new(),
+            _keeper: PoolGuard::new(),
         }
     }
 
@@ -80,15 +80,16 @@ impl Weights {
         samples: Vec<f32>,
         sample: &[usize],
     ) -> (Vec<f32>, Vec<f32>) {
-        let mut pass = Pass::new(self, Mode::Eval);
-        let (logits, embeddings) = pass.forward(network, Flow::of(samples, sample), &mut None);
-        let values = |flow: Flow| Arc::unwrap_or_clone(flow.rows().data);
+        let mut pass = HostForward::new(self, Mode::Eval);
+        let (logits, embeddings) =
+            pass.forward(network, Activation::of(samples, sample), &mut None);
+        let values = |flow: Activation| Arc::unwrap_or_clone(flow.rows().data);
         (values(logits), values(embeddings))
     }
 
     /// Returns the gradients of chosen logits with respect to `samples`, in evaluation mode. `classes`,
     /// \[n, k\], says which logits of each sample; what comes back is \[n, k, ...\].
-    pub(super) fn slopes(
+    pub(super) fn input_gradients(
         &self,
         network: &Network,
         samples: Vec<f32>,
@@ -99,8 +100,8 @@ impl Weights {
         let n = samples.len() / each;
         let k = classes.len() / n;
         let mut tape = Some(vec![]);
-        let mut pass = Pass::new(self, Mode::Eval);
-        let logits = pass.forward(network, Flow::of(samples, sample), &mut tape).0.dims();
+        let mut pass = HostForward::new(self, Mode::Eval);
+        let logits = pass.forward(network, Activation::of(samples, sample), &mut tape).0.dims();
         let tape = tape.unwrap_or_default();
         // The samples went through once; each of their chosen logits goes back on its own.
         let slope = |at: usize| {
@@ -108,10 +109,10 @@ impl Weights {
             for (i, classes) in classes.chunks_exact(k).enumerate() {
                 one[i * logits.c + classes[at] as usize] = 1.0;
             }
-            let mut back = Back { weights: self, gradients: None, first: true };
-            back.all(tape.clone(), Flow::Rows(Rows::flat(n, one)), true).rows()
+            let mut back = HostBackward { weights: self, gradients: None, first: true };
+            back.all(tape.clone(), Activation::VectorBatch(VectorBatch::flat(n, one)), true).rows()
         };
-        let slopes: Vec<Rows> = (0..k).into_par_iter().map(slope).collect();
+        let slopes: Vec<VectorBatch> = (0..k).into_par_iter().map(slope).collect();
         let places = (0..n).flat_map(|i| slopes.iter().map(move |rows| (i, rows)));
         places.flat_map(|(i, rows)| &rows.data[i * each..(i + 1) * each]).copied().collect()
     }
@@ -129,7 +130,8 @@ impl<'a> Training<'a> {
         let all = |values: Vec<Vec<f32>>| {
             values.into_iter().map(|values| upload(values, Device::CPU)).collect()
         };
-        state.values = Values { params: all(self.weights.params), stats: all(self.weights.stats) };
+        state.values =
+            NetworkValues { params: all(self.weights.params), stats: all(self.weights.stats) };
         state.optimizer = self.optimizer.map(|values| upload(values.clone(), Device::CPU));
     }
 
@@ -156,14 +158,21 @@ impl<'a> Training<'a> {
             let rest = samples.split_off((micro * each).min(samples.len()));
             let samples = std::mem::replace(&mut samples, rest);
             let mut tape = Some(vec![]);
-            let mut pass = Pass::new(&self.weights, Mode::Train);
-            let (logits, _) = pass.forward(self.network, Flow::of(samples, sample), &mut tape);
+            let mut pass = HostForward::new(&self.weights, Mode::Train);
+            let (logits, _) =
+                pass.forward(self.network, Activation::of(samples, sample), &mut tape);
             let updated = std::mem::take(&mut pass.updated);
             let logits = logits.rows();
-            let gradient = Rows::flat(logits.len(), slope(&logits.data, targets, classes));
-            let mut back =
-                Back { weights: &self.weights, gradients: Some(&mut gradients), first: at == 0 };
-            back.all(tape.unwrap_or_default(), Flow::Rows(gradient), false);
+            let gradient = VectorBatch::flat(
+                logits.len(),
+                cross_entropy_gradient(&logits.data, targets, classes),
+            );
+            let mut back = HostBackward {
+                weights: &self.weights,
+                gradients: Some(&mut gradients),
+                first: at == 0,
+            };
+            back.all(tape.unwrap_or_default(), Activation::VectorBatch(gradient), false);
             self.weights.stats = updated;
             all.extend_from_slice(&logits.data);
         }
@@ -173,7 +182,7 @@ impl<'a> Training<'a> {
 }
 
 /// Returns the gradient of minus the sum of `targets` times the log-softmax of `logits`.
-fn slope(logits: &[f32], targets: &[f32], classes: usize) -> Vec<f32> {
+fn cross_entropy_gradient(logits: &[f32], targets: &[f32], classes: usize) -> Vec<f32> {
     let mut out = vec![0f32; logits.len()];
     let rows = logits.chunks_exact(classes).zip(targets.chunks_exact(classes));
     for (out, (logits, targets)) in out.chunks_exact_mut(classes).zip(rows) {
@@ -193,35 +202,35 @@ fn slope(logits: &[f32], targets: &[f32], classes: usize) -> Vec<f32> {
 
 /// What a layer leaves for the way back. A parameter is its position.
 #[derive(Clone)]
-enum Done {
+enum TapeOp {
     Conv {
         conv: Conv,
-        input: Maps,
+        input: MapBatch,
         weight: usize,
         bias: Option<usize>,
     },
     Linear {
-        input: Rows,
+        input: VectorBatch,
         weight: usize,
     },
     Norm {
-        x: Maps,
+        x: MapBatch,
         statistics: Statistics,
         scale: usize,
-        relu: Option<Maps>,
+        relu: Option<MapBatch>,
     },
     /// A norm in evaluation mode: its channels' factors.
     Affine {
         scales: Vec<f32>,
-        relu: Option<Maps>,
+        relu: Option<MapBatch>,
     },
     Relu {
-        y: Flow,
+        y: Activation,
     },
     Pool {
         pool: MaxPool,
-        x: Maps,
-        y: Maps,
+        x: MapBatch,
+        y: MapBatch,
     },
     Average {
         from: Dims,
@@ -230,15 +239,15 @@ enum Done {
         from: Dims,
     },
     Residual {
-        main: Vec<Done>,
-        shortcut: Vec<Done>,
+        main: Vec<TapeOp>,
+        shortcut: Vec<TapeOp>,
     },
 }
 
-type Tape = Option<Vec<Done>>;
+type Tape = Option<Vec<TapeOp>>;
 
 /// A forward pass on its way.
-struct Pass<'a> {
+struct HostForward<'a> {
     weights: &'a Weights,
     mode: Mode,
     params: usize,
@@ -246,20 +255,25 @@ struct Pass<'a> {
     updated: Vec<Vec<f32>>,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> HostForward<'a> {
     fn new(weights: &'a Weights, mode: Mode) -> Self {
         Self { weights, mode, params: 0, stats: 0, updated: vec![] }
     }
 
     /// Returns the logits and what goes into the head.
-    fn forward(&mut self, network: &Network, input: Flow, tape: &mut Tape) -> (Flow, Flow) {
+    fn forward(
+        &mut self,
+        network: &Network,
+        input: Activation,
+        tape: &mut Tape,
+    ) -> (Activation, Activation) {
         let (head, body) = network.layers().split_last().expect("every family ends in its head");
         let embeddings = self.all(body, input, tape);
         let logits = self.all(std::slice::from_ref(head), embeddings.clone(), tape);
         (logits, embeddings)
     }
 
-    fn all(&mut self, layers: &[Named], mut x: Flow, tape: &mut Tape) -> Flow {
+    fn all(&mut self, layers: &[NamedLayer], mut x: Activation, tape: &mut Tape) -> Activation {
         let mut at = 0;
         while let Some((_, layer)) = layers.get(at) {
             at += 1;
@@ -267,7 +281,7 @@ impl<'a> Pass<'a> {
                 Layer::BatchNorm => {
                     let relu = matches!(layers.get(at), Some((_, Layer::Relu)));
                     at += usize::from(relu);
-                    Flow::Maps(self.norm(x.maps(), relu, tape))
+                    Activation::MapBatch(self.norm(x.maps(), relu, tape))
                 }
                 _ => self.layer(layer, x, tape),
             };
@@ -275,40 +289,40 @@ impl<'a> Pass<'a> {
         x
     }
 
-    fn layer(&mut self, layer: &Layer, mut x: Flow, tape: &mut Tape) -> Flow {
+    fn layer(&mut self, layer: &Layer, mut x: Activation, tape: &mut Tape) -> Activation {
         match *layer {
             Layer::Conv { out, kernel, stride, pad, groups: 1, bias } => {
                 let conv = Conv { out, kernel, stride, pad };
-                Flow::Maps(self.conv(conv, bias, x.maps(), tape))
+                Activation::MapBatch(self.conv(conv, bias, x.maps(), tape))
             }
-            Layer::Linear { .. } => Flow::Rows(self.linear(x.rows(), tape)),
+            Layer::Linear { .. } => Activation::VectorBatch(self.linear(x.rows(), tape)),
             Layer::Flatten => {
                 let from = x.dims();
-                keep(tape, || Done::Flatten { from });
+                keep(tape, || TapeOp::Flatten { from });
                 x.shaped(Dims { c: from.c * from.pixels(), h: 1, w: 1, ..from })
             }
             Layer::Relu => {
                 pool::relu(x.change());
-                keep(tape, || Done::Relu { y: x.clone() });
+                keep(tape, || TapeOp::Relu { y: x.clone() });
                 x
             }
             Layer::MaxPool { kernel, stride, pad } => {
                 let (pool, x) = (MaxPool { kernel, stride, pad }, x.maps());
                 let y = pool.forward(&x);
-                keep(tape, || Done::Pool { pool, x, y: y.clone() });
-                Flow::Maps(y)
+                keep(tape, || TapeOp::Pool { pool, x, y: y.clone() });
+                Activation::MapBatch(y)
             }
             Layer::GlobalAvgPool => {
                 let x = x.maps();
-                keep(tape, || Done::Average { from: x.dims });
-                Flow::Maps(pool::average(&x))
+                keep(tape, || TapeOp::Average { from: x.dims });
+                Activation::MapBatch(pool::average(&x))
             }
             Layer::Residual { ref main, ref shortcut } => {
                 let new = || tape.as_ref().map(|_| vec![]);
                 let (mut there, mut around) = (new(), new());
                 let mut y = self.all(main, x.clone(), &mut there);
                 y.add(self.all(shortcut, x, &mut around));
-                keep(tape, || Done::Residual {
+                keep(tape, || TapeOp::Residual {
                     main: there.unwrap_or_default(),
                     shortcut: around.unwrap_or_default(),
                 });
@@ -318,24 +332,24 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn linear(&mut self, x: Rows, tape: &mut Tape) -> Rows {
+    fn linear(&mut self, x: VectorBatch, tape: &mut Tape) -> VectorBatch {
         let (weight, bias) = (self.param(), self.param());
         let params = &self.weights.params;
         let y = linear::forward(&x, &params[weight], &params[bias]);
-        keep(tape, || Done::Linear { input: x, weight });
+        keep(tape, || TapeOp::Linear { input: x, weight });
         y
     }
 
-    fn conv(&mut self, conv: Conv, bias: bool, x: Maps, tape: &mut Tape) -> Maps {
+    fn conv(&mut self, conv: Conv, bias: bool, x: MapBatch, tape: &mut Tape) -> MapBatch {
         let weight = self.param();
         let bias = bias.then(|| self.param());
         let params = &self.weights.params;
         let y = conv.forward(&x, &params[weight], bias.map(|bias| &params[bias][..]));
-        keep(tape, || Done::Conv { conv, input: x, weight, bias });
+        keep(tape, || TapeOp::Conv { conv, input: x, weight, bias });
         y
     }
 
-    fn norm(&mut self, x: Maps, relu: bool, tape: &mut Tape) -> Maps {
+    fn norm(&mut self, x: MapBatch, relu: bool, tape: &mut Tape) -> MapBatch {
         let (scale, shift) = (self.param(), self.param());
         let (mean, variance) = (self.stats, self.stats + 1);
         self.stats += 2;
@@ -369,8 +383,8 @@ impl<'a> Pass<'a> {
         keep(tape, || {
             let relu = relu.then(|| y.clone());
             match self.mode {
-                Mode::Train => Done::Norm { x, statistics, scale, relu },
-                Mode::Eval => Done::Affine { scales, relu },
+                Mode::Train => TapeOp::Norm { x, statistics, scale, relu },
+                Mode::Eval => TapeOp::Affine { scales, relu },
             }
         });
         y
@@ -387,14 +401,14 @@ fn inverses(variance: &[f32]) -> Vec<f32> {
     variance.iter().map(inverse).collect()
 }
 
-fn keep(tape: &mut Tape, done: impl FnOnce() -> Done) {
+fn keep(tape: &mut Tape, done: impl FnOnce() -> TapeOp) {
     if let Some(tape) = tape {
         tape.push(done());
     }
 }
 
 /// The way back.
-struct Back<'a> {
+struct HostBackward<'a> {
     weights: &'a Weights,
     /// The parameters' gradients, where they are wanted.
     gradients: Option<&'a mut [Vec<f32>]>,
@@ -402,20 +416,21 @@ struct Back<'a> {
     first: bool,
 }
 
-impl Back<'_> {
+impl HostBackward<'_> {
     /// Returns the gradient of what went into `tape`; where it is not `wanted`, whatever is at hand.
-    fn all(&mut self, mut tape: Vec<Done>, mut gradient: Flow, wanted: bool) -> Flow {
+    fn all(&mut self, mut tape: Vec<TapeOp>, mut gradient: Activation, wanted: bool) -> Activation {
         while let Some(done) = tape.pop() {
-            let learns = |done: &Done| !matches!(done, Done::Flatten { .. } | Done::Relu { .. });
+            let learns =
+                |done: &TapeOp| !matches!(done, TapeOp::Flatten { .. } | TapeOp::Relu { .. });
             let wanted = wanted || tape.iter().any(learns);
             gradient = self.one(done, gradient, wanted);
         }
         gradient
     }
 
-    fn one(&mut self, done: Done, mut gradient: Flow, wanted: bool) -> Flow {
+    fn one(&mut self, done: TapeOp, mut gradient: Activation, wanted: bool) -> Activation {
         match done {
-            Done::Conv { conv, input, weight, bias } => {
+            TapeOp::Conv { conv, input, weight, bias } => {
                 let gradient = gradient.maps();
                 self.add(weight, || conv.to_weight(&gradient, &input));
                 if let Some(bias) = bias {
@@ -423,17 +438,17 @@ impl Back<'_> {
                 }
                 let weight = &self.weights.params[weight];
                 let wanted = wanted.then(|| conv.to_input(&gradient, weight, input.dims));
-                Flow::Maps(wanted.unwrap_or(gradient))
+                Activation::MapBatch(wanted.unwrap_or(gradient))
             }
-            Done::Linear { input, weight } => {
+            TapeOp::Linear { input, weight } => {
                 let gradient = gradient.rows();
                 self.add(weight, || linear::to_weight(&gradient, &input));
                 self.add(weight + 1, || linear::to_bias(&gradient));
                 let weight = &self.weights.params[weight];
                 let wanted = wanted.then(|| linear::to_input(&gradient, weight));
-                Flow::Rows(wanted.unwrap_or(gradient))
+                Activation::VectorBatch(wanted.unwrap_or(gradient))
             }
-            Done::Norm { x, statistics, scale, relu } => {
+            TapeOp::Norm { x, statistics, scale, relu } => {
                 let mut gradient = gradient.maps();
                 if let Some(y) = relu {
                     pool::relu_backward(gradient.change(), &y.data);
@@ -442,25 +457,29 @@ impl Back<'_> {
                 let (scales, shifts) = norm::backward(&mut gradient, &x, &statistics, values);
                 self.add(scale, || scales);
                 self.add(scale + 1, || shifts);
-                Flow::Maps(gradient)
+                Activation::MapBatch(gradient)
             }
-            Done::Affine { scales, relu } => {
+            TapeOp::Affine { scales, relu } => {
                 let mut gradient = gradient.maps();
                 if let Some(y) = relu {
                     pool::relu_backward(gradient.change(), &y.data);
                 }
                 let none = vec![0.0; scales.len()];
-                Flow::Maps(norm::affine(&gradient, &scales, &none, false))
+                Activation::MapBatch(norm::affine(&gradient, &scales, &none, false))
             }
-            Done::Relu { y } => {
+            TapeOp::Relu { y } => {
                 gradient = gradient.like(&y);
                 pool::relu_backward(gradient.change(), y.numbers());
                 gradient
             }
-            Done::Pool { pool, x, y } => Flow::Maps(pool.backward(&gradient.maps(), &x, &y)),
-            Done::Average { from } => Flow::Maps(pool::average_backward(&gradient.maps(), from)),
-            Done::Flatten { from } => gradient.shaped(from),
-            Done::Residual { main, shortcut } => {
+            TapeOp::Pool { pool, x, y } => {
+                Activation::MapBatch(pool.backward(&gradient.maps(), &x, &y))
+            }
+            TapeOp::Average { from } => {
+                Activation::MapBatch(pool::average_backward(&gradient.maps(), from))
+            }
+            TapeOp::Flatten { from } => gradient.shaped(from),
+            TapeOp::Residual { main, shortcut } => {
                 let around = self.all(shortcut, gradient.clone(), true);
                 let mut back = self.all(main, gradient, true);
                 back.add(around);

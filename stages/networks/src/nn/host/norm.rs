@@ -2,7 +2,7 @@
 
 use super::{
     buffer::Buffer,
-    maps::{Dims, Maps},
+    maps::{Dims, MapBatch},
     wide::{self, Kernel, LANES, Lane, Sixteen},
 };
 use methods::linalg::in_widest;
@@ -25,7 +25,7 @@ pub(super) fn count(dims: Dims) -> f64 {
 }
 
 /// Returns the statistics of the batch.
-pub(super) fn statistics(x: &Maps, epsilon: f64) -> Statistics {
+pub(super) fn statistics(x: &MapBatch, epsilon: f64) -> Statistics {
     let count = count(x.dims);
     let channel = |c: usize| {
         let mean = fold(x, c, |_, values| sums(values)) / count;
@@ -43,7 +43,7 @@ pub(super) fn statistics(x: &Maps, epsilon: f64) -> Statistics {
 
 /// Returns the sum, over what samples have in channel `c`, of the lanes that `plane` makes of a block:
 /// it gets where the block's channel starts, and its values.
-fn fold(x: &Maps, c: usize, plane: impl Fn(usize, &[f32]) -> Lane) -> f64 {
+fn fold(x: &MapBatch, c: usize, plane: impl Fn(usize, &[f32]) -> Lane) -> f64 {
     let dims = x.dims;
     let mut total = 0.0;
     for block in 0..dims.blocks() {
@@ -104,15 +104,15 @@ in_widest! {
 }
 
 /// Returns x times `scale` plus `shift`, each of its channel; negative ones as 0 with `relu`.
-pub(super) fn affine(x: &Maps, scale: &[f32], shift: &[f32], relu: bool) -> Maps {
+pub(super) fn affine(x: &MapBatch, scale: &[f32], shift: &[f32], relu: bool) -> MapBatch {
     let dims = x.dims;
-    let mut out = Buffer::any(dims.len());
+    let mut out = Buffer::uninit(dims.len());
     let planes = out.par_chunks_mut(dims.plane()).zip(x.data.par_chunks(dims.plane()));
     planes.enumerate().for_each(|(at, (out, x))| {
         let (scale, shift) = (scale[at % dims.c], shift[at % dims.c]);
         wide::run(Affine { x, scale, shift, relu, out });
     });
-    Maps::new(dims, out)
+    MapBatch::new(dims, out)
 }
 
 struct Affine<'a> {
@@ -142,8 +142,8 @@ impl Kernel for Affine<'_> {
 
 /// Turns the gradient of the output into that of `x`. Returns the gradients of scale and shift.
 pub(super) fn backward(
-    gradient: &mut Maps,
-    x: &Maps,
+    gradient: &mut MapBatch,
+    x: &MapBatch,
     statistics: &Statistics,
     scale: &[f32],
 ) -> (Vec<f32>, Vec<f32>) {

@@ -2,7 +2,7 @@
 
 use super::{
     buffer::Buffer,
-    maps::{Dims, Maps},
+    maps::{Dims, MapBatch},
     wide::{self, LANES},
 };
 use methods::linalg::in_widest;
@@ -60,7 +60,7 @@ pub(super) struct MaxPool {
 
 impl MaxPool {
     /// Returns the largest values.
-    pub(super) fn forward(self, x: &Maps) -> Maps {
+    pub(super) fn forward(self, x: &MapBatch) -> MapBatch {
         in_widest! {
             fn channel(pool: MaxPool, x: &[f32], from: Dims, out: &mut [f32], to: Dims) {
                 pool.windows(from, to, |at, window| {
@@ -78,15 +78,15 @@ impl MaxPool {
         let from = x.dims;
         let side = |side: usize| (side + 2 * self.pad - self.kernel) / self.stride + 1;
         let to = Dims { n: from.n, c: from.c, h: side(from.h), w: side(from.w) };
-        let mut out = Buffer::any(to.len());
+        let mut out = Buffer::uninit(to.len());
         let planes = out.par_chunks_mut(to.plane()).zip(x.data.par_chunks(from.plane()));
         planes.for_each(|(out, x)| channel(self, x, from, out, to));
-        Maps::new(to, out)
+        MapBatch::new(to, out)
     }
 
     /// Returns the gradient of the input `x`, of which `y` are the largest values: it goes to the
     /// first of equals.
-    pub(super) fn backward(self, gradient: &Maps, x: &Maps, y: &Maps) -> Maps {
+    pub(super) fn backward(self, gradient: &MapBatch, x: &MapBatch, y: &MapBatch) -> MapBatch {
         in_widest! {
             fn channel(
                 pool: MaxPool,
@@ -117,17 +117,17 @@ impl MaxPool {
         inner.zip(outer).for_each(|((out, x), (gradient, y))| {
             channel(self, [gradient, x, y], from, out, to);
         });
-        Maps::new(from, out)
+        MapBatch::new(from, out)
     }
 
     /// Calls `each` for every output position of a channel: where it is, and what it sees of the input.
     #[inline(always)]
-    fn windows(self, from: Dims, to: Dims, mut each: impl FnMut(usize, Window)) {
+    fn windows(self, from: Dims, to: Dims, mut each: impl FnMut(usize, PoolWindow)) {
         for y in 0..to.h {
             let rows = self.span(y, from.h);
             for x in 0..to.w {
                 let columns = self.span(x, from.w);
-                each((y * to.w + x) * LANES, Window { rows, columns, width: from.w });
+                each((y * to.w + x) * LANES, PoolWindow { rows, columns, width: from.w });
             }
         }
     }
@@ -142,13 +142,13 @@ impl MaxPool {
 
 /// A part of a channel: rows and columns, first and past the last.
 #[derive(Clone, Copy)]
-struct Window {
+struct PoolWindow {
     rows: (usize, usize),
     columns: (usize, usize),
     width: usize,
 }
 
-impl Window {
+impl PoolWindow {
     /// Calls `each` with where each of its positions is, row by row.
     #[inline(always)]
     fn each(self, mut each: impl FnMut(usize)) {
@@ -161,7 +161,7 @@ impl Window {
 }
 
 /// Returns the mean of each channel.
-pub(super) fn average(x: &Maps) -> Maps {
+pub(super) fn average(x: &MapBatch) -> MapBatch {
     let from = x.dims;
     let to = Dims { h: 1, w: 1, ..from };
     let share = 1.0 / (from.h * from.w) as f32;
@@ -174,13 +174,13 @@ pub(super) fn average(x: &Maps) -> Maps {
         }
         out.iter_mut().for_each(|out| *out *= share);
     });
-    Maps::new(to, out)
+    MapBatch::new(to, out)
 }
 
 /// Returns the gradient of the input of [`average`], of which `from` are the dimensions.
-pub(super) fn average_backward(gradient: &Maps, from: Dims) -> Maps {
+pub(super) fn average_backward(gradient: &MapBatch, from: Dims) -> MapBatch {
     let share = 1.0 / (from.h * from.w) as f32;
-    let mut out = Buffer::any(from.len());
+    let mut out = Buffer::uninit(from.len());
     let planes =
         out.par_chunks_mut(from.plane()).zip(gradient.data.par_chunks(gradient.dims.plane()));
     planes.for_each(|(out, gradient)| {
@@ -190,5 +190,5 @@ pub(super) fn average_backward(gradient: &Maps, from: Dims) -> Maps {
             }
         }
     });
-    Maps::new(from, out)
+    MapBatch::new(from, out)
 }

@@ -1,20 +1,20 @@
 //! What flows between layers on the CPU: maps, or samples one after the other where they are vectors.
 
 use super::{
-    maps::{Dims, Maps},
+    maps::{Dims, MapBatch},
     pool,
 };
 use std::sync::Arc;
 
 /// Samples one after the other. Clones share their values.
 #[derive(Clone, Debug)]
-pub(super) struct Rows {
+pub(super) struct VectorBatch {
     /// What each sample was or will be as maps; a vector has one pixel a channel.
     pub(super) dims: Dims,
     pub(super) data: Arc<Vec<f32>>,
 }
 
-impl Rows {
+impl VectorBatch {
     /// Takes `n` vectors.
     pub(super) fn flat(n: usize, data: Vec<f32>) -> Self {
         let dims = Dims { n, c: data.len() / n.max(1), h: 1, w: 1 };
@@ -34,12 +34,12 @@ impl Rows {
 
 /// A batch on its way through the layers.
 #[derive(Clone, Debug)]
-pub(super) enum Flow {
-    Maps(Maps),
-    Rows(Rows),
+pub(super) enum Activation {
+    MapBatch(MapBatch),
+    VectorBatch(VectorBatch),
 }
 
-impl Flow {
+impl Activation {
     /// Takes samples of the shape `sample`, one after the other.
     pub(super) fn of(samples: Vec<f32>, sample: &[usize]) -> Self {
         let each: usize = sample.iter().product();
@@ -48,50 +48,54 @@ impl Flow {
             [c, h, w] => Dims { n, c, h, w },
             _ => Dims { n, c: each, h: 1, w: 1 },
         };
-        Self::Rows(Rows { dims, data: Arc::new(samples) })
+        Self::VectorBatch(VectorBatch { dims, data: Arc::new(samples) })
     }
 
     pub(super) fn dims(&self) -> Dims {
         match self {
-            Self::Maps(maps) => maps.dims,
-            Self::Rows(rows) => rows.dims,
+            Self::MapBatch(maps) => maps.dims,
+            Self::VectorBatch(rows) => rows.dims,
         }
     }
 
     /// Returns the samples as maps of their dimensions.
-    pub(super) fn maps(self) -> Maps {
+    pub(super) fn maps(self) -> MapBatch {
         match self {
-            Self::Maps(maps) => maps,
-            Self::Rows(rows) => Maps::pack(&rows.data, rows.dims),
+            Self::MapBatch(maps) => maps,
+            Self::VectorBatch(rows) => MapBatch::pack(&rows.data, rows.dims),
         }
     }
 
     /// Returns the samples one after the other.
-    pub(super) fn rows(self) -> Rows {
+    pub(super) fn rows(self) -> VectorBatch {
         match self {
-            Self::Maps(maps) => Rows { dims: maps.dims, data: Arc::new(maps.unpack()) },
-            Self::Rows(rows) => rows,
+            Self::MapBatch(maps) => VectorBatch { dims: maps.dims, data: Arc::new(maps.unpack()) },
+            Self::VectorBatch(rows) => rows,
         }
     }
 
     /// Returns the samples in another shape of as many numbers.
     pub(super) fn shaped(self, dims: Dims) -> Self {
-        if self.dims() == dims { self } else { Self::Rows(Rows { dims, ..self.rows() }) }
+        if self.dims() == dims {
+            self
+        } else {
+            Self::VectorBatch(VectorBatch { dims, ..self.rows() })
+        }
     }
 
     /// Returns the numbers as they lie, which for maps is not sample by sample.
     pub(super) fn numbers(&self) -> &[f32] {
         match self {
-            Self::Maps(maps) => &maps.data,
-            Self::Rows(rows) => &rows.data,
+            Self::MapBatch(maps) => &maps.data,
+            Self::VectorBatch(rows) => &rows.data,
         }
     }
 
     /// The same, to be changed in place; copied only if another holds them too.
     pub(super) fn change(&mut self) -> &mut [f32] {
         match self {
-            Self::Maps(maps) => maps.change(),
-            Self::Rows(rows) => &mut *Arc::make_mut(&mut rows.data),
+            Self::MapBatch(maps) => maps.change(),
+            Self::VectorBatch(rows) => &mut *Arc::make_mut(&mut rows.data),
         }
     }
 
@@ -104,8 +108,8 @@ impl Flow {
     /// Lays the samples out as `other` has its own.
     pub(super) fn like(self, other: &Self) -> Self {
         match other {
-            Self::Maps(_) => Self::Maps(self.maps()),
-            Self::Rows(_) => Self::Rows(self.rows()),
+            Self::MapBatch(_) => Self::MapBatch(self.maps()),
+            Self::VectorBatch(_) => Self::VectorBatch(self.rows()),
         }
     }
 }
