@@ -184,6 +184,9 @@ mod tests {
         assert!(error.to_string().starts_with("cannot use `cuda:4096`: "));
         assert!(error.hint.ends_with("`--device cpu`"));
         assert!(Device::open(DeviceChoice::Auto).is_ok());
-        assert!(report().len() >= 5);
+        let lines = report();
+        assert_eq!(lines[0].0, "cpu threads");
+        assert!(lines[1..].iter().all(|(what, how)| !what.is_empty() && !how.is_empty()));
+        assert!(lines.iter().any(|(what, _)| what.starts_with("cuda")), "{lines:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! One pass over the samples: the steps, and what they add up to.
+//! One epoch: the training steps over all samples, and the mean loss and accuracy of them.
 //!
-//! No store and no events here: what is to be told to anybody goes through one closure.
+//! No store and no events here: progress goes through one callback.
 
 use super::{
     Tensor,
@@ -18,7 +18,7 @@ use burn::tensor::{FloatDType, TensorData};
 use engine::{StageError, Streams};
 use std::time::{Duration, Instant};
 
-/// What a training works on. It does not change while it runs.
+/// The constant inputs of a training: network, samples, labels, weights, random streams.
 pub(crate) struct Job<'a> {
     pub(crate) plan: TrainingConfig,
     pub(crate) network: &'a Network,
@@ -35,7 +35,8 @@ pub(crate) struct Job<'a> {
     pub(crate) recorded: bool,
 }
 
-/// Hears of every step, with the newest loss known; an error stops the training.
+/// Called after every step with the number of steps done and the newest loss known; an error stops the
+/// training.
 pub(crate) type StepCallback<'a> = dyn FnMut(u64, Option<f64>) -> Result<(), StageError> + 'a;
 
 // An accelerator runs ahead of the host. Every so often, or when this many logits wait there, the
@@ -221,7 +222,7 @@ impl Job<'_> {
     }
 }
 
-/// What was computed and what has been read of it.
+/// Losses that are pending on the device: batches whose logits have not been downloaded yet.
 struct Books<'j, 'a> {
     job: &'j Job<'a>,
     tally: Tally,

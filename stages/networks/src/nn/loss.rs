@@ -1,6 +1,8 @@
-//! The loss, on the device for the gradient and on the host for the books.
+//! The loss: cross-entropy on the device for the gradient, and on the host for the epoch's mean loss and
+//! accuracy.
 
 use super::Tensor;
+use artifacts::logits::argmax;
 use burn::tensor::activation;
 use rayon::prelude::*;
 
@@ -33,7 +35,7 @@ pub(super) fn loss(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     (activation::log_softmax(logits, 1) * targets).sum().neg()
 }
 
-/// What an epoch adds up to.
+/// The running sums of an epoch: weighted loss, weights, correct predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Tally {
     loss: f64,
@@ -87,17 +89,6 @@ fn figures(row: &[f32], label: u32, smoothing: f64) -> (f64, bool) {
     let own = norm - f64::from(row[label as usize]);
     let mean = norm - row.iter().map(|z| f64::from(*z)).sum::<f64>() / row.len() as f64;
     ((1.0 - smoothing) * own + smoothing * mean, top == label as usize)
-}
-
-/// Returns the position of the largest value; of equals the first.
-pub(crate) fn argmax(row: &[f32]) -> usize {
-    let mut top = 0;
-    for (at, value) in row.iter().enumerate() {
-        if *value > row[top] {
-            top = at;
-        }
-    }
-    top
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How much memory a training takes, and what becomes of it where there is less.
+//! The memory a training takes, estimated before it begins; out of memory as an error.
 
 use super::settings::TrainingConfig;
 use crate::device::Device;

@@ -12,6 +12,7 @@ mod loss;
 mod memory;
 pub(crate) mod model;
 mod optim;
+mod precision;
 pub(crate) mod schedule;
 pub(crate) mod settings;
 pub(crate) mod speed;

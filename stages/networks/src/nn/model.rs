@@ -103,7 +103,7 @@ impl Model {
     }
 }
 
-/// Returns what to do between two batches of `n` samples: look whether to stop, and say how far.
+/// Returns a callback for between two batches of `n` samples: checks for cancellation and reports progress.
 pub(crate) fn pause<'a>(
     ctx: &'a StageCtx<'_>,
     n: usize,

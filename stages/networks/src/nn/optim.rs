@@ -1,4 +1,4 @@
-//! Optimisers, step by step as PyTorch writes them.
+//! Optimisers: SGD, Adam and AdamW, step by step as PyTorch writes them.
 //!
 //! A parameter is a flat tensor. The state is one list of such tensors per slot, in the order of
 //! the parameters, so that it is saved and restored as it is. The learning rate comes with each
@@ -24,7 +24,7 @@ const EPSILON: f64 = 1e-8;
 // How many values one thread moves at a time.
 const PIECE: usize = 1 << 14;
 
-/// A rule and what it remembers, as tensors or on the host.
+/// An update rule and its state (momentum, moments), as tensors or on the host.
 #[derive(Clone)]
 pub(crate) struct Optimizer<T = Tensor<1>> {
     rule: Rule,

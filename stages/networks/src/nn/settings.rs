@@ -1,4 +1,4 @@
-//! The settings `proxy-train` and `train` share, and what they come to.
+//! The settings that `proxy-train` and `train` share, and the training configuration made of them.
 //!
 //! Each stage has a table of its own: a nested or flattened one would lose a mistake's line, or
 //! put a level into the file that users do not think of. The macro writes the shared part once.
@@ -24,7 +24,7 @@ pub(crate) enum Optimizer {
     Adamw,
 }
 
-/// What numbers are computed in.
+/// The floating-point format of matrix products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Precision {
@@ -187,7 +187,7 @@ macro_rules! training_settings {
 }
 pub(crate) use training_settings;
 
-/// What the settings come to.
+/// The settings of a training with all defaults filled in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TrainingConfig {
     pub(crate) architecture: Architecture,

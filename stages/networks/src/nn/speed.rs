@@ -278,17 +278,6 @@ fn hardest(scores: &[f64]) -> Vec<usize> {
     order
 }
 
-impl Precision {
-    /// Fails where `device` cannot compute so.
-    pub(super) fn check(self, device: Device) -> Result<(), StageError> {
-        if self == Self::F32 || !device.is_cpu() {
-            return Ok(());
-        }
-        Err(StageError::method("precision `bf16` needs a CUDA device, and this run has none")
-            .with_hint("set `precision = \"f32\"`, or run with `--device cuda`"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

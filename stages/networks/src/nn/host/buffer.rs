@@ -1,5 +1,5 @@
-//! Memory of maps: while a training goes on, what one layer gives back another takes, and the system is
-//! not asked for it step by step.
+//! A pool of float buffers: while a training goes on, a layer reuses what another freed, and the allocator
+//! is not asked step by step.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// What was given back, by length, while somebody keeps it.
+/// Free lists by length. Freed buffers are kept while a [`PoolGuard`] lives, else given to the allocator.
 struct Free {
     keepers: usize,
     buffers: BTreeMap<usize, Vec<Vec<f32>>>,
@@ -16,12 +16,13 @@ struct Free {
 
 static FREE: Mutex<Free> = Mutex::new(Free { keepers: 0, buffers: BTreeMap::new() });
 
-/// Calls `then` with what is free; nothing here is half-done when a thread breaks off.
+/// Locks the free lists and calls `then` with them. A panic elsewhere leaves them whole, so a poisoned lock
+/// is taken all the same.
 fn free<T>(then: impl FnOnce(&mut Free) -> T) -> T {
     then(&mut FREE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// As long as one of these lives, buffers that are given back are kept.
+/// Keeps freed buffers in the pool for as long as one of these lives.
 pub(super) struct PoolGuard(());
 
 impl PoolGuard {
@@ -41,12 +42,13 @@ impl Drop for PoolGuard {
     }
 }
 
-/// Numbers that are given back when nobody holds them any more.
+/// A buffer of floats that returns to the pool when it is dropped.
 #[derive(Debug)]
 pub(super) struct Buffer(Vec<f32>);
 
 impl Buffer {
-    /// Returns `len` numbers that mean nothing: all that are read must be written before.
+    /// Returns an uninitialised buffer of `len` floats, from the pool if it has one: their values are
+    /// arbitrary, so each must be written before it is read.
     pub(super) fn uninit(len: usize) -> Self {
         let kept = free(|free| free.buffers.get_mut(&len).and_then(Vec::pop));
         let mut buffer = Self(kept.unwrap_or_else(|| vec![0.0; len]));

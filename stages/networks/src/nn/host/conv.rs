@@ -136,7 +136,8 @@ fn backward_at(at: usize, k: usize, conv: Conv, side: usize) -> Option<usize> {
     (reach % conv.stride == 0).then_some(reach / conv.stride).filter(|at| *at < side)
 }
 
-/// Along one side: for each target position, the kernel positions that meet the source, and where.
+/// For each position along one side of the target: the kernel positions that fall inside the source, and the
+/// source position of each.
 struct Steps(Vec<Vec<(usize, usize)>>);
 
 impl Steps {
@@ -260,7 +261,7 @@ const RUN: usize = 32;
 // Channels in fewer than this many tiles are worth taking apart.
 const FEW: usize = 4;
 
-/// What the gradient of a weight is made of.
+/// The inputs of the weight gradient: the output's gradient and the layer's input.
 #[derive(Clone, Copy)]
 struct WeightGradientWork<'a> {
     conv: Conv,

@@ -1,4 +1,4 @@
-//! A batch of maps as the CPU's kernels want it: blocks of sixteen samples, channel by channel, a
+//! A batch of feature maps in the layout of the CPU's kernels: blocks of sixteen samples, channel by channel, a
 //! pixel's sixteen values side by side. Flat vectors have a layout of their own, in `rows.rs`.
 
 use super::{buffer::Buffer, wide::LANES};
@@ -23,9 +23,8 @@ impl Dims {
         self.h * self.w
     }
 
-    /// Returns how many numbers one channel of a block takes. An odd number of lanes, so that the
-    /// channels' pixels do not all meet in the same place of a cache; what is past the last pixel
-    /// means nothing.
+    /// Returns how many floats one channel of a block takes: an odd number of lanes, so that the pixels of
+    /// different channels do not map to the same cache set. The padding past the last pixel is arbitrary.
     pub(super) fn plane(self) -> usize {
         (self.pixels() | 1) * LANES
     }

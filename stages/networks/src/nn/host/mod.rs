@@ -2,8 +2,9 @@
 //!
 //! The tensor library walks a network operation by operation and writes every intermediate result
 //! to memory. Here the passes are written out for the layers a network is made of: maps with sixteen
-//! samples in a register, vectors as matrix products. What they compute is what [`Network::forward`] and its recorded gradients
-//! compute, up to rounding; a network with a layer that is not known here goes that way instead.
+//! samples in a register, vectors as matrix products. They compute what the forward pass of the tensor
+//! library and its recorded gradients compute, up to rounding; a network with a layer that is not known here
+//! goes that way instead.
 
 mod buffer;
 mod conv;
@@ -35,7 +36,7 @@ use std::sync::Arc;
 pub(super) struct Weights {
     params: Vec<Vec<f32>>,
     stats: Vec<Vec<f32>>,
-    /// Whoever has weights runs samples through them again and again.
+    /// Keeps freed buffers: weights are used for one forward pass after another.
     _keeper: PoolGuard,
 }
 
@@ -119,13 +120,13 @@ impl Weights {
 }
 
 impl<'a> Training<'a> {
-    /// Takes up the training where `state` stands.
+    /// Copies parameters, statistics and optimiser from `state` to the host.
     pub(super) fn of(network: &'a Network, state: &State) -> Self {
         let weights = Weights::of(&state.values);
         Self { network, weights, optimizer: state.optimizer.map(download) }
     }
 
-    /// Puts the training where it stands into `state`.
+    /// Copies parameters, statistics and optimiser back into `state`.
     pub(super) fn put(self, state: &mut State) {
         let all = |values: Vec<Vec<f32>>| {
             values.into_iter().map(|values| upload(values, Device::CPU)).collect()
@@ -200,7 +201,8 @@ fn cross_entropy_gradient(logits: &[f32], targets: &[f32], classes: usize) -> Ve
     out
 }
 
-/// What a layer leaves for the way back. A parameter is its position.
+/// One entry of the tape: the layer and the inputs it saved for the backward pass. A parameter is named by
+/// its position.
 #[derive(Clone)]
 enum TapeOp {
     Conv {
@@ -246,7 +248,7 @@ enum TapeOp {
 
 type Tape = Option<Vec<TapeOp>>;
 
-/// A forward pass on its way.
+/// A forward pass: the position among the parameters and statistics, and the tape.
 struct HostForward<'a> {
     weights: &'a Weights,
     mode: Mode,
@@ -407,7 +409,7 @@ fn keep(tape: &mut Tape, done: impl FnOnce() -> TapeOp) {
     }
 }
 
-/// The way back.
+/// The backward pass: walks the tape from its end and accumulates parameter gradients.
 struct HostBackward<'a> {
     weights: &'a Weights,
     /// The parameters' gradients, where they are wanted.
@@ -417,7 +419,8 @@ struct HostBackward<'a> {
 }
 
 impl HostBackward<'_> {
-    /// Returns the gradient of what went into `tape`; where it is not `wanted`, whatever is at hand.
+    /// Returns the gradient of the input of `tape`. If `wanted` is false it is not computed, and the value is
+    /// unspecified.
     fn all(&mut self, mut tape: Vec<TapeOp>, mut gradient: Activation, wanted: bool) -> Activation {
         while let Some(done) = tape.pop() {
             let learns =

@@ -9,7 +9,7 @@ use methods::linalg::in_widest;
 use pulp::Simd;
 use rayon::prelude::*;
 
-/// What normalises each channel.
+/// The batch statistics of each channel: mean, variance, and one over the standard deviation.
 #[derive(Clone, Debug)]
 pub(super) struct Statistics {
     pub(super) mean: Vec<f32>,
@@ -94,7 +94,7 @@ in_widest! {
 }
 
 in_widest! {
-    /// Makes of `gradient` itself times `whole` plus `x` times `slope` plus `level`.
+    /// Sets each element of `gradient` to `gradient * whole + x * slope + level`.
     fn slope_back(gradient: &mut [f32], x: &[f32], factors: [f32; 3]) {
         let [whole, slope, level] = factors;
         for (g, x) in gradient.iter_mut().zip(x) {

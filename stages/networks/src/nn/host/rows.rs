@@ -1,4 +1,4 @@
-//! What flows between layers on the CPU: maps, or samples one after the other where they are vectors.
+//! Activations between layers on the CPU: feature maps, or flat vectors one sample after the other.
 
 use super::{
     maps::{Dims, MapBatch},
@@ -6,7 +6,7 @@ use super::{
 };
 use std::sync::Arc;
 
-/// Samples one after the other. Clones share their values.
+/// A batch of flat vectors, one sample after the other. Clones share their values (copy on write).
 #[derive(Clone, Debug)]
 pub(super) struct VectorBatch {
     /// What each sample was or will be as maps; a vector has one pixel a channel.
@@ -32,7 +32,7 @@ impl VectorBatch {
     }
 }
 
-/// A batch on its way through the layers.
+/// The activations of a batch.
 #[derive(Clone, Debug)]
 pub(super) enum Activation {
     MapBatch(MapBatch),

@@ -1,6 +1,6 @@
 //! Sixteen samples side by side: the layout of the CPU's kernels, and the vector registers they run in.
 //!
-//! A lane never meets another but in a sum of fixed order, so that wider registers give the same bits.
+//! Lanes are only combined in sums of a fixed order, so that wider registers give the same bits.
 
 use pulp::{Arch, Simd, WithSimd};
 
