@@ -80,6 +80,12 @@ impl Inputs {
         }
     }
 
+    /// Returns whether there is no sample.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Returns the first `n` samples of `each` elements, or all if there are fewer.
     pub fn truncate(&mut self, n: usize, each: usize) {
         match self {

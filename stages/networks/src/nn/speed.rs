@@ -7,7 +7,7 @@ use super::{
     memory::{self, guarded},
     optim::Rule,
     schedule::Schedule,
-    settings::{Length, Precision, TrainingConfig},
+    settings::{Length, TrainingConfig},
     state::State,
     training::STREAMS,
     values::NetworkValues,
