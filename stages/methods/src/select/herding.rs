@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Herding {}
 
-/// Returns the picks, in order: each the one of largest `value`, given the squared distance of the
-/// mean of all from the mean it would make, on a common scale.
+/// Returns the picks, in order: each has the largest `value_of` the squared distance between the
+/// mean of all and the mean it would make, times the number of picks.
 pub(super) fn herd(
     features: &Matrix<'_>,
     budget: usize,
