@@ -163,6 +163,13 @@ impl Context {
         }
     }
 
+    /// Says what the files of `plan` write under names it had before, and what to write instead.
+    pub(crate) fn tell_of_former_names(&self, plan: &Plan) {
+        for name in &plan.renamed {
+            self.note(&format!("note: {}:{}: {}", name.source, name.line, name.advice));
+        }
+    }
+
     /// Returns how many cores the kernels use: as many as are asked for, and there.
     pub(crate) fn threads(&self, asked: Option<u16>) -> usize {
         let cores = thread::available_parallelism().map_or(1, usize::from);

@@ -21,10 +21,11 @@ pub(crate) struct MethodsArgs {
 
 pub(crate) fn run(args: &MethodsArgs, context: &Context) -> Result<ExitCode, Failure> {
     let mut all: Vec<&Method> = context.registry.iter().collect();
-    // By name within a family, as they came.
+    // By name within a family, as they came; those of a family within it stand behind.
     all.sort_by_key(|method| {
         let family = family(method);
-        (FAMILIES.iter().position(|one| *one == family).unwrap_or(FAMILIES.len()), family)
+        let depth = method.name.matches('.').count();
+        (FAMILIES.iter().position(|one| *one == family).unwrap_or(FAMILIES.len()), family, depth)
     });
     if let Some(name) = &args.name {
         if let Some(method) = context.registry.get(name) {

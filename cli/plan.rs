@@ -18,6 +18,7 @@ pub(crate) struct PlanArgs {
 
 pub(crate) fn run(args: &PlanArgs, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
+    context.tell_of_former_names(&plan);
     let store = context.store()?;
     let forecast = Forecast::of(&plan, &store)?;
     if context.global.json {

@@ -72,6 +72,7 @@ pub(crate) struct ExecutionArgs {
 
 pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure> {
     let mut plan = context.plan(&args.pipeline)?;
+    context.tell_of_former_names(&plan);
     pick_cells(&mut plan, &args.cells)?;
     let store = context.store()?;
     let mut options = args.how.options(&store, context)?;

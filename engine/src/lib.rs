@@ -13,8 +13,8 @@ mod stage;
 
 pub use event::{Event, RunSummary, Sink, StageCount, StageProgress};
 pub(crate) use plan::StageRef;
-pub use plan::{NodeId, Plan, PlanAxis, PlanCell, PlanNode};
-pub use registry::{Method, Parse, Registry};
+pub use plan::{FormerName, NodeId, Plan, PlanAxis, PlanCell, PlanNode};
+pub use registry::{Becomes, Method, Parse, Registry, Renamed};
 pub use run::{
     Forecast, Journal, LogLine, LogTail, Outlook, PipelineFile, Reason, ResultUse, RunError,
     RunFailure, RunHistory, RunNode, RunOptions, RunRecord, RunResult, RunSource, RunState,

@@ -5,7 +5,7 @@ use crate::{
     spec::{Settings, SettingsMistakeKind, TreeEntry, TreeNode, TreeValue},
 };
 use schemars::Schema;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Reads a stage's `with` table.
 pub type Parse = fn(Settings<'_>) -> Result<Box<dyn Stage>, crate::spec::SettingsError>;
@@ -63,10 +63,65 @@ impl Method {
     }
 }
 
+/// A former way to write a method, so that files from before keep working.
+#[derive(Clone, Copy, Debug)]
+pub struct Renamed {
+    /// The method as it was written.
+    pub method: &'static str,
+    /// The setting that tells, a path from `with`.
+    pub setting: &'static [&'static str],
+    /// The value of that setting, if only one is meant.
+    pub value: Option<&'static str>,
+    /// The method that is meant.
+    pub now: &'static str,
+    /// What the setting becomes.
+    pub becomes: Becomes,
+    /// Settings beside it that had no effect then, and that the method does not have.
+    pub unused: &'static [&'static str],
+}
+
+/// What a former setting becomes. Paths are from `with`.
+#[derive(Clone, Copy, Debug)]
+pub enum Becomes {
+    /// Nothing: it is left out.
+    Nothing,
+    /// A setting of the same value at this path.
+    Moved(&'static [&'static str]),
+    /// The setting at this path, with this value.
+    Value(&'static [&'static str], &'static str),
+}
+
+/// Says what was written, and what to write instead.
+impl fmt::Display for Renamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}", self.setting.join("."))?;
+        if let Some(value) = self.value {
+            write!(f, " = \"{value}\"")?;
+        }
+        write!(f, "` of `{}` ", self.method)?;
+        if self.method == self.now {
+            return match self.becomes {
+                Becomes::Nothing => f.write_str("is no setting any more: leave it out"),
+                Becomes::Moved(path) => write!(f, "is now `{}`", path.join(".")),
+                Becomes::Value(path, value) => {
+                    write!(f, "is now `{} = \"{value}\"`", path.join("."))
+                }
+            };
+        }
+        write!(f, "is now a method: write `use = \"{}\"`", self.now)?;
+        match self.becomes {
+            Becomes::Nothing => f.write_str(" without it"),
+            Becomes::Moved(path) => write!(f, " with `{}`", path.join(".")),
+            Becomes::Value(path, value) => write!(f, " with `{} = \"{value}\"`", path.join(".")),
+        }
+    }
+}
+
 /// Every method, by name.
 #[derive(Clone, Default)]
 pub struct Registry {
     methods: BTreeMap<&'static str, Method>,
+    renamed: Vec<Renamed>,
     results: Option<ArtifactKind>,
 }
 
@@ -83,6 +138,26 @@ impl Registry {
             assert!(!taken, "two methods are called `{}`", method.name);
         }
         self
+    }
+
+    /// Adds former ways to write methods. Of several that fit, the first is taken.
+    ///
+    /// # Panics
+    ///
+    /// Panics if one leads to no method.
+    #[must_use]
+    pub fn with_renamed(mut self, renamed: impl IntoIterator<Item = Renamed>) -> Self {
+        for one in renamed {
+            assert!(self.methods.contains_key(one.now), "no method is called `{}`", one.now);
+            self.renamed.push(one);
+        }
+        self
+    }
+
+    /// Returns the former ways to write methods.
+    #[must_use]
+    pub fn renamed(&self) -> &[Renamed] {
+        &self.renamed
     }
 
     /// Sets the kind of artifact that is a result, such as metrics: the default targets of a

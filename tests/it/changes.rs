@@ -89,3 +89,48 @@ fn no_corruption_is_the_clean_run() {
     let (counts, said) = place.run("p.toml", &["--set", "noisy.with.rate=0.0"]);
     assert_eq!(counts, (computed, 1), "only the corruption itself: {said}");
 }
+
+/// `PIPELINE` with a score and a selector of DeepCore's own, `grand` and `craig` saying which.
+fn deepcore(grand: &str, craig: &str) -> String {
+    let text = PIPELINE.replace(
+        "use  = \"score.grand\"\nfrom = { proxy = \"proxy\" }",
+        &format!("from = {{ proxy = \"proxy\" }}\n{grand}"),
+    );
+    text.replace(
+        "use  = \"select.top\"\nfrom = { scores = \"hardness\" }\nwith = { keep = 0.1, balance = \"class\" }",
+        &format!("from = {{ proxy = \"proxy\" }}\n{craig}"),
+    )
+}
+
+#[test]
+fn former_names_are_read_as_what_they_are_now() {
+    let place = Place::new();
+    let new = deepcore(
+        "use = \"score.deepcore.grand\"\nwith.rule = { release = \"2022\", batch = 64 }",
+        "use = \"select.deepcore.craig\"\nwith = { keep = 0.1, rule.search.optimizer = \"naive\" }",
+    );
+    let old = deepcore(
+        "use = \"score.grand\"\nwith.rule = { compat = \"deepcore-2022\", batch = 64 }",
+        "use = \"select.craig\"\nwith = { keep = 0.1, rule = { compat = \"deepcore\", optimizer = \"naive\" } }",
+    );
+    place.write("new.toml", &new);
+    place.write("old.toml", &old);
+    let targets = ["--target", "subset", "--target", "hardness"];
+    let ((_, computed), said) = place.run("new.toml", &targets);
+    assert_eq!(computed, 5);
+    assert!(!said.contains("is now"), "{said}");
+    let (counts, said) = place.run("old.toml", &targets);
+    assert_eq!(counts, (5, 0), "the same computations: {said}");
+    let notes: Vec<&str> = said.lines().filter(|line| line.contains("is now")).collect();
+    let wanted = [
+        "old.toml:20: `rule.compat = \"deepcore-2022\"` of `score.grand` is now a method: write \
+         `use = \"score.deepcore.grand\"` with `rule.release = \"2022\"`",
+        "old.toml:25: `rule.compat = \"deepcore\"` of `select.craig` is now a method: write \
+         `use = \"select.deepcore.craig\"` without it",
+        "old.toml:25: `rule.optimizer` of `select.deepcore.craig` is now `rule.search.optimizer`",
+    ];
+    assert_eq!(notes.len(), wanted.len(), "{said}");
+    for (note, wanted) in notes.iter().zip(wanted) {
+        assert_eq!(note.trim_start_matches("note: "), wanted);
+    }
+}

@@ -2,7 +2,7 @@
 //! computations into one node.
 
 use super::{
-    NodeId, Plan, PlanAxis, PlanCell, PlanNode, id,
+    FormerName, NodeId, Plan, PlanAxis, PlanCell, PlanNode, id,
     instance::{Instance, Wire},
     order::{self, Wires},
     secrets::Secrets,
@@ -75,6 +75,7 @@ struct Builder<'a> {
     /// The instances read so far, by stage and the values of the axes that set something of it.
     read: BTreeMap<(usize, Vec<u32>), Option<usize>>,
     instances: Vec<Instance>,
+    renamed: BTreeSet<FormerName>,
     ports: Vec<Vec<Port>>,
     draws: Vec<bool>,
     /// The number of the shape of each instance.
@@ -99,6 +100,7 @@ pub(super) fn plan(
     let cells = builder.build(cells);
     let secrets = std::mem::take(&mut builder.secrets);
     let graph = std::mem::take(&mut builder.graph);
+    let renamed = std::mem::take(&mut builder.renamed).into_iter().collect();
     match mistakes.is_empty() {
         true => {
             let axes = spec
@@ -109,7 +111,7 @@ pub(super) fn plan(
             let mut sources = spec.sources;
             secrets.cut_out(&mut sources);
             let path = request.path.clone();
-            Ok(Plan { path, title: spec.title, sources, axes, cells, graph })
+            Ok(Plan { path, title: spec.title, renamed, sources, axes, cells, graph })
         }
         false => {
             let errors = mistakes.into_vec(&spec.sources);
@@ -165,6 +167,7 @@ impl<'a> Builder<'a> {
             seed_axes,
             read: BTreeMap::new(),
             instances: vec![],
+            renamed: BTreeSet::new(),
             ports: vec![],
             draws: vec![],
             shape_of: vec![],
@@ -240,6 +243,15 @@ impl<'a> Builder<'a> {
         let instance = Instance::read(&name, key, &table, self.registry, sources, self.mistakes);
         let number = instance.map(|instance| {
             self.secrets.add(&name, &instance);
+            for (span, renamed) in &instance.renamed {
+                let source = &sources[span.source as usize];
+                let before = source.text.get(..span.start as usize).unwrap_or_default();
+                self.renamed.insert(FormerName {
+                    source: source.name.clone(),
+                    line: before.matches('\n').count() + 1,
+                    advice: renamed.to_string(),
+                });
+            }
             self.ports.push(instance.stage.inputs());
             self.draws.push(!instance.stage.streams().is_empty());
             self.check_wires(&instance, self.ports.len() - 1);

@@ -1,8 +1,9 @@
 //! An instance: a stage's table of the pipeline file, read and checked, with its wiring not yet
 //! resolved.
 
+use super::former::Current;
 use crate::{
-    Problem, Registry, Stage, StageRef,
+    Problem, Registry, Renamed, Stage, StageRef,
     spec::{
         Mistakes, Settings, SettingsMistake, SettingsMistakeKind, Span, SpecErrorKind, SpecSource,
         TreeNode, TreeValue, did_you_mean, seed, without,
@@ -25,6 +26,8 @@ pub(crate) struct Instance {
     pub(crate) at: Span,
     /// Whether its settings have no mistakes. Its wires are checked in any case.
     pub(crate) sound: bool,
+    /// What was read under another name than it has now, and where it stands.
+    pub(crate) renamed: Vec<(Span, Renamed)>,
     with: TreeNode,
 }
 
@@ -106,7 +109,7 @@ impl Instance {
             );
             return None;
         };
-        let Some(known) = registry.get(method_name) else {
+        let Some(written) = registry.get(method_name) else {
             let kind = SpecErrorKind::UnknownMethod(method_name.to_string());
             let hint = unknown_method_hint(method_name, registry);
             mistakes.add(method.node.span, kind, hint);
@@ -124,6 +127,8 @@ impl Instance {
             );
             return None;
         }
+        let Current { method: current, with, renamed } = Current::of(method_name, with, registry);
+        let known = registry.get(current).unwrap_or(written);
         let (stage, clean) = read_settings(&with, known.parse, sources, mistakes)?;
         let at = method.node.span;
         let mut instance = Self {
@@ -134,6 +139,7 @@ impl Instance {
             seed,
             repeats,
             at,
+            renamed,
             with,
         };
         if instance.repeats.count > 1 && clean && instance.stage.streams().is_empty() {

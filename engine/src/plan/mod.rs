@@ -2,6 +2,7 @@
 //! computations are one node.
 
 mod build;
+mod former;
 mod instance;
 mod order;
 mod restrict;
@@ -87,12 +88,25 @@ impl PlanCell {
     }
 }
 
+/// Something written under a name it had before, and read as what it is now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FormerName {
+    /// The file or flag it stands in.
+    pub source: String,
+    /// The line there, from 1.
+    pub line: usize,
+    /// What was written, and what to write instead.
+    pub advice: String,
+}
+
 /// A pipeline, checked and ready to run.
 pub struct Plan {
     /// The pipeline file.
     pub path: PathBuf,
     /// Its title.
     pub title: Option<String>,
+    /// What was written under a name it had before.
+    pub renamed: Vec<FormerName>,
     /// The texts of the file, its bases and overrides.
     pub sources: Vec<SpecSource>,
     /// The axes of its matrix, in the order of the file.

@@ -11,12 +11,12 @@ mod tree;
 pub use error::{AxisProblem, CellRuleKind, SpecError, SpecErrorKind, SpecErrors, SpecSource};
 pub(crate) use error::{Mistakes, did_you_mean};
 pub(crate) use matrix::{AxisValue, MatrixAxis, SpecMatrix};
-pub(crate) use overlay::{merge_stage, without};
+pub(crate) use overlay::{merge_deep, merge_stage, nest, without};
 pub use settings::{Settings, SettingsError};
 pub(crate) use settings::{SettingsMistake, SettingsMistakeKind};
 pub use spec_path::SpecPath;
 pub use tree::Span;
-pub(crate) use tree::{TreeEntry, TreeNode, TreeValue, seed};
+pub(crate) use tree::{TreeEntry, TreeNode, TreeTable, TreeValue, seed};
 
 use std::{
     collections::{BTreeMap, BTreeSet},

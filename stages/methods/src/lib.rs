@@ -21,3 +21,9 @@ pub fn methods() -> Vec<engine::Method> {
     [load::methods(), corrupt::methods(), score::methods(), select::methods(), command::methods()]
         .concat()
 }
+
+/// Returns the former ways to write methods of this crate and of `score.deepfool`.
+#[must_use]
+pub fn renamed() -> Vec<engine::Renamed> {
+    [select::renamed(), score::renamed()].concat()
+}

@@ -1,4 +1,5 @@
-//! `score.deepfool`: the stage around [`DeepFool`], which needs the network and the samples.
+//! `score.deepfool` and `score.deepcore.deepfool`: the stage around what needs the network and the
+//! samples.
 
 use crate::nn::{
     input_gradients::{input_gradients, normalised},
@@ -10,56 +11,45 @@ use artifacts::{
     scores::Scores,
 };
 use engine::{ArtifactKind, Method, Needs, Port, Stage, StageCtx, StageError, StageProgress};
-use methods::score::{DeepFool, ProxyScores};
+use methods::score::{BoundaryDistance, DeepCoreDeepFool, DeepFool, ProxyScores};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-const NAME: &str = "score.deepfool";
-
 /// How little a sample has to be changed until the proxy changes its mind; little is hard.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(crate) struct DeepFoolScore {
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case", bound = "S: BoundaryDistance")]
+#[schemars(rename = "{S}", bound = "S: BoundaryDistance")]
+struct DistanceScore<S> {
     /// The method's own settings.
-    rule: DeepFool,
+    rule: S,
 }
 
-const MANUAL: &str = "\
-Moves a sample step by step to the nearest boundary of the proxy, taken as linear at each step, until
-the prediction changes. The published value is the Euclidean length of the whole move, in the
-normalised values the network sees; a sample near a boundary is hard, so the score is minus that.
-A sample whose prediction no step can move (all gradients are 0) is infinitely far.
+/// Returns the registry entries.
+pub(crate) fn methods() -> Vec<Method> {
+    vec![method::<DeepFool>(), method::<DeepCoreDeepFool>()]
+}
 
-Moosavi-Dezfooli, Fawzi & Frossard, *DeepFool*, CVPR 2016, algorithm 2, with its overshoot of 0.02 and
-its ten most probable classes; as a selection criterion Ducoffe & Precioso, *Adversarial Active
-Learning for Deep Networks: a Margin Based Approach*, 2018. Cost: up to `iterations` steps a sample,
-each one forward pass and one backward pass for each candidate class; most samples need two to four.
-It reads the network of the proxy and the images, so `data` is connected too.
-DeepCore squares the length, does not overshoot, and looks at all classes: `rule.compat =
-\"deepcore\"`. The square changes no ranking; the missing overshoot makes some samples take all 50 steps.";
-
-/// Returns the registry entry.
-pub(crate) fn method() -> Method {
+fn method<S: BoundaryDistance>() -> Method {
     Method {
-        name: NAME,
-        summary: "the distance to the proxy's decision boundary; near is hard",
-        manual: MANUAL,
-        parse: |with| Ok(Box::new(with.read::<DeepFoolScore>()?)),
-        schema: || schemars::schema_for!(DeepFoolScore),
+        name: S::NAME,
+        summary: S::SUMMARY,
+        manual: S::MANUAL,
+        parse: |with| Ok(Box::new(with.read::<DistanceScore<S>>()?)),
+        schema: || schemars::schema_for!(DistanceScore<S>),
     }
 }
 
 // Samples moved together: small enough that a copy for each candidate class fits.
 const BATCH: usize = 64;
 
-impl Stage for DeepFoolScore {
+impl<S: BoundaryDistance> Stage for DistanceScore<S> {
     fn method(&self) -> &'static str {
-        NAME
+        S::NAME
     }
 
     fn revision(&self) -> u32 {
-        2
+        S::REVISION
     }
 
     fn settings(&self) -> Value {
@@ -79,15 +69,11 @@ impl Stage for DeepFoolScore {
     }
 
     fn problems(&self) -> Vec<engine::Problem> {
-        if self.rule.candidates.get() >= 2 {
-            return vec![];
-        }
-        vec![engine::Problem {
-            setting: "rule.candidates".to_owned(),
-            message: "one candidate is the predicted class alone: there is nowhere to go"
-                .to_owned(),
-            hint: Some("set it to 2 or more".to_owned()),
-        }]
+        let inside = |problem: engine::Problem| engine::Problem {
+            setting: format!("rule.{}", problem.setting),
+            ..problem
+        };
+        self.rule.problems().into_iter().map(inside).collect()
     }
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
@@ -114,7 +100,7 @@ impl Stage for DeepFoolScore {
             let rows: Vec<u32> = (0..n as u32).collect();
             for batch in rows.chunks(BATCH) {
                 ctx.check_cancelled()?;
-                lengths.extend(self.rule.lengths(&mut *gradients, normalised(&feed, batch)));
+                lengths.extend(self.rule.distances(&mut *gradients, normalised(&feed, batch)));
                 ctx.progress(StageProgress::new(
                     (at * n + lengths.len()) as u64,
                     (proxies.len() * n) as u64,
@@ -123,6 +109,6 @@ impl Stage for DeepFoolScore {
             }
             repeats.add(Scores::harder_when_low(lengths));
         }
-        repeats.publish(NAME)
+        repeats.publish(S::NAME)
     }
 }

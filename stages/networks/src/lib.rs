@@ -20,6 +20,8 @@ pub use nn::speed::{Agreement, BenchmarkWork, Speed};
 pub fn registry() -> engine::Registry {
     engine::Registry::default()
         .with(methods::methods())
-        .with(vec![deepfool::method(), evaluate::method(), proxy_train::method(), train::method()])
+        .with(deepfool::methods())
+        .with(vec![evaluate::method(), proxy_train::method(), train::method()])
+        .with_renamed(methods::renamed())
         .with_results(artifacts::parts::METRICS)
 }

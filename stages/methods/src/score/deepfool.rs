@@ -1,13 +1,13 @@
 //! DeepFool: the distance of a sample to the decision boundary. The stage around it, which reads the
 //! network, is in the crate `networks`.
 
-use crate::select::Compat;
 use artifacts::{
     logits::argmax,
     units::{Count, NonNegative},
 };
+use engine::Problem;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// A network as a function from samples to logits that can be differentiated in its input.
 pub trait InputGradients {
@@ -25,6 +25,29 @@ pub trait InputGradients {
     fn gradients(&mut self, x: &[f32], classes: &[u32]) -> Vec<f32>;
 }
 
+/// A way to measure how far samples are from a network's decision boundary: its settings, and a
+/// function of the network.
+pub trait BoundaryDistance:
+    Clone + Default + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
+{
+    /// The name in a pipeline file.
+    const NAME: &'static str;
+    /// What it does, in a line.
+    const SUMMARY: &'static str;
+    /// The manual.
+    const MANUAL: &'static str;
+    /// The revision of its results.
+    const REVISION: u32;
+
+    /// Returns what is wrong with the settings as a whole, named from inside `rule`.
+    fn problems(&self) -> Vec<Problem> {
+        vec![]
+    }
+
+    /// Returns how far each sample of `start`, \[b, d\] row-major, is from the boundary.
+    fn distances(&self, network: &mut dyn InputGradients, start: Vec<f32>) -> Vec<f32>;
+}
+
 /// How the boundary is looked for.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -36,9 +59,6 @@ pub struct DeepFool {
     pub candidates: Count,
     /// How far beyond the estimated boundary a step goes, as a share of its length.
     pub overshoot: NonNegative,
-    /// `deepcore` (and `deepcore-2022`, the same here) gives the square of the distance, goes no
-    /// step further than the boundary, and looks at every class.
-    pub compat: Compat,
 }
 
 impl Default for DeepFool {
@@ -48,19 +68,17 @@ impl Default for DeepFool {
             iterations: count(50),
             candidates: count(10),
             overshoot: NonNegative::try_from(0.02).expect("it is not negative"),
-            compat: Compat::None,
         }
     }
 }
 
 impl DeepFool {
-    /// Returns how far each sample of `start`, \[b, d\] row-major, is from the boundary.
-    pub fn lengths(&self, network: &mut dyn InputGradients, start: Vec<f32>) -> Vec<f32> {
+    /// Returns the square of how far each sample of `start`, \[b, d\] row-major, is from the boundary.
+    pub(super) fn squares(&self, network: &mut dyn InputGradients, start: Vec<f32>) -> Vec<f64> {
         let (d, classes) = (network.features(), network.classes());
         let b = start.len() / d;
-        let deepcore = self.compat != Compat::None;
-        let beyond = if deepcore { 1.0 } else { 1.0 + f64::from(self.overshoot) as f32 };
-        let candidates = if deepcore { classes } else { self.candidates.get().min(classes) };
+        let beyond = 1.0 + f64::from(self.overshoot) as f32;
+        let candidates = self.candidates.get().min(classes);
         let mut logits = network.logits(&start);
         let ranked: Vec<Vec<u32>> =
             logits.chunks_exact(classes).map(|row| ranked(row, candidates)).collect();
@@ -107,12 +125,41 @@ impl DeepFool {
         }
         let square = |row: &[f32]| row.iter().map(|v| f64::from(beyond * v).powi(2)).sum::<f64>();
         let squares = moved.chunks_exact(d).map(square).zip(stuck);
-        let length = |(square, stuck)| match (stuck, deepcore) {
-            (true, _) => f32::INFINITY,
-            (false, true) => square as f32,
-            (false, false) => f64::sqrt(square) as f32,
-        };
-        squares.map(length).collect()
+        squares.map(|(square, stuck)| if stuck { f64::INFINITY } else { square }).collect()
+    }
+}
+
+impl BoundaryDistance for DeepFool {
+    const NAME: &'static str = "score.deepfool";
+    const SUMMARY: &'static str = "the distance to the proxy's decision boundary; near is hard";
+    const REVISION: u32 = 2;
+    const MANUAL: &'static str = "\
+Moves a sample step by step to the nearest boundary of the proxy, taken as linear at each step, until
+the prediction changes. The published value is the Euclidean length of the whole move, in the
+normalised values the network sees; a sample near a boundary is hard, so the score is minus that.
+A sample whose prediction no step can move (all gradients are 0) is infinitely far.
+
+Moosavi-Dezfooli, Fawzi & Frossard, *DeepFool*, CVPR 2016, algorithm 2, with its overshoot of 0.02 and
+its ten most probable classes; as a selection criterion Ducoffe & Precioso, *Adversarial Active
+Learning for Deep Networks: a Margin Based Approach*, 2018. Cost: up to `iterations` steps a sample,
+each one forward pass and one backward pass for each candidate class; most samples need two to four.
+It reads the network of the proxy and the images, so `data` is connected too.
+DeepCore's own, which squares the length and does not overshoot, is `score.deepcore.deepfool`.";
+
+    fn problems(&self) -> Vec<Problem> {
+        if self.candidates.get() >= 2 {
+            return vec![];
+        }
+        vec![Problem {
+            setting: "candidates".to_owned(),
+            message: "one candidate is the predicted class alone: there is nowhere to go"
+                .to_owned(),
+            hint: Some("set it to 2 or more".to_owned()),
+        }]
+    }
+
+    fn distances(&self, network: &mut dyn InputGradients, start: Vec<f32>) -> Vec<f32> {
+        self.squares(network, start).into_iter().map(|square| square.sqrt() as f32).collect()
     }
 }
 
@@ -144,11 +191,11 @@ fn step(logits: &[f32], slopes: &[f32], classes: &[u32]) -> Option<Vec<f32>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Two classes in the plane: z = (0, w x + b), flat where the first coordinate is above 9.
-    struct Line;
+    pub(in crate::score) struct Line;
 
     impl InputGradients for Line {
         fn features(&self) -> usize {
@@ -174,12 +221,9 @@ mod tests {
     fn distances_to_a_line_worked_by_hand() {
         // |3x + 4y - 5| / 5: 1 at the origin, 2 at (5, 0); nothing moves (10, 0).
         let points = vec![0.0, 0.0, 5.0, 0.0, 10.0, 0.0];
-        let found = DeepFool::default().lengths(&mut Line, points.clone());
+        let found = DeepFool::default().distances(&mut Line, points);
         assert!((found[0] - 1.02).abs() < 1e-5 && (found[1] - 2.04).abs() < 1e-5, "{found:?}");
         assert!(found[2].is_infinite());
-        let rule = DeepFool { compat: Compat::Deepcore, ..DeepFool::default() };
-        let squares = rule.lengths(&mut Line, points);
-        assert!((squares[0] - 1.0).abs() < 1e-4 && (squares[1] - 4.0).abs() < 1e-4, "{squares:?}");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The entropy of the final prediction.
 
 use super::{Scorer, TrainedProxy};
-use crate::select::Compat;
 use artifacts::record::EpochRow;
 use artifacts::scores::Scores;
 use engine::{StageError, Streams};
@@ -12,10 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The entropy of the final prediction.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(crate) struct Entropy {
-    /// `deepcore` adds 1e-6 inside the logarithm, as that release does.
-    pub(crate) compat: Compat,
-}
+pub(crate) struct Entropy {}
 
 impl Scorer for Entropy {
     const NAME: &'static str = "score.entropy";
@@ -23,18 +19,12 @@ impl Scorer for Entropy {
     const MANUAL: &'static str = "\
 `-sum p log p`, in nats, on the final logits.
 
-Coleman et al., *Selection via TrainedProxy*, ICLR 2020; Shannon 1948. Cost: O(nC). DeepCore publishes the
-negative, and with `balance = false` keeps the most certain samples: that is `select.bottom` here.";
+Coleman et al., *Selection via TrainedProxy*, ICLR 2020; Shannon 1948. Cost: O(nC). DeepCore's own, which
+differs in its last digits, is `score.deepcore.entropy`.";
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let logits = proxy.logits()?;
-        let value = |(i, label): (usize, &u32)| match self.compat {
-            Compat::None => EpochRow::of(logits.row(i), *label).entropy,
-            _ => {
-                let p = artifacts::logits::softmax(logits.row(i));
-                -p.iter().map(|p| p * (p + 1e-6).ln()).sum::<f64>() as f32
-            }
-        };
+        let value = |(i, label): (usize, &u32)| EpochRow::of(logits.row(i), *label).entropy;
         let values = proxy.labels().par_iter().enumerate().map(value).collect();
         Ok(Scores::harder_when_high(values))
     }

@@ -1,29 +1,27 @@
 //! The norm of the gradient.
 
 use super::{Scorer, TrainedProxy};
-use crate::select::{Compat, Residuals};
-use artifacts::scores::Scores;
-use artifacts::units::Count;
+use crate::select::residuals;
+use artifacts::{Matrix, scores::Scores};
 use engine::{StageError, Streams};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The norm of the loss's gradient in the last layer.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(crate) struct GraNd {
-    /// `deepcore` divides each gradient by the size of the batch it was computed in, and
-    /// `deepcore-2022` also takes the softmax twice, as those releases do.
-    pub(crate) compat: Compat,
-    /// The batch size that `compat` divides by.
-    pub(crate) batch: Count,
-}
+pub(crate) struct GraNd {}
 
-impl Default for GraNd {
-    fn default() -> Self {
-        Self { compat: Compat::None, batch: crate::select::deepcore_batch() }
-    }
+/// Returns the norm of every gradient in weights and bias of the last layer, given the gradients in the
+/// logits.
+pub(super) fn norms(residuals: &Matrix<'_>, embeddings: &Matrix<'_>) -> Vec<f32> {
+    let squares = |row: &[f32]| row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    let value = |i: usize| {
+        let (error, width) = (squares(residuals.row(i)), squares(embeddings.row(i)));
+        (error * (1.0 + width)).sqrt() as f32
+    };
+    (0..residuals.rows()).into_par_iter().map(value).collect()
 }
 
 impl Scorer for GraNd {
@@ -36,18 +34,11 @@ which differ in their seed, on the port.
 
 Paul, Ganguli & Dziugaite, *Deep Learning on a Data Diet*, NeurIPS 2021, definition 2.1. Cost:
 O(n(C + d)). The paper's norm is over all parameters; this one, like DeepCore's, over the last layer.
-DeepCore's criterion averages over the batch, so that the samples of a short last batch
-score higher: `rule.compat = \"deepcore\"`.";
+In DeepCore's own, `score.deepcore.grand`, the samples of a short last batch score higher.";
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let (logits, embeddings) = (proxy.logits()?, proxy.embeddings()?);
-        let residuals = Residuals::of(&logits, proxy.labels(), self.compat, self.batch.get());
-        let squares = |row: &[f32]| row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
-        let value = |i: usize| {
-            let (error, width) = (squares(residuals.row(i)), squares(embeddings.row(i)));
-            (error * (1.0 + width)).sqrt() as f32
-        };
-        let values = (0..proxy.labels().len()).into_par_iter().map(value).collect();
-        Ok(Scores::harder_when_high(values))
+        let residuals = residuals(&logits, proxy.labels());
+        Ok(Scores::harder_when_high(norms(&residuals, &embeddings)))
     }
 }

@@ -1,7 +1,6 @@
 //! Least confidence.
 
 use super::{Scorer, TrainedProxy};
-use crate::select::Compat;
 use artifacts::logits::softmax;
 use artifacts::scores::Scores;
 use engine::{StageError, Streams};
@@ -12,11 +11,7 @@ use serde::{Deserialize, Serialize};
 /// How little the network believes in its own first choice.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(crate) struct LeastConfidence {
-    /// `deepcore` ranks by the largest logit instead of the largest probability, as that release
-    /// does.
-    pub(crate) compat: Compat,
-}
+pub(crate) struct LeastConfidence {}
 
 impl Scorer for LeastConfidence {
     const NAME: &'static str = "score.least-confidence";
@@ -25,15 +20,12 @@ impl Scorer for LeastConfidence {
     const MANUAL: &'static str = "\
 The score is `-max p`, and `max p` is kept as `published`.
 
-Coleman et al., *Selection via TrainedProxy*, ICLR 2020; Lewis & Gale 1994. Cost: O(nC). DeepCore, with
-`balance = false`, keeps the most certain samples: that is `select.bottom` here.";
+Coleman et al., *Selection via TrainedProxy*, ICLR 2020; Lewis & Gale 1994. Cost: O(nC). DeepCore's
+own, by the largest logit, is `score.deepcore.least-confidence`.";
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let logits = proxy.logits()?;
-        let value = |i: usize| match self.compat {
-            Compat::None => softmax(logits.row(i)).into_iter().fold(f64::NAN, f64::max) as f32,
-            _ => logits.row(i).iter().copied().fold(f32::NAN, f32::max),
-        };
+        let value = |i: usize| softmax(logits.row(i)).into_iter().fold(f64::NAN, f64::max) as f32;
         let values = (0..proxy.labels().len()).into_par_iter().map(value).collect();
         Ok(Scores::harder_when_low(values))
     }

@@ -5,6 +5,7 @@
 
 mod aum;
 mod cartography;
+pub(crate) mod deepcore;
 mod deepfool;
 mod dual;
 mod dyn_unc;
@@ -22,19 +23,18 @@ mod stage;
 pub(crate) mod testing;
 
 use artifacts::{Matrix, record::EpochRow, scores::Scores};
-use engine::{Method, Problem, StageError, Streams};
+use engine::{Method, Problem, Renamed, StageError, Streams};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use deepfool::{DeepFool, InputGradients};
+pub use deepcore::deepfool::DeepCoreDeepFool;
+pub use deepfool::{BoundaryDistance, DeepFool, InputGradients};
 pub use stage::ProxyScores;
 
 #[cfg(test)]
 pub(crate) use {
-    entropy::Entropy,
     forgetting::{Forgetting, NeverLearnt},
     grand::GraNd,
-    least_confidence::LeastConfidence,
     margin::Margin,
 };
 
@@ -152,6 +152,9 @@ pub(crate) fn methods() -> Vec<Method> {
     vec![
         stage::method::<aum::Aum>(),
         stage::method::<cartography::Cartography>(),
+        stage::method::<deepcore::entropy::DeepCoreEntropy>(),
+        stage::method::<deepcore::grand::DeepCoreGraNd>(),
+        stage::method::<deepcore::least_confidence::DeepCoreLeastConfidence>(),
         stage::method::<dual::Dual>(),
         stage::method::<dyn_unc::DynUnc>(),
         stage::method::<el2n::El2n>(),
@@ -164,4 +167,9 @@ pub(crate) fn methods() -> Vec<Method> {
         stage::method::<margin::Margin>(),
         stage::method::<random::Random>(),
     ]
+}
+
+/// Returns the former ways to write methods of the family.
+pub(crate) fn renamed() -> Vec<Renamed> {
+    deepcore::renamed()
 }

@@ -1,8 +1,7 @@
 //! Contrastive samples.
 
 use super::{
-    Compat, Group, Picks, SelectInput, Selector, contextual_diversity::Divergence,
-    top::hardest_first,
+    Group, Picks, SelectInput, Selector, contextual_diversity::Divergence, top::hardest_first,
 };
 use crate::linalg::{Compute, Pairwise, gemm, tiles};
 use artifacts::{Matrix, units::Count};
@@ -23,8 +22,6 @@ pub(crate) struct Cal {
     pub(crate) neighbors: Count,
     /// How predictions are compared: `symmetric`, or `kl` from the neighbour's to the sample's.
     pub(crate) divergence: Kind,
-    /// `deepcore` keeps the samples that agree most with their neighbours, as that release does.
-    pub(crate) compat: Compat,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,11 +34,7 @@ pub(crate) enum Kind {
 
 impl Default for Cal {
     fn default() -> Self {
-        Self {
-            neighbors: Count::try_from(10).expect("10 is above 0"),
-            divergence: Kind::default(),
-            compat: Compat::default(),
-        }
+        Self { neighbors: Count::try_from(10).expect("10 is above 0"), divergence: Kind::default() }
     }
 }
 
@@ -175,20 +168,18 @@ Margatina, Vernikos, Barrault & Aletras, *Active Learning by Acquiring Contrasti
 divergence (`rule.divergence = \"kl\"`); for coreset selection the neighbours are of the group, and the
 default divergence is DeepCore's symmetric one. Cost: O(n^2 d) in tiles, O(n) memory.
 
-DeepCore keeps the lowest: `rule.compat = \"deepcore\"`.";
+DeepCore keeps the lowest: `select.deepcore.cal`.";
     const READS: SelectInput = SelectInput::Outputs;
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {
-        Compat::ALL.map(|compat| Self { compat, ..Self::default() }).to_vec()
+        [Kind::Symmetric, Kind::Kl]
+            .map(|divergence| Self { divergence, ..Self::default() })
+            .to_vec()
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let mut scores = self.scores(group)?;
-        if self.compat != Compat::None {
-            scores.iter_mut().for_each(|score| *score = -*score);
-        }
-        let mut order = hardest_first(&scores);
+        let mut order = hardest_first(&self.scores(group)?);
         order.truncate(budget);
         Ok(order.into())
     }

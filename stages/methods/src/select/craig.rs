@@ -1,47 +1,23 @@
 //! CRAIG: medoids of the gradients, weighted by what they stand for.
 
 use super::{
-    Compat, Group, Picks, Residuals, SelectInput, Selector, deepcore_batch,
+    Group, Picks, SelectInput, Selector,
     facility_location::Coverage,
-    greedy::{self, Greedy, Objective, Optimizer},
+    greedy::{self, Objective, Search},
 };
 use crate::linalg::{Compute, CoverageGains, Gram, Pairwise, PairwiseRows};
-use artifacts::{
-    Matrix,
-    units::{Count, Fraction},
-};
+use artifacts::Matrix;
 use engine::StageError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Keeps samples whose gradients, weighted, stand for those of all.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Craig {
-    /// `naive`, `lazy`, `approximate-lazy`, or `stochastic`.
-    pub(crate) optimizer: Optimizer,
-    /// For `approximate-lazy`: which share of its former gain is good enough.
-    pub(crate) beta: Fraction,
-    /// For `stochastic`: the share of the optimum that may be lost to the draw.
-    pub(crate) epsilon: Fraction,
-    /// `deepcore` counts every kept sample once too often and divides gradients by their batch's
-    /// size, as that release does; `deepcore-2022` also takes the softmax twice.
-    pub(crate) compat: Compat,
-    /// The batch size that `compat` divides by.
-    pub(crate) batch: Count,
-}
-
-impl Default for Craig {
-    fn default() -> Self {
-        Self {
-            optimizer: Optimizer::default(),
-            beta: greedy::beta(),
-            epsilon: greedy::epsilon(),
-            compat: Compat::default(),
-            batch: deepcore_batch(),
-        }
-    }
+    /// How the picks are found.
+    pub(crate) search: Search,
 }
 
 /// The members of one class of the group, and how far their gradients are apart.
@@ -52,7 +28,7 @@ struct Class {
 
 /// The classes of a group. A sample stands for its own class alone, so a class never looks at
 /// another; they compete only for the budget.
-struct Classes {
+pub(super) struct Classes {
     classes: Vec<Class>,
     /// For every place its class and its place there.
     homes: Vec<(u32, u32)>,
@@ -106,8 +82,12 @@ impl Objective for Classes {
 }
 
 /// Returns the classes of `group`, each member as far from being served as the farthest pair of its
-/// class is apart. Gradients are taken class by class, so that with `compat` a batch is of one class.
-fn classes(group: &Group<'_>, compat: Compat, batch: usize) -> Classes {
+/// class is apart. `residuals` returns the part in the logits of the gradients of one class, given
+/// its logits and labels.
+pub(super) fn classes(
+    group: &Group<'_>,
+    residuals: impl Fn(&Matrix<'_>, &[u32]) -> Matrix<'static>,
+) -> Classes {
     let (labels, logits) = (group.labels(), group.logits());
     let inputs = group.inputs_of_last_layer();
     let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
@@ -121,7 +101,7 @@ fn classes(group: &Group<'_>, compat: Compat, batch: usize) -> Classes {
             homes[*place as usize] = (class as u32, home as u32);
         }
         let same = vec![label; members.len()];
-        let residuals = Residuals::of(&logits.gather(&members), &same, compat, batch);
+        let residuals = residuals(&logits.gather(&members), &same);
         let inputs = inputs.gather(&members);
         let inputs = Matrix::new(inputs.data().to_vec(), inputs.rows(), inputs.cols());
         let mut above =
@@ -135,10 +115,10 @@ fn classes(group: &Group<'_>, compat: Compat, batch: usize) -> Classes {
     Classes { classes, homes }
 }
 
-/// Returns how many members each of `picks` (ascending) is nearest to in its own class; of equally
-/// near picks it is the first. With `strays` the members of a class without a pick go to the first of all.
-fn sizes(all: &Classes, picks: &[u32], strays: bool) -> Vec<u32> {
-    let mut sizes = vec![0; picks.len()];
+/// Returns, for every member, the place among `picks` (ascending) of the one it is nearest to in its
+/// own class; of equally near picks it is the first. None in a class without a pick.
+pub(super) fn nearest(all: &Classes, picks: &[u32]) -> Vec<Option<usize>> {
+    let mut found = vec![];
     for (at, class) in all.classes.iter().enumerate() {
         let mut best = vec![(f32::NEG_INFINITY, None); class.members.len()];
         let homes = picks.iter().map(|place| all.homes[*place as usize]).enumerate();
@@ -152,14 +132,15 @@ fn sizes(all: &Classes, picks: &[u32], strays: bool) -> Vec<u32> {
                 }
             }
         });
-        for (_, pick) in best {
-            match pick {
-                Some(pick) => sizes[pick] += 1,
-                None if strays => sizes[0] += 1,
-                None => {}
-            }
-        }
+        found.extend(best.into_iter().map(|(_, pick)| pick));
     }
+    found
+}
+
+/// Returns how often each of `count` picks is found among `nearest`.
+pub(super) fn sizes(nearest: impl Iterator<Item = usize>, count: usize) -> Vec<u32> {
+    let mut sizes = vec![0; count];
+    nearest.for_each(|pick| sizes[pick] += 1);
     sizes
 }
 
@@ -176,36 +157,30 @@ Mirzasoleiman, Bilmes & Leskovec, *Coresets for Data-efficient Training of Machi
 2020, algorithm 1. Cost: O(n_c^2 (C + d)) for the distances of a class, from the gradients' factors, which
 are never multiplied out; O(n_c) a gain; memory n_c^2 while it fits, else tiles.
 
-DeepCore adds 1 to every weight (the weights sum to n + k) and divides gradients by the size of their batch:
-`rule.compat = \"deepcore\"`. Its global mode evaluates gains on a few batches only unless the batch is the
-whole set; that defect is not repeated.";
+DeepCore's own, which weighs otherwise, is `select.deepcore.craig`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const REVISION: u32 = 2;
     const READS: SelectInput = SelectInput::Outputs;
     const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {
-        Greedy::streams(self.optimizer)
+        self.search.streams()
     }
 
     fn variants() -> Vec<Self> {
-        Optimizer::ALL.map(|optimizer| Self { optimizer, ..Self::default() }).to_vec()
+        Search::each().map(|search| Self { search }).to_vec()
     }
 
     fn avoids_copies(&self) -> Option<usize> {
-        (self.optimizer == Optimizer::default()).then_some(usize::MAX)
+        self.search.is_lazy().then_some(usize::MAX)
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let mut all = classes(group, self.compat, self.batch.get());
-        let Self { optimizer, beta, epsilon, .. } = *self;
-        let greedy = Greedy { optimizer, beta, epsilon };
-        let mut places = greedy::maximize(&mut all, budget, greedy, group)?;
+        let mut all = classes(group, super::residuals);
+        let mut places = greedy::maximize(&mut all, budget, self.search, group)?;
         places.sort_unstable();
-        let deepcore = self.compat != Compat::None;
-        let sizes = sizes(&all, &places, deepcore);
-        let extra = if deepcore { 1.0 } else { 0.0 };
-        let weights = sizes.iter().map(|size| *size as f32 + extra).collect();
+        let sizes = sizes(nearest(&all, &places).into_iter().flatten(), places.len());
+        let weights = sizes.iter().map(|size| *size as f32).collect();
         Ok(Picks { places, weights: Some(weights) })
     }
 }

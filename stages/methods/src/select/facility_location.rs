@@ -1,42 +1,23 @@
 //! Facility location.
 
 use super::{
-    Compat, Group, Picks, SelectInput, Selector,
-    greedy::{self, Greedy, Objective, Optimizer},
+    Group, Picks, SelectInput, Selector,
+    greedy::{self, Objective, Search},
     similarity::{self, Features},
 };
-use crate::linalg::CoverageGains;
-use artifacts::units::Fraction;
+use crate::linalg::{CoverageGains, Gram};
 use engine::StageError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Keeps samples so that every sample has one like it.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct FacilityLocation {
     /// What similarity is of: `gradient` or `embedding`.
     pub(crate) features: Features,
-    /// `naive`, `lazy`, `approximate-lazy`, or `stochastic`.
-    pub(crate) optimizer: Optimizer,
-    /// For `approximate-lazy`: which share of its former gain is good enough.
-    pub(crate) beta: Fraction,
-    /// For `stochastic`: the share of the optimum that may be lost to the draw.
-    pub(crate) epsilon: Fraction,
-    /// `deepcore-2022` takes gradients of the softmax taken twice, as that release does.
-    pub(crate) compat: Compat,
-}
-
-impl Default for FacilityLocation {
-    fn default() -> Self {
-        Self {
-            features: Features::default(),
-            optimizer: Optimizer::default(),
-            beta: greedy::beta(),
-            epsilon: greedy::epsilon(),
-            compat: Compat::default(),
-        }
-    }
+    /// How the picks are found.
+    pub(crate) search: Search,
 }
 
 /// `sum_i max_{j in S} s_ij`, over rows of s that are the higher the better a place is served; the
@@ -61,6 +42,18 @@ impl Objective for Coverage {
     }
 }
 
+/// Returns the picks by these `cosines`.
+pub(super) fn facilities(
+    cosines: Gram<'static>,
+    budget: usize,
+    search: Search,
+    group: &Group<'_>,
+) -> Result<Vec<u32>, StageError> {
+    let rows = similarity::rows(cosines);
+    let gains = CoverageGains::new(rows, 0.0, &mut group.compute.memory.clone());
+    greedy::maximize(&mut Coverage(gains), budget, search, group)
+}
+
 impl Selector for FacilityLocation {
     const NAME: &'static str = "select.facility-location";
     const SUMMARY: &'static str = "keeps samples so that every sample has one like it";
@@ -80,27 +73,19 @@ than by it, and a gain costs as much as those are; in the first steps rows are c
     const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {
-        Greedy::streams(self.optimizer)
+        self.search.streams()
     }
 
     fn variants() -> Vec<Self> {
-        similarity::with_features(|optimizer, features| Self {
-            optimizer,
-            features,
-            ..Self::default()
-        })
+        similarity::with_features(|search, features| Self { search, features })
     }
 
     fn avoids_copies(&self) -> Option<usize> {
-        (self.optimizer == Optimizer::default()).then_some(usize::MAX)
+        self.search.is_lazy().then_some(usize::MAX)
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let rows = similarity::rows(similarity::cosines(group, self.features, self.compat, true));
-        let mut coverage =
-            Coverage(CoverageGains::new(rows, 0.0, &mut group.compute.memory.clone()));
-        let Self { optimizer, beta, epsilon, .. } = *self;
-        let greedy = Greedy { optimizer, beta, epsilon };
-        Ok(greedy::maximize(&mut coverage, budget, greedy, group)?.into())
+        let cosines = similarity::cosines(group, self.features, true);
+        Ok(facilities(cosines, budget, self.search, group)?.into())
     }
 }

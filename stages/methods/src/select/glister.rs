@@ -1,6 +1,6 @@
 //! GLISTER: samples whose step lowers the loss most.
 
-use super::{Compat, Group, Picks, SelectInput, Selector, deepcore_batch};
+use super::{Group, Picks, SelectInput, Selector};
 use crate::linalg::{Compute, DeviceVectors, cross, product, times};
 use artifacts::{
     Matrix,
@@ -20,12 +20,6 @@ pub(crate) struct Glister {
     pub(crate) eta: Positive,
     /// After how many picks the step is taken anew.
     pub(crate) every: Count,
-    /// `deepcore` never takes the step, which leaves a ranking by the inner product with the mean
-    /// gradient, and divides gradients by the size of their batch, as that release does;
-    /// `deepcore-2022` also takes the softmax twice.
-    pub(crate) compat: Compat,
-    /// The batch size that `compat` divides by.
-    pub(crate) batch: Count,
 }
 
 impl Default for Glister {
@@ -33,8 +27,6 @@ impl Default for Glister {
         Self {
             eta: Positive::try_from(0.1).expect("it is above 0"),
             every: Count::try_from(1).expect("1 is above 0"),
-            compat: Compat::default(),
-            batch: deepcore_batch(),
         }
     }
 }
@@ -65,7 +57,7 @@ impl<'a> LastLayer<'a> {
     }
 
     /// Returns the inner product of every gradient with the mean of all `target_i h_i'`.
-    fn products(&self, target: &Matrix<'_>) -> Vec<f32> {
+    pub(super) fn products(&self, target: &Matrix<'_>) -> Vec<f32> {
         let Self { residuals, inputs, .. } = self;
         let (classes, scale) = (residuals.cols(), 1.0 / inputs.rows() as f64);
         let mean = |sums: Vec<f64>| {
@@ -138,9 +130,6 @@ impl<'a> LastLayer<'a> {
             let next = best.expect("there are more samples than the budget");
             taken[next] = true;
             picks.push(next as u32);
-            if every == usize::MAX {
-                continue;
-            }
             let along = self.along(next);
             let rows = moved.par_chunks_exact_mut(classes).zip(&along).with_min_len(256);
             rows.for_each(|(moved, along)| {
@@ -165,23 +154,21 @@ is picked.
 Killamsetty, Sivasubramanian, Ramakrishnan & Iyer, *GLISTER*, AAAI 2021, equations 5 and 6. Cost: O(n C d) a
 step, from the gradients' factors; `rule.every` takes it once for several picks.
 
-In DeepCore the step never happens, for a misspelled keyword, and gradients are divided by the size of their
-batch: `rule.compat = \"deepcore\"`.";
+In DeepCore the step never happens: `select.deepcore.glister`.";
     const REVISION: u32 = 2;
     const READS: SelectInput = SelectInput::Outputs;
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {
-        Compat::ALL.map(|compat| Self { compat, ..Self::default() }).to_vec()
+        let every = |n: u64| Count::try_from(n).expect("it is above 0");
+        [1, 3].map(|n| Self { every: every(n), ..Self::default() }).to_vec()
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let residuals = group.residuals(self.compat, self.batch.get());
+        let residuals = group.residuals();
         let inputs = group.inputs_of_last_layer();
-        // A step that never comes, for DeepCore.
-        let every = if self.compat == Compat::None { self.every.get() } else { usize::MAX };
         let (logits, labels) = (group.logits(), group.labels());
-        let rule = (self.eta.into(), every);
+        let rule = (self.eta.into(), self.every.get());
         let layer = LastLayer::new(&logits, &labels, &residuals, &inputs, group.compute);
         Ok(layer.descend(rule, budget, group.watch)?.into())
     }

@@ -1,8 +1,8 @@
 //! GradMatch: a weighted subset whose gradient is that of the whole.
 
-use super::{Compat, Group, Picks, SelectInput, Selector, deepcore_batch};
+use super::{Group, Picks, SelectInput, Selector};
 use crate::linalg::{Gram, PartialCholesky, cross, dot, largest, nonnegative, weighted};
-use artifacts::units::{Count, NonNegative};
+use artifacts::{Matrix, units::NonNegative};
 use engine::StageError;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -12,66 +12,67 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct GradMatch {
-    /// The ridge on the weights. Left out, it is 0.5, the paper's; with `compat`, it is 1, which
-    /// that release uses whatever it is told.
-    pub(crate) lambda: Option<NonNegative>,
-    /// `deepcore` divides gradients by the size of their batch, takes the first step without the
-    /// ridge, and drops samples of no weight, so that fewer than the budget may be kept;
-    /// `deepcore-2022` also takes the softmax twice.
-    pub(crate) compat: Compat,
-    /// The batch size that `compat` divides by.
-    pub(crate) batch: Count,
+    /// The ridge on the weights.
+    pub(crate) lambda: NonNegative,
 }
 
 impl Default for GradMatch {
     fn default() -> Self {
-        Self { lambda: None, compat: Compat::default(), batch: deepcore_batch() }
+        Self { lambda: NonNegative::try_from(0.5).expect("it is not negative") }
     }
 }
 
-/// Orthogonal matching pursuit of a target known by its inner products, `target`, with all vectors
-/// of `gram`: the picks in order, and the Gram matrix of the picks, row-major.
-pub(super) fn pursue(
-    gram: &Gram<'_>,
-    target: &[f64],
+/// An orthogonal matching pursuit of a target known by its inner products with all vectors of a Gram
+/// matrix.
+pub(super) struct Pursuit<'a> {
+    gram: &'a Gram<'a>,
     lambda: f64,
-    budget: usize,
-    plain_first: bool,
-    watch: &dyn super::Watch,
-) -> Result<(Vec<u32>, Vec<f64>), StageError> {
-    let n = gram.len();
-    let mut factor = PartialCholesky::new(n).on(gram.compute(), budget);
-    // The inner products of all vectors with the residual.
-    let mut left = target.to_vec();
-    let mut instead: Option<Vec<f64>> = None;
-    let (mut taken, mut picks) = (vec![false; n], Vec::with_capacity(budget));
-    let kernel = |places: &[u32]| gram.rows(places);
-    while picks.len() < budget {
-        watch.step(picks.len(), budget)?;
-        let now = instead.as_ref().unwrap_or(&left);
+    factor: PartialCholesky,
+    /// The inner products of all vectors with the residual.
+    left: Vec<f64>,
+    taken: Vec<bool>,
+    picks: Vec<u32>,
+}
+
+impl<'a> Pursuit<'a> {
+    /// Expects up to `budget` picks.
+    pub(super) fn new(gram: &'a Gram<'a>, target: &[f64], lambda: f64, budget: usize) -> Self {
+        let n = gram.len();
+        let factor = PartialCholesky::new(n).on(gram.compute(), budget);
+        let (taken, picks) = (vec![false; n], Vec::with_capacity(budget));
+        Self { gram, lambda, factor, left: target.to_vec(), taken, picks }
+    }
+
+    /// Picks the place of the largest inner product with the residual; of equal ones the first.
+    pub(super) fn step(&mut self) -> usize {
+        let next = self.best_by(&self.left);
+        self.pick(next);
+        next
+    }
+
+    /// Returns the place, not yet picked, of the largest of `products`; of equal ones the first.
+    pub(super) fn best_by(&self, products: &[f64]) -> usize {
         let mut best: Option<usize> = None;
-        for i in (0..n).filter(|i| !taken[*i]) {
-            if best.is_none_or(|best| now[i] > now[best]) {
+        for i in (0..products.len()).filter(|i| !self.taken[*i]) {
+            if best.is_none_or(|best| products[i] > products[best]) {
                 best = Some(i);
             }
         }
-        let next = best.expect("there are more samples than the budget");
+        best.expect("there are more samples than the budget")
+    }
+
+    /// Picks `next`.
+    pub(super) fn pick(&mut self, next: usize) {
+        let Self { gram, lambda, factor, left, taken, picks } = self;
         taken[next] = true;
         picks.push(next as u32);
-        instead = None;
-        if plain_first && picks.len() == 1 {
-            let row = gram.rows(&[next as u32]);
-            instead = (row[next] > 0.0).then(|| {
-                let share = target[next] / f64::from(row[next]);
-                target.iter().zip(&row).map(|(t, k)| t - share * f64::from(*k)).collect()
-            });
-        }
         // With y = L^-1 (target of the picks), the residual is target - (L^-1 K)' y, and only the
         // last entry of y is new.
         let was = left[next];
         let open = |i: usize| if taken[i] { f64::NEG_INFINITY } else { left[i] };
-        let likely = |count: usize| largest(n, count, open);
-        let (new, pivot) = factor.choose(next, lambda, &kernel, likely);
+        let likely = |count: usize| largest(taken.len(), count, open);
+        let kernel = |places: &[u32]| gram.rows(places);
+        let (new, pivot) = factor.choose(next, *lambda, &kernel, likely);
         if pivot > 0.0 {
             let y = was / pivot;
             for (left, v) in left.iter_mut().zip(new) {
@@ -79,21 +80,45 @@ pub(super) fn pursue(
             }
         }
     }
-    let square = pairs(gram, &picks);
-    Ok((picks, square))
+
+    /// Returns the picks in order, and their Gram matrix, row-major.
+    pub(super) fn finish(self) -> (Vec<u32>, Vec<f64>) {
+        let square = pairs(self.gram, &self.picks);
+        (self.picks, square)
+    }
 }
 
-/// How weights are found once the picks are known.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Solve {
-    /// The best weights that are not negative.
-    Best,
-    /// The weights, not negative, that come nearest to solving the normal equations: DeepCore's.
-    Nearest,
+/// Runs the pursuit: the picks in order, and their Gram matrix, row-major.
+pub(super) fn pursue(
+    gram: &Gram<'_>,
+    target: &[f64],
+    lambda: f64,
+    budget: usize,
+    watch: &dyn super::Watch,
+) -> Result<(Vec<u32>, Vec<f64>), StageError> {
+    let mut pursuit = Pursuit::new(gram, target, lambda, budget);
+    for done in 0..budget {
+        watch.step(done, budget)?;
+        pursuit.step();
+    }
+    Ok(pursuit.finish())
+}
+
+/// Returns the mean gradient, \[C, 1 + d\] row-major, of samples whose parts in the logits are
+/// `residuals` and in the inputs `inputs`.
+pub(super) fn mean_gradient(residuals: &Matrix<'_>, inputs: &Matrix<'_>) -> Vec<f64> {
+    let n = residuals.rows() as f64;
+    cross(residuals, inputs).iter().map(|sum| sum / n).collect()
+}
+
+/// Returns the inner product of `gradient` with that of every sample of `gram`.
+pub(super) fn along(gram: &Gram<'_>, gradient: &[f64]) -> Vec<f64> {
+    weighted(&gram.spaces()[1], Some(&gram.spaces()[0]), gradient)
 }
 
 /// Returns weights of the picks whose Gram matrix is `square` and whose products with the target
-/// are `target`, none of them negative.
+/// are `target`, none of them negative: those that `solve` finds for the matrix with the smallest
+/// ridge, from `lambda`, for which it finds any.
 ///
 /// # Errors
 ///
@@ -102,7 +127,7 @@ pub(super) fn weigh(
     square: &[f64],
     target: &[f64],
     lambda: f64,
-    solve: Solve,
+    solve: impl Fn(&[f64], &[f64]) -> Option<Vec<f64>>,
 ) -> Result<Vec<f64>, StageError> {
     const TRIES: usize = 16;
     let k = target.len();
@@ -111,24 +136,7 @@ pub(super) fn weigh(
     for _ in 0..TRIES {
         let mut m = square.to_vec();
         (0..k).for_each(|i| m[i * k + i] += ridge);
-        let found = match solve {
-            Solve::Best => nonnegative(&m, target),
-            Solve::Nearest => {
-                let mut q = vec![0.0; k * k];
-                for i in 0..k {
-                    for j in 0..=i {
-                        // The matrix is symmetric: a row is a column.
-                        let rows = m[i * k..(i + 1) * k].iter().zip(&m[j * k..(j + 1) * k]);
-                        let value: f64 = rows.map(|(a, b)| a * b).sum();
-                        (q[i * k + j], q[j * k + i]) = (value, value);
-                    }
-                }
-                let row = |i: usize| m[i * k..(i + 1) * k].iter().zip(target);
-                let c: Vec<f64> = (0..k).map(|i| row(i).map(|(a, b)| a * b).sum()).collect();
-                nonnegative(&q, &c)
-            }
-        };
-        match found {
+        match solve(&m, target) {
             Some(weights) => return Ok(weights),
             // Picks that repeat each other, and no ridge: the smallest that tells them apart.
             None => ridge = (ridge * 10.0).max(1e-9 * (trace / k as f64)).max(f64::MIN_POSITIVE),
@@ -139,11 +147,6 @@ pub(super) fn weigh(
 }
 
 impl GradMatch {
-    fn lambda(&self) -> f64 {
-        let default = if self.compat == Compat::None { 0.5 } else { 1.0 };
-        self.lambda.filter(|_| self.compat == Compat::None).map_or(default, f64::from)
-    }
-
     /// Replaces picks of no weight by others that still point towards the target, until all have
     /// one; those that never do get the smallest weight there is.
     fn refill(
@@ -187,7 +190,7 @@ impl GradMatch {
             picks = kept.iter().map(|(pick, _)| *pick).chain(fresh).chain(idle).collect();
             let square = pairs(gram, &picks);
             let right: Vec<f64> = picks.iter().map(|pick| target[*pick as usize]).collect();
-            weights = weigh(&square, &right, self.lambda(), Solve::Best)?;
+            weights = weigh(&square, &right, self.lambda.into(), nonnegative)?;
             if done {
                 break;
             }
@@ -235,70 +238,36 @@ Killamsetty, Sivasubramanian, Ramakrishnan, De & Iyer, *GRAD-MATCH*, ICML 2021, 
 k)) a pick: inner products come from the gradients' factors, and the Cholesky factor grows by a row; memory
 O(n k).
 
-DeepCore divides gradients by the size of their batch, so that its ridge of 1 outweighs them and the pursuit
-becomes a ranking; solves the normal equations for non-negative weights instead of the problem itself; and
-keeps fewer samples where weights are 0: `rule.compat = \"deepcore\"`.";
+DeepCore's own, which weighs and regularises otherwise, is `select.deepcore.gradmatch`.";
     const REVISION: u32 = 2;
     const READS: SelectInput = SelectInput::Outputs;
     const ON_DEVICE: bool = true;
 
-    fn problems(&self) -> Vec<engine::Problem> {
-        if self.compat != Compat::None && self.lambda.is_some() {
-            return vec![engine::Problem {
-                setting: "lambda".to_owned(),
-                message: "DeepCore's ridge is 1 whatever it is told".to_owned(),
-                hint: Some("leave out `lambda`, or leave out `compat`".to_owned()),
-            }];
-        }
-        vec![]
-    }
-
     fn variants() -> Vec<Self> {
-        let unregularised = Self { lambda: NonNegative::try_from(0.0).ok(), ..Self::default() };
-        let compats = Compat::ALL.map(|compat| Self { compat, ..Self::default() });
-        compats.into_iter().chain([unregularised]).collect()
-    }
-
-    fn may_keep_fewer(&self) -> bool {
-        self.compat != Compat::None
+        let unregularised = NonNegative::try_from(0.0).ok().map(|lambda| Self { lambda });
+        unregularised.into_iter().chain([Self::default()]).collect()
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let deepcore = self.compat != Compat::None;
-        let residuals = group.residuals(self.compat, self.batch.get());
-        let inputs = group.inputs_of_last_layer();
+        let (residuals, inputs) = (group.residuals(), group.inputs_of_last_layer());
         let n = group.len() as f64;
-        let mean: Vec<f64> = cross(&residuals, &inputs).iter().map(|sum| sum / n).collect();
+        let mean = mean_gradient(&residuals, &inputs);
         let gram = Gram::new(vec![residuals, inputs]).on(group.compute, false);
-        let target = weighted(&gram.spaces()[1], Some(&gram.spaces()[0]), &mean);
-        let (picks, square) = pursue(&gram, &target, self.lambda(), budget, deepcore, group.watch)?;
+        let target = along(&gram, &mean);
+        let lambda = self.lambda.into();
+        let (picks, square) = pursue(&gram, &target, lambda, budget, group.watch)?;
         let right: Vec<f64> = picks.iter().map(|pick| target[*pick as usize]).collect();
-        let solve = if deepcore { Solve::Nearest } else { Solve::Best };
-        let weights = weigh(&square, &right, self.lambda(), solve)?;
-        if deepcore {
-            return Ok(without_zeros(&picks, &weights));
-        }
+        let weights = weigh(&square, &right, lambda, nonnegative)?;
         let (places, weights) = self.refill(&gram, &target, &mean, picks, weights)?;
         let weights = weights.iter().map(|weight| (weight * n) as f32).collect();
         Ok(Picks { places, weights: Some(weights) })
     }
 }
 
-/// DeepCore's answer: picks of no weight are dropped, and a single pick weighs 1.
-pub(super) fn without_zeros(picks: &[u32], weights: &[f64]) -> Picks {
-    if picks.len() == 1 {
-        return Picks { places: picks.to_vec(), weights: Some(vec![1.0]) };
-    }
-    let kept = picks.iter().zip(weights).filter(|(_, weight)| **weight > 0.0);
-    let (places, weights) = kept.map(|(pick, weight)| (*pick, *weight as f32)).unzip();
-    Picks { places, weights: Some(weights) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{linalg::noise, select::group::Unwatched};
-    use artifacts::Matrix;
 
     #[test]
     fn the_pursuit_is_the_one_that_solves_anew_at_every_step() {
@@ -310,7 +279,7 @@ mod tests {
         for lambda in [0.5, 0.05] {
             let gram = Gram::new(vec![x.view()]);
             let (fast, square) =
-                pursue(&gram, &target, lambda, k, false, &Unwatched).expect("nobody stops it");
+                pursue(&gram, &target, lambda, k, &Unwatched).expect("nobody stops it");
 
             let mut slow: Vec<usize> = vec![];
             let mut weights: Vec<f64> = vec![];

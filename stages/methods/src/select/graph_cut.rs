@@ -1,12 +1,12 @@
 //! Graph cut.
 
 use super::{
-    Compat, Group, Picks, SelectInput, Selector,
-    greedy::{self, Greedy, Objective, Optimizer},
+    Group, Picks, SelectInput, Selector,
+    greedy::{self, Objective, Search},
     similarity::{self, Features},
 };
 use crate::linalg::{Gram, RowPrefetcher, largest};
-use artifacts::units::{Fraction, NonNegative};
+use artifacts::units::NonNegative;
 use engine::StageError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,14 +20,8 @@ pub(crate) struct GraphCut {
     pub(crate) lambda: NonNegative,
     /// What similarity is of: `gradient` or `embedding`.
     pub(crate) features: Features,
-    /// `naive`, `lazy`, `approximate-lazy`, or `stochastic`.
-    pub(crate) optimizer: Optimizer,
-    /// For `approximate-lazy`: which share of its former gain is good enough.
-    pub(crate) beta: Fraction,
-    /// For `stochastic`: the share of the optimum that may be lost to the draw.
-    pub(crate) epsilon: Fraction,
-    /// `deepcore-2022` takes gradients of the softmax taken twice, as that release does.
-    pub(crate) compat: Compat,
+    /// How the picks are found.
+    pub(crate) search: Search,
 }
 
 impl Default for GraphCut {
@@ -35,10 +29,7 @@ impl Default for GraphCut {
         Self {
             lambda: NonNegative::try_from(1.0).expect("1 is not negative"),
             features: Features::default(),
-            optimizer: Optimizer::default(),
-            beta: greedy::beta(),
-            epsilon: greedy::epsilon(),
-            compat: Compat::default(),
+            search: Search::default(),
         }
     }
 }
@@ -112,22 +103,16 @@ the gradients' factors. `naive` and `lazy` are the same here: every gain is kept
     const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {
-        Greedy::streams(self.optimizer)
+        self.search.streams()
     }
 
     fn variants() -> Vec<Self> {
-        similarity::with_features(|optimizer, features| Self {
-            optimizer,
-            features,
-            ..Self::default()
-        })
+        similarity::with_features(|search, features| Self { search, features, ..Self::default() })
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let cosines = similarity::cosines(group, self.features, self.compat, false);
+        let cosines = similarity::cosines(group, self.features, false);
         let mut cut = Cut::new(cosines, self.lambda.into());
-        let Self { optimizer, beta, epsilon, .. } = *self;
-        let greedy = Greedy { optimizer, beta, epsilon };
-        Ok(greedy::maximize(&mut cut, budget, greedy, group)?.into())
+        Ok(greedy::maximize(&mut cut, budget, self.search, group)?.into())
     }
 }

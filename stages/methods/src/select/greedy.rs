@@ -2,7 +2,7 @@
 
 use super::{Group, draw};
 use artifacts::units::Fraction;
-use engine::StageError;
+use engine::{Becomes, Renamed, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, collections::BinaryHeap};
@@ -26,35 +26,48 @@ pub(crate) enum Optimizer {
 
 impl Optimizer {
     /// All of them.
-    pub(super) const ALL: [Self; 4] =
-        [Self::Naive, Self::Lazy, Self::ApproximateLazy, Self::Stochastic];
+    const ALL: [Self; 4] = [Self::Naive, Self::Lazy, Self::ApproximateLazy, Self::Stochastic];
 }
 
-/// An optimizer and what it is told.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Greedy {
-    pub(super) optimizer: Optimizer,
-    pub(super) beta: Fraction,
-    pub(super) epsilon: Fraction,
+/// How the picks of a greedy method are found.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Search {
+    /// `naive`, `lazy`, `approximate-lazy`, or `stochastic`.
+    pub(crate) optimizer: Optimizer,
+    /// For `approximate-lazy`: which share of its former gain is good enough.
+    pub(crate) beta: Fraction,
+    /// For `stochastic`: the share of the optimum that may be lost to the draw.
+    pub(crate) epsilon: Fraction,
 }
 
-/// The default of `beta`.
-pub(super) fn beta() -> Fraction {
-    Fraction::try_from(0.9).expect("0.9 is a fraction")
-}
-
-/// The default of `epsilon`.
-pub(super) fn epsilon() -> Fraction {
-    Fraction::try_from(0.1).expect("0.1 is a fraction")
+impl Default for Search {
+    fn default() -> Self {
+        Self {
+            optimizer: Optimizer::default(),
+            beta: Fraction::try_from(0.9).expect("0.9 is a fraction"),
+            epsilon: Fraction::try_from(0.1).expect("0.1 is a fraction"),
+        }
+    }
 }
 
 /// The stream that `stochastic` draws from.
 pub(super) const CANDIDATES: &[&str] = &["candidates"];
 
-impl Greedy {
-    /// The streams it draws from.
-    pub(super) fn streams(optimizer: Optimizer) -> &'static [&'static str] {
-        if optimizer == Optimizer::Stochastic { CANDIDATES } else { &[] }
+impl Search {
+    /// Returns a search with each optimizer.
+    pub(super) fn each() -> [Self; 4] {
+        Optimizer::ALL.map(|optimizer| Self { optimizer, ..Self::default() })
+    }
+
+    /// Returns the streams it draws from.
+    pub(super) fn streams(&self) -> &'static [&'static str] {
+        if self.optimizer == Optimizer::Stochastic { CANDIDATES } else { &[] }
+    }
+
+    /// Tells whether the picks are those of the plain greedy algorithm, found lazily.
+    pub(super) fn is_lazy(&self) -> bool {
+        self.optimizer == Optimizer::Lazy
     }
 }
 
@@ -74,24 +87,24 @@ pub(super) trait Objective {
     fn choose(&mut self, place: usize);
 }
 
-/// Picks `budget` places, each the best there is to `greedy`; of equal ones the first.
+/// Picks `budget` places, each the best there is to `search`; of equal ones the first.
 pub(super) fn maximize(
     objective: &mut impl Objective,
     budget: usize,
-    greedy: Greedy,
+    search: Search,
     group: &Group<'_>,
 ) -> Result<Vec<u32>, StageError> {
-    match (greedy.optimizer, objective.batch()) {
+    match (search.optimizer, objective.batch()) {
         (Optimizer::Lazy, Some(batch)) => lazy(objective, budget, batch, group),
         (Optimizer::Naive | Optimizer::Lazy, _) => {
             best_of(objective, budget, group, |_, open| open.to_vec())
         }
         (Optimizer::ApproximateLazy, _) => {
-            approximately_lazy(objective, budget, greedy.beta.into(), group)
+            approximately_lazy(objective, budget, search.beta.into(), group)
         }
         (Optimizer::Stochastic, _) => {
             let mut stream = group.streams.at("candidates", group.index);
-            let few = f64::from(greedy.epsilon).max(f64::MIN_POSITIVE).recip().ln();
+            let few = f64::from(search.epsilon).max(f64::MIN_POSITIVE).recip().ln();
             let size = (few * objective.len() as f64 / budget as f64).round().max(1.0) as usize;
             best_of(objective, budget, group, |_, open| {
                 let mut few = draw::sample(&mut stream, open.to_vec(), size.min(open.len()));
@@ -131,9 +144,9 @@ pub(super) fn best_of(
 
 /// A gain as last computed. The greatest has the largest gain; of equal ones it is the first place.
 #[derive(Clone, Copy, PartialEq)]
-struct Bound {
-    gain: f64,
-    place: u32,
+pub(super) struct Bound {
+    pub(super) gain: f64,
+    pub(super) place: u32,
 }
 
 impl Eq for Bound {}
@@ -150,7 +163,8 @@ impl Ord for Bound {
     }
 }
 
-fn bounds(objective: &mut impl Objective) -> BinaryHeap<Bound> {
+/// Returns the gains of all places.
+pub(super) fn bounds(objective: &mut impl Objective) -> BinaryHeap<Bound> {
     let all: Vec<u32> = (0..objective.len() as u32).collect();
     let gains = objective.gains(&all);
     all.iter().zip(gains).map(|(place, gain)| Bound { gain, place: *place }).collect()
@@ -226,31 +240,32 @@ fn approximately_lazy(
     Ok(picks)
 }
 
-/// DeepCore's lazy greedy: the first place whose fresh gain beats those recomputed before it. Where
-/// the function is not submodular its picks are not those of `naive`, and this repeats them.
-pub(super) fn lazy_as_deepcore(
-    objective: &mut impl Objective,
-    budget: usize,
-    group: &Group<'_>,
-) -> Result<Vec<u32>, StageError> {
-    let mut heap = bounds(objective);
-    let mut picks = Vec::with_capacity(budget);
-    while picks.len() < budget {
-        group.watch.step(picks.len(), budget)?;
-        let (mut best, mut last) = (f64::NEG_INFINITY, None);
-        loop {
-            let top = heap.pop().expect("there are more places than the budget");
-            if last == Some(top.place) {
-                objective.choose(top.place as usize);
-                picks.push(top.place);
-                break;
-            }
-            let gain = objective.gains(&[top.place])[0];
-            heap.push(Bound { gain, place: top.place });
-            if gain >= best {
-                (best, last) = (gain, Some(top.place));
-            }
-        }
-    }
-    Ok(picks)
+/// Returns where the settings of the search stood before they had a table of their own.
+pub(super) fn renamed() -> Vec<Renamed> {
+    let moved = |method| {
+        let places: [(&'static [&str], &'static [&str]); 3] = [
+            (&["rule", "optimizer"], &["rule", "search", "optimizer"]),
+            (&["rule", "beta"], &["rule", "search", "beta"]),
+            (&["rule", "epsilon"], &["rule", "search", "epsilon"]),
+        ];
+        places.map(|(setting, to)| Renamed {
+            method,
+            setting,
+            value: None,
+            now: method,
+            becomes: Becomes::Moved(to),
+            unused: &[],
+        })
+    };
+    let searched = [
+        "select.craig",
+        "select.deepcore.craig",
+        "select.deepcore.facility-location",
+        "select.deepcore.graph-cut",
+        "select.deepcore.log-det",
+        "select.facility-location",
+        "select.graph-cut",
+        "select.log-det",
+    ];
+    searched.into_iter().flat_map(moved).collect()
 }

@@ -1,6 +1,6 @@
 //! What a selecting method sees: a group of training samples, and what is known of them.
 
-use super::{Compat, Residuals};
+use super::residuals;
 use crate::linalg::Compute;
 use artifacts::Matrix;
 use engine::{StageError, Streams};
@@ -84,8 +84,8 @@ impl Group<'_> {
     }
 
     /// Returns the gradient of each member's loss in its logits, \[members, C\].
-    pub(crate) fn residuals(&self, compat: Compat, batch: usize) -> Matrix<'static> {
-        Residuals::of(&self.logits(), &self.labels(), compat, batch)
+    pub(crate) fn residuals(&self) -> Matrix<'static> {
+        residuals(&self.logits(), &self.labels())
     }
 }
 

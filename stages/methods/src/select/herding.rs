@@ -1,6 +1,6 @@
 //! Herding.
 
-use super::{Compat, Group, Picks, SelectInput, Selector, farthest::argmax};
+use super::{Group, Picks, SelectInput, Selector, farthest::argmax};
 use crate::linalg::{Compute, column_sums, squared_distance};
 use artifacts::Matrix;
 use engine::StageError;
@@ -11,16 +11,14 @@ use serde::{Deserialize, Serialize};
 /// Keeps the mean: each pick brings the mean of those kept nearest to the mean of all.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(crate) struct Herding {
-    /// `deepcore` picks the sample that brings the mean farthest away, as that release does.
-    pub(crate) compat: Compat,
-}
+pub(crate) struct Herding {}
 
-/// Returns the picks, in order.
+/// Returns the picks, in order: each has the largest `value_of` the squared distance between the
+/// mean of all and the mean it would make, times the number of picks.
 pub(super) fn herd(
     features: &Matrix<'_>,
     budget: usize,
-    farthest: bool,
+    value_of: fn(f32) -> f32,
     compute: &Compute,
     watch: &dyn super::Watch,
 ) -> Result<Vec<u32>, StageError> {
@@ -40,11 +38,7 @@ pub(super) fn herd(
                 Some(distances) => distances[i],
                 None => squared_distance(&target, features.row(i)),
             };
-            *value = match (taken[i], farthest) {
-                (true, _) => f32::NEG_INFINITY,
-                (false, true) => distance,
-                (false, false) => -distance,
-            };
+            *value = if taken[i] { f32::NEG_INFINITY } else { value_of(distance) };
         });
         let next = argmax(&value).expect("there are more samples than the budget");
         taken[next] = true;
@@ -66,18 +60,13 @@ is the mean of the group's embeddings. Of equally near samples the earlier is pi
 Welling, *Herding Dynamical Weights to Learn*, ICML 2009; Chen, Welling & Smola 2010; as used by Rebuffi
 et al., *iCaRL*, CVPR 2017. Cost: O(k n d).
 
-DeepCore takes the largest distance instead of the smallest in all of its history: its picks lead away
-from the mean. `rule.compat = \"deepcore\"` repeats that.";
+DeepCore takes the largest distance instead of the smallest: `select.deepcore.herding`.";
     const REVISION: u32 = 2;
     const READS: SelectInput = SelectInput::Embeddings;
     const ON_DEVICE: bool = true;
 
-    fn variants() -> Vec<Self> {
-        Compat::ALL.map(|compat| Self { compat }).to_vec()
-    }
-
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let farthest = self.compat != Compat::None;
-        Ok(herd(&group.embeddings(), budget, farthest, group.compute, group.watch)?.into())
+        let nearest = |distance: f32| -distance;
+        Ok(herd(&group.embeddings(), budget, nearest, group.compute, group.watch)?.into())
     }
 }

@@ -1,11 +1,9 @@
 //! k-centre greedy.
 
-use super::{
-    Group, Picks, SelectInput, Selector, draw, farthest::farthest_first, numpy::RandomState,
-};
+use super::{Group, Picks, SelectInput, Selector, draw, farthest::farthest_first};
 use crate::linalg::{Compute, RowPrefetcher, largest, squared_distance, tiles};
 use artifacts::Matrix;
-use engine::{Problem, StageError};
+use engine::StageError;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,10 +16,6 @@ pub(crate) struct KCenter {
     /// the budget. Left empty, or where a class holds none of them, the first centre is drawn at
     /// random.
     pub(crate) centers: Vec<u32>,
-    /// Draws the first centre as DeepCore does with this `--seed`, from numpy's legacy generator:
-    /// at the same rank in classes of the same size.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) numpy_seed: Option<u32>,
 }
 
 /// Returns the places in `group` of those `centers` that belong to it, or one drawn from `first`.
@@ -140,39 +134,19 @@ Sener & Savarese, *Active Learning for Convolutional Neural Networks: A Core-Set
 algorithm 1; Gonzalez 1985. Cost: O(k n d) at most; the triangle inequality (Elkan 2003) skips samples
 that a new centre cannot come nearer to. Memory: O(n) beside the embeddings.
 
-DeepCore draws the first centre of every class at the same rank; here each class draws its own. To
-repeat its result, give `rule.numpy-seed` the seed it was run with, or `rule.centers`.";
+DeepCore draws the first centre of every class at the same rank, `select.deepcore.k-center`; here each
+class draws its own.";
     const STREAMS: &'static [&'static str] = &["first"];
     const REVISION: u32 = 2;
     const READS: SelectInput = SelectInput::Embeddings;
     const ON_DEVICE: bool = true;
-
-    fn streams(&self) -> &'static [&'static str] {
-        if self.numpy_seed.is_some() { &[] } else { Self::STREAMS }
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        if self.numpy_seed.is_none() || self.centers.is_empty() {
-            return vec![];
-        }
-        vec![Problem {
-            setting: "numpy-seed".to_owned(),
-            message: "the first centre is drawn, but `centers` are given".to_owned(),
-            hint: Some("keep one of them".to_owned()),
-        }]
-    }
 
     fn avoids_copies(&self) -> Option<usize> {
         Some(usize::MAX)
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let seeds = match self.numpy_seed {
-            Some(seed) if self.centers.is_empty() => {
-                vec![RandomState::new(seed).below(group.len() as u32)]
-            }
-            _ => seeds(group, &self.centers)?,
-        };
+        let seeds = seeds(group, &self.centers)?;
         Ok(cover(&group.embeddings(), &seeds, budget, group.compute, group.watch)?.into())
     }
 }

@@ -12,6 +12,7 @@ mod ccs;
 pub(crate) mod conformance;
 mod contextual_diversity;
 mod craig;
+pub(crate) mod deepcore;
 mod draw;
 mod facility_location;
 mod farthest;
@@ -28,7 +29,6 @@ mod k_center;
 pub mod laws;
 mod log_det;
 mod moderate;
-mod numpy;
 mod random;
 mod residuals;
 mod similarity;
@@ -38,14 +38,13 @@ mod timing;
 mod top;
 mod window;
 
-use engine::{Method, Problem, StageError};
+use engine::{Method, Problem, Renamed, StageError};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use budget::rounded;
 pub(crate) use group::{Group, TrainingSet, Watch};
-pub use residuals::Compat;
-pub(crate) use residuals::{Residuals, deepcore_batch};
+pub(crate) use residuals::residuals;
 
 /// What a method looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +149,16 @@ fn registered() -> Vec<Registered> {
         selector::<ccs::Ccs>(),
         selector::<contextual_diversity::ContextualDiversity>(),
         selector::<craig::Craig>(),
+        selector::<deepcore::cal::DeepCoreCal>(),
+        selector::<deepcore::craig::DeepCoreCraig>(),
+        selector::<deepcore::facility_location::DeepCoreFacilityLocation>(),
+        selector::<deepcore::glister::DeepCoreGlister>(),
+        selector::<deepcore::gradmatch::DeepCoreGradMatch>(),
+        selector::<deepcore::graph_cut::DeepCoreGraphCut>(),
+        selector::<deepcore::herding::DeepCoreHerding>(),
+        selector::<deepcore::k_center::DeepCoreKCenter>(),
+        selector::<deepcore::log_det::DeepCoreLogDet>(),
+        selector::<deepcore::random::DeepCoreRandom>(),
         selector::<facility_location::FacilityLocation>(),
         selector::<full::Full>(),
         selector::<glister::Glister>(),
@@ -169,4 +178,9 @@ fn registered() -> Vec<Registered> {
 pub(crate) fn methods() -> Vec<Method> {
     let selectors = registered().into_iter().map(|one| one.method);
     selectors.chain([import::method()]).collect()
+}
+
+/// Returns the former ways to write methods of the family.
+pub(crate) fn renamed() -> Vec<Renamed> {
+    [deepcore::renamed(), greedy::renamed()].concat()
 }

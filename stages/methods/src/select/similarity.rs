@@ -1,6 +1,6 @@
 //! How alike samples are: `(1 + cosine) / 2` of their last-layer gradients or their embeddings.
 
-use super::{Compat, Group, greedy::Optimizer};
+use super::{Group, greedy::Search};
 use crate::linalg::{Gram, Pairwise, PairwiseRows};
 use artifacts::Matrix;
 use schemars::JsonSchema;
@@ -21,21 +21,21 @@ pub(crate) enum Features {
 /// gradient is the product of two: of residual and of embedding, and is never built. A vector of
 /// no length stays so, and its cosine with any other is 0. With `pairs`, all cosines will be asked
 /// for, and not only those with single members.
-pub(super) fn cosines(
+pub(super) fn cosines(group: &Group<'_>, of: Features, pairs: bool) -> Gram<'static> {
+    match of {
+        Features::Gradient => cosines_of_gradients(group, &group.residuals(), pairs),
+        Features::Embedding => Gram::new(vec![unit(&group.embeddings())]).on(group.compute, pairs),
+    }
+}
+
+/// Returns the same of gradients whose part in the logits is `residuals`.
+pub(super) fn cosines_of_gradients(
     group: &Group<'_>,
-    of: Features,
-    compat: Compat,
+    residuals: &Matrix<'_>,
     pairs: bool,
 ) -> Gram<'static> {
-    let gram = match of {
-        // No length matters to a cosine, so neither does what a batch divides by.
-        Features::Gradient => Gram::new(vec![
-            unit(&group.residuals(compat, usize::MAX)),
-            unit(&group.inputs_of_last_layer()),
-        ]),
-        Features::Embedding => Gram::new(vec![unit(&group.embeddings())]),
-    };
-    gram.on(group.compute, pairs)
+    let spaces = vec![unit(residuals), unit(&group.inputs_of_last_layer())];
+    Gram::new(spaces).on(group.compute, pairs)
 }
 
 fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
@@ -63,10 +63,10 @@ pub(super) fn several(cosines: &Gram<'_>, places: &[u32]) -> Vec<f32> {
     rows
 }
 
-/// Returns what `settings` makes of every optimizer with every kind of feature.
-pub(super) fn with_features<S>(settings: impl Fn(Optimizer, Features) -> S) -> Vec<S> {
-    let both = |optimizer| {
-        [Features::Gradient, Features::Embedding].map(|features| settings(optimizer, features))
+/// Returns what `settings` makes of every search with every kind of feature.
+pub(super) fn with_features<S>(settings: impl Fn(Search, Features) -> S) -> Vec<S> {
+    let both = |search| {
+        [Features::Gradient, Features::Embedding].map(|features| settings(search, features))
     };
-    Optimizer::ALL.into_iter().flat_map(both).collect()
+    Search::each().into_iter().flat_map(both).collect()
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    score::{DeepFool, InputGradients},
-    select::{Compat, bottom::Bottom},
+    score::{BoundaryDistance, DeepCoreDeepFool, DeepFool, InputGradients},
+    select::bottom::Bottom,
 };
 
 /// z = `outer` tanh(`inner` x + `shift`) + `bias`; without `inner`, z = `outer` x + `bias`.
@@ -86,8 +86,8 @@ fn deepfool_10() {
     };
     let total = budget::rounded(case.fraction(), labels.len());
     for (name, mut network) in [("linear", linear), ("mlp_tanh", tanh)] {
-        let rule = DeepFool { compat: Compat::Deepcore, ..DeepFool::default() };
-        let squares = rule.lengths(&mut network, inputs.data().to_vec());
+        let start = inputs.data().to_vec();
+        let squares = DeepCoreDeepFool::default().distances(&mut network, start);
         let key = |what: &str| &case.expected[format!("{name}_{what}")];
         assert_close(squares.iter().map(|s| f64::from(*s)), &floats(key("scores")), 5e-3, 1e-6);
         if name == "linear" {
@@ -102,7 +102,7 @@ fn deepfool_10() {
         assert_eq!(in_order(&picked), indices(key("unbalanced_in_order")));
 
         // With the paper's overshoot the lengths grow by its share, where one step was enough.
-        let lengths = DeepFool::default().lengths(&mut network, inputs.data().to_vec());
+        let lengths = DeepFool::default().distances(&mut network, inputs.data().to_vec());
         for (length, square) in lengths.iter().zip(&squares) {
             assert!(*length >= square.sqrt() * 0.99, "{length} is not beyond {square}");
         }

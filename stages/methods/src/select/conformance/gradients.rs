@@ -4,10 +4,16 @@ use super::*;
 use crate::{
     linalg::Gram,
     select::{
-        Compat, Residuals,
         craig::Craig,
+        deepcore::{
+            Release,
+            craig::DeepCoreCraig,
+            glister::DeepCoreGlister,
+            gradmatch::{DeepCoreGradMatch, nearest_solution, pursue, without_zeros},
+            residuals,
+        },
         glister::{Glister, LastLayer},
-        gradmatch::{GradMatch, Solve, pursue, weigh, without_zeros},
+        gradmatch::weigh,
         group::Unwatched,
     },
 };
@@ -34,11 +40,11 @@ fn last_layer_gradients_06() {
     let case = Case::open("06_lastlayer_gradients");
     let labels = case.labels();
     let (logits, embeddings) = case.head("");
-    for (compat, name, norm) in [
-        (Compat::Deepcore, "exp_gradients_head", "frobenius_head"),
-        (Compat::Deepcore2022, "exp_gradients_legacy_double_softmax", "frobenius_legacy"),
+    for (release, name, norm) in [
+        (Release::Of2023, "exp_gradients_head", "frobenius_head"),
+        (Release::Of2022, "exp_gradients_legacy_double_softmax", "frobenius_legacy"),
     ] {
-        let residuals = Residuals::of(&logits, &labels, compat, case.number("batch"));
+        let residuals = residuals(&logits, &labels, release, case.number("batch"));
         let found = gradients(&residuals, &embeddings);
         let expected = case.matrix(name);
         for (i, found) in found.iter().enumerate() {
@@ -72,20 +78,17 @@ fn craig_11() {
     ] {
         let expected = &case.expected[name];
         let batch = count(expected["batch"].as_u64().expect("it is a number") as usize);
-        let rule = Craig { compat: Compat::Deepcore, batch, ..Craig::default() };
-        let run = |rule: &Craig| {
-            if balance {
-                balanced(rule, &ground, case.fraction())
-            } else {
-                vec![whole(rule, &ground, budget::rounded(case.fraction(), labels.len()))]
-            }
+        let rule = DeepCoreCraig { batch, ..DeepCoreCraig::default() };
+        let picked = if balance {
+            balanced(&rule, &ground, case.fraction())
+        } else {
+            vec![whole(&rule, &ground, budget::rounded(case.fraction(), labels.len()))]
         };
-        let picked = run(&rule);
         assert_eq!(each_sorted(&picked), indices(&expected["indices"]), "{name}");
         assert_eq!(weights(&picked), floats(&expected["weights"]), "{name}");
         if name == "balanced_one_batch_per_class" {
             // One batch divides all alike: without it the same are picked, and counted rightly.
-            let picked = run(&Craig::default());
+            let picked = balanced(&Craig::default(), &ground, case.fraction());
             assert_eq!(each_sorted(&picked), indices(&expected["indices"]));
             assert_eq!(weights(&picked), floats(&expected["fixed_cluster_size_weights"]));
         }
@@ -105,7 +108,7 @@ fn gradmatch_12() {
     ] {
         let expected = &case.expected[name];
         let batch = count(expected["batch"].as_u64().expect("it is a number") as usize);
-        let rule = GradMatch { compat: Compat::Deepcore, batch, ..GradMatch::default() };
+        let rule = DeepCoreGradMatch { batch, ..DeepCoreGradMatch::default() };
         let picked = if balance {
             balanced(&rule, &ground, case.fraction())
         } else {
@@ -120,7 +123,7 @@ fn gradmatch_12() {
     let class = indices(&omp["class_index"]);
     let streams = Streams::new(0, &[]);
     let group = Group::unwatched(&ground, &class, 0, streams);
-    let residuals = group.residuals(Compat::None, 1);
+    let residuals = group.residuals();
     let all = gradients(&residuals, &group.embeddings());
     let mean: Vec<f64> = (0..all[0].len())
         .map(|c| all.iter().map(|g| g[c]).sum::<f64>() / all.len() as f64)
@@ -137,9 +140,9 @@ fn gradmatch_12() {
         let (lambda, k): (f64, usize) =
             (lambda.parse().expect("a number"), k.parse().expect("a number"));
         let (picks, square) =
-            pursue(&gram, &target, lambda, k, true, &Unwatched).expect("nobody stops it");
+            pursue(&gram, &target, lambda, k, &Unwatched).expect("nobody stops it");
         let right: Vec<f64> = picks.iter().map(|pick| target[*pick as usize]).collect();
-        let weights = weigh(&square, &right, lambda, Solve::Nearest).expect("they differ");
+        let weights = weigh(&square, &right, lambda, nearest_solution).expect("they differ");
         let picked = without_zeros(&picks, &weights);
         let local: Vec<u32> = (0..class.len() as u32).collect();
         let picked = vec![placed(&picked, &local)];
@@ -174,7 +177,7 @@ fn glister_13() {
     ] {
         let expected = &case.expected[name];
         let batch = count(expected["batch"].as_u64().expect("it is a number") as usize);
-        let rule = Glister { compat: Compat::Deepcore, batch, ..Glister::default() };
+        let rule = DeepCoreGlister { batch, ..DeepCoreGlister::default() };
         let picked = if balance {
             each_sorted(&balanced(&rule, &ground, case.fraction()))
         } else {
@@ -183,7 +186,7 @@ fn glister_13() {
         assert_eq!(picked, indices(&expected["indices"]), "{name}");
     }
     let closed = indices(&case.expected["unbalanced_topk_closed_form_sorted"]);
-    let rule = Glister { compat: Compat::Deepcore, batch: count(100_000), ..Glister::default() };
+    let rule = DeepCoreGlister { batch: count(100_000), ..DeepCoreGlister::default() };
     assert_eq!(sorted(&whole(&rule, &ground, total)), closed);
 
     let expected = &case.expected["with_update_naive_order"];
@@ -192,7 +195,7 @@ fn glister_13() {
     let members: Vec<u32> = (0..labels.len() as u32).collect();
     let streams = Streams::new(0, &[]);
     let group = Group::unwatched(&ground, &members, 0, streams);
-    let divided = group.residuals(Compat::Deepcore, 100_000);
+    let divided = residuals(&logits, &labels, Release::Of2023, 100_000);
     let inputs = group.inputs_of_last_layer();
     let layer = LastLayer::new(&logits, &labels, &divided, &inputs, &Compute::default());
     let picked = layer.descend((eta, 1), order.len(), &Unwatched);

@@ -165,8 +165,8 @@ fn budgets_17_18() {
     for fraction in floats(&case.params()["fractions"]) {
         let key = |balance: &str| format!("fraction={fraction},balance={balance},replace=False");
         let expected = &case.expected[key("True")];
-        let seed = u32::try_from(case.number("random_seed")).ok();
-        let rule = super::random::Random { numpy_seed: seed };
+        let seed = u32::try_from(case.number("random_seed")).expect("it fits numpy");
+        let rule = super::deepcore::random::DeepCoreRandom { numpy_seed: seed };
         let picked = balanced(&rule, &none(&labels), fraction);
         let counts: Vec<u32> = picked.iter().map(|class| class.len() as u32).collect();
         assert_eq!(counts, indices(&expected["per_class"]));

@@ -4,12 +4,17 @@ use super::*;
 use crate::linalg::{Compute, stand_in::stand_in};
 use crate::{
     score::{
-        Entropy, Forgetting, GraNd, LeastConfidence, Margin, NeverLearnt, Scorer, testing::InMemory,
+        Forgetting, GraNd, Margin, NeverLearnt, Scorer,
+        deepcore::{
+            entropy::DeepCoreEntropy, grand::DeepCoreGraNd,
+            least_confidence::DeepCoreLeastConfidence,
+        },
+        testing::InMemory,
     },
     select::{
-        Compat,
         bottom::Bottom,
         cal::{Cal, neighbours},
+        deepcore::cal::DeepCoreCal,
         group::Unwatched,
         top::Top,
     },
@@ -52,8 +57,8 @@ fn uncertainty<S: Scorer>(name: &str, rule: &S) {
 
 #[test]
 fn uncertainty_05() {
-    uncertainty("LeastConfidence", &LeastConfidence { compat: Compat::Deepcore });
-    uncertainty("Entropy", &Entropy { compat: Compat::Deepcore });
+    uncertainty("LeastConfidence", &DeepCoreLeastConfidence::default());
+    uncertainty("Entropy", &DeepCoreEntropy::default());
     uncertainty("Margin", &Margin::default());
 }
 
@@ -68,13 +73,11 @@ fn grand_07() {
         let suffix = if repeat == 0 { String::new() } else { format!("_{repeat}") };
         let (logits, embeddings) = case.head(&suffix);
         let proxy = proxy(&labels, &logits, embeddings.data());
-        for (mean, compat) in means.iter_mut().zip([Compat::Deepcore, Compat::None]) {
-            let scores = score(&GraNd { compat, batch }, &proxy);
-            if compat == Compat::Deepcore {
-                let wanted: Vec<f64> =
-                    (0..labels.len()).map(|i| f64::from(norms.row(i)[repeat])).collect();
-                assert_close(scores.iter().map(|s| f64::from(*s)), &wanted, 1e-4, 1e-6);
-            }
+        let deepcore = score(&DeepCoreGraNd { batch, ..DeepCoreGraNd::default() }, &proxy);
+        let wanted: Vec<f64> = (0..labels.len()).map(|i| f64::from(norms.row(i)[repeat])).collect();
+        assert_close(deepcore.iter().map(|s| f64::from(*s)), &wanted, 1e-4, 1e-6);
+        let fixed = score(&GraNd::default(), &proxy);
+        for (mean, scores) in means.iter_mut().zip([deepcore, fixed]) {
             for (mean, score) in mean.iter_mut().zip(scores) {
                 *mean += f64::from(score) / case.number("repeats") as f64;
             }
@@ -146,7 +149,8 @@ fn cal_09() {
         ..none(&labels)
     };
     let neighbors = Count::try_from(case.number("neighbors") as u64).expect("it is above 0");
-    let rule = |compat| Cal { neighbors, compat, ..Cal::default() };
+    let cal = Cal { neighbors, ..Cal::default() };
+    let deepcore = DeepCoreCal { neighbors, ..DeepCoreCal::default() };
     let expected = &case.expected;
     let groups = |balance: bool| -> Vec<Vec<u32>> {
         let all = || 0..labels.len() as u32;
@@ -161,7 +165,7 @@ fn cal_09() {
         for (at, members) in groups(balance).iter().enumerate() {
             let streams = Streams::new(0, &[]);
             let group = Group::unwatched(&ground, members, at as u64, streams);
-            let scores = rule(Compat::None).scores(&group).expect("nobody stops it");
+            let scores = cal.scores(&group).expect("nobody stops it");
             let wanted = floats(&expected[format!("{name}_scores")][at]);
             assert_close(scores.iter().map(|s| f64::from(*s)), &wanted, 1e-4, 1e-6);
             let near = |compute: &Compute| {
@@ -178,17 +182,18 @@ fn cal_09() {
                 }
             }
         }
-        for (compat, key) in [
-            (Compat::Deepcore, format!("{name}_deepcore_lowest_divergence_in_order")),
-            (Compat::None, format!("{name}_fixed_highest_divergence_in_order")),
-        ] {
-            let picked = if balance {
-                each_in_order(&balanced(&rule(compat), &ground, case.fraction()))
-            } else {
-                let budget = budget::rounded(case.fraction(), labels.len());
-                in_order(&whole(&rule(compat), &ground, budget))
-            };
-            assert_eq!(picked, indices(&expected[key]));
-        }
+        let (theirs, ours) = if balance {
+            let fraction = case.fraction();
+            (
+                each_in_order(&balanced(&deepcore, &ground, fraction)),
+                each_in_order(&balanced(&cal, &ground, fraction)),
+            )
+        } else {
+            let budget = budget::rounded(case.fraction(), labels.len());
+            (in_order(&whole(&deepcore, &ground, budget)), in_order(&whole(&cal, &ground, budget)))
+        };
+        let wanted = |what: &str| indices(&expected[format!("{name}_{what}")]);
+        assert_eq!(theirs, wanted("deepcore_lowest_divergence_in_order"));
+        assert_eq!(ours, wanted("fixed_highest_divergence_in_order"));
     }
 }

@@ -3,10 +3,13 @@
 use super::*;
 use crate::linalg::{Compute, CoverageGains};
 use crate::select::{
-    Compat,
+    deepcore::{
+        facility_location::DeepCoreFacilityLocation, graph_cut::DeepCoreGraphCut,
+        log_det::DeepCoreLogDet,
+    },
     facility_location::{Coverage, FacilityLocation},
     graph_cut::{Cut, GraphCut},
-    greedy::{Greedy, Objective, Optimizer, best_of, beta, epsilon, maximize},
+    greedy::{Objective, Optimizer, Search, best_of, maximize},
     log_det::LogDet,
     similarity::{self, Features},
 };
@@ -39,7 +42,7 @@ fn functions_and_optimizers_14_16() {
         let members: Vec<u32> = (0..labels.len() as u32).collect();
         let streams = Streams::new(0, &[]);
         let group = Group::unwatched(&ground, &members, 0, streams);
-        let cosines = || similarity::cosines(&group, Features::Embedding, Compat::None, true);
+        let cosines = || similarity::cosines(&group, Features::Embedding, true);
         if case.params()["matrix"].as_bool() != Some(false) {
             let expected = case.matrix("exp_similarity");
             for i in 0..expected.rows() {
@@ -60,19 +63,19 @@ fn functions_and_optimizers_14_16() {
         check(&mut Cut::new(cosines(), 1.0), "GraphCut", &group, expected);
         let mut checked = 0;
         for (optimizer_name, optimizer) in OPTIMIZERS {
-            let greedy = Greedy { optimizer, beta: beta(), epsilon: epsilon() };
+            let search = Search { optimizer, ..Search::default() };
             let order = |name: &str| {
                 let order = &expected[format!("{name}/{optimizer_name}")]["order"];
                 order.is_array().then(|| indices(order))
             };
             if let Some(order) = order("FacilityLocation") {
-                let picked = maximize(&mut coverage(), order.len(), greedy, &group);
+                let picked = maximize(&mut coverage(), order.len(), search, &group);
                 assert_eq!(picked.expect("nobody stops it"), order, "{optimizer_name}");
                 checked += 1;
             }
             if let Some(order) = order("GraphCut") {
                 let mut cut = Cut::new(cosines(), 1.0);
-                let picked = maximize(&mut cut, order.len(), greedy, &group);
+                let picked = maximize(&mut cut, order.len(), search, &group);
                 assert_eq!(picked.expect("nobody stops it"), order, "{optimizer_name}");
                 checked += 1;
             }
@@ -88,16 +91,13 @@ fn functions_and_optimizers_14_16() {
                 assert_eq!(in_order(&picked), indices(&expected["LogDeterminant/fixed_order"]));
             }
             let naive = &expected["LogDeterminant/NaiveGreedy"]["order"];
-            let rule = LogDet {
-                features,
-                compat: Compat::Deepcore,
-                optimizer: Optimizer::Naive,
-                ..LogDet::default()
-            };
+            let naive_search = Search { optimizer: Optimizer::Naive, ..Search::default() };
+            let rule =
+                DeepCoreLogDet { features, search: naive_search, ..DeepCoreLogDet::default() };
             let picked = whole(&rule, &ground, order.len());
             assert_eq!(in_order(&picked), indices(naive));
             // What is redundant grows with the picks, so their lazy greedy takes the first at hand.
-            let rule = LogDet { optimizer: Optimizer::Lazy, ..rule };
+            let rule = DeepCoreLogDet { search: Search::default(), ..rule };
             let picked = whole(&rule, &ground, order.len());
             assert_eq!(in_order(&picked), (0..order.len() as u32).collect::<Vec<_>>());
         }
@@ -116,16 +116,21 @@ fn on_gradients_15() {
     };
     let total = budget::rounded(case.fraction(), labels.len());
     let expected = &case.expected;
-    for compat in [Compat::None, Compat::Deepcore] {
-        let rule = FacilityLocation { compat, ..FacilityLocation::default() };
-        let picked = balanced(&rule, &ground, case.fraction());
-        assert_eq!(each_sorted(&picked), indices(&expected["FacilityLocation/balanced"]));
-        let picked = whole(&rule, &ground, total);
-        assert_eq!(sorted(&picked), indices(&expected["FacilityLocation/unbalanced"]));
-        let rule = GraphCut { compat, ..GraphCut::default() };
-        let picked = balanced(&rule, &ground, case.fraction());
-        assert_eq!(each_sorted(&picked), indices(&expected["GraphCut/balanced"]));
-        let picked = whole(&rule, &ground, total);
-        assert_eq!(sorted(&picked), indices(&expected["GraphCut/unbalanced"]));
+    let facility = FacilityLocation::default();
+    let theirs = DeepCoreFacilityLocation::default();
+    for (by_class, all) in [
+        (balanced(&facility, &ground, case.fraction()), whole(&facility, &ground, total)),
+        (balanced(&theirs, &ground, case.fraction()), whole(&theirs, &ground, total)),
+    ] {
+        assert_eq!(each_sorted(&by_class), indices(&expected["FacilityLocation/balanced"]));
+        assert_eq!(sorted(&all), indices(&expected["FacilityLocation/unbalanced"]));
+    }
+    let (cut, theirs) = (GraphCut::default(), DeepCoreGraphCut::default());
+    for (by_class, all) in [
+        (balanced(&cut, &ground, case.fraction()), whole(&cut, &ground, total)),
+        (balanced(&theirs, &ground, case.fraction()), whole(&theirs, &ground, total)),
+    ] {
+        assert_eq!(each_sorted(&by_class), indices(&expected["GraphCut/balanced"]));
+        assert_eq!(sorted(&all), indices(&expected["GraphCut/unbalanced"]));
     }
 }

@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     linalg::squared_distance,
     select::{
-        Compat,
         contextual_diversity::{ContextualDiversity, Divergence},
+        deepcore::{herding::DeepCoreHerding, k_center::DeepCoreKCenter},
         herding::Herding,
         k_center::KCenter,
     },
@@ -23,11 +23,7 @@ fn k_center_01_02() {
         let ground = TrainingSet { embeddings: Some(features.view()), ..none(&labels) };
         let expected = &case.expected;
         let first = expected["first_center"].as_u64().expect("it is a position") as u32;
-        let picked = whole(
-            &KCenter { centers: vec![first], ..KCenter::default() },
-            &ground,
-            case.number("k"),
-        );
+        let picked = whole(&KCenter { centers: vec![first] }, &ground, case.number("k"));
         assert_eq!(in_order(&picked), indices(&expected["selection_order"]));
         assert_eq!(sorted(&picked), indices(&expected["selected_sorted"]));
         let nearest = |i: usize| {
@@ -43,7 +39,7 @@ fn k_center_01_02() {
         // DeepCore's budget counts the new ones alone.
         let already = indices(&case.params()["already"]);
         let total = already.len() + case.number("k2");
-        let picked = whole(&KCenter { centers: already, ..KCenter::default() }, &ground, total);
+        let picked = whole(&KCenter { centers: already }, &ground, total);
         let wanted = &expected["with_already_selected"]["returned_sorted"];
         assert_eq!(sorted(&picked), indices(wanted));
     }
@@ -51,8 +47,8 @@ fn k_center_01_02() {
     let case = Case::open("01_kcenter");
     let (labels, features) = features(&case);
     let ground = TrainingSet { embeddings: Some(features.view()), ..none(&labels) };
-    let seed = u32::try_from(case.number("random_seed")).ok();
-    let rule = KCenter { numpy_seed: seed, ..KCenter::default() };
+    let seed = u32::try_from(case.number("random_seed")).expect("it fits numpy");
+    let rule = DeepCoreKCenter { numpy_seed: seed };
     let first = in_order(&whole(&rule, &ground, 1));
     assert_eq!(first, indices(&Value::from(vec![case.expected["first_center"].clone()])));
     let picked = balanced(&rule, &ground, case.fraction());
@@ -106,7 +102,7 @@ fn herding_04() {
     };
     let wanted = |name: &str| expected[name].as_f64().expect("it is a number");
 
-    let deepcore = Herding { compat: Compat::Deepcore };
+    let deepcore = DeepCoreHerding::default();
     let picked = whole(&deepcore, &ground, budget);
     assert_eq!(in_order(&picked), indices(&expected["deepcore_unbalanced_order"]));
     assert_eq!(sorted(&picked), indices(&expected["deepcore_unbalanced"]));
