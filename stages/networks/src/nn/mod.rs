@@ -20,7 +20,6 @@ pub(crate) mod training;
 mod values;
 mod zoom;
 
-pub(crate) use memory::{guarded, is_out_of_memory};
 pub(crate) use values::download;
 
 /// A tensor on any device.
