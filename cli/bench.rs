@@ -1,7 +1,7 @@
 //! `coresift bench`: how fast a network trains here, on random images.
 
 use crate::context::{Context, Failure, columns, print, print_line};
-use networks::{BenchmarkWork, Device, DeviceChoice};
+use networks::{BenchmarkWork, DeviceChoice};
 use serde_json::json;
 use std::{process::ExitCode, time::Duration};
 
@@ -46,7 +46,7 @@ pub(crate) struct BenchArgs {
 }
 
 pub(crate) fn run(args: &BenchArgs, context: &Context) -> Result<ExitCode, Failure> {
-    let device = Device::open(args.device)?;
+    let device = crate::run::open_device(args.device, context)?;
     let steps = match (args.steps, &args.model[..], device.is_cpu()) {
         (Some(steps), ..) => steps,
         (None, "mlp", _) => 64,

@@ -13,7 +13,7 @@ pub(crate) struct DoctorArgs {}
 type Findings = Vec<(String, String)>;
 
 pub(crate) fn run(_: &DoctorArgs, context: &Context) -> Result<ExitCode, Failure> {
-    let devices = networks::device_report();
+    let devices = networks::device_report(&crate::run::device_folders());
     let data = data_sets(&context.registry);
     let path = context.store_path();
     let (store, failure) = match store(&path) {

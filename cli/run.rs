@@ -12,10 +12,12 @@ use cache::Store;
 use engine::{
     Event, Journal, NodeId, Plan, PlanCell, RunError, RunOptions, RunRecord, RunResult, RunSummary,
 };
-use networks::{Device, DeviceChoice, DeviceError};
+use networks::{Device, DeviceChoice, DeviceError, DeviceFolders};
 use std::{
     collections::BTreeSet,
+    env,
     hash::{BuildHasher as _, RandomState},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
     thread,
@@ -102,7 +104,7 @@ impl From<DeviceError> for Failure {
 impl ExecutionArgs {
     /// Opens the device, watches for signals, and returns what a run that begins now is given.
     pub(crate) fn options(&self, store: &Store, context: &Context) -> Result<RunOptions, Failure> {
-        let device = Device::open(self.device)?;
+        let device = open_device(self.device, context)?;
         let memory = self.memory.map_or(methods::linalg::DEFAULT_MEMORY, |Size(bytes)| {
             usize::try_from(bytes).unwrap_or(usize::MAX)
         });
@@ -234,8 +236,41 @@ fn forced(plan: &Plan, stages: &[String]) -> Result<BTreeSet<NodeId>, Failure> {
     Ok(nodes)
 }
 
+/// Opens the device that `choice` names. Where `auto` has to take the CPU, it says why.
+pub(crate) fn open_device(choice: DeviceChoice, context: &Context) -> Result<Device, Failure> {
+    let folders = device_folders();
+    let device = match choice {
+        DeviceChoice::Auto => {
+            let (device, lack) = Device::best(&folders);
+            if let Some(lack) = lack.filter(|_| !context.global.quiet) {
+                eprint_line(&format!("on the CPU: {}", crate::context::chain(&lack)));
+            }
+            device
+        }
+        choice => Device::open(choice, &folders)?,
+    };
+    if !device.is_cpu() {
+        let name = device.name();
+        engine::explain_panics_of_stages(move |panic| networks::explain_device_panic(panic, &name));
+    }
+    Ok(device)
+}
+
+/// Returns the folders that the environment names for GPUs: CUDA_PATH, and CORESIFT_KERNELS, which is
+/// else in the user's cache folder.
+pub(crate) fn device_folders() -> DeviceFolders {
+    let folder = |name: &str| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let of_user = || folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
+    let kernels = folder("CORESIFT_KERNELS");
+    DeviceFolders {
+        toolkit: folder("CUDA_PATH"),
+        kernels: kernels.or_else(|| Some(of_user()?.join("coresift/kernels"))),
+    }
+}
+
 /// A stage that panics is told as a failed stage; its backtrace is for those who ask for it.
 pub(crate) fn keep_panics() {
-    let show = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
+    let show = env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
     engine::keep_panics_of_stages(show);
+    networks::keep_device_panics(show);
 }

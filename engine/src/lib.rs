@@ -18,7 +18,8 @@ pub use registry::{Becomes, Method, Parse, Registry, Renamed};
 pub use run::{
     Forecast, Journal, LogLine, LogTail, Outlook, PipelineFile, Reason, ResultUse, RunError,
     RunFailure, RunHistory, RunNode, RunOptions, RunRecord, RunResult, RunSource, RunState,
-    RunStatus, Utc, differences, keep_panics_of_stages, run, trajectory_key,
+    RunStatus, Utc, differences, explain_panics_of_stages, keep_panics_of_stages, run,
+    trajectory_key,
 };
 pub use seed::Streams;
 pub use spec::{

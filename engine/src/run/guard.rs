@@ -1,19 +1,43 @@
 //! Panics of stages: caught, reported with their location, and kept off the terminal.
 
+use crate::StageError;
 use std::{
     any::Any,
     cell::{Cell, RefCell},
     panic::{self, AssertUnwindSafe, PanicHookInfo},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 /// A panic that was caught.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Panicked {
-    /// The first line of the panic's message.
-    pub(crate) message: String,
+    /// The panic's message, all lines of it.
+    message: String,
     /// `FILE:LINE:COLUMN`, if the panic hook is installed.
-    pub(crate) location: Option<String>,
+    location: Option<String>,
+}
+
+impl From<Panicked> for StageError {
+    fn from(Panicked { message, location }: Panicked) -> Self {
+        let explained = EXPLAIN.get().and_then(|explain| explain(&message));
+        explained.unwrap_or_else(|| {
+            let message = message.lines().next().unwrap_or("no reason given").to_owned();
+            Self::Panicked { message, location }
+        })
+    }
+}
+
+type Explain = dyn Fn(&str) -> Option<StageError> + Send + Sync;
+
+/// What knows the panics that are no defect of the program.
+static EXPLAIN: OnceLock<Box<Explain>> = OnceLock::new();
+
+/// Sets what is asked, with the message of a stage's panic, whether that is no defect of the program but
+/// an error that can be told: an accelerator that failed. Only the first call in a process counts.
+pub fn explain_panics_of_stages(
+    explain: impl Fn(&str) -> Option<StageError> + Send + Sync + 'static,
+) {
+    EXPLAIN.set(Box::new(explain)).ok();
 }
 
 thread_local! {
@@ -51,8 +75,7 @@ fn payload_text(payload: &(dyn Any + Send)) -> String {
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned());
-    let text = text.as_deref().and_then(|text| text.lines().next()).unwrap_or("no reason given");
-    text.to_owned()
+    text.unwrap_or_default()
 }
 
 /// Runs `work`, and returns its panic as an error (catch_unwind).
@@ -70,4 +93,25 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
         let seen = SEEN.take().filter(|one| one.message == message).or_else(in_pool);
         seen.unwrap_or(Panicked { message, location: None })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_that_is_explained_is_told_as_an_error() {
+        let failed =
+            |text: &str| text.contains("lost").then(|| StageError::method("a device failed"));
+        explain_panics_of_stages(failed);
+        let told = |text: &str| {
+            let panicked = guarded(|| panic!("{}", text.to_owned())).expect_err("it panicked");
+            StageError::from(panicked).to_string()
+        };
+        assert_eq!(told("no answer\nit is lost"), "a device failed");
+        assert!(
+            told("index out of bounds\nby one")
+                .starts_with("the method broke off: index out of bounds")
+        );
+    }
 }

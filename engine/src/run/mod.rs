@@ -22,7 +22,7 @@ mod worker;
 pub use exec::{RunError, RunOptions, RunResult, run};
 pub use explain::{Reason, RunHistory, differences};
 pub use forecast::{Forecast, Outlook};
-pub use guard::keep_panics_of_stages;
+pub use guard::{explain_panics_of_stages, keep_panics_of_stages};
 pub use history::{PipelineFile, ResultUse};
 pub use journal::{Journal, LogLine, LogTail};
 pub use resolve::trajectory_key;

@@ -6,7 +6,7 @@ use super::{
         ComputeFailure, ComputedNode, ExecutorMessage, FoundInStore, LookUpResult, NodeComputation,
         NodeLookup, NodeOutput, PollOutcome, StageEnd,
     },
-    guard::{self, Panicked},
+    guard,
     resolve::{self, CheckpointKey, Resolved},
     scheduler::Halt,
 };
@@ -262,12 +262,6 @@ impl RunContext<'_> {
             resources: self.resources,
         };
         stage.run(&ctx)
-    }
-}
-
-impl From<Panicked> for StageError {
-    fn from(Panicked { message, location }: Panicked) -> Self {
-        Self::Panicked { message, location }
     }
 }
 

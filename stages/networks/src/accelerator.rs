@@ -6,8 +6,8 @@
 //! back is as good as a sum in f32. Nothing here is a kernel of ours, so it is tested on the CPU.
 
 use crate::{
-    device::Device,
-    nn::{Tensor, download, is_out_of_memory},
+    device::{Device, is_out_of_memory},
+    nn::{Tensor, download},
 };
 use artifacts::Matrix;
 use burn::tensor::{Bool, DType, Int, TensorData};
@@ -183,6 +183,14 @@ impl DeviceVectors for Vectors {
             }
             let places = Tensor::cat(found, 1).to_data().convert::<i32>();
             let places: Vec<i32> = places.to_vec().expect("it was converted to i32");
+            // A kernel that went wrong gives any number.
+            let wrong = places.iter().find(|place| !(0..self.n as i32).contains(*place));
+            assert!(
+                wrong.is_none(),
+                "`{}` gave position {wrong:?} of {}",
+                self.device.name(),
+                self.n
+            );
             let row = |row: &[i32]| row.iter().map(|place| *place as u32).collect();
             out.extend(places.chunks_exact(count).map(row).collect::<Vec<Vec<u32>>>());
         }

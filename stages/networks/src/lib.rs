@@ -12,7 +12,10 @@ mod proxy_train;
 mod train;
 
 pub use accelerator::accelerator;
-pub use device::{Device, DeviceChoice, DeviceError, ParseDeviceError, report as device_report};
+pub use device::{
+    Device, DeviceChoice, DeviceError, DeviceFolders, ParseDeviceError, explain_device_panic,
+    keep_device_panics, report as device_report,
+};
 pub use nn::speed::{Agreement, BenchmarkWork, Speed};
 
 /// Returns every method a pipeline file may name.

@@ -1,10 +1,20 @@
 //! NVIDIA's GPUs. The order of the questions matters: any other call of the driver panics where its
 //! library is missing.
 
+use super::DeviceFolders;
 use burn::DispatchDevice;
 use burn_cuda::CudaDevice;
-use cudarc::driver::CudaContext;
-use std::path::{Path, PathBuf};
+use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig as _, cache::CacheConfig};
+use cudarc::{
+    driver::{CudaContext, DriverError, LaunchConfig, sys::CUresult},
+    nvrtc::{CompileError, CompileOptions, Ptx, compile_ptx_with_opts},
+};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 use thiserror::Error;
 
 /// What stands between a machine and its CUDA device.
@@ -18,8 +28,20 @@ pub(super) enum Lack {
     Device { count: usize, index: usize },
     #[error("the CUDA run-time compiler is missing (libnvrtc was not found)")]
     Nvrtc,
-    #[error("the CUDA headers are missing (include/cuda_runtime.h was not found)")]
-    Headers,
+    #[error("no CUDA headers are installed, or no folder names them")]
+    HeaderFolder,
+    #[error("the CUDA headers are not all there: `{}` was not found", .0.display())]
+    Header(PathBuf),
+    #[error("the driver gives no context: {0}")]
+    Context(String),
+    #[error("the CUDA run-time compiler ({compiler}) makes no kernel for {architecture}: {reason}")]
+    Compile { compiler: String, architecture: String, reason: String },
+    #[error(
+        "the driver, of CUDA {driver}, does not load what the run-time compiler of {compiler} makes: {reason}"
+    )]
+    Load { driver: String, compiler: String, reason: String },
+    #[error("an empty kernel does not run: {0}")]
+    Launch(String),
 }
 
 impl Lack {
@@ -32,10 +54,22 @@ impl Lack {
             Self::Nvrtc => {
                 "install NVIDIA's package `cuda-nvrtc-13-0`, where the loader finds its library"
             }
-            Self::Headers => {
-                "install NVIDIA's packages `cuda-cudart-dev-13-0` and `cuda-cccl-13-0` and let \
-                 CUDA_PATH name their folder"
+            Self::HeaderFolder | Self::Header(_) => {
+                "install NVIDIA's packages `cuda-cudart-dev-13-0`, `cuda-crt-13-0` and \
+                 `cuda-cccl-13-0` (from PyPI: nvidia-cuda-runtime, nvidia-cuda-crt, \
+                 nvidia-cuda-cccl) into one folder, let CUDA_PATH name it"
             }
+            Self::Context(_) => {
+                "see with `nvidia-smi` what else uses the GPU, and whether it is set to one process"
+            }
+            Self::Compile { .. } => {
+                "install the run-time compiler and the headers of a CUDA that knows this GPU"
+            }
+            Self::Load { .. } => {
+                "update the NVIDIA driver, or install a run-time compiler (with headers) of the \
+                 driver's own CUDA or older"
+            }
+            Self::Launch(_) => "look with `nvidia-smi` and `dmesg` for errors of the GPU",
         }
     }
 }
@@ -47,16 +81,26 @@ pub(super) fn device(index: usize) -> DispatchDevice {
 
 /// Returns how many bytes of the GPU's memory are free.
 pub(super) fn free_memory(index: usize) -> Option<u64> {
-    let (free, _) = CudaContext::new(index).ok()?.mem_get_info().ok()?;
+    let (free, _) = context(index).ok()?.mem_get_info().ok()?;
     Some(free as u64)
 }
 
-/// Checks that GPU `index` can be used.
+/// Checks that GPU `index` can be used, down to a kernel that is compiled, loaded and run, and lets the
+/// tensor library keep its kernels in `folders`.
 ///
 /// # Errors
 ///
 /// Says what is missing.
-pub(super) fn probe(index: usize) -> Result<(), Lack> {
+pub(super) fn open(index: usize, folders: &DeviceFolders) -> Result<(), Lack> {
+    let target = probe(index, folders)?;
+    if let Some(folder) = &folders.kernels {
+        keep_kernels(&folder.join(target));
+    }
+    Ok(())
+}
+
+/// Returns the name of what kernels are compiled for: the GPU and the compiler.
+fn probe(index: usize, folders: &DeviceFolders) -> Result<String, Lack> {
     let count = device_count()?;
     if index >= count {
         return Err(Lack::Device { count, index });
@@ -64,20 +108,97 @@ pub(super) fn probe(index: usize) -> Result<(), Lack> {
     if !nvrtc_present() {
         return Err(Lack::Nvrtc);
     }
-    if headers().is_none() {
-        return Err(Lack::Headers);
+    headers(folders)?;
+    let refused = |error: DriverError| Lack::Context(reason(error));
+    let context = context(index).map_err(refused)?;
+    let (major, minor) = context.compute_capability().map_err(refused)?;
+    let architecture = format!("sm_{major}{minor}");
+    try_kernel(&context, &architecture)?;
+    let gpu = context.name().unwrap_or_default();
+    Ok(format!("{gpu} {architecture} nvrtc {}", nvrtc_version().unwrap_or_default())
+        .replace(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.', "-")
+        .to_lowercase())
+}
+
+/// Compiles an empty kernel, loads it, runs it and waits for its end.
+fn try_kernel(context: &Arc<CudaContext>, architecture: &str) -> Result<(), Lack> {
+    let ptx = compile(architecture).map_err(|error| Lack::Compile {
+        compiler: compiler(),
+        architecture: architecture.to_owned(),
+        reason: compiler_reason(&error),
+    })?;
+    let module = context.load_module(ptx).map_err(|error| Lack::Load {
+        driver: driver_version().unwrap_or_default(),
+        compiler: compiler(),
+        reason: reason(error),
+    })?;
+    launch(context, &module).map_err(|error| Lack::Launch(reason(error)))
+}
+
+fn compile(architecture: &str) -> Result<Ptx, CompileError> {
+    let options = vec![format!("--gpu-architecture={architecture}")];
+    let options = CompileOptions { options, ..CompileOptions::default() };
+    compile_ptx_with_opts("extern \"C\" __global__ void empty() {}", options)
+}
+
+#[expect(unsafe_code, reason = "cudarc launches no kernel safely")]
+fn launch(
+    context: &Arc<CudaContext>,
+    module: &Arc<cudarc::driver::CudaModule>,
+) -> Result<(), DriverError> {
+    let kernel = module.load_function("empty")?;
+    let stream = context.default_stream();
+    let shape = LaunchConfig { grid_dim: (1, 1, 1), block_dim: (1, 1, 1), shared_mem_bytes: 0 };
+    // SAFETY: the kernel takes no arguments and touches no memory.
+    unsafe { stream.launch_builder(&kernel).launch(shape) }?;
+    stream.synchronize()
+}
+
+/// Returns the GPU's primary context, made by the first call: the tensor library then finds it made.
+fn context(index: usize) -> Result<Arc<CudaContext>, DriverError> {
+    static OPEN: Mutex<BTreeMap<usize, Arc<CudaContext>>> = Mutex::new(BTreeMap::new());
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(context) = open.get(&index) {
+        context.bind_to_thread()?;
+        return Ok(Arc::clone(context));
     }
-    Ok(())
+    let context = CudaContext::new(index)?;
+    open.insert(index, Arc::clone(&context));
+    Ok(context)
+}
+
+/// Lets the tensor library keep compiled kernels, and which of them are fastest, in `folder`. What a
+/// `cubecl.toml` says goes first. Only the first call in a process counts.
+fn keep_kernels(folder: &Path) {
+    // The library panics where it cannot write.
+    let tag = folder.join("CACHEDIR.TAG");
+    let text = "Signature: 8a477f597d28d172789f06886806bc55\n# Kernels compiled for a GPU.\n";
+    if fs::create_dir_all(folder).and_then(|()| fs::write(tag, text)).is_err() {
+        return;
+    }
+    let mut state = CubeClRuntimeConfig::storage().lock();
+    if state.is_some() {
+        return;
+    }
+    let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+    config.compilation.cache.get_or_insert_with(|| CacheConfig::File(folder.to_owned()));
+    if matches!(config.autotune.cache, CacheConfig::Target) {
+        config.autotune.cache = CacheConfig::File(folder.to_owned());
+    }
+    *state = Some(Arc::new(config));
 }
 
 /// Tells `say` what there is of driver, compiler, headers and GPUs.
-pub(super) fn report(say: &mut dyn FnMut(&str, String)) {
+pub(super) fn report(folders: &DeviceFolders, say: &mut dyn FnMut(&str, String)) {
     let found = |yes: bool| if yes { "found" } else { "not found" }.to_owned();
     let driver = driver_version().map(|version| format!("found, for CUDA {version} and older"));
     say("cuda driver", driver.unwrap_or_else(|| found(driver_present())));
-    say("cuda nvrtc", found(nvrtc_present()));
-    let headers = headers();
-    say("cuda headers", headers.map_or_else(|| found(false), |path| path.display().to_string()));
+    let nvrtc = nvrtc_version().map(|version| format!("found, of CUDA {version}"));
+    say("cuda nvrtc", nvrtc.unwrap_or_else(|| found(nvrtc_present())));
+    let headers = headers(folders);
+    let headers =
+        headers.map_or_else(|lack| lack.to_string(), |folder| folder.display().to_string());
+    say("cuda headers", headers);
     match device_count() {
         Err(lack) => {
             say("cuda devices", lack.to_string());
@@ -86,12 +207,12 @@ pub(super) fn report(say: &mut dyn FnMut(&str, String)) {
         Ok(count) => {
             say("cuda devices", count.to_string());
             for index in 0..count {
-                let about = describe(index).unwrap_or_else(|error| error.to_string());
+                let about = describe(index).unwrap_or_else(reason);
                 say(&format!("cuda:{index}"), about);
-            }
-            if let Err(lack) = probe(0) {
-                say("cuda problem", lack.to_string());
-                say("what helps", lack.help().to_owned());
+                if let Err(lack) = probe(index, folders) {
+                    say(&format!("cuda:{index} problem"), lack.to_string());
+                    say("what helps", lack.help().to_owned());
+                }
             }
         }
     }
@@ -101,8 +222,25 @@ fn device_count() -> Result<usize, Lack> {
     if !driver_present() {
         return Err(Lack::Driver);
     }
-    let count = CudaContext::device_count().map_err(|error| Lack::Start(error.to_string()))?;
+    let count = CudaContext::device_count().map_err(|error| Lack::Start(reason(error)))?;
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Returns the driver's name of `error`, and its words for it.
+fn reason(error: DriverError) -> String {
+    let words = error.error_string().ok().and_then(|words| words.to_str().ok());
+    words.map_or_else(|| format!("{:?}", error.0), |words| format!("{:?}, {words}", error.0))
+}
+
+/// Returns the first line that the compiler wrote, else the name of its error.
+fn compiler_reason(error: &CompileError) -> String {
+    if let CompileError::CompileError { log, .. } = error {
+        let log = log.to_string_lossy();
+        if let Some(line) = log.lines().find(|line| !line.trim().is_empty()) {
+            return line.trim().to_owned();
+        }
+    }
+    error.to_string()
 }
 
 #[expect(unsafe_code, reason = "cudarc has no safe question that does not panic")]
@@ -121,7 +259,7 @@ fn driver_version() -> Option<String> {
     let mut version = 0;
     // SAFETY: the driver is there, and writes one number where the pointer points.
     let status = unsafe { cudarc::driver::sys::cuDriverGetVersion(&raw mut version) };
-    let known = status == cudarc::driver::sys::CUresult::CUDA_SUCCESS;
+    let known = status == CUresult::CUDA_SUCCESS;
     known.then(|| format!("{}.{}", version / 1000, version % 1000 / 10))
 }
 
@@ -131,21 +269,57 @@ fn nvrtc_present() -> bool {
     unsafe { cudarc::nvrtc::sys::is_culib_present() }
 }
 
-/// Returns the folder that kernels are compiled against, if it is there. This looks in the places
-/// the tensor library looks in, and in no others: a folder it will not use is of no help.
-fn headers() -> Option<PathBuf> {
-    let root = match std::env::var_os("CUDA_PATH") {
-        Some(path) => PathBuf::from(path),
-        None if Path::new("/usr/local/cuda").exists() => "/usr/local/cuda".into(),
-        None if Path::new("/opt/cuda").exists() => "/opt/cuda".into(),
-        None => "/usr".into(),
-    };
-    let include = root.join("include");
-    include.join("cuda_runtime.h").exists().then_some(include)
+/// Returns the CUDA version of the run-time compiler.
+#[expect(unsafe_code, reason = "cudarc has no safe call for it")]
+fn nvrtc_version() -> Option<String> {
+    if !nvrtc_present() {
+        return None;
+    }
+    let mut major = 0;
+    let mut minor = 0;
+    // SAFETY: the library is there, and writes one number where each pointer points.
+    let status = unsafe { cudarc::nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) };
+    let known = status == cudarc::nvrtc::sys::nvrtcResult::NVRTC_SUCCESS;
+    known.then(|| format!("{major}.{minor}"))
 }
 
-fn describe(index: usize) -> Result<String, cudarc::driver::DriverError> {
-    let context = CudaContext::new(index)?;
+fn compiler() -> String {
+    nvrtc_version().map_or_else(|| "NVRTC".to_owned(), |version| format!("CUDA {version}"))
+}
+
+/// Returns the folder that kernels are compiled against, if what they need is there. This looks in the
+/// places the tensor library looks in, and in no others: a folder it will not use is of no help.
+fn headers(folders: &DeviceFolders) -> Result<PathBuf, Lack> {
+    let root = match &folders.toolkit {
+        Some(path) => path.clone(),
+        None if Path::new("/usr/local/cuda").exists() => "/usr/local/cuda".into(),
+        None if Path::new("/opt/cuda").exists() => "/opt/cuda".into(),
+        None if Path::new("/usr/bin/nvcc").exists() => "/usr".into(),
+        None => return Err(Lack::HeaderFolder),
+    };
+    complete(root.join("include"))
+}
+
+/// Returns `include` if it has a file of every package that kernels need.
+fn complete(include: PathBuf) -> Result<PathBuf, Lack> {
+    // One of the two: CUDA 13 moved it.
+    if !include.join("nv/target").exists() && include.join("cuda_runtime.h").exists() {
+        let target = include.join("cccl/nv/target");
+        if !target.exists() {
+            return Err(Lack::Header(target));
+        }
+    }
+    for file in ["cuda_runtime.h", "cuda_fp16.h", "cuda_bf16.h", "mma.h", "crt/mma.h"] {
+        let path = include.join(file);
+        if !path.exists() {
+            return Err(Lack::Header(path));
+        }
+    }
+    Ok(include)
+}
+
+fn describe(index: usize) -> Result<String, DriverError> {
+    let context = context(index)?;
     let (major, minor) = context.compute_capability()?;
     let (free, total) = context.mem_get_info()?;
     let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
@@ -155,4 +329,27 @@ fn describe(index: usize) -> Result<String, cudarc::driver::DriverError> {
         gib(total),
         gib(free)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_of_use_when_all_packages_are_there() {
+        let folder = std::env::temp_dir().join(format!("coresift-headers-{}", std::process::id()));
+        let files = ["cuda_runtime.h", "nv/target", "cuda_fp16.h", "cuda_bf16.h", "mma.h"];
+        for file in files {
+            let path = folder.join(file);
+            fs::create_dir_all(path.parent().expect("a file has a folder")).expect("writable");
+            fs::write(path, "").expect("writable");
+        }
+        let lack = complete(folder.clone()).expect_err("one package is missing");
+        assert_eq!(lack, Lack::Header(folder.join("crt/mma.h")));
+        assert!(lack.help().contains("cuda-crt"));
+        fs::create_dir_all(folder.join("crt")).expect("writable");
+        fs::write(folder.join("crt/mma.h"), "").expect("writable");
+        assert_eq!(complete(folder.clone()), Ok(folder.clone()));
+        fs::remove_dir_all(folder).expect("it was made above");
+    }
 }

@@ -8,10 +8,24 @@ mod cuda;
 #[cfg(not(feature = "cuda"))]
 #[path = "no_cuda.rs"]
 mod cuda;
+mod fault;
+
+pub(crate) use fault::{explain, is_out_of_memory};
+pub use fault::{explain_device_panic, keep_device_panics};
 
 use burn::DispatchDevice;
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 use thiserror::Error;
+
+/// The folders that a GPU's kernels need. The program reads them from its environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceFolders {
+    /// Where the toolkit is, headers in its `include` (CUDA_PATH). `None` looks in the usual places.
+    pub toolkit: Option<PathBuf>,
+    /// Where compiled kernels, and which of them are fastest, are kept from run to run. `None` leaves
+    /// that to the tensor library.
+    pub kernels: Option<PathBuf>,
+}
 
 /// What the user asked for: `auto`, `cpu`, `cuda`, or `cuda:N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,24 +98,37 @@ impl Device {
     pub const CPU: Self = Self(Backend::Cpu);
 
     /// Returns the device that answers to `choice`. With [`DeviceChoice::Cpu`] no CUDA library is
-    /// looked for, let alone loaded.
+    /// looked for, let alone loaded. A GPU has then run a kernel.
     ///
     /// # Errors
     ///
     /// Says what the CUDA device that was asked for lacks. `Auto` never fails.
-    pub fn open(choice: DeviceChoice) -> Result<Self, DeviceError> {
+    pub fn open(choice: DeviceChoice, folders: &DeviceFolders) -> Result<Self, DeviceError> {
         match choice {
             DeviceChoice::Cpu => Ok(Self::CPU),
-            DeviceChoice::Auto => Ok(cuda::probe(0).map_or(Self::CPU, |()| Self(Backend::Cuda(0)))),
-            DeviceChoice::Cuda(index) => match cuda::probe(index) {
-                Ok(()) => Ok(Self(Backend::Cuda(index))),
-                Err(lack) => {
-                    let hint = format!("{}, or run with `--device cpu`", lack.help());
-                    let (wanted, message) = (choice.to_string(), lack.to_string());
-                    Err(DeviceError { wanted, message, hint })
-                }
-            },
+            DeviceChoice::Auto => Ok(Self::best(folders).0),
+            DeviceChoice::Cuda(index) => Self::cuda(index, folders),
         }
+    }
+
+    /// Returns the first GPU, or the CPU and what a GPU lacks. In a build without CUDA nothing was looked
+    /// for, and nothing is lacking.
+    #[must_use]
+    pub fn best(folders: &DeviceFolders) -> (Self, Option<DeviceError>) {
+        match Self::cuda(0, folders) {
+            Ok(device) => (device, None),
+            Err(error) => (Self::CPU, Some(error).filter(|_| cfg!(feature = "cuda"))),
+        }
+    }
+
+    fn cuda(index: usize, folders: &DeviceFolders) -> Result<Self, DeviceError> {
+        cuda::open(index, folders).map(|()| Self(Backend::Cuda(index))).map_err(|lack| {
+            DeviceError {
+                wanted: DeviceChoice::Cuda(index).to_string(),
+                message: lack.to_string(),
+                hint: format!("{}, or run with `--device cpu`", lack.help()),
+            }
+        })
     }
 
     /// Returns the device called `name` by [`Device::name`], without looking whether it is there.
@@ -155,10 +182,10 @@ impl Device {
 /// Returns what there is to know about this machine's devices, as pairs of what and how it is.
 /// Nothing in it is an error.
 #[must_use]
-pub fn report() -> Vec<(String, String)> {
+pub fn report(folders: &DeviceFolders) -> Vec<(String, String)> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut lines = vec![("cpu threads".to_owned(), threads.to_string())];
-    cuda::report(&mut |what, how| lines.push((what.to_owned(), how)));
+    cuda::report(folders, &mut |what, how| lines.push((what.to_owned(), how)));
     lines
 }
 
@@ -180,13 +207,12 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_there_is_an_error_with_a_way_out() {
-        let error = Device::open(DeviceChoice::Cuda(4096)).expect_err("no machine has so many");
+        let folders = DeviceFolders::default();
+        let error =
+            Device::open(DeviceChoice::Cuda(4096), &folders).expect_err("no machine has so many");
         assert!(error.to_string().starts_with("cannot use `cuda:4096`: "));
         assert!(error.hint.ends_with("`--device cpu`"));
-        assert!(Device::open(DeviceChoice::Auto).is_ok());
-        let lines = report();
-        assert_eq!(lines[0].0, "cpu threads");
-        assert!(lines[1..].iter().all(|(what, how)| !what.is_empty() && !how.is_empty()));
-        assert!(lines.iter().any(|(what, _)| what.starts_with("cuda")), "{lines:?}");
+        assert!(Device::open(DeviceChoice::Auto, &folders).is_ok());
+        assert!(report(&folders).iter().any(|(what, _)| what == "what helps"));
     }
 }

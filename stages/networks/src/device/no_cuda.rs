@@ -1,5 +1,6 @@
 //! What stands in for `cuda.rs` in a build without the feature `cuda`.
 
+use super::DeviceFolders;
 use burn::DispatchDevice;
 use thiserror::Error;
 
@@ -30,12 +31,12 @@ pub(super) fn free_memory(_: usize) -> Option<u64> {
 /// # Errors
 ///
 /// Always fails.
-pub(super) fn probe(_: usize) -> Result<(), Lack> {
+pub(super) fn open(_: usize, _: &DeviceFolders) -> Result<(), Lack> {
     Err(Lack)
 }
 
 /// Tells `say` that there is no CUDA, and how to get it.
-pub(super) fn report(say: &mut dyn FnMut(&str, String)) {
+pub(super) fn report(_: &DeviceFolders, say: &mut dyn FnMut(&str, String)) {
     say("cuda", Lack.to_string());
     say("what helps", Lack.help().to_owned());
 }

@@ -1,9 +1,10 @@
 //! The memory a training takes, estimated before it begins; out of memory as an error.
 
 use super::settings::TrainingConfig;
-use crate::device::Device;
+use crate::device::{Device, explain};
 use artifacts::architecture::{Layer, NamedLayer, Network, Shape, trace};
 use engine::StageError;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Returns how many bytes training takes at least: the values with their gradients and what the
 /// optimiser remembers, and every layer's output for the samples that go through at once.
@@ -36,22 +37,20 @@ pub(super) fn check(
 pub(super) const HINT: &str = "a smaller `micro-batch` or `batch` takes less, so does a smaller `width`; \
                     `--jobs 1` runs one stage at a time";
 
-/// Returns what `work` returns. A device that ran out of memory is an error with this hint, no panic.
+/// Returns what `work` returns. A device that failed is an error, no panic: with this hint if it ran out
+/// of memory. Any other panic goes on.
 pub(crate) fn guarded<T>(
     device: Device,
     hint: &str,
     work: impl FnOnce() -> Result<T, StageError>,
 ) -> Result<T, StageError> {
-    methods::linalg::catch_out_of_memory(&device.name(), is_out_of_memory, hint, work)
-}
-
-/// Returns whether a panic with this message means that a device ran out of memory: the driver's name of
-/// the error, and what the tensor library makes of it.
-pub(crate) fn is_out_of_memory(panic: &str) -> bool {
-    let text = panic.to_lowercase();
-    ["out of memory", "out_of_memory", "outofmemory", "buffertoobig", "can't allocate buffer"]
-        .iter()
-        .any(|sign| text.contains(sign))
+    // Whatever `work` was making is dropped with the error: nothing half-made is seen.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        match explain(&*payload, &device.name(), hint) {
+            Some(error) => Err(error),
+            None => resume_unwind(payload),
+        }
+    })
 }
 
 /// Returns how many numbers `layers` pass on for one sample, and the shape they end in.
@@ -84,7 +83,6 @@ fn outputs(layers: &[NamedLayer], mut shape: Shape) -> (f64, Shape) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::panic::catch_unwind;
 
     #[test]
     fn only_a_lack_of_memory_becomes_an_error() {

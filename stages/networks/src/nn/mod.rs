@@ -21,7 +21,6 @@ pub(crate) mod training;
 mod values;
 mod zoom;
 
-pub(crate) use memory::is_out_of_memory;
 pub(crate) use values::download;
 
 /// A tensor on any device.

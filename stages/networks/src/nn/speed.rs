@@ -281,7 +281,7 @@ fn hardest(scores: &[f64]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::DeviceChoice;
+    use crate::device::{DeviceChoice, DeviceFolders};
 
     fn work() -> BenchmarkWork {
         BenchmarkWork {
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     #[expect(clippy::print_stdout, reason = "a test without its device says so")]
     fn the_device_agrees_with_the_cpu() {
-        let Ok(device) = Device::open(DeviceChoice::Cuda(0)) else {
+        let Ok(device) = Device::open(DeviceChoice::Cuda(0), &DeviceFolders::default()) else {
             println!("skipped: no device");
             return;
         };

@@ -1,0 +1,211 @@
+//! What goes wrong on a device while it computes.
+//!
+//! The tensor library panics in a thread of the device's, and again in the thread that waits for a result,
+//! where the cause is lost. The first panic is kept here, until a stage has to say why it failed.
+
+use engine::StageError;
+use std::{
+    any::Any,
+    panic,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+/// The first panic of a device's thread that tells a cause, else the first.
+static SEEN: Mutex<Option<Fault>> = Mutex::new(None);
+
+/// What a device's thread said when it panicked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fault {
+    /// What the driver calls the error, or `None` if no name was told.
+    error: Option<String>,
+    /// The first line of the panic.
+    text: String,
+}
+
+impl Fault {
+    fn of(panic: &str) -> Self {
+        let text = panic.lines().next().unwrap_or_default().to_owned();
+        Self { error: driver_error(panic), text }
+    }
+
+    fn is_out_of_memory(&self) -> bool {
+        self.error.as_deref().is_some_and(names_memory) || names_memory(&self.text)
+    }
+}
+
+/// Sets the panic hook of the process: panics of a device's threads are kept for the stage that they let
+/// fail, and only the first is printed, if `show` is set. Any other goes to the previous hook.
+pub fn keep_device_panics(show: bool) {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if !is_device_thread(thread::current().name()) {
+            before(info);
+            return;
+        }
+        let is_first = keep(&payload_text(info.payload()));
+        if is_first && show {
+            before(info);
+        }
+    }));
+}
+
+/// Keeps `panic` if it tells more than what was kept, and returns whether it is the first.
+fn keep(panic: &str) -> bool {
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_first = seen.is_none();
+    let fault = Fault::of(panic);
+    let knows_more = seen.as_ref().is_none_or(|kept| kept.error.is_none() && fault.error.is_some());
+    if knows_more {
+        *seen = Some(fault);
+    }
+    is_first
+}
+
+// `DSD-0-0` and `DSU-0-0`: the tensor library's device services, by kind of device and index.
+fn is_device_thread(name: Option<&str>) -> bool {
+    name.is_some_and(|name| name.starts_with("DSD-") || name.starts_with("DSU-"))
+}
+
+/// Returns the error of a stage that panicked with `payload`, if a device is the cause.
+pub(crate) fn explain(payload: &(dyn Any + Send), device: &str, hint: &str) -> Option<StageError> {
+    explain_text(&payload_text(payload), device, hint)
+}
+
+fn explain_text(panic: &str, device: &str, hint: &str) -> Option<StageError> {
+    let fault = cause(panic)?;
+    if fault.is_out_of_memory() {
+        return Some(StageError::method(format!("`{device}` ran out of memory")).with_hint(hint));
+    }
+    let what = fault.error.unwrap_or(fault.text);
+    let help = if is_lasting(&what) {
+        "the GPU computes nothing more in this process: run it again, what was finished is kept; if it \
+         comes back, try `--device cpu`, and look with `nvidia-smi` and `dmesg` for errors of the GPU"
+    } else {
+        "run it again, what was finished is kept; `coresift doctor` looks at the device"
+    };
+    Some(StageError::method(format!("`{device}` failed: {what}")).with_hint(help))
+}
+
+/// Returns the error of a stage that panicked with the text `panic`, if a device is the cause. For stages
+/// that do not ask [`explain`] themselves.
+#[must_use]
+pub fn explain_device_panic(panic: &str, device: &str) -> Option<StageError> {
+    explain_text(
+        panic,
+        device,
+        "take smaller batches, or `--jobs 1`, which runs one stage at a time",
+    )
+}
+
+/// Returns whether a panic with this text means that a device ran out of memory.
+pub(crate) fn is_out_of_memory(panic: &str) -> bool {
+    let fault = cause(panic);
+    fault.is_some_and(|fault| fault.is_out_of_memory())
+}
+
+/// Returns what the device said, if a panic with the text `panic` came of it. A lack of memory is told
+/// once: the next failure may be another.
+fn cause(panic: &str) -> Option<Fault> {
+    let own = Fault::of(panic);
+    let waited = waits_for_device(panic);
+    if !waited && own.error.is_none() && !own.is_out_of_memory() {
+        return None;
+    }
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = seen.take_if(|kept| kept.is_out_of_memory()).or_else(|| seen.clone());
+    if own.error.is_some() || own.is_out_of_memory() { Some(own) } else { kept }
+}
+
+/// Returns whether a panic with this text is that of a thread that waited for a device in vain.
+fn waits_for_device(panic: &str) -> bool {
+    ["CallError", "RecvError", "Error while reading data", "ServerUnhealthy"]
+        .iter()
+        .any(|sign| panic.contains(sign))
+}
+
+/// Returns the driver's name of the error that `panic` tells, with the driver's words for it.
+fn driver_error(panic: &str) -> Option<String> {
+    let start = panic.find("CUDA_ERROR_")?;
+    let rest = &panic[start..];
+    let is_name =
+        |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
+    let end = rest.find(|letter| !is_name(letter)).unwrap_or(rest.len());
+    let (name, rest) = rest.split_at(end);
+    // As the bindings print it: `DriverError(CUDA_ERROR_…, "words")`, at times quoted once more.
+    let words = rest.strip_prefix(", ").map(|rest| rest.trim_start_matches(['\\', '"']));
+    let words = words.and_then(|words| words.split(['\\', '"']).next());
+    Some(
+        words
+            .filter(|words| !words.is_empty())
+            .map_or_else(|| name.to_owned(), |words| format!("{name}, {words}")),
+    )
+}
+
+/// Returns whether the driver refuses every call after this error (a sticky error).
+fn is_lasting(error: &str) -> bool {
+    [
+        "CUDA_ERROR_ILLEGAL_ADDRESS",
+        "CUDA_ERROR_LAUNCH_TIMEOUT",
+        "CUDA_ERROR_LAUNCH_FAILED",
+        "CUDA_ERROR_ILLEGAL_INSTRUCTION",
+        "CUDA_ERROR_MISALIGNED_ADDRESS",
+        "CUDA_ERROR_INVALID_ADDRESS_SPACE",
+        "CUDA_ERROR_INVALID_PC",
+        "CUDA_ERROR_HARDWARE_STACK_ERROR",
+        "CUDA_ERROR_ECC_UNCORRECTABLE",
+        "CUDA_ERROR_ASSERT",
+        "CUDA_ERROR_UNKNOWN",
+    ]
+    .iter()
+    .any(|name| error.starts_with(name))
+}
+
+fn names_memory(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["out of memory", "out_of_memory", "outofmemory", "buffertoobig", "can't allocate buffer"]
+        .iter()
+        .any(|sign| text.contains(sign))
+}
+
+fn payload_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ILLEGAL: &str = r#"called `Result::unwrap()` on an `Err` value: DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, "an illegal memory access was encountered")"#;
+
+    // One test, since what was seen is one for the process.
+    #[test]
+    fn the_cause_is_told_by_who_waited_in_vain() {
+        let told = |panic: &str| {
+            explain_text(panic, "cuda:0", "smaller batches").map(|error| error.to_string())
+        };
+        let waited = "called `Result::unwrap()` on an `Err` value: CallError";
+        assert_eq!(told("index out of bounds"), None);
+        assert!(keep("can't allocate buffer of size: 20756480"));
+        assert!(!keep("no reason given"));
+        assert_eq!(told(waited), Some("`cuda:0` ran out of memory".to_owned()));
+        assert!(keep("the service is gone"), "a lack of memory is told once");
+        assert!(!keep(ILLEGAL));
+        let illegal =
+            "`cuda:0` failed: CUDA_ERROR_ILLEGAL_ADDRESS, an illegal memory access was encountered";
+        for panic in [waited, ILLEGAL, "Error while reading data: use `try_into_data`"] {
+            assert_eq!(told(panic).as_deref(), Some(illegal));
+        }
+        assert_eq!(told("index out of bounds"), None);
+        assert!(is_out_of_memory("DriverError(CUDA_ERROR_OUT_OF_MEMORY)"));
+        assert!(!is_out_of_memory(ILLEGAL));
+    }
+
+    #[test]
+    fn device_threads_are_known_by_their_names() {
+        assert!(is_device_thread(Some("DSD-0-0")));
+        assert!(!is_device_thread(Some("main")));
+        assert!(!is_device_thread(None));
+    }
+}
