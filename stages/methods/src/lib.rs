@@ -7,7 +7,8 @@
 mod command;
 mod corrupt;
 pub mod linalg;
-mod load;
+#[doc(hidden)]
+pub mod load;
 pub mod measure;
 mod runtime;
 pub mod score;

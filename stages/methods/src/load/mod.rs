@@ -10,6 +10,7 @@ mod mat;
 mod names;
 mod published;
 mod qmnist;
+pub mod readers;
 mod svhn;
 mod synthetic;
 

@@ -16,7 +16,7 @@ use decode::{ImageShape, Resize};
 use engine::{InputFolder, Problem, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use write::{Damaged, Picture};
 
 /// Settings of the data sets of images whose place is known.
@@ -156,4 +156,15 @@ fn limit(pictures: &mut Vec<Picture<'_>>, most: Option<Count>, classes: usize) {
         *seen += 1;
         *seen <= most.get()
     });
+}
+
+/// Decodes an image to 8x8 pixels, in colour and in grey: see [`super::readers::image`].
+pub(super) fn read_small(path: &Path) -> Result<(), StageError> {
+    for (channels, resize) in [(3, decode::Resize::Crop), (1, decode::Resize::Stretch)] {
+        let shape = decode::ImageShape { size: 8, resize, channels };
+        if let Ok(pixels) = decode::decode(path, shape)? {
+            assert_eq!(pixels.len(), shape.each());
+        }
+    }
+    Ok(())
 }
