@@ -29,6 +29,11 @@ impl Fault {
         Self { error: driver_error(panic), text }
     }
 
+    fn unnamed() -> Self {
+        let text = "its memory or a copy was refused, and no reason given".to_owned();
+        Self { error: None, text }
+    }
+
     fn is_out_of_memory(&self) -> bool {
         self.error.as_deref().is_some_and(names_memory) || names_memory(&self.text)
     }
@@ -114,7 +119,12 @@ fn cause(panic: &str) -> Option<Fault> {
     }
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = seen.take_if(|kept| kept.is_out_of_memory()).or_else(|| seen.clone());
-    if own.error.is_some() || own.is_out_of_memory() { Some(own) } else { kept }
+    if own.error.is_some() || own.is_out_of_memory() {
+        return Some(own);
+    }
+    // What goes wrong with pinned memory has no name, and lets the server fail that holds it.
+    let unnamed = || panic.contains("server is in an invalid state").then(Fault::unnamed);
+    kept.or_else(unnamed)
 }
 
 /// Returns whether a panic with this text is that of a thread that waited for a device in vain.
@@ -187,6 +197,10 @@ mod tests {
         };
         let waited = "called `Result::unwrap()` on an `Err` value: CallError";
         assert_eq!(told("index out of bounds"), None);
+        let refused =
+            "Error while reading data: …\nCaused by:\n  The server is in an invalid state";
+        let unnamed = "`cuda:0` failed: its memory or a copy was refused, and no reason given";
+        assert_eq!(told(refused).as_deref(), Some(unnamed));
         assert!(keep("can't allocate buffer of size: 20756480"));
         assert!(!keep("no reason given"));
         assert_eq!(told(waited), Some("`cuda:0` ran out of memory".to_owned()));
