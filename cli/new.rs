@@ -404,7 +404,8 @@ fn matrix(wanted: &NewPipeline, sources: &[(&str, &str)], data: &str) -> String 
         ));
     }
     for (select, (port, from)) in wanted.selectors.iter().zip(sources) {
-        let name = short(select);
+        // A dot would make a table within the variant.
+        let name = short(select).replace('.', "-");
         variants.push(format!(
             "{name} = {{ subset = {{ use = \"{select}\", from = {{ {port} = \"{from}\" }} }} }}\n"
         ));
@@ -419,11 +420,12 @@ fn matrix(wanted: &NewPipeline, sources: &[(&str, &str)], data: &str) -> String 
 
 /// Returns the full name of a method that may be named without its family.
 fn method(registry: &Registry, family: &str, name: &str) -> Result<String, Failure> {
-    let full = if name.contains('.') { name.to_owned() } else { format!("{family}.{name}") };
     let inside = |one: &&str| one.split('.').next() == Some(family);
     let names: Vec<&str> = registry.iter().map(|method| method.name).filter(inside).collect();
-    if names.contains(&full.as_str()) {
-        return Ok(full);
+    for full in [name.to_owned(), format!("{family}.{name}")] {
+        if names.contains(&full.as_str()) {
+            return Ok(full);
+        }
     }
     let names: Vec<&str> = names.iter().filter_map(|one| Some(one.split_once('.')?.1)).collect();
     let failure = Failure::mistake(format!("no `{family}` method is called `{name}`"));

@@ -7,7 +7,7 @@
 #[expect(dead_code, reason = "the tests of the engine use more of it")]
 mod fake;
 
-use engine::{Plan, Registry, PlanRequest};
+use engine::{Plan, PlanRequest, Registry};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use std::sync::LazyLock;
 

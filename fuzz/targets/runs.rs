@@ -4,7 +4,7 @@
 #![no_main]
 
 use cache::Store;
-use engine::{RunRecord, LogTail, ResultUse};
+use engine::{LogTail, ResultUse, RunRecord};
 use libfuzzer_sys::fuzz_target;
 use std::{fs, path::Path, sync::LazyLock};
 

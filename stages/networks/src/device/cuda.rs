@@ -86,7 +86,7 @@ pub(super) fn free_memory(index: usize) -> Option<u64> {
 }
 
 /// Checks that GPU `index` can be used, down to a kernel that is compiled, loaded and run, and lets the
-/// tensor library keep its kernels in `folders`.
+/// tensor library keep its autotune choices in `folders`.
 ///
 /// # Errors
 ///
@@ -167,12 +167,14 @@ fn context(index: usize) -> Result<Arc<CudaContext>, DriverError> {
     Ok(context)
 }
 
-/// Lets the tensor library keep compiled kernels, and which of them are fastest, in `folder`. What a
-/// `cubecl.toml` says goes first. Only the first call in a process counts.
+/// Lets the tensor library keep its autotune choices, which kernels are fastest, in `folder`. What a
+/// `cubecl.toml` says goes first. Only the first call in a process counts. Compiled kernels are not kept:
+/// the library files them by kernel alone, and a wrong one would be a wrong result.
 fn keep_kernels(folder: &Path) {
     // The library panics where it cannot write.
     let tag = folder.join("CACHEDIR.TAG");
-    let text = "Signature: 8a477f597d28d172789f06886806bc55\n# Kernels compiled for a GPU.\n";
+    let text =
+        "Signature: 8a477f597d28d172789f06886806bc55\n# Which GPU kernels are fastest here.\n";
     if fs::create_dir_all(folder).and_then(|()| fs::write(tag, text)).is_err() {
         return;
     }
@@ -181,7 +183,6 @@ fn keep_kernels(folder: &Path) {
         return;
     }
     let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
-    config.compilation.cache.get_or_insert_with(|| CacheConfig::File(folder.to_owned()));
     if matches!(config.autotune.cache, CacheConfig::Target) {
         config.autotune.cache = CacheConfig::File(folder.to_owned());
     }

@@ -93,7 +93,7 @@ fn explain_text(panic: &str, device: &str, hint: &str) -> Option<StageError> {
 }
 
 /// Returns the error of a stage that panicked with the text `panic`, if a device is the cause. For stages
-/// that do not ask [`explain`] themselves.
+/// that do not ask `explain` themselves.
 #[must_use]
 pub fn explain_device_panic(panic: &str, device: &str) -> Option<StageError> {
     explain_text(

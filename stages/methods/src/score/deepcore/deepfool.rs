@@ -27,7 +27,10 @@ impl BoundaryDistance for DeepCoreDeepFool {
     const MANUAL: &'static str = "\
 `score.deepfool`, but the length is squared, no step goes further than the boundary, and every class is looked
 at. The square changes no ranking; the missing overshoot makes some samples take all 50 steps. Release
-of February 2023 (commit 74ec709); that of 2022 does the same.";
+of February 2023 (commit 74ec709); that of 2022 does the same.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `score.deepfool`.";
 
     fn distances(&self, network: &mut dyn InputGradients, start: Vec<f32>) -> Vec<f32> {
         let all = Count::try_from(network.classes() as u64).expect("a network has classes");

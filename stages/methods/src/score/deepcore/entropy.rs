@@ -18,7 +18,10 @@ impl Scorer for DeepCoreEntropy {
     const MANUAL: &'static str = "\
 `-sum p log (p + 1e-6)`: `score.entropy`, but for the 1e-6. DeepCore publishes the negative, and with `balance =
 false` keeps the most certain samples: that is `select.bottom` here. Release of February 2023 (commit
-74ec709); that of 2022 does the same.";
+74ec709); that of 2022 does the same.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `score.entropy`.";
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let logits = proxy.logits()?;

@@ -31,7 +31,10 @@ impl Scorer for DeepCoreGraNd {
     const MANUAL: &'static str = "\
 `score.grand`, but DeepCore's criterion averages over the batch, so that gradients are divided by its size and the
 samples of a short last batch score higher. Release of February 2023 (commit 74ec709); that of 2022 also
-takes the softmax twice: `rule.release = \"2022\"`.";
+takes the softmax twice: `rule.release = \"2022\"`.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `score.grand`.";
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let (logits, embeddings) = (proxy.logits()?, proxy.embeddings()?);

@@ -18,7 +18,10 @@ impl Scorer for DeepCoreLeastConfidence {
     const MANUAL: &'static str = "\
 `score.least-confidence`, but of the largest logit where that takes the largest probability. With `balance = false`
 DeepCore keeps the most certain samples: that is `select.bottom` here. Release of February 2023 (commit
-74ec709); that of 2022 does the same.";
+74ec709); that of 2022 does the same.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `score.least-confidence`.";
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let logits = proxy.logits()?;

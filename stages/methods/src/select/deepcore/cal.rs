@@ -33,7 +33,10 @@ impl Selector for DeepCoreCal {
     const MANUAL: &'static str = "\
 The score of `select.cal`, the mean divergence of a sample's prediction from those of its neighbours, but the
 *lowest* are kept; of equal ones the earlier. Release of February 2023 (commit 74ec709); that of 2022 does
-the same.";
+the same.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `select.cal`.";
     const READS: SelectInput = SelectInput::Outputs;
     const ON_DEVICE: bool = true;
 

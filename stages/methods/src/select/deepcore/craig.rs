@@ -38,7 +38,10 @@ class. Release of February 2023 (commit 74ec709); that of 2022 also takes the so
 `rule.release = \"2022\"`.
 
 DeepCore's global mode evaluates gains on a few batches only unless the batch is the whole set; that defect
-is not repeated.";
+is not repeated.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `select.craig`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: SelectInput = SelectInput::Outputs;
     const ON_DEVICE: bool = true;

@@ -28,7 +28,10 @@ impl Selector for DeepCoreFacilityLocation {
     const MANUAL: &'static str = "\
 `select.facility-location`, on gradients as DeepCore computes them. Those of its release of February 2023
 (commit 74ec709) are right, and so are its picks, but for rounding; that of 2022 takes the softmax twice:
-`rule.release = \"2022\"`.";
+`rule.release = \"2022\"`.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `select.facility-location`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: SelectInput = SelectInput::Outputs;
     const ON_DEVICE: bool = true;

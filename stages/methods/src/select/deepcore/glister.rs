@@ -30,7 +30,10 @@ impl Selector for DeepCoreGlister {
 `select.glister`, but the step never happens, for a misspelled keyword: what is left is a ranking by the inner
 product with the mean gradient. Gradients are divided by the size of their batch, so that those of a short
 last batch are larger. Release of February 2023 (commit 74ec709); that of 2022 also takes the softmax
-twice: `rule.release = \"2022\"`.";
+twice: `rule.release = \"2022\"`.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `select.glister`.";
     const READS: SelectInput = SelectInput::Outputs;
     const ON_DEVICE: bool = true;
 

@@ -102,7 +102,10 @@ impl Selector for DeepCoreGradMatch {
 it is told, outweighs them and the pursuit becomes a ranking; the first step is taken without the ridge; the
 normal equations are solved for non-negative weights instead of the problem itself; and samples of no
 weight are dropped, so that fewer than the budget may be kept. Release of February 2023 (commit 74ec709);
-that of 2022 also takes the softmax twice: `rule.release = \"2022\"`.";
+that of 2022 also takes the softmax twice: `rule.release = \"2022\"`.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `select.gradmatch`.";
     const READS: SelectInput = SelectInput::Outputs;
     const ON_DEVICE: bool = true;
 

@@ -38,7 +38,10 @@ impl Selector for DeepCoreGraphCut {
     const MANUAL: &'static str = "\
 `select.graph-cut`, on gradients as DeepCore computes them. Those of its release of February 2023 (commit
 74ec709) are right, and so are its picks, but for rounding; that of 2022 takes the softmax twice:
-`rule.release = \"2022\"`.";
+`rule.release = \"2022\"`.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `select.graph-cut`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: SelectInput = SelectInput::Outputs;
     const ON_DEVICE: bool = true;

@@ -17,7 +17,10 @@ impl Selector for DeepCoreHerding {
     const MANUAL: &'static str = "\
 `select.herding`, but of the samples not yet picked the one that brings the mean of the picks *farthest*
 from the mean of all: DeepCore takes the largest distance in all of its history, and its picks lead away
-from the mean. Release of February 2023 (commit 74ec709); that of 2022 does the same.";
+from the mean. Release of February 2023 (commit 74ec709); that of 2022 does the same.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `select.herding`.";
     const READS: SelectInput = SelectInput::Embeddings;
     const ON_DEVICE: bool = true;
 

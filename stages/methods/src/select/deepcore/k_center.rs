@@ -20,7 +20,10 @@ impl Selector for DeepCoreKCenter {
     const MANUAL: &'static str = "\
 `select.k-center`, but the first centre is drawn by numpy's legacy generator from DeepCore's `--seed`: at the same
 rank in classes of the same size. Release of February 2023 (commit 74ec709); that of 2022 does the
-same.";
+same.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `select.k-center`.";
     const READS: SelectInput = SelectInput::Embeddings;
     const ON_DEVICE: bool = true;
 

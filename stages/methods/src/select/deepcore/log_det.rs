@@ -50,7 +50,10 @@ impl Selector for DeepCoreLogDet {
 `select.log-det` with the sign the other way round, and no ridge: each pick is the sample of which most is
 *inside* the span of those before. Where DeepCore's lazy greedy meets that it returns samples 0, 1,
 2, ...: so does this one, with `lazy`. Release of February 2023 (commit 74ec709); that of 2022 also takes the
-softmax of its gradients twice: `rule.release = \"2022\"`.";
+softmax of its gradients twice: `rule.release = \"2022\"`.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `select.log-det`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: SelectInput = SelectInput::Outputs;
     const ON_DEVICE: bool = true;

@@ -19,7 +19,10 @@ impl Selector for DeepCoreRandom {
     const MANUAL: &'static str = "\
 DeepCore's `Uniform`: drawn from numpy's legacy generator, seeded with DeepCore's `--seed`. Gives its very
 subset with `balance = \"none\"` or `\"class-rounded\"`. Its `replace`, which keeps samples twice, is not offered:
-a subset holds each sample once. Release of February 2023 (commit 74ec709); that of 2022 does the same.";
+a subset holds each sample once. Release of February 2023 (commit 74ec709); that of 2022 does the same.
+
+Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
+Cost: that of `select.random`.";
     const READS: SelectInput = SelectInput::Labels;
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
