@@ -6,13 +6,14 @@
 //! back is as good as a sum in f32. Nothing here is a kernel of ours, so it is tested on the CPU.
 
 use crate::{
-    device::{Device, is_out_of_memory},
+    device::{Device, explain},
     nn::{Tensor, download},
 };
 use artifacts::Matrix;
 use burn::tensor::{Bool, DType, Int, TensorData};
+use engine::StageError;
 use methods::linalg::{Accelerator, DeviceRows, DeviceVectors, Pairwise, PairwiseElements};
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 /// Returns `device` as what the methods may compute on, or `None` for the CPU, which they use anyway.
 #[must_use]
@@ -48,8 +49,8 @@ impl Accelerator for OnDevice {
         Box::new(GrowingRows { device: self.device, n, rows: 0, blocks: vec![] })
     }
 
-    fn is_out_of_memory(&self, panic: &str) -> bool {
-        is_out_of_memory(panic)
+    fn explain_panic(&self, payload: &(dyn Any + Send), hint: &str) -> Option<StageError> {
+        explain(payload, &self.device.name(), hint)
     }
 }
 

@@ -6,6 +6,7 @@ use super::Pairwise;
 use artifacts::Matrix;
 use engine::StageError;
 use std::{
+    any::Any,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
@@ -27,8 +28,9 @@ pub trait Accelerator: Send + Sync {
     /// Returns a matrix of `n` columns on the device, to which rows are added one by one.
     fn growing_rows(&self, n: usize) -> Box<dyn DeviceRows>;
 
-    /// Returns whether a panic with this message means that the device ran out of memory.
-    fn is_out_of_memory(&self, panic: &str) -> bool;
+    /// Returns the error of work that panicked with `payload`, if the device is the cause: with `hint` as
+    /// the way out if it ran out of memory.
+    fn explain_panic(&self, payload: &(dyn Any + Send), hint: &str) -> Option<StageError>;
 }
 
 /// Vectors in one or several spaces, in a device's memory. The inner product of two of them is the
@@ -122,44 +124,40 @@ impl Compute {
         Some(self.worth_offloading(largest)?.upload(spaces, pairs))
     }
 
-    /// Returns what `work` returns; an accelerator that ran out of memory is an error with this hint.
+    /// Returns what `work` returns. A panic that the accelerator caused is an error: with this hint if it
+    /// ran out of memory. Any other goes on.
     ///
     /// # Errors
     ///
-    /// Fails as `work` does, or if the accelerator ran out of memory.
+    /// Fails as `work` does, or if the accelerator failed.
     pub(crate) fn guarded<T>(
         &self,
         hint: &str,
         work: impl FnOnce() -> Result<T, StageError>,
     ) -> Result<T, StageError> {
-        match &self.accelerator {
-            None => work(),
-            Some(one) => {
-                catch_out_of_memory(&one.name(), |panic| one.is_out_of_memory(panic), hint, work)
+        let Some(accelerator) = &self.accelerator else { return work() };
+        // Whatever `work` was making is dropped with the error: nothing half-made is seen.
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+            match accelerator.explain_panic(&*payload, hint) {
+                Some(error) => Err(error),
+                None => resume_unwind(payload),
             }
-        }
+        })
     }
 }
 
-/// Returns what `work` returns. If it panics with a message that `is_out_of_memory` recognises, that is
-/// an error of the device `name`, with this hint; any other panic goes on.
-///
-/// # Errors
-///
-/// Fails as `work` does, or if the device ran out of memory.
-pub fn catch_out_of_memory<T>(
-    name: &str,
-    is_out_of_memory: impl FnOnce(&str) -> bool,
-    hint: &str,
-    work: impl FnOnce() -> Result<T, StageError>,
-) -> Result<T, StageError> {
-    // Whatever `work` was making is dropped with the error: nothing half-made is seen.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
-        if !is_out_of_memory(text) {
-            resume_unwind(payload);
-        }
-        Err(StageError::method(format!("`{name}` ran out of memory")).with_hint(hint))
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linalg::stand_in::stand_in;
+
+    #[test]
+    fn only_what_the_accelerator_explains_becomes_an_error() {
+        let broke = |text: &'static str| {
+            stand_in().guarded("take less", || -> Result<(), _> { panic!("{}", text.to_owned()) })
+        };
+        let error = broke("out of memory").expect_err("it ran out");
+        assert_eq!(error.to_string(), "`stand-in` ran out of memory");
+        assert!(catch_unwind(|| broke("index out of bounds")).is_err());
+    }
 }

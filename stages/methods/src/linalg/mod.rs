@@ -15,9 +15,7 @@ mod prefetch;
 #[cfg(test)]
 pub(crate) mod stand_in;
 
-pub use accelerator::{
-    Accelerator, Compute, DEFAULT_MEMORY, DeviceRows, DeviceVectors, catch_out_of_memory,
-};
+pub use accelerator::{Accelerator, Compute, DEFAULT_MEMORY, DeviceRows, DeviceVectors};
 pub(crate) use cholesky::PartialCholesky;
 pub(crate) use coverage::CoverageGains;
 pub(crate) use gram::{Gram, weighted};

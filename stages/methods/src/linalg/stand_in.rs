@@ -3,7 +3,8 @@
 
 use super::{Accelerator, Compute, DEFAULT_MEMORY, DeviceRows, DeviceVectors, Pairwise};
 use artifacts::Matrix;
-use std::sync::Arc;
+use engine::StageError;
+use std::{any::Any, sync::Arc};
 
 /// Returns a place to compute that has the stand-in beside the host.
 pub(crate) fn stand_in() -> Compute {
@@ -30,8 +31,10 @@ impl Accelerator for StandIn {
         Box::new(Rows { n, rows: vec![] })
     }
 
-    fn is_out_of_memory(&self, panic: &str) -> bool {
-        panic == "out of memory"
+    fn explain_panic(&self, payload: &(dyn Any + Send), hint: &str) -> Option<StageError> {
+        let text = payload.downcast_ref::<String>()?;
+        let is_memory = text == "out of memory";
+        is_memory.then(|| StageError::method("`stand-in` ran out of memory").with_hint(hint))
     }
 }
 

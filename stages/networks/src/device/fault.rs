@@ -103,12 +103,6 @@ pub fn explain_device_panic(panic: &str, device: &str) -> Option<StageError> {
     )
 }
 
-/// Returns whether a panic with this text means that a device ran out of memory.
-pub(crate) fn is_out_of_memory(panic: &str) -> bool {
-    let fault = cause(panic);
-    fault.is_some_and(|fault| fault.is_out_of_memory())
-}
-
 /// Returns what the device said, if a panic with the text `panic` came of it. A lack of memory is told
 /// once: the next failure may be another.
 fn cause(panic: &str) -> Option<Fault> {
@@ -212,8 +206,8 @@ mod tests {
             assert_eq!(told(panic).as_deref(), Some(illegal));
         }
         assert_eq!(told("index out of bounds"), None);
-        assert!(is_out_of_memory("DriverError(CUDA_ERROR_OUT_OF_MEMORY)"));
-        assert!(!is_out_of_memory(ILLEGAL));
+        let memory = told("DriverError(CUDA_ERROR_OUT_OF_MEMORY)");
+        assert_eq!(memory.as_deref(), Some("`cuda:0` ran out of memory"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod cuda;
 mod cuda;
 mod fault;
 
-pub(crate) use fault::{explain, is_out_of_memory};
+pub(crate) use fault::explain;
 pub use fault::{explain_device_panic, keep_device_panics};
 
 use burn::DispatchDevice;
