@@ -305,12 +305,6 @@ pub(crate) fn width_of(text: &str) -> usize {
     ratatui::text::Span::raw(text).width()
 }
 
-/// Returns how wide the terminal on stdout is, if there is one.
-pub(crate) fn stdout_width() -> Option<usize> {
-    let size = Stream::Out.is_terminal().then(termion::terminal_size);
-    size.and_then(Result::ok).map(|(width, _)| width.into())
-}
-
 /// Returns `rows` as columns, each as wide as its widest entry; `right` tells which are numbers.
 pub(crate) fn columns(rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> String {
     // Put into the signs of the terminal before it is measured: `±` is one place, `+-` are two.

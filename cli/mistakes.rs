@@ -205,7 +205,11 @@ pub(crate) fn render(errors: &SpecErrors) -> String {
         (false, true) => GraphicalTheme::unicode(),
         (false, false) => GraphicalTheme::unicode_nocolor(),
     };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
+    let handler = GraphicalReportHandler::new_themed(theme);
+    let handler = match Stream::Err.columns() {
+        Some(columns) => handler.with_width(columns.clamp(40, 100)),
+        None => handler.with_wrap_lines(false).with_width(usize::MAX),
+    };
     let mut sources = Sources::of(errors);
     let mut text = String::new();
     for error in errors.errors.iter().take(SHOWN) {

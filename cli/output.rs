@@ -93,6 +93,18 @@ impl Stream {
         wants_colour(self.is_terminal(), &variable)
     }
 
+    /// Returns how many columns the terminal has that it leads to; none where it leads elsewhere,
+    /// where lines are not wrapped: programs read them, and people search in them.
+    pub(crate) fn columns(self) -> Option<usize> {
+        let size = match self {
+            Self::Out => rustix::termios::tcgetwinsize(io::stdout()),
+            Self::Err => rustix::termios::tcgetwinsize(io::stderr()),
+        };
+        // A terminal that does not know its size says 0.
+        let columns = size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+        self.is_terminal().then_some(columns.unwrap_or(80))
+    }
+
     /// Tells whether it leads to a terminal that shows ASCII only, by the locale.
     pub(crate) fn is_ascii(self) -> bool {
         static PLAIN: LazyLock<bool> = LazyLock::new(|| is_plain_locale(&variable));

@@ -1,7 +1,10 @@
 //! The formats of tables: text, CSV, JSON, Markdown, LaTeX.
 
 use super::{rows::ResultTable, sheet::Sheet};
-use crate::context::{print, print_line, stdout_width};
+use crate::{
+    context::{print, print_line},
+    output::Stream,
+};
 use serde_json::{Value, json};
 
 /// How a table is written.
@@ -18,7 +21,7 @@ pub(super) enum TableFormat {
 
 /// Returns the table as text: on a terminal, what it has room for.
 pub(super) fn on_stdout(table: &ResultTable) -> String {
-    match stdout_width() {
+    match Stream::Out.columns() {
         Some(width) => table.sheet_within(width).text(),
         None => table.sheet().text(),
     }
