@@ -43,12 +43,14 @@ impl Divergence {
         Self { p, log_p, classes }
     }
 
+    #[inline]
     fn row(&self, i: usize) -> (&[f32], &[f32]) {
         let range = i * self.classes..(i + 1) * self.classes;
         (&self.p[range.clone()], &self.log_p[range])
     }
 
     /// The divergence between the predictions of `i` and `j`.
+    #[inline]
     pub(super) fn between(&self, i: usize, j: usize) -> f32 {
         let ((p, log_p), (q, log_q)) = (self.row(i), self.row(j));
         let mut sum = 0.0;
@@ -59,6 +61,7 @@ impl Divergence {
     }
 
     /// The divergence of the prediction of `j` from that of `i`: `KL(p_i || p_j)`.
+    #[inline]
     pub(super) fn from(&self, i: usize, j: usize) -> f32 {
         let ((p, log_p), (_, log_q)) = (self.row(i), self.row(j));
         (0..self.classes).map(|c| p[c] * (log_p[c] - log_q[c])).sum()
