@@ -6,7 +6,7 @@ use crate::{
     sources::ResultSource,
     stats::{MeanStd, jaccard, spearman},
 };
-use artifacts::{parts::PartError, scores, subset};
+use artifacts::{SampleId, parts::PartError, scores, subset};
 use cache::{Artifact, Store};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ enum ComparedKind {
 /// The scores or the subset one computation gave.
 enum ComparedOutput {
     Scores(Vec<f64>),
-    Subset { kept: Vec<u32>, of: Option<f64> },
+    Subset { kept: Vec<SampleId>, of: Option<f64> },
 }
 
 /// The kind, stage and coordinates common to computations that differ in swept settings and seeds.

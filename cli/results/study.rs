@@ -13,6 +13,7 @@ use crate::{
     stats::MeanStd,
 };
 use artifacts::{
+    SampleId,
     dataset::{self, DatasetMeta},
     network::{self, History},
     parts::PartError,
@@ -39,7 +40,7 @@ pub(crate) struct Study<'a> {
     pub(crate) failed: Option<RunRecord>,
     pub(crate) conditions: Vec<Condition>,
     roles: Roles,
-    positions: RefCell<BTreeMap<NodeId, Rc<Vec<u32>>>>,
+    positions: RefCell<BTreeMap<NodeId, Rc<Vec<SampleId>>>>,
 }
 
 /// The results of the cells that differ in their seeds alone: a selector at a size.
@@ -321,8 +322,8 @@ impl<'a> Study<'a> {
         Ok(self.opened(data, dataset::open_train_images)?.flatten())
     }
 
-    /// Returns the positions a subset holds, sorted.
-    pub(crate) fn positions(&self, subset: NodeId) -> Result<Option<Rc<Vec<u32>>>, Failure> {
+    /// Returns the samples a subset holds, sorted.
+    pub(crate) fn positions(&self, subset: NodeId) -> Result<Option<Rc<Vec<SampleId>>>, Failure> {
         if let Some(known) = self.positions.borrow().get(&subset) {
             return Ok(Some(Rc::clone(known)));
         }

@@ -1,6 +1,7 @@
 //! Do two orders, or two subsets, agree?
 
 use super::ranks::ranks;
+use artifacts::SampleId;
 
 /// Returns Spearman's rank correlation (Spearman 1904), ties sharing their ranks; `None` if either
 /// says nothing: fewer than two values, or all equal.
@@ -21,7 +22,7 @@ pub(crate) fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
 
 /// Returns the share of the samples in either subset that are in both (Jaccard 1901); 1 if both
 /// are empty. Both are sorted, without repeats.
-pub(crate) fn jaccard(a: &[u32], b: &[u32]) -> f64 {
+pub(crate) fn jaccard(a: &[SampleId], b: &[SampleId]) -> f64 {
     let both = a.iter().filter(|one| b.binary_search(one).is_ok()).count();
     let either = a.len() + b.len() - both;
     if either == 0 { 1.0 } else { both as f64 / either as f64 }
@@ -44,7 +45,12 @@ mod tests {
 
     #[test]
     fn jaccard_counts_what_is_in_both() {
-        assert_eq!(jaccard(&[1, 2, 3], &[2, 3, 4, 5]), 0.4);
-        assert_eq!((jaccard(&[], &[]), jaccard(&[1], &[])), (1.0, 0.0));
+        let of = |a: &[u32], b: &[u32]| {
+            let [a, b] =
+                [a, b].map(|all| all.iter().map(|one| SampleId::from(*one)).collect::<Vec<_>>());
+            jaccard(&a, &b)
+        };
+        assert_eq!(of(&[1, 2, 3], &[2, 3, 4, 5]), 0.4);
+        assert_eq!((of(&[], &[]), of(&[1], &[])), (1.0, 0.0));
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     results::{Condition, Study},
     stats::MeanStd,
 };
+use artifacts::SampleId;
 
 /// The most panels of a figure. Of facets beyond them only the first are shown.
 const PANELS: usize = 36;
@@ -77,7 +78,8 @@ pub(crate) fn mislabelled(
         let kept = outcome.subset.map(|subset| study.positions(subset)).transpose()?.flatten();
         let (count, size) = match kept {
             Some(kept) => {
-                let hit = |at: &&u32| wrong.get(**at as usize).copied().unwrap_or_default();
+                let hit =
+                    |sample: &&SampleId| wrong.get(sample.index()).copied().unwrap_or_default();
                 (kept.iter().filter(hit).count(), kept.len())
             }
             None => (all, wrong.len()),

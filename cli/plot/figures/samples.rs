@@ -10,6 +10,7 @@ use crate::{
     },
     results::{Condition, Study},
 };
+use artifacts::SampleId;
 use engine::NodeId;
 use std::ops::Range;
 
@@ -74,33 +75,33 @@ impl Album {
     }
 
     /// Returns up to [`SHOWN`] of `samples`, of every class in turn.
-    fn mixed(&self, samples: &[u32]) -> Vec<u32> {
-        let mut classes: Vec<Vec<u32>> = vec![vec![]; self.classes.len().max(1)];
+    fn mixed(&self, samples: &[SampleId]) -> Vec<SampleId> {
+        let mut classes: Vec<Vec<SampleId>> = vec![vec![]; self.classes.len().max(1)];
         for at in samples {
-            let label = self.labels.get(*at as usize).copied().unwrap_or_default() as usize;
+            let label = self.labels.get(at.index()).copied().unwrap_or_default() as usize;
             if let Some(class) = classes.get_mut(label) {
                 class.push(*at);
             }
         }
         let each = SHOWN.div_ceil(classes.len());
         let classes = classes.iter().map(|class| spread(class, each.max(2)));
-        let classes: Vec<Vec<&u32>> = classes.collect();
+        let classes: Vec<Vec<&SampleId>> = classes.collect();
         let turns = (0..SHOWN).flat_map(|turn| classes.iter().filter_map(move |one| one.get(turn)));
         turns.take(SHOWN).map(|at| **at).collect()
     }
 
-    fn panel(&self, heading: &str, samples: &[u32]) -> Panel {
+    fn panel(&self, heading: &str, samples: &[SampleId]) -> Panel {
         let cell = PANEL / COLUMNS as f64;
         let side = cell - 12.0;
         let mut page = Drawing::new(PANEL, 0.0);
         let top = page.paragraph((0.0, 15.0), PANEL, heading, HEADING, Ink::Text) - 6.0;
         let line = if self.clean.is_some() { 32.0 } else { 19.0 };
         for (place, at) in samples.iter().enumerate() {
-            let Some(pixels) = self.pixels(*at as usize) else { continue };
+            let Some(pixels) = self.pixels(at.index()) else { continue };
             let (column, row) = ((place % COLUMNS) as f64, (place / COLUMNS) as f64);
             let (x, y) = (column * cell, top + row * (side + line + 6.0));
-            let label = self.labels[*at as usize];
-            let clean = self.clean.as_ref().and_then(|clean| clean.get(*at as usize).copied());
+            let label = self.labels[at.index()];
+            let clean = self.clean.as_ref().and_then(|clean| clean.get(at.index()).copied());
             let clean = clean.filter(|clean| *clean != label);
             let mut tip = format!("sample {at}, label {}", self.name(label));
             if let Some(clean) = clean {
@@ -125,7 +126,8 @@ impl Album {
         }
         page.height = top + samples.len().div_ceil(COLUMNS) as f64 * (side + line + 6.0) + 4.0;
         let wrong = self.clean.as_ref().map(|clean| {
-            let wrong = |at: &&u32| clean.get(**at as usize) != self.labels.get(**at as usize);
+            let wrong =
+                |sample: &&SampleId| clean.get(sample.index()) != self.labels.get(sample.index());
             samples.iter().filter(wrong).count()
         });
         let mut label = format!("{heading}: {} samples", samples.len());
@@ -145,10 +147,10 @@ pub(super) fn grids(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
             continue;
         };
         let Some(scores) = study.scores(nodes[0])? else { continue };
-        let mut order: Vec<u32> = (0..scores.len() as u32).collect();
-        order.retain(|at| scores[*at as usize].is_finite());
+        let mut order: Vec<SampleId> = SampleId::all(scores.len()).collect();
+        order.retain(|at| scores[at.index()].is_finite());
         // The hardest first; of equals, the earlier.
-        order.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]));
+        order.sort_by(|a, b| scores[b.index()].total_cmp(&scores[a.index()]));
         let ends = order.len().min(SHOWN);
         panels.push(album.panel(&titled("the hardest", &[name]), &order[..ends]));
         order.reverse();
@@ -169,8 +171,9 @@ pub(super) fn grids(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
         };
         let Some(album) = Album::read(study, data)? else { continue };
         let Some(kept) = study.positions(subset)? else { continue };
-        let dropped: Vec<u32> =
-            (0..album.labels.len() as u32).filter(|at| kept.binary_search(at).is_err()).collect();
+        let dropped: Vec<SampleId> = SampleId::all(album.labels.len())
+            .filter(|sample| kept.binary_search(sample).is_err())
+            .collect();
         let of = [&*row.series, &row.share()];
         panels.push(album.panel(&titled("kept", &of), &album.mixed(&kept)));
         panels.push(album.panel(&titled("dropped", &of), &album.mixed(&dropped)));

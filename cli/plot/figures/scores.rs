@@ -33,8 +33,8 @@ pub(super) fn histograms(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
         if let Some(subset) = cut
             && let Some(positions) = study.positions(subset)?
         {
-            for at in positions.iter() {
-                if let Some(kept) = kept.get_mut(*at as usize) {
+            for sample in positions.iter() {
+                if let Some(kept) = kept.get_mut(sample.index()) {
                     *kept = true;
                 }
             }

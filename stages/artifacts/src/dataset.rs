@@ -3,6 +3,7 @@
 //! How a data set gets here is `load`'s business, what is done to its labels `corrupt`'s.
 
 use crate::{
+    SampleId,
     parts::{self, PartBytes, PartError, Parts, StoredTensor},
     pixels::Pixels,
 };
@@ -66,9 +67,9 @@ pub enum Inputs {
 pub struct CleanLabels {
     /// The label of every training sample before.
     pub labels: Vec<u32>,
-    /// The positions of the samples that were picked to be corrupted, sorted. Where the draw may
+    /// The samples that were picked to be corrupted, sorted. Where the draw may
     /// fall on the sample's own class, a touched sample can still have its clean label.
-    pub touched: Vec<u32>,
+    pub touched: Vec<SampleId>,
 }
 
 impl Inputs {
@@ -153,7 +154,7 @@ impl CleanLabels {
         }
         in_range(&self.labels, classes, "clean")?;
         let sorted = self.touched.windows(2).all(|pair| pair[0] < pair[1]);
-        let inside = self.touched.last().is_none_or(|last| (*last as usize) < n);
+        let inside = self.touched.last().is_none_or(|last| last.index() < n);
         if sorted && inside {
             Ok(())
         } else {
@@ -358,6 +359,7 @@ mod tests {
             (vec![0], vec![], false),
             (vec![0, 2], vec![], false),
         ] {
+            let touched = touched.into_iter().map(SampleId::from).collect();
             let one = Dataset { clean: Some(CleanLabels { labels, touched }), ..data() };
             assert_eq!(one.agree().is_ok(), fine);
         }

@@ -7,6 +7,7 @@ pub mod architecture;
 pub mod dataset;
 pub mod draw;
 pub mod formats;
+mod ids;
 pub mod logits;
 mod matrix;
 pub mod network;
@@ -17,4 +18,5 @@ pub mod scores;
 pub mod subset;
 pub mod units;
 
+pub use ids::{InGroup, RowIndex, SampleId};
 pub use matrix::Matrix;

@@ -1,5 +1,6 @@
 //! A row-major matrix of f32: logits, embeddings, gradients.
 
+use crate::RowIndex;
 use rayon::prelude::*;
 use std::borrow::Cow;
 
@@ -52,15 +53,15 @@ impl<'a> Matrix<'a> {
     }
 
     /// Returns the rows at `positions`, in that order; all of them in order are not copied.
-    pub fn gather(&self, positions: &[u32]) -> Matrix<'_> {
+    pub fn gather(&self, positions: &[impl RowIndex]) -> Matrix<'_> {
         let whole = positions.len() == self.rows
-            && positions.iter().enumerate().all(|(i, position)| i == *position as usize);
+            && positions.iter().enumerate().all(|(i, position)| i == position.index());
         if whole {
             return self.view();
         }
         let mut data = Vec::with_capacity(positions.len() * self.cols);
         for position in positions {
-            data.extend_from_slice(self.row(*position as usize));
+            data.extend_from_slice(self.row(position.index()));
         }
         Matrix::new(data, positions.len(), self.cols)
     }

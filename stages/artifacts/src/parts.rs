@@ -56,8 +56,9 @@ impl<'a> StoredTensor<'a> {
     }
 
     /// Positions and labels are i64 on disk: what PyTorch and NumPy index with.
-    pub fn indices(name: &'a str, values: &[u32]) -> Self {
-        let bytes = values.iter().flat_map(|v| i64::from(*v).to_le_bytes()).collect::<Vec<u8>>();
+    pub fn indices<I: Copy + Into<u32>>(name: &'a str, values: &[I]) -> Self {
+        let word = |value: &I| i64::from((*value).into()).to_le_bytes();
+        let bytes = values.iter().flat_map(word).collect::<Vec<u8>>();
         Self { name, dtype: Dtype::I64, shape: vec![values.len()], bytes: bytes.into() }
     }
 }
@@ -223,12 +224,12 @@ impl PartBytes {
         Ok(data + from..data + to)
     }
 
-    /// Returns a tensor of positions or labels, i64 on disk.
+    /// Returns a tensor of positions or labels ([`SampleId`](crate::SampleId), u32), i64 on disk.
     ///
     /// # Errors
     ///
     /// Fails if there is no such tensor, or one of its numbers is no position.
-    pub fn indices(&self, name: &str) -> Result<Vec<u32>, PartError> {
+    pub fn indices<I: From<u32>>(&self, name: &str) -> Result<Vec<I>, PartError> {
         let all = self.tensors()?;
         let view = all.tensor(name)?;
         if view.dtype() != Dtype::I64 {
@@ -236,7 +237,7 @@ impl PartBytes {
             return Err(PartError::Type { tensor: name.to_owned(), found, wanted: "I64" });
         }
         let (words, _) = view.data().as_chunks::<8>();
-        let values = words.iter().map(|word| u32::try_from(i64::from_le_bytes(*word)));
+        let values = words.iter().map(|word| u32::try_from(i64::from_le_bytes(*word)).map(I::from));
         values.collect::<Result<_, _>>().map_err(|_| PartError::Position(name.to_owned()))
     }
 }
@@ -321,7 +322,7 @@ impl Part<'_> {
     /// # Errors
     ///
     /// As [`PartBytes::indices`].
-    pub fn indices(&self, name: &str) -> Result<Vec<u32>, StageError> {
+    pub fn indices<I: From<u32>>(&self, name: &str) -> Result<Vec<I>, StageError> {
         self.bytes.indices(name).map_err(|error| self.wrong(error))
     }
 }

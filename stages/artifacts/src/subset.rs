@@ -1,76 +1,197 @@
 //! The `subset` artifact: the samples that were kept, sorted, and their weights if there are any.
 
-use crate::parts::{self, PartBytes, PartError, Parts, StoredTensor};
+use crate::{
+    SampleId,
+    parts::{self, PartBytes, PartError, Parts, StoredTensor},
+};
 use cache::{Artifact, Store};
 use engine::{StageCtx, StageError};
 use serde::Deserialize;
+use thiserror::Error;
 
 /// A sample that was picked, and its weight if the picks are weighted.
-pub type PickedSample = (u32, Option<f32>);
-
-/// Stores what was `picked`, sorted by position, out of samples with these `labels`.
-pub fn put(
-    ctx: &StageCtx<'_>,
-    labels: &[u32],
-    classes: usize,
-    budget: usize,
-    picked: &[PickedSample],
-) -> Result<Parts, StageError> {
-    let (mut kept, mut available) = (vec![0; classes], vec![0; classes]);
-    labels.iter().for_each(|label| available[*label as usize] += 1);
-    picked.iter().for_each(|(at, _)| kept[labels[*at as usize] as usize] += 1);
-    let indices: Vec<u32> = picked.iter().map(|(at, _)| *at).collect();
-    let mut tensors = vec![StoredTensor::indices("indices", &indices)];
-    // A group whose method gives no weights beside one that does counts each sample once.
-    if picked.iter().any(|(_, weight)| weight.is_some()) {
-        let weights: Vec<f32> = picked.iter().map(|(_, weight)| weight.unwrap_or(1.0)).collect();
-        tensors.push(StoredTensor::f32("weights", &[weights.len()], &weights));
-    }
-    let meta = serde_json::json!({
-        "n": labels.len(),
-        "budget": budget,
-        "keep": budget as f64 / (labels.len().max(1)) as f64,
-        "per_class": { "kept": kept, "available": available },
-    });
-    Ok(Parts::from([
-        ("subset".to_owned(), parts::put_tensors(ctx, &tensors)?),
-        ("meta".to_owned(), parts::put_json(ctx, &meta)?),
-    ]))
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PickedSample {
+    /// The sample.
+    pub sample: SampleId,
+    /// How much it counts in training, from 0 up.
+    pub weight: Option<f32>,
 }
 
-/// Positions in the training split, and the weight of each if there are any.
-pub type KeptSamples = (Vec<u32>, Option<Vec<f32>>);
+/// Samples of a training set, each once, in its order; with a weight each, or none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subset {
+    samples: Vec<SampleId>,
+    weights: Option<Vec<f32>>,
+}
 
-/// Returns the subset, or all of the `n` samples if none is connected.
-pub fn read(ctx: &StageCtx<'_>, n: usize) -> Result<KeptSamples, StageError> {
-    let Some(artifact) = ctx.input("subset") else {
-        return Ok(((0..n as u32).collect(), None));
-    };
-    let part = parts::part(ctx, "subset", artifact, "subset")?;
-    let rows = part.indices("indices")?;
-    if rows.iter().any(|row| *row as usize >= n) {
-        let message = format!("the subset is of another data set: this one has {n} samples");
-        return Err(StageError::method(message)
-            .with_hint("connect `subset` and `data` to stages with the same origin"));
+/// Why samples are no subset of a training set.
+#[derive(Clone, Copy, Debug, PartialEq, Error)]
+pub enum SubsetError {
+    /// A sample is kept twice.
+    #[error("sample {0} is kept twice")]
+    Twice(SampleId),
+    /// A sample is beyond the training set.
+    #[error("sample {sample} is kept, but there are {n}")]
+    Outside {
+        /// The sample.
+        sample: SampleId,
+        /// How many samples the training set has.
+        n: usize,
+    },
+    /// A weight is negative, NaN or infinite.
+    #[error("the weight of sample {sample} is {weight}: expected a number from 0 up")]
+    Weight {
+        /// The sample.
+        sample: SampleId,
+        /// Its weight.
+        weight: f32,
+    },
+}
+
+impl Subset {
+    /// Returns all of `n` samples.
+    #[must_use]
+    pub fn all(n: usize) -> Self {
+        Self { samples: SampleId::all(n).collect(), weights: None }
     }
-    if !part.tensors()?.names().contains(&"weights") {
-        return Ok((rows, None));
+
+    /// Returns what was `picked`, in any order, of a training set of `n` samples. Where some have a
+    /// weight, those that have none count as 1.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a sample is picked twice or is not of the training set, or a weight is no number from 0
+    /// up.
+    pub fn new(n: usize, mut picked: Vec<PickedSample>) -> Result<Self, SubsetError> {
+        picked.sort_by_key(|pick| pick.sample);
+        if let Some(pair) = picked.windows(2).find(|pair| pair[0].sample == pair[1].sample) {
+            return Err(SubsetError::Twice(pair[0].sample));
+        }
+        if let Some(last) = picked.last().filter(|last| last.sample.index() >= n) {
+            return Err(SubsetError::Outside { sample: last.sample, n });
+        }
+        let unfit = |weight: f32| !(weight.is_finite() && weight >= 0.0);
+        for PickedSample { sample, weight } in &picked {
+            if let Some(weight) = weight.filter(|weight| unfit(*weight)) {
+                return Err(SubsetError::Weight { sample: *sample, weight });
+            }
+        }
+        let weighted = picked.iter().any(|pick| pick.weight.is_some());
+        let weights = picked.iter().map(|pick| pick.weight.unwrap_or(1.0));
+        Ok(Self {
+            weights: weighted.then(|| weights.collect()),
+            samples: picked.iter().map(|pick| pick.sample).collect(),
+        })
     }
-    let (_, weights) = part.f32("weights")?;
-    let fine = |w: &f32| w.is_finite() && *w >= 0.0;
-    if weights.len() == rows.len() && weights.iter().all(fine) {
-        Ok((rows, Some(weights)))
-    } else {
-        Err(part.wrong("the weights are not one number from 0 up for each sample"))
+
+    /// Returns the samples, in the order of the training set.
+    #[must_use]
+    pub fn samples(&self) -> &[SampleId] {
+        &self.samples
+    }
+
+    /// Returns the weight of each of the samples, if they are weighted.
+    #[must_use]
+    pub fn weights(&self) -> Option<&[f32]> {
+        self.weights.as_deref()
+    }
+
+    /// Returns how many samples it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Returns whether it has no sample.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// Returns how many samples of each of `classes` it has, by the labels of the whole training set.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a label is no class.
+    #[must_use]
+    pub fn per_class(&self, labels: &[u32], classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; classes];
+        self.samples.iter().for_each(|sample| counts[labels[sample.index()] as usize] += 1);
+        counts
+    }
+
+    /// Returns how many of its samples are among `others`, which are sorted.
+    #[must_use]
+    pub fn count_of(&self, others: &[SampleId]) -> usize {
+        self.samples.iter().filter(|sample| others.binary_search(sample).is_ok()).count()
+    }
+
+    /// Stores it, kept out of samples with these `labels` for a `budget`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does.
+    pub fn put(
+        &self,
+        ctx: &StageCtx<'_>,
+        labels: &[u32],
+        classes: usize,
+        budget: usize,
+    ) -> Result<Parts, StageError> {
+        let available = Self::all(labels.len()).per_class(labels, classes);
+        let mut tensors = vec![StoredTensor::indices("indices", &self.samples)];
+        if let Some(weights) = &self.weights {
+            tensors.push(StoredTensor::f32("weights", &[weights.len()], weights));
+        }
+        let meta = serde_json::json!({
+            "n": labels.len(),
+            "budget": budget,
+            "keep": budget as f64 / (labels.len().max(1)) as f64,
+            "per_class": { "kept": self.per_class(labels, classes), "available": available },
+        });
+        Ok(Parts::from([
+            ("subset".to_owned(), parts::put_tensors(ctx, &tensors)?),
+            ("meta".to_owned(), parts::put_json(ctx, &meta)?),
+        ]))
+    }
+
+    /// Reads the subset on port `subset`, or returns all of the `n` samples if none is connected.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is of another data set, or does not read.
+    pub fn read(ctx: &StageCtx<'_>, n: usize) -> Result<Self, StageError> {
+        let Some(artifact) = ctx.input("subset") else { return Ok(Self::all(n)) };
+        let part = parts::part(ctx, "subset", artifact, "subset")?;
+        let samples: Vec<SampleId> = part.indices("indices")?;
+        if samples.iter().any(|sample| sample.index() >= n) {
+            let message = format!("the subset is of another data set: this one has {n} samples");
+            return Err(StageError::method(message)
+                .with_hint("connect `subset` and `data` to stages with the same origin"));
+        }
+        let weights = match part.tensors()?.names().contains(&"weights") {
+            true => Some(part.f32("weights")?.1),
+            false => None,
+        };
+        if weights.as_ref().is_some_and(|weights| weights.len() != samples.len()) {
+            return Err(part.wrong("the weights are not one number from 0 up for each sample"));
+        }
+        let weight = |at: usize| weights.as_ref().map(|weights| weights[at]);
+        let picked = samples
+            .iter()
+            .enumerate()
+            .map(|(at, sample)| PickedSample { sample: *sample, weight: weight(at) });
+        Self::new(n, picked.collect()).map_err(|error| part.wrong(error))
     }
 }
 
-/// Returns the positions of a `subset` artifact in `store`, sorted.
+/// Returns the samples of a `subset` artifact in `store`, sorted.
 ///
 /// # Errors
 ///
 /// Fails if they do not read.
-pub fn open(store: &Store, artifact: &Artifact) -> Result<Vec<u32>, PartError> {
+pub fn open(store: &Store, artifact: &Artifact) -> Result<Vec<SampleId>, PartError> {
     PartBytes::open(store, artifact, "subset")?.indices("indices")
 }
 
@@ -86,4 +207,29 @@ pub fn samples(store: &Store, artifact: &Artifact) -> Result<usize, PartError> {
     }
     let SubsetMeta { n } = PartBytes::open(store, artifact, "meta")?.json()?;
     Ok(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pick(sample: u32, weight: Option<f32>) -> PickedSample {
+        PickedSample { sample: sample.into(), weight }
+    }
+
+    #[test]
+    fn a_subset_is_sorted_whole_and_inside() {
+        let fine = Subset::new(5, vec![pick(4, Some(0.5)), pick(0, None)]).expect("it is a subset");
+        assert_eq!(fine.samples(), [SampleId::from(0), SampleId::from(4)]);
+        assert_eq!(fine.weights(), Some(&[1.0, 0.5][..]));
+        assert_eq!(fine.per_class(&[1, 0, 0, 0, 1], 2), [0, 2]);
+        assert_eq!(fine.count_of(&[SampleId::from(3), SampleId::from(4)]), 1);
+        let refused = |picked| Subset::new(5, picked).expect_err("it is refused");
+        let (three, five) = (SampleId::from(3), SampleId::from(5));
+        assert_eq!(refused(vec![pick(3, None), pick(3, None)]), SubsetError::Twice(three));
+        assert_eq!(refused(vec![pick(5, None)]), SubsetError::Outside { sample: five, n: 5 });
+        let wrong = SubsetError::Weight { sample: three, weight: -1.0 };
+        assert_eq!(refused(vec![pick(3, Some(-1.0))]), wrong);
+        assert!(Subset::new(5, vec![pick(3, Some(f32::NAN))]).is_err());
+    }
 }

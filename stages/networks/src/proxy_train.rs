@@ -8,6 +8,7 @@ use crate::nn::{
     settings::{TrainingConfig, training_settings},
     training::{self, RecordMode, Recording},
 };
+use artifacts::subset::Subset;
 use artifacts::{
     architecture::Architecture,
     dataset,
@@ -121,14 +122,14 @@ impl Stage for ProxyTrain {
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let plan = self.plan();
         let setup = training::prepare(ctx, &plan)?;
-        let rows: Vec<u32> = (0..setup.train.len() as u32).collect();
         let recording = Recording { what: self.record, limit: self.record_limit };
-        let trained = training::train(ctx, plan, &setup, (&rows, None), recording)?;
+        let trained =
+            training::train(ctx, plan, &setup, &Subset::all(setup.train.len()), recording)?;
         let state = &trained.state;
         let mut pause = pause(ctx, setup.train.len());
         let all = outputs(&setup.network, &state.values, &setup.train, true, &mut pause)?;
         let embedding = setup.network.embedding();
-        let per_epoch = rows.len().div_ceil(plan.batch) as u64;
+        let per_epoch = setup.train.len().div_ceil(plan.batch) as u64;
         let meta = Meta {
             model: plan.architecture,
             classes: setup.classes,
@@ -142,8 +143,8 @@ impl Stage for ProxyTrain {
             embedding,
         };
         let outputs = [
-            StoredTensor::f32("logits", &[rows.len(), setup.classes], &all.logits),
-            StoredTensor::f32("embeddings", &[rows.len(), embedding], &all.embeddings),
+            StoredTensor::f32("logits", &[setup.train.len(), setup.classes], &all.logits),
+            StoredTensor::f32("embeddings", &[setup.train.len(), embedding], &all.embeddings),
         ];
         let mut parts = training::put_network(ctx, &setup, state)?;
         parts.insert("outputs".to_owned(), parts::put_tensors(ctx, &outputs)?);

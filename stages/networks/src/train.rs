@@ -9,7 +9,7 @@ use crate::nn::{
 use artifacts::{
     network::ModelMeta,
     parts::{self, DATA, MODEL, Parts, SUBSET},
-    subset,
+    subset::Subset,
 };
 use engine::{ArtifactKind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
 use serde_json::{Value, json};
@@ -93,18 +93,9 @@ impl Stage for Train {
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let plan = self.plan();
         let setup = training::prepare(ctx, &plan)?;
-        let (rows, weights) = subset::read(ctx, setup.train.len())?;
+        let kept = Subset::read(ctx, setup.train.len())?;
         let recording = Recording { what: RecordMode::None, limit: 0 };
-        let picked = (&rows[..], weights.as_deref());
-        let state = training::train(ctx, plan, &setup, picked, recording)?.state;
-        let mut per_class = vec![0; setup.classes];
-        for row in &rows {
-            per_class[setup.train_labels[*row as usize] as usize] += 1;
-        }
-        let kept = setup.clean.as_ref().map(|clean| {
-            let touched = |row: &&u32| clean.touched.binary_search(row).is_ok();
-            rows.iter().filter(touched).count()
-        });
+        let state = training::train(ctx, plan, &setup, &kept, recording)?.state;
         let meta = ModelMeta {
             model: plan.architecture,
             classes: setup.classes,
@@ -112,9 +103,9 @@ impl Stage for Train {
             steps: state.steps(),
             head: setup.network.head(),
             embedding: setup.network.embedding(),
-            samples: rows.len(),
-            per_class,
-            corrupted_kept: kept,
+            samples: kept.len(),
+            per_class: kept.per_class(&setup.train_labels, setup.classes),
+            corrupted_kept: setup.clean.as_ref().map(|clean| kept.count_of(&clean.touched)),
             corrupted_total: setup.clean.as_ref().map(|clean| clean.touched.len()),
             sample: setup.form.sample.clone(),
             mean: setup.form.mean.clone(),

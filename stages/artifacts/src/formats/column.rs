@@ -3,7 +3,10 @@
 //! What is wrong comes back as a clause that follows the file's name.
 
 use super::{Array, array};
-use crate::subset::PickedSample;
+use crate::{
+    SampleId,
+    subset::{PickedSample, Subset, SubsetError},
+};
 use cache::retrying;
 use engine::SpecPath;
 use std::{fs, path::Path};
@@ -86,12 +89,8 @@ pub fn indices(path: &Path) -> Result<Vec<i128>, String> {
     wholes.ok_or_else(|| format!("has indices of type {:?}: expected integers", array.scalar))
 }
 
-/// Returns `found` as what was picked of `n` samples, sorted by position, each with its weight.
-pub fn picked(
-    found: &[i128],
-    weights: Option<&[f32]>,
-    n: usize,
-) -> Result<Vec<PickedSample>, String> {
+/// Returns `found` as a subset of `n` samples, each with its weight.
+pub fn picked(found: &[i128], weights: Option<&[f32]>, n: usize) -> Result<Subset, String> {
     if let Some(weights) = weights {
         if weights.len() != found.len() {
             let (weights, found) = (weights.len(), found.len());
@@ -108,14 +107,13 @@ pub fn picked(
             let last = n.saturating_sub(1);
             format!("has index {index} at position {at}: expected 0 to {last}")
         })?;
-        picked.push((index, weights.map(|weights| weights[at])));
+        let weight = weights.map(|weights| weights[at]);
+        picked.push(PickedSample { sample: SampleId::from(index), weight });
     }
-    // Two of the same index are refused next, so there are no ties.
-    picked.sort_by_key(|(index, _)| *index);
-    match picked.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        None => Ok(picked),
-        Some(pair) => Err(format!("has index {} twice", pair[0].0)),
-    }
+    Subset::new(n, picked).map_err(|error| match error {
+        SubsetError::Twice(sample) => format!("has index {sample} twice"),
+        other => format!("does not give a subset: {other}"),
+    })
 }
 
 /// Returns what is wrong with the file that a setting names, if nothing is there.
@@ -210,7 +208,8 @@ mod tests {
     #[test]
     fn picks_are_sorted_whole_and_inside() {
         let fine = picked(&[4, 0, 2], Some(&[0.5, 1.0, 2.0]), 5).expect("they are fine");
-        assert_eq!(fine, [(0, Some(1.0)), (2, Some(2.0)), (4, Some(0.5))]);
+        assert_eq!(fine.samples(), [0, 2, 4].map(SampleId::from));
+        assert_eq!(fine.weights(), Some(&[1.0, 2.0, 0.5][..]));
         let says = |found: &[i128], weights: Option<&[f32]>| {
             picked(found, weights, 5).expect_err("it is refused")
         };

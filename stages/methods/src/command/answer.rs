@@ -6,7 +6,6 @@ use artifacts::{
     parts::{self, Parts},
     record::LabelledSamples,
     scores::{self, Scores},
-    subset,
 };
 use engine::{StageCtx, StageError};
 use serde_json::{Map, Value};
@@ -105,7 +104,7 @@ impl Command {
             let what = format!("has {count} indices, but {budget} samples were asked for");
             return Err(wrong(&path, what));
         }
-        subset::put(ctx, &ground.labels, ground.classes, budget, &picked)
+        picked.put(ctx, &ground.labels, ground.classes, budget)
     }
 }
 

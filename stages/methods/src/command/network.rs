@@ -12,7 +12,7 @@ use artifacts::{
     network::{History, ModelMeta},
     parts::{self, Parts, StoredTensor},
     record::{self, Detail, LabelledSamples},
-    subset,
+    subset::Subset,
     units::Count,
 };
 use engine::{StageCtx, StageError};
@@ -176,17 +176,12 @@ pub(super) fn model(
     let source = dataset::input(ctx, "data")?;
     let (meta, labels, _) = dataset::labels(ctx, "data", source)?;
     let clean = dataset::clean(ctx, "data", source)?;
-    let (rows, _) = subset::read(ctx, labels.len())?;
+    let kept = Subset::read(ctx, labels.len())?;
     let path = out.join("model.safetensors");
     let bytes = read(out, "model.safetensors")?;
     let classes = meta.classes.len();
     let adopted =
         adopt(architecture, &meta.sample, classes, &bytes).map_err(|what| wrong(&path, what))?;
-    let mut per_class = vec![0; classes];
-    rows.iter().for_each(|row| per_class[labels[*row as usize] as usize] += 1);
-    let kept = clean
-        .as_ref()
-        .map(|clean| rows.iter().filter(|row| clean.touched.binary_search(row).is_ok()).count());
     let meta = ModelMeta {
         model: architecture,
         classes,
@@ -197,9 +192,9 @@ pub(super) fn model(
         steps: 0,
         head: adopted.head,
         embedding: adopted.embedding,
-        samples: rows.len(),
-        per_class,
-        corrupted_kept: kept,
+        samples: kept.len(),
+        per_class: kept.per_class(&labels, classes),
+        corrupted_kept: clean.as_ref().map(|clean| kept.count_of(&clean.touched)),
         corrupted_total: clean.as_ref().map(|clean| clean.touched.len()),
     };
     Ok(Parts::from([

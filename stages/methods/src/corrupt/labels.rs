@@ -3,6 +3,7 @@
 //! Noise that depends on the sample itself is not made here.
 
 use artifacts::{
+    SampleId,
     dataset::{self, CleanLabels},
     parts::{DATA, Parts},
     units::Fraction,
@@ -230,13 +231,13 @@ impl Stage for Labels {
 }
 
 impl Labels {
-    /// Returns the labels after, and the positions touched, sorted.
+    /// Returns the labels after, and the samples touched, sorted.
     fn corrupt(
         &self,
         labels: &[u32],
         classes: &[String],
         rng: &mut impl Rng,
-    ) -> Result<(Vec<u32>, Vec<u32>), StageError> {
+    ) -> Result<(Vec<u32>, Vec<SampleId>), StageError> {
         let count = classes.len() as u32;
         if f64::from(self.rate) == 0.0 {
             return Ok((labels.to_vec(), vec![]));
@@ -250,14 +251,14 @@ impl Labels {
             Noise::Symmetric => vec![None; classes.len()],
             Noise::PairFlip => (0..count).map(|label| Some((label + 1) % count)).collect(),
         };
-        let can = |at: &u32| {
-            self.kind == Noise::Symmetric || map[labels[*at as usize] as usize].is_some()
+        let can = |sample: &SampleId| {
+            self.kind == Noise::Symmetric || map[labels[sample.index()] as usize].is_some()
         };
-        let able: Vec<u32> = (0..labels.len() as u32).filter(can).collect();
+        let able: Vec<SampleId> = SampleId::all(labels.len()).filter(can).collect();
         let touched = self.pick(&able, rng);
         let mut after = labels.to_vec();
-        for at in &touched {
-            let label = &mut after[*at as usize];
+        for sample in &touched {
+            let label = &mut after[sample.index()];
             *label = match map[*label as usize] {
                 Some(other) => other,
                 None if self.own_class => rng.random_range(0..count),
@@ -271,7 +272,7 @@ impl Labels {
     }
 
     /// Returns those of `able` to be touched, in their order.
-    fn pick(&self, able: &[u32], rng: &mut impl Rng) -> Vec<u32> {
+    fn pick(&self, able: &[SampleId], rng: &mut impl Rng) -> Vec<SampleId> {
         match self.count {
             Counting::Exact => {
                 let k = self.rate.of(able.len());
@@ -319,7 +320,7 @@ impl Labels {
 
 /// Returns the truth after `touched` were corrupted, of labels that were `before` and may have
 /// been corrupted by then.
-fn merge(known: Option<CleanLabels>, before: Vec<u32>, touched: Vec<u32>) -> CleanLabels {
+fn merge(known: Option<CleanLabels>, before: Vec<u32>, touched: Vec<SampleId>) -> CleanLabels {
     let Some(mut clean) = known else { return CleanLabels { labels: before, touched } };
     clean.touched.extend(touched);
     clean.touched.sort_unstable();
@@ -332,6 +333,10 @@ mod tests {
     use super::*;
     use engine::Streams;
 
+    fn ids(positions: &[u32]) -> Vec<SampleId> {
+        positions.iter().map(|position| SampleId::from(*position)).collect()
+    }
+
     fn names(n: usize) -> Vec<String> {
         (0..n).map(|at| format!("class {at}")).collect()
     }
@@ -341,14 +346,14 @@ mod tests {
         Labels { kind, rate, ..Labels::default() }
     }
 
-    fn run(noise: &Labels, labels: &[u32], classes: usize) -> (Vec<u32>, Vec<u32>) {
+    fn run(noise: &Labels, labels: &[u32], classes: usize) -> (Vec<u32>, Vec<SampleId>) {
         let mut rng = Streams::new(5, noise.streams()).get("labels");
         noise.corrupt(labels, &names(classes), &mut rng).expect("it can be applied")
     }
 
-    fn changed(before: &[u32], after: &[u32]) -> Vec<u32> {
+    fn changed(before: &[u32], after: &[u32]) -> Vec<SampleId> {
         let pairs = before.iter().zip(after).enumerate();
-        pairs.filter(|(_, (a, b))| a != b).map(|(at, _)| at as u32).collect()
+        pairs.filter(|(_, (a, b))| a != b).map(|(at, _)| SampleId::at(at)).collect()
     }
 
     #[test]
@@ -397,12 +402,12 @@ mod tests {
         let before: Vec<u32> = (0..1000).map(|at| at % 10).collect();
         let (after, touched) = run(&noise(Noise::Asymmetric, 0.4), &before, 10);
         assert_eq!(touched.len(), 200);
-        let pairs = touched.iter().map(|at| (before[*at as usize], after[*at as usize]));
+        let pairs = touched.iter().map(|at| (before[at.index()], after[at.index()]));
         let pairs: std::collections::BTreeSet<_> = pairs.collect();
         assert_eq!(pairs, CIFAR10.into());
         let text = r#"{"kind": "asymmetric", "rate": 1, "map": {"class 1": "class 0", "0": 2}}"#;
         let given: Labels = serde_json::from_str(text).expect("names and numbers are fine");
-        assert_eq!(run(&given, &[0, 1, 2], 3), (vec![2, 0, 2], vec![0, 1]));
+        assert_eq!(run(&given, &[0, 1, 2], 3), (vec![2, 0, 2], ids(&[0, 1])));
         assert_eq!(given.settings()["map"], json!({"class 1": "class 0", "0": 2}));
     }
 
@@ -438,10 +443,10 @@ mod tests {
 
     #[test]
     fn the_first_labels_stay_the_clean_ones() {
-        let first = merge(None, vec![0, 1, 2], vec![0, 2]);
-        assert_eq!(first, CleanLabels { labels: vec![0, 1, 2], touched: vec![0, 2] });
-        let second = merge(Some(first), vec![1, 1, 0], vec![1, 2]);
-        assert_eq!(second, CleanLabels { labels: vec![0, 1, 2], touched: vec![0, 1, 2] });
+        let first = merge(None, vec![0, 1, 2], ids(&[0, 2]));
+        assert_eq!(first, CleanLabels { labels: vec![0, 1, 2], touched: ids(&[0, 2]) });
+        let second = merge(Some(first), vec![1, 1, 0], ids(&[1, 2]));
+        assert_eq!(second, CleanLabels { labels: vec![0, 1, 2], touched: ids(&[0, 1, 2]) });
     }
 
     // A change here changes everybody's corrupted data: REVISION goes up with it.
@@ -449,7 +454,7 @@ mod tests {
     fn draws_are_frozen() {
         let before: Vec<u32> = (0..20).map(|at| at % 5).collect();
         let (after, touched) = run(&noise(Noise::Symmetric, 0.3), &before, 5);
-        let drawn: Vec<_> = touched.iter().map(|at| after[*at as usize]).collect();
-        assert_eq!((touched, drawn), (vec![1, 8, 9, 15, 17, 19], vec![0, 1, 0, 4, 3, 2]));
+        let drawn: Vec<_> = touched.iter().map(|at| after[at.index()]).collect();
+        assert_eq!((touched, drawn), (ids(&[1, 8, 9, 15, 17, 19]), vec![0, 1, 0, 4, 3, 2]));
     }
 }

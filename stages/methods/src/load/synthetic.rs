@@ -2,6 +2,7 @@
 
 use super::{Loaded, names};
 use artifacts::{
+    SampleId,
     dataset::{self, CleanLabels, DatasetMeta, Inputs, Split},
     parts::{DATA, Parts},
     units::{Count, Fraction, NonNegative},
@@ -203,7 +204,8 @@ impl Synthetic {
         for at in &wrong {
             labels[*at as usize] = other(&mut rng, labels[*at as usize], classes);
         }
-        let clean = (!wrong.is_empty()).then_some(CleanLabels { labels: before, touched: wrong });
+        let touched: Vec<SampleId> = wrong.into_iter().map(SampleId::from).collect();
+        let clean = (!touched.is_empty()).then_some(CleanLabels { labels: before, touched });
 
         let mut test = vec![0.0; self.test * d];
         test.par_chunks_mut(d).enumerate().for_each(|(at, row)| {
@@ -316,11 +318,13 @@ mod tests {
         for (copy, of) in &odd.duplicates {
             assert_eq!(row(&odd, *copy), row(&odd, *of));
             assert_eq!(clean.labels[*copy as usize], clean.labels[*of as usize]);
-            assert!(!copies.contains(of) && clean.touched.binary_search(of).is_err());
+            assert!(
+                !copies.contains(of) && clean.touched.binary_search(&SampleId::from(*of)).is_err()
+            );
         }
         let mut plain_ones = 0;
         for at in 0..1000 {
-            let wrong = clean.touched.binary_search(&at).is_ok();
+            let wrong = clean.touched.binary_search(&SampleId::from(at)).is_ok();
             let changed = odd.loaded.train.labels[at as usize] != clean.labels[at as usize];
             assert_eq!(changed, wrong);
             let special = odd.hard.binary_search(&at).is_ok() || copies.contains(&at);

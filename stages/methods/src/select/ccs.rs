@@ -76,6 +76,7 @@ it. A score that is not finite is in the stratum at its end.";
 mod tests {
     use super::*;
     use crate::select::TrainingSet;
+    use artifacts::SampleId;
     use engine::Streams;
 
     #[test]
@@ -86,7 +87,7 @@ mod tests {
         scores.push(100.0);
         let ground =
             TrainingSet { labels: &[0; 20], scores: Some(&scores), logits: None, embeddings: None };
-        let members: Vec<u32> = (0..20).collect();
+        let members: Vec<SampleId> = SampleId::all(20).collect();
         let rule = Ccs {
             cutoff: Fraction::try_from(0.05).expect("0.05 is a fraction"),
             strata: Count::try_from(2).expect("it is above 0"),
@@ -94,7 +95,7 @@ mod tests {
         let select = |seed, budget| {
             let streams = Streams::new(seed, Ccs::STREAMS);
             let group = Group::unwatched(&ground, &members, 0, streams);
-            rule.select(&group, budget).expect("nobody stops it").places
+            rule.select(&group, budget).expect("nobody stops it").rows()
         };
         let picks = select(1, 7);
         assert!(picks.len() == 7 && picks[..2].iter().all(|at| *at < 2), "{picks:?}");

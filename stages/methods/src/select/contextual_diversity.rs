@@ -1,7 +1,7 @@
 //! Contextual diversity.
 
 use super::{Group, Picks, SelectInput, Selector, farthest::farthest_first, k_center::seeds};
-use artifacts::Matrix;
+use artifacts::{Matrix, SampleId};
 use engine::StageError;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct ContextualDiversity {
     /// Samples to start from, as positions in the training set, in this order; they count towards
     /// the budget. Left empty, or where a class holds none of them, the first is drawn at random.
-    pub(crate) centers: Vec<u32>,
+    pub(crate) centers: Vec<SampleId>,
 }
 
 /// Predictions and their logarithms, for the symmetric divergence

@@ -181,6 +181,6 @@ DeepCore's own, which weighs otherwise, is `select.deepcore.craig`.";
         places.sort_unstable();
         let sizes = sizes(nearest(&all, &places).into_iter().flatten(), places.len());
         let weights = sizes.iter().map(|size| *size as f32).collect();
-        Ok(Picks { places, weights: Some(weights) })
+        Ok(Picks::at_rows(places, Some(weights)))
     }
 }

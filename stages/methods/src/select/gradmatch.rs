@@ -260,7 +260,7 @@ DeepCore's own, which weighs and regularises otherwise, is `select.deepcore.grad
         let weights = weigh(&square, &right, lambda, nonnegative)?;
         let (places, weights) = self.refill(&gram, &target, &mean, picks, weights)?;
         let weights = weights.iter().map(|weight| (weight * n) as f32).collect();
-        Ok(Picks { places, weights: Some(weights) })
+        Ok(Picks::at_rows(places, Some(weights)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::residuals;
 use crate::linalg::Compute;
-use artifacts::Matrix;
+use artifacts::{InGroup, Matrix, SampleId};
 use engine::{StageError, Streams};
 
 /// What is known of the whole training set, in sample order. What a method did not ask for is
@@ -32,13 +32,13 @@ pub(crate) trait Watch: Sync {
 pub(crate) struct Group<'a> {
     /// The whole training set.
     pub(crate) ground: &'a TrainingSet<'a>,
-    /// Positions in the training set, ascending.
-    pub(crate) members: &'a [u32],
+    /// Its samples, ascending.
+    pub(crate) members: &'a [SampleId],
     /// The class, or 0 for the whole.
     pub(crate) index: u64,
     /// The random streams the method declared.
     pub(crate) streams: Streams,
-    /// Whom to tell.
+    /// Progress, and cancellation.
     pub(crate) watch: &'a dyn Watch,
     /// Where products of many samples are computed, and how much memory they may take.
     pub(crate) compute: &'a Compute,
@@ -49,15 +49,25 @@ impl Group<'_> {
         self.members.len()
     }
 
+    /// Returns the sample at `place`.
+    pub(crate) fn sample(&self, place: InGroup) -> SampleId {
+        self.members[place.index()]
+    }
+
+    /// Returns the place of `sample`, if it is a member.
+    pub(crate) fn place(&self, sample: SampleId) -> Option<InGroup> {
+        self.members.binary_search(&sample).ok().map(InGroup::at)
+    }
+
     /// Returns the labels of the members.
     pub(crate) fn labels(&self) -> Vec<u32> {
-        self.members.iter().map(|at| self.ground.labels[*at as usize]).collect()
+        self.members.iter().map(|sample| self.ground.labels[sample.index()]).collect()
     }
 
     /// Returns the scores of the members.
     pub(crate) fn scores(&self) -> Vec<f32> {
         let scores = self.ground.scores.expect("the method reads scores");
-        self.members.iter().map(|at| scores[*at as usize]).collect()
+        self.members.iter().map(|sample| scores[sample.index()]).collect()
     }
 
     /// Returns the logits of the members, \[members, C\].
@@ -76,9 +86,9 @@ impl Group<'_> {
         let embeddings = self.ground.embeddings.as_ref().expect("the method reads embeddings");
         let cols = embeddings.cols() + 1;
         let mut data = Vec::with_capacity(self.members.len() * cols);
-        for at in self.members {
+        for sample in self.members {
             data.push(1.0);
-            data.extend_from_slice(embeddings.row(*at as usize));
+            data.extend_from_slice(embeddings.row(sample.index()));
         }
         Matrix::new(data, self.members.len(), cols)
     }
@@ -106,7 +116,7 @@ impl<'a> Group<'a> {
     /// Returns a group on the CPU that nobody looks at.
     pub(crate) fn unwatched(
         ground: &'a TrainingSet<'a>,
-        members: &'a [u32],
+        members: &'a [SampleId],
         index: u64,
         streams: Streams,
     ) -> Self {

@@ -4,7 +4,7 @@ use artifacts::{
     formats::column::{self, Column},
     parts::{self, Parts},
     record::LabelledSamples,
-    subset::{self, PickedSample},
+    subset::Subset,
 };
 use engine::{
     ArtifactKind, InputFile, Method, Port, Problem, SpecPath, Stage, StageCtx, StageError,
@@ -50,7 +50,7 @@ pub(super) fn method() -> Method {
 
 impl Import {
     /// Returns what the files hold, of at most `n` samples.
-    fn read(&self, n: usize) -> Result<Vec<PickedSample>, (&'static str, String)> {
+    fn read(&self, n: usize) -> Result<Subset, (&'static str, String)> {
         let file = self.file.as_ref().ok_or(("file", "setting `file` is required".to_owned()))?;
         let wrong = |setting: &'static str, written: &SpecPath| {
             let shown = written.path().display().to_string();
@@ -124,6 +124,6 @@ impl Stage for Import {
         let ground = LabelledSamples::read(ctx, &["data", "proxy", "scores"])?;
         let picked =
             self.read(ground.labels.len()).map_err(|(_, what)| StageError::method(what))?;
-        subset::put(ctx, &ground.labels, ground.classes, picked.len(), &picked)
+        picked.put(ctx, &ground.labels, ground.classes, picked.len())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Group, Picks, SelectInput, Selector, draw, farthest::farthest_first};
 use crate::linalg::{Compute, RowPrefetcher, largest, squared_distance, tiles};
-use artifacts::Matrix;
+use artifacts::{Matrix, SampleId};
 use engine::StageError;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -15,24 +15,23 @@ pub(crate) struct KCenter {
     /// Samples to start from, as positions in the training set, in this order; they count towards
     /// the budget. Left empty, or where a class holds none of them, the first centre is drawn at
     /// random.
-    pub(crate) centers: Vec<u32>,
+    pub(crate) centers: Vec<SampleId>,
 }
 
 /// Returns the places in `group` of those `centers` that belong to it, or one drawn from `first`.
-pub(super) fn seeds(group: &Group<'_>, centers: &[u32]) -> Result<Vec<u32>, StageError> {
+pub(super) fn seeds(group: &Group<'_>, centers: &[SampleId]) -> Result<Vec<u32>, StageError> {
     let n = group.ground.labels.len();
     let mut seeds: Vec<u32> = vec![];
     for center in centers {
-        if *center as usize >= n {
+        if center.index() >= n {
             return Err(StageError::method(format!(
                 "centre {center} is not a sample: there are {n}"
             ))
             .with_hint("centres are positions in the training set, counted from 0"));
         }
-        if let Ok(place) = group.members.binary_search(center)
-            && !seeds.contains(&(place as u32))
-        {
-            seeds.push(place as u32);
+        let Some(place) = group.place(*center).map(u32::from) else { continue };
+        if !seeds.contains(&place) {
+            seeds.push(place);
         }
     }
     if seeds.is_empty() {

@@ -6,7 +6,7 @@
 
 use super::{Group, Picks, Selector, TrainingSet, group::Unwatched, registered};
 use crate::linalg::{Compute, noise};
-use artifacts::Matrix;
+use artifacts::{Matrix, SampleId};
 use engine::Streams;
 
 /// Where the selectors compute, and how far its picks may be from the host's.
@@ -108,7 +108,7 @@ fn pick<S: Selector>(
     threads: usize,
 ) -> Picks {
     let set = samples.training_set();
-    let members: Vec<u32> = (0..samples.labels.len() as u32).collect();
+    let members: Vec<SampleId> = SampleId::all(samples.labels.len()).collect();
     let group = Group {
         ground: &set,
         members: &members,
@@ -148,7 +148,7 @@ fn sound<S: Selector>(rule: &S, picks: &Picks, n: usize, budget: usize) {
     places.sort_unstable();
     places.dedup();
     assert_eq!(places.len(), picks.places.len(), "{name} repeats a sample");
-    assert!(places.iter().all(|place| (*place as usize) < n), "{name}");
+    assert!(places.iter().all(|place| place.index() < n), "{name}");
     let count = places.len();
     let fewer = rule.may_keep_fewer() && count < budget;
     assert!(count == budget || fewer, "{name}: {count} of {budget}");
@@ -163,7 +163,7 @@ fn copies<S: Selector>(rule: &S, place: &Place) {
     let Some(most) = rule.avoids_copies() else { return };
     let budget = most.min(30);
     let picks = pick(rule, &Samples::of_fours(), budget, &place.compute, 2);
-    let mut originals: Vec<u32> = picks.places.iter().map(|place| place % 30).collect();
+    let mut originals: Vec<usize> = picks.places.iter().map(|place| place.index() % 30).collect();
     originals.sort_unstable();
     originals.dedup();
     assert_eq!(originals.len(), budget, "{} picks a sample and its copy", S::NAME);

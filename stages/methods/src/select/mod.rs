@@ -38,6 +38,7 @@ mod timing;
 mod top;
 mod window;
 
+use artifacts::InGroup;
 use engine::{Method, Problem, Renamed, StageError};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -65,14 +66,27 @@ pub(crate) enum SelectInput {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Picks {
     /// Places within the group, in the order they were picked.
-    pub(crate) places: Vec<u32>,
+    pub(crate) places: Vec<InGroup>,
     /// How much each counts in training, if they differ.
     pub(crate) weights: Option<Vec<f32>>,
 }
 
+impl Picks {
+    /// Returns the picks at these rows of the group's matrices: row i is the sample at place i.
+    pub(crate) fn at_rows(rows: Vec<u32>, weights: Option<Vec<f32>>) -> Self {
+        Self { places: rows.into_iter().map(InGroup::from).collect(), weights }
+    }
+
+    /// Returns the rows of the group's matrices that were picked, in order.
+    #[cfg(test)]
+    fn rows(&self) -> Vec<u32> {
+        self.places.iter().map(|place| u32::from(*place)).collect()
+    }
+}
+
 impl From<Vec<u32>> for Picks {
-    fn from(places: Vec<u32>) -> Self {
-        Self { places, weights: None }
+    fn from(rows: Vec<u32>) -> Self {
+        Self::at_rows(rows, None)
     }
 }
 

@@ -71,6 +71,7 @@ fn medians(rows: &Matrix<'_>) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::select::TrainingSet;
+    use artifacts::SampleId;
     use engine::Streams;
 
     #[test]
@@ -83,10 +84,10 @@ mod tests {
             logits: None,
             embeddings: Some(Matrix::new(&points[..], 7, 1)),
         };
-        let members: Vec<u32> = (0..7).collect();
+        let members: Vec<SampleId> = SampleId::all(7).collect();
         let streams = Streams::new(0, &[]);
         let group = Group::unwatched(&ground, &members, 0, streams);
-        let select = |budget| Moderate {}.select(&group, budget).expect("nobody stops it").places;
+        let select = |budget| Moderate {}.select(&group, budget).expect("nobody stops it").rows();
         // In order: 2 (0), 1 and 3 (1), 0, 5 and 6 (2), 4 (98).
         assert_eq!(select(3), [3, 0, 5]);
         assert_eq!(select(7), [2, 1, 3, 0, 5, 6, 4]);

@@ -3,11 +3,11 @@
 use super::{Group, Picks, SelectInput, Selector, TrainingSet, Watch, budget};
 use crate::{Runtime, linalg::Compute};
 use artifacts::{
-    Matrix,
+    InGroup, Matrix, SampleId,
     parts::{self, Parts},
     record::{self, LabelledSamples},
     scores,
-    subset::{self, PickedSample},
+    subset::{PickedSample, Subset},
     units::{Fraction, NonNegative},
 };
 use engine::{
@@ -59,13 +59,20 @@ pub(super) fn method<S: Selector>() -> Method {
     }
 }
 
+/// A group to pick from: the whole training set, or a class of it.
+#[derive(Clone, Debug, PartialEq)]
+struct Share {
+    /// The class, or 0 for the whole.
+    index: u64,
+    /// Its samples, ascending.
+    members: Vec<SampleId>,
+    /// How many of them to keep.
+    budget: usize,
+}
+
 impl<S: Selector> Select<S> {
-    /// Returns the groups to pick from, each with its class and its budget.
-    fn groups(
-        &self,
-        labels: &[u32],
-        classes: usize,
-    ) -> Result<Vec<(u64, Vec<u32>, usize)>, StageError> {
+    /// Returns the groups to pick from, each with its budget.
+    fn groups(&self, labels: &[u32], classes: usize) -> Result<Vec<Share>, StageError> {
         let n = labels.len();
         let total = match (self.keep, self.budget) {
             _ if S::WHOLE => n,
@@ -80,11 +87,15 @@ impl<S: Selector> Select<S> {
             .with_hint("lower `budget`, or set `keep` instead"));
         }
         if S::WHOLE || self.balance == Balance::None {
-            return Ok(vec![(0, (0..n as u32).collect(), total)]);
+            return Ok(vec![Share {
+                index: 0,
+                members: SampleId::all(n).collect(),
+                budget: total,
+            }]);
         }
         let mut members = vec![vec![]; classes];
-        for (at, label) in labels.iter().enumerate() {
-            members[*label as usize].push(at as u32);
+        for (sample, label) in SampleId::all(n).zip(labels) {
+            members[*label as usize].push(sample);
         }
         let available: Vec<usize> = members.iter().map(Vec::len).collect();
         let weights: Vec<f64> = match (self.balance, &self.quotas) {
@@ -111,8 +122,8 @@ impl<S: Selector> Select<S> {
             ))
             .with_hint("give a quota to more classes, or keep fewer samples")
         })?;
-        let groups = members.into_iter().zip(budgets).enumerate();
-        Ok(groups.map(|(class, (members, budget))| (class as u64, members, budget)).collect())
+        let groups = (0..).zip(members).zip(budgets);
+        Ok(groups.map(|((index, members), budget)| Share { index, members, budget }).collect())
     }
 }
 
@@ -232,28 +243,30 @@ impl<S: Selector> Stage for Select<S> {
         )?;
         let ground = TrainingSet { labels, scores: scores.as_deref(), logits, embeddings };
         let groups = self.groups(labels, classes)?;
-        let total: usize = groups.iter().map(|(_, _, budget)| budget).sum();
+        let total = groups.iter().map(|group| group.budget).sum();
         let compute = Runtime::of(ctx).compute(S::ON_DEVICE);
         let picked =
             compute.guarded(MEMORY_HINT, || pick(&self.rule, ctx, &ground, &groups, &compute))?;
-        subset::put(ctx, labels, classes, total, &picked)
+        let subset = Subset::new(labels.len(), picked)
+            .map_err(|error| StageError::method(error.to_string()))?;
+        subset.put(ctx, labels, classes, total)
     }
 }
 
 const MEMORY_HINT: &str = "`balance = \"class\"` selects class by class and takes less, and `--jobs 1` \
                            runs one stage at a time; `--device cpu` works in tiles";
 
-/// Picks from every group; what comes back is sorted by position.
+/// Picks from every group.
 fn pick<S: Selector>(
     rule: &S,
     ctx: &StageCtx<'_>,
     ground: &TrainingSet<'_>,
-    groups: &[(u64, Vec<u32>, usize)],
+    groups: &[Share],
     compute: &Compute,
 ) -> Result<Vec<PickedSample>, StageError> {
-    let total: usize = groups.iter().map(|(_, _, budget)| budget).sum();
+    let total: usize = groups.iter().map(|group| group.budget).sum();
     let (mut picked, mut before) = (vec![], 0);
-    for (index, members, budget) in groups {
+    for Share { index, members, budget } in groups {
         ctx.check_cancelled()?;
         if *budget == 0 {
             continue;
@@ -262,20 +275,24 @@ fn pick<S: Selector>(
         let (index, streams) = (*index, ctx.streams());
         let group = Group { ground, members, index, streams, watch: &watch, compute };
         let picks = rule.select(&group, *budget)?;
-        picked.extend(placed(&picks, members, *budget)?);
+        picked.extend(placed(&picks, &group, *budget)?);
         before += budget;
     }
-    picked.sort_by_key(|(at, _)| *at);
     Ok(picked)
 }
 
-/// Turns places in a group into positions, having checked that they are what was asked for.
-fn placed(picks: &Picks, members: &[u32], budget: usize) -> Result<Vec<PickedSample>, StageError> {
-    let mut taken = vec![false; members.len()];
+/// Returns the samples at the places of a group that were picked, having checked that they are what was
+/// asked for.
+fn placed(
+    picks: &Picks,
+    group: &Group<'_>,
+    budget: usize,
+) -> Result<Vec<PickedSample>, StageError> {
+    let mut taken = vec![false; group.len()];
     for place in &picks.places {
-        if std::mem::replace(&mut taken[*place as usize], true) {
-            let at = members[*place as usize];
-            return Err(StageError::method(format!("sample {at} was picked twice")));
+        if std::mem::replace(&mut taken[place.index()], true) {
+            let sample = group.sample(*place);
+            return Err(StageError::method(format!("sample {sample} was picked twice")));
         }
     }
     // Weighted methods may find that fewer are enough; nothing may take more.
@@ -285,7 +302,11 @@ fn placed(picks: &Picks, members: &[u32], budget: usize) -> Result<Vec<PickedSam
     }
     let weight = |at: usize| picks.weights.as_ref().map(|weights| weights[at]);
     let places = picks.places.iter().enumerate();
-    Ok(places.map(|(at, place)| (members[*place as usize], weight(at))).collect())
+    let sample = |(at, place): (usize, &InGroup)| PickedSample {
+        sample: group.sample(*place),
+        weight: weight(at),
+    };
+    Ok(places.map(sample).collect())
 }
 
 fn read_outputs(
@@ -346,14 +367,18 @@ mod tests {
     fn groups_follow_the_balance() {
         let labels = [0, 1, 0, 0, 1, 0];
         let groups = |rule: &Select<Top>| rule.groups(&labels, 3).expect("there is room");
-        assert_eq!(groups(&rule(0.5, Balance::None)), [(0, vec![0, 1, 2, 3, 4, 5], 3)]);
+        let share = |index, members: &[u32], budget| {
+            let members = members.iter().map(|sample| SampleId::from(*sample)).collect();
+            Share { index, members, budget }
+        };
+        assert_eq!(groups(&rule(0.5, Balance::None)), [share(0, &[0, 1, 2, 3, 4, 5], 3)]);
         let class = groups(&rule(0.5, Balance::Class));
-        assert_eq!(class, [(0, vec![0, 2, 3, 5], 2), (1, vec![1, 4], 1), (2, vec![], 0)]);
+        assert_eq!(class, [share(0, &[0, 2, 3, 5], 2), share(1, &[1, 4], 1), share(2, &[], 0)]);
         let equal = groups(&rule(0.9, Balance::Equal));
-        assert_eq!(equal.iter().map(|g| g.2).collect::<Vec<_>>(), [3, 2, 0]);
+        assert_eq!(equal.iter().map(|group| group.budget).collect::<Vec<_>>(), [3, 2, 0]);
         // 0.25 of 4 and of 2, each rounded by itself: 1 and 0, though 0.25 of 6 is 2.
         let rounded = groups(&rule(0.25, Balance::ClassRounded));
-        assert_eq!(rounded.iter().map(|g| g.2).collect::<Vec<_>>(), [1, 0, 0]);
+        assert_eq!(rounded.iter().map(|group| group.budget).collect::<Vec<_>>(), [1, 0, 0]);
         let too_many = Select::<Top> { budget: Some(7), ..Select::default() };
         assert!(too_many.groups(&labels, 3).is_err());
     }
@@ -370,9 +395,14 @@ mod tests {
 
     #[test]
     fn a_method_that_breaks_its_budget_is_caught() {
-        let picks = |places: &[u32]| Picks::from(places.to_vec());
-        assert!(placed(&picks(&[1, 1]), &[5, 6, 7], 2).is_err());
-        assert!(placed(&picks(&[1]), &[5, 6, 7], 2).is_err());
-        assert_eq!(placed(&picks(&[2, 0]), &[5, 6, 7], 2).ok(), Some(vec![(7, None), (5, None)]));
+        let labels = [0; 8];
+        let ground = TrainingSet { labels: &labels, scores: None, logits: None, embeddings: None };
+        let members = [5, 6, 7].map(SampleId::from);
+        let group = Group::unwatched(&ground, &members, 0, engine::Streams::new(0, &[]));
+        let placed = |rows: &[u32]| placed(&Picks::from(rows.to_vec()), &group, 2);
+        assert!(placed(&[1, 1]).is_err());
+        assert!(placed(&[1]).is_err());
+        let picked = placed(&[2, 0]).expect("they are two");
+        assert_eq!(picked.iter().map(|one| u32::from(one.sample)).collect::<Vec<_>>(), [7, 5]);
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{Group, Picks, Selector, TrainingSet};
 use crate::linalg::noise;
-use artifacts::Matrix;
+use artifacts::{Matrix, SampleId};
 use engine::Streams;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Instant;
@@ -72,7 +72,7 @@ fn selectors_of(n: usize) {
         logits: Some(Matrix::new(&logits, n, CLASSES)),
         embeddings: Some(Matrix::new(&embeddings, n, D)),
     };
-    let members: Vec<u32> = (0..n as u32).collect();
+    let members: Vec<SampleId> = SampleId::all(n).collect();
     let streams = Streams::new(0, &["first", "picks"]);
     let group = Group::unwatched(&ground, &members, 0, streams);
     let budget = n / 10;

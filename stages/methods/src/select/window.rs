@@ -43,6 +43,7 @@ without its strata; Swayamdipta et al. and *BWS* (2024) choose such windows as w
 mod tests {
     use super::*;
     use crate::select::TrainingSet;
+    use artifacts::SampleId;
     use engine::Streams;
 
     #[test]
@@ -50,11 +51,11 @@ mod tests {
         let scores: Vec<f32> = (0..10).map(|i| i as f32).collect();
         let ground =
             TrainingSet { labels: &[0; 10], scores: Some(&scores), logits: None, embeddings: None };
-        let members: Vec<u32> = (0..10).collect();
+        let members: Vec<SampleId> = SampleId::all(10).collect();
         let streams = Streams::new(0, &[]);
         let group = Group::unwatched(&ground, &members, 0, streams);
         let rule = Window { skip: Fraction::try_from(0.2).expect("0.2 is a fraction") };
-        let select = |budget| rule.select(&group, budget).expect("there are enough").places;
+        let select = |budget| rule.select(&group, budget).expect("there are enough").rows();
         assert_eq!(select(3), [7, 6, 5]);
         assert_eq!(select(9), [8, 7, 6, 5, 4, 3, 2, 1, 0]);
     }

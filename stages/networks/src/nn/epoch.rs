@@ -14,6 +14,7 @@ use super::{
 };
 use artifacts::architecture::{Network, Role};
 use artifacts::network::TrainedEpoch;
+use artifacts::{SampleId, subset::Subset};
 use burn::tensor::{FloatDType, TensorData};
 use engine::{StageError, Streams};
 use std::time::{Duration, Instant};
@@ -25,10 +26,8 @@ pub(crate) struct Job<'a> {
     pub(crate) feed: &'a Feed,
     /// The label of every sample of the feed.
     pub(crate) labels: &'a [u32],
-    /// The samples trained on: positions in the feed.
-    pub(crate) rows: &'a [u32],
-    /// The weight of each of `rows`.
-    pub(crate) weights: Option<&'a [f32]>,
+    /// The samples trained on, and how much each counts.
+    pub(crate) subset: &'a Subset,
     pub(crate) classes: usize,
     pub(crate) streams: Streams,
     /// Whether the tensor library does it all, on the CPU too: slower, and what tests compare with.
@@ -50,7 +49,7 @@ const EVAL_BATCH: usize = 256;
 impl Job<'_> {
     /// Returns how many steps an epoch has.
     pub(crate) fn per_epoch(&self) -> u64 {
-        self.rows.len().div_ceil(self.plan.batch) as u64
+        self.subset.len().div_ceil(self.plan.batch) as u64
     }
 
     /// Returns how many steps the training has.
@@ -72,7 +71,7 @@ impl Job<'_> {
     ) -> Result<(), StageError> {
         let (per_epoch, horizon) = (self.per_epoch(), self.plan.horizon(self.per_epoch()));
         let index = state.steps() / per_epoch;
-        let mut order: Vec<u32> = (0..self.rows.len() as u32).collect();
+        let mut order: Vec<u32> = (0..self.subset.len() as u32).collect();
         artifacts::draw::shuffle(&mut self.streams.at("shuffle", index), &mut order);
         let moves: Option<Vec<Move>> =
             (self.plan.augment != super::feed::Augment::None).then(|| {
@@ -141,17 +140,22 @@ impl Job<'_> {
         host.step(samples, self.feed.sample(), &targets, (self.plan.micro, lr))
     }
 
+    /// Returns the samples at `picks`, positions in the subset.
+    fn samples_at(&self, picks: &[u32]) -> Vec<SampleId> {
+        picks.iter().map(|pick| self.subset.samples()[*pick as usize]).collect()
+    }
+
     /// Returns where in the feed the samples at `picks` are, and their targets.
     fn targets(&self, picks: &[u32]) -> (Vec<u32>, Vec<f32>) {
-        let rows: Vec<u32> = picks.iter().map(|pick| self.rows[*pick as usize]).collect();
-        let labels: Vec<u32> = rows.iter().map(|row| self.labels[*row as usize]).collect();
+        let samples: Vec<SampleId> = self.samples_at(picks);
+        let labels: Vec<u32> = samples.iter().map(|sample| self.labels[sample.index()]).collect();
         let weights = self.weights_of(picks);
         let smoothing = self.plan.smoothing;
         let targets = loss::targets(&labels, weights.as_deref(), self.classes, smoothing);
-        (rows, targets)
+        (samples.into_iter().map(u32::from).collect(), targets)
     }
 
-    /// Takes one step on the samples at `picks`, positions in `rows`. Returns their logits.
+    /// Takes one step on the samples at `picks`, positions in the subset. Returns their logits.
     fn step(&self, state: &mut State, picks: &[u32], moves: Option<&[Move]>, lr: f64) -> Tensor<2> {
         let (rows, targets) = self.targets(picks);
         let micro = self.plan.micro;
@@ -218,7 +222,7 @@ impl Job<'_> {
     }
 
     fn weights_of(&self, picks: &[u32]) -> Option<Vec<f32>> {
-        self.weights.map(|all| picks.iter().map(|pick| all[*pick as usize]).collect())
+        self.subset.weights().map(|all| picks.iter().map(|pick| all[*pick as usize]).collect())
     }
 }
 
@@ -226,7 +230,7 @@ impl Job<'_> {
 struct Books<'j, 'a> {
     job: &'j Job<'a>,
     tally: Tally,
-    /// Batches in order: positions in `rows`, logits.
+    /// Batches in order: positions in the subset, logits.
     waiting: Vec<(Vec<u32>, Tensor<2>)>,
     last: Option<f64>,
 }
@@ -254,14 +258,14 @@ impl Books<'_, '_> {
             return Err(StageError::method(message)
                 .with_hint("a smaller `lr` or a `schedule.warmup` usually helps"));
         }
-        let rows: Vec<usize> = picks.iter().map(|pick| job.rows[*pick as usize] as usize).collect();
-        let labels: Vec<u32> = rows.iter().map(|row| job.labels[*row]).collect();
+        let samples = job.samples_at(picks);
+        let labels: Vec<u32> = samples.iter().map(|sample| job.labels[sample.index()]).collect();
         let weights = job.weights_of(picks);
         let smoothing = job.plan.smoothing;
         self.last = Some(self.tally.add(logits, &labels, weights.as_deref(), smoothing));
         if let Some(record) = record {
-            for (row, logits) in rows.into_iter().zip(logits.chunks_exact(classes)) {
-                record[row * classes..][..classes].copy_from_slice(logits);
+            for (sample, logits) in samples.into_iter().zip(logits.chunks_exact(classes)) {
+                record[sample.index() * classes..][..classes].copy_from_slice(logits);
             }
         }
         Ok(())

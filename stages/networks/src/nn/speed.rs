@@ -14,6 +14,7 @@ use super::{
 };
 use crate::device::Device;
 use artifacts::architecture::{Architecture, Family, Network};
+use artifacts::subset::Subset;
 use artifacts::{dataset::Inputs, units::Count};
 use engine::{StageError, Streams};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -174,7 +175,7 @@ impl Setup {
     }
 
     fn job<'a>(&'a self, feed: &'a Feed) -> TimedJob<'a> {
-        TimedJob { setup: self, feed, rows: (0..self.labels.len() as u32).collect() }
+        TimedJob { setup: self, feed, subset: Subset::all(self.labels.len()) }
     }
 
     fn outputs(&self, values: &NetworkValues, feed: &Feed) -> Result<Outputs, StageError> {
@@ -209,7 +210,7 @@ impl Setup {
 struct TimedJob<'a> {
     setup: &'a Setup,
     feed: &'a Feed,
-    rows: Vec<u32>,
+    subset: Subset,
 }
 
 impl TimedJob<'_> {
@@ -224,8 +225,7 @@ impl TimedJob<'_> {
             network: &self.setup.network,
             feed: self.feed,
             labels: &self.setup.labels,
-            rows: &self.rows,
-            weights: None,
+            subset: &self.subset,
             classes: CLASSES,
             streams: Streams::new(0, STREAMS),
             recorded: false,

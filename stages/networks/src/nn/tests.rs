@@ -15,6 +15,10 @@ use super::{
 };
 use crate::device::Device;
 use artifacts::architecture::{Architecture, Family, Network};
+use artifacts::{
+    SampleId,
+    subset::{PickedSample, Subset},
+};
 use artifacts::{dataset::Inputs, units::Count};
 use burn::tensor::{DType, TensorData};
 use engine::Streams;
@@ -116,8 +120,7 @@ struct Toy {
     network: Network,
     feed: Feed,
     labels: Vec<u32>,
-    rows: Vec<u32>,
-    weights: Option<Vec<f32>>,
+    subset: Subset,
     plan: TrainingConfig,
     recorded: bool,
 }
@@ -144,15 +147,7 @@ fn toy(network: Network, sample: &[usize], n: usize, plan: TrainingConfig) -> To
         std: vec![0.2; channels],
     };
     let feed = Feed::new(Device::CPU, &form, Inputs::Images(pixels.into()));
-    Toy {
-        network,
-        feed,
-        labels,
-        rows: (0..n as u32).collect(),
-        weights: None,
-        plan,
-        recorded: false,
-    }
+    Toy { network, feed, labels, subset: Subset::all(n), plan, recorded: false }
 }
 
 fn plan(epochs: u64, lr: f64) -> TrainingConfig {
@@ -185,8 +180,7 @@ impl Toy {
             network: &self.network,
             feed: &self.feed,
             labels: &self.labels,
-            rows: &self.rows,
-            weights: self.weights.as_deref(),
+            subset: &self.subset,
             classes: 4,
             streams: Streams::new(7, super::training::STREAMS),
             recorded: self.recorded,
@@ -237,13 +231,20 @@ fn every_family_learns() {
     }
 }
 
+/// Samples of `n`, later ones of a larger weight.
+fn weighted(n: usize, kept: impl Fn(usize) -> bool) -> Subset {
+    let samples = SampleId::all(n).filter(|sample| kept(sample.index()));
+    let picked = samples
+        .map(|sample| PickedSample { sample, weight: Some(0.5 + sample.index() as f32 / 16.0) });
+    Subset::new(n, picked.collect()).expect("each is there once")
+}
+
 /// A training that uses everything that draws or remembers.
 fn full(rule: Rule) -> Toy {
     let sample = [2, 8, 8];
     let plan = TrainingConfig { rule, augment: Augment::CropFlip, smoothing: 0.1, ..plan(4, 0.01) };
     let mut toy = toy(network(Family::Resnet18, Some(2), &sample, 4), &sample, 40, plan);
-    toy.rows.retain(|row| row % 7 != 3);
-    toy.weights = Some(toy.rows.iter().map(|row| 0.5 + *row as f32 / 16.0).collect());
+    toy.subset = weighted(40, |position| position % 7 != 3);
     toy
 }
 
@@ -261,7 +262,7 @@ fn the_cpus_kernels_train_as_the_recorded_pass_does() {
         let plan = TrainingConfig { batch: 37, micro: 37, ..plan(2, 0.01) };
         let mut toy = toy(network(name, width, &sample, 4), &sample, 37, plan);
         toy.plan.smoothing = 0.1;
-        toy.weights = Some((0..37).map(|row| 0.5 + row as f32 / 16.0).collect());
+        toy.subset = weighted(37, |_| true);
         let mut ends = [false, true].map(|recorded| {
             toy.recorded = recorded;
             let mut state = toy.start();
@@ -389,15 +390,16 @@ fn a_recorded_row_is_the_samples_own() {
         ..plan(1, 1e-30)
     };
     let mut toy = toy(network(Family::Mlp, Some(8), &sample, 4), &sample, 40, still);
-    toy.rows.retain(|row| *row != 5);
+    let others = SampleId::all(40).filter(|sample| sample.index() != 5);
+    let others = others.map(|sample| PickedSample { sample, weight: None });
+    toy.subset = Subset::new(40, others.collect()).expect("each is there once");
     let mut state = toy.start();
     let job = Job {
         plan: toy.plan,
         network: &toy.network,
         feed: &toy.feed,
         labels: &toy.labels,
-        rows: &toy.rows,
-        weights: None,
+        subset: &toy.subset,
         classes: 4,
         streams: Streams::new(7, super::training::STREAMS),
         recorded: false,

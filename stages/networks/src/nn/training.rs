@@ -13,6 +13,7 @@ use super::{
 };
 use crate::device::Device;
 use artifacts::architecture::Network;
+use artifacts::subset::Subset;
 use artifacts::{
     dataset::{CleanLabels, Dataset},
     network::History,
@@ -114,7 +115,7 @@ pub(crate) struct Trained {
     pub(crate) records: Parts,
 }
 
-/// Trains on the samples at `rows`, weighted by `weights` if there are any.
+/// Trains on the samples of `subset`, weighted if it is.
 ///
 /// # Errors
 ///
@@ -124,10 +125,10 @@ pub(crate) fn train(
     ctx: &StageCtx<'_>,
     plan: TrainingConfig,
     setup: &TrainingSetup,
-    (rows, weights): (&[u32], Option<&[f32]>),
+    subset: &Subset,
     recording: Recording,
 ) -> Result<Trained, StageError> {
-    if rows.is_empty() {
+    if subset.is_empty() {
         return Err(StageError::method("there is no sample to train on"));
     }
     let job = Job {
@@ -135,8 +136,7 @@ pub(crate) fn train(
         network: &setup.network,
         feed: &setup.train,
         labels: &setup.train_labels,
-        rows,
-        weights,
+        subset,
         classes: setup.classes,
         streams: ctx.streams(),
         recorded: false,

@@ -17,6 +17,7 @@ use crate::{
         group::Unwatched,
     },
 };
+use artifacts::SampleId;
 use artifacts::units::{Count, Positive};
 
 fn count(n: usize) -> Count {
@@ -120,7 +121,7 @@ fn gradmatch_12() {
 
     // The pursuit alone, on undivided gradients of one class.
     let omp = &case.expected["omp_class0"];
-    let class = indices(&omp["class_index"]);
+    let class = samples(&omp["class_index"]);
     let streams = Streams::new(0, &[]);
     let group = Group::unwatched(&ground, &class, 0, streams);
     let residuals = group.residuals();
@@ -144,7 +145,7 @@ fn gradmatch_12() {
         let right: Vec<f64> = picks.iter().map(|pick| target[*pick as usize]).collect();
         let weights = weigh(&square, &right, lambda, nearest_solution).expect("they differ");
         let picked = without_zeros(&picks, &weights);
-        let local: Vec<u32> = (0..class.len() as u32).collect();
+        let local: Vec<SampleId> = SampleId::all(class.len()).collect();
         let picked = vec![placed(&picked, &local)];
         assert_eq!(each_sorted(&picked), indices(&expected["nonzero_local"]), "{name}");
         assert_close(super::weights(&picked), &floats(&expected["weights"]), 1e-3, 1e-7);
@@ -192,7 +193,7 @@ fn glister_13() {
     let expected = &case.expected["with_update_naive_order"];
     let order = indices(&expected["order"]);
     let eta = case.params()["eta"].as_f64().expect("it is a number");
-    let members: Vec<u32> = (0..labels.len() as u32).collect();
+    let members: Vec<SampleId> = SampleId::all(labels.len()).collect();
     let streams = Streams::new(0, &[]);
     let group = Group::unwatched(&ground, &members, 0, streams);
     let divided = residuals(&logits, &labels, Release::Of2023, 100_000);

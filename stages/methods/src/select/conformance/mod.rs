@@ -12,7 +12,7 @@ mod traversal;
 
 use super::{Group, Picks, Selector, TrainingSet, budget};
 use crate::linalg::{Compute, stand_in::stand_in};
-use artifacts::Matrix;
+use artifacts::{Matrix, SampleId};
 use case::{Case, assert_close, floats};
 use engine::Streams;
 use serde_json::Value;
@@ -52,10 +52,15 @@ fn indices(value: &Value) -> Vec<u32> {
     all.map(|v| v.as_u64().expect("it is a position") as u32).collect()
 }
 
+/// Returns a list of positions in the training set.
+fn samples(value: &Value) -> Vec<SampleId> {
+    indices(value).into_iter().map(SampleId::from).collect()
+}
+
 fn select<S: Selector>(
     rule: &S,
     ground: &TrainingSet<'_>,
-    members: &[u32],
+    members: &[SampleId],
     index: u64,
     budget: usize,
 ) -> Picks {
@@ -75,15 +80,15 @@ fn select<S: Selector>(
 }
 
 /// Positions in the training set as picked, with weights.
-fn placed(picks: &Picks, members: &[u32]) -> Vec<(u32, f32)> {
+fn placed(picks: &Picks, members: &[SampleId]) -> Vec<(u32, f32)> {
     let weight = |at: usize| picks.weights.as_ref().map_or(1.0, |weights| weights[at]);
     let places = picks.places.iter().enumerate();
-    places.map(|(at, place)| (members[*place as usize], weight(at))).collect()
+    places.map(|(at, place)| (members[place.index()].into(), weight(at))).collect()
 }
 
 /// Picks from the whole.
 fn whole<S: Selector>(rule: &S, ground: &TrainingSet<'_>, budget: usize) -> Vec<(u32, f32)> {
-    let members: Vec<u32> = (0..ground.labels.len() as u32).collect();
+    let members: Vec<SampleId> = SampleId::all(ground.labels.len()).collect();
     placed(&select(rule, ground, &members, 0, budget), &members)
 }
 
@@ -96,8 +101,9 @@ fn balanced<S: Selector>(
     let classes = ground.labels.iter().max().expect("there are labels") + 1;
     (0..classes)
         .map(|class| {
-            let all = 0..ground.labels.len() as u32;
-            let members: Vec<u32> = all.filter(|at| ground.labels[*at as usize] == class).collect();
+            let all = SampleId::all(ground.labels.len());
+            let members: Vec<SampleId> =
+                all.filter(|sample| ground.labels[sample.index()] == class).collect();
             let budget = budget::rounded(fraction, members.len());
             placed(&select(rule, ground, &members, class.into(), budget), &members)
         })

@@ -19,7 +19,7 @@ use crate::{
         top::Top,
     },
 };
-use artifacts::{record::EpochRow, units::Count};
+use artifacts::{SampleId, record::EpochRow, units::Count};
 
 fn proxy(labels: &[u32], logits: &Matrix<'_>, embeddings: &[f32]) -> InMemory {
     InMemory {
@@ -152,10 +152,11 @@ fn cal_09() {
     let cal = Cal { neighbors, ..Cal::default() };
     let deepcore = DeepCoreCal { neighbors, ..DeepCoreCal::default() };
     let expected = &case.expected;
-    let groups = |balance: bool| -> Vec<Vec<u32>> {
-        let all = || 0..labels.len() as u32;
+    let groups = |balance: bool| -> Vec<Vec<SampleId>> {
+        let all = || SampleId::all(labels.len());
         if balance {
-            let class = |class: u32| all().filter(|at| labels[*at as usize] == class).collect();
+            let class =
+                |class: u32| all().filter(|sample| labels[sample.index()] == class).collect();
             (0..3).map(class).collect()
         } else {
             vec![all().collect()]

@@ -13,7 +13,7 @@ use crate::select::{
     log_det::LogDet,
     similarity::{self, Features},
 };
-use artifacts::units::NonNegative;
+use artifacts::{SampleId, units::NonNegative};
 
 const OPTIMIZERS: [(&str, Optimizer); 3] = [
     ("NaiveGreedy", Optimizer::Naive),
@@ -39,7 +39,7 @@ fn functions_and_optimizers_14_16() {
         let case = Case::open(name);
         let (labels, features) = (case.labels(), case.matrix("in_features"));
         let ground = TrainingSet { embeddings: Some(features.view()), ..none(&labels) };
-        let members: Vec<u32> = (0..labels.len() as u32).collect();
+        let members: Vec<SampleId> = SampleId::all(labels.len()).collect();
         let streams = Streams::new(0, &[]);
         let group = Group::unwatched(&ground, &members, 0, streams);
         let cosines = || similarity::cosines(&group, Features::Embedding, true);

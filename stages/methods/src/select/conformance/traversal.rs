@@ -23,7 +23,7 @@ fn k_center_01_02() {
         let ground = TrainingSet { embeddings: Some(features.view()), ..none(&labels) };
         let expected = &case.expected;
         let first = expected["first_center"].as_u64().expect("it is a position") as u32;
-        let picked = whole(&KCenter { centers: vec![first] }, &ground, case.number("k"));
+        let picked = whole(&KCenter { centers: vec![first.into()] }, &ground, case.number("k"));
         assert_eq!(in_order(&picked), indices(&expected["selection_order"]));
         assert_eq!(sorted(&picked), indices(&expected["selected_sorted"]));
         let nearest = |i: usize| {
@@ -37,7 +37,7 @@ fn k_center_01_02() {
         assert_close([radius], &[wanted], 1e-4, 1e-6);
 
         // DeepCore's budget counts the new ones alone.
-        let already = indices(&case.params()["already"]);
+        let already = samples(&case.params()["already"]);
         let total = already.len() + case.number("k2");
         let picked = whole(&KCenter { centers: already }, &ground, total);
         let wanted = &expected["with_already_selected"]["returned_sorted"];
@@ -69,12 +69,13 @@ fn contextual_diversity_03() {
     let ground = TrainingSet { logits: Some(logits.view()), ..none(&labels) };
     let first = case.expected["first_center_unbalanced"].as_u64().expect("a position") as u32;
     let budget = budget::rounded(case.fraction(), labels.len());
-    let picked = whole(&ContextualDiversity { centers: vec![first] }, &ground, budget);
+    let picked = whole(&ContextualDiversity { centers: vec![first.into()] }, &ground, budget);
     assert_eq!(sorted(&picked), indices(&case.expected["unbalanced"]));
     let ranks = indices(&case.expected["first_rank_per_class_balanced"]);
     let centers = ranks.iter().enumerate().map(|(class, rank)| {
-        let all = (0..labels.len()).filter(|at| labels[*at] as usize == class);
-        all.map(|at| at as u32).nth(*rank as usize).expect("the class is large enough")
+        let mut all =
+            SampleId::all(labels.len()).filter(|sample| labels[sample.index()] as usize == class);
+        all.nth(*rank as usize).expect("the class is large enough")
     });
     let rule = ContextualDiversity { centers: centers.collect() };
     let picked = balanced(&rule, &ground, case.fraction());

@@ -62,6 +62,6 @@ Cost: that of `select.craig`.";
         places.sort_unstable();
         let nearest = nearest(&all, &places).into_iter().map(|pick| pick.unwrap_or(0));
         let weights = sizes(nearest, places.len()).iter().map(|size| *size as f32 + 1.0).collect();
-        Ok(Picks { places, weights: Some(weights) })
+        Ok(Picks::at_rows(places, Some(weights)))
     }
 }

@@ -87,11 +87,11 @@ pub(crate) fn nearest_solution(m: &[f64], target: &[f64]) -> Option<Vec<f64>> {
 /// Returns the picks that have a weight. A single pick weighs 1.
 pub(crate) fn without_zeros(picks: &[u32], weights: &[f64]) -> Picks {
     if picks.len() == 1 {
-        return Picks { places: picks.to_vec(), weights: Some(vec![1.0]) };
+        return Picks::at_rows(picks.to_vec(), Some(vec![1.0]));
     }
     let kept = picks.iter().zip(weights).filter(|(_, weight)| **weight > 0.0);
     let (places, weights) = kept.map(|(pick, weight)| (*pick, *weight as f32)).unzip();
-    Picks { places, weights: Some(weights) }
+    Picks::at_rows(places, Some(weights))
 }
 
 impl Selector for DeepCoreGradMatch {

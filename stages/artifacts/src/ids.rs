@@ -1,0 +1,90 @@
+//! Numbers that stand for something, told apart by the compiler: a sample, and a place among the samples
+//! of a group.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What picks a row of a matrix.
+pub trait RowIndex: Copy {
+    /// Returns the position, from 0.
+    fn index(self) -> usize;
+}
+
+impl RowIndex for u32 {
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Defines a number that is not taken for another.
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+        )]
+        #[serde(transparent)]
+        #[schemars(inline)]
+        pub struct $name(u32);
+
+        impl $name {
+            /// Returns the one at `position`.
+            ///
+            /// # Panics
+            ///
+            /// Panics if `position` does not fit 32 bits: no training set is so large.
+            #[must_use]
+            pub fn at(position: usize) -> Self {
+                Self(u32::try_from(position).expect("a position of 32 bits"))
+            }
+
+            /// Returns the first `count`, in order.
+            pub fn all(count: usize) -> impl ExactSizeIterator<Item = Self> {
+                (0..count).map(Self::at)
+            }
+
+            /// Returns the position, from 0.
+            #[must_use]
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+
+        impl RowIndex for $name {
+            fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+
+        impl From<u32> for $name {
+            fn from(position: u32) -> Self {
+                Self(position)
+            }
+        }
+
+        impl From<$name> for u32 {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id! {
+    /// A training sample: its position in the full training split, from 0. Never a position in a subset
+    /// or in a group of samples.
+    SampleId
+}
+
+id! {
+    /// A sample of a group that a selector picks from: its place in the group, from 0, and its row in the
+    /// group's matrices. Only the group knows which [`SampleId`] that is.
+    InGroup
+}
