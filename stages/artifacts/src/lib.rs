@@ -6,6 +6,7 @@
 pub mod architecture;
 pub mod dataset;
 pub mod draw;
+mod error;
 pub mod formats;
 pub mod logits;
 mod matrix;
@@ -17,4 +18,5 @@ pub mod scores;
 pub mod subset;
 pub mod units;
 
+pub use error::ArtifactError;
 pub use matrix::Matrix;

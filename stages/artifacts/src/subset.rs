@@ -1,6 +1,9 @@
 //! The `subset` artifact: the samples that were kept, sorted, and their weights if there are any.
 
-use crate::parts::{self, PartBytes, PartError, Parts, StoredTensor};
+use crate::{
+    ArtifactError,
+    parts::{self, PartBytes, PartError, Parts, StoredTensor},
+};
 use cache::{Artifact, Store};
 use engine::{StageCtx, StageError};
 use serde::Deserialize;
@@ -49,9 +52,7 @@ pub fn read(ctx: &StageCtx<'_>, n: usize) -> Result<KeptSamples, StageError> {
     let part = parts::part(ctx, "subset", artifact, "subset")?;
     let rows = part.indices("indices")?;
     if rows.iter().any(|row| *row as usize >= n) {
-        let message = format!("the subset is of another data set: this one has {n} samples");
-        return Err(StageError::method(message)
-            .with_hint("connect `subset` and `data` to stages with the same origin"));
+        return Err(ArtifactError::OtherDataset { n }.into());
     }
     if !part.tensors()?.names().contains(&"weights") {
         return Ok((rows, None));
@@ -61,7 +62,7 @@ pub fn read(ctx: &StageCtx<'_>, n: usize) -> Result<KeptSamples, StageError> {
     if weights.len() == rows.len() && weights.iter().all(fine) {
         Ok((rows, Some(weights)))
     } else {
-        Err(part.wrong("the weights are not one number from 0 up for each sample"))
+        Err(part.wrong(PartError::Weights))
     }
 }
 

@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 const LISTS: [&str; 5] = ["npy", "safetensors", "json", "csv", "txt"];
 
 /// Returns the error of a file in `out/` that is not what it should be.
-pub(super) fn wrong(path: &Path, what: impl AsRef<str>) -> StageError {
+pub(super) fn wrong(path: &Path, what: impl std::fmt::Display) -> StageError {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    StageError::method(format!("`out/{name}` {}", what.as_ref()))
+    StageError::method(format!("`out/{name}` {what}"))
 }
 
 /// Returns the bytes of `out/NAME`.

@@ -324,10 +324,10 @@ impl Stage for Command {
         let (folder, answer) = loop {
             let folder = ctx.folder()?;
             match self.work(ctx, &folder, ground.as_ref()) {
-                Err(StageError::Method { message, .. }) if tried < self.retries => {
+                Err(StageError::Method(failure)) if tried < self.retries => {
                     tried += 1;
                     ctx.log(format!(
-                        "failed, and is tried again ({tried} of {}): {message}",
+                        "failed, and is tried again ({tried} of {}): {failure}",
                         self.retries
                     ));
                     ctx.check_cancelled()?;
@@ -336,12 +336,12 @@ impl Stage for Command {
             }
         };
         match answer {
-            Err(StageError::Method { message, hint }) => {
+            Err(StageError::Method(failure)) => {
                 // To look at and to try again in, until the store is next collected.
                 let kept =
                     format!("the program's directory is kept: `{}`", folder.keep().display());
-                let hint = hint.map_or(kept.clone(), |hint| format!("{hint}; {kept}"));
-                Err(StageError::method(message).with_hint(hint))
+                let hint = failure.hint().map_or(kept.clone(), |hint| format!("{hint}; {kept}"));
+                Err(StageError::Method(failure).with_hint(hint))
             }
             other => other,
         }

@@ -86,8 +86,10 @@ pub(super) fn data(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> 
 
 /// Returns the samples called `name` with their labels, and the shape of one.
 fn split(bytes: &[u8], name: &str, classes: usize) -> Result<(Split, Vec<usize>), String> {
-    let samples = formats::array(bytes, name)?;
-    let labels = formats::array(bytes, &format!("{name}_labels"))?.labels(classes)?;
+    let array = |name: &str| formats::array(bytes, name).map_err(|error| error.to_string());
+    let samples = array(name)?;
+    let labels = array(&format!("{name}_labels"))?;
+    let labels = labels.labels(classes).map_err(|error| error.to_string())?;
     let (inputs, sample) = match (samples.scalar, &samples.shape[..]) {
         (Scalar::U8, [_, sample @ ..]) if sample.len() == 3 => {
             (Inputs::Images(samples.data.to_vec().into()), sample.to_vec())
@@ -96,7 +98,7 @@ fn split(bytes: &[u8], name: &str, classes: usize) -> Result<(Split, Vec<usize>)
             return Err(format!("has images `{name}` of shape {shape:?}: expected [n, c, h, w]"));
         }
         _ => {
-            let (values, _, d) = samples.embeddings()?;
+            let (values, _, d) = samples.embeddings().map_err(|error| error.to_string())?;
             (Inputs::Features(values), vec![d])
         }
     };

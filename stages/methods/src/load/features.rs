@@ -192,7 +192,7 @@ impl LoadFeatures {
     }
 }
 
-fn refused(path: &Path, what: String) -> StageError {
+fn refused(path: &Path, what: impl std::fmt::Display) -> StageError {
     StageError::method(format!("`{}` {what}", path.display()))
 }
 

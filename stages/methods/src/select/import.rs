@@ -1,7 +1,7 @@
 //! `select.import`: a subset that was selected elsewhere.
 
 use artifacts::{
-    formats::column::{self, Column},
+    formats::column::{self, Column, ColumnError},
     parts::{self, Parts},
     record::LabelledSamples,
     subset::{self, PickedSample},
@@ -54,7 +54,7 @@ impl Import {
         let file = self.file.as_ref().ok_or(("file", "setting `file` is required".to_owned()))?;
         let wrong = |setting: &'static str, written: &SpecPath| {
             let shown = written.path().display().to_string();
-            move |what: String| (setting, format!("`{shown}` {what}"))
+            move |what: ColumnError| (setting, format!("`{shown}` {what}"))
         };
         let found = column::indices(&file.path()).map_err(wrong("file", file))?;
         let weights = match &self.weights {

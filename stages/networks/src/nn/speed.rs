@@ -74,8 +74,8 @@ impl BenchmarkWork {
         let name: Family = named("model", &self.model)?;
         let width = self.width.and_then(|width| Count::try_from(width as u64).ok());
         let architecture = Architecture { name, width };
-        let network =
-            Network::new(architecture, &self.sample, CLASSES).map_err(StageError::method)?;
+        let network = Network::new(architecture, &self.sample, CLASSES)
+            .map_err(|why| StageError::method(why.to_string()))?;
         let augment: Augment = named("augmentation", &self.augment)?;
         if let Some(why) = augment.refuses(&self.sample) {
             return Err(StageError::method(format!("cannot augment: {why}")));

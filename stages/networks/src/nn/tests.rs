@@ -78,7 +78,9 @@ fn parameters_are_as_many_as_published() {
 #[test]
 fn samples_that_do_not_fit_are_refused() {
     let refused = |name, sample: &[usize]| {
-        Network::new(Architecture { name, width: None }, sample, 10).expect_err("it cannot fit")
+        Network::new(Architecture { name, width: None }, sample, 10)
+            .expect_err("it cannot fit")
+            .to_string()
     };
     assert!(refused(Family::Lenet, &[784]).contains("takes images"));
     assert!(refused(Family::Vgg16, &[3, 16, 16]).contains("too few"));

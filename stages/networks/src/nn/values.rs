@@ -93,7 +93,7 @@ impl StateDict<'_> {
         };
         let mut tensors = self.tensors;
         tensors.extend(self.counters.iter().map(|name| counter(name.as_str())));
-        parts::encode_tensors(&tensors)
+        Ok(parts::encode_tensors(&tensors)?)
     }
 }
 
