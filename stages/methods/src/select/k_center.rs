@@ -1,7 +1,10 @@
 //! k-centre greedy.
 
 use super::{Group, Picks, SelectInput, Selector, draw, farthest::farthest_first};
-use crate::linalg::{Compute, RowPrefetcher, largest, squared_distance, tiles};
+use crate::{
+    MethodError,
+    linalg::{Compute, RowPrefetcher, largest, squared_distance, tiles},
+};
 use artifacts::Matrix;
 use engine::StageError;
 use rayon::prelude::*;
@@ -24,10 +27,7 @@ pub(super) fn seeds(group: &Group<'_>, centers: &[u32]) -> Result<Vec<u32>, Stag
     let mut seeds: Vec<u32> = vec![];
     for center in centers {
         if *center as usize >= n {
-            return Err(StageError::method(format!(
-                "centre {center} is not a sample: there are {n}"
-            ))
-            .with_hint("centres are positions in the training set, counted from 0"));
+            return Err(MethodError::Center { center: *center, n }.into());
         }
         if let Ok(place) = group.members.binary_search(center)
             && !seeds.contains(&(place as u32))
