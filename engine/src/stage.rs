@@ -314,26 +314,9 @@ impl StageError {
         }
     }
 
-    /// Returns the error of a method that cannot be applied to its inputs.
-    pub fn method(message: impl Into<String>) -> Self {
-        Problem { setting: String::new(), message: message.into(), hint: None }.into()
-    }
-
     /// Returns the error of a file that changed after its digest was taken.
     pub(crate) fn changed(path: &Path) -> Self {
         Self::Changed { path: path.to_owned() }
-    }
-
-    /// Adds what can be done.
-    #[must_use]
-    pub fn with_hint(self, text: impl Into<String>) -> Self {
-        match self {
-            Self::Method(failure) => {
-                let message = failure.to_string();
-                Problem { setting: String::new(), message, hint: Some(text.into()) }.into()
-            }
-            other => other,
-        }
     }
 }
 

@@ -300,7 +300,7 @@ pub(crate) fn absent(port: &str, name: &str) -> StageError {
 
 impl Part<'_> {
     /// Returns the error of a part that is not what it should be, for this reason.
-    pub fn wrong(&self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> StageError {
+    pub fn wrong(&self, source: impl StdError + Send + Sync + 'static) -> StageError {
         let (port, part) = (self.port.to_owned(), self.name.to_owned());
         StageError::Decode { port, part, source: source.into() }
     }

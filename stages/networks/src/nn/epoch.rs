@@ -12,6 +12,7 @@ use super::{
     state::State,
     values::{NetworkValues, download},
 };
+use crate::NetworkError;
 use artifacts::architecture::{Network, Role};
 use artifacts::network::TrainedEpoch;
 use burn::tensor::{FloatDType, TensorData};
@@ -249,10 +250,7 @@ impl Books<'_, '_> {
     ) -> Result<(), StageError> {
         let (job, classes) = (self.job, self.job.classes);
         if logits.iter().any(|z| !z.is_finite()) {
-            let message =
-                format!("the training diverged: a logit of epoch {} is not finite", epoch + 1);
-            return Err(StageError::method(message)
-                .with_hint("a smaller `lr` or a `schedule.warmup` usually helps"));
+            return Err(NetworkError::Diverged { epoch: epoch + 1 }.into());
         }
         let rows: Vec<usize> = picks.iter().map(|pick| job.rows[*pick as usize] as usize).collect();
         let labels: Vec<u32> = rows.iter().map(|row| job.labels[*row]).collect();
