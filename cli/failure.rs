@@ -5,6 +5,7 @@ use cache::StoreError;
 use engine::{RunError, SpecErrors, StageError};
 use serde_json::{Value, json};
 use std::{
+    borrow::Cow,
     error::Error,
     fmt::{self, Display},
     io,
@@ -155,10 +156,7 @@ impl From<RunError> for Failure {
 
 impl From<StageError> for Failure {
     fn from(error: StageError) -> Self {
-        let hint = match &error {
-            StageError::Method { hint, .. } => hint.clone(),
-            _ => None,
-        };
+        let hint = error.hint().map(Cow::into_owned);
         let failure = Self::of(Exit::Failed, error);
         match hint {
             Some(hint) => failure.hint(hint),

@@ -27,6 +27,6 @@ pub use spec::{
     SpecErrorKind, SpecErrors, SpecPath, SpecSource,
 };
 pub use stage::{
-    Arity, ArtifactKind, InputFile, InputFolder, Needs, Port, Problem, Stage, StageCtx, StageError,
-    Trajectory,
+    Arity, ArtifactKind, InputFile, InputFolder, MethodFailure, Needs, Port, Problem, Stage,
+    StageCtx, StageError, Trajectory,
 };

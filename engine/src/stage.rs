@@ -11,10 +11,13 @@ use cache::{
 use serde_json::Value;
 use std::{
     any::Any,
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    error::Error as StdError,
+    io,
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -85,7 +88,8 @@ pub enum Needs {
 }
 
 /// A mistake in the settings as a whole, or a missing file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
 pub struct Problem {
     /// The setting inside `with`, such as `keep` or `rule.bins`; empty for the stage as a whole.
     pub setting: String,
@@ -222,16 +226,11 @@ pub enum StageError {
         /// The part read.
         part: String,
         /// The error of the decoder.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn StdError + Send + Sync>,
     },
-    /// The method cannot be applied to these inputs.
-    #[error("{message}")]
-    Method {
-        /// What is wrong: a lowercase clause.
-        message: String,
-        /// What can be done.
-        hint: Option<String>,
-    },
+    /// The method cannot be applied to these inputs: an error of the crate it lives in.
+    #[error(transparent)]
+    Method(Box<dyn MethodFailure>),
     /// A file the stage reads has another digest than its recipe says. The engine makes the recipe
     /// again.
     #[error("`{}` changed while it was to be read", path.display())]
@@ -239,6 +238,21 @@ pub enum StageError {
         /// The file or folder.
         path: PathBuf,
     },
+    /// A file changed each time its recipe was made again.
+    #[error("`{}` changed again and again while it was to be read", path.display())]
+    Unsettled {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// The system gives no thread to work in.
+    #[error("no thread can be started: {reason}")]
+    NoThread {
+        /// The system's answer.
+        reason: Arc<io::Error>,
+    },
+    /// The worker of the stage ended without an answer, each time.
+    #[error("its worker vanished without a word, several times over")]
+    Vanished,
     /// The stage's code panicked: a defect of the program.
     #[error("the method broke off: {message}{}", location.as_ref().map(|at| format!(" (at {at})")).unwrap_or_default())]
     Panicked {
@@ -252,30 +266,57 @@ pub enum StageError {
     Cancelled,
 }
 
-impl From<Problem> for StageError {
-    fn from(problem: Problem) -> Self {
-        Self::Method { message: problem.message, hint: problem.hint }
+/// An error of the crate a method lives in, as data. Its text is a lowercase clause.
+pub trait MethodFailure: StdError + Send + Sync + Any {
+    /// Returns what can be done.
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+}
+
+impl dyn MethodFailure {
+    /// Returns the error as a `T`, if it is one.
+    #[must_use]
+    pub fn downcast_ref<T: MethodFailure>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
+    }
+}
+
+impl StdError for Box<dyn MethodFailure> {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        (**self).source()
+    }
+}
+
+impl MethodFailure for Problem {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        self.hint.as_deref().map(Cow::Borrowed)
+    }
+}
+
+impl<E: MethodFailure> From<E> for StageError {
+    fn from(error: E) -> Self {
+        Self::Method(Box::new(error))
     }
 }
 
 impl StageError {
-    /// Returns the error of a method that cannot be applied to its inputs.
-    pub fn method(message: impl Into<String>) -> Self {
-        Self::Method { message: message.into(), hint: None }
+    /// Returns what can be done.
+    #[must_use]
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Method(failure) => failure.hint(),
+            Self::Unsettled { .. } => Some("run it again once the file is still".into()),
+            Self::NoThread { .. } => {
+                Some("raise the limit on processes (`ulimit -u`), or lower `--jobs`".into())
+            }
+            _ => None,
+        }
     }
 
     /// Returns the error of a file that changed after its digest was taken.
     pub(crate) fn changed(path: &Path) -> Self {
         Self::Changed { path: path.to_owned() }
-    }
-
-    /// Adds what can be done.
-    #[must_use]
-    pub fn with_hint(self, text: impl Into<String>) -> Self {
-        match self {
-            Self::Method { message, .. } => Self::Method { message, hint: Some(text.into()) },
-            other => other,
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{Event, NodeId, Plan, RunSummary, Sink, StageError, StageProgress};
 use cache::{Artifact, Key, Store, StoreError};
 use std::{
     any::Any,
+    borrow::Cow,
     collections::BTreeSet,
     error::Error as StdError,
     iter,
@@ -215,11 +216,10 @@ impl Recorder<'_, '_> {
         if already_reported {
             return self.sink.emit(&Event::Stopped { node });
         }
-        let hint = match (error, halt) {
-            (StageError::Method { hint, .. }, _) => hint.clone(),
-            (_, Some(Halt::StoreGone)) => Some(GONE.to_owned()),
-            (_, Some(Halt::StorageFull)) => Some(FULL.to_owned()),
-            _ => None,
+        let hint = match halt {
+            Some(Halt::StoreGone) => Some(GONE.to_owned()),
+            Some(Halt::StorageFull) => Some(FULL.to_owned()),
+            _ => error.hint().map(Cow::into_owned),
         };
         self.sink.emit(&Event::Failed { node, causes: causes(error), hint });
     }

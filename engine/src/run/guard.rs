@@ -98,11 +98,18 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MethodFailure;
+    use thiserror::Error;
+
+    #[derive(Debug, Error)]
+    #[error("a device failed")]
+    struct DeviceFailed;
+
+    impl MethodFailure for DeviceFailed {}
 
     #[test]
     fn a_panic_that_is_explained_is_told_as_an_error() {
-        let failed =
-            |text: &str| text.contains("lost").then(|| StageError::method("a device failed"));
+        let failed = |text: &str| text.contains("lost").then(|| DeviceFailed.into());
         explain_panics_of_stages(failed);
         let told = |text: &str| {
             let panicked = guarded(|| panic!("{}", text.to_owned())).expect_err("it panicked");

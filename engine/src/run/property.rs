@@ -11,7 +11,7 @@ use super::{
     scheduler::{Halt, Limits, News, NodeGraph, Scheduler},
     turns::Turns,
 };
-use crate::{NodeId, StageError, StageProgress};
+use crate::{MethodFailure, NodeId, StageProgress};
 use cache::{Artifact, Blob, Damage, Digest, Key, LookupDamage, Recipe};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng as StdRng;
@@ -23,9 +23,17 @@ use std::{
     },
     time::Instant,
 };
+use thiserror::Error;
 
 /// How many graphs are tried; more by hand with `CORESIFT_GRAPHS`, which only this test reads.
 const GRAPHS: u64 = 3_000;
+
+/// A stage that fails as it is told.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Told(&'static str);
+
+impl MethodFailure for Told {}
 
 /// The state of the world around a run. Nodes of one class with equal inputs have equal keys.
 struct World {
@@ -99,7 +107,7 @@ impl Mock<'_> {
         }
         assert_eq!(outputs.len(), self.world.inputs[node.index()].len(), "no input is left out");
         if self.world.chance(self.world.trouble.lookup) {
-            return Err(StageError::method("its file is gone"));
+            return Err(Told("its file is gone").into());
         }
         let recipe = self.world.recipe(node, outputs);
         let key = recipe.key();
@@ -147,10 +155,10 @@ impl Mock<'_> {
             return StageEnd::Failed(ComputeFailure::Cancelled);
         }
         if self.world.chance(trouble.fail) {
-            return StageEnd::Failed(ComputeFailure::Other(StageError::method("told to")));
+            return StageEnd::Failed(ComputeFailure::Other(Told("told to").into()));
         }
         if self.world.chance(trouble.full) {
-            let error = StageError::method("no space");
+            let error = Told("no space").into();
             return StageEnd::Failed(ComputeFailure::Halted(Halt::StorageFull, error));
         }
         if self.world.chance(trouble.damage) && !computation.recipe.inputs.is_empty() {

@@ -424,8 +424,7 @@ impl Scheduler {
                     self.states[node.index()] = NodeState::Queued(computation);
                     self.queue_up(node);
                 } else {
-                    let what = "its worker vanished without a word, several times over";
-                    self.fail_equal(&computation, StageError::method(what));
+                    self.fail_equal(&computation, StageError::Vanished);
                 }
             }
             StageEnd::Failed(ComputeFailure::Cancelled) => {
@@ -527,12 +526,7 @@ impl Scheduler {
     /// Sends every node of `computation` back to have its recipe made again.
     fn changed(&mut self, node: NodeId, computation: &NodeComputation, path: PathBuf) {
         if !self.may_try_again(node) {
-            let error = StageError::method(format!(
-                "`{}` changed again and again while it was to be read",
-                path.display()
-            ));
-            return self
-                .fail_equal(computation, error.with_hint("run it again once the file is still"));
+            return self.fail_equal(computation, StageError::Unsettled { path });
         }
         self.news.push_back(News::Changed(node, path));
         for id in self.computing.remove(&computation.key).unwrap_or_default() {

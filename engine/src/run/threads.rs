@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{NodeId, StageError};
 use std::{
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, Sender},
@@ -77,7 +78,7 @@ impl Executor for Threads<'_, '_> {
                 Err(_) if pool.threads > 0 => {}
                 Err(error) => {
                     pool.unfinished -= 1;
-                    return fail_task(&task, &error, &self.tx);
+                    return fail_task(&task, &Arc::new(error), &self.tx);
                 }
             }
         }
@@ -113,11 +114,8 @@ impl Executor for Threads<'_, '_> {
 }
 
 /// Sends the final message of a task that no thread can be started for.
-fn fail_task(task: &ExecutorTask, error: &std::io::Error, tx: &Sender<ExecutorMessage>) {
-    let failure = || {
-        StageError::method(format!("no thread can be started: {error}"))
-            .with_hint("raise the limit on processes (`ulimit -u`), or lower `--jobs`")
-    };
+fn fail_task(task: &ExecutorTask, error: &Arc<io::Error>, tx: &Sender<ExecutorMessage>) {
+    let failure = || StageError::NoThread { reason: error.clone() };
     let message = match task {
         ExecutorTask::LookUp(nodes) => ExecutorMessage::LookedUp(
             nodes.iter().map(|(node, _)| (*node, Err(failure()))).collect(),

@@ -1,14 +1,33 @@
 //! Stages that do what they are told, for testing the engine without the real ones.
 
 use engine::{
-    ArtifactKind, Method, Port, Problem, Registry, Settings, SettingsError, Stage, StageCtx,
-    StageError,
+    ArtifactKind, Method, MethodFailure, Port, Problem, Registry, Settings, SettingsError, Stage,
+    StageCtx, StageError,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
+use thiserror::Error;
 
 pub(crate) const TEXT: ArtifactKind = ArtifactKind("text");
 pub(crate) const RESULT: ArtifactKind = ArtifactKind("result");
+
+/// Why a fake fails.
+#[derive(Debug, Error)]
+enum FakeError {
+    #[error("told to fail")]
+    Told,
+    #[error("no input")]
+    NoInput,
+}
+
+impl MethodFailure for FakeError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Told => Some("tell it otherwise".into()),
+            Self::NoInput => None,
+        }
+    }
+}
 
 /// Gives a text of its own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -105,7 +124,7 @@ impl Stage for Join {
     fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, cache::Blob>, StageError> {
         assert!(!self.panic, "told to");
         if self.fail {
-            return Err(StageError::method("told to fail").with_hint("tell it otherwise"));
+            return Err(FakeError::Told.into());
         }
         if self.full {
             let source = std::io::ErrorKind::StorageFull.into();
@@ -138,7 +157,7 @@ impl Stage for CountBytes {
         RESULT
     }
     fn run(&self, ctx: &StageCtx<'_>) -> Result<BTreeMap<String, cache::Blob>, StageError> {
-        let input = ctx.input("text").ok_or_else(|| StageError::method("no input"))?;
+        let input = ctx.input("text").ok_or(FakeError::NoInput)?;
         let text = ctx.get(&input.parts["text"])?;
         let count = text.len().to_string();
         Ok(BTreeMap::from([("count".to_owned(), ctx.put(count.as_bytes())?)]))

@@ -3,7 +3,7 @@
 //! How a data set gets here is `load`'s business, what is done to its labels `corrupt`'s.
 
 use crate::{
-    SampleId,
+    ArtifactError, SampleId,
     parts::{self, PartBytes, PartError, Parts, StoredTensor},
     pixels::Pixels,
 };
@@ -11,6 +11,7 @@ use cache::{Artifact, Blob, Bytes, Store};
 use engine::{StageCtx, StageError};
 use serde::{Deserialize, Serialize};
 use std::{ops::Range, sync::Arc};
+use thiserror::Error;
 
 /// What a data set is, apart from its samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +73,62 @@ pub struct CleanLabels {
     pub touched: Vec<SampleId>,
 }
 
+/// How the parts of a data set contradict each other.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DatasetError {
+    /// The samples do not fill their shape.
+    #[error("split `{split}` has {found} elements, but {n} samples of {sample:?} have {wanted}")]
+    Elements {
+        /// The split.
+        split: &'static str,
+        /// How many elements it has.
+        found: usize,
+        /// How many samples.
+        n: usize,
+        /// The shape of one.
+        sample: Vec<usize>,
+        /// How many elements so many have.
+        wanted: usize,
+    },
+    /// There is not one label for each sample.
+    #[error("split `{split}` has {found} labels for {n} samples")]
+    LabelCount {
+        /// The split.
+        split: &'static str,
+        /// How many labels it has.
+        found: usize,
+        /// How many samples.
+        n: usize,
+    },
+    /// A label is no class.
+    #[error("label {label} of sample {sample} in `{split}` is not one of {classes} classes")]
+    Label {
+        /// The split, or `clean`.
+        split: &'static str,
+        /// The position of the sample.
+        sample: usize,
+        /// Its label.
+        label: u32,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// There is not one clean label for each training sample.
+    #[error("there are {found} clean labels for {n} samples")]
+    CleanCount {
+        /// How many there are.
+        found: usize,
+        /// How many training samples.
+        n: usize,
+    },
+    /// The positions of the touched samples are out of order, or beyond the training split.
+    #[error("the touched positions are not distinct, sorted and below {n}")]
+    Touched {
+        /// How many training samples there are.
+        n: usize,
+    },
+}
+
 impl Inputs {
     /// Returns how many elements all samples have together.
     pub fn len(&self) -> usize {
@@ -113,11 +170,14 @@ impl Dataset {
             test: Split { inputs: test, labels: test_labels },
             clean,
         };
-        data.agree().map_err(|what| disagreement(port, what))?;
+        data.agree().map_err(|error| {
+            let (port, part) = (port.to_owned(), "meta".to_owned());
+            StageError::Decode { port, part, source: error.into() }
+        })?;
         Ok(data)
     }
 
-    fn agree(&self) -> Result<(), String> {
+    fn agree(&self) -> Result<(), DatasetError> {
         self.meta.agree(&self.train, self.meta.train, "train")?;
         self.meta.agree(&self.test, self.meta.test, "test")?;
         let Some(clean) = &self.clean else { return Ok(()) };
@@ -131,35 +191,30 @@ impl DatasetMeta {
         self.sample.iter().fold(1, |all, one| all.saturating_mul(*one))
     }
 
-    fn agree(&self, split: &Split, n: usize, name: &str) -> Result<(), String> {
-        let (found, want) = (split.inputs.len(), n.saturating_mul(self.each()));
-        if found != want {
-            let shape = &self.sample;
-            return Err(format!(
-                "split `{name}` has {found} elements, but {n} samples of {shape:?} have {want}"
-            ));
+    fn agree(&self, split: &Split, n: usize, name: &'static str) -> Result<(), DatasetError> {
+        let found = split.inputs.len();
+        let wanted = n.saturating_mul(self.each());
+        if found != wanted {
+            let sample = self.sample.clone();
+            return Err(DatasetError::Elements { split: name, found, n, sample, wanted });
         }
         if split.labels.len() != n {
             let found = split.labels.len();
-            return Err(format!("split `{name}` has {found} labels for {n} samples"));
+            return Err(DatasetError::LabelCount { split: name, found, n });
         }
         in_range(&split.labels, self.classes.len(), name)
     }
 }
 
 impl CleanLabels {
-    fn agree(&self, n: usize, classes: usize) -> Result<(), String> {
+    fn agree(&self, n: usize, classes: usize) -> Result<(), DatasetError> {
         if self.labels.len() != n {
-            return Err(format!("there are {} clean labels for {n} samples", self.labels.len()));
+            return Err(DatasetError::CleanCount { found: self.labels.len(), n });
         }
         in_range(&self.labels, classes, "clean")?;
         let sorted = self.touched.windows(2).all(|pair| pair[0] < pair[1]);
         let inside = self.touched.last().is_none_or(|last| last.index() < n);
-        if sorted && inside {
-            Ok(())
-        } else {
-            Err(format!("the touched positions are not distinct, sorted and below {n}"))
-        }
+        if sorted && inside { Ok(()) } else { Err(DatasetError::Touched { n }) }
     }
 }
 
@@ -205,24 +260,16 @@ pub fn open_train_images(
     Ok(Some((part.into_bytes(), range)))
 }
 
-fn in_range(labels: &[u32], classes: usize, name: &str) -> Result<(), String> {
+fn in_range(labels: &[u32], classes: usize, split: &'static str) -> Result<(), DatasetError> {
     match labels.iter().position(|label| *label as usize >= classes) {
         None => Ok(()),
-        Some(at) => {
-            let label = labels[at];
-            Err(format!("label {label} of sample {at} in `{name}` is not one of {classes} classes"))
-        }
+        Some(sample) => Err(DatasetError::Label { split, sample, label: labels[sample], classes }),
     }
 }
 
-fn disagreement(port: &str, what: String) -> StageError {
-    StageError::Decode { port: port.to_owned(), part: "meta".to_owned(), source: what.into() }
-}
-
 /// Returns the artifact on `port`.
-pub fn input<'a>(ctx: &'a StageCtx<'_>, port: &str) -> Result<&'a Artifact, StageError> {
-    let absent = || StageError::method(format!("nothing is connected to port `{port}`"));
-    ctx.input(port).ok_or_else(absent)
+pub fn input<'a>(ctx: &'a StageCtx<'_>, port: &str) -> Result<&'a Artifact, ArtifactError> {
+    ctx.input(port).ok_or_else(|| ArtifactError::NotConnected { port: port.to_owned() })
 }
 
 /// Returns what is known about a data set, its training labels and its test labels; its samples
@@ -235,11 +282,12 @@ pub fn labels(
     let meta: DatasetMeta = parts::part(ctx, port, artifact, "meta")?.json()?;
     let part = parts::part(ctx, port, artifact, "labels")?;
     let (train, test) = (part.indices("train")?, part.indices("test")?);
-    for (labels, n, name) in [(&train, meta.train, "train"), (&test, meta.test, "test")] {
+    for (labels, n, split) in [(&train, meta.train, "train"), (&test, meta.test, "test")] {
         if labels.len() != n {
-            return Err(part.wrong(format!("`{name}` has {} labels, not {n}", labels.len())));
+            let found = labels.len();
+            return Err(part.wrong(DatasetError::LabelCount { split, found, n }));
         }
-        in_range(labels, meta.classes.len(), name).map_err(|what| part.wrong(what))?;
+        in_range(labels, meta.classes.len(), split).map_err(|error| part.wrong(error))?;
     }
     Ok((meta, train, test))
 }
@@ -285,8 +333,8 @@ pub fn put(
     train: &Split,
     test: &Split,
 ) -> Result<Parts, StageError> {
-    meta.agree(train, meta.train, "train").map_err(StageError::method)?;
-    meta.agree(test, meta.test, "test").map_err(StageError::method)?;
+    meta.agree(train, meta.train, "train").map_err(ArtifactError::from)?;
+    meta.agree(test, meta.test, "test").map_err(ArtifactError::from)?;
     let shape = |n: usize| [&[n], meta.sample.as_slice()].concat();
     let (name, tensors) = match (&train.inputs, &test.inputs) {
         (Inputs::Images(train), Inputs::Images(test)) => {
@@ -297,7 +345,7 @@ pub fn put(
             let train = StoredTensor::f32("train", &shape(meta.train), train);
             ("features", [train, StoredTensor::f32("test", &shape(meta.test), test)])
         }
-        _ => return Err(StageError::method("one split has images and the other has features")),
+        _ => return Err(ArtifactError::MixedSplits.into()),
     };
     let samples = parts::put_tensors(ctx, &tensors)?;
     let labels = put_labels(ctx, &train.labels, &test.labels)?;
@@ -343,8 +391,11 @@ mod tests {
         assert_eq!(data().agree(), Ok(()));
         let mut one = data();
         one.train.labels[1] = 2;
-        let says = one.agree().expect_err("the label is too large");
-        assert_eq!(says, "label 2 of sample 1 in `train` is not one of 2 classes");
+        let error = one.agree().expect_err("the label is too large");
+        let label = DatasetError::Label { split: "train", sample: 1, label: 2, classes: 2 };
+        assert_eq!(error, label);
+        let says = "label 2 of sample 1 in `train` is not one of 2 classes";
+        assert_eq!(error.to_string(), says);
         let mut one = data();
         one.meta.sample = vec![4];
         assert!(one.agree().is_err());

@@ -6,6 +6,7 @@
 pub mod architecture;
 pub mod dataset;
 pub mod draw;
+mod error;
 pub mod formats;
 mod ids;
 pub mod logits;
@@ -18,5 +19,6 @@ pub mod scores;
 pub mod subset;
 pub mod units;
 
+pub use error::ArtifactError;
 pub use ids::{InGroup, RowIndex, SampleId};
 pub use matrix::Matrix;

@@ -3,6 +3,7 @@
 //! Tensors are safetensors, the rest is JSON. A part that two artifacts share (the images of a
 //! clean and a corrupted data set, the labels behind scores) is one object in the store.
 
+use crate::ArtifactError;
 use cache::{Artifact, Blob, Bytes, Store, StoreError};
 use engine::{ArtifactKind, StageCtx, StageError};
 use safetensors::{
@@ -10,7 +11,7 @@ use safetensors::{
     tensor::{Metadata, TensorInfo, TensorView},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, fmt::Display, ops::Range};
+use std::{collections::BTreeMap, error::Error as StdError, ops::Range};
 use thiserror::Error;
 
 /// `data`: parts `images` or `features`, `labels`, `meta`, and `clean` if it was corrupted.
@@ -69,21 +70,18 @@ pub fn put_tensors(ctx: &StageCtx<'_>, tensors: &[StoredTensor<'_>]) -> Result<B
 }
 
 /// Returns `tensors` as safetensors. The same tensors give the same bytes.
-pub fn encode_tensors(tensors: &[StoredTensor<'_>]) -> Result<Vec<u8>, StageError> {
+pub fn encode_tensors(tensors: &[StoredTensor<'_>]) -> Result<Vec<u8>, ArtifactError> {
     let views = tensors.iter().map(|one| {
         let view = TensorView::new(one.dtype, one.shape.clone(), &one.bytes);
         (one.name, view.expect("the bytes fill the shape"))
     });
     // No metadata: its order in the header is not fixed, and equal tensors must be equal bytes.
-    safetensors::serialize(views, None)
-        .map_err(|error| StageError::method(format!("cannot encode a tensor: {error}")))
+    safetensors::serialize(views, None).map_err(ArtifactError::Tensor)
 }
 
 /// Returns what stands before the tensors in an object of tensors of bytes, whose names are given
 /// in order. Written so, they are the object [`put_tensors`] makes of them.
-pub fn header_of_bytes(tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, StageError> {
-    let wrong =
-        |error: &dyn Display| StageError::method(format!("cannot encode a tensor: {error}"));
+pub fn header_of_bytes(tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, ArtifactError> {
     let mut end = 0_usize;
     let infos = tensors.iter().map(|(name, shape)| {
         let from = end;
@@ -91,8 +89,8 @@ pub fn header_of_bytes(tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, StageE
         let (dtype, shape) = (Dtype::U8, shape.clone());
         ((*name).to_owned(), TensorInfo { dtype, shape, data_offsets: (from, end) })
     });
-    let metadata = Metadata::new(None, infos.collect()).map_err(|error| wrong(&error))?;
-    let mut header = serde_json::to_vec(&metadata).map_err(|error| wrong(&error))?;
+    let metadata = Metadata::new(None, infos.collect()).map_err(ArtifactError::Tensor)?;
+    let mut header = serde_json::to_vec(&metadata).map_err(ArtifactError::TensorHeader)?;
     header.resize(header.len().next_multiple_of(8), b' ');
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.append(&mut header);
@@ -101,17 +99,20 @@ pub fn header_of_bytes(tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, StageE
 
 /// Stores `value` as JSON.
 pub fn put_json(ctx: &StageCtx<'_>, value: &impl Serialize) -> Result<Blob, StageError> {
-    let bytes = serde_json::to_vec_pretty(value)
-        .map_err(|error| StageError::method(format!("cannot encode a summary: {error}")))?;
+    let bytes = serde_json::to_vec_pretty(value).map_err(ArtifactError::Summary)?;
     ctx.put(&bytes)
 }
 
-/// Why a part of an artifact does not read.
+/// Why a part of an artifact does not read, or is not what it should be.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum PartError {
     /// The artifact has no such part.
     #[error("part `{0}` is missing")]
     Missing(String),
+    /// As [`Missing`](Self::Missing), where the error around it names the part.
+    #[error("it is missing")]
+    Absent,
     /// The store cannot give its bytes.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -137,6 +138,34 @@ pub enum PartError {
     /// A tensor goes past the end of the part.
     #[error("tensor `{0}` goes past the end")]
     Cut(String),
+    /// A tensor has another number of dimensions than rows and columns.
+    #[error("tensor `{0}` is not a matrix")]
+    NotAMatrix(String),
+    /// A tensor has another type or length than those beside it.
+    #[error("tensor `{0}` does not fit the others")]
+    Unfit(&'static str),
+    /// A training record is of other samples.
+    #[error("it holds {found} samples, not {n}")]
+    Samples {
+        /// How many it holds.
+        found: usize,
+        /// How many there are.
+        n: usize,
+    },
+    /// Scores are of other samples.
+    #[error("it holds {found} scores for {n} samples")]
+    Scores {
+        /// How many it holds.
+        found: usize,
+        /// How many samples there are.
+        n: usize,
+    },
+    /// A subset's weights are too few or too many, or one is below 0 or not finite.
+    #[error("the weights are not one number from 0 up for each sample")]
+    Weights,
+    /// A summary lacks its classes.
+    #[error("it does not say how many classes there are")]
+    NoClasses,
 }
 
 /// The bytes of one part of an artifact, verified, and the one place that decodes them.
@@ -260,17 +289,19 @@ pub fn part<'a>(
     artifact: &Artifact,
     name: &'a str,
 ) -> Result<Part<'a>, StageError> {
-    let blob = artifact.parts.get(name).ok_or_else(|| StageError::Decode {
-        port: port.to_owned(),
-        part: name.to_owned(),
-        source: "it is missing".into(),
-    })?;
+    let blob = artifact.parts.get(name).ok_or_else(|| absent(port, name))?;
     Ok(Part { port, name, bytes: PartBytes(ctx.get(blob)?) })
+}
+
+/// Returns the error of an artifact on `port` without part `name`.
+pub(crate) fn absent(port: &str, name: &str) -> StageError {
+    let source = PartError::Absent.into();
+    StageError::Decode { port: port.to_owned(), part: name.to_owned(), source }
 }
 
 impl Part<'_> {
     /// Returns the error of a part that is not what it should be, for this reason.
-    pub fn wrong(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StageError {
+    pub fn wrong(&self, source: impl StdError + Send + Sync + 'static) -> StageError {
         let (port, part) = (self.port.to_owned(), self.name.to_owned());
         StageError::Decode { port, part, source: source.into() }
     }

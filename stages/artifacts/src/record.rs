@@ -5,7 +5,7 @@
 //! the epoch did not see is NaN throughout, never 0. What a score makes of the rows is not here.
 
 use crate::{
-    Matrix,
+    ArtifactError, Matrix,
     parts::{self, Part, PartBytes, PartError, StoredTensor},
 };
 use cache::{Artifact, Blob, Store};
@@ -133,10 +133,8 @@ pub fn put_epoch(
     labels: &[u32],
 ) -> Result<Blob, StageError> {
     if logits.len() != labels.len() * classes {
-        let (n, all) = (labels.len(), logits.len());
-        return Err(StageError::method(format!(
-            "{all} logits are not {classes} for each of {n} samples"
-        )));
+        let n = labels.len();
+        return Err(ArtifactError::LogitCount { logits: logits.len(), classes, n }.into());
     }
     match detail {
         Detail::Logits => {
@@ -147,7 +145,7 @@ pub fn put_epoch(
             parts::put_tensors(ctx, &[tensor])
         }
         Detail::Rows => {
-            check_labels(labels, classes).map_err(|wrong| StageError::method(wrong.to_string()))?;
+            check_labels(labels, classes).map_err(ArtifactError::from)?;
             let rows = rows_of(logits, classes, labels);
             let column = |value: fn(&EpochRow) -> f32| rows.iter().map(value).collect::<Vec<f32>>();
             let shape = [rows.len()];
@@ -187,20 +185,17 @@ pub fn epoch(
 ) -> Result<Vec<EpochRow>, StageError> {
     let recorded = epochs(proxy);
     if epoch == 0 || epoch > recorded {
-        return Err(StageError::method(format!(
-            "epoch {epoch} is not on record: the proxy recorded {recorded}"
-        ))
-        .with_hint("a proxy keeps a record unless it was told `record = \"none\"`"));
+        return Err(ArtifactError::NotRecorded { epoch, recorded }.into());
     }
     let name = part_name(epoch);
     let part = parts::part(ctx, port, proxy, &name)?;
     if part.tensors()?.names().contains(&"logits") {
         let (shape, logits) = part.f32("logits")?;
         let [n, classes] = shape[..] else {
-            return Err(part.wrong("the logits are not a matrix"));
+            return Err(part.wrong(PartError::NotAMatrix("logits".to_owned())));
         };
         if n != labels.len() {
-            return Err(part.wrong(format!("it holds {n} samples, not {}", labels.len())));
+            return Err(part.wrong(PartError::Samples { found: n, n: labels.len() }));
         }
         check_labels(labels, classes).map_err(|wrong| part.wrong(wrong))?;
         return Ok(rows_of(&logits, classes, labels));
@@ -214,7 +209,7 @@ fn stored_rows(part: &Part<'_>, n: usize) -> Result<Vec<EpochRow>, StageError> {
         if values.len() == n {
             Ok(values)
         } else {
-            Err(part.wrong(format!("it holds {} samples, not {n}", values.len())))
+            Err(part.wrong(PartError::Samples { found: values.len(), n }))
         }
     };
     let p_y = column("p_y")?;
@@ -226,7 +221,7 @@ fn stored_rows(part: &Part<'_>, n: usize) -> Result<Vec<EpochRow>, StageError> {
     let all = part.tensors()?;
     let top = all.tensor("top").map_err(|error| part.wrong(error))?;
     if top.dtype() != Dtype::U32 || top.shape() != [n] {
-        return Err(part.wrong("tensor `top` does not fit the others"));
+        return Err(part.wrong(PartError::Unfit("top")));
     }
     let top = top.data().chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let rows = top.enumerate().map(|(i, top)| EpochRow {
@@ -256,7 +251,7 @@ pub fn outputs(
     let part = parts::part(ctx, port, proxy, "outputs")?;
     let (shape, values) = part.f32(name)?;
     let [rows, cols] = shape[..] else {
-        return Err(part.wrong(format!("tensor `{name}` is not a matrix")));
+        return Err(part.wrong(PartError::NotAMatrix(name.to_owned())));
     };
     Ok(Matrix::new(values, rows, cols))
 }
@@ -279,8 +274,7 @@ impl LabelledSamples {
     /// Fails if none is, or a label is no class.
     pub fn read(ctx: &StageCtx<'_>, ports: &[&str]) -> Result<Self, StageError> {
         let connected = ports.iter().find_map(|port| Some((*port, ctx.input(port)?)));
-        let (port, input) =
-            connected.ok_or_else(|| StageError::method("no input says what the samples are"))?;
+        let (port, input) = connected.ok_or(ArtifactError::NoSamples)?;
         Self::of(ctx, port, input)
     }
 
@@ -298,13 +292,9 @@ impl LabelledSamples {
     }
 
     /// Checks that there are as many of `what` as samples.
-    pub fn one_each(&self, found: usize, what: &str) -> Result<(), StageError> {
+    pub fn one_each(&self, found: usize, what: &'static str) -> Result<(), ArtifactError> {
         let n = self.labels.len();
-        if found == n {
-            return Ok(());
-        }
-        Err(StageError::method(format!("there are {found} {what} for {n} samples"))
-            .with_hint("give one for each sample of the full training set, in its order"))
+        if found == n { Ok(()) } else { Err(ArtifactError::NotOneEach { what, found, n }) }
     }
 }
 
@@ -354,7 +344,7 @@ pub fn classes(ctx: &StageCtx<'_>, port: &str, artifact: &Artifact) -> Result<us
         serde_json::Value::Array(names) => Some(names.len()),
         other => other.as_u64().and_then(|count| usize::try_from(count).ok()),
     };
-    count.ok_or_else(|| part.wrong("it does not say how many classes there are"))
+    count.ok_or_else(|| part.wrong(PartError::NoClasses))
 }
 
 fn rows_of(logits: &[f32], classes: usize, labels: &[u32]) -> Vec<EpochRow> {

@@ -1,7 +1,7 @@
 //! The `scores` artifact: one difficulty a training sample, larger is harder.
 
 use crate::{
-    dataset,
+    ArtifactError, dataset,
     parts::{self, PartBytes, PartError, Parts, StoredTensor},
 };
 use cache::{Artifact, Blob, Store};
@@ -60,11 +60,10 @@ pub fn read(ctx: &StageCtx<'_>, port: &str, n: usize) -> Result<Vec<f32>, StageE
     let part = parts::part(ctx, port, input, "scores")?;
     let (_, scores) = part.f32("scores")?;
     if scores.len() != n {
-        return Err(part.wrong(format!("it holds {} scores for {n} samples", scores.len())));
+        return Err(part.wrong(PartError::Scores { found: scores.len(), n }));
     }
     match scores.iter().position(|score| score.is_nan()) {
-        Some(at) => Err(StageError::method(format!("sample {at} has no score"))
-            .with_hint("record more epochs, so that each sample is seen in one of them")),
+        Some(sample) => Err(ArtifactError::NoScore { sample }.into()),
         None => Ok(scores),
     }
 }
@@ -75,11 +74,7 @@ pub fn read(ctx: &StageCtx<'_>, port: &str, n: usize) -> Result<Vec<f32>, StageE
 ///
 /// Fails if there is none.
 pub fn labels_blob(port: &str, artifact: &Artifact) -> Result<Blob, StageError> {
-    artifact.parts.get("labels").copied().ok_or_else(|| StageError::Decode {
-        port: port.to_owned(),
-        part: "labels".to_owned(),
-        source: "it is missing".into(),
-    })
+    artifact.parts.get("labels").copied().ok_or_else(|| parts::absent(port, "labels"))
 }
 
 /// Returns the scores of a `scores` artifact in `store`, one for each training sample.

@@ -1,7 +1,7 @@
 //! The `subset` artifact: the samples that were kept, sorted, and their weights if there are any.
 
 use crate::{
-    SampleId,
+    ArtifactError, SampleId,
     parts::{self, PartBytes, PartError, Parts, StoredTensor},
 };
 use cache::{Artifact, Store};
@@ -166,16 +166,14 @@ impl Subset {
         let part = parts::part(ctx, "subset", artifact, "subset")?;
         let samples: Vec<SampleId> = part.indices("indices")?;
         if samples.iter().any(|sample| sample.index() >= n) {
-            let message = format!("the subset is of another data set: this one has {n} samples");
-            return Err(StageError::method(message)
-                .with_hint("connect `subset` and `data` to stages with the same origin"));
+            return Err(ArtifactError::OtherDataset { n }.into());
         }
         let weights = match part.tensors()?.names().contains(&"weights") {
             true => Some(part.f32("weights")?.1),
             false => None,
         };
         if weights.as_ref().is_some_and(|weights| weights.len() != samples.len()) {
-            return Err(part.wrong("the weights are not one number from 0 up for each sample"));
+            return Err(part.wrong(PartError::Weights));
         }
         let weight = |at: usize| weights.as_ref().map(|weights| weights[at]);
         let picked = samples

@@ -6,6 +6,7 @@
 
 mod command;
 mod corrupt;
+mod error;
 pub mod linalg;
 #[doc(hidden)]
 pub mod load;
@@ -14,6 +15,9 @@ mod runtime;
 pub mod score;
 pub mod select;
 
+pub use command::{OutError, ProgramEnd};
+pub use error::{MethodError, OwnFileError};
+pub use load::{FileError, FolderError, ImageError, MatError};
 pub use runtime::Runtime;
 
 /// Returns the methods of this crate.

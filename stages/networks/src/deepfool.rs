@@ -1,9 +1,12 @@
 //! `score.deepfool` and `score.deepcore.deepfool`: the stage around what needs the network and the
 //! samples.
 
-use crate::nn::{
-    input_gradients::{input_gradients, normalised},
-    model::Model,
+use crate::{
+    NetworkError,
+    nn::{
+        input_gradients::{input_gradients, normalised},
+        model::Model,
+    },
 };
 use artifacts::{
     dataset::Dataset,
@@ -81,10 +84,7 @@ impl<S: BoundaryDistance> Stage for DistanceScore<S> {
         let mut repeats = ProxyScores::new(ctx, "proxy")?;
         let n = data.train.labels.len();
         if repeats.samples() != n {
-            let known = repeats.samples();
-            let message = format!("the proxy was trained on {known} samples, the data set has {n}");
-            return Err(StageError::method(message)
-                .with_hint("connect the data set that the proxy was trained on"));
+            return Err(NetworkError::ProxySamples { proxy: repeats.samples(), n }.into());
         }
         let mut inputs = Some(data.train.inputs);
         let proxies = ctx.inputs("proxy");

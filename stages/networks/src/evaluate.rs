@@ -1,6 +1,6 @@
 //! `evaluate`: what a trained model is worth on the test split.
 
-use crate::nn::model::Model;
+use crate::{NetworkError, nn::model::Model};
 use artifacts::{
     dataset,
     network::{History, ModelMeta},
@@ -75,13 +75,11 @@ impl Stage for Evaluate {
         let model = Model::load(ctx, "model", artifact)?;
         let classes = data.meta.classes.len();
         if classes != model.classes {
-            let knows = model.classes;
-            let message = format!("the model knows {knows} classes, the data set has {classes}");
-            return Err(StageError::method(message));
+            return Err(NetworkError::Classes { model: model.classes, data: classes }.into());
         }
         let labels = data.test.labels;
         if labels.is_empty() {
-            return Err(StageError::method("the data set has no test split to measure on"));
+            return Err(NetworkError::NoTestSplit.into());
         }
         let feed = model.feed(&data.meta.sample, data.test.inputs)?;
         let logits = model.outputs(ctx, &feed, false)?.logits;

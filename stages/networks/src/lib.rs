@@ -6,6 +6,7 @@
 mod accelerator;
 mod deepfool;
 mod device;
+mod error;
 mod evaluate;
 mod nn;
 mod proxy_train;
@@ -16,6 +17,7 @@ pub use device::{
     Device, DeviceChoice, DeviceError, DeviceFolders, ParseDeviceError, explain_device_panic,
     keep_device_panics, report as device_report,
 };
+pub use error::{AugmentError, NetworkError};
 pub use nn::speed::{Agreement, BenchmarkWork, Speed};
 
 /// Returns every method a pipeline file may name.

@@ -1,9 +1,14 @@
 //! State dicts under the names of others: taken in, and written for them.
 
-use super::{Architecture, Family, Network, Role};
-use crate::{formats::array, parts};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use super::{Architecture, Family, LayerError, Network, Role};
+use crate::{
+    ArtifactError,
+    formats::{ArrayError, Scalar, array},
+    parts,
+};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use serde::Deserialize;
+use thiserror::Error;
 
 /// A state dict from elsewhere, as ours.
 pub struct AdoptedWeights {
@@ -13,6 +18,45 @@ pub struct AdoptedWeights {
     pub head: String,
     /// How many features the head takes.
     pub embedding: usize,
+}
+
+/// What is wrong with a state dict from elsewhere: a clause that follows the file's name.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AdoptError {
+    /// The architecture does not take the samples.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// It does not read.
+    #[error("is not whole safetensors: {0}")]
+    Format(SafeTensorError),
+    /// A tensor does not read.
+    #[error(transparent)]
+    Array(#[from] ArrayError),
+    /// A tensor of the architecture is not there.
+    #[error("has no tensor `{0}`")]
+    Missing(String),
+    /// A tensor has another type or shape.
+    #[error("has `{name}` as {scalar:?} {shape:?}: expected floats of {wanted:?}")]
+    Unfit {
+        /// The tensor, as the file calls it.
+        name: String,
+        /// The type of its elements.
+        scalar: Scalar,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The shape the architecture has.
+        wanted: Vec<usize>,
+    },
+    /// A tensor holds a NaN or an infinity.
+    #[error("has a value in `{0}` that is not finite")]
+    NotFinite(String),
+    /// A tensor is not one of the architecture.
+    #[error("has a tensor `{0}`, which the architecture does not")]
+    Extra(String),
+    /// The tensors cannot be written again.
+    #[error(transparent)]
+    Encode(#[from] ArtifactError),
 }
 
 const COUNTER: &str = "num_batches_tracked";
@@ -29,26 +73,25 @@ pub fn adopt(
     sample: &[usize],
     classes: usize,
     bytes: &[u8],
-) -> Result<AdoptedWeights, String> {
+) -> Result<AdoptedWeights, AdoptError> {
     let network = Network::new(architecture, sample, classes)?;
-    let all = SafeTensors::deserialize(bytes)
-        .map_err(|error| format!("is not whole safetensors: {error}"))?;
+    let all = SafeTensors::deserialize(bytes).map_err(AdoptError::Format)?;
     let mut left: Vec<String> = all.names().into_iter().map(|name| name.to_string()).collect();
     let (mut tensors, mut counters) = (vec![], vec![]);
     for spec in network.specs() {
         let theirs = architecture.name.torchvision(&spec.name);
         let names = [&spec.name, &theirs];
         let Some(at) = left.iter().position(|name| names.contains(&name)) else {
-            return Err(format!("has no tensor `{}`", spec.name));
+            return Err(AdoptError::Missing(spec.name.clone()));
         };
         let name = left.swap_remove(at);
         let found = array(bytes, &name)?;
         let values = found.floats().filter(|_| found.shape == spec.shape).ok_or_else(|| {
-            let (scalar, shape, wanted) = (found.scalar, &found.shape, &spec.shape);
-            format!("has `{name}` as {scalar:?} {shape:?}: expected floats of {wanted:?}")
+            let (name, wanted) = (name.clone(), spec.shape.clone());
+            AdoptError::Unfit { name, scalar: found.scalar, shape: found.shape.clone(), wanted }
         })?;
         if values.iter().any(|value| !value.is_finite()) {
-            return Err(format!("has a value in `{name}` that is not finite"));
+            return Err(AdoptError::NotFinite(name));
         }
         tensors.push(parts::StoredTensor::f32(&spec.name, &spec.shape, &values));
         if spec.role == Role::Mean {
@@ -61,7 +104,7 @@ pub fn adopt(
     }
     left.sort();
     if let Some(name) = left.first() {
-        return Err(format!("has a tensor `{name}`, which the architecture does not"));
+        return Err(AdoptError::Extra(name.clone()));
     }
     tensors.extend(counters.iter().map(|(name, bytes)| parts::StoredTensor {
         name,
@@ -69,7 +112,7 @@ pub fn adopt(
         shape: vec![],
         bytes: bytes.as_slice().into(),
     }));
-    let weights = parts::encode_tensors(&tensors).map_err(|error| error.to_string())?;
+    let weights = parts::encode_tensors(&tensors)?;
     Ok(AdoptedWeights { weights, head: network.head(), embedding: network.embedding() })
 }
 
@@ -126,7 +169,8 @@ mod tests {
         assert_eq!(whole.len(), tensors.len() + counters);
         assert_eq!(counters, 20);
         let fewer = parts::encode_tensors(&tensors[1..]).expect("tensors");
-        assert_eq!(adopt(&fewer).err().as_deref(), Some("has no tensor `conv1.weight`"));
+        let says = adopt(&fewer).err().map(|error| error.to_string());
+        assert_eq!(says.as_deref(), Some("has no tensor `conv1.weight`"));
         let other = Architecture { name: Family::Lenet, width: None };
         assert!(super::adopt(other, &[3, 32, 32], classes, &ours).is_err());
     }

@@ -5,6 +5,7 @@
 
 use crate::draw;
 use rand::Rng;
+use thiserror::Error;
 
 /// A layer and the name of its module.
 pub type NamedLayer = (String, Layer);
@@ -169,6 +170,75 @@ impl Spec {
     }
 }
 
+/// Why a network does not take samples of a shape.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// A sample is neither a vector nor an image.
+    #[error("a sample of shape {0:?} is neither image nor vector")]
+    Sample(Vec<usize>),
+    /// An image comes to a layer of vectors.
+    #[error("`{layer}` takes a flat vector, not images")]
+    NotFlat {
+        /// The name of the layer.
+        layer: String,
+    },
+    /// A vector comes to a layer of images.
+    #[error("`{layer}` takes images, not a flat vector")]
+    NotAMap {
+        /// The name of the layer.
+        layer: String,
+    },
+    /// The kernel is larger than the image.
+    #[error("{side} pixels are too few for the {kernel}x{kernel} of `{layer}`")]
+    TooSmall {
+        /// The name of the layer.
+        layer: String,
+        /// The side of the image.
+        side: usize,
+        /// The side of the kernel.
+        kernel: usize,
+    },
+    /// A block and the path around it give different shapes.
+    #[error("`{layer}` adds {main:?} to {shortcut:?}")]
+    Sum {
+        /// The name of the block.
+        layer: String,
+        /// What the block gives.
+        main: Shape,
+        /// What the path around it gives.
+        shortcut: Shape,
+    },
+    /// A gate does not give one factor a channel.
+    #[error("`{layer}` scales {channels} channels by {gate:?}")]
+    Gate {
+        /// The name of the layer.
+        layer: String,
+        /// How many channels there are.
+        channels: usize,
+        /// What the gate gives.
+        gate: Shape,
+    },
+    /// Branches give images of different sizes.
+    #[error("`{layer}` joins {height}x{width} pixels to {before:?}")]
+    Join {
+        /// The name of the layer.
+        layer: String,
+        /// The height of the branch.
+        height: usize,
+        /// The width of the branch.
+        width: usize,
+        /// Channels, height, width of the branches before.
+        before: [usize; 3],
+    },
+    /// A layer of branches has none.
+    #[error("`{layer}` has no branch")]
+    NoBranch {
+        /// The name of the layer.
+        layer: String,
+    },
+}
+
 /// Returns the shape after `layers`, and adds their tensors to `specs`.
 ///
 /// # Errors
@@ -179,7 +249,7 @@ pub fn trace(
     prefix: &str,
     mut shape: Shape,
     specs: &mut Vec<Spec>,
-) -> Result<Shape, String> {
+) -> Result<Shape, LayerError> {
     for (name, layer) in layers {
         let path = match (prefix, name.as_str()) {
             ("", name) => name.to_owned(),
@@ -191,7 +261,13 @@ pub fn trace(
     Ok(shape)
 }
 
-fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Result<Shape, String> {
+fn step(
+    layer: &Layer,
+    path: &str,
+    shape: Shape,
+    specs: &mut Vec<Spec>,
+) -> Result<Shape, LayerError> {
+    let name = || path.to_owned();
     let mut add = |part: &str, shape: Vec<usize>, role: Role| {
         specs.push(Spec { name: format!("{path}.{part}"), shape, role });
     };
@@ -199,7 +275,7 @@ fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Resul
         Layer::Relu | Layer::HardSwish | Layer::HardSigmoid => Ok(shape),
         Layer::Dropout { .. } => match shape {
             Shape::Flat(_) => Ok(shape),
-            Shape::Map(_) => Err(format!("`{path}` takes a flat vector, not images")),
+            Shape::Map(_) => Err(LayerError::NotFlat { layer: name() }),
         },
         Layer::Squeeze => Ok(Shape::Map([map(shape, path)?[0], 1, 1])),
         Layer::Flatten => Ok(Shape::Flat(match shape {
@@ -208,7 +284,7 @@ fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Resul
         })),
         Layer::Linear { out } => {
             let Shape::Flat(fan_in) = shape else {
-                return Err(format!("`{path}` takes a flat vector, not images"));
+                return Err(LayerError::NotFlat { layer: name() });
             };
             add("weight", vec![out, fan_in], Role::Weight { fan_in });
             add("bias", vec![out], Role::Bias { fan_in });
@@ -251,14 +327,14 @@ fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Resul
             if out == around {
                 Ok(out)
             } else {
-                Err(format!("`{path}` adds {out:?} to {around:?}"))
+                Err(LayerError::Sum { layer: name(), main: out, shortcut: around })
             }
         }
         Layer::Gate { ref gate } => {
             let [channels, _, _] = map(shape, path)?;
             match trace(gate, path, shape, specs)? {
                 Shape::Map([gates, 1, 1]) if gates == channels => Ok(shape),
-                other => Err(format!("`{path}` scales {channels} channels by {other:?}")),
+                other => Err(LayerError::Gate { layer: name(), channels, gate: other }),
             }
         }
         Layer::Branches { ref branches } => {
@@ -270,20 +346,21 @@ fn step(layer: &Layer, path: &str, shape: Shape, specs: &mut Vec<Spec>) -> Resul
                     Some([before, height, width]) if (height, width) == (h, w) => {
                         Some([before + channels, h, w])
                     }
-                    Some(other) => {
-                        return Err(format!("`{path}` joins {h}x{w} pixels to {other:?}"));
+                    Some(before) => {
+                        let (layer, height, width) = (name(), h, w);
+                        return Err(LayerError::Join { layer, height, width, before });
                     }
                 };
             }
-            out.map(Shape::Map).ok_or_else(|| format!("`{path}` has no branch"))
+            out.map(Shape::Map).ok_or_else(|| LayerError::NoBranch { layer: name() })
         }
     }
 }
 
-fn map(shape: Shape, path: &str) -> Result<[usize; 3], String> {
+fn map(shape: Shape, path: &str) -> Result<[usize; 3], LayerError> {
     match shape {
         Shape::Map(map) => Ok(map),
-        Shape::Flat(_) => Err(format!("`{path}` takes images, not a flat vector")),
+        Shape::Flat(_) => Err(LayerError::NotAMap { layer: path.to_owned() }),
     }
 }
 
@@ -293,9 +370,9 @@ fn window(
     stride: usize,
     pad: usize,
     path: &str,
-) -> Result<usize, String> {
+) -> Result<usize, LayerError> {
     match (side + 2 * pad).checked_sub(kernel) {
         Some(room) => Ok(room / stride + 1),
-        None => Err(format!("{side} pixels are too few for the {kernel}x{kernel} of `{path}`")),
+        None => Err(LayerError::TooSmall { layer: path.to_owned(), side, kernel }),
     }
 }

@@ -7,8 +7,8 @@ mod layer;
 
 use crate::units::Count;
 pub use families::Family;
-pub use foreign::{AdoptedWeights, adopt, with_torchvision_names};
-pub use layer::{Layer, NamedLayer, Role, Shape, Spec, trace};
+pub use foreign::{AdoptError, AdoptedWeights, adopt, with_torchvision_names};
+pub use layer::{Layer, LayerError, NamedLayer, Role, Shape, Spec, trace};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -41,11 +41,11 @@ impl Network {
         architecture: Architecture,
         sample: &[usize],
         classes: usize,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, LayerError> {
         let shape = match *sample {
             [d] => Shape::Flat(d),
             [c, h, w] => Shape::Map([c, h, w]),
-            _ => return Err(format!("a sample of shape {sample:?} is neither image nor vector")),
+            _ => return Err(LayerError::Sample(sample.to_vec())),
         };
         let Architecture { name, width } = architecture;
         let width = width.or(name.width()).map_or(0, Count::get);

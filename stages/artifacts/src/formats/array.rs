@@ -1,8 +1,9 @@
 //! Arrays in the files other programs write: one tensor of a safetensors file, or a `.npy` file.
 
-use super::npy;
+use super::npy::{self, NpyError};
 use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use thiserror::Error;
 
 /// The type of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +45,8 @@ impl Scalar {
         }
     }
 
-    fn of(dtype: Dtype) -> Result<Self, String> {
-        Ok(match dtype {
+    fn of(dtype: Dtype) -> Option<Self> {
+        Some(match dtype {
             Dtype::F16 => Self::F16,
             Dtype::BF16 => Self::Bf16,
             Dtype::F32 => Self::F32,
@@ -58,7 +59,7 @@ impl Scalar {
             Dtype::I32 => Self::I32,
             Dtype::U64 => Self::U64,
             Dtype::I64 => Self::I64,
-            other => return Err(format!("has elements of type {other:?}, which are not read")),
+            _ => return None,
         })
     }
 }
@@ -73,21 +74,88 @@ pub struct Array<'a> {
     pub data: &'a [u8],
 }
 
+/// What is wrong with an array in a file: a clause that follows the file's name.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ArrayError {
+    /// The `.npy` file does not read.
+    #[error(transparent)]
+    Npy(#[from] NpyError),
+    /// It is in neither format.
+    #[error("is neither .npy nor whole safetensors: {0}")]
+    Format(SafeTensorError),
+    /// There is no tensor of that name.
+    #[error("has no tensor `{name}`: it holds {}", quoted(known))]
+    NoTensor {
+        /// The name.
+        name: String,
+        /// The names there are, sorted.
+        known: Vec<String>,
+    },
+    /// The elements are of a type that is not read.
+    #[error("has elements of type {dtype:?}, which are not read (tensor `{name}`)")]
+    Elements {
+        /// The tensor.
+        name: String,
+        /// The type of its elements.
+        dtype: Dtype,
+    },
+    /// Embeddings are a single number.
+    #[error("has embeddings without dimensions: expected [n, d]")]
+    NoDimensions,
+    /// Embeddings are no matrix, or an empty one.
+    #[error("has embeddings of shape {0:?}: expected [n, d]")]
+    EmbeddingShape(Vec<usize>),
+    /// Embeddings are not floats.
+    #[error("has embeddings of type {0:?}: expected floats")]
+    EmbeddingType(Scalar),
+    /// An embedding holds a NaN or an infinity.
+    #[error("has the value {value} in the embedding of sample {sample}")]
+    NotFinite {
+        /// The value.
+        value: f32,
+        /// The position of the sample.
+        sample: usize,
+    },
+    /// Labels are no vector.
+    #[error("has labels of shape {0:?}: expected [n]")]
+    LabelShape(Vec<usize>),
+    /// Labels are not whole numbers.
+    #[error("has labels of type {0:?}: expected integers")]
+    LabelType(Scalar),
+    /// A label is no class.
+    #[error("has label {label} for sample {sample}: expected 0 to {}", classes.saturating_sub(1))]
+    Label {
+        /// The position of the sample.
+        sample: usize,
+        /// Its label.
+        label: i128,
+        /// How many classes there are.
+        classes: usize,
+    },
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|one| format!("`{one}`")).collect();
+    names.join(", ")
+}
+
 /// Returns the array of a `.npy` file, or the one called `name` of a safetensors file.
-pub fn array<'a>(bytes: &'a [u8], name: &str) -> Result<Array<'a>, String> {
+pub fn array<'a>(bytes: &'a [u8], name: &str) -> Result<Array<'a>, ArrayError> {
     if npy::is_npy(bytes) {
         let npy::Npy { scalar, shape, data } = npy::read(bytes)?;
         return Ok(Array { scalar, shape, data });
     }
-    let all = SafeTensors::deserialize(bytes)
-        .map_err(|error| format!("is neither .npy nor whole safetensors: {error}"))?;
+    let all = SafeTensors::deserialize(bytes).map_err(ArrayError::Format)?;
     let mut pairs = all.iter();
     let Some((_, view)) = pairs.find(|(one, _)| *one == name) else {
-        let mut known: Vec<_> = all.names().into_iter().map(|one| format!("`{one}`")).collect();
+        let mut known: Vec<_> = all.names().into_iter().map(|one| one.to_string()).collect();
         known.sort();
-        return Err(format!("has no tensor `{name}`: it holds {}", known.join(", ")));
+        return Err(ArrayError::NoTensor { name: name.to_owned(), known });
     };
-    let scalar = Scalar::of(view.dtype()).map_err(|what| format!("{what} (tensor `{name}`)"))?;
+    let dtype = view.dtype();
+    let scalar =
+        Scalar::of(dtype).ok_or_else(|| ArrayError::Elements { name: name.to_owned(), dtype })?;
     Ok(Array { scalar, shape: view.shape().to_vec(), data: view.data() })
 }
 
@@ -125,38 +193,30 @@ impl Array<'_> {
     }
 
     /// Returns the values, the number of samples, and the number of values of each.
-    pub fn embeddings(&self) -> Result<(Vec<f32>, usize, usize), String> {
+    pub fn embeddings(&self) -> Result<(Vec<f32>, usize, usize), ArrayError> {
         let [n, rest @ ..] = self.shape.as_slice() else {
-            return Err("has embeddings without dimensions: expected [n, d]".to_owned());
+            return Err(ArrayError::NoDimensions);
         };
         let (n, d) = (*n, rest.iter().product::<usize>());
         if rest.is_empty() || n == 0 || d == 0 {
-            return Err(format!("has embeddings of shape {:?}: expected [n, d]", self.shape));
+            return Err(ArrayError::EmbeddingShape(self.shape.clone()));
         }
-        let values = self
-            .floats()
-            .ok_or_else(|| format!("has embeddings of type {:?}: expected floats", self.scalar))?;
+        let values = self.floats().ok_or(ArrayError::EmbeddingType(self.scalar))?;
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok((values, n, d)),
-            Some(at) => {
-                let (sample, value) = (at / d, values[at]);
-                Err(format!("has the value {value} in the embedding of sample {sample}"))
-            }
+            Some(at) => Err(ArrayError::NotFinite { value: values[at], sample: at / d }),
         }
     }
 
     /// Returns the labels, each below `classes`.
-    pub fn labels(&self, classes: usize) -> Result<Vec<u32>, String> {
+    pub fn labels(&self, classes: usize) -> Result<Vec<u32>, ArrayError> {
         if !matches!(self.shape.as_slice(), [_] | [_, 1]) {
-            return Err(format!("has labels of shape {:?}: expected [n]", self.shape));
+            return Err(ArrayError::LabelShape(self.shape.clone()));
         }
-        let values = self
-            .wholes()
-            .ok_or_else(|| format!("has labels of type {:?}: expected integers", self.scalar))?;
-        let checked = values.into_iter().enumerate().map(|(at, value)| {
-            let label = u32::try_from(value).ok().filter(|one| (*one as usize) < classes);
-            let last = classes - 1;
-            label.ok_or_else(|| format!("has label {value} for sample {at}: expected 0 to {last}"))
+        let values = self.wholes().ok_or(ArrayError::LabelType(self.scalar))?;
+        let checked = values.into_iter().enumerate().map(|(sample, label)| {
+            let class = u32::try_from(label).ok().filter(|one| (*one as usize) < classes);
+            class.ok_or(ArrayError::Label { sample, label, classes })
         });
         checked.collect()
     }

@@ -4,4 +4,4 @@ mod array;
 pub mod column;
 pub mod npy;
 
-pub use array::{Array, Scalar, array};
+pub use array::{Array, ArrayError, Scalar, array};

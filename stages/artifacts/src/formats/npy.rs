@@ -4,6 +4,7 @@
 //! Fortran order) and brings a big-number parser for it. Those are refused by name.
 
 use super::Scalar;
+use thiserror::Error;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// NumPy itself refuses longer headers.
@@ -20,6 +21,68 @@ pub struct Npy<'a> {
     pub data: &'a [u8],
 }
 
+/// What is wrong with a `.npy` file: a clause that follows its name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NpyError {
+    /// It does not begin like one.
+    #[error("is not a .npy file")]
+    Magic,
+    /// It ends too early.
+    #[error("ends within its header")]
+    Cut,
+    /// It is of a version that is not read.
+    #[error("has .npy version {0}: expected 1, 2 or 3")]
+    Version(u8),
+    /// Its header is longer than NumPy reads.
+    #[error("claims a header of {0} bytes")]
+    HeaderLength(usize),
+    /// Its header is not UTF-8.
+    #[error("has a header that is not text")]
+    HeaderText,
+    /// Its header has a key twice, or one that has no meaning.
+    #[error("has a header with an odd key `{0}`")]
+    Key(String),
+    /// Something follows its header's dictionary.
+    #[error("has a header that goes on after its end")]
+    HeaderEnd,
+    /// Its header lacks a key.
+    #[error("has a header without `{0}`")]
+    NoKey(&'static str),
+    /// Its header lacks a character.
+    #[error("has an odd header: expected `{wanted}`, found `{}`", found.escape_debug())]
+    Character {
+        /// The character.
+        wanted: char,
+        /// What begins where it should be.
+        found: String,
+    },
+    /// Its header lacks a word or number.
+    #[error("has an odd header: expected {wanted}, found `{}`", found.escape_debug())]
+    Token {
+        /// What should be there.
+        wanted: &'static str,
+        /// What begins there.
+        found: String,
+    },
+    /// Its elements are laid out by columns.
+    #[error("is in Fortran order: save `numpy.ascontiguousarray(a)`")]
+    FortranOrder,
+    /// Its elements are of a type that is not read.
+    #[error("has elements of type `{0}`: expected little-endian floats or integers")]
+    Elements(String),
+    /// Its elements do not fill its shape.
+    #[error("holds {found} bytes of data, which are not {shape:?} of {scalar:?}")]
+    Size {
+        /// How many bytes of data it has.
+        found: usize,
+        /// The shape in its header.
+        shape: Vec<usize>,
+        /// The type in its header.
+        scalar: Scalar,
+    },
+}
+
 /// Returns whether `bytes` begin like a `.npy` file.
 pub fn is_npy(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
@@ -30,38 +93,37 @@ pub fn is_npy(bytes: &[u8]) -> bool {
 /// # Errors
 ///
 /// Says what was expected and found, as a clause that follows the file's name.
-pub fn read(bytes: &[u8]) -> Result<Npy<'_>, String> {
-    let cut = || "ends within its header".to_owned();
-    let rest = bytes.strip_prefix(MAGIC).ok_or("is not a .npy file")?;
-    let (version, rest) = rest.split_first_chunk::<2>().ok_or_else(cut)?;
+pub fn read(bytes: &[u8]) -> Result<Npy<'_>, NpyError> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or(NpyError::Magic)?;
+    let (version, rest) = rest.split_first_chunk::<2>().ok_or(NpyError::Cut)?;
     let (length, rest) = match version[0] {
         1 => {
-            let (length, rest) = rest.split_first_chunk().ok_or_else(cut)?;
+            let (length, rest) = rest.split_first_chunk().ok_or(NpyError::Cut)?;
             (usize::from(u16::from_le_bytes(*length)), rest)
         }
         2 | 3 => {
-            let (length, rest) = rest.split_first_chunk().ok_or_else(cut)?;
+            let (length, rest) = rest.split_first_chunk().ok_or(NpyError::Cut)?;
             (u32::from_le_bytes(*length) as usize, rest)
         }
-        other => return Err(format!("has .npy version {other}: expected 1, 2 or 3")),
+        other => return Err(NpyError::Version(other)),
     };
     if length > LONGEST {
-        return Err(format!("claims a header of {length} bytes"));
+        return Err(NpyError::HeaderLength(length));
     }
-    let (header, data) = rest.split_at_checked(length).ok_or_else(cut)?;
-    let header = std::str::from_utf8(header).map_err(|_| "has a header that is not text")?;
+    let (header, data) = rest.split_at_checked(length).ok_or(NpyError::Cut)?;
+    let header = std::str::from_utf8(header).map_err(|_| NpyError::HeaderText)?;
     let (scalar, shape) = parse(header)?;
     let elements = shape.iter().try_fold(1_usize, |all, one| all.checked_mul(*one));
     let size = elements.and_then(|n| n.checked_mul(scalar.size()));
     if size != Some(data.len()) {
         let found = data.len();
-        return Err(format!("holds {found} bytes of data, which are not {shape:?} of {scalar:?}"));
+        return Err(NpyError::Size { found, shape, scalar });
     }
     Ok(Npy { scalar, shape, data })
 }
 
 /// Reads the dictionary `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }`.
-fn parse(header: &str) -> Result<(Scalar, Vec<usize>), String> {
+fn parse(header: &str) -> Result<(Scalar, Vec<usize>), NpyError> {
     let mut text = Text(header);
     let (mut scalar, mut order, mut shape) = (None, None, None);
     text.expect('{')?;
@@ -72,7 +134,7 @@ fn parse(header: &str) -> Result<(Scalar, Vec<usize>), String> {
             "descr" if scalar.is_none() => scalar = Some(number(text.string()?)?),
             "fortran_order" if order.is_none() => order = Some(text.flag()?),
             "shape" if shape.is_none() => shape = Some(text.tuple()?),
-            other => return Err(format!("has a header with an odd key `{other}`")),
+            other => return Err(NpyError::Key(other.to_owned())),
         }
         if !text.take(',') {
             text.expect('}')?;
@@ -80,16 +142,15 @@ fn parse(header: &str) -> Result<(Scalar, Vec<usize>), String> {
         }
     }
     if !text.0.trim().is_empty() {
-        return Err("has a header that goes on after its end".to_owned());
+        return Err(NpyError::HeaderEnd);
     }
-    let lacks = |what: &str| format!("has a header without `{what}`");
-    if order.ok_or_else(|| lacks("fortran_order"))? {
-        return Err("is in Fortran order: save `numpy.ascontiguousarray(a)`".to_owned());
+    if order.ok_or(NpyError::NoKey("fortran_order"))? {
+        return Err(NpyError::FortranOrder);
     }
-    Ok((scalar.ok_or_else(|| lacks("descr"))?, shape.ok_or_else(|| lacks("shape"))?))
+    Ok((scalar.ok_or(NpyError::NoKey("descr"))?, shape.ok_or(NpyError::NoKey("shape"))?))
 }
 
-fn number(descr: &str) -> Result<Scalar, String> {
+fn number(descr: &str) -> Result<Scalar, NpyError> {
     Ok(match descr {
         "<f2" => Scalar::F16,
         "<f4" => Scalar::F32,
@@ -102,10 +163,7 @@ fn number(descr: &str) -> Result<Scalar, String> {
         "<i4" => Scalar::I32,
         "<u8" => Scalar::U64,
         "<i8" => Scalar::I64,
-        other => {
-            let text = "expected little-endian floats or integers";
-            return Err(format!("has elements of type `{other}`: {text}"));
-        }
+        other => return Err(NpyError::Elements(other.to_owned())),
     })
 }
 
@@ -119,16 +177,24 @@ impl<'a> Text<'a> {
         rest.is_some()
     }
 
-    fn expect(&mut self, wanted: char) -> Result<(), String> {
-        if self.take(wanted) { Ok(()) } else { Err(self.odd(&format!("`{wanted}`"))) }
+    fn expect(&mut self, wanted: char) -> Result<(), NpyError> {
+        if self.take(wanted) {
+            Ok(())
+        } else {
+            Err(NpyError::Character { wanted, found: self.beginning() })
+        }
     }
 
-    fn odd(&self, wanted: &str) -> String {
-        let found: String = self.0.trim_start().chars().take(12).collect();
-        format!("has an odd header: expected {wanted}, found `{}`", found.escape_debug())
+    /// Returns the first few characters of what is left.
+    fn beginning(&self) -> String {
+        self.0.trim_start().chars().take(12).collect()
     }
 
-    fn string(&mut self) -> Result<&'a str, String> {
+    fn odd(&self, wanted: &'static str) -> NpyError {
+        NpyError::Token { wanted, found: self.beginning() }
+    }
+
+    fn string(&mut self) -> Result<&'a str, NpyError> {
         for quote in ['\'', '"'] {
             if self.take(quote) {
                 let (text, rest) =
@@ -140,7 +206,7 @@ impl<'a> Text<'a> {
         Err(self.odd("a quoted word"))
     }
 
-    fn flag(&mut self) -> Result<bool, String> {
+    fn flag(&mut self) -> Result<bool, NpyError> {
         let text = self.0.trim_start();
         for (word, value) in [("True", true), ("False", false)] {
             if let Some(rest) = text.strip_prefix(word) {
@@ -151,7 +217,7 @@ impl<'a> Text<'a> {
         Err(self.odd("`True` or `False`"))
     }
 
-    fn tuple(&mut self) -> Result<Vec<usize>, String> {
+    fn tuple(&mut self) -> Result<Vec<usize>, NpyError> {
         self.expect('(')?;
         let mut all = vec![];
         while !self.take(')') {
@@ -221,6 +287,7 @@ mod tests {
             (with("'<f4'", "False", "(1,)") + "}", "goes on after its end"),
         ] {
             let found = read(&encode(1, &header, &[0; 4])).expect_err("it is not readable");
+            let found = found.to_string();
             assert!(found.contains(want), "{found}");
         }
         let whole = encode(1, &with("'<f4'", "False", "(1,)"), &[0; 4]);
@@ -228,7 +295,8 @@ mod tests {
             assert!(read(&whole[..cut]).is_err(), "{cut} bytes of {}", whole.len());
         }
         let liar = [MAGIC, &[2, 0, 0xff, 0xff, 0xff, 0xff]].concat();
-        assert!(read(&liar).expect_err("it lies").contains("claims a header of 4294967295"));
-        assert!(read(&[MAGIC, &[9, 0, 0, 0]].concat()).expect_err("no such").contains("version 9"));
+        let refused = |bytes: &[u8]| read(bytes).expect_err("it is not readable");
+        assert_eq!(refused(&liar), NpyError::HeaderLength(0xffff_ffff));
+        assert_eq!(refused(&[MAGIC, &[9, 0, 0, 0]].concat()), NpyError::Version(9));
     }
 }

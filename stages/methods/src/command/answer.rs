@@ -1,6 +1,7 @@
 //! What a program left in `out/`, checked and taken into the store.
 
-use super::{Command, Output, is_file};
+use super::{Command, OutError, Output, is_file};
+use crate::MethodError;
 use artifacts::{
     formats::column::{self, Column},
     parts::{self, Parts},
@@ -15,23 +16,22 @@ use std::path::{Path, PathBuf};
 const LISTS: [&str; 5] = ["npy", "safetensors", "json", "csv", "txt"];
 
 /// Returns the error of a file in `out/` that is not what it should be.
-pub(super) fn wrong(path: &Path, what: impl AsRef<str>) -> StageError {
+pub(super) fn wrong(path: &Path, error: impl Into<OutError>) -> MethodError {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    StageError::method(format!("`out/{name}` {}", what.as_ref()))
+    MethodError::Answer { name, error: Box::new(error.into()) }
 }
 
 /// Returns the bytes of `out/NAME`.
-pub(super) fn read(out: &Path, name: &str) -> Result<Vec<u8>, StageError> {
+pub(super) fn read(out: &Path, name: &str) -> Result<Vec<u8>, MethodError> {
     let path = out.join(name);
     if !is_file(&path) {
-        return Err(absent(out, &format!("`out/{name}`")));
+        return Err(absent(out, name.to_owned()));
     }
-    cache::retrying(|| std::fs::read(&path))
-        .map_err(|error| wrong(&path, format!("cannot be read: {error}")))
+    cache::retrying(|| std::fs::read(&path)).map_err(|error| wrong(&path, OutError::Unread(error)))
 }
 
 /// Returns the file called `name` in one of the forms of a list.
-fn list(out: &Path, name: &str) -> Result<Option<PathBuf>, StageError> {
+fn list(out: &Path, name: &str) -> Result<Option<PathBuf>, MethodError> {
     let paths = LISTS.into_iter().map(|end| out.join(format!("{name}.{end}")));
     let found: Vec<PathBuf> = paths.filter(|path| is_file(path)).collect();
     match &found[..] {
@@ -39,25 +39,21 @@ fn list(out: &Path, name: &str) -> Result<Option<PathBuf>, StageError> {
         [one] => Ok(Some(one.clone())),
         [one, two, ..] => {
             let other = two.file_name().unwrap_or_default().to_string_lossy();
-            Err(wrong(one, format!("and `out/{other}` are both there")))
+            Err(wrong(one, OutError::Twice(other.into_owned())))
         }
     }
 }
 
-fn absent(out: &Path, wanted: &str) -> StageError {
+fn absent(out: &Path, wanted: String) -> MethodError {
     let entries = std::fs::read_dir(out).into_iter().flatten().flatten();
-    let mut names: Vec<String> =
-        entries.map(|entry| format!("`{}`", entry.file_name().to_string_lossy())).collect();
-    names.sort();
-    let error = StageError::method(format!("the program left no {wanted}"));
-    match names.len() {
-        0 => error.with_hint("it left nothing there at all"),
-        _ => error.with_hint(format!("it left {}", names.join(", "))),
-    }
+    let mut left: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    left.sort();
+    MethodError::NoAnswer { wanted, left }
 }
 
-fn needed(out: &Path, name: &str) -> Result<PathBuf, StageError> {
-    list(out, name)?.ok_or_else(|| absent(out, &format!("`out/{name}.npy`")))
+fn needed(out: &Path, name: &str) -> Result<PathBuf, MethodError> {
+    list(out, name)?.ok_or_else(|| absent(out, format!("{name}.npy")))
 }
 
 impl Command {
@@ -68,7 +64,7 @@ impl Command {
         out: &Path,
         ground: Option<&LabelledSamples>,
     ) -> Result<Parts, StageError> {
-        let about = || ground.ok_or_else(|| StageError::method("no input says what it is about"));
+        let about = || ground.ok_or(MethodError::NoSamples);
         match self.output {
             Some(Output::Scores) => take_scores(ctx, out, about()?),
             Some(Output::Subset) => self.subset(ctx, out, about()?),
@@ -76,7 +72,7 @@ impl Command {
             Some(Output::Data) => super::network::data(ctx, out),
             Some(Output::Proxy) => super::network::proxy(ctx, out, about()?),
             Some(Output::Model) => super::network::model(ctx, out, self.model, self.width),
-            None => Err(StageError::method("setting `output` is required")),
+            None => Err(MethodError::NoSetting("output").into()),
         }
     }
 
@@ -87,22 +83,22 @@ impl Command {
         ground: &LabelledSamples,
     ) -> Result<Parts, StageError> {
         let path = needed(out, "indices")?;
-        let found = column::indices(&path).map_err(|what| wrong(&path, what))?;
+        let found = column::indices(&path).map_err(|error| wrong(&path, error))?;
         let weights = match list(out, "weights")? {
             None => column::has(&path, Column::Weights).then(|| path.clone()),
             own => own,
         };
-        let weights = weights
-            .map(|path| column::floats(&path, Column::Weights).map_err(|what| wrong(&path, what)));
+        let weights = weights.map(|path| {
+            column::floats(&path, Column::Weights).map_err(|error| wrong(&path, error))
+        });
         let weights = weights.transpose()?;
         let picked = column::picked(&found, weights.as_deref(), ground.labels.len())
-            .map_err(|what| wrong(&path, what))?;
+            .map_err(|error| wrong(&path, error))?;
         let budget = self.budget(ground.labels.len()).unwrap_or(picked.len());
         // As for every selector: weights may show that fewer are enough.
         if picked.len() > budget || (weights.is_none() && picked.len() < budget) {
-            let count = picked.len();
-            let what = format!("has {count} indices, but {budget} samples were asked for");
-            return Err(wrong(&path, what));
+            let error = OutError::IndexCount { found: picked.len(), budget };
+            return Err(wrong(&path, error).into());
         }
         picked.put(ctx, &ground.labels, ground.classes, budget)
     }
@@ -114,7 +110,7 @@ fn take_scores(
     ground: &LabelledSamples,
 ) -> Result<Parts, StageError> {
     let path = needed(out, "scores")?;
-    let found = column::floats(&path, Column::Scores).map_err(|what| wrong(&path, what))?;
+    let found = column::floats(&path, Column::Scores).map_err(|error| wrong(&path, error))?;
     ground.one_each(found.len(), "scores")?;
     let values = Scores::harder_when_high(found);
     scores::put(ctx, "command", &values, ground.blob, ground.classes)
@@ -123,7 +119,7 @@ fn take_scores(
 fn metrics(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> {
     let bytes = read(out, "metrics.json")?;
     let found: Map<String, Value> = serde_json::from_slice(&bytes)
-        .map_err(|error| wrong(&out.join("metrics.json"), format!("is no JSON object: {error}")))?;
+        .map_err(|error| wrong(&out.join("metrics.json"), OutError::NoObject(error)))?;
     let blob = parts::put_json(ctx, &Value::Object(found))?;
     Ok([("metrics".to_owned(), blob)].into())
 }

@@ -8,6 +8,7 @@
 //! my_selector.py            the declared files
 //! ```
 
+use crate::MethodError;
 use cache::{Blob, make_folders, retrying};
 use engine::{StageCtx, StageError};
 use serde::{Serialize, de::IgnoredAny};
@@ -61,21 +62,21 @@ fn look(path: &Path) -> Option<Look> {
     Some((data.len(), data.mtime(), data.mtime_nsec()))
 }
 
-fn failed(path: &Path, error: &io::Error) -> StageError {
-    StageError::method(format!("cannot write `{}`: {error}", path.display()))
+fn failed(path: &Path, reason: io::Error) -> MethodError {
+    MethodError::Unwritten { path: path.to_owned(), reason }
 }
 
-fn gone(path: &Path, error: &io::Error) -> StageError {
-    StageError::method(format!("cannot read `{}`: {error}", path.display()))
+fn gone(path: &Path, reason: io::Error) -> MethodError {
+    MethodError::Unread { path: path.to_owned(), reason }
 }
 
 /// Lets `to` lead to what is too large to be copied. The engine sees whether it changes meanwhile.
-fn link(from: &Path, to: &Path) -> Result<(), StageError> {
-    let refused = |error: io::Error| failed(to, &error);
+fn link(from: &Path, to: &Path) -> Result<(), MethodError> {
+    let refused = |error: io::Error| failed(to, error);
     if let Some(parent) = to.parent() {
         make_folders(parent).map_err(refused)?;
     }
-    let from = retrying(|| from.canonicalize()).map_err(|error| gone(from, &error))?;
+    let from = retrying(|| from.canonicalize()).map_err(|error| gone(from, error))?;
     retrying(|| symlink(&from, to)).map_err(refused)
 }
 
@@ -85,7 +86,7 @@ pub(super) fn lay_out(
     folder: &Path,
     request: &Request<'_>,
 ) -> Result<Laid, StageError> {
-    let make = |path: &Path| make_folders(path).map_err(|error| failed(path, &error));
+    let make = |path: &Path| make_folders(path).map_err(|error| failed(path, error));
     make(&folder.join("out"))?;
     let mut laid = vec![];
     let mut inputs = BTreeMap::new();
@@ -102,7 +103,7 @@ pub(super) fn lay_out(
             let end = if json { "json" } else { "safetensors" };
             let name = format!("in/{port}/{part}.{end}");
             let (object, link) = (ctx.path(blob)?, folder.join(&name));
-            retrying(|| symlink(&object, &link)).map_err(|error| failed(&link, &error))?;
+            retrying(|| symlink(&object, &link)).map_err(|error| failed(&link, error))?;
             let seen = look(&object).unwrap_or_default();
             laid.push((*blob, object, seen));
             parts.insert(part.clone(), name);
@@ -112,7 +113,7 @@ pub(super) fn lay_out(
     for file in ctx.files() {
         let to = folder.join(&file.role);
         let size =
-            retrying(|| fs::metadata(&file.path)).map_err(|error| gone(&file.path, &error))?;
+            retrying(|| fs::metadata(&file.path)).map_err(|error| gone(&file.path, error))?;
         let size = size.len();
         if size > LARGE {
             link(&file.path, &to)?;
@@ -138,7 +139,7 @@ pub(super) fn lay_out(
     value["threads"] = rayon::current_num_threads().into();
     let path = folder.join("request.json");
     let text = serde_json::to_vec_pretty(&value).expect("a tree of JSON values can be written");
-    retrying(|| fs::write(&path, &text)).map_err(|error| failed(&path, &error))?;
+    retrying(|| fs::write(&path, &text)).map_err(|error| failed(&path, error))?;
     Ok(Laid(laid))
 }
 
@@ -149,10 +150,7 @@ impl Laid {
             if look(object) != Some(*seen) {
                 // Sets the object aside if other bytes are in it: its producer then runs again.
                 ctx.get(blob).ok();
-                let message = "the program wrote to one of its inputs, which are not its own";
-                return Err(StageError::method(message).with_hint(
-                    "let it write to `out/`, or to a copy; run it again to repair the input",
-                ));
+                return Err(MethodError::WroteToInput.into());
             }
         }
         Ok(())

@@ -5,12 +5,13 @@
 
 mod answer;
 mod declared;
+mod error;
 mod exchange;
 mod network;
 mod process;
 mod program;
 
-use crate::{Runtime, select};
+use crate::{MethodError, Runtime, select};
 use artifacts::{
     architecture::Family,
     parts::{self, Parts},
@@ -22,6 +23,7 @@ use engine::{
     ArtifactKind, InputFile, InputFolder, Method, Needs, Port, Problem, SpecPath, Stage, StageCtx,
     StageError,
 };
+pub use error::{OutError, ProgramEnd};
 use rand::Rng as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -316,18 +318,16 @@ impl Stage for Command {
         if let (Some(ground), Some(budget)) = (&ground, self.budget)
             && budget > ground.labels.len()
         {
-            let n = ground.labels.len();
-            let message = format!("the budget is {budget} samples, but there are {n}");
-            return Err(StageError::method(message).with_hint("lower `budget`, or set `keep`"));
+            return Err(MethodError::Budget { budget, n: ground.labels.len() }.into());
         }
         let mut tried = 0;
         let (folder, answer) = loop {
             let folder = ctx.folder()?;
             match self.work(ctx, &folder, ground.as_ref()) {
-                Err(StageError::Method { message, .. }) if tried < self.retries => {
+                Err(StageError::Method(failure)) if tried < self.retries => {
                     tried += 1;
                     ctx.log(format!(
-                        "failed, and is tried again ({tried} of {}): {message}",
+                        "failed, and is tried again ({tried} of {}): {failure}",
                         self.retries
                     ));
                     ctx.check_cancelled()?;
@@ -336,12 +336,8 @@ impl Stage for Command {
             }
         };
         match answer {
-            Err(StageError::Method { message, hint }) => {
-                // To look at and to try again in, until the store is next collected.
-                let kept =
-                    format!("the program's directory is kept: `{}`", folder.keep().display());
-                let hint = hint.map_or(kept.clone(), |hint| format!("{hint}; {kept}"));
-                Err(StageError::method(message).with_hint(hint))
+            Err(StageError::Method(failure)) => {
+                Err(MethodError::Kept { failure, folder: folder.keep() }.into())
             }
             other => other,
         }

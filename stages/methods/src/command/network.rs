@@ -1,10 +1,14 @@
 //! Data sets, proxies and models that a program made.
 
 use super::{
+    OutError,
     answer::{read, wrong},
     is_file,
 };
-use crate::load::{self, Loaded};
+use crate::{
+    MethodError,
+    load::{self, Loaded},
+};
 use artifacts::{
     architecture::{Architecture, Family, adopt},
     dataset::{self, DatasetMeta, Inputs, Split},
@@ -42,10 +46,10 @@ pub(super) fn data(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> 
     let about: About = match is_file(&about) {
         false => About::default(),
         true => serde_json::from_slice(&read(out, "data.json")?)
-            .map_err(|error| wrong(&about, format!("is not as it should be: {error}")))?,
+            .map_err(|error| wrong(&about, OutError::About(error)))?,
     };
     let classes = about.classes.as_ref().map_or(MOST_CLASSES, Vec::len);
-    let split = |name: &str| split(&bytes, name, classes).map_err(|what| wrong(&path, what));
+    let split = |name: &str| split(&bytes, name, classes).map_err(|error| wrong(&path, error));
     let (train, sample) = split("train")?;
     let test = SafeTensors::deserialize(&bytes)
         .is_ok_and(|all| all.names().into_iter().any(|name| name == "test"));
@@ -59,8 +63,7 @@ pub(super) fn data(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> 
         }
     };
     if other != sample {
-        let what = format!("has samples of {sample:?} to train on, but of {other:?} to test");
-        return Err(wrong(&path, what));
+        return Err(wrong(&path, OutError::SplitShape { train: sample, test: other }).into());
     }
     let labels = [train.labels.as_slice(), &test.labels];
     let channels = if matches!(train.inputs, Inputs::Images(_)) { sample[0] } else { 1 };
@@ -68,8 +71,7 @@ pub(super) fn data(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> 
     let given = moments.is_some();
     let (mean, std) = moments.unwrap_or((vec![0.0; channels], vec![1.0; channels]));
     if mean.len() != channels || std.len() != channels || std.iter().any(|one| *one <= 0.0) {
-        let what = format!("needs {channels} means, and as many deviations above 0");
-        return Err(wrong(&out.join("data.json"), what));
+        return Err(wrong(&out.join("data.json"), OutError::Moments { channels }).into());
     }
     let meta = DatasetMeta {
         name: about.name.unwrap_or_else(|| "command".to_owned()),
@@ -85,7 +87,7 @@ pub(super) fn data(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> 
 }
 
 /// Returns the samples called `name` with their labels, and the shape of one.
-fn split(bytes: &[u8], name: &str, classes: usize) -> Result<(Split, Vec<usize>), String> {
+fn split(bytes: &[u8], name: &str, classes: usize) -> Result<(Split, Vec<usize>), OutError> {
     let samples = formats::array(bytes, name)?;
     let labels = formats::array(bytes, &format!("{name}_labels"))?.labels(classes)?;
     let (inputs, sample) = match (samples.scalar, &samples.shape[..]) {
@@ -93,7 +95,8 @@ fn split(bytes: &[u8], name: &str, classes: usize) -> Result<(Split, Vec<usize>)
             (Inputs::Images(samples.data.to_vec().into()), sample.to_vec())
         }
         (Scalar::U8, shape) => {
-            return Err(format!("has images `{name}` of shape {shape:?}: expected [n, c, h, w]"));
+            let (split, shape) = (name.to_owned(), shape.to_vec());
+            return Err(OutError::ImageShape { split, shape });
         }
         _ => {
             let (values, _, d) = samples.embeddings()?;
@@ -102,7 +105,8 @@ fn split(bytes: &[u8], name: &str, classes: usize) -> Result<(Split, Vec<usize>)
     };
     let n = samples.shape[0];
     if labels.len() != n {
-        return Err(format!("has {} labels for {n} samples in `{name}`", labels.len()));
+        let (split, labels) = (name.to_owned(), labels.len());
+        return Err(OutError::LabelCount { split, labels, n });
     }
     Ok((Split { inputs, labels }, sample))
 }
@@ -117,23 +121,24 @@ pub(super) fn proxy(
     let path = out.join("outputs.safetensors");
     let bytes = read(out, "outputs.safetensors")?;
     let all = SafeTensors::deserialize(&bytes)
-        .map_err(|error| wrong(&path, format!("is not whole safetensors: {error}")))?;
+        .map_err(|error| wrong(&path, OutError::Safetensors(error)))?;
     let mut found = vec![];
     for name in ["logits", "embeddings"] {
         if !all.names().into_iter().any(|one| one == name) {
             continue;
         }
-        let array = formats::array(&bytes, name).map_err(|what| wrong(&path, what))?;
-        let (values, rows, cols) = array.embeddings().map_err(|what| wrong(&path, what))?;
+        let array = formats::array(&bytes, name).map_err(|error| wrong(&path, error))?;
+        let (values, rows, cols) = array.embeddings().map_err(|error| wrong(&path, error))?;
         if rows != n || (name == "logits" && cols != ground.classes) {
-            let wanted = if name == "logits" { ground.classes.to_string() } else { "d".into() };
-            let what = format!("has {name} of [{rows}, {cols}]: expected [{n}, {wanted}]");
-            return Err(wrong(&path, what));
+            let (output, columns) = (name, cols);
+            let classes = (name == "logits").then_some(ground.classes);
+            let error = OutError::OutputShape { output, rows, columns, n, classes };
+            return Err(wrong(&path, error).into());
         }
         found.push((name, values, cols));
     }
     if found.is_empty() {
-        return Err(wrong(&path, "has neither `logits` nor `embeddings`"));
+        return Err(wrong(&path, OutError::NoOutputs).into());
     }
     let mut parts = Parts::new();
     for epoch in 1.. {
@@ -142,11 +147,11 @@ pub(super) fn proxy(
             break;
         }
         let (bytes, path) = (read(out, &name)?, out.join(&name));
-        let array = formats::array(&bytes, "logits").map_err(|what| wrong(&path, what))?;
+        let array = formats::array(&bytes, "logits").map_err(|error| wrong(&path, error))?;
         let logits = array.floats().filter(|_| array.shape == [n, ground.classes]);
         let logits = logits.ok_or_else(|| {
-            let (shape, classes) = (&array.shape, ground.classes);
-            wrong(&path, format!("has shape {shape:?}: expected floats of [{n}, {classes}]"))
+            let (shape, classes) = (array.shape.clone(), ground.classes);
+            wrong(&path, OutError::EpochShape { shape, n, classes })
         })?;
         let (detail, classes) = (Detail::Logits, ground.classes);
         let blob = record::put_epoch(ctx, detail, &logits, classes, &ground.labels)?;
@@ -171,8 +176,7 @@ pub(super) fn model(
     family: Option<Family>,
     width: Option<Count>,
 ) -> Result<Parts, StageError> {
-    let unsaid = || StageError::method("which architecture the network has is not said");
-    let architecture = Architecture { name: family.ok_or_else(unsaid)?, width };
+    let architecture = Architecture { name: family.ok_or(MethodError::NoArchitecture)?, width };
     let source = dataset::input(ctx, "data")?;
     let (meta, labels, _) = dataset::labels(ctx, "data", source)?;
     let clean = dataset::clean(ctx, "data", source)?;
@@ -181,7 +185,7 @@ pub(super) fn model(
     let bytes = read(out, "model.safetensors")?;
     let classes = meta.classes.len();
     let adopted =
-        adopt(architecture, &meta.sample, classes, &bytes).map_err(|what| wrong(&path, what))?;
+        adopt(architecture, &meta.sample, classes, &bytes).map_err(|error| wrong(&path, error))?;
     let meta = ModelMeta {
         model: architecture,
         classes,

@@ -1,6 +1,7 @@
 //! Running a program to its end, or putting an end to it.
 
-use crate::Runtime;
+use super::ProgramEnd;
+use crate::{MethodError, Runtime};
 use cache::WorkFolder;
 use engine::{StageCtx, StageError, StageProgress};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -8,7 +9,7 @@ use std::{
     collections::VecDeque,
     ffi::OsString,
     io::{BufRead as _, BufReader, Read, Write as _},
-    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
@@ -64,9 +65,10 @@ pub(super) fn run(
     let supervised = Runtime::of(ctx).supervisor.is_some();
     let stdin = if supervised { Stdio::piped() } else { Stdio::null() };
     let piped = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = piped.process_group(0).spawn().map_err(|error| {
-        StageError::method(format!("cannot start `{}`: {error}", program.display()))
-    })?;
+    let mut child = piped
+        .process_group(0)
+        .spawn()
+        .map_err(|error| MethodError::Start { program: program.into(), reason: error })?;
     let mut life_line = child.stdin.take();
     let (tx, lines) = mpsc::sync_channel(AHEAD);
     for (is_error, stream) in [(false, stdout(&mut child)), (true, stderr(&mut child))] {
@@ -89,8 +91,7 @@ pub(super) fn run(
             touched = Instant::now();
         }
         if let Some(limit) = time_out.filter(|limit| clock.elapsed() >= *limit) {
-            let message = format!("the program was stopped: it took longer than {limit:?}");
-            break Some(StageError::method(message).with_hint("set a longer `time-out`"));
+            break Some(MethodError::TimeOut { limit }.into());
         }
     };
     if stop.is_some() {
@@ -111,16 +112,14 @@ pub(super) fn run(
     let status = child.wait();
     let over = Instant::now();
     while heard.listen(&lines, TICK) && over.elapsed() < GRACE {}
-    let status = status.map_err(|error| {
-        StageError::method(format!("the program cannot be waited for: {error}"))
-    })?;
+    let status = status.map_err(MethodError::Wait)?;
     match stop {
         Some(error) => Err(error),
         None if status.success() => {
             heard.end();
             Ok(())
         }
-        None => Err(StageError::method(heard.failure(status))),
+        None => Err(MethodError::from(heard.failure(status)).into()),
     }
 }
 
@@ -262,19 +261,12 @@ impl Heard<'_, '_> {
         }
     }
 
-    /// Returns what to say of a program that failed: its end, and the last lines of stderr, or of
+    /// Returns the end of a program that failed: how it came, and the last lines of stderr, or of
     /// stdout if there are none.
-    fn failure(self, status: ExitStatus) -> String {
-        let how = match (status.code(), status.signal()) {
-            (Some(code), _) => format!("the program ended with code {code}"),
-            (None, Some(9)) => {
-                "the program was killed: there may have been too little memory".into()
-            }
-            (None, signal) => format!("the program was ended by signal {}", signal.unwrap_or(0)),
-        };
+    fn failure(self, status: ExitStatus) -> ProgramEnd {
         let errors = self.last.iter().any(|(error, text)| *error && !text.is_empty());
-        let told = self.last.iter().filter(|(error, _)| *error == errors);
-        told.fold(how, |all, (_, text)| format!("{all}\n    {text}"))
+        let told = self.last.into_iter().filter(|(error, _)| *error == errors);
+        ProgramEnd { status, last_lines: told.map(|(_, text)| text).collect() }
     }
 }
 

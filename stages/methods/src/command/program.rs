@@ -4,6 +4,7 @@ use super::{
     declared::{self, Declared},
     is_file, problem, process,
 };
+use crate::MethodError;
 use engine::{Problem, SpecPath, StageError};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -184,15 +185,8 @@ fn check_may_execute(folder: &Path, program: &Path) -> Result<(), StageError> {
     use rustix::fs::StatVfsMountFlags;
     let mount = rustix::fs::statvfs(folder);
     if mount.is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOEXEC)) {
-        let name = program.file_name().unwrap_or_default().display();
-        let message = format!(
-            "`{name}` cannot be executed: the store is on a file system that is mounted noexec"
-        );
-        let hint = format!(
-            "put its interpreter before it, `run = [\"sh\", \"{name}\"]`, or choose another store \
-             with --store"
-        );
-        return Err(StageError::method(message).with_hint(hint));
+        let program = program.file_name().unwrap_or_default().display().to_string();
+        return Err(MethodError::MountedNoexec { program }.into());
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! Noise that depends on the sample itself is not made here.
 
+use crate::MethodError;
 use artifacts::{
     SampleId,
     dataset::{self, CleanLabels},
@@ -98,19 +99,16 @@ enum Class {
 
 impl Class {
     /// Returns the label this means, or what is wrong with it.
-    fn label(&self, classes: &[String]) -> Result<u32, StageError> {
+    fn label(&self, classes: &[String]) -> Result<u32, MethodError> {
         let named = |name: &str| classes.iter().position(|one| one == name);
         let found = match self {
             Self::Number(number) => Some(*number as usize),
             Self::Name(name) => named(name).or_else(|| name.parse().ok()),
         };
         let label = found.filter(|label| *label < classes.len());
-        label.map(|label| label as u32).ok_or_else(|| {
-            let few: Vec<_> = classes.iter().take(20).map(|one| format!("`{one}`")).collect();
-            let more = if classes.len() > 20 { ", ..." } else { "" };
-            let last = classes.len().saturating_sub(1);
-            StageError::method(format!("`map` names class `{self}`, which the data do not have"))
-                .with_hint(format!("classes are 0 to {last}, or {}{more}", few.join(", ")))
+        label.map(|label| label as u32).ok_or_else(|| MethodError::NoSuchClass {
+            class: self.to_string(),
+            classes: classes.to_vec(),
         })
     }
 }
@@ -237,14 +235,13 @@ impl Labels {
         labels: &[u32],
         classes: &[String],
         rng: &mut impl Rng,
-    ) -> Result<(Vec<u32>, Vec<SampleId>), StageError> {
+    ) -> Result<(Vec<u32>, Vec<SampleId>), MethodError> {
         let count = classes.len() as u32;
         if f64::from(self.rate) == 0.0 {
             return Ok((labels.to_vec(), vec![]));
         }
         if count < 2 && !self.own_class {
-            let message = "there is no other class to take a wrong label from";
-            return Err(StageError::method(message));
+            return Err(MethodError::OneClass);
         }
         let map = match self.kind {
             Noise::Asymmetric => self.map(classes)?,
@@ -289,13 +286,11 @@ impl Labels {
     }
 
     /// Returns what each class is taken for, if for anything.
-    fn map(&self, classes: &[String]) -> Result<Vec<Option<u32>>, StageError> {
+    fn map(&self, classes: &[String]) -> Result<Vec<Option<u32>>, MethodError> {
         let mut map = vec![None; classes.len()];
         let Some(given) = &self.map else {
             if classes.len() != 10 {
-                let message = "asymmetric noise needs a `map` of what each class is taken for";
-                let hint = "only data with ten classes have a default, CIFAR-10's";
-                return Err(StageError::method(message).with_hint(hint));
+                return Err(MethodError::NoMap);
             }
             for (from, to) in CIFAR10 {
                 map[from as usize] = Some(to);
@@ -306,12 +301,10 @@ impl Labels {
             let (from_label, to_label) =
                 (Class::Name(from.clone()).label(classes)?, to.label(classes)?);
             if from_label == to_label {
-                return Err(StageError::method(format!("`map` takes class `{from}` for itself")));
+                return Err(MethodError::MappedToItself { class: from.clone() });
             }
             if map[from_label as usize].replace(to_label).is_some() {
-                let message =
-                    format!("`map` speaks twice of class `{from}`, by name and by number");
-                return Err(StageError::method(message));
+                return Err(MethodError::MappedTwice { class: from.clone() });
             }
         }
         Ok(map)

@@ -3,8 +3,22 @@
 
 use super::{Accelerator, Compute, DEFAULT_MEMORY, DeviceRows, DeviceVectors, Pairwise};
 use artifacts::Matrix;
-use engine::StageError;
-use std::{any::Any, sync::Arc};
+use engine::{MethodFailure, StageError};
+use std::{any::Any, borrow::Cow, sync::Arc};
+use thiserror::Error;
+
+/// The stand-in was told to run out of memory.
+#[derive(Debug, Error)]
+#[error("`stand-in` ran out of memory")]
+struct OutOfMemory {
+    hint: String,
+}
+
+impl MethodFailure for OutOfMemory {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some((&*self.hint).into())
+    }
+}
 
 /// Returns a place to compute that has the stand-in beside the host.
 pub(crate) fn stand_in() -> Compute {
@@ -34,7 +48,7 @@ impl Accelerator for StandIn {
     fn explain_panic(&self, payload: &(dyn Any + Send), hint: &str) -> Option<StageError> {
         let text = payload.downcast_ref::<String>()?;
         let is_memory = text == "out of memory";
-        is_memory.then(|| StageError::method("`stand-in` ran out of memory").with_hint(hint))
+        is_memory.then(|| OutOfMemory { hint: hint.to_owned() }.into())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `load.features`: embeddings and labels that were made elsewhere.
 
 use super::{Loaded, file, names};
+use crate::{MethodError, OwnFileError};
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
     formats::{array, npy},
@@ -149,8 +150,8 @@ impl LoadFeatures {
             false => (Split { inputs: Inputs::Features(vec![]), labels: vec![] }, d),
         };
         if other != d {
-            let what = format!("has embeddings of {other} values, but those to train on have {d}");
-            return Err(refused(file::path(files, "test")?, what));
+            let error = OwnFileError::Width { found: other, train: d };
+            return Err(refused(file::path(files, "test")?, error));
         }
         let labels = [train.labels.as_slice(), &test.labels];
         let meta = DatasetMeta {
@@ -172,28 +173,27 @@ impl LoadFeatures {
         let role = format!("{which}-labels");
         let own = files.iter().any(|file| file.role == role);
         if !own && npy::is_npy(&bytes) {
-            return Err(refused(path, format!("holds one array: setting `{role}` is missing")));
+            return Err(refused(path, OwnFileError::OneArray { setting: role }));
         }
         let (values, n, d) = array(&bytes, &self.embeddings)
             .and_then(|array| array.embeddings())
-            .map_err(|what| refused(path, what))?;
+            .map_err(|error| refused(path, error))?;
         let labels_path = if own { file::path(files, &role)? } else { path };
         let others = if own { file::read(labels_path)? } else { bytes };
         let classes = self.classes.as_ref().map_or(MOST_CLASSES, Vec::len);
         let labels = array(&others, &self.labels)
             .and_then(|array| array.labels(classes))
-            .map_err(|what| refused(labels_path, what))?;
+            .map_err(|error| refused(labels_path, error))?;
         if labels.len() != n {
-            let (found, from) = (labels.len(), path.display());
-            let what = format!("has {found} labels, but `{from}` has {n} embeddings");
-            return Err(refused(labels_path, what));
+            let (labels, embeddings) = (labels.len(), path.to_owned());
+            return Err(refused(labels_path, OwnFileError::LabelCount { labels, embeddings, n }));
         }
         Ok((Split { inputs: Inputs::Features(values), labels }, d))
     }
 }
 
-fn refused(path: &Path, what: String) -> StageError {
-    StageError::method(format!("`{}` {what}", path.display()))
+fn refused(path: &Path, error: impl Into<OwnFileError>) -> StageError {
+    MethodError::OwnFile { path: path.to_owned(), error: Box::new(error.into()) }.into()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Opening the files of a data set: gzip or plain, never trusting what a header claims.
 
+use super::FileError;
+use crate::MethodError;
 use engine::{InputFile, StageError};
 use flate2::read::MultiGzDecoder;
 use std::{
-    fmt::Display,
     fs,
     io::{BufReader, Read, Seek as _},
     path::Path,
@@ -14,25 +15,24 @@ const DENSEST: u64 = 1032;
 /// What is set aside for a file's content before any of it was seen.
 const TRUST: u64 = 1 << 24;
 
-/// Returns the error of a file that is not what it should be: `what` follows its name.
-pub(super) fn broken(path: &Path, what: impl Display) -> StageError {
-    StageError::method(format!("`{}` {what}", path.display()))
-        .with_hint("the file may be damaged or only half downloaded: get it again")
+/// Returns the error of a file that is not what it should be.
+pub(super) fn broken(path: &Path, error: impl Into<FileError>) -> StageError {
+    MethodError::File { path: path.to_owned(), error: Box::new(error.into()) }.into()
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> StageError {
-    StageError::method(format!("cannot read `{}`: {error}", path.display()))
+fn unreadable(path: &Path, reason: std::io::Error) -> StageError {
+    MethodError::Unread { path: path.to_owned(), reason }.into()
 }
 
 /// Returns where the file with this role is.
-pub(super) fn path<'a>(files: &'a [InputFile], role: &str) -> Result<&'a Path, StageError> {
+pub(super) fn path<'a>(files: &'a [InputFile], role: &str) -> Result<&'a Path, MethodError> {
     let found = files.iter().find(|file| file.role == role).map(|file| file.path.as_path());
-    found.ok_or_else(|| StageError::method(format!("no file was found for `{role}`")))
+    found.ok_or_else(|| MethodError::NoFile { role: role.to_owned() })
 }
 
 /// Returns all bytes of a plain file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, StageError> {
-    fs::read(path).map_err(|error| unreadable(path, &error))
+    fs::read(path).map_err(|error| unreadable(path, error))
 }
 
 /// A file read from its beginning to its end.
@@ -46,7 +46,7 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     /// Opens `path`, unpacking it on the way if it is a gzip file (told by its content).
     pub(super) fn open(path: &'a Path) -> Result<Self, StageError> {
-        let refused = |error: std::io::Error| unreadable(path, &error);
+        let refused = |error: std::io::Error| unreadable(path, error);
         let mut file = fs::File::open(path).map_err(refused)?;
         let size = file.metadata().map_err(refused)?.len();
         let mut magic = Vec::new();
@@ -70,18 +70,16 @@ impl<'a> Source<'a> {
     /// Returns the next `n` bytes, which are `what`.
     pub(super) fn body(&mut self, n: u64, what: &str) -> Result<Vec<u8>, StageError> {
         if n > self.at_most {
-            let most = self.at_most;
-            return Err(broken(
-                self.path,
-                format!("should hold {n} bytes of {what}, but has room for only {most}"),
-            ));
+            let (what, most) = (what.to_owned(), self.at_most);
+            return Err(broken(self.path, FileError::NoRoom { wanted: n, what, most }));
         }
         let mut bytes = Vec::with_capacity(n.min(TRUST) as usize);
         let read = self.reader.by_ref().take(n).read_to_end(&mut bytes);
-        read.map_err(|error| self.failed(&error))?;
-        if (bytes.len() as u64) < n {
-            let found = bytes.len();
-            return Err(broken(self.path, format!("ends after {found} of {n} bytes of {what}")));
+        read.map_err(|error| self.failed(error))?;
+        let found = bytes.len() as u64;
+        if found < n {
+            let what = what.to_owned();
+            return Err(broken(self.path, FileError::Short { found, wanted: n, what }));
         }
         Ok(bytes)
     }
@@ -90,16 +88,16 @@ impl<'a> Source<'a> {
     pub(super) fn end(mut self) -> Result<(), StageError> {
         match self.reader.read(&mut [0]) {
             Ok(0) => Ok(()),
-            Ok(_) => Err(broken(self.path, "goes on after its last sample")),
-            Err(error) => Err(self.failed(&error)),
+            Ok(_) => Err(broken(self.path, FileError::Long)),
+            Err(error) => Err(self.failed(error)),
         }
     }
 
-    fn failed(&self, error: &std::io::Error) -> StageError {
+    fn failed(&self, error: std::io::Error) -> StageError {
         use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         match error.kind() {
             InvalidData | InvalidInput | UnexpectedEof => {
-                broken(self.path, format!("does not unpack: {error}"))
+                broken(self.path, FileError::Unpack(error))
             }
             _ => unreadable(self.path, error),
         }
@@ -116,8 +114,8 @@ pub(super) fn labels(
         if usize::from(label) < classes {
             return Ok(u32::from(label));
         }
-        let last = classes - 1;
-        Err(broken(path, format!("has label {label} for sample {at}: expected 0 to {last}")))
+        let (label, last) = (label.into(), classes - 1);
+        Err(broken(path, FileError::Label { sample: at, label, first: 0, last }))
     });
     checked.collect()
 }

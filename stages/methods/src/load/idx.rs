@@ -3,7 +3,7 @@
 //! Only unsigned bytes are read, as all of these sets are.
 
 use super::{
-    Loaded,
+    FileError, Loaded,
     file::{self, Source, broken},
     names,
     published::{Published, Wanted},
@@ -195,7 +195,8 @@ fn known(
     let sample = &loaded.meta.sample;
     if *sample != [1, 28, 28] {
         let path = file::path(files, "train-images")?;
-        return Err(broken(path, format!("has images of {sample:?}: expected [1, 28, 28]")));
+        let (found, wanted) = (sample.clone(), "[1, 28, 28]");
+        return Err(broken(path, FileError::ImageShape { found, wanted }));
     }
     (loaded.meta.mean, loaded.meta.std) = (vec![mean], vec![std]);
     Ok(loaded)
@@ -207,8 +208,7 @@ fn read(files: &[InputFile], name: &str, given: Option<Vec<String>>) -> Result<L
     let (test, other) = split(files, "test", limit)?;
     if sample != other {
         let path = file::path(files, "test-images")?;
-        let what = format!("has images of {other:?}, but those to train on are {sample:?}");
-        return Err(broken(path, what));
+        return Err(broken(path, FileError::SplitShape { found: other, train: sample }));
     }
     let classes = given.unwrap_or_else(|| names::numbers(&[&train.labels, &test.labels]));
     let meta = DatasetMeta {
@@ -235,8 +235,8 @@ fn split(
     let (count, labels) = array(labels_path, &[1], "labels")?;
     let n = shape.remove(0);
     if count[0] != n {
-        let what = format!("has {} labels, but `{}` has {n} images", count[0], path.display());
-        return Err(broken(labels_path, what));
+        let (labels, images) = (count[0], path.to_owned());
+        return Err(broken(labels_path, FileError::LabelCount { labels, images, n }));
     }
     if shape.len() == 2 {
         shape.insert(0, 1);
@@ -255,13 +255,11 @@ pub(super) fn array(
     let mut source = Source::open(path)?;
     let magic: [u8; 4] = source.header()?;
     let [0, 0, 8, rank] = magic else {
-        let text = "does not begin like an IDX file of bytes: expected 00 00 08, found";
-        let [a, b, c, _] = magic;
-        return Err(broken(path, format!("{text} {a:02x} {b:02x} {c:02x}")));
+        let (what, wanted) = ("an IDX file of bytes", &[0, 0, 8]);
+        return Err(broken(path, FileError::Magic { what, wanted, found: magic[..3].to_vec() }));
     };
     if !ranks.contains(&rank) {
-        let want = ranks.iter().map(u8::to_string).collect::<Vec<_>>().join(" or ");
-        return Err(broken(path, format!("has {rank} dimensions: expected {want}")));
+        return Err(broken(path, FileError::Rank { found: rank, wanted: ranks.to_vec() }));
     }
     let mut dims = vec![];
     for _ in 0..rank {
@@ -269,7 +267,7 @@ pub(super) fn array(
     }
     let size = dims.iter().try_fold(1_u64, |all, one| all.checked_mul(u64::from(*one)));
     let Some(size @ 1..) = size else {
-        return Err(broken(path, format!("claims the dimensions {dims:?}")));
+        return Err(broken(path, FileError::Dimensions(dims)));
     };
     let bytes = source.body(size, what)?;
     source.end()?;

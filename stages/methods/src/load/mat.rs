@@ -5,7 +5,12 @@
 use super::file::{Source, broken};
 use engine::StageError;
 use flate2::read::ZlibDecoder;
-use std::{collections::BTreeMap, io::Read as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read as _},
+    path::Path,
+};
+use thiserror::Error;
 
 /// An array: its dimensions, and its elements in MATLAB's order, first dimension fastest.
 #[derive(Debug)]
@@ -38,34 +43,90 @@ const HEADER: usize = 128;
 /// Deflate cannot pack denser than this.
 const DENSEST: u64 = 1032;
 
+/// What is wrong with a MATLAB file: a clause that follows its name.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MatError {
+    /// It is too short to be one.
+    #[error("has only {0} bytes, less than the header of a MATLAB file")]
+    NoHeader(u64),
+    /// It ends too early to be one.
+    #[error("ends within its header")]
+    CutHeader,
+    /// It was written on a big-endian machine.
+    #[error("is a big-endian MATLAB file, which is not read")]
+    BigEndian,
+    /// It is HDF5 in truth.
+    #[error("is a MATLAB file of version 7.3, which is not read: save it with `-v7`")]
+    Version73,
+    /// It does not begin like one.
+    #[error("is no MATLAB file of version 5")]
+    Magic,
+    /// What is packed in it is broken.
+    #[error("does not unpack: {0}")]
+    Unpack(io::Error),
+    /// It is too short for what an array claims, whatever is packed in it.
+    #[error("claims an array of {0} bytes, and has no room for it")]
+    NoRoom(u64),
+    /// An array or an element ends too early.
+    #[error("ends after {found} of {wanted} bytes of {what}")]
+    Short {
+        /// How many bytes there are.
+        found: u64,
+        /// How many there should be.
+        wanted: u64,
+        /// What they are.
+        what: &'static str,
+    },
+    /// An array goes on after its end.
+    #[error("goes on after the {0} bytes of an array")]
+    Long(u64),
+    /// An element is too short to say what it is.
+    #[error("ends within an element")]
+    CutTag,
+    /// An element of the small form claims more than its four bytes.
+    #[error("has an element of more bytes than fit")]
+    SmallElement,
+    /// An array does not say of what type it is.
+    #[error("has an array without flags")]
+    NoFlags,
+    /// An array does not say how large it is.
+    #[error("has an array `{0}` without dimensions")]
+    NoDimensions(String),
+    /// An array's elements are of a type that is not known.
+    #[error("has elements of an unknown type in array `{0}`")]
+    ElementType(String),
+    /// An array's elements do not fill its dimensions.
+    #[error("has {found} elements in array `{array}` of {dims:?}")]
+    ElementCount {
+        /// How many it has.
+        found: usize,
+        /// Its name.
+        array: String,
+        /// Its dimensions.
+        dims: Vec<usize>,
+    },
+}
+
 /// Returns the arrays in `path` by name.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, MatArray>, StageError> {
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let mut source = Source::open(path)?;
     if size < HEADER as u64 {
-        return Err(broken(
-            path,
-            format!("has only {size} bytes, less than the header of a MATLAB file"),
-        ));
+        return Err(broken(path, MatError::NoHeader(size)));
     }
     let bytes = source.body(size, "a MATLAB file")?;
     source.end()?;
-    parse(&bytes).map_err(|what| broken(path, what))
+    parse(&bytes).map_err(|error| broken(path, error))
 }
 
-fn parse(bytes: &[u8]) -> Result<BTreeMap<String, MatArray>, String> {
-    let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or("ends within its header")?;
+fn parse(bytes: &[u8]) -> Result<BTreeMap<String, MatArray>, MatError> {
+    let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or(MatError::CutHeader)?;
     match &header[124..] {
         [_, 1, b'I', b'M'] => {}
-        [_, _, b'M', b'I'] => {
-            return Err("is a big-endian MATLAB file, which is not read".to_owned());
-        }
-        _ if header.starts_with(b"MATLAB 7.3") => {
-            return Err(
-                "is a MATLAB file of version 7.3, which is not read: save it with `-v7`".to_owned()
-            );
-        }
-        _ => return Err("is no MATLAB file of version 5".to_owned()),
+        [_, _, b'M', b'I'] => return Err(MatError::BigEndian),
+        _ if header.starts_with(b"MATLAB 7.3") => return Err(MatError::Version73),
+        _ => return Err(MatError::Magic),
     }
     let mut arrays = BTreeMap::new();
     while !rest.is_empty() {
@@ -91,25 +152,24 @@ fn parse(bytes: &[u8]) -> Result<BTreeMap<String, MatArray>, String> {
     Ok(arrays)
 }
 
-fn unpack(packed: &[u8]) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| format!("does not unpack: {error}");
+fn unpack(packed: &[u8]) -> Result<Vec<u8>, MatError> {
     let mut decoder = ZlibDecoder::new(packed);
     let mut tag = [0; 8];
-    decoder.read_exact(&mut tag).map_err(failed)?;
+    decoder.read_exact(&mut tag).map_err(MatError::Unpack)?;
     let size = u64::from(word(&tag[4..]));
     if size > (packed.len() as u64).saturating_mul(DENSEST) {
-        return Err(format!("claims an array of {size} bytes, and has no room for it"));
+        return Err(MatError::NoRoom(size));
     }
     let mut bytes = Vec::with_capacity(8 + size as usize);
     bytes.extend(tag);
     // To the end, where the check stands: one byte more would be too many.
-    decoder.take(size + 1).read_to_end(&mut bytes).map_err(failed)?;
+    decoder.take(size + 1).read_to_end(&mut bytes).map_err(MatError::Unpack)?;
     match (bytes.len() as u64).checked_sub(8) {
         Some(found) if found == size => Ok(bytes),
         Some(found) if found < size => {
-            Err(format!("ends after {found} of {size} bytes of an array"))
+            Err(MatError::Short { found, wanted: size, what: "an array" })
         }
-        _ => Err(format!("goes on after the {size} bytes of an array")),
+        _ => Err(MatError::Long(size)),
     }
 }
 
@@ -121,20 +181,20 @@ struct Element<'a> {
 
 impl<'a> Element<'a> {
     /// Takes the next element off `rest`; inside an array, elements are padded to eight bytes.
-    fn take(rest: &mut &'a [u8], padded: bool) -> Result<Self, String> {
-        let short = || "ends within an element".to_owned();
-        let tag = rest.get(..8).ok_or_else(short)?;
+    fn take(rest: &mut &'a [u8], padded: bool) -> Result<Self, MatError> {
+        let tag = rest.get(..8).ok_or(MatError::CutTag)?;
         let first = word(tag);
         // A small element has its size in the upper half of its first word, and its bytes behind.
         if first >> 16 != 0 {
             let (kind, size) = (first & 0xffff, (first >> 16) as usize);
-            let body = tag.get(4..4 + size).ok_or("has an element of more bytes than fit")?;
+            let body = tag.get(4..4 + size).ok_or(MatError::SmallElement)?;
             *rest = &rest[8..];
             return Ok(Self { kind, body });
         }
         let size = word(&tag[4..]) as usize;
         let body = rest.get(8..).and_then(|rest| rest.get(..size)).ok_or_else(|| {
-            format!("ends after {} of {size} bytes of an element", rest.len() - 8)
+            let (found, wanted) = (rest.len() as u64 - 8, size as u64);
+            MatError::Short { found, wanted, what: "an element" }
         })?;
         let end = 8 + if padded { size.next_multiple_of(8) } else { size };
         *rest = rest.get(end..).unwrap_or(&[]);
@@ -143,10 +203,10 @@ impl<'a> Element<'a> {
 }
 
 /// Reads the parts of an array: flags, dimensions, name, elements.
-fn matrix(mut body: &[u8]) -> Result<Option<(String, MatArray)>, String> {
+fn matrix(mut body: &[u8]) -> Result<Option<(String, MatArray)>, MatError> {
     let flags = Element::take(&mut body, true)?;
     if flags.kind != UINT32 || flags.body.len() != 8 {
-        return Err("has an array without flags".to_owned());
+        return Err(MatError::NoFlags);
     }
     let (class, complex) = (flags.body[0], flags.body[1] & 0x08 != 0);
     if !(6..=15).contains(&class) || complex {
@@ -156,18 +216,18 @@ fn matrix(mut body: &[u8]) -> Result<Option<(String, MatArray)>, String> {
     let name = Element::take(&mut body, true)?;
     let name = String::from_utf8_lossy(name.body).into_owned();
     if dims.kind != INT32 {
-        return Err(format!("has an array `{name}` without dimensions"));
+        return Err(MatError::NoDimensions(name));
     }
     let dims: Vec<usize> = dims.body.chunks_exact(4).map(|one| word(one) as usize).collect();
-    let values = numbers(&Element::take(&mut body, true)?)
-        .ok_or_else(|| format!("has elements of an unknown type in array `{name}`"))?;
+    let values = Element::take(&mut body, true)?;
+    let values = numbers(&values).ok_or_else(|| MatError::ElementType(name.clone()))?;
     let found = match &values {
         MatValues::Bytes(values) => values.len(),
         MatValues::Numbers(values) => values.len(),
     };
     let want = dims.iter().try_fold(1, |all: usize, one| all.checked_mul(*one));
     if want != Some(found) {
-        return Err(format!("has {found} elements in array `{name}` of {dims:?}"));
+        return Err(MatError::ElementCount { found, array: name, dims });
     }
     Ok(Some((name, MatArray { dims, values })))
 }

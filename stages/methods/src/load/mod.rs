@@ -2,6 +2,7 @@
 
 mod cifar;
 mod digits;
+mod error;
 mod features;
 mod file;
 mod idx;
@@ -20,6 +21,9 @@ use artifacts::{
     units::Count,
 };
 use engine::{Method, StageCtx, StageError};
+pub use error::{FileError, FolderError};
+pub use images::ImageError;
+pub use mat::MatError;
 pub(crate) use names::numbers;
 use published::{OnDisk, PublishedFolder};
 use schemars::schema_for;

@@ -141,7 +141,7 @@ mod tests {
         nested: &["", "unpacked"],
         files: &[Wanted { role: "a", names: &["a", "a.gz"] }, Wanted { role: "b", names: &["b"] }],
         hint: "get it",
-        read: |_| Err(StageError::method("not read here")),
+        read: |_| Err(crate::MethodError::NoInput.into()),
     };
 
     #[test]

@@ -1,7 +1,7 @@
 //! `load.qmnist`: MNIST with its 60,000 test digits rebuilt.
 
 use super::{
-    Loaded,
+    FileError, Loaded,
     file::{self, Source, broken},
     idx, names,
     published::{Published, Wanted},
@@ -52,6 +52,8 @@ pub(super) static QMNIST: Published = Published {
     },
 };
 
+/// How a file of extended labels begins.
+const MAGIC: [u8; 4] = [0, 0, 0x0c, 2];
 /// Columns of the labels: class, series, writer, and five more.
 const COLUMNS: u32 = 8;
 
@@ -59,15 +61,14 @@ fn split(files: &[InputFile], which: &str) -> Result<Split, StageError> {
     let path = file::path(files, &format!("{which}-images"))?;
     let (shape, images) = idx::array(path, &[3], "pixels")?;
     if shape[1..] != [28, 28] {
-        let found = &shape[1..];
-        return Err(broken(path, format!("has images of {found:?}: expected [28, 28]")));
+        let (found, wanted) = (shape[1..].to_vec(), "[28, 28]");
+        return Err(broken(path, FileError::ImageShape { found, wanted }));
     }
     let labels_path = file::path(files, &format!("{which}-labels"))?;
     let labels = labels(labels_path)?;
     if labels.len() != shape[0] {
-        let (n, path) = (shape[0], path.display());
-        let what = format!("has {} labels, but `{path}` has {n} images", labels.len());
-        return Err(broken(labels_path, what));
+        let (labels, images, n) = (labels.len(), path.to_owned(), shape[0]);
+        return Err(broken(labels_path, FileError::LabelCount { labels, images, n }));
     }
     Ok(Split { inputs: Inputs::Images(images.into()), labels })
 }
@@ -76,22 +77,23 @@ fn split(files: &[InputFile], which: &str) -> Result<Split, StageError> {
 fn labels(path: &Path) -> Result<Vec<u32>, StageError> {
     let mut source = Source::open(path)?;
     let magic: [u8; 4] = source.header()?;
-    if magic != [0, 0, 0x0c, 2] {
-        let text = "does not begin like extended labels: expected 00 00 0c 02, found";
-        let [a, b, c, d] = magic;
-        return Err(broken(path, format!("{text} {a:02x} {b:02x} {c:02x} {d:02x}")));
+    if magic != MAGIC {
+        let (what, found) = ("extended labels", magic.to_vec());
+        return Err(broken(path, FileError::Magic { what, wanted: &MAGIC, found }));
     }
     let (n, columns) = (u32::from_be_bytes(source.header()?), u32::from_be_bytes(source.header()?));
     if n == 0 || columns != COLUMNS {
-        let what = format!("claims the dimensions [{n}, {columns}]: expected {COLUMNS} columns");
-        return Err(broken(path, what));
+        return Err(broken(path, FileError::Columns { rows: n, columns, wanted: COLUMNS }));
     }
     let rows = source.body(u64::from(n) * u64::from(COLUMNS) * 4, "labels")?;
     source.end()?;
     let rows = rows.chunks_exact(COLUMNS as usize * 4).enumerate();
     let labels = rows.map(|(at, row)| match i32::from_be_bytes([row[0], row[1], row[2], row[3]]) {
         label @ 0..10 => Ok(label as u32),
-        label => Err(broken(path, format!("has label {label} for sample {at}: expected 0 to 9"))),
+        label => {
+            let label = label.into();
+            Err(broken(path, FileError::Label { sample: at, label, first: 0, last: 9 }))
+        }
     });
     labels.collect()
 }

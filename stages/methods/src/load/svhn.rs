@@ -1,7 +1,7 @@
 //! `load.svhn`: Street View House Numbers, cropped digits.
 
 use super::{
-    Loaded,
+    FileError, Loaded,
     file::{self, broken},
     idx,
     mat::{self, MatValues},
@@ -124,29 +124,26 @@ fn read(files: &[InputFile]) -> Result<Loaded, StageError> {
 /// stands for the digit 0.
 fn digits(path: &Path) -> Result<(Vec<u8>, Vec<u32>), StageError> {
     let mut arrays = mat::read(path)?;
-    let mut array = |name: &str| {
-        arrays.remove(name).ok_or_else(|| broken(path, format!("has no array `{name}`")))
+    let mut array = |name: &'static str| {
+        arrays.remove(name).ok_or_else(|| broken(path, FileError::NoArray(name)))
     };
     let (x, y) = (array("X")?, array("y")?);
     let (MatValues::Bytes(pixels), [SIDE, SIDE, 3, n]) = (x.values, &x.dims[..]) else {
-        let found = &x.dims;
-        return Err(broken(
-            path,
-            format!("has images of {found:?}: expected bytes, [32, 32, 3, n]"),
-        ));
+        let (found, wanted) = (x.dims.clone(), "bytes, [32, 32, 3, n]");
+        return Err(broken(path, FileError::ImageShape { found, wanted }));
     };
     let given: Vec<f64> = match y.values {
         MatValues::Bytes(values) => values.into_iter().map(f64::from).collect(),
         MatValues::Numbers(values) => values,
     };
     if given.len() != *n {
-        return Err(broken(path, format!("has {} labels for {n} images", given.len())));
+        return Err(broken(path, FileError::OwnLabelCount { labels: given.len(), n: *n }));
     }
     let labels = given.into_iter().enumerate().map(|(at, label)| {
         if label.fract() == 0.0 && (1.0..=10.0).contains(&label) {
             return Ok(label as u32 % 10);
         }
-        Err(broken(path, format!("has label {label} for sample {at}: expected 1 to 10")))
+        Err(broken(path, FileError::Label { sample: at, label, first: 1, last: 10 }))
     });
     let labels = labels.collect::<Result<_, _>>()?;
     let mut images = vec![0; pixels.len()];

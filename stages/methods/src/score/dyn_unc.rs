@@ -1,6 +1,7 @@
 //! Dynamic uncertainty.
 
 use super::{Scorer, TrainedProxy, fold_epochs};
+use crate::MethodError;
 use artifacts::scores::Scores;
 use artifacts::units::Count;
 use engine::{Problem, StageError, Streams};
@@ -68,11 +69,7 @@ pub(super) fn windows(
         }
     })?;
     if count == 0 {
-        return Err(StageError::method(format!(
-            "a window of {span} epochs is asked for, but {} are on record",
-            proxy.epochs()
-        ))
-        .with_hint("train the proxy for longer, or set a smaller `rule.window`"));
+        return Err(MethodError::Window { window: span, recorded: proxy.epochs() }.into());
     }
     Ok(sums.iter().map(|sum| (sum / f64::from(count)) as f32).collect())
 }

@@ -1,5 +1,6 @@
 //! `score.import`: scores that were computed elsewhere.
 
+use crate::MethodError;
 use artifacts::scores::{self, Scores};
 use artifacts::{
     formats::column::{self, Column},
@@ -57,10 +58,10 @@ pub(super) fn method() -> Method {
 }
 
 impl Import {
-    fn read(&self) -> Result<Vec<f32>, String> {
-        let file = self.file.as_ref().ok_or("setting `file` is required")?;
-        let path = file.path();
-        column::floats(&path, Column::Scores).map_err(|what| format!("`{}` {what}", path.display()))
+    fn read(&self) -> Result<Vec<f32>, MethodError> {
+        let path = self.file.as_ref().ok_or(MethodError::NoSetting("file"))?.path();
+        let found = column::floats(&path, Column::Scores);
+        found.map_err(|error| MethodError::OwnFile { path, error: Box::new(error.into()) })
     }
 }
 
@@ -90,7 +91,10 @@ impl Stage for Import {
         if self.files().is_err() {
             return vec![];
         }
-        let problem = |message| Problem { setting: "file".to_owned(), message, hint: None };
+        let problem = |error: MethodError| {
+            let (setting, message) = ("file".to_owned(), error.to_string());
+            Problem { setting, message, hint: None }
+        };
         self.read().err().map(problem).into_iter().collect()
     }
 
@@ -104,7 +108,7 @@ impl Stage for Import {
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let ground = record::LabelledSamples::read(ctx, &["data", "proxy"])?;
-        let found = self.read().map_err(StageError::method)?;
+        let found = self.read()?;
         ground.one_each(found.len(), "scores")?;
         let values = match self.hard {
             Hard::High => Scores::harder_when_high(found),

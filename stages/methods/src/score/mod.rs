@@ -22,6 +22,7 @@ mod stage;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use crate::MethodError;
 use artifacts::{Matrix, record::EpochRow, scores::Scores};
 use engine::{Method, Problem, Renamed, StageError, Streams};
 use schemars::JsonSchema;
@@ -107,14 +108,10 @@ fn fold_epochs(
     let recorded = proxy.epochs();
     let last = if last == 0 { recorded } else { last };
     if recorded == 0 {
-        return Err(StageError::method("the proxy kept no record of its training")
-            .with_hint("give the proxy `record = \"inflight\"` or `\"clean\"`"));
+        return Err(MethodError::NoRecord.into());
     }
     if first == 0 || first > last || last > recorded {
-        return Err(StageError::method(format!(
-            "epochs {first} to {last} are asked for, but epochs 1 to {recorded} are on record"
-        ))
-        .with_hint("train the proxy for longer, or ask for other epochs"));
+        return Err(MethodError::Epochs { first, last, recorded }.into());
     }
     for epoch in first..=last {
         see(epoch, &proxy.rows(epoch)?);

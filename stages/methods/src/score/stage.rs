@@ -1,6 +1,7 @@
 //! The stage around every scoring method: what it reads, repeats, and what it writes.
 
 use super::{ScoreInput, Scorer, TrainedProxy};
+use crate::MethodError;
 use artifacts::{
     Matrix,
     parts::{self, Parts},
@@ -73,7 +74,7 @@ impl<S: Scorer> Stage for Score<S> {
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let port = ["proxy", "data"].into_iter().find(|port| ctx.input(port).is_some());
-        let port = port.ok_or_else(|| StageError::method("no input is connected"))?;
+        let port = port.ok_or(MethodError::NoInput)?;
         let mut repeats = ProxyScores::new(ctx, port)?;
         let all = ctx.inputs(port);
         for (at, artifact) in all.iter().enumerate() {
@@ -113,7 +114,7 @@ impl<'a> ProxyScores<'a> {
     /// Fails if nothing came in, or a label is no class.
     pub fn new(ctx: &'a StageCtx<'a>, port: &'a str) -> Result<Self, StageError> {
         let first = ctx.inputs(port).first();
-        let first = first.ok_or_else(|| StageError::method("no input is connected"))?;
+        let first = first.ok_or(MethodError::NoInput)?;
         let samples = LabelledSamples::of(ctx, port, first)?;
         let LabelledSamples { labels, classes, blob } = samples;
         Ok(Self { ctx, port, blob, labels, classes, total: Totals::default() })
@@ -134,9 +135,7 @@ impl<'a> ProxyScores<'a> {
             return Ok(());
         }
         let all = self.ctx.inputs(self.port).len();
-        let message =
-            format!("proxy {} of {all} was trained on other labels than the first", at + 1);
-        Err(StageError::method(message).with_hint("repeats differ in their seed alone"))
+        Err(MethodError::OtherLabels { repeat: at + 1, all }.into())
     }
 
     /// Adds the values of one repeat.
@@ -213,11 +212,8 @@ impl Stored<'_> {
         if cell.get().is_none() {
             let read = record::outputs(self.ctx, self.port, self.artifact, name)?;
             if read.rows() != self.labels.len() {
-                return Err(StageError::method(format!(
-                    "the proxy's {name} are of {} samples, its labels of {}",
-                    read.rows(),
-                    self.labels.len()
-                )));
+                let (found, n) = (read.rows(), self.labels.len());
+                return Err(MethodError::ProxySamples { output: name.to_owned(), found, n }.into());
             }
             // Another thread may have been faster; both read the same bytes.
             let _ = cell.set((read.cols(), read.data().to_vec()));

@@ -1,7 +1,10 @@
 //! GradMatch: a weighted subset whose gradient is that of the whole.
 
 use super::{Group, Picks, SelectInput, Selector};
-use crate::linalg::{Gram, PartialCholesky, cross, dot, largest, nonnegative, weighted};
+use crate::{
+    MethodError,
+    linalg::{Gram, PartialCholesky, cross, dot, largest, nonnegative, weighted},
+};
 use artifacts::{Matrix, units::NonNegative};
 use engine::StageError;
 use rayon::prelude::*;
@@ -142,8 +145,7 @@ pub(super) fn weigh(
             None => ridge = (ridge * 10.0).max(1e-9 * (trace / k as f64)).max(f64::MIN_POSITIVE),
         }
     }
-    Err(StageError::method("the gradients of the picks cannot be told apart")
-        .with_hint("set a larger `rule.lambda`"))
+    Err(MethodError::EqualGradients.into())
 }
 
 impl GradMatch {

@@ -1,7 +1,8 @@
 //! `select.import`: a subset that was selected elsewhere.
 
+use crate::MethodError;
 use artifacts::{
-    formats::column::{self, Column},
+    formats::column::{self, Column, ColumnError},
     parts::{self, Parts},
     record::LabelledSamples,
     subset::Subset,
@@ -50,11 +51,13 @@ pub(super) fn method() -> Method {
 
 impl Import {
     /// Returns what the files hold, of at most `n` samples.
-    fn read(&self, n: usize) -> Result<Subset, (&'static str, String)> {
-        let file = self.file.as_ref().ok_or(("file", "setting `file` is required".to_owned()))?;
+    fn read(&self, n: usize) -> Result<Subset, (&'static str, MethodError)> {
+        let file = self.file.as_ref().ok_or(("file", MethodError::NoSetting("file")))?;
         let wrong = |setting: &'static str, written: &SpecPath| {
-            let shown = written.path().display().to_string();
-            move |what: String| (setting, format!("`{shown}` {what}"))
+            let path = written.path();
+            move |error: ColumnError| {
+                (setting, MethodError::OwnFile { path, error: Box::new(error.into()) })
+            }
         };
         let found = column::indices(&file.path()).map_err(wrong("file", file))?;
         let weights = match &self.weights {
@@ -100,9 +103,9 @@ impl Stage for Import {
             return vec![];
         }
         let most = u32::MAX as usize;
-        let problem = |(setting, message): (&str, String)| Problem {
+        let problem = |(setting, error): (&str, MethodError)| Problem {
             setting: setting.to_owned(),
-            message,
+            message: error.to_string(),
             hint: None,
         };
         self.read(most).err().map(problem).into_iter().collect()
@@ -122,8 +125,7 @@ impl Stage for Import {
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let ground = LabelledSamples::read(ctx, &["data", "proxy", "scores"])?;
-        let picked =
-            self.read(ground.labels.len()).map_err(|(_, what)| StageError::method(what))?;
+        let picked = self.read(ground.labels.len()).map_err(|(_, error)| error)?;
         picked.put(ctx, &ground.labels, ground.classes, picked.len())
     }
 }

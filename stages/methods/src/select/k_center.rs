@@ -1,7 +1,10 @@
 //! k-centre greedy.
 
 use super::{Group, Picks, SelectInput, Selector, draw, farthest::farthest_first};
-use crate::linalg::{Compute, RowPrefetcher, largest, squared_distance, tiles};
+use crate::{
+    MethodError,
+    linalg::{Compute, RowPrefetcher, largest, squared_distance, tiles},
+};
 use artifacts::{Matrix, SampleId};
 use engine::StageError;
 use rayon::prelude::*;
@@ -24,10 +27,7 @@ pub(super) fn seeds(group: &Group<'_>, centers: &[SampleId]) -> Result<Vec<u32>,
     let mut seeds: Vec<u32> = vec![];
     for center in centers {
         if center.index() >= n {
-            return Err(StageError::method(format!(
-                "centre {center} is not a sample: there are {n}"
-            ))
-            .with_hint("centres are positions in the training set, counted from 0"));
+            return Err(MethodError::Center { center: *center, n }.into());
         }
         let Some(place) = group.place(*center).map(u32::from) else { continue };
         if !seeds.contains(&place) {

@@ -1,7 +1,7 @@
 //! The stage around every selecting method: what it reads, the budgets of its groups, what it writes.
 
 use super::{Group, Picks, SelectInput, Selector, TrainingSet, Watch, budget};
-use crate::{Runtime, linalg::Compute};
+use crate::{MethodError, Runtime, linalg::Compute};
 use artifacts::{
     InGroup, Matrix, SampleId,
     parts::{self, Parts},
@@ -81,10 +81,7 @@ impl<S: Selector> Select<S> {
             (None, None) => 0,
         };
         if total > n {
-            return Err(StageError::method(format!(
-                "the budget is {total} samples, but there are {n}"
-            ))
-            .with_hint("lower `budget`, or set `keep` instead"));
+            return Err(MethodError::Budget { budget: total, n }.into());
         }
         if S::WHOLE || self.balance == Balance::None {
             return Ok(vec![Share {
@@ -105,9 +102,7 @@ impl<S: Selector> Select<S> {
             }
             (Balance::Given, quotas) => {
                 let given = quotas.as_ref().map_or(0, Vec::len);
-                return Err(StageError::method(format!(
-                    "there are {classes} classes, but {given} quotas"
-                )));
+                return Err(MethodError::QuotaCount { classes, quotas: given }.into());
             }
             _ => available.iter().map(|n| *n as f64).collect(),
         };
@@ -116,12 +111,7 @@ impl<S: Selector> Select<S> {
         } else {
             budget::divide(total, &weights, &available)
         };
-        let budgets = budgets.ok_or_else(|| {
-            StageError::method(format!(
-                "the classes with a quota have fewer than the {total} samples asked for"
-            ))
-            .with_hint("give a quota to more classes, or keep fewer samples")
-        })?;
+        let budgets = budgets.ok_or(MethodError::QuotasTooFew { budget: total })?;
         let groups = (0..).zip(members).zip(budgets);
         Ok(groups.map(|((index, members), budget)| Share { index, members, budget }).collect())
     }
@@ -215,7 +205,7 @@ impl<S: Selector> Stage for Select<S> {
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let port = self.inputs().into_iter().find(|port| ctx.input(port.name).is_some());
-        let port = port.ok_or_else(|| StageError::method("no input is connected"))?.name;
+        let port = port.ok_or(MethodError::NoInput)?.name;
         let input = ctx.input(port).expect("it was found connected");
         let samples = LabelledSamples::of(ctx, port, input)?;
         let (labels, classes) = (&samples.labels[..], samples.classes);
@@ -232,10 +222,7 @@ impl<S: Selector> Stage for Select<S> {
         if let Some(logits) = &logits
             && logits.cols() != classes
         {
-            return Err(StageError::method(format!(
-                "the proxy's logits are of {} classes, its labels of {classes}",
-                logits.cols()
-            )));
+            return Err(MethodError::ProxyClasses { logits: logits.cols(), classes }.into());
         }
         let embeddings = output(
             matches!(S::READS, SelectInput::Embeddings | SelectInput::Outputs),
@@ -247,8 +234,7 @@ impl<S: Selector> Stage for Select<S> {
         let compute = Runtime::of(ctx).compute(S::ON_DEVICE);
         let picked =
             compute.guarded(MEMORY_HINT, || pick(&self.rule, ctx, &ground, &groups, &compute))?;
-        let subset = Subset::new(labels.len(), picked)
-            .map_err(|error| StageError::method(error.to_string()))?;
+        let subset = Subset::new(labels.len(), picked).map_err(MethodError::from)?;
         subset.put(ctx, labels, classes, total)
     }
 }
@@ -292,13 +278,13 @@ fn placed(
     for place in &picks.places {
         if std::mem::replace(&mut taken[place.index()], true) {
             let sample = group.sample(*place);
-            return Err(StageError::method(format!("sample {sample} was picked twice")));
+            return Err(MethodError::PickedTwice { sample }.into());
         }
     }
     // Weighted methods may find that fewer are enough; nothing may take more.
     if picks.places.len() > budget || (picks.weights.is_none() && picks.places.len() < budget) {
-        let count = picks.places.len();
-        return Err(StageError::method(format!("{count} samples were picked instead of {budget}")));
+        let found = picks.places.len();
+        return Err(MethodError::PickCount { found, budget }.into());
     }
     let weight = |at: usize| picks.weights.as_ref().map(|weights| weights[at]);
     let places = picks.places.iter().enumerate();
@@ -318,16 +304,11 @@ fn read_outputs(
     let input = ctx.input(port).expect("the port is connected");
     let matrix = record::outputs(ctx, port, input, name)?;
     if matrix.rows() != n {
-        return Err(StageError::method(format!(
-            "the proxy's {name} are of {} samples, its labels of {n}",
-            matrix.rows()
-        )));
+        let (output, found) = (name.to_owned(), matrix.rows());
+        return Err(MethodError::ProxySamples { output, found, n }.into());
     }
     match matrix.first_unusable() {
-        Some(at) => Err(StageError::method(format!(
-            "the proxy's {name} of sample {at} are not finite numbers, or beyond 1e15"
-        ))
-        .with_hint("its training diverged: lower the learning rate")),
+        Some(sample) => Err(MethodError::ProxyDiverged { output: name.to_owned(), sample }.into()),
         None => Ok(matrix),
     }
 }

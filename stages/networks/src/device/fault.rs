@@ -3,6 +3,7 @@
 //! The tensor library panics in a thread of the device's, and again in the thread that waits for a result,
 //! where the cause is lost. The first panic is kept here, until a stage has to say why it failed.
 
+use crate::NetworkError;
 use engine::StageError;
 use std::{
     any::Any,
@@ -80,16 +81,11 @@ pub(crate) fn explain(payload: &(dyn Any + Send), device: &str, hint: &str) -> O
 fn explain_text(panic: &str, device: &str, hint: &str) -> Option<StageError> {
     let fault = cause(panic)?;
     if fault.is_out_of_memory() {
-        return Some(StageError::method(format!("`{device}` ran out of memory")).with_hint(hint));
+        let (device, remedy) = (device.to_owned(), hint.to_owned());
+        return Some(NetworkError::OutOfMemory { device, remedy }.into());
     }
-    let what = fault.error.unwrap_or(fault.text);
-    let help = if is_lasting(&what) {
-        "the GPU computes nothing more in this process: run it again, what was finished is kept; if it \
-         comes back, try `--device cpu`, and look with `nvidia-smi` and `dmesg` for errors of the GPU"
-    } else {
-        "run it again, what was finished is kept; `coresift doctor` looks at the device"
-    };
-    Some(StageError::method(format!("`{device}` failed: {what}")).with_hint(help))
+    let (device, what) = (device.to_owned(), fault.error.unwrap_or(fault.text));
+    Some(NetworkError::Device { device, what }.into())
 }
 
 /// Returns the error of a stage that panicked with the text `panic`, if a device is the cause. For stages
@@ -147,7 +143,7 @@ fn driver_error(panic: &str) -> Option<String> {
 }
 
 /// Returns whether the driver refuses every call after this error (a sticky error).
-fn is_lasting(error: &str) -> bool {
+pub(crate) fn is_lasting(error: &str) -> bool {
     [
         "CUDA_ERROR_ILLEGAL_ADDRESS",
         "CUDA_ERROR_LAUNCH_TIMEOUT",

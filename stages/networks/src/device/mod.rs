@@ -11,6 +11,7 @@ mod cuda;
 mod fault;
 
 pub(crate) use fault::explain;
+pub(crate) use fault::is_lasting;
 pub use fault::{explain_device_panic, keep_device_panics};
 
 use burn::DispatchDevice;

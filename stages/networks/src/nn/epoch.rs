@@ -12,6 +12,7 @@ use super::{
     state::State,
     values::{NetworkValues, download},
 };
+use crate::NetworkError;
 use artifacts::architecture::{Network, Role};
 use artifacts::network::TrainedEpoch;
 use artifacts::{SampleId, subset::Subset};
@@ -253,10 +254,7 @@ impl Books<'_, '_> {
     ) -> Result<(), StageError> {
         let (job, classes) = (self.job, self.job.classes);
         if logits.iter().any(|z| !z.is_finite()) {
-            let message =
-                format!("the training diverged: a logit of epoch {} is not finite", epoch + 1);
-            return Err(StageError::method(message)
-                .with_hint("a smaller `lr` or a `schedule.warmup` usually helps"));
+            return Err(NetworkError::Diverged { epoch: epoch + 1 }.into());
         }
         let samples = job.samples_at(picks);
         let labels: Vec<u32> = samples.iter().map(|sample| job.labels[sample.index()]).collect();

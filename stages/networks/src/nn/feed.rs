@@ -9,7 +9,7 @@ use super::{
     forward::Batch,
     zoom::{Tap, Zoom, between},
 };
-use crate::device::Device;
+use crate::{AugmentError, device::Device};
 use artifacts::dataset::Inputs;
 use artifacts::draw;
 use burn::tensor::{DType, Int, TensorData};
@@ -70,14 +70,16 @@ impl Augment {
         }
     }
 
-    /// Returns why samples of this shape cannot be moved so.
-    pub(super) fn refuses(self, sample: &[usize]) -> Option<String> {
+    /// Checks that samples of this shape can be moved so.
+    pub(super) fn check(self, sample: &[usize]) -> Result<(), AugmentError> {
         match (self, sample) {
-            (Self::None, _) => None,
-            (Self::Flip | Self::ResizedCropFlip, [_, _, _]) => None,
-            (_, [_, h, w]) if *h > PAD && *w > PAD => None,
-            (_, [_, h, w]) => Some(format!("images of {h}x{w} pixels are too small to crop")),
-            _ => Some("only images can be cropped or flipped".to_owned()),
+            (Self::None, _) => Ok(()),
+            (Self::Flip | Self::ResizedCropFlip, [_, _, _]) => Ok(()),
+            (_, [_, h, w]) if *h > PAD && *w > PAD => Ok(()),
+            (_, [_, height, width]) => {
+                Err(AugmentError::TooSmall { height: *height, width: *width })
+            }
+            _ => Err(AugmentError::NotImages),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The memory a training takes, estimated before it begins; out of memory as an error.
 
 use super::settings::TrainingConfig;
-use crate::device::{Device, explain};
+use crate::{
+    NetworkError,
+    device::{Device, explain},
+};
 use artifacts::architecture::{Layer, NamedLayer, Network, Shape, trace};
 use engine::StageError;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -21,21 +24,13 @@ pub(super) fn check(
     plan: &TrainingConfig,
     device: Device,
     data: usize,
-) -> Result<(), StageError> {
+) -> Result<(), NetworkError> {
     let needed = estimate(network, plan) + if device.is_cpu() { 0.0 } else { data as f64 };
     let Some(free) = device.free_memory().filter(|free| needed > *free as f64) else {
         return Ok(());
     };
-    let gib = |bytes: f64| bytes / f64::from(1 << 30);
-    let (needed, free, name) = (gib(needed), gib(free as f64), device.name());
-    let message = format!(
-        "this training needs at least {needed:.1} GiB, and `{name}` has {free:.1} GiB free"
-    );
-    Err(StageError::method(message).with_hint(HINT))
+    Err(NetworkError::Memory { device: device.name(), needed, free: free as f64 })
 }
-
-pub(super) const HINT: &str = "a smaller `micro-batch` or `batch` takes less, so does a smaller `width`; \
-                    `--jobs 1` runs one stage at a time";
 
 /// Returns what `work` returns. A device that failed is an error, no panic: with this hint if it ran out
 /// of memory. Any other panic goes on.
@@ -87,7 +82,7 @@ mod tests {
     #[test]
     fn only_a_lack_of_memory_becomes_an_error() {
         let broke = |text: &str| {
-            guarded(Device::CPU, HINT, || -> Result<(), _> { panic!("{}", text.to_owned()) })
+            guarded(Device::CPU, "", || -> Result<(), _> { panic!("{}", text.to_owned()) })
         };
         let error = broke("DriverError(CUDA_ERROR_OUT_OF_MEMORY)").expect_err("it ran out");
         assert_eq!(error.to_string(), "`cpu` ran out of memory");

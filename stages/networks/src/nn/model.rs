@@ -9,7 +9,7 @@ use super::{
     training::device,
     values::NetworkValues,
 };
-use crate::device::Device;
+use crate::{NetworkError, device::Device};
 use artifacts::architecture::Network;
 use artifacts::network::NetworkSummary;
 use artifacts::{dataset::Inputs, parts};
@@ -66,12 +66,10 @@ impl Model {
     /// # Errors
     ///
     /// Fails if they are of another shape.
-    pub(crate) fn feed(&self, sample: &[usize], inputs: Inputs) -> Result<Feed, StageError> {
+    pub(crate) fn feed(&self, sample: &[usize], inputs: Inputs) -> Result<Feed, NetworkError> {
         if sample != self.form.sample {
-            let mine = &self.form.sample;
-            return Err(StageError::method(format!(
-                "the network was trained on samples of shape {mine:?}, not {sample:?}"
-            )));
+            let (trained, found) = (self.form.sample.clone(), sample.to_vec());
+            return Err(NetworkError::SampleShape { trained, found });
         }
         Ok(Feed::new(self.device, &self.form, inputs))
     }

@@ -12,7 +12,7 @@ use super::{
     training::STREAMS,
     values::NetworkValues,
 };
-use crate::device::Device;
+use crate::{NetworkError, device::Device, error::LESS_MEMORY};
 use artifacts::architecture::{Architecture, Family, Network};
 use artifacts::subset::Subset;
 use artifacts::{dataset::Inputs, units::Count};
@@ -71,16 +71,13 @@ struct Setup {
 }
 
 impl BenchmarkWork {
-    fn setup(&self) -> Result<Setup, StageError> {
+    fn setup(&self) -> Result<Setup, NetworkError> {
         let name: Family = named("model", &self.model)?;
         let width = self.width.and_then(|width| Count::try_from(width as u64).ok());
         let architecture = Architecture { name, width };
-        let network =
-            Network::new(architecture, &self.sample, CLASSES).map_err(StageError::method)?;
+        let network = Network::new(architecture, &self.sample, CLASSES)?;
         let augment: Augment = named("augmentation", &self.augment)?;
-        if let Some(why) = augment.refuses(&self.sample) {
-            return Err(StageError::method(format!("cannot augment: {why}")));
-        }
+        augment.check(&self.sample)?;
         let n = self.batch * self.steps.max(1);
         let mut rng = Streams::new(0, &["images"]).get("images");
         let each: usize = self.sample.iter().product();
@@ -126,14 +123,14 @@ impl BenchmarkWork {
         setup.plan.precision.check(device)?;
         let at_once = at_once.max(1);
         memory::check(&setup.network, &setup.plan, device, setup.pixels.len() * at_once)?;
-        let each = |_| guarded(device, memory::HINT, || setup.speed(device, time));
+        let each = |_| guarded(device, LESS_MEMORY, || setup.speed(device, time));
         let all: Vec<Result<Speed, StageError>> = if at_once == 1 {
             vec![each(())]
         } else {
             std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..at_once).map(|_| scope.spawn(|| each(()))).collect();
                 let joined = threads.into_iter().map(|thread| {
-                    thread.join().unwrap_or_else(|_| Err(StageError::method("a thread broke off")))
+                    thread.join().unwrap_or_else(|_| Err(NetworkError::Thread.into()))
                 });
                 joined.collect()
             })
@@ -159,7 +156,7 @@ impl BenchmarkWork {
         setup.job(&feed).epoch(&mut state, None, &mut |_, _| Ok(()))?;
         let here = setup.outputs(&state.values, &feed)?;
         let values = state.values.moved(device);
-        let there = guarded(device, memory::HINT, || setup.outputs(&values, &setup.feed(device)))?;
+        let there = guarded(device, LESS_MEMORY, || setup.outputs(&values, &setup.feed(device)))?;
         Ok(agreement(&here.logits, &there.logits, &setup.labels))
     }
 }
@@ -234,9 +231,12 @@ impl TimedJob<'_> {
     }
 }
 
-fn named<T: DeserializeOwned>(what: &str, name: &str) -> Result<T, StageError> {
-    serde_json::from_value(json!(name))
-        .map_err(|error| StageError::method(format!("no {what} is called `{name}`: {error}")))
+fn named<T: DeserializeOwned>(what: &'static str, name: &str) -> Result<T, NetworkError> {
+    serde_json::from_value(json!(name)).map_err(|reason| NetworkError::NoSuchName {
+        what,
+        name: name.to_owned(),
+        reason,
+    })
 }
 
 fn agreement(here: &[f32], there: &[f32], labels: &[u32]) -> Agreement {

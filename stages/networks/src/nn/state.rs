@@ -3,13 +3,12 @@
 use super::{
     Tensor,
     optim::{Optimizer, Rule},
-    values::{NetworkValues, floats, upload},
+    values::{NetworkValues, StateError, floats, upload},
 };
 use crate::device::Device;
 use artifacts::architecture::{Network, Spec};
 use artifacts::network::TrainedEpoch;
-use artifacts::parts;
-use engine::StageError;
+use artifacts::{ArtifactError, parts};
 use safetensors::{Dtype, SafeTensors};
 
 /// A training between two epochs.
@@ -40,7 +39,7 @@ impl State {
     }
 
     /// Returns the state as a checkpoint holds it.
-    pub(super) fn encode(&self, network: &Network) -> Result<Encoded, StageError> {
+    pub(super) fn encode(&self, network: &Network) -> Result<Encoded, ArtifactError> {
         let weights = self.values.tensors(network, self.steps()).encode()?;
         let mut slots = vec![];
         for (at, slot) in self.optimizer.slots().iter().enumerate() {
@@ -81,9 +80,9 @@ impl State {
         rule: Rule,
         device: Device,
         [weights, optimizer, history]: [&SafeTensors<'_>; 3],
-    ) -> Result<Self, String> {
+    ) -> Result<Self, StateError> {
         let values = NetworkValues::read(network, device, weights)?;
-        let slot = |at: usize| -> Result<Vec<Tensor<1>>, String> {
+        let slot = |at: usize| -> Result<Vec<Tensor<1>>, StateError> {
             let read = |spec: &Spec| {
                 let values = floats(optimizer, &slot_name(at, spec), &spec.shape)?;
                 Ok(upload(values, device))
@@ -91,12 +90,13 @@ impl State {
             trained(network).map(read).collect()
         };
         let slots = (0..rule.slots()).map(slot).collect::<Result<_, _>>()?;
-        let steps = optimizer.tensor("steps").map_err(|error| error.to_string())?;
-        let steps = <[u8; 8]>::try_from(steps.data()).map_err(|error| error.to_string())?;
-        let steps = u64::try_from(i64::from_le_bytes(steps)).map_err(|error| error.to_string())?;
-        let rows = history.tensor("epochs").map_err(|error| error.to_string())?;
+        let missing = |name: &str, reason| StateError::Missing { tensor: name.to_owned(), reason };
+        let steps = optimizer.tensor("steps").map_err(|reason| missing("steps", reason))?;
+        let steps = <[u8; 8]>::try_from(steps.data()).map_err(|_| StateError::Steps)?;
+        let steps = u64::try_from(i64::from_le_bytes(steps)).map_err(|_| StateError::Steps)?;
+        let rows = history.tensor("epochs").map_err(|reason| missing("epochs", reason))?;
         if rows.dtype() != Dtype::F64 || rows.shape().get(1) != Some(&5) {
-            return Err("the history is not five columns of f64".to_owned());
+            return Err(StateError::History);
         }
         let numbers: Vec<f64> = rows
             .data()

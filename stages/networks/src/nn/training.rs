@@ -11,7 +11,7 @@ use super::{
     state::State,
     values::NetworkValues,
 };
-use crate::device::Device;
+use crate::{NetworkError, device::Device, error::LESS_MEMORY};
 use artifacts::architecture::Network;
 use artifacts::subset::Subset;
 use artifacts::{
@@ -59,9 +59,9 @@ pub(crate) struct TrainingSetup {
 /// # Errors
 ///
 /// Fails if its name means nothing to this crate.
-pub(crate) fn device(ctx: &StageCtx<'_>) -> Result<Device, StageError> {
-    Device::from_name(ctx.device)
-        .ok_or_else(|| StageError::method(format!("no device is called `{}`", ctx.device)))
+pub(crate) fn device(ctx: &StageCtx<'_>) -> Result<Device, NetworkError> {
+    let name = ctx.device;
+    Device::from_name(name).ok_or_else(|| NetworkError::NoSuchDevice { name: name.to_owned() })
 }
 
 /// Reads the data set on port `data` and builds the network of `plan` for it.
@@ -75,16 +75,10 @@ pub(crate) fn prepare(
 ) -> Result<TrainingSetup, StageError> {
     let data = Dataset::read(ctx, "data")?;
     let (device, classes) = (device(ctx)?, data.meta.classes.len());
-    let network = Network::new(plan.architecture, &data.meta.sample, classes).map_err(|why| {
-        let sample = &data.meta.sample;
-        StageError::method(format!("this model cannot take samples of shape {sample:?}: {why}"))
-            .with_hint("`mlp` and `linear` take samples of any shape")
-    })?;
+    let network = Network::new(plan.architecture, &data.meta.sample, classes)
+        .map_err(|error| NetworkError::Samples { sample: data.meta.sample.clone(), error })?;
     plan.precision.check(device)?;
-    if let Some(why) = plan.augment.refuses(&data.meta.sample) {
-        return Err(StageError::method(format!("cannot augment: {why}"))
-            .with_hint("set `augment = \"none\"`"));
-    }
+    plan.augment.check(&data.meta.sample).map_err(NetworkError::from)?;
     let form =
         InputNormalisation { sample: data.meta.sample, mean: data.meta.mean, std: data.meta.std };
     Ok(TrainingSetup {
@@ -129,7 +123,7 @@ pub(crate) fn train(
     recording: Recording,
 ) -> Result<Trained, StageError> {
     if subset.is_empty() {
-        return Err(StageError::method("there is no sample to train on"));
+        return Err(NetworkError::NoSamples.into());
     }
     let job = Job {
         plan,
@@ -145,7 +139,7 @@ pub(crate) fn train(
     memory::check(&setup.network, &plan, setup.device, 0)?;
     let mut run = TrainingLoop::resume(ctx, &job, setup, recording)?;
     while run.trained.state.steps() < job.steps() {
-        match guarded(setup.device, memory::HINT, || run.epoch()) {
+        match guarded(setup.device, LESS_MEMORY, || run.epoch()) {
             Ok(()) => {}
             Err(StageError::Cancelled) => {
                 run.keep_whole()?;

@@ -3,10 +3,11 @@
 use super::Tensor;
 use crate::device::Device;
 use artifacts::architecture::{Network, Role};
-use artifacts::parts;
+use artifacts::{ArtifactError, parts};
 use burn::tensor::TensorData;
 use rand::Rng;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use thiserror::Error;
 
 /// The tensors of a network, flat, in the order of its specs.
 #[derive(Clone)]
@@ -67,11 +68,28 @@ impl NetworkValues {
         network: &Network,
         device: Device,
         stored: &SafeTensors<'_>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, StateError> {
         let read = |spec: &artifacts::architecture::Spec| floats(stored, &spec.name, &spec.shape);
         let values = network.specs().iter().map(read).collect::<Result<_, _>>()?;
         Ok(Self::upload(network, device, values))
     }
+}
+
+/// Why stored values or a checkpoint do not fit a network.
+#[derive(Debug, Error)]
+pub(crate) enum StateError {
+    /// A tensor is not there.
+    #[error("tensor `{tensor}`: {reason}")]
+    Missing { tensor: String, reason: SafeTensorError },
+    /// A tensor has another type or shape.
+    #[error("tensor `{tensor}` is {dtype:?} {found:?}, not F32 {wanted:?}")]
+    Unfit { tensor: String, dtype: Dtype, found: Vec<usize>, wanted: Vec<usize> },
+    /// The number of steps is none.
+    #[error("tensor `steps` is not one whole number")]
+    Steps,
+    /// The history has other columns.
+    #[error("the history is not five columns of f64")]
+    History,
 }
 
 /// A state dict on its way into the store.
@@ -83,7 +101,7 @@ pub(super) struct StateDict<'a> {
 
 impl StateDict<'_> {
     /// Returns it as safetensors.
-    pub(super) fn encode(self) -> Result<Vec<u8>, engine::StageError> {
+    pub(super) fn encode(self) -> Result<Vec<u8>, ArtifactError> {
         let bytes = self.steps.to_le_bytes();
         let counter = |name| parts::StoredTensor {
             name,
@@ -113,11 +131,13 @@ pub(super) fn floats(
     stored: &SafeTensors<'_>,
     name: &str,
     shape: &[usize],
-) -> Result<Vec<f32>, String> {
-    let view = stored.tensor(name).map_err(|error| format!("tensor `{name}`: {error}"))?;
+) -> Result<Vec<f32>, StateError> {
+    let missing = |reason| StateError::Missing { tensor: name.to_owned(), reason };
+    let view = stored.tensor(name).map_err(missing)?;
     if view.dtype() != Dtype::F32 || view.shape() != shape {
-        let (dtype, found) = (view.dtype(), view.shape());
-        return Err(format!("tensor `{name}` is {dtype:?} {found:?}, not F32 {shape:?}"));
+        let (tensor, wanted) = (name.to_owned(), shape.to_vec());
+        let (dtype, found) = (view.dtype(), view.shape().to_vec());
+        return Err(StateError::Unfit { tensor, dtype, found, wanted });
     }
     let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     Ok(values.collect())

@@ -3,7 +3,7 @@
 use super::super::file;
 use engine::StageError;
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    FilterType, ImageBufferError, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer,
     images::{Image, ImageRef},
 };
 use schemars::JsonSchema;
@@ -12,11 +12,12 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
 };
+use thiserror::Error;
 use zune_core::{
     bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions, result::DecodingResult,
 };
-use zune_jpeg::JpegDecoder;
-use zune_png::PngDecoder;
+use zune_jpeg::{JpegDecoder, errors::DecodeErrors};
+use zune_png::{PngDecoder, error::PngDecodeErrors};
 
 /// How an image that is not square is brought to a square.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +47,52 @@ impl ImageShape {
     }
 }
 
+/// What is wrong with an image: a clause that follows its file's name.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// The file is empty.
+    #[error("is empty")]
+    Empty,
+    /// It is in another format.
+    #[error("is neither a JPEG nor a PNG image")]
+    Format,
+    /// A JPEG ends before its pixels do.
+    #[error("is cut short")]
+    Cut,
+    /// A JPEG is broken.
+    #[error("does not decode: {0:?}")]
+    Jpeg(DecodeErrors),
+    /// A PNG is broken.
+    #[error("does not decode: {0:?}")]
+    Png(PngDecodeErrors),
+    /// The decoder panics at it.
+    #[error("breaks the decoder")]
+    Panicked,
+    /// A JPEG does not say how large it is.
+    #[error("has no header")]
+    NoHeader,
+    /// A PNG's pixels are neither grey nor in colour.
+    #[error("has pixels of an unknown kind")]
+    PixelKind,
+    /// It has too few pixels or too many.
+    #[error("has {bytes} bytes for {width}x{height} pixels")]
+    Size {
+        /// How many bytes of pixels it has.
+        bytes: usize,
+        /// The width it claims.
+        width: usize,
+        /// The height it claims.
+        height: usize,
+    },
+    /// Its pixels do not fit what is resized.
+    #[error("cannot be resized: {0}")]
+    Buffer(ImageBufferError),
+    /// It cannot be brought to size.
+    #[error("cannot be resized: {0}")]
+    Resize(ResizeError),
+}
+
 /// Returns the pixels of the image in `path`, `[c, h, w]`, or what is wrong with it: a clause.
 ///
 /// # Errors
@@ -54,11 +101,11 @@ impl ImageShape {
 pub(super) fn decode(
     path: &Path,
     shape: ImageShape,
-) -> Result<Result<Vec<u8>, String>, StageError> {
+) -> Result<Result<Vec<u8>, ImageError>, StageError> {
     let bytes = file::read(path)?;
     // What a decoder does not see coming must not cost the name of the file.
     let decoded = panic::catch_unwind(AssertUnwindSafe(|| pixels(&bytes)));
-    let decoded = decoded.unwrap_or_else(|_| Err("breaks the decoder".to_owned()));
+    let decoded = decoded.unwrap_or(Err(ImageError::Panicked));
     Ok(decoded.and_then(|raw| raw.shaped(shape)))
 }
 
@@ -70,33 +117,33 @@ struct Raw {
     bytes: Vec<u8>,
 }
 
-fn pixels(bytes: &[u8]) -> Result<Raw, String> {
+fn pixels(bytes: &[u8]) -> Result<Raw, ImageError> {
     match bytes {
         [0xff, 0xd8, 0xff, ..] => jpeg(bytes),
         [0x89, b'P', b'N', b'G', ..] => png(bytes),
-        [] => Err("is empty".to_owned()),
-        _ => Err("is neither a JPEG nor a PNG image".to_owned()),
+        [] => Err(ImageError::Empty),
+        _ => Err(ImageError::Format),
     }
 }
 
-fn jpeg(bytes: &[u8]) -> Result<Raw, String> {
+fn jpeg(bytes: &[u8]) -> Result<Raw, ImageError> {
     // The decoder paints over what is missing. After the last start of a scan, inside which no
     // such bytes can stand, there must be an end.
     let position = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| *pair == marker);
-    let scan = position([0xff, 0xda]).ok_or("is cut short")?;
+    let scan = position([0xff, 0xda]).ok_or(ImageError::Cut)?;
     if position([0xff, 0xd9]).is_none_or(|end| end < scan) {
-        return Err("is cut short".to_owned());
+        return Err(ImageError::Cut);
     }
     let options =
         DecoderOptions::default().set_strict_mode(false).jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    let bytes = decoder.decode().map_err(|error| format!("does not decode: {error:?}"))?;
-    let info = decoder.info().ok_or("has no header")?;
+    let bytes = decoder.decode().map_err(ImageError::Jpeg)?;
+    let info = decoder.info().ok_or(ImageError::NoHeader)?;
     let (width, height) = (usize::from(info.width), usize::from(info.height));
     Ok(Raw { width, height, channels: 3, bytes })
 }
 
-fn png(bytes: &[u8]) -> Result<Raw, String> {
+fn png(bytes: &[u8]) -> Result<Raw, ImageError> {
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .png_set_confirm_crc(true)
@@ -104,20 +151,20 @@ fn png(bytes: &[u8]) -> Result<Raw, String> {
         .png_set_add_alpha_channel(false)
         .png_set_strip_to_8bit(true);
     let mut decoder = PngDecoder::new_with_options(ZCursor::new(bytes), options);
-    let decoded = decoder.decode().map_err(|error| format!("does not decode: {error:?}"))?;
+    let decoded = decoder.decode().map_err(ImageError::Png)?;
     let (DecodingResult::U8(bytes), Some((width, height)), Some(space)) =
         (decoded, decoder.dimensions(), decoder.colorspace())
     else {
-        return Err("has pixels of an unknown kind".to_owned());
+        return Err(ImageError::PixelKind);
     };
     Ok(Raw { width, height, channels: space.num_components(), bytes })
 }
 
 impl Raw {
-    fn shaped(self, shape: ImageShape) -> Result<Vec<u8>, String> {
+    fn shaped(self, shape: ImageShape) -> Result<Vec<u8>, ImageError> {
         let (width, height) = (self.width, self.height);
         if width == 0 || height == 0 || self.bytes.len() != width * height * self.channels {
-            return Err(format!("has {} bytes for {width}x{height} pixels", self.bytes.len()));
+            return Err(ImageError::Size { bytes: self.bytes.len(), width, height });
         }
         let bytes = self.in_channels(shape.channels);
         let bytes = if (width, height) == (shape.size, shape.size) {
@@ -157,11 +204,10 @@ fn resized(
     bytes: &[u8],
     (width, height): (usize, usize),
     shape: ImageShape,
-) -> Result<Vec<u8>, String> {
-    let wrong = |error: &dyn std::fmt::Display| format!("cannot be resized: {error}");
+) -> Result<Vec<u8>, ImageError> {
     let kind = if shape.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
     let source = ImageRef::new(width as u32, height as u32, bytes, kind);
-    let source = source.map_err(|error| wrong(&error))?;
+    let source = source.map_err(ImageError::Buffer)?;
     let side = shape.size as u32;
     let mut target = Image::new(side, side, kind);
     // A filter as wide as the pixels it makes, so that what is small does not flicker.
@@ -171,7 +217,7 @@ fn resized(
         Resize::Stretch => options,
     };
     let done = Resizer::new().resize(&source, &mut target, &options);
-    done.map_err(|error| wrong(&error))?;
+    done.map_err(ImageError::Resize)?;
     Ok(target.into_vec())
 }
 
@@ -189,7 +235,8 @@ mod tests {
     }
 
     fn shaped(bytes: &[u8], shape: ImageShape) -> Result<Vec<u8>, String> {
-        pixels(bytes).and_then(|raw| raw.shaped(shape))
+        let shaped = pixels(bytes).and_then(|raw| raw.shaped(shape));
+        shaped.map_err(|error| error.to_string())
     }
 
     fn near(found: u8, want: u8) {

@@ -1,7 +1,10 @@
 //! `load.imagenet`: the 1,000 classes of ILSVRC 2012.
 
 use super::{
-    super::file::{self, broken},
+    super::{
+        FileError,
+        file::{self, broken},
+    },
     Images, known, labelled, limit, meta, names,
     scan::{self, Home},
     tiny::{called, words},
@@ -143,16 +146,16 @@ fn answered<'a>(
     path: &Path,
     classes: &[String],
 ) -> Result<Vec<Picture<'a>>, StageError> {
-    let text = String::from_utf8(file::read(path)?).map_err(|_| broken(path, "is not text"))?;
+    let text =
+        String::from_utf8(file::read(path)?).map_err(|_| broken(path, FileError::NotText))?;
     let mut labels = BTreeMap::new();
     for (at, line) in text.lines().enumerate().skip(1).filter(|(_, line)| !line.is_empty()) {
         let class = line
             .split_once(',')
             .and_then(|(file, rest)| Some((file, rest.split_whitespace().next()?)));
-        let (file, class) =
-            class.ok_or_else(|| broken(path, format!("has no class in line {}", at + 1)))?;
+        let (file, class) = class.ok_or_else(|| broken(path, FileError::NoClass(at + 1)))?;
         let label = classes.binary_search_by(|one| one.as_str().cmp(class)).map_err(|_| {
-            broken(path, format!("has the unknown class `{class}` in line {}", at + 1))
+            broken(path, FileError::UnknownClass { class: class.to_owned(), line: at + 1 })
         })?;
         labels.insert(file, label as u32);
     }
@@ -161,7 +164,7 @@ fn answered<'a>(
         for file in &folder.files {
             let stem = file.rsplit_once('.').map_or(file.as_str(), |(stem, _)| stem);
             let label = labels.get(stem);
-            let label = *label.ok_or_else(|| broken(path, format!("has no line for `{file}`")))?;
+            let label = *label.ok_or_else(|| broken(path, FileError::NoLine(file.clone())))?;
             pictures.push(Picture { folder: &folder.path, file, label });
         }
     }

@@ -11,12 +11,16 @@ mod decode;
 mod scan;
 mod write;
 
+use super::FolderError;
+use crate::MethodError;
 use artifacts::{dataset::DatasetMeta, units::Count};
+pub use decode::ImageError;
 use decode::{ImageShape, Resize};
 use engine::{InputFolder, Problem, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use thiserror::Error;
 use write::{Damaged, Picture};
 
 /// Settings of the data sets of images whose place is known.
@@ -57,13 +61,18 @@ impl Default for Channels {
     }
 }
 
-impl TryFrom<u64> for Channels {
-    type Error = String;
+/// An image is neither grey nor in colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected 1 or 3 channels, found {0}")]
+struct WrongChannels(u64);
 
-    fn try_from(found: u64) -> Result<Self, String> {
+impl TryFrom<u64> for Channels {
+    type Error = WrongChannels;
+
+    fn try_from(found: u64) -> Result<Self, WrongChannels> {
         match found {
             1 | 3 => Ok(Self(found as usize)),
-            _ => Err(format!("expected 1 or 3 channels, found {found}")),
+            _ => Err(WrongChannels(found)),
         }
     }
 }
@@ -125,9 +134,9 @@ fn labelled<'a>(
 ) -> Result<Vec<Picture<'a>>, StageError> {
     let mut pictures = vec![];
     for folder in folders.iter().filter(|one| one.role == role) {
-        let label = classes.binary_search(&folder.name).map_err(|_| {
-            let path = folder.path.display();
-            StageError::method(format!("`{path}` is a class without a folder to train on"))
+        let label = classes.binary_search(&folder.name).map_err(|_| MethodError::Folder {
+            path: folder.path.clone(),
+            error: FolderError::Untrained,
         })?;
         pictures.extend(folder.files.iter().map(|file| Picture {
             folder: &folder.path,
@@ -142,8 +151,8 @@ fn labelled<'a>(
 fn known(train: &[InputFolder], test: &[InputFolder], hint: &str) -> Result<(), Problem> {
     let strange = test.iter().find(|one| train.iter().all(|other| other.name != one.name));
     strange.map_or(Ok(()), |one| {
-        let message = format!("`{}` is a class without a folder to train on", one.path.display());
-        Err(scan::problem(message, hint))
+        let error = MethodError::Folder { path: one.path.clone(), error: FolderError::Untrained };
+        Err(scan::problem(error.to_string(), hint))
     })
 }
 

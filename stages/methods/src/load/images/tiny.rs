@@ -1,7 +1,10 @@
 //! `load.tiny-imagenet`: 200 classes of ImageNet at 64x64.
 
 use super::{
-    super::file::{self, broken},
+    super::{
+        FileError,
+        file::{self, broken},
+    },
     Images, labelled, limit, meta, names,
     scan::{self, Home},
     write::{self, Picture, Pictures},
@@ -104,16 +107,16 @@ fn wnids(ctx: &StageCtx<'_>) -> Result<Vec<String>, StageError> {
     }
     let strange = listed.iter().find(|one| !found.iter().any(|name| name == *one));
     Err(match strange {
-        Some(wnid) => broken(path, format!("lists `{wnid}`, which has no folder in `train`")),
-        None => broken(
-            path,
-            format!("lists {} classes, but `train` has {} folders", listed.len(), found.len()),
-        ),
+        Some(wnid) => broken(path, FileError::ListedClass((*wnid).to_owned())),
+        None => {
+            let (listed, folders) = (listed.len(), found.len());
+            broken(path, FileError::ClassCount { listed, folders })
+        }
     })
 }
 
 fn text(path: &Path) -> Result<String, StageError> {
-    String::from_utf8(file::read(path)?).map_err(|_| broken(path, "is not text"))
+    String::from_utf8(file::read(path)?).map_err(|_| broken(path, FileError::NotText))
 }
 
 /// Returns the words of each class.
@@ -140,10 +143,10 @@ fn annotated<'a>(
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let mut words = line.split_whitespace();
         let (Some(file), Some(class)) = (words.next(), words.next()) else {
-            return Err(broken(path, format!("has no class in line {}", at + 1)));
+            return Err(broken(path, FileError::NoClass(at + 1)));
         };
         let label = classes.binary_search_by(|one| one.as_str().cmp(class)).map_err(|_| {
-            broken(path, format!("has the unknown class `{class}` in line {}", at + 1))
+            broken(path, FileError::UnknownClass { class: class.to_owned(), line: at + 1 })
         })?;
         labels.insert(file, label as u32);
     }
@@ -151,13 +154,13 @@ fn annotated<'a>(
     for folder in folders.iter().filter(|one| one.role == "test") {
         for file in &folder.files {
             let label = labels.remove(file.as_str());
-            let label = label.ok_or_else(|| broken(path, format!("has no line for `{file}`")))?;
+            let label = label.ok_or_else(|| broken(path, FileError::NoLine(file.clone())))?;
             pictures.push(Picture { folder: &folder.path, file, label });
         }
     }
     match labels.keys().next() {
         None => Ok(pictures),
-        Some(file) => Err(broken(path, format!("has a line for `{file}`, which is not there"))),
+        Some(file) => Err(broken(path, FileError::StrayLine((*file).to_owned()))),
     }
 }
 

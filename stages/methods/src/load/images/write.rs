@@ -2,8 +2,9 @@
 
 use super::{
     super::Levels,
-    decode::{self, ImageShape},
+    decode::{self, ImageError, ImageShape},
 };
+use crate::MethodError;
 use artifacts::{
     dataset::{self, DatasetMeta},
     parts::{self, Parts},
@@ -21,8 +22,6 @@ use std::{
 
 /// What is decoded before it is written, in bytes.
 const AT_ONCE: usize = 32 << 20;
-/// Damaged files named in an error; the log names all.
-const NAMED: usize = 10;
 
 /// What becomes of a damaged image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -85,7 +84,7 @@ pub(super) fn put(
             ctx.log(format!("`{}` {why}", path.display()));
         }
         if damaged == Damaged::Refuse {
-            return Err(refused(&bad, all));
+            return Err(MethodError::DamagedImages { damaged: bad, all }.into());
         }
         ctx.log(format!("{} damaged of {all} images left out", bad.len()));
         // The header says how many there are, so it is written anew.
@@ -94,7 +93,7 @@ pub(super) fn put(
             split.retain(|one| !bad.contains(&one.path()));
         }
         if pictures.train.is_empty() {
-            return Err(StageError::method("no image to train on is whole"));
+            return Err(MethodError::NoWholeImage.into());
         }
     };
     (meta.train, meta.test) = (pictures.train.len(), pictures.test.len());
@@ -108,30 +107,19 @@ pub(super) fn put(
     Ok(parts.map(|(name, blob)| (name.to_owned(), blob)).into())
 }
 
-fn refused(bad: &[(PathBuf, String)], all: usize) -> StageError {
-    let first = bad.iter().take(NAMED).map(|(path, why)| format!("`{}` {why}", path.display()));
-    let more = bad.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let first = first.collect::<Vec<_>>().join("; ");
-    StageError::method(format!("{} of {all} images cannot be used: {first}{more}", bad.len()))
-        .with_hint("get them again, or set `damaged = \"skip\"` to leave them out")
-}
-
 /// Writes all images, or returns those that are damaged and why.
 fn write(
     ctx: &StageCtx<'_>,
     pictures: &Pictures<'_>,
     shape: ImageShape,
-) -> Result<Result<Written, Vec<(PathBuf, String)>>, StageError> {
+) -> Result<Result<Written, Vec<(PathBuf, ImageError)>>, StageError> {
     let each = shape.each();
     let counts = [("test", pictures.test.len()), ("train", pictures.train.len())];
     let sizes = counts.map(|(name, n)| (name, vec![n, shape.channels, shape.size, shape.size]));
     let mut writer = Some(ctx.writer()?);
     let send = |bytes: &[u8], writer: &mut Option<cache::ObjectWriter<'_>>| {
         let Some(writer) = writer else { return Ok(()) };
-        writer.write_all(bytes).map_err(|error| {
-            StageError::method(format!("cannot write the images to the store: {error}"))
-        })
+        writer.write_all(bytes).map_err(MethodError::ImagesUnwritten)
     };
     send(&parts::header_of_bytes(&sizes)?, &mut writer)?;
     let mut levels = Levels::new(shape.channels);

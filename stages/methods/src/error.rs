@@ -1,0 +1,383 @@
+//! The error of this crate: why a method cannot be applied to its inputs, as data.
+//!
+//! What is wrong inside a file is told by the errors of its reader; here stands which file it is.
+
+use crate::{
+    command::{OutError, ProgramEnd},
+    load::{FileError, FolderError, ImageError},
+};
+use artifacts::formats::{ArrayError, column::ColumnError};
+use artifacts::{SampleId, subset::SubsetError};
+use engine::MethodFailure;
+use std::{borrow::Cow, io, path::PathBuf, time::Duration};
+use thiserror::Error;
+
+/// How many damaged images and how many classes a text names.
+const NAMED_IMAGES: usize = 10;
+const NAMED_CLASSES: usize = 20;
+
+/// Why a method of this crate cannot be applied.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MethodError {
+    /// None of the ports that may be read is connected.
+    #[error("no input is connected")]
+    NoInput,
+    /// A setting without a default was left out.
+    #[error("setting `{0}` is required")]
+    NoSetting(&'static str),
+    /// More samples are asked for than there are.
+    #[error("the budget is {budget} samples, but there are {n}")]
+    Budget {
+        /// How many are asked for.
+        budget: usize,
+        /// How many there are.
+        n: usize,
+    },
+
+    /// The system does not read a file.
+    #[error("cannot read `{}`: {reason}", path.display())]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        reason: io::Error,
+    },
+    /// The system does not write a file.
+    #[error("cannot write `{}`: {reason}", path.display())]
+    Unwritten {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        reason: io::Error,
+    },
+    /// A published data set's file is not what it should be.
+    #[error("`{}` {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: Box<FileError>,
+    },
+    /// A file that a setting names is not what it should be.
+    #[error("`{}` {error}", path.display())]
+    OwnFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: Box<OwnFileError>,
+    },
+    /// A data set is read without one of its files.
+    #[error("no file was found for `{role}`")]
+    NoFile {
+        /// What the file is for, such as `train-images`.
+        role: String,
+    },
+    /// A folder of images is not what it should be.
+    #[error("`{}` {error}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: FolderError,
+    },
+    /// Images are damaged, and are not to be left out.
+    #[error("{} of {all} images cannot be used: {}", damaged.len(), few_images(damaged))]
+    DamagedImages {
+        /// The images, and what is wrong with each.
+        damaged: Vec<(PathBuf, ImageError)>,
+        /// How many images there are.
+        all: usize,
+    },
+    /// Every training image is damaged.
+    #[error("no image to train on is whole")]
+    NoWholeImage,
+    /// The store does not take the images.
+    #[error("cannot write the images to the store: {0}")]
+    ImagesUnwritten(io::Error),
+
+    /// There is a single class, whose labels cannot be wrong.
+    #[error("there is no other class to take a wrong label from")]
+    OneClass,
+    /// Asymmetric noise does not know what is taken for what.
+    #[error("asymmetric noise needs a `map` of what each class is taken for")]
+    NoMap,
+    /// A map names a class that does not exist.
+    #[error("`map` names class `{class}`, which the data do not have")]
+    NoSuchClass {
+        /// Its name or number.
+        class: String,
+        /// The names of those that exist.
+        classes: Vec<String>,
+    },
+    /// A map leads from a class to itself.
+    #[error("`map` takes class `{class}` for itself")]
+    MappedToItself {
+        /// Its name or number.
+        class: String,
+    },
+    /// A map has a class under its name and under its number.
+    #[error("`map` speaks twice of class `{class}`, by name and by number")]
+    MappedTwice {
+        /// Its name or number.
+        class: String,
+    },
+
+    /// A proxy's logits are of other classes than its labels.
+    #[error("the proxy's logits are of {logits} classes, its labels of {classes}")]
+    ProxyClasses {
+        /// How many logits a sample has.
+        logits: usize,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// A proxy's outputs are of other samples than its labels.
+    #[error("the proxy's {output} are of {found} samples, its labels of {n}")]
+    ProxySamples {
+        /// `logits` or `embeddings`.
+        output: String,
+        /// How many samples they are of.
+        found: usize,
+        /// How many labels there are.
+        n: usize,
+    },
+    /// A proxy's outputs hold a NaN, an infinity, or a number too large to be squared.
+    #[error("the proxy's {output} of sample {sample} are not finite numbers, or beyond 1e15")]
+    ProxyDiverged {
+        /// `logits` or `embeddings`.
+        output: String,
+        /// The position of the sample.
+        sample: usize,
+    },
+    /// There is not one quota for each class.
+    #[error("there are {classes} classes, but {quotas} quotas")]
+    QuotaCount {
+        /// How many classes there are.
+        classes: usize,
+        /// How many quotas are given.
+        quotas: usize,
+    },
+    /// The classes with a quota are too small together.
+    #[error("the classes with a quota have fewer than the {budget} samples asked for")]
+    QuotasTooFew {
+        /// How many samples are asked for.
+        budget: usize,
+    },
+    /// A centre to start from is no position in the training set.
+    #[error("centre {center} is not a sample: there are {n}")]
+    Center {
+        /// The centre.
+        center: SampleId,
+        /// How many samples there are.
+        n: usize,
+    },
+    /// Gradients are too large, or too equal, for weights to be solved for.
+    #[error("the gradients of the picks cannot be told apart")]
+    EqualGradients,
+    /// A selector returned a sample twice: a defect of it.
+    #[error("sample {sample} was picked twice")]
+    PickedTwice {
+        /// The sample.
+        sample: SampleId,
+    },
+    /// A selector returned samples that are no subset: a defect of it.
+    #[error(transparent)]
+    Subset(#[from] SubsetError),
+    /// A selector returned too few samples or too many: a defect of it.
+    #[error("{found} samples were picked instead of {budget}")]
+    PickCount {
+        /// How many it returned.
+        found: usize,
+        /// How many it was asked for.
+        budget: usize,
+    },
+
+    /// A score watches the training, of which there is no record.
+    #[error("the proxy kept no record of its training")]
+    NoRecord,
+    /// Epochs are asked for that are not on record.
+    #[error("epochs {first} to {last} are asked for, but epochs 1 to {recorded} are on record")]
+    Epochs {
+        /// The first, counted from 1.
+        first: usize,
+        /// The last.
+        last: usize,
+        /// How many are on record.
+        recorded: usize,
+    },
+    /// A window is longer than the record.
+    #[error("a window of {window} epochs is asked for, but {recorded} are on record")]
+    Window {
+        /// How many epochs it spans.
+        window: usize,
+        /// How many are on record.
+        recorded: usize,
+    },
+    /// Repeats of a proxy do not share their labels.
+    #[error("proxy {repeat} of {all} was trained on other labels than the first")]
+    OtherLabels {
+        /// The first that differs, counted from 1.
+        repeat: usize,
+        /// How many there are.
+        all: usize,
+    },
+
+    /// A program's answer is about samples, and none are connected.
+    #[error("no input says what it is about")]
+    NoSamples,
+    /// A program trains a network that no setting names.
+    #[error("which architecture the network has is not said")]
+    NoArchitecture,
+    /// A program lies where the system executes nothing.
+    #[error("`{program}` cannot be executed: the store is on a file system that is mounted noexec")]
+    MountedNoexec {
+        /// Its name.
+        program: String,
+    },
+    /// A program does not start.
+    #[error("cannot start `{}`: {reason}", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// The system's answer.
+        reason: io::Error,
+    },
+    /// The system does not say how a program ended.
+    #[error("the program cannot be waited for: {0}")]
+    Wait(io::Error),
+    /// A program did not end in time.
+    #[error("the program was stopped: it took longer than {limit:?}")]
+    TimeOut {
+        /// The time it had.
+        limit: Duration,
+    },
+    /// A program failed.
+    #[error(transparent)]
+    Program(#[from] ProgramEnd),
+    /// A program changed what other stages read.
+    #[error("the program wrote to one of its inputs, which are not its own")]
+    WroteToInput,
+    /// A program left no answer.
+    #[error("the program left no `out/{wanted}`")]
+    NoAnswer {
+        /// The file it should have left in `out/`.
+        wanted: String,
+        /// The names of those it left, sorted.
+        left: Vec<String>,
+    },
+    /// A file a program left is not what it should be.
+    #[error("`out/{name}` {error}")]
+    Answer {
+        /// The name of the file.
+        name: String,
+        /// What is wrong with it.
+        error: Box<OutError>,
+    },
+    /// A program's stage failed, and its directory is there to be looked at.
+    #[error("{failure}")]
+    Kept {
+        /// Why it failed.
+        failure: Box<dyn MethodFailure>,
+        /// The directory.
+        folder: PathBuf,
+    },
+}
+
+/// What is wrong with a file that a setting names: a clause that follows its name.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OwnFileError {
+    /// Its list of numbers does not read.
+    #[error(transparent)]
+    Column(#[from] ColumnError),
+    /// Its array does not read.
+    #[error(transparent)]
+    Array(#[from] ArrayError),
+    /// It has the embeddings, and no file is named for the labels.
+    #[error("holds one array: setting `{setting}` is missing")]
+    OneArray {
+        /// The setting that names the other file.
+        setting: String,
+    },
+    /// It has not one label for each sample.
+    #[error("has {labels} labels, but `{}` has {n} embeddings", embeddings.display())]
+    LabelCount {
+        /// How many labels it has.
+        labels: usize,
+        /// The file of the embeddings.
+        embeddings: PathBuf,
+        /// How many there are.
+        n: usize,
+    },
+    /// Its embeddings are longer or shorter than those to train on.
+    #[error("has embeddings of {found} values, but those to train on have {train}")]
+    Width {
+        /// How many values one has.
+        found: usize,
+        /// How many those to train on have.
+        train: usize,
+    },
+}
+
+impl MethodFailure for MethodError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Self::Budget { .. } => "lower `budget`, or set `keep` instead",
+            Self::File { .. } => "the file may be damaged or only half downloaded: get it again",
+            Self::DamagedImages { .. } => {
+                "get them again, or set `damaged = \"skip\"` to leave them out"
+            }
+            Self::NoMap => "only data with ten classes have a default, CIFAR-10's",
+            Self::NoSuchClass { classes, .. } => return Some(known_classes(classes).into()),
+            Self::ProxyDiverged { .. } => "its training diverged: lower the learning rate",
+            Self::QuotasTooFew { .. } => "give a quota to more classes, or keep fewer samples",
+            Self::Center { .. } => "centres are positions in the training set, counted from 0",
+            Self::EqualGradients => "set a larger `rule.lambda`",
+            Self::NoRecord => "give the proxy `record = \"inflight\"` or `\"clean\"`",
+            Self::Epochs { .. } => "train the proxy for longer, or ask for other epochs",
+            Self::Window { .. } => "train the proxy for longer, or set a smaller `rule.window`",
+            Self::OtherLabels { .. } => "repeats differ in their seed alone",
+            Self::MountedNoexec { program } => {
+                let hint = format!(
+                    "put its interpreter before it, `run = [\"sh\", \"{program}\"]`, or choose \
+                     another store with --store"
+                );
+                return Some(hint.into());
+            }
+            Self::TimeOut { .. } => "set a longer `time-out`",
+            Self::WroteToInput => {
+                "let it write to `out/`, or to a copy; run it again to repair the input"
+            }
+            Self::NoAnswer { left, .. } if left.is_empty() => "it left nothing there at all",
+            Self::NoAnswer { left, .. } => {
+                let left: Vec<_> = left.iter().map(|name| format!("`{name}`")).collect();
+                return Some(format!("it left {}", left.join(", ")).into());
+            }
+            // To look at and to try again in, until the store is next collected.
+            Self::Kept { failure, folder } => {
+                let kept = format!("the program's directory is kept: `{}`", folder.display());
+                let hint = failure.hint().map_or(kept.clone(), |hint| format!("{hint}; {kept}"));
+                return Some(hint.into());
+            }
+            _ => return None,
+        };
+        Some(hint.into())
+    }
+}
+
+fn few_images(damaged: &[(PathBuf, ImageError)]) -> String {
+    let first = damaged.iter().take(NAMED_IMAGES);
+    let first = first.map(|(path, error)| format!("`{}` {error}", path.display()));
+    let first = first.collect::<Vec<_>>().join("; ");
+    match damaged.len().saturating_sub(NAMED_IMAGES) {
+        0 => first,
+        more => format!("{first}; and {more} more"),
+    }
+}
+
+fn known_classes(classes: &[String]) -> String {
+    let few: Vec<_> = classes.iter().take(NAMED_CLASSES).map(|one| format!("`{one}`")).collect();
+    let more = if classes.len() > NAMED_CLASSES { ", ..." } else { "" };
+    let last = classes.len().saturating_sub(1);
+    format!("classes are 0 to {last}, or {}{more}", few.join(", "))
+}
