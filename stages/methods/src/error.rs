@@ -381,3 +381,34 @@ fn known_classes(classes: &[String]) -> String {
     let last = classes.len().saturating_sub(1);
     format!("classes are 0 to {last}, or {}{more}", few.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::StageError;
+
+    #[test]
+    fn ten_damaged_images_are_named_and_the_others_counted() {
+        let damaged =
+            |n| (0..n).map(|at: usize| (at.to_string().into(), ImageError::Cut)).collect();
+        let says = |n| MethodError::DamagedImages { damaged: damaged(n), all: 50 }.to_string();
+        assert_eq!(says(2), "2 of 50 images cannot be used: `0` is cut short; `1` is cut short");
+        assert!(says(10).ends_with("`9` is cut short"));
+        assert!(says(13).ends_with("`9` is cut short; and 3 more"));
+    }
+
+    #[test]
+    fn a_stage_gives_back_the_error_and_its_hint() {
+        let error = StageError::from(MethodError::Budget { budget: 9, n: 4 });
+        assert_eq!(error.to_string(), "the budget is 9 samples, but there are 4");
+        let StageError::Method(failure) = error else { panic!("a method cannot be applied") };
+        let found = failure.downcast_ref::<MethodError>();
+        assert!(matches!(found, Some(MethodError::Budget { budget: 9, n: 4 })));
+        assert!(failure.downcast_ref::<artifacts::ArtifactError>().is_none());
+        let kept = MethodError::Kept { failure, folder: "there".into() };
+        assert_eq!(kept.to_string(), "the budget is 9 samples, but there are 4");
+        let hint =
+            "lower `budget`, or set `keep` instead; the program's directory is kept: `there`";
+        assert_eq!(kept.hint().as_deref(), Some(hint));
+    }
+}
