@@ -18,7 +18,7 @@ use std::{any::Any, sync::Arc};
 /// Returns `device` as what the methods may compute on, or `None` for the CPU, which they use anyway.
 #[must_use]
 pub fn accelerator(device: Device) -> Option<Arc<dyn Accelerator>> {
-    (!device.is_cpu()).then(|| Arc::new(OnDevice { device, fewest: FEWEST }) as _)
+    device.capabilities().own_memory.then(|| Arc::new(OnDevice { device, fewest: FEWEST }) as _)
 }
 
 /// A device, and from how many numbers on it is used.

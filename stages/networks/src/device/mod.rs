@@ -55,6 +55,19 @@ enum Backend {
     Cuda(usize),
 }
 
+/// What a device can do, and what it costs: what code asks for instead of the device's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    /// The CPU's own kernels (`nn/host`) run there.
+    pub(crate) host_kernels: bool,
+    /// It computes in bf16, with an 8-bit significand.
+    pub(crate) bf16: bool,
+    /// It has memory of its own: samples are copied there, and results back.
+    pub(crate) own_memory: bool,
+    /// It computes while the host goes on: reading a result waits for all that was asked before.
+    pub(crate) asynchronous: bool,
+}
+
 /// A device that was asked for and cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("cannot use `{wanted}`: {message}")]
@@ -151,10 +164,28 @@ impl Device {
         }
     }
 
-    /// Whether it is the CPU: reading a result back is then free.
+    /// Whether it is the CPU.
     #[must_use]
     pub fn is_cpu(&self) -> bool {
         self.0 == Backend::Cpu
+    }
+
+    /// Returns what it can do.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        match self.0 {
+            Backend::Cpu => Capabilities {
+                host_kernels: true,
+                bf16: false,
+                own_memory: false,
+                asynchronous: false,
+            },
+            Backend::Cuda(_) => Capabilities {
+                host_kernels: false,
+                bf16: true,
+                own_memory: true,
+                asynchronous: true,
+            },
+        }
     }
 
     /// Returns how many bytes of its memory are free, where that can be found out.

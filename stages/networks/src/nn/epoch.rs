@@ -100,7 +100,8 @@ impl Job<'_> {
                 let logits = self.step(state, picks, moves, rate(done));
                 books.waiting.push((picks.to_vec(), logits));
                 let full = books.waiting.len() * picks.len() * self.classes >= WAITING;
-                if self.feed.device().is_cpu() || full || caught_up.elapsed() >= CATCH_UP {
+                let free = !self.feed.device().capabilities().asynchronous;
+                if free || full || caught_up.elapsed() >= CATCH_UP {
                     books.catch_up(record.as_deref_mut(), index)?;
                     caught_up = Instant::now();
                 }
@@ -124,7 +125,7 @@ impl Job<'_> {
     fn on_host(&self) -> bool {
         !self.recorded
             && self.plan.precision == Precision::F32
-            && self.feed.device().is_cpu()
+            && self.feed.device().capabilities().host_kernels
             && host::supports(self.network)
     }
 
@@ -294,7 +295,8 @@ pub(crate) fn outputs(
     let rows: Vec<u32> = (0..feed.len() as u32).collect();
     let mut out = Outputs { logits: vec![], embeddings: vec![] };
     let mut waiting = vec![];
-    let on_host = feed.device().is_cpu() && host::supports(network);
+    let device = feed.device().capabilities();
+    let on_host = device.host_kernels && host::supports(network);
     let weights = on_host.then(|| host::Weights::of(values));
     for picks in rows.chunks(EVAL_BATCH) {
         pause(picks[0] as usize)?;
@@ -310,8 +312,8 @@ pub(crate) fn outputs(
         let input = feed.batch(picks, None);
         let pass = network.forward(&values.params, &values.stats, input, Mode::Eval);
         waiting.push((pass.logits, embeddings.then_some(pass.embeddings)));
-        // On an accelerator, a few batches are under way while one is read.
-        if feed.device().is_cpu() || waiting.len() >= 16 {
+        // Where reading waits, a few batches are under way while one is read.
+        if !device.asynchronous || waiting.len() >= 16 {
             drain(&mut waiting, &mut out);
         }
     }

@@ -139,7 +139,7 @@ const RESIDENT: usize = i32::MAX as usize;
 impl Feed {
     /// Takes `inputs`, to be normalised as `form` says and batched on `device`.
     pub(crate) fn new(device: Device, form: &InputNormalisation, inputs: Inputs) -> Self {
-        let resident = !device.is_cpu() && inputs.len() < RESIDENT;
+        let resident = device.capabilities().own_memory && inputs.len() < RESIDENT;
         Self::with(device, form, inputs, resident)
     }
 

@@ -25,7 +25,8 @@ pub(super) fn check(
     device: Device,
     data: usize,
 ) -> Result<(), NetworkError> {
-    let needed = estimate(network, plan) + if device.is_cpu() { 0.0 } else { data as f64 };
+    let copied = if device.capabilities().own_memory { data as f64 } else { 0.0 };
+    let needed = estimate(network, plan) + copied;
     let Some(free) = device.free_memory().filter(|free| needed > *free as f64) else {
         return Ok(());
     };

@@ -28,7 +28,7 @@ pub(crate) struct Model {
 impl Model {
     /// Returns the weights for the CPU's own kernels, where they take the network.
     pub(super) fn on_host(&self) -> Option<host::Weights> {
-        let there = self.device.is_cpu() && host::supports(&self.network);
+        let there = self.device.capabilities().host_kernels && host::supports(&self.network);
         there.then(|| host::Weights::of(&self.values))
     }
 

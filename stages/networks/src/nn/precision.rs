@@ -10,7 +10,7 @@ impl Precision {
     ///
     /// Fails if it cannot.
     pub(super) fn check(self, device: Device) -> Result<(), NetworkError> {
-        if self == Self::F32 || !device.is_cpu() {
+        if self == Self::F32 || device.capabilities().bf16 {
             return Ok(());
         }
         Err(NetworkError::NoBf16)
