@@ -6,7 +6,7 @@ use super::{
     Loaded,
     file::{self, Source},
     names,
-    published::{Published, Wanted},
+    published::{Published, PublishedSet, Wanted},
 };
 use artifacts::dataset::{DatasetMeta, Inputs, Split};
 use engine::{InputFile, StageError};
@@ -14,50 +14,77 @@ use std::path::Path;
 
 const PIXELS: usize = 3 * 32 * 32;
 
-pub(super) static CIFAR10: Published = Published {
-    method: "load.cifar10",
-    title: "CIFAR-10 (binary version)",
-    places: &["data/cifar10", "data/cifar10/cifar-10-batches-bin", "data/cifar-10-batches-bin"],
-    nested: &["", "cifar-10-batches-bin"],
-    files: &[
-        Wanted { role: "train-1", names: &["data_batch_1.bin"] },
-        Wanted { role: "train-2", names: &["data_batch_2.bin"] },
-        Wanted { role: "train-3", names: &["data_batch_3.bin"] },
-        Wanted { role: "train-4", names: &["data_batch_4.bin"] },
-        Wanted { role: "train-5", names: &["data_batch_5.bin"] },
-        Wanted { role: "test", names: &["test_batch.bin"] },
-    ],
-    hint: "download the binary version, `cifar-10-binary.tar.gz`, from \
-           www.cs.toronto.edu/~kriz/cifar.html and unpack it in `data`, or say with `dir` where the folder with `data_batch_1.bin` is",
-    read: |files| {
-        let train = ["train-1", "train-2", "train-3", "train-4", "train-5"];
-        let row = Row { before: 0, classes: &TEN };
-        let train = row.read(files, &train, 10_000)?;
-        let test = row.read(files, &["test"], 10_000)?;
-        let (mean, std) = ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]);
-        Ok(loaded("cifar10", &TEN, (train, test), mean, std))
-    },
-};
+/// CIFAR-10.
+pub(super) struct Cifar10;
 
-pub(super) static CIFAR100: Published = Published {
-    method: "load.cifar100",
-    title: "CIFAR-100 (binary version)",
-    places: &["data/cifar100", "data/cifar100/cifar-100-binary", "data/cifar-100-binary"],
-    nested: &["", "cifar-100-binary"],
-    files: &[
-        Wanted { role: "train", names: &["train.bin"] },
-        Wanted { role: "test", names: &["test.bin"] },
-    ],
-    hint: "download the binary version, `cifar-100-binary.tar.gz`, from \
-           www.cs.toronto.edu/~kriz/cifar.html and unpack it in `data`, or say with `dir` where the folder with `train.bin` is",
-    read: |files| {
-        let row = Row { before: 1, classes: &HUNDRED };
-        let train = row.read(files, &["train"], 50_000)?;
-        let test = row.read(files, &["test"], 10_000)?;
-        let (mean, std) = ([0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762]);
-        Ok(loaded("cifar100", &HUNDRED, (train, test), mean, std))
-    },
-};
+impl PublishedSet for Cifar10 {
+    const SUMMARY: &'static str = "CIFAR-10: 50,000 + 10,000 colour images of 32x32 in 10 classes";
+    const MANUAL: &'static str = "\
+CIFAR-10 (Krizhevsky, 2009), the binary version: `data_batch_1.bin` to `data_batch_5.bin` and \
+`test_batch.bin`. Searched in `data/cifar10`, `data/cifar10/cifar-10-batches-bin` and \
+`data/cifar-10-batches-bin` below the current directory, or only in `dir` (and \
+`cifar-10-batches-bin` below it) if that is given.
+
+Training samples stand in the order of the files, as in other libraries, so positions can be compared. \
+Normalised with mean .4914 .4822 .4465, standard deviation .2470 .2435 .2616.";
+    const SET: Published = Published {
+        method: "load.cifar10",
+        title: "CIFAR-10 (binary version)",
+        places: &["data/cifar10", "data/cifar10/cifar-10-batches-bin", "data/cifar-10-batches-bin"],
+        nested: &["", "cifar-10-batches-bin"],
+        files: &[
+            Wanted { role: "train-1", names: &["data_batch_1.bin"] },
+            Wanted { role: "train-2", names: &["data_batch_2.bin"] },
+            Wanted { role: "train-3", names: &["data_batch_3.bin"] },
+            Wanted { role: "train-4", names: &["data_batch_4.bin"] },
+            Wanted { role: "train-5", names: &["data_batch_5.bin"] },
+            Wanted { role: "test", names: &["test_batch.bin"] },
+        ],
+        hint: "download the binary version, `cifar-10-binary.tar.gz`, from \
+               www.cs.toronto.edu/~kriz/cifar.html and unpack it in `data`, or say with `dir` where the folder with `data_batch_1.bin` is",
+        read: |files| {
+            let train = ["train-1", "train-2", "train-3", "train-4", "train-5"];
+            let row = Row { before: 0, classes: &TEN };
+            let train = row.read(files, &train, 10_000)?;
+            let test = row.read(files, &["test"], 10_000)?;
+            let (mean, std) = ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]);
+            Ok(loaded("cifar10", &TEN, (train, test), mean, std))
+        },
+    };
+}
+
+/// CIFAR-100.
+pub(super) struct Cifar100;
+
+impl PublishedSet for Cifar100 {
+    const SUMMARY: &'static str =
+        "CIFAR-100: 50,000 + 10,000 colour images of 32x32 in 100 classes";
+    const MANUAL: &'static str = "\
+CIFAR-100 (Krizhevsky, 2009), the binary version: `train.bin` and `test.bin`, with the 100 fine labels. \
+Searched in `data/cifar100`, `data/cifar100/cifar-100-binary` and `data/cifar-100-binary` below the \
+current directory, or only in `dir` (and `cifar-100-binary` below it) if that is given.
+
+Normalised with mean .5071 .4865 .4409, standard deviation .2673 .2564 .2762.";
+    const SET: Published = Published {
+        method: "load.cifar100",
+        title: "CIFAR-100 (binary version)",
+        places: &["data/cifar100", "data/cifar100/cifar-100-binary", "data/cifar-100-binary"],
+        nested: &["", "cifar-100-binary"],
+        files: &[
+            Wanted { role: "train", names: &["train.bin"] },
+            Wanted { role: "test", names: &["test.bin"] },
+        ],
+        hint: "download the binary version, `cifar-100-binary.tar.gz`, from \
+               www.cs.toronto.edu/~kriz/cifar.html and unpack it in `data`, or say with `dir` where the folder with `train.bin` is",
+        read: |files| {
+            let row = Row { before: 1, classes: &HUNDRED };
+            let train = row.read(files, &["train"], 50_000)?;
+            let test = row.read(files, &["test"], 10_000)?;
+            let (mean, std) = ([0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762]);
+            Ok(loaded("cifar100", &HUNDRED, (train, test), mean, std))
+        },
+    };
+}
 
 fn loaded(
     name: &str,

@@ -1,16 +1,15 @@
 //! `load.digits`: the handwritten digits of UCI, carried in the program.
 
-use super::{Loaded, names};
+use super::{Loaded, Loader, names};
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
-    parts::{DATA, Parts},
+    parts::Parts,
     units::Count,
 };
-use engine::{ArtifactKind, Port, Stage, StageCtx, StageError};
+use engine::{StageCtx, StageError};
 use flate2::read::GzDecoder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::io::Read as _;
 
 /// 1,797 images of 64 grey levels from 0 to 16, then their labels: see README.md beside.
@@ -31,28 +30,20 @@ pub(super) struct Digits {
     test_limit: Option<Count>,
 }
 
-impl Stage for Digits {
-    fn method(&self) -> &'static str {
-        "load.digits"
-    }
+impl Loader for Digits {
+    const NAME: &'static str = "load.digits";
+    const SUMMARY: &'static str =
+        "UCI's handwritten digits: 1,797 grey images of 8x8, carried in the program";
+    const MANUAL: &'static str = "\
+Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, UCI Machine Learning Repository, \
+1998; CC BY 4.0): the 1,797 images of UCI's test file, 8x8, carried in the program. Nothing has to \
+be downloaded, which makes it the set for first steps and for tests.
 
-    fn revision(&self) -> u32 {
-        2
-    }
+The original 17 grey levels (0 to 16) are stored as `level * 255 / 16`, rounded. The split is fixed and stratified: within each class, in the order of the file, every fifth \
+sample is a test sample. 1,442 are to train on, 355 to test.";
+    const REVISION: u32 = 2;
 
-    fn settings(&self) -> Value {
-        json!(self)
-    }
-
-    fn inputs(&self) -> Vec<Port> {
-        vec![]
-    }
-
-    fn output(&self) -> ArtifactKind {
-        DATA
-    }
-
-    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+    fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let mut loaded = read();
         loaded.limit(self.train_limit, self.test_limit);
         loaded.put(ctx)

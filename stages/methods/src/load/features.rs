@@ -1,17 +1,16 @@
 //! `load.features`: embeddings and labels that were made elsewhere.
 
-use super::{Loaded, file, names};
+use super::{Loaded, Loader, file, names};
 use crate::{MethodError, OwnFileError};
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
     formats::{array, npy},
-    parts::{DATA, Parts},
+    parts::Parts,
     units::Count,
 };
-use engine::{ArtifactKind, InputFile, Port, Problem, Stage, StageCtx, StageError};
+use engine::{InputFile, Problem, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// A label beyond this is taken for a mistake: each class gets a name of its own.
@@ -65,26 +64,18 @@ impl Default for LoadFeatures {
     }
 }
 
-impl Stage for LoadFeatures {
-    fn method(&self) -> &'static str {
-        "load.features"
-    }
+impl Loader for LoadFeatures {
+    const NAME: &'static str = "load.features";
+    const SUMMARY: &'static str = "embeddings and labels from safetensors or NumPy files";
+    const MANUAL: &'static str = "\
+Embeddings and labels made elsewhere, so that selectors can be run on them. Each file is safetensors \
+(tensors named by `embeddings` and `labels`) or NumPy's `.npy`; which one is told by its content. A \
+`.npy` file holds one array, so its labels come from a second file.
 
-    fn revision(&self) -> u32 {
-        1
-    }
-
-    fn settings(&self) -> Value {
-        json!(self)
-    }
-
-    fn inputs(&self) -> Vec<Port> {
-        vec![]
-    }
-
-    fn output(&self) -> ArtifactKind {
-        DATA
-    }
+Embeddings are f16, bf16, f32 or f64 (kept as f32), of shape [n, ...], flattened to [n, d]. Labels are \
+whole numbers from 0, of shape [n]. A value that is not finite is refused. Of `.npy`, versions 1 to 3 \
+in C order and little-endian are read. Without test files the test split is empty. Nothing is \
+normalised. Paths are relative to the current directory and not part of the key: the files' bytes are.";
 
     fn problems(&self) -> Vec<Problem> {
         let mut all = names::problems(self.classes.as_deref());
@@ -134,7 +125,7 @@ impl Stage for LoadFeatures {
         Ok(files)
     }
 
-    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+    fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let mut loaded = self.read(ctx.files())?;
         ctx.check_cancelled()?;
         loaded.limit(self.train_limit, self.test_limit);

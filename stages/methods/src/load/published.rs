@@ -1,15 +1,14 @@
 //! A well-known data set that lies on disk: where it is looked for, and the stage that reads it.
 
-use super::Loaded;
-use artifacts::{
-    parts::{DATA, Parts},
-    units::Count,
-};
-use engine::{ArtifactKind, InputFile, Port, Problem, Stage, StageCtx, StageError};
+use super::{Loaded, Loader};
+use artifacts::{parts::Parts, units::Count};
+use engine::{InputFile, Problem, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
 
 /// Settings of every data set that is read from a folder.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -90,39 +89,37 @@ impl Wanted {
     }
 }
 
-/// The stage that reads `set`.
-pub(super) struct OnDisk {
-    pub(super) settings: PublishedFolder,
-    pub(super) set: &'static Published,
+/// A published data set: a marker with its manual.
+pub(super) trait PublishedSet: Send + Sync + 'static {
+    /// What it is, in a line.
+    const SUMMARY: &'static str;
+    /// The manual.
+    const MANUAL: &'static str;
+    /// Where it is looked for, and what reads it.
+    const SET: Published;
 }
 
-impl Stage for OnDisk {
-    fn method(&self) -> &'static str {
-        self.set.method
-    }
+/// The loader of `S`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(transparent, bound = "")]
+#[schemars(transparent, bound = "")]
+pub(super) struct OnDisk<S> {
+    settings: PublishedFolder,
+    #[serde(skip)]
+    set: PhantomData<S>,
+}
 
-    fn revision(&self) -> u32 {
-        1
-    }
-
-    fn settings(&self) -> Value {
-        json!(self.settings)
-    }
-
-    fn inputs(&self) -> Vec<Port> {
-        vec![]
-    }
-
-    fn output(&self) -> ArtifactKind {
-        DATA
-    }
+impl<S: PublishedSet> Loader for OnDisk<S> {
+    const NAME: &'static str = S::SET.method;
+    const SUMMARY: &'static str = S::SUMMARY;
+    const MANUAL: &'static str = S::MANUAL;
 
     fn files(&self) -> Result<Vec<InputFile>, Problem> {
-        self.set.find(self.settings.dir.as_deref())
+        S::SET.find(self.settings.dir.as_deref())
     }
 
-    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
-        let mut loaded = (self.set.read)(ctx.files())?;
+    fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let mut loaded = (S::SET.read)(ctx.files())?;
         ctx.check_cancelled()?;
         loaded.limit(self.settings.train_limit, self.settings.test_limit);
         loaded.put(ctx)
@@ -133,6 +130,7 @@ impl Stage for OnDisk {
 mod tests {
     use super::*;
     use crate::load::file::Scratch;
+    use serde_json::json;
 
     const SET: Published = Published {
         method: "load.pair",
@@ -172,7 +170,6 @@ mod tests {
             train_limit: Count::try_from(9).ok(),
             test_limit: None,
         };
-        let stage = OnDisk { settings, set: &SET };
-        assert_eq!(stage.settings(), json!({"train-limit": 9, "test-limit": null}));
+        assert_eq!(json!(settings), json!({"train-limit": 9, "test-limit": null}));
     }
 }

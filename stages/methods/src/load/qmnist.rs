@@ -4,53 +4,68 @@ use super::{
     FileError, Loaded,
     file::{self, Source, broken},
     idx, names,
-    published::{Published, Wanted},
+    published::{Published, PublishedSet, Wanted},
 };
 use artifacts::dataset::{DatasetMeta, Inputs, Split};
 use engine::{InputFile, StageError};
 use std::path::Path;
 
-pub(super) static QMNIST: Published = Published {
-    method: "load.qmnist",
-    title: "QMNIST",
-    places: &["data/qmnist", "data/QMNIST", "data/QMNIST/raw"],
-    nested: &["", "raw", "QMNIST/raw"],
-    files: &[
-        Wanted {
-            role: "train-images",
-            names: &["qmnist-train-images-idx3-ubyte.gz", "qmnist-train-images-idx3-ubyte"],
+/// QMNIST.
+pub(super) struct Qmnist;
+
+impl PublishedSet for Qmnist {
+    const SUMMARY: &'static str = "QMNIST: 60,000 + 60,000 handwritten digits of 28x28";
+    const MANUAL: &'static str = "\
+QMNIST (Yadav and Bottou, arXiv:1905.10498): MNIST rebuilt from its source, with all 60,000 test \
+digits, of which MNIST kept the first 10,000. From its four files, `qmnist-train-images-idx3-ubyte` \
+and so on, each as it is or as `.gz`; of the extended labels the first column is read, the class. \
+Searched in `data/qmnist`, `data/QMNIST` and `data/QMNIST/raw` below the current directory, or only \
+in `dir` (and `raw`, `QMNIST/raw` below it) if that is given.
+
+`test-limit = 10_000` tests on MNIST's own test digits. Normalised with mean .1307, standard deviation \
+.3081, which are MNIST's.";
+    const SET: Published = Published {
+        method: "load.qmnist",
+        title: "QMNIST",
+        places: &["data/qmnist", "data/QMNIST", "data/QMNIST/raw"],
+        nested: &["", "raw", "QMNIST/raw"],
+        files: &[
+            Wanted {
+                role: "train-images",
+                names: &["qmnist-train-images-idx3-ubyte.gz", "qmnist-train-images-idx3-ubyte"],
+            },
+            Wanted {
+                role: "train-labels",
+                names: &["qmnist-train-labels-idx2-int.gz", "qmnist-train-labels-idx2-int"],
+            },
+            Wanted {
+                role: "test-images",
+                names: &["qmnist-test-images-idx3-ubyte.gz", "qmnist-test-images-idx3-ubyte"],
+            },
+            Wanted {
+                role: "test-labels",
+                names: &["qmnist-test-labels-idx2-int.gz", "qmnist-test-labels-idx2-int"],
+            },
+        ],
+        hint: "download QMNIST's four files (`qmnist-train-images-idx3-ubyte.gz`, \
+               `qmnist-train-labels-idx2-int.gz`, `qmnist-test-images-idx3-ubyte.gz`, \
+               `qmnist-test-labels-idx2-int.gz`) from github.com/facebookresearch/qmnist into \
+               `data/qmnist`, or say with `dir` where they are",
+        read: |files| {
+            let (train, test) = (split(files, "train")?, split(files, "test")?);
+            let meta = DatasetMeta {
+                name: "qmnist".to_owned(),
+                classes: names::owned(&idx::DIGITS),
+                sample: vec![1, 28, 28],
+                train: train.labels.len(),
+                test: test.labels.len(),
+                mean: vec![0.1307],
+                std: vec![0.3081],
+            };
+            Ok(Loaded::new(meta, train, test))
         },
-        Wanted {
-            role: "train-labels",
-            names: &["qmnist-train-labels-idx2-int.gz", "qmnist-train-labels-idx2-int"],
-        },
-        Wanted {
-            role: "test-images",
-            names: &["qmnist-test-images-idx3-ubyte.gz", "qmnist-test-images-idx3-ubyte"],
-        },
-        Wanted {
-            role: "test-labels",
-            names: &["qmnist-test-labels-idx2-int.gz", "qmnist-test-labels-idx2-int"],
-        },
-    ],
-    hint: "download QMNIST's four files (`qmnist-train-images-idx3-ubyte.gz`, \
-           `qmnist-train-labels-idx2-int.gz`, `qmnist-test-images-idx3-ubyte.gz`, \
-           `qmnist-test-labels-idx2-int.gz`) from github.com/facebookresearch/qmnist into \
-           `data/qmnist`, or say with `dir` where they are",
-    read: |files| {
-        let (train, test) = (split(files, "train")?, split(files, "test")?);
-        let meta = DatasetMeta {
-            name: "qmnist".to_owned(),
-            classes: names::owned(&idx::DIGITS),
-            sample: vec![1, 28, 28],
-            train: train.labels.len(),
-            test: test.labels.len(),
-            mean: vec![0.1307],
-            std: vec![0.3081],
-        };
-        Ok(Loaded::new(meta, train, test))
-    },
-};
+    };
+}
 
 /// How a file of extended labels begins.
 const MAGIC: [u8; 4] = [0, 0, 0x0c, 2];
@@ -130,8 +145,8 @@ mod tests {
             let labels = labels_file(8, labels);
             scratch.write(&format!("qmnist-{which}-labels-idx2-int"), &labels);
         }
-        let files = QMNIST.find(Some(scratch.path())).expect("all four are there");
-        let loaded = (QMNIST.read)(&files).expect("they are whole");
+        let files = Qmnist::SET.find(Some(scratch.path())).expect("all four are there");
+        let loaded = (Qmnist::SET.read)(&files).expect("they are whole");
         assert_eq!((loaded.train.labels, loaded.test.labels), (vec![7, 0, 9], vec![3]));
         let Inputs::Images(images) = loaded.train.inputs else { panic!("digits are images") };
         assert_eq!((images.len(), images[783], images[784]), (3 * 784, 0, 1));

@@ -1,18 +1,17 @@
 //! `load.synthetic`: Gaussian classes with samples whose nature is known.
 
-use super::{Loaded, names};
+use super::{Loaded, Loader, names};
 use artifacts::{
     SampleId,
     dataset::{self, CleanLabels, DatasetMeta, Inputs, Split},
-    parts::{DATA, Parts},
+    parts::Parts,
     units::{Count, Fraction, NonNegative},
 };
-use engine::{ArtifactKind, Port, Problem, Stage, StageCtx, StageError, Streams};
+use engine::{Problem, StageCtx, StageError, Streams};
 use rand::{Rng, RngExt as _, seq::index};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::{collections::BTreeSet, f64::consts::TAU};
 
 /// 16 GiB of f32.
@@ -63,26 +62,20 @@ impl Default for Synthetic {
     }
 }
 
-impl Stage for Synthetic {
-    fn method(&self) -> &'static str {
-        "load.synthetic"
-    }
+impl Loader for Synthetic {
+    const NAME: &'static str = "load.synthetic";
+    const SUMMARY: &'static str =
+        "Gaussian classes with known hard, duplicate and mislabelled samples";
+    const MANUAL: &'static str = "\
+Gaussian classes of unit variance, made from the stage's seed, for tests and for questions whose \
+answer is known. Class centres are `separation` apart: exactly if there are at most as many classes \
+as dimensions, else about so (random directions). Samples take turns through the classes.
 
-    fn revision(&self) -> u32 {
-        1
-    }
-
-    fn settings(&self) -> Value {
-        json!(self)
-    }
-
-    fn inputs(&self) -> Vec<Port> {
-        vec![]
-    }
-
-    fn output(&self) -> ArtifactKind {
-        DATA
-    }
+Three disjoint sets of training samples are special. *Hard* ones have their centre moved nine \
+twentieths of the way to another class's. *Duplicates* are exact copies, label included, of a sample \
+that is neither a duplicate nor mislabelled; the log lists each with its source. *Mislabelled* ones \
+have a label drawn from the other classes; they stand in part `clean`, as corrupted ones do, for \
+evaluation only. The test split has none of the three.";
 
     fn streams(&self) -> &'static [&'static str] {
         &["centres", "train", "test", "roles"]
@@ -122,7 +115,7 @@ impl Stage for Synthetic {
         all
     }
 
-    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+    fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let made = self.make(ctx.streams());
         ctx.check_cancelled()?;
         for line in made.log() {

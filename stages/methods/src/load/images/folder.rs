@@ -1,6 +1,7 @@
 //! `load.folder`: any images, sorted into a folder for each class.
 
 use super::{
+    super::Loader,
     Channels,
     decode::{ImageShape, Resize},
     known, labelled, meta, names, scan, too_large,
@@ -8,15 +9,12 @@ use super::{
 };
 use artifacts::{
     draw,
-    parts::{DATA, Parts},
+    parts::Parts,
     units::{Count, Fraction},
 };
-use engine::{
-    ArtifactKind, InputFolder as Listed, Port, Problem, Stage, StageCtx, StageError, Streams,
-};
+use engine::{InputFolder as Listed, Problem, StageCtx, StageError, Streams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Any folder of images.
@@ -71,26 +69,24 @@ const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
 const HINT: &str = "put the images there, or say with `dir` where they are: `train/CLASS/IMAGE` and `test/CLASS/IMAGE` (or `val`), or \
                     `CLASS/IMAGE` and `test-fraction` says how many of them are to test on";
 
-impl Stage for ImageFolder {
-    fn method(&self) -> &'static str {
-        "load.folder"
-    }
+impl Loader for ImageFolder {
+    const NAME: &'static str = "load.folder";
+    const SUMMARY: &'static str = "any JPEG and PNG images, in a folder for each class";
+    const MANUAL: &'static str = "\
+Any images, each class a folder: `DIR/train/CLASS/IMAGE` and `DIR/test/CLASS/IMAGE` (or `val`, `valid`, \
+`validation`); or only `DIR/train/CLASS/IMAGE` or `DIR/CLASS/IMAGE`, and `test-fraction` of each class \
+is drawn from the stage's seed to test on. Classes are sorted by name, images by their path in the \
+folder of the class. JPEG and PNG are read, told by their content; another kind of image is an error, \
+other files are passed over.
 
-    fn revision(&self) -> u32 {
-        1
-    }
+Images are resized with a bilinear filter as wide as the pixels it makes (antialiased). Transparency \
+is left out, 16 bits become 8, grey is 0.299 R + 0.587 G + 0.114 B, and an orientation in the file's \
+notes is not followed. Mean and standard deviation are those of the training images. A damaged image \
+is one that does not decode or ends before its end; a JPEG with wrong bits inside may decode to \
+wrong pixels, which no decoder can tell.
 
-    fn settings(&self) -> Value {
-        json!(self)
-    }
-
-    fn inputs(&self) -> Vec<Port> {
-        vec![]
-    }
-
-    fn output(&self) -> ArtifactKind {
-        DATA
-    }
+The key holds the names and bytes of all images. Their digests are remembered folder by folder, by \
+name, size and dates, so a second plan reads no image.";
 
     fn streams(&self) -> &'static [&'static str] {
         if self.test_fraction.is_some() { &["split"] } else { &[] }
@@ -140,7 +136,7 @@ impl Stage for ImageFolder {
         }
     }
 
-    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+    fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let classes = names(ctx.folders(), "train");
         let mut train = labelled(ctx.folders(), "train", &classes)?;
         let test = match self.test_fraction {

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        FileError,
+        FileError, Loader,
         file::{self, broken},
     },
     Images, known, labelled, limit, meta, names,
@@ -10,11 +10,10 @@ use super::{
     tiny::{called, words},
     write::{self, Picture, Pictures},
 };
-use artifacts::{
-    parts::{DATA, Parts},
-    units::Count,
-};
-use engine::{ArtifactKind, InputFile, InputFolder, Port, Problem, Stage, StageCtx, StageError};
+use artifacts::{parts::Parts, units::Count};
+use engine::{InputFile, InputFolder, Problem, StageCtx, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -42,8 +41,11 @@ const WORDS: &str = "LOC_synset_mapping.txt";
 const UNLABELLED: &str = "sort the images of `val` into a folder for each class (`val/WNID`), or \
                           put `LOC_val_solution.csv` of the Kaggle set beside `train` and `val`";
 
-/// The stage.
-pub(in super::super) struct ImageNet(pub(in super::super) Images);
+/// Its settings.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(transparent)]
+pub(in super::super) struct ImageNet(Images);
 
 impl ImageNet {
     fn find(&self) -> Result<(PathBuf, Option<PathBuf>), Problem> {
@@ -68,25 +70,25 @@ fn above(root: &Path, name: &str) -> Option<PathBuf> {
     folders.map(|up| root.join(up).join(name)).into_iter().find(|path| path.is_file())
 }
 
-impl Stage for ImageNet {
-    fn method(&self) -> &'static str {
-        "load.imagenet"
-    }
+impl Loader for ImageNet {
+    const NAME: &'static str = "load.imagenet";
+    const SUMMARY: &'static str =
+        "ImageNet (ILSVRC 2012): 1,281,167 + 50,000 colour images in 1,000 classes";
+    const MANUAL: &'static str = "\
+ImageNet (Russakovsky et al., arXiv:1409.0575), ILSVRC 2012: `train/WNID/*.JPEG`, and in `val` either a \
+folder for each class or all images together with Kaggle's `LOC_val_solution.csv` beside `train` or up \
+to three folders above. Searched in `data/imagenet`, `data/ILSVRC2012` and \
+`data/ILSVRC/Data/CLS-LOC` below the current directory, or only in `dir` (and `ILSVRC/Data/CLS-LOC`, \
+`Data/CLS-LOC` below it) if that is given.
 
-    fn revision(&self) -> u32 {
-        1
-    }
+The images are decoded once, in parallel, into one object of the store: 200 GB at 224x224, 65 GB at \
+128x128. They are never all in memory, neither here nor in training. Test images are the 50,000 of \
+`val`. Classes are sorted by number, images by name. Where \
+`LOC_synset_mapping.txt` is found, class names have words. Normalised with mean .485 .456 .406, standard deviation .229 \
+.224 .225 (grey images with what is measured).";
 
-    fn settings(&self) -> Value {
+    fn keyed(&self) -> Value {
         json!(self.0.resolved(SIZE as u64))
-    }
-
-    fn inputs(&self) -> Vec<Port> {
-        vec![]
-    }
-
-    fn output(&self) -> ArtifactKind {
-        DATA
     }
 
     fn problems(&self) -> Vec<Problem> {
@@ -117,7 +119,7 @@ impl Stage for ImageNet {
         Ok(folders)
     }
 
-    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+    fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let wnids = names(ctx.folders(), "train");
         let train = labelled(ctx.folders(), "train", &wnids)?;
         let test = match file::path(ctx.files(), "test-labels") {

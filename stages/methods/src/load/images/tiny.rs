@@ -2,18 +2,17 @@
 
 use super::{
     super::{
-        FileError,
+        FileError, Loader,
         file::{self, broken},
     },
     Images, labelled, limit, meta, names,
     scan::{self, Home},
     write::{self, Picture, Pictures},
 };
-use artifacts::{
-    parts::{DATA, Parts},
-    units::Count,
-};
-use engine::{ArtifactKind, InputFile, InputFolder, Port, Problem, Stage, StageCtx, StageError};
+use artifacts::{parts::Parts, units::Count};
+use engine::{InputFile, InputFolder, Problem, StageCtx, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path};
 
@@ -34,28 +33,29 @@ const SIZE: usize = 64;
 const MEAN: [f32; 3] = [0.4802, 0.4481, 0.3975];
 const STD: [f32; 3] = [0.2770, 0.2691, 0.2821];
 
-/// The stage.
-pub(in super::super) struct TinyImageNet(pub(in super::super) Images);
+/// Its settings.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(transparent)]
+pub(in super::super) struct TinyImageNet(Images);
 
-impl Stage for TinyImageNet {
-    fn method(&self) -> &'static str {
-        "load.tiny-imagenet"
-    }
+impl Loader for TinyImageNet {
+    const NAME: &'static str = "load.tiny-imagenet";
+    const SUMMARY: &'static str =
+        "Tiny ImageNet: 100,000 + 10,000 colour images of 64x64 in 200 classes";
+    const MANUAL: &'static str = "\
+Tiny ImageNet (Stanford, cs231n): 200 classes of ImageNet at 64x64, 500 images of each to train on and \
+50 to test on, in the folder `tiny-imagenet-200` as it unpacks. Searched in `data/tiny-imagenet-200`, \
+`data/tiny-imagenet` and `data/tiny-imagenet/tiny-imagenet-200` below the current directory, or only \
+in `dir` (and `tiny-imagenet-200` below it) if that is given.
 
-    fn revision(&self) -> u32 {
-        1
-    }
+The test split is the archive's `val`, labelled by `val_annotations.txt`. Its own `test` has no labels \
+and is not read; DeepCore's loader takes it for the test split, so its accuracies mean nothing. \
+Classes are sorted by number, images by name. Normalised with mean .4802 .4481 .3975, standard \
+deviation .2770 .2691 .2821 (grey images with what is measured).";
 
-    fn settings(&self) -> Value {
+    fn keyed(&self) -> Value {
         json!(self.0.resolved(SIZE as u64))
-    }
-
-    fn inputs(&self) -> Vec<Port> {
-        vec![]
-    }
-
-    fn output(&self) -> ArtifactKind {
-        DATA
     }
 
     fn problems(&self) -> Vec<Problem> {
@@ -80,7 +80,7 @@ impl Stage for TinyImageNet {
         Ok(folders)
     }
 
-    fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+    fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let wnids = wnids(ctx)?;
         let train = labelled(ctx.folders(), "train", &wnids)?;
         let labels = file::path(ctx.files(), "test-labels")?;
