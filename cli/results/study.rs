@@ -367,15 +367,16 @@ fn newest_runs(
     store: &Store,
     forecast: &Forecast,
 ) -> Result<(Option<RunRecord>, Option<RunRecord>), Failure> {
-    /// How many runs back to look for one that computed something.
-    const LOOKED_AT: usize = 20;
     let file = PipelineFile::of_plan(plan);
     let ours: BTreeSet<_> = forecast.keys.iter().flatten().collect();
-    let runs = crate::runs::newest(store, LOOKED_AT, |run| {
+    let is_ours = |run: &RunRecord| {
         file.ran(run)
             && run.nodes.iter().filter_map(|node| node.key.as_ref()).any(|key| ours.contains(key))
-    })?;
-    let made = runs.iter().position(|run| run.summary.is_some_and(|one| one.computed > 0));
-    let failed = runs.first().filter(|run| run.summary.is_some_and(|one| one.failed > 0)).cloned();
-    Ok((runs.into_iter().nth(made.unwrap_or(0)), failed))
+    };
+    let made = |run: &RunRecord| run.summary.is_some_and(|one| one.computed > 0);
+    let newest = crate::runs::newest(store, 1, is_ours)?.pop();
+    // However long ago: after many runs that found everything there, it still has the times.
+    let maker = crate::runs::newest(store, 1, |run| made(run) && is_ours(run))?.pop();
+    let failed = newest.clone().filter(|run| run.summary.is_some_and(|one| one.failed > 0));
+    Ok((maker.or(newest), failed))
 }

@@ -13,6 +13,7 @@ use std::{
 /// Settings of every data set that is read from a folder.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[schemars(inline)]
 pub(super) struct PublishedFolder {
     /// The folder the files lie in, relative to the current directory. Without it, the usual
     /// places are searched. Not part of the key: the files' bytes are.
@@ -99,7 +100,7 @@ pub(super) trait PublishedSet: Send + Sync + 'static {
     const SET: Published;
 }
 
-/// The loader of `S`.
+/// A published data set that lies in a folder.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(transparent, bound = "")]
 #[schemars(transparent, bound = "")]

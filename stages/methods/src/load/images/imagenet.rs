@@ -41,7 +41,7 @@ const WORDS: &str = "LOC_synset_mapping.txt";
 const UNLABELLED: &str = "sort the images of `val` into a folder for each class (`val/WNID`), or \
                           put `LOC_val_solution.csv` of the Kaggle set beside `train` and `val`";
 
-/// Its settings.
+/// The folders of images of ImageNet.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(transparent)]

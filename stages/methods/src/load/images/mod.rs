@@ -26,6 +26,7 @@ use write::{Damaged, Picture};
 /// Settings of the data sets of images whose place is known.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[schemars(inline)]
 pub(super) struct Images {
     /// The folder the data set lies in, relative to the current directory. Without it, the usual
     /// places are searched. Not part of the key: the files' names and bytes are.

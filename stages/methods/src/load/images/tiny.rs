@@ -33,7 +33,7 @@ const SIZE: usize = 64;
 const MEAN: [f32; 3] = [0.4802, 0.4481, 0.3975];
 const STD: [f32; 3] = [0.2770, 0.2691, 0.2821];
 
-/// Its settings.
+/// The folders of images of Tiny ImageNet.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(transparent)]
