@@ -17,7 +17,7 @@ const MAX_PANELS: usize = 24;
 
 type Points = Vec<(f64, MeanStd)>;
 /// Which figure of an epoch.
-type Figure = fn(&TrainedEpoch) -> Option<f64>;
+type CurveValue = fn(&TrainedEpoch) -> Option<f64>;
 
 fn loss(epoch: &TrainedEpoch) -> Option<f64> {
     Some(epoch.loss)
@@ -32,7 +32,7 @@ fn test_accuracy(epoch: &TrainedEpoch) -> Option<f64> {
 }
 
 /// Returns the mean of a figure over trainings, by epoch. One epoch alone makes no curve.
-fn curve(study: &Study<'_>, trainings: &[NodeId], figure: Figure) -> Result<Points, Failure> {
+fn curve(study: &Study<'_>, trainings: &[NodeId], figure: CurveValue) -> Result<Points, Failure> {
     let mut values: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for training in trainings {
         let history = study.history(*training)?;
@@ -54,7 +54,7 @@ pub(super) fn proxies(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
     let groups = spread(&groups, SERIES);
     let mut panels = vec![];
     for (figure, heading, upwards, factor) in [
-        (loss as Figure, "Loss on the training samples", "mean loss, nats", 1.0),
+        (loss as CurveValue, "Loss on the training samples", "mean loss, nats", 1.0),
         (train_accuracy, "Accuracy on the training samples", "training accuracy, %", 100.0),
         (test_accuracy, "Accuracy on the test samples", "test accuracy, %", 100.0),
     ] {

@@ -42,7 +42,7 @@ impl Accelerator for OnDevice {
     }
 
     fn upload(&self, spaces: &[Matrix<'_>], pairs: bool) -> Box<dyn DeviceVectors> {
-        Box::new(Vectors::new(self.device, spaces, pairs))
+        Box::new(BurnVectors::new(self.device, spaces, pairs))
     }
 
     fn growing_rows(&self, n: usize) -> Box<dyn DeviceRows> {
@@ -55,7 +55,7 @@ impl Accelerator for OnDevice {
 }
 
 /// Vectors of one or several spaces in a device's memory.
-struct Vectors {
+struct BurnVectors {
     device: Device,
     n: usize,
     spaces: Vec<Space>,
@@ -72,7 +72,7 @@ struct Space {
 /// How many rows of pairs are computed together: with n = 50,000 columns they take 200 MB.
 const BLOCK: usize = 1024;
 
-impl Vectors {
+impl BurnVectors {
     fn new(device: Device, spaces: &[Matrix<'_>], pairs: bool) -> Self {
         let spaces = spaces.iter();
         let spaces: Vec<Space> = spaces
@@ -116,7 +116,7 @@ impl Vectors {
     }
 }
 
-impl DeviceVectors for Vectors {
+impl DeviceVectors for BurnVectors {
     fn squared_distances(&self, to: &[f32]) -> Vec<f32> {
         let apart = self.spaces[0].whole.clone() - upload(self.device, to.to_vec(), to.len());
         download(&(apart.clone() * apart).sum_dim(1))
@@ -333,7 +333,7 @@ mod tests {
         let (n, d, c) = (1100, 33, 3);
         let (x, r) = (noise(n * d, 1), noise(n * c, 2));
         let (x, r) = (Matrix::new(&x, n, d), Matrix::new(&r, n, c));
-        let both = Vectors::new(Device::CPU, &[r.view(), x.view()], true);
+        let both = BurnVectors::new(Device::CPU, &[r.view(), x.view()], true);
         let square = |i: usize| inner(r.row(i), r.row(i)) * inner(x.row(i), x.row(i));
         let squares: Vec<f64> = (0..n).map(square).collect();
         let product = |i: usize, j: usize| inner(r.row(i), r.row(j)) * inner(x.row(i), x.row(j));
@@ -357,7 +357,7 @@ mod tests {
         let least = (0..n).flat_map(row).fold(f32::INFINITY, f32::min);
         assert!((both.least(&formula) - least).abs() < 1e-4);
 
-        let alone = Vectors::new(Device::CPU, &[x.view()], true);
+        let alone = BurnVectors::new(Device::CPU, &[x.view()], true);
         let apart = |i: usize| -> f32 {
             x.row(i).iter().zip(x.row(3)).map(|(a, b)| (a - b) * (a - b)).sum()
         };
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn the_smallest_come_in_order_and_equals_by_place() {
         let x = Matrix::new(vec![1.0f32, 3.0, 2.0, 3.0, 0.5], 5, 1);
-        let vectors = Vectors::new(Device::CPU, &[x], true);
+        let vectors = BurnVectors::new(Device::CPU, &[x], true);
         let others = Pairwise::Affine { scale: 1.0, shift: 0.0, diagonal: f32::INFINITY };
         assert_eq!(vectors.smallest(&others, &[0, 4], 3), [[4, 2, 1], [0, 2, 1]]);
     }

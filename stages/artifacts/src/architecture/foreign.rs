@@ -122,10 +122,10 @@ pub fn adopt(
 pub fn with_torchvision_names(meta: &[u8], weights: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]
     struct Summary {
-        model: NamedLayer,
+        model: LayerCase,
     }
     #[derive(Deserialize)]
-    struct NamedLayer {
+    struct LayerCase {
         name: Family,
     }
     let Summary { model } = serde_json::from_slice(meta).ok()?;

@@ -46,7 +46,7 @@ pub(super) fn command(program: &Path, supervisor: Option<&[OsString; 2]>) -> Com
 }
 
 /// A line the program printed, and whether on stderr.
-type Line = (bool, String);
+type ProgramLine = (bool, String);
 
 /// Runs `command`, made by [`command`], in a process group of its own and logs what it prints.
 ///
@@ -132,7 +132,7 @@ fn stderr(child: &mut Child) -> Box<dyn Read + Send> {
 }
 
 /// Sends the lines of `stream` until it ends or nobody listens.
-fn forward(stream: Box<dyn Read + Send>, is_error: bool, tx: &SyncSender<Line>) {
+fn forward(stream: Box<dyn Read + Send>, is_error: bool, tx: &SyncSender<ProgramLine>) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut bytes = vec![];
@@ -207,7 +207,7 @@ fn signal(child: &Child, signal: Signal) {
 /// What was heard of a program.
 struct Heard<'a, 'b> {
     ctx: &'a StageCtx<'b>,
-    last: VecDeque<Line>,
+    last: VecDeque<ProgramLine>,
     logged: usize,
     /// Since a traceback began, stderr is held back: it will be the message.
     traceback: bool,
@@ -215,7 +215,7 @@ struct Heard<'a, 'b> {
 
 impl Heard<'_, '_> {
     /// Takes what comes within `patience`; tells whether more may come.
-    fn listen(&mut self, lines: &Receiver<Line>, patience: Duration) -> bool {
+    fn listen(&mut self, lines: &Receiver<ProgramLine>, patience: Duration) -> bool {
         match lines.recv_timeout(patience) {
             Ok(line) => self.hear(line),
             Err(RecvTimeoutError::Timeout) => return true,
@@ -230,7 +230,7 @@ impl Heard<'_, '_> {
         true
     }
 
-    fn hear(&mut self, (is_error, text): Line) {
+    fn hear(&mut self, (is_error, text): ProgramLine) {
         if let Some(progress) = progress(&text) {
             return self.ctx.progress(progress);
         }

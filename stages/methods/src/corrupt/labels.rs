@@ -53,7 +53,7 @@ pub(super) struct Labels {
     /// With `asymmetric`: what each class is taken for, such as `{ cat = "dog", "9" = 1 }`. A class
     /// is named or numbered from 0; text is taken for a name if there is such a class. Without it,
     /// data with ten classes get CIFAR-10's usual map.
-    map: Option<BTreeMap<String, Class>>,
+    map: Option<BTreeMap<String, ClassRef>>,
 }
 
 /// Which label a touched sample gets.
@@ -92,12 +92,12 @@ impl Default for Labels {
 
 /// A class as a user says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Class {
+enum ClassRef {
     Number(u32),
     Name(String),
 }
 
-impl Class {
+impl ClassRef {
     /// Returns the label this means, or what is wrong with it.
     fn label(&self, classes: &[String]) -> Result<u32, MethodError> {
         let named = |name: &str| classes.iter().position(|one| one == name);
@@ -113,7 +113,7 @@ impl Class {
     }
 }
 
-impl fmt::Display for Class {
+impl fmt::Display for ClassRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
@@ -122,7 +122,7 @@ impl fmt::Display for Class {
     }
 }
 
-impl Serialize for Class {
+impl Serialize for ClassRef {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Number(number) => to.serialize_u32(*number),
@@ -132,33 +132,33 @@ impl Serialize for Class {
 }
 
 // By hand: `untagged` would lose the place of a mistake.
-impl<'de> Deserialize<'de> for Class {
+impl<'de> Deserialize<'de> for ClassRef {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl de::Visitor<'_> for Visitor {
-            type Value = Class;
+            type Value = ClassRef;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a class's name or number")
             }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Class, E> {
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<ClassRef, E> {
                 let wrong = |_| E::invalid_value(de::Unexpected::Signed(number), &self);
-                u32::try_from(number).map(Class::Number).map_err(wrong)
+                u32::try_from(number).map(ClassRef::Number).map_err(wrong)
             }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Class, E> {
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<ClassRef, E> {
                 let wrong = |_| E::invalid_value(de::Unexpected::Unsigned(number), &self);
-                u32::try_from(number).map(Class::Number).map_err(wrong)
+                u32::try_from(number).map(ClassRef::Number).map_err(wrong)
             }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Class, E> {
-                Ok(Class::Name(name.to_owned()))
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<ClassRef, E> {
+                Ok(ClassRef::Name(name.to_owned()))
             }
         }
         from.deserialize_any(Visitor)
     }
 }
 
-impl JsonSchema for Class {
+impl JsonSchema for ClassRef {
     fn schema_name() -> Cow<'static, str> {
-        "Class".into()
+        "ClassRef".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "integer"], "minimum": 0 })
@@ -299,7 +299,7 @@ impl Labels {
         };
         for (from, to) in given {
             let (from_label, to_label) =
-                (Class::Name(from.clone()).label(classes)?, to.label(classes)?);
+                (ClassRef::Name(from.clone()).label(classes)?, to.label(classes)?);
             if from_label == to_label {
                 return Err(MethodError::MappedToItself { class: from.clone() });
             }

@@ -38,7 +38,7 @@ impl Accelerator for StandIn {
 
     fn upload(&self, spaces: &[Matrix<'_>], _: bool) -> Box<dyn DeviceVectors> {
         let copy = |one: &Matrix<'_>| Matrix::new(one.data().to_vec(), one.rows(), one.cols());
-        Box::new(Vectors(spaces.iter().map(copy).collect()))
+        Box::new(StandInVectors(spaces.iter().map(copy).collect()))
     }
 
     fn growing_rows(&self, n: usize) -> Box<dyn DeviceRows> {
@@ -52,13 +52,13 @@ impl Accelerator for StandIn {
     }
 }
 
-struct Vectors(Vec<Matrix<'static>>);
+struct StandInVectors(Vec<Matrix<'static>>);
 
 fn inner(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-impl Vectors {
+impl StandInVectors {
     fn n(&self) -> usize {
         self.0[0].rows()
     }
@@ -74,7 +74,7 @@ impl Vectors {
     }
 }
 
-impl DeviceVectors for Vectors {
+impl DeviceVectors for StandInVectors {
     fn squared_distances(&self, point: &[f32]) -> Vec<f32> {
         let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
         let distance = |i: usize| self.0[0].row(i).iter().zip(point).map(square).sum::<f64>();

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct Aum {
     /// What the margin is of: `logit` (Pleiss et al.) or `probability` (CCS, D2, and ELFS).
-    margin: Margin,
+    margin: AumMargin,
     /// How many epochs, from the first; all on record if left out.
     epochs: Option<artifacts::units::Count>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Margin {
+enum AumMargin {
     #[default]
     Logit,
     Probability,
@@ -41,8 +41,8 @@ artificial extra classes are not part of the score.";
         let last = self.epochs.map_or(0, artifacts::units::Count::get);
         fold_epochs(proxy, 1, last, |_, rows| {
             means.add(rows, |row| match self.margin {
-                Margin::Logit => row.logit_margin,
-                Margin::Probability => row.prob_margin,
+                AumMargin::Logit => row.logit_margin,
+                AumMargin::Probability => row.prob_margin,
             });
         })?;
         Ok(Scores::harder_when_low(means.finish(1.0)))

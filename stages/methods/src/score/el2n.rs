@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub(super) struct El2n {
     /// Which predictions: `final` (after the last epoch, evaluation mode), `mean` or `sum` over
     /// the recorded epochs `first` to `last`.
-    of: Of,
+    of: El2nEpochs,
     /// The first epoch of a mean or a sum.
     first: Option<Count>,
     /// The last epoch of a mean or a sum; the last on record if left out. `of = "sum"` with
@@ -24,7 +24,7 @@ pub(super) struct El2n {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Of {
+enum El2nEpochs {
     #[default]
     Final,
     Mean,
@@ -42,7 +42,7 @@ Paul, Ganguli & Dziugaite, *Deep Learning on a Data Diet*, NeurIPS 2021, definit
 sum over epochs is the mean over those that saw the sample, times their number.";
 
     fn problems(&self) -> Vec<Problem> {
-        if self.of == Of::Final && (self.first.is_some() || self.last.is_some()) {
+        if self.of == El2nEpochs::Final && (self.first.is_some() || self.last.is_some()) {
             return vec![Problem {
                 setting: "of".to_owned(),
                 message: "epochs are given, but the final outputs are scored".to_owned(),
@@ -54,7 +54,7 @@ sum over epochs is the mean over those that saw the sample, times their number."
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let labels = proxy.labels();
-        if self.of == Of::Final {
+        if self.of == El2nEpochs::Final {
             let logits = proxy.logits()?;
             let value = |(i, label): (usize, &u32)| EpochRow::of(logits.row(i), *label).el2n;
             return Ok(Scores::harder_when_high(
@@ -69,7 +69,7 @@ sum over epochs is the mean over those that saw the sample, times their number."
             means.add(rows, |row| row.el2n);
             count += 1;
         })?;
-        let factor = if self.of == Of::Sum { f64::from(count) } else { 1.0 };
+        let factor = if self.of == El2nEpochs::Sum { f64::from(count) } else { 1.0 };
         Ok(Scores::harder_when_high(means.finish(factor)))
     }
 }
@@ -83,12 +83,14 @@ mod tests {
     fn final_mean_and_sum_worked_by_hand() {
         // p_y = 1/2, then 3/4: lengths sqrt(2) / 2 and sqrt(2) / 4.
         let proxy = InMemory::recorded(&[0], 2, &[vec![0.0, 0.0], vec![3f32.ln(), 0.0]]);
-        for (of, quarters) in [(Of::Final, 1.0), (Of::Mean, 1.5), (Of::Sum, 3.0)] {
+        for (of, quarters) in
+            [(El2nEpochs::Final, 1.0), (El2nEpochs::Mean, 1.5), (El2nEpochs::Sum, 3.0)]
+        {
             let rule = El2n { of, ..El2n::default() };
             let values = rule.score(&proxy, Streams::new(0, &[])).expect("it is recorded");
             assert!((values.scores[0] - quarters * 2f32.sqrt() / 4.0).abs() < 1e-6);
         }
-        let late = El2n { of: Of::Mean, last: Count::try_from(3).ok(), ..El2n::default() };
+        let late = El2n { of: El2nEpochs::Mean, last: Count::try_from(3).ok(), ..El2n::default() };
         assert!(late.score(&proxy, Streams::new(0, &[])).is_err());
     }
 }

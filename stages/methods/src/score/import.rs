@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// Where the scores are, and which way they run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(super) struct Import {
+pub(super) struct ImportScores {
     /// The file with one score for each sample of the full training set, in its order: `.npy`,
     /// safetensors, `.json`, `.csv` or `.txt`. Required.
     #[serde(skip_serializing)]
@@ -52,12 +52,12 @@ pub(super) fn method() -> Method {
         name: "score.import",
         summary: "scores that were computed elsewhere, from a file",
         manual: MANUAL,
-        parse: |with| Ok(Box::new(with.read::<Import>()?)),
-        schema: || schemars::schema_for!(Import),
+        parse: |with| Ok(Box::new(with.read::<ImportScores>()?)),
+        schema: || schemars::schema_for!(ImportScores),
     }
 }
 
-impl Import {
+impl ImportScores {
     fn read(&self) -> Result<Vec<f32>, MethodError> {
         let path = self.file.as_ref().ok_or(MethodError::NoSetting("file"))?.path();
         let found = column::floats(&path, Column::Scores);
@@ -65,7 +65,7 @@ impl Import {
     }
 }
 
-impl Stage for Import {
+impl Stage for ImportScores {
     fn method(&self) -> &'static str {
         "score.import"
     }

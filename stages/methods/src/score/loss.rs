@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Loss {
     /// Which predictions: `final` (after the last epoch, evaluation mode) or `mean` over the
     /// recorded epochs.
-    of: Of,
+    of: LossEpochs,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Of {
+enum LossEpochs {
     #[default]
     Final,
     Mean,
@@ -35,12 +35,12 @@ small loss, as is done against noisy labels (Han et al., *Co-teaching*, NeurIPS 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let labels = proxy.labels();
         let values = match self.of {
-            Of::Final => {
+            LossEpochs::Final => {
                 let logits = proxy.logits()?;
                 let value = |(i, label): (usize, &u32)| EpochRow::of(logits.row(i), *label).loss;
                 labels.par_iter().enumerate().map(value).collect()
             }
-            Of::Mean => {
+            LossEpochs::Mean => {
                 let mut means = Means::new(labels.len());
                 fold_epochs(proxy, 1, 0, |_, rows| means.add(rows, |row| row.loss))?;
                 means.finish(1.0)
@@ -60,7 +60,7 @@ mod tests {
         let proxy = InMemory::recorded(&[0], 2, &[vec![0.0, 0.0], vec![3f32.ln(), 0.0]]);
         let (half, three_quarters) = (2f32.ln(), (4.0f32 / 3.0).ln());
         for (of, expected) in
-            [(Of::Final, three_quarters), (Of::Mean, (half + three_quarters) / 2.0)]
+            [(LossEpochs::Final, three_quarters), (LossEpochs::Mean, (half + three_quarters) / 2.0)]
         {
             let values = Loss { of }.score(&proxy, Streams::new(0, &[])).expect("it is recorded");
             assert!((values.scores[0] - expected).abs() < 1e-6);

@@ -162,7 +162,7 @@ pub(crate) fn methods() -> Vec<Method> {
         stage::method::<least_confidence::LeastConfidence>(),
         stage::method::<loss::Loss>(),
         stage::method::<margin::Margin>(),
-        stage::method::<random::Random>(),
+        stage::method::<random::RandomScore>(),
     ]
 }
 

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 /// A uniform number, whatever the sample.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(super) struct Random {}
+pub(super) struct RandomScore {}
 
-impl Scorer for Random {
+impl Scorer for RandomScore {
     const NAME: &'static str = "score.random";
     const SUMMARY: &'static str = "a uniform random number: the baseline of every score";
     const MANUAL: &'static str = "\

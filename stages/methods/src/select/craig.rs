@@ -21,7 +21,7 @@ pub(crate) struct Craig {
 }
 
 /// The members of one class of the group, and how far their gradients are apart.
-struct Class {
+struct ClassCoverage {
     members: Vec<u32>,
     coverage: Coverage,
 }
@@ -29,7 +29,7 @@ struct Class {
 /// The classes of a group. A sample stands for its own class alone, so a class never looks at
 /// another; they compete only for the budget.
 pub(super) struct Classes {
-    classes: Vec<Class>,
+    classes: Vec<ClassCoverage>,
     /// For every place its class and its place there.
     homes: Vec<(u32, u32)>,
 }
@@ -109,7 +109,7 @@ pub(super) fn classes(
         // 1e-3 beyond, so that the farthest pick of a class still gains something.
         let farthest = f64::from(above.rows().least());
         above.level((farthest - 1e-3) as f32);
-        Class { members, coverage: Coverage(above) }
+        ClassCoverage { members, coverage: Coverage(above) }
     });
     let classes = classes.collect();
     Classes { classes, homes }

@@ -10,7 +10,7 @@ use std::{cmp::Ordering, collections::BinaryHeap};
 /// How the next pick is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Optimizer {
+pub(crate) enum GreedyOptimizer {
     /// Every gain is computed anew for each pick.
     Naive,
     /// Gains are computed anew only until the best of them is known to be the best of all (Minoux
@@ -24,7 +24,7 @@ pub(crate) enum Optimizer {
     Stochastic,
 }
 
-impl Optimizer {
+impl GreedyOptimizer {
     /// All of them.
     const ALL: [Self; 4] = [Self::Naive, Self::Lazy, Self::ApproximateLazy, Self::Stochastic];
 }
@@ -34,7 +34,7 @@ impl Optimizer {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Search {
     /// `naive`, `lazy`, `approximate-lazy`, or `stochastic`.
-    pub(crate) optimizer: Optimizer,
+    pub(crate) optimizer: GreedyOptimizer,
     /// For `approximate-lazy`: which share of its former gain is good enough.
     pub(crate) beta: Fraction,
     /// For `stochastic`: the share of the optimum that may be lost to the draw.
@@ -44,7 +44,7 @@ pub(crate) struct Search {
 impl Default for Search {
     fn default() -> Self {
         Self {
-            optimizer: Optimizer::default(),
+            optimizer: GreedyOptimizer::default(),
             beta: Fraction::try_from(0.9).expect("0.9 is a fraction"),
             epsilon: Fraction::try_from(0.1).expect("0.1 is a fraction"),
         }
@@ -57,17 +57,17 @@ pub(super) const CANDIDATES: &[&str] = &["candidates"];
 impl Search {
     /// Returns a search with each optimizer.
     pub(super) fn each() -> [Self; 4] {
-        Optimizer::ALL.map(|optimizer| Self { optimizer, ..Self::default() })
+        GreedyOptimizer::ALL.map(|optimizer| Self { optimizer, ..Self::default() })
     }
 
     /// Returns the streams it draws from.
     pub(super) fn streams(&self) -> &'static [&'static str] {
-        if self.optimizer == Optimizer::Stochastic { CANDIDATES } else { &[] }
+        if self.optimizer == GreedyOptimizer::Stochastic { CANDIDATES } else { &[] }
     }
 
     /// Tells whether the picks are those of the plain greedy algorithm, found lazily.
     pub(super) fn is_lazy(&self) -> bool {
-        self.optimizer == Optimizer::Lazy
+        self.optimizer == GreedyOptimizer::Lazy
     }
 }
 
@@ -95,14 +95,14 @@ pub(super) fn maximize(
     group: &Group<'_>,
 ) -> Result<Vec<u32>, StageError> {
     match (search.optimizer, objective.batch()) {
-        (Optimizer::Lazy, Some(batch)) => lazy(objective, budget, batch, group),
-        (Optimizer::Naive | Optimizer::Lazy, _) => {
+        (GreedyOptimizer::Lazy, Some(batch)) => lazy(objective, budget, batch, group),
+        (GreedyOptimizer::Naive | GreedyOptimizer::Lazy, _) => {
             best_of(objective, budget, group, |_, open| open.to_vec())
         }
-        (Optimizer::ApproximateLazy, _) => {
+        (GreedyOptimizer::ApproximateLazy, _) => {
             approximately_lazy(objective, budget, search.beta.into(), group)
         }
-        (Optimizer::Stochastic, _) => {
+        (GreedyOptimizer::Stochastic, _) => {
             let mut stream = group.streams.at("candidates", group.index);
             let few = f64::from(search.epsilon).max(f64::MIN_POSITIVE).recip().ln();
             let size = (few * objective.len() as f64 / budget as f64).round().max(1.0) as usize;

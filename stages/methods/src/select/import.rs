@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// Where the subset is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(super) struct Import {
+pub(super) struct ImportSubset {
     /// The file with the positions of the samples to keep, counted from 0 in the full training
     /// set: `.npy`, safetensors, `.json`, `.csv` or `.txt`. Required.
     #[serde(skip_serializing)]
@@ -44,12 +44,12 @@ pub(super) fn method() -> Method {
         name: "select.import",
         summary: "a subset that was selected elsewhere, from a file",
         manual: MANUAL,
-        parse: |with| Ok(Box::new(with.read::<Import>()?)),
-        schema: || schemars::schema_for!(Import),
+        parse: |with| Ok(Box::new(with.read::<ImportSubset>()?)),
+        schema: || schemars::schema_for!(ImportSubset),
     }
 }
 
-impl Import {
+impl ImportSubset {
     /// Returns what the files hold, of at most `n` samples.
     fn read(&self, n: usize) -> Result<Subset, (&'static str, MethodError)> {
         let file = self.file.as_ref().ok_or(("file", MethodError::NoSetting("file")))?;
@@ -72,7 +72,7 @@ impl Import {
     }
 }
 
-impl Stage for Import {
+impl Stage for ImportSubset {
     fn method(&self) -> &'static str {
         "select.import"
     }

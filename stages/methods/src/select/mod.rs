@@ -182,7 +182,7 @@ fn registered() -> Vec<Registered> {
         selector::<k_center::KCenter>(),
         selector::<log_det::LogDet>(),
         selector::<moderate::Moderate>(),
-        selector::<random::Random>(),
+        selector::<random::RandomSubset>(),
         selector::<top::Top>(),
         selector::<window::Window>(),
     ]

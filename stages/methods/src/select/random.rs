@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Keeps samples drawn uniformly, without replacement.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(crate) struct Random {}
+pub(crate) struct RandomSubset {}
 
-impl Selector for Random {
+impl Selector for RandomSubset {
     const NAME: &'static str = "select.random";
     const SUMMARY: &'static str = "samples drawn uniformly: the baseline that must be beaten";
     const MANUAL: &'static str = "\

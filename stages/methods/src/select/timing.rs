@@ -77,7 +77,7 @@ fn selectors_of(n: usize) {
     let group = Group::unwatched(&ground, &members, 0, streams);
     let budget = n / 10;
     time(&super::top::Top::default(), &group, budget);
-    time(&super::random::Random::default(), &group, budget);
+    time(&super::random::RandomSubset::default(), &group, budget);
     time(&super::k_center::KCenter::default(), &group, budget);
     time(&super::contextual_diversity::ContextualDiversity::default(), &group, budget);
     time(&super::herding::Herding::default(), &group, budget);

@@ -2,7 +2,7 @@
 
 use super::{
     Tensor, loss,
-    optim::{Optimizer, Rule},
+    optim::{OptimizerState, Rule},
     schedule::{Schedule, ScheduleKind},
 };
 use crate::device::Device;
@@ -53,7 +53,7 @@ fn losses_and_steps_19() {
     let value = |name: &str| trace[name].as_f64().expect("it is a number");
     let (momentum, weight_decay) = (value("momentum"), value("weight_decay"));
     let rule = Rule::Sgd { momentum, nesterov: true, weight_decay };
-    let mut optimizer = Optimizer::new(rule, &params);
+    let mut optimizer = OptimizerState::new(rule, &params);
     let list = |name: &str| trace[name].as_array().expect("it is a list").clone();
     for (gradient, after) in list("grads").iter().zip(list("w_after_each_step")) {
         let gradient = tensor(floats(gradient).into_iter().map(|g| g as f32).collect());

@@ -26,7 +26,7 @@ const PIECE: usize = 1 << 14;
 
 /// An update rule and its state (momentum, moments), as tensors or on the host.
 #[derive(Clone)]
-pub(crate) struct Optimizer<T = Tensor<1>> {
+pub(crate) struct OptimizerState<T = Tensor<1>> {
     rule: Rule,
     /// SGD: the momentum buffers, if any. Adam: the first moments, then the second.
     slots: Vec<Vec<T>>,
@@ -106,11 +106,11 @@ in_widest! {
     }
 }
 
-impl<T> Optimizer<T> {
+impl<T> OptimizerState<T> {
     /// Returns it with everything it remembers turned into something else.
-    pub(super) fn map<U>(&self, turn: impl Fn(&T) -> U) -> Optimizer<U> {
+    pub(super) fn map<U>(&self, turn: impl Fn(&T) -> U) -> OptimizerState<U> {
         let slots = self.slots.iter().map(|slot| slot.iter().map(&turn).collect()).collect();
-        Optimizer { rule: self.rule, slots, steps: self.steps }
+        OptimizerState { rule: self.rule, slots, steps: self.steps }
     }
 
     pub(super) fn steps(&self) -> u64 {
@@ -118,7 +118,7 @@ impl<T> Optimizer<T> {
     }
 }
 
-impl Optimizer<Vec<f32>> {
+impl OptimizerState<Vec<f32>> {
     /// Moves each of `params` against its gradient, in one go and to the same bits as tensors.
     pub(super) fn step_host(&mut self, params: &mut [Vec<f32>], gradients: &[Vec<f32>], lr: f64) {
         self.steps += 1;
@@ -148,7 +148,7 @@ impl Optimizer<Vec<f32>> {
     }
 }
 
-impl Optimizer {
+impl OptimizerState {
     /// Returns the optimiser before its first step.
     pub(super) fn new(rule: Rule, params: &[Tensor<1>]) -> Self {
         let zeros = || params.iter().map(Tensor::zeros_like).collect();
@@ -226,7 +226,7 @@ mod tests {
     fn trace(rule: Rule) -> [f32; 2] {
         let device = Device::CPU.inner();
         let mut params = [Tensor::<1>::from_floats([1.0], &device)];
-        let mut optimizer = Optimizer::new(rule, &params);
+        let mut optimizer = OptimizerState::new(rule, &params);
         [0.5, 0.25].map(|gradient| {
             let gradient = Tensor::<1>::from_floats([gradient], &device);
             optimizer.step(&mut params, vec![Some(gradient)], 0.1);
@@ -236,7 +236,7 @@ mod tests {
 
     fn trace_host(rule: Rule) -> [f32; 2] {
         let slots = (0..rule.slots()).map(|_| vec![vec![0.0]]).collect();
-        let mut optimizer = Optimizer { rule, slots, steps: 0 };
+        let mut optimizer = OptimizerState { rule, slots, steps: 0 };
         let mut params = [vec![1.0]];
         [0.5, 0.25].map(|gradient| {
             optimizer.step_host(&mut params, &[vec![gradient]], 0.1);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// How a gradient moves a parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Optimizer {
+pub(crate) enum OptimizerKind {
     /// Stochastic gradient descent with momentum.
     #[default]
     Sgd,
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) iterations: Option<Count>,
     pub(crate) batch: Count,
     pub(crate) micro_batch: Option<Count>,
-    pub(crate) optimizer: Optimizer,
+    pub(crate) optimizer: OptimizerKind,
     pub(crate) lr: Option<Positive>,
     pub(crate) momentum: Option<Fraction>,
     pub(crate) nesterov: Option<bool>,
@@ -87,7 +87,7 @@ macro_rules! training_settings {
             #[serde(skip_serializing_if = "Option::is_none")]
             micro_batch: Option<artifacts::units::Count>,
             /// `sgd`, `adam` or `adamw`, as PyTorch has them.
-            optimizer: $crate::nn::settings::Optimizer,
+            optimizer: $crate::nn::settings::OptimizerKind,
             /// The learning rate. Default 0.1 for `sgd`, 1e-3 for the others.
             #[serde(skip_serializing_if = "Option::is_none")]
             lr: Option<artifacts::units::Positive>,
@@ -227,15 +227,15 @@ impl Length {
 impl Shared {
     /// Fills in the defaults that depend on other settings.
     pub(crate) fn resolved(self, epochs: u64) -> Self {
-        let sgd = self.optimizer == Optimizer::Sgd;
+        let sgd = self.optimizer == OptimizerKind::Sgd;
         let fraction = |value: f64| Fraction::try_from(value).ok();
         let momentum = if sgd { self.momentum.or(fraction(0.9)) } else { self.momentum };
         let moving = momentum.is_some_and(|momentum| f64::from(momentum) > 0.0);
         let nesterov = if sgd { self.nesterov.or(Some(moving)) } else { self.nesterov };
         let (lr, decay) = match self.optimizer {
-            Optimizer::Sgd => (0.1, 5e-4),
-            Optimizer::Adam => (1e-3, 0.0),
-            Optimizer::Adamw => (1e-3, 0.01),
+            OptimizerKind::Sgd => (0.1, 5e-4),
+            OptimizerKind::Adam => (1e-3, 0.0),
+            OptimizerKind::Adamw => (1e-3, 0.01),
         };
         let lr = self.lr.or(Positive::try_from(lr).ok());
         let rate = lr.map_or(0.0, f64::from);
@@ -273,7 +273,7 @@ impl Shared {
         if self.micro_batch.is_some_and(|micro| micro.get() > self.batch.get()) {
             say("micro-batch", "it is larger than the batch", Some("leave it out"));
         }
-        if self.optimizer != Optimizer::Sgd {
+        if self.optimizer != OptimizerKind::Sgd {
             let message = "only optimizer `sgd` has this setting";
             if self.momentum.is_some() {
                 say("momentum", message, None);
@@ -294,13 +294,13 @@ impl Shared {
     pub(crate) fn plan(self) -> TrainingConfig {
         let weight_decay = self.weight_decay.map_or(0.0, f64::from);
         let rule = match self.optimizer {
-            Optimizer::Sgd => Rule::Sgd {
+            OptimizerKind::Sgd => Rule::Sgd {
                 momentum: self.momentum.map_or(0.0, f64::from),
                 nesterov: self.nesterov == Some(true),
                 weight_decay,
             },
-            Optimizer::Adam => Rule::Adam { weight_decay, decoupled: false },
-            Optimizer::Adamw => Rule::Adam { weight_decay, decoupled: true },
+            OptimizerKind::Adam => Rule::Adam { weight_decay, decoupled: false },
+            OptimizerKind::Adamw => Rule::Adam { weight_decay, decoupled: true },
         };
         TrainingConfig {
             architecture: Architecture { name: self.model, width: self.width },

@@ -2,7 +2,7 @@
 
 use super::{
     Tensor,
-    optim::{Optimizer, Rule},
+    optim::{OptimizerState, Rule},
     values::{NetworkValues, StateError, floats, upload},
 };
 use crate::device::Device;
@@ -15,7 +15,7 @@ use safetensors::{Dtype, SafeTensors};
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) values: NetworkValues,
-    pub(super) optimizer: Optimizer,
+    pub(super) optimizer: OptimizerState,
     pub(crate) history: Vec<TrainedEpoch>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Encoded {
 impl State {
     /// Returns the state before the first step.
     pub(super) fn start(values: NetworkValues, rule: Rule) -> Self {
-        let optimizer = Optimizer::new(rule, &values.params);
+        let optimizer = OptimizerState::new(rule, &values.params);
         Self { values, optimizer, history: vec![] }
     }
 
@@ -110,7 +110,7 @@ impl State {
             train_accuracy: row[3],
             test_accuracy: (!row[4].is_nan()).then_some(row[4]),
         });
-        let optimizer = Optimizer::restored(rule, slots, steps);
+        let optimizer = OptimizerState::restored(rule, slots, steps);
         Ok(Self { values, optimizer, history: history.collect() })
     }
 }

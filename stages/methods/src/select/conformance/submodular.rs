@@ -9,16 +9,16 @@ use crate::select::{
     },
     facility_location::{Coverage, FacilityLocation},
     graph_cut::{Cut, GraphCut},
-    greedy::{Objective, Optimizer, Search, best_of, maximize},
+    greedy::{GreedyOptimizer, Objective, Search, best_of, maximize},
     log_det::LogDet,
     similarity::{self, Features},
 };
 use artifacts::{SampleId, units::NonNegative};
 
-const OPTIMIZERS: [(&str, Optimizer); 3] = [
-    ("NaiveGreedy", Optimizer::Naive),
-    ("LazyGreedy", Optimizer::Lazy),
-    ("ApproximateLazyGreedy", Optimizer::ApproximateLazy),
+const OPTIMIZERS: [(&str, GreedyOptimizer); 3] = [
+    ("NaiveGreedy", GreedyOptimizer::Naive),
+    ("LazyGreedy", GreedyOptimizer::Lazy),
+    ("ApproximateLazyGreedy", GreedyOptimizer::ApproximateLazy),
 ];
 
 fn check(objective: &mut impl Objective, name: &str, group: &Group<'_>, expected: &Value) {
@@ -91,7 +91,7 @@ fn functions_and_optimizers_14_16() {
                 assert_eq!(in_order(&picked), indices(&expected["LogDeterminant/fixed_order"]));
             }
             let naive = &expected["LogDeterminant/NaiveGreedy"]["order"];
-            let naive_search = Search { optimizer: Optimizer::Naive, ..Search::default() };
+            let naive_search = Search { optimizer: GreedyOptimizer::Naive, ..Search::default() };
             let rule =
                 DeepCoreLogDet { features, search: naive_search, ..DeepCoreLogDet::default() };
             let picked = whole(&rule, &ground, order.len());

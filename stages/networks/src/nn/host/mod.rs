@@ -17,7 +17,7 @@ mod wide;
 
 use super::{
     forward::{self, Mode},
-    optim::Optimizer,
+    optim::OptimizerState,
     state::State,
     values::{NetworkValues, download, upload},
 };
@@ -44,7 +44,7 @@ pub(super) struct Weights {
 pub(super) struct Training<'a> {
     network: &'a Network,
     weights: Weights,
-    optimizer: Optimizer<Vec<f32>>,
+    optimizer: OptimizerState<Vec<f32>>,
 }
 
 /// Returns whether every layer of `network` is known here.
