@@ -5,10 +5,26 @@ use super::{
     buffer::Buffer,
     maps::{Dims, MapBatch},
     norm,
+    tiles::Tiles,
     wide::{self, Kernel, LANES, Sixteen},
 };
 use pulp::Simd;
 use rayon::prelude::*;
+
+// Output channels in a tile of the weight gradient.
+const OUTS: usize = 4;
+
+/// Returns the tiles of output channels that a kernel sums a pixel for at once. Of 16 registers, six
+/// channels take twelve, and the rest hold the values and a weight.
+fn target_tiles(channels: usize) -> Tiles {
+    Tiles::new(channels, if wide::registers() == 1 { [8, 8] } else { [6, 4] })
+}
+
+/// Returns the tiles of sources of the weight gradient, each beside [`OUTS`] output channels. Of 16
+/// registers, three sources take twelve, and the rest hold the values and a gradient.
+fn source_tiles(sources: usize) -> Tiles {
+    Tiles::new(sources, if wide::registers() == 1 { [4, 4] } else { [3, 2] })
+}
 
 /// A convolution of square kernels, in one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +71,9 @@ impl Conv {
     /// Returns the gradient of the weight.
     pub(super) fn to_weight(self, gradient: &MapBatch, input: &MapBatch) -> Vec<f32> {
         let (c, to) = (input.dims.c, gradient.dims);
-        let side = wide::side();
         // A tile of output channels by sources is one task: its sums go over all samples, in order.
         // Where the input channels do not fill tiles, the kernel's columns are sources of their own.
-        let apart = self.kernel > 1 && !c.is_multiple_of(side) && c < FEW * side;
+        let apart = self.kernel > 1 && c < FEW && source_tiles(c).places() > c;
         let padded = if apart && self.pad > 0 { Some(input.widened(self.pad)) } else { None };
         let columns = if apart { self.kernel } else { 1 };
         let work = WeightGradientWork {
@@ -69,16 +84,17 @@ impl Conv {
             columns: self.kernel / columns,
         };
         let sources = c * columns;
-        let across = sources.div_ceil(side);
-        let tasks = 0..to.c.div_ceil(side) * across;
+        let across = source_tiles(sources);
+        let tasks = 0..to.c.div_ceil(OUTS) * across.count();
         let taps = self.kernel * work.columns;
         let tiles: Vec<Vec<f32>> = tasks
             .into_par_iter()
             .map(|task| {
-                let first = [task / across * side, task % across * side];
-                let mut sums = vec![0f32; side * side * taps * LANES];
+                let (source, width) = across.tile(task % across.count());
+                let first = [task / across.count() * OUTS, source];
+                let mut sums = vec![0f32; OUTS * width * taps * LANES];
                 let out = &mut sums;
-                wide::run(WeightGradient { work, first, sources, sums: out });
+                wide::run(WeightGradient { work, first, sources, width, sums: out });
                 sums.chunks_exact(LANES).map(wide::sum).collect()
             })
             .collect();
@@ -93,8 +109,10 @@ impl Conv {
                 } else {
                     (channel, tap)
                 };
-                let tile = &tiles[target / side * across + source / side];
-                *value = tile[(tap * side + target % side) * side + source % side];
+                let (index, place) = across.find(source);
+                let (_, width) = across.tile(index);
+                let tile = &tiles[target / OUTS * across.count() + index];
+                *value = tile[(tap * OUTS + target % OUTS) * width + place];
             }
         });
         out
@@ -155,11 +173,15 @@ fn pack(
     taps: usize,
     at: impl Fn(usize, usize, usize) -> usize + Sync,
 ) -> Vec<f32> {
-    let tile = wide::tile();
-    let mut packed = vec![0f32; targets.div_ceil(tile) * taps * sources * tile];
-    packed.par_chunks_mut(taps * sources * tile).enumerate().for_each(|(index, packed)| {
-        let first = index * tile;
-        for (spot, row) in packed.chunks_exact_mut(tile).enumerate() {
+    let tiles = target_tiles(targets);
+    let each = taps * sources;
+    let mut packed = vec![0f32; tiles.places() * each];
+    let (wides, narrows) = packed.split_at_mut(tiles.wide_places() * each);
+    let [wide, narrow] = tiles.widths();
+    let pieces = wides.par_chunks_mut(wide * each).chain(narrows.par_chunks_mut(narrow * each));
+    pieces.enumerate().for_each(|(index, packed)| {
+        let (first, width) = tiles.tile(index);
+        for (spot, row) in packed.chunks_exact_mut(width).enumerate() {
             let (tap, source) = (spot / sources, spot % sources);
             for (target, value) in (first..targets).zip(row) {
                 *value = weight[at(target, source, tap)];
@@ -178,19 +200,25 @@ fn gather(
     columns: &Steps,
     kernel: usize,
 ) -> MapBatch {
-    let tile = wide::tile();
+    let tiles = target_tiles(to.c);
+    let [wide, narrow] = tiles.widths();
     let from = source.dims;
-    let each = kernel * kernel * from.c * tile;
+    let each = kernel * kernel * from.c;
     let mut out = Buffer::uninit(to.len());
     out.par_chunks_mut(to.block()).enumerate().for_each(|(block, out)| {
         let source = &source.data[block * from.block()..][..from.block()];
-        out.par_chunks_mut(tile * to.plane()).enumerate().for_each(|(index, out)| {
-            let weight = &packed[index * each..][..each];
-            let bias = bias.map(|bias| &bias[index * tile..]);
+        let (wides, narrows) = out.split_at_mut((tiles.wide_places() * to.plane()).min(to.block()));
+        let wides = wides.par_chunks_mut(wide * to.plane());
+        let pieces = wides.chain(narrows.par_chunks_mut(narrow * to.plane()));
+        pieces.enumerate().for_each(|(index, out)| {
+            let (first, width) = tiles.tile(index);
+            let weight = &packed[first * each..][..width * each];
+            let bias = bias.map(|bias| &bias[first..]);
             wide::run(Gather {
                 source,
                 from,
                 weight,
+                width,
                 bias,
                 rows,
                 columns,
@@ -208,6 +236,8 @@ struct Gather<'a> {
     source: &'a [f32],
     from: Dims,
     weight: &'a [f32],
+    /// How many target channels the tile takes.
+    width: usize,
     bias: Option<&'a [f32]>,
     rows: &'a Steps,
     columns: &'a Steps,
@@ -219,10 +249,24 @@ struct Gather<'a> {
 
 impl Kernel for Gather<'_> {
     #[inline(always)]
-    fn run<S: Simd, const N: usize, const TILE: usize, const SIDE: usize>(self, simd: S) {
+    fn run<S: Simd, const N: usize>(self, simd: S) {
+        if N == 1 {
+            self.tile::<S, N, 8>(simd);
+        } else if self.width == 6 {
+            self.tile::<S, N, 6>(simd);
+        } else {
+            self.tile::<S, N, 4>(simd);
+        }
+    }
+}
+
+impl Gather<'_> {
+    #[inline(always)]
+    fn tile<S: Simd, const N: usize, const TILE: usize>(self, simd: S) {
+        debug_assert_eq!(self.width, TILE);
         let splat = |value: f32| Sixteen::<S, N>::splat(simd, value);
         let each = self.from.c * TILE;
-        let width = self.columns.0.len();
+        let (width, plane) = (self.columns.0.len(), self.from.plane());
         let mut start = [splat(0.0); TILE];
         for (start, bias) in start.iter_mut().zip(self.bias.unwrap_or_default()) {
             *start = splat(*bias);
@@ -233,12 +277,11 @@ impl Kernel for Gather<'_> {
                 for (down, from_y) in rows {
                     for (right, from_x) in columns {
                         let tap = down * self.kernel + right;
-                        let weight = self.weight[tap * each..][..each].chunks_exact(TILE);
-                        let first = (from_y * self.from.w + from_x) * LANES;
-                        let values = self.source[first..].chunks(self.from.plane());
-                        for (weight, values) in weight.zip(values) {
-                            let weight: &[f32; TILE] = weight.first_chunk().expect("it is a tile");
-                            let values = Sixteen::load(simd, values);
+                        let mut at = (from_y * self.from.w + from_x) * LANES;
+                        let (weights, _) = self.weight[tap * each..][..each].as_chunks::<TILE>();
+                        for weight in weights {
+                            let values = Sixteen::load(simd, &self.source[at..]);
+                            at += plane;
                             for (sum, weight) in sums.iter_mut().zip(weight) {
                                 *sum = values.multiply_add(splat(*weight), *sum);
                             }
@@ -256,10 +299,10 @@ impl Kernel for Gather<'_> {
 }
 
 // How many positions are gone through before the next tap: their maps stay in the first cache.
-const RUN: usize = 32;
+const RUN: usize = 64;
 
-// Channels in fewer than this many tiles are worth taking apart.
-const FEW: usize = 4;
+// Fewer channels than this are worth taking apart.
+const FEW: usize = 16;
 
 /// The inputs of the weight gradient: the output's gradient and the layer's input.
 #[derive(Clone, Copy)]
@@ -280,20 +323,37 @@ struct WeightGradient<'a> {
     first: [usize; 2],
     /// How many sources there are.
     sources: usize,
+    /// How many of them the tile takes.
+    width: usize,
     sums: &'a mut [f32],
 }
 
 impl Kernel for WeightGradient<'_> {
     #[inline(always)]
-    fn run<S: Simd, const N: usize, const TILE: usize, const SIDE: usize>(self, simd: S) {
-        let splat = |value: f32| Sixteen::<S, N>::splat(simd, value);
+    fn run<S: Simd, const N: usize>(self, simd: S) {
+        if N == 1 {
+            self.tile::<S, N, 4>(simd);
+        } else if self.width == 3 {
+            self.tile::<S, N, 3>(simd);
+        } else {
+            self.tile::<S, N, 2>(simd);
+        }
+    }
+}
+
+impl WeightGradient<'_> {
+    /// Sums one register's lanes after another: sums of all lanes at once would not fit into 16 registers.
+    #[inline(always)]
+    fn tile<S: Simd, const N: usize, const WIDTH: usize>(self, simd: S) {
+        debug_assert_eq!(self.width, WIDTH);
+        let zero = Sixteen::<S, 1>::splat(simd, 0.0);
         let WeightGradientWork { conv, gradient, input, pad, columns } = self.work;
         let (from, to) = (input.dims, gradient.dims);
         // A channel past the last repeats it; its sums are not read.
-        let targets: [usize; SIDE] =
+        let targets: [usize; OUTS] =
             std::array::from_fn(|at| (self.first[0] + at).min(to.c - 1) * to.plane());
         let each = conv.kernel / columns;
-        let sources: [usize; SIDE] = std::array::from_fn(|at| {
+        let sources: [usize; WIDTH] = std::array::from_fn(|at| {
             let source = (self.first[1] + at).min(self.sources - 1);
             source / each * from.plane() + source % each * LANES
         });
@@ -304,50 +364,53 @@ impl Kernel for WeightGradient<'_> {
         for start in (0..to.blocks()).step_by(together) {
             let blocks = start..(start + together).min(to.blocks());
             for top in (0..to.h).step_by(rows) {
-                let taps = self.sums.chunks_exact_mut(SIDE * SIDE * LANES).enumerate();
+                let taps = self.sums.chunks_exact_mut(OUTS * WIDTH * LANES).enumerate();
                 for (tap, kept) in taps {
                     let (down, right) = (tap / columns, tap % columns);
                     let width = from.w - beyond;
                     let Some((left, end)) = conv.columns(right, pad, width, to.w) else {
                         continue;
                     };
-                    let mut sums = [[splat(0.0); SIDE]; SIDE];
-                    for (sum, kept) in
-                        sums.as_flattened_mut().iter_mut().zip(kept.chunks_exact(LANES))
-                    {
-                        *sum = Sixteen::load(simd, kept);
-                    }
-                    for block in blocks.clone() {
-                        let gradient = &gradient.data[block * to.block()..][..to.block()];
-                        let input = &input.data[block * from.block()..][..from.block()];
-                        for y in top..(top + rows).min(to.h) {
-                            let Some(row) = forward_at(y, down, conv, from.h) else { continue };
-                            let row = row * from.w + left * conv.stride + right - pad;
-                            let gradients: [&[f32]; SIDE] = std::array::from_fn(|at| {
-                                let start = targets[at] + (y * to.w + left) * LANES;
-                                &gradient[start..][..(end - left) * LANES]
-                            });
-                            let span = (end - 1 - left) * conv.stride + 1;
-                            let inputs: [&[f32]; SIDE] = std::array::from_fn(|at| {
-                                &input[sources[at] + row * LANES..][..span * LANES]
-                            });
-                            for x in 0..end - left {
-                                let mut values = [splat(0.0); SIDE];
-                                for (value, input) in values.iter_mut().zip(&inputs) {
-                                    *value = Sixteen::load(simd, &input[x * conv.stride * LANES..]);
-                                }
-                                for (sums, gradient) in sums.iter_mut().zip(&gradients) {
-                                    let gradient = Sixteen::load(simd, &gradient[x * LANES..]);
-                                    for (sum, value) in sums.iter_mut().zip(values) {
-                                        *sum = gradient.multiply_add(value, *sum);
+                    for part in 0..N {
+                        let load = |values: &[f32]| Sixteen::<S, 1>::load_part(simd, values, part);
+                        let mut sums = [[zero; WIDTH]; OUTS];
+                        for (sum, kept) in
+                            sums.as_flattened_mut().iter_mut().zip(kept.chunks_exact(LANES))
+                        {
+                            *sum = load(kept);
+                        }
+                        for block in blocks.clone() {
+                            let gradient = &gradient.data[block * to.block()..][..to.block()];
+                            let input = &input.data[block * from.block()..][..from.block()];
+                            for y in top..(top + rows).min(to.h) {
+                                let Some(row) = forward_at(y, down, conv, from.h) else { continue };
+                                let row = row * from.w + left * conv.stride + right - pad;
+                                let gradients: [&[f32]; OUTS] = std::array::from_fn(|at| {
+                                    let start = targets[at] + (y * to.w + left) * LANES;
+                                    &gradient[start..][..(end - left) * LANES]
+                                });
+                                let span = (end - 1 - left) * conv.stride + 1;
+                                let inputs: [&[f32]; WIDTH] = std::array::from_fn(|at| {
+                                    &input[sources[at] + row * LANES..][..span * LANES]
+                                });
+                                for x in 0..end - left {
+                                    let mut values = [zero; WIDTH];
+                                    for (value, input) in values.iter_mut().zip(&inputs) {
+                                        *value = load(&input[x * conv.stride * LANES..]);
+                                    }
+                                    for (sums, gradient) in sums.iter_mut().zip(&gradients) {
+                                        let gradient = load(&gradient[x * LANES..]);
+                                        for (sum, value) in sums.iter_mut().zip(values) {
+                                            *sum = gradient.multiply_add(value, *sum);
+                                        }
                                     }
                                 }
                             }
                         }
-                    }
-                    for (sum, kept) in sums.as_flattened().iter().zip(kept.chunks_exact_mut(LANES))
-                    {
-                        sum.store(kept);
+                        let kept = kept.chunks_exact_mut(LANES);
+                        for (sum, kept) in sums.as_flattened().iter().zip(kept) {
+                            sum.store_part(kept, part);
+                        }
                     }
                 }
             }

@@ -13,6 +13,7 @@ mod maps;
 mod norm;
 mod pool;
 mod rows;
+mod tiles;
 mod wide;
 
 use super::{

@@ -125,7 +125,7 @@ struct Affine<'a> {
 
 impl Kernel for Affine<'_> {
     #[inline(always)]
-    fn run<S: Simd, const N: usize, const TILE: usize, const SIDE: usize>(self, simd: S) {
+    fn run<S: Simd, const N: usize>(self, simd: S) {
         let floor = if self.relu { 0.0 } else { f32::NEG_INFINITY };
         let scale = Sixteen::<S, N>::splat(simd, self.scale);
         let shift = Sixteen::splat(simd, self.shift);

@@ -10,7 +10,7 @@ pub(super) const LANES: usize = 16;
 /// One value of each of sixteen samples.
 pub(super) type Lane = [f32; LANES];
 
-/// Sixteen values in `N` vector registers.
+/// Sixteen values in `N` vector registers, or a part of them in fewer.
 #[derive(Clone, Copy)]
 pub(super) struct Sixteen<S: Simd, const N: usize> {
     simd: S,
@@ -31,12 +31,25 @@ impl<S: Simd, const N: usize> Sixteen<S, N> {
         Self { simd, registers: std::array::from_fn(|at| registers[at]) }
     }
 
+    /// Returns what the `part`-th `N` registers hold of the first sixteen of `values`.
+    #[inline(always)]
+    pub(super) fn load_part(simd: S, values: &[f32], part: usize) -> Self {
+        let (registers, _) = S::as_simd_f32s(first(values));
+        Self { simd, registers: std::array::from_fn(|at| registers[part * N + at]) }
+    }
+
     /// Writes the values to the first sixteen of `out`.
     #[inline(always)]
     pub(super) fn store(self, out: &mut [f32]) {
+        self.store_part(out, 0);
+    }
+
+    /// Writes the values to where [`Self::load_part`] reads them.
+    #[inline(always)]
+    pub(super) fn store_part(self, out: &mut [f32], part: usize) {
         let out: &mut Lane = out.first_chunk_mut().expect("maps are whole lanes");
         let (registers, _) = S::as_mut_simd_f32s(out);
-        registers.copy_from_slice(&self.registers);
+        registers[part * N..][..N].copy_from_slice(&self.registers);
     }
 
     /// Returns self times `factor` plus `term`: fused where the machine has the instruction.
@@ -52,9 +65,8 @@ impl<S: Simd, const N: usize> Sixteen<S, N> {
 
 /// Work compiled once for every width of vector registers.
 pub(super) trait Kernel {
-    /// Does the work. The registers hold `TILE` sums beside what they are made of, or `SIDE` times
-    /// `SIDE`.
-    fn run<S: Simd, const N: usize, const TILE: usize, const SIDE: usize>(self, simd: S);
+    /// Does the work. Sixteen values take `N` registers.
+    fn run<S: Simd, const N: usize>(self, simd: S);
 }
 
 struct InWidest<K>(K);
@@ -65,10 +77,10 @@ impl<K: Kernel> WithSimd for InWidest<K> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         match S::F32_LANES {
-            16 => self.0.run::<S, 1, 8, 4>(simd),
-            8 => self.0.run::<S, 2, 4, 2>(simd),
-            4 => self.0.run::<S, 4, 4, 2>(simd),
-            1 => self.0.run::<S, 16, 4, 2>(simd),
+            16 => self.0.run::<S, 1>(simd),
+            8 => self.0.run::<S, 2>(simd),
+            4 => self.0.run::<S, 4>(simd),
+            1 => self.0.run::<S, 16>(simd),
             lanes => unreachable!("registers of {lanes} floats are not known"),
         }
     }
@@ -90,14 +102,10 @@ impl WithSimd for FloatsInRegister {
     }
 }
 
-/// Returns the `TILE` that [`run`] gives a kernel.
-pub(super) fn tile() -> usize {
-    if Arch::new().dispatch(FloatsInRegister) == LANES { 8 } else { 4 }
-}
-
-/// Returns the `SIDE` that [`run`] gives a kernel.
-pub(super) fn side() -> usize {
-    tile() / 2
+/// Returns how many of the widest vector registers sixteen values take. Where it is one (AVX-512), there are
+/// 32 registers; elsewhere at least 16.
+pub(super) fn registers() -> usize {
+    LANES / Arch::new().dispatch(FloatsInRegister)
 }
 
 /// Returns the first lane of `values`.
