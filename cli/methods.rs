@@ -1,9 +1,10 @@
 //! `coresift methods`: every method, or the manual of one.
 
 mod example;
+mod protocols;
 
 use crate::context::{Context, Failure, columns, print, print_line};
-use engine::{Arity, Method, Needs, Stage};
+use engine::{Arity, Method, Needs, Registry, Stage};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -15,7 +16,7 @@ const WIDTH: usize = 96;
 
 #[derive(clap::Args)]
 pub(crate) struct MethodsArgs {
-    /// A method, whose manual is shown, or a family, which is listed.
+    /// A method or `protocol.NAME`, whose manual is shown, or a family, which is listed.
     name: Option<String>,
 }
 
@@ -27,19 +28,29 @@ pub(crate) fn run(args: &MethodsArgs, context: &Context) -> Result<ExitCode, Fai
         let depth = method.name.matches('.').count();
         (FAMILIES.iter().position(|one| *one == family).unwrap_or(FAMILIES.len()), family, depth)
     });
+    if let Some((name, protocol)) =
+        args.name.as_ref().and_then(|name| protocols::find(&context.registry, name))
+    {
+        if context.global.json {
+            print_line(&protocols::json(name, protocol).to_string());
+        } else {
+            print(&protocols::manual(name, protocol));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(name) = &args.name {
         if let Some(method) = context.registry.get(name) {
             if context.global.json {
                 print_line(&manual_json(method).to_string());
             } else {
-                print(&manual(method));
+                print(&manual(method, &context.registry));
             }
             return Ok(ExitCode::SUCCESS);
         }
         let near: Vec<&str> =
             all.iter().map(|method| method.name).filter(|one| alike(one, name)).collect();
         all.retain(|method| family(method) == name);
-        if all.is_empty() {
+        if all.is_empty() && name != protocols::FAMILY {
             let failure = Failure::mistake(format!("no method is called `{name}`"));
             return Err(failure.hint(match near.is_empty() {
                 true => "`coresift methods` lists them all".to_owned(),
@@ -47,11 +58,18 @@ pub(crate) fn run(args: &MethodsArgs, context: &Context) -> Result<ExitCode, Fai
             }));
         }
     }
+    let shows_protocols = args.name.as_ref().is_none_or(|name| name == protocols::FAMILY);
     if context.global.json {
         let one = |method: &&Method| json!({ "name": method.name, "family": family(method), "summary": method.summary });
-        print_line(&all.iter().map(one).collect::<Value>().to_string());
+        let protocols = context.registry.protocols().filter(|_| shows_protocols);
+        let protocols = protocols.map(|(name, protocol)| protocols::json(name, protocol));
+        print_line(&all.iter().map(one).chain(protocols).collect::<Value>().to_string());
     } else {
         print(&list(&all));
+        if shows_protocols {
+            print(if all.is_empty() { "" } else { "\n" });
+            print(&protocols::list(&context.registry));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -84,7 +102,7 @@ fn list(all: &[&Method]) -> String {
     out
 }
 
-fn manual(method: &Method) -> String {
+fn manual(method: &Method, registry: &Registry) -> String {
     let mut out = format!("{}: {}\n\n", method.name, method.summary);
     if let Some(stage) = method.sample() {
         let mut rows = vec![];
@@ -124,6 +142,7 @@ fn manual(method: &Method) -> String {
             out.push_str(&wrapped(&setting.description, 6));
         }
     }
+    out.push_str(&protocols::of_method(registry, method.name));
     if !method.manual.trim().is_empty() {
         out.push('\n');
         out.push_str(&wrapped(method.manual.trim(), 0));

@@ -1,6 +1,6 @@
 //! Mistakes in a pipeline file, each shown at its place.
 
-use crate::output::Stream;
+use crate::{context::thousands, output::Stream};
 use engine::{SpecError, SpecErrors};
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
@@ -227,10 +227,6 @@ pub(crate) fn render(errors: &SpecErrors) -> String {
     let noun = if count == 1 { "mistake" } else { "mistakes" };
     text.push_str(&format!("{} {noun}; nothing was run", thousands(count)));
     text
-}
-
-fn thousands(count: usize) -> String {
-    indicatif::HumanCount(count as u64).to_string()
 }
 
 /// Returns every mistake as programs read it.

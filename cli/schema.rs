@@ -34,6 +34,8 @@ fn schema(registry: &Registry) -> Value {
             "then": { "properties": properties },
         }));
     }
+    let protocol = |(name, one): (&str, &engine::Protocol)| json!({ "const": name, "description": one.summary });
+    let protocols: Vec<Value> = registry.protocols().map(protocol).collect();
     let mut all = definitions.all;
     all.insert("seed".to_owned(), json!({ "type": "integer", "minimum": 0 }));
     all.insert("stages".to_owned(), stages());
@@ -41,7 +43,7 @@ fn schema(registry: &Registry) -> Value {
         "rules".to_owned(),
         json!({ "type": "array", "items": { "type": "object", "minProperties": 1 } }),
     );
-    all.insert("stage".to_owned(), stage(&uses, &rules));
+    all.insert("stage".to_owned(), stage(&uses, &protocols, &rules));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "coresift pipeline",
@@ -68,13 +70,18 @@ fn schema(registry: &Registry) -> Value {
     })
 }
 
-/// Returns the schema of a stage: `uses` are the methods, `rules` say what follows from each.
-fn stage(uses: &[Value], rules: &[Value]) -> Value {
+/// Returns the schema of a stage: `uses` are the methods, `protocols` what fills their settings in, `rules`
+/// say what follows from each.
+fn stage(uses: &[Value], protocols: &[Value], rules: &[Value]) -> Value {
     json!({
         "description": "One stage. Its name is a label: renaming it changes no result.",
         "type": "object",
         "properties": {
             "use": { "description": "The method.", "oneOf": uses },
+            "protocol": {
+                "description": "The recipe of a paper: it sets what `with` leaves out.",
+                "oneOf": protocols,
+            },
             "from": {
                 "description": "What each port receives: the name of a stage.",
                 "type": "object",

@@ -1,6 +1,7 @@
 //! `coresift table`: one row per matrix cell, mean ± std over seeds; pivots, paired tests, ranks.
 
 mod against;
+mod conditions;
 mod estimate;
 mod metrics;
 mod pivot;
@@ -134,6 +135,10 @@ pub(crate) fn run(args: &TableArgs, context: &Context) -> Result<ExitCode, Failu
         context.note(&format!("rows average over different data sets: {datasets}"));
     }
     show(&grid, &over, args, context)?;
+    let is_read = matches!(args.format, TableFormat::Text | TableFormat::Markdown);
+    if is_read && !context.global.json {
+        write::conditions(&conditions::lines(&sources, &store), args.format);
+    }
     for source in &sources {
         let made = source.nodes.iter().filter(|node| node.output.is_some());
         let keys = made.filter_map(|node| node.key).collect();

@@ -78,3 +78,13 @@ pub(super) fn write_rows(table: &ResultTable, format: TableFormat, fitting: bool
         _ => print(&written(&table.sheet(), format)),
     }
 }
+
+/// Writes under which conditions a table's numbers were made.
+pub(super) fn conditions(lines: &[String], format: TableFormat) {
+    if lines.is_empty() {
+        return;
+    }
+    let mark = if format == TableFormat::Markdown { "- " } else { "" };
+    let lines: Vec<String> = lines.iter().map(|line| format!("{mark}{line}\n")).collect();
+    print(&format!("\n{}", lines.concat()));
+}

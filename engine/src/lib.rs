@@ -5,6 +5,7 @@
 
 mod event;
 mod plan;
+mod protocol;
 mod registry;
 mod run;
 mod seed;
@@ -14,6 +15,7 @@ mod stage;
 pub use event::{Event, RunSummary, Sink, StageCount, StageProgress};
 pub(crate) use plan::StageRef;
 pub use plan::{FormerName, NodeId, Plan, PlanAxis, PlanCell, PlanNode};
+pub use protocol::Protocol;
 pub use registry::{Becomes, Method, Parse, Registry, Renamed};
 pub use run::{
     Forecast, Journal, LogLine, LogTail, Outlook, PipelineFile, Reason, ResultUse, RunError,

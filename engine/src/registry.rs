@@ -2,6 +2,7 @@
 
 use crate::{
     ArtifactKind, Span, Stage,
+    protocol::{Protocol, Protocols},
     spec::{Settings, SettingsMistakeKind, TreeEntry, TreeNode, TreeValue},
 };
 use schemars::Schema;
@@ -122,6 +123,7 @@ impl fmt::Display for Renamed {
 pub struct Registry {
     methods: BTreeMap<&'static str, Method>,
     renamed: Vec<Renamed>,
+    protocols: Protocols,
     results: Option<ArtifactKind>,
 }
 
@@ -158,6 +160,33 @@ impl Registry {
     #[must_use]
     pub fn renamed(&self) -> &[Renamed] {
         &self.renamed
+    }
+
+    /// Adds the protocols that `text` lists, in TOML: `alternatives`, and `[protocol.NAME]` with
+    /// `summary`, `source` and a table of settings for each method in `with`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not read, or speaks of a method that is not there.
+    #[must_use]
+    pub fn with_protocols(mut self, text: &str) -> Self {
+        let protocols: Protocols = toml::from_str(text).expect("the protocols are TOML");
+        for (name, protocol) in &protocols.all {
+            let unknown = protocol.methods().find(|method| !self.methods.contains_key(method));
+            assert!(unknown.is_none(), "protocol `{name}` speaks of `{}`", unknown.unwrap_or(""));
+        }
+        self.protocols = protocols;
+        self
+    }
+
+    /// Returns the protocols, by name.
+    pub fn protocols(&self) -> impl Iterator<Item = (&str, &Protocol)> {
+        self.protocols.all.iter().map(|(name, protocol)| (name.as_str(), protocol))
+    }
+
+    /// Returns what fills in the settings of stages.
+    pub(crate) fn protocol_filler(&self) -> &Protocols {
+        &self.protocols
     }
 
     /// Sets the kind of artifact that is a result, such as metrics: the default targets of a

@@ -11,6 +11,7 @@ mod laws;
 mod mistakes;
 mod outside;
 mod program;
+mod protocols;
 mod report;
 mod share;
 mod snapshot;

@@ -128,6 +128,10 @@ impl Instance {
             return None;
         }
         let Current { method: current, with, renamed } = Current::of(method_name, with, registry);
+        let with = match entries.get("protocol") {
+            Some(entry) => with_protocol(&entry.node, current, with, registry, mistakes)?,
+            None => with,
+        };
         let known = registry.get(current).unwrap_or(written);
         let (stage, clean) = read_settings(&with, known.parse, sources, mistakes)?;
         let at = method.node.span;
@@ -260,6 +264,39 @@ fn unknown_method_hint(name: &str, registry: &Registry) -> Option<String> {
     let near: Vec<&str> = all.iter().copied().filter(same).collect();
     let hint = did_you_mean(name, if near.is_empty() { all } else { near });
     hint.or_else(|| Some("`coresift methods` lists them all".into()))
+}
+
+/// Returns `with` over what the protocol that `written` names sets of `method`.
+fn with_protocol(
+    written: &TreeNode,
+    method: &str,
+    with: TreeNode,
+    registry: &Registry,
+    mistakes: &mut Mistakes,
+) -> Option<TreeNode> {
+    let span = written.span;
+    let Some(name) = written.str() else {
+        let what = "`protocol`".to_owned();
+        let found = written.value.type_name();
+        let kind = SpecErrorKind::WrongType { what, wanted: "a string", found };
+        mistakes.add(span, kind, None);
+        return None;
+    };
+    let known: Vec<&str> = registry.protocols().map(|(name, _)| name).collect();
+    let Some((_, protocol)) = registry.protocols().find(|(one, _)| *one == &**name) else {
+        let hint = did_you_mean(name, known.iter().copied())
+            .unwrap_or_else(|| format!("there are {}", known.join(", ")));
+        mistakes.add(span, SpecErrorKind::UnknownProtocol(name.to_string()), Some(hint));
+        return None;
+    };
+    let filled = registry.protocol_filler().fill(protocol, method, &with, span);
+    if filled.is_none() {
+        let methods: Vec<&str> = protocol.methods().collect();
+        let hint = format!("it speaks of {}; leave `protocol` out here", methods.join(", "));
+        let (protocol, method) = (name.to_string(), method.to_owned());
+        mistakes.add(span, SpecErrorKind::SilentProtocol { protocol, method }, Some(hint));
+    }
+    filled
 }
 
 // serde stops at the first mistake. To find them all, the setting with the mistake is taken out and

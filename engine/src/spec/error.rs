@@ -70,6 +70,17 @@ pub enum SpecErrorKind {
     /// `use` names no method.
     #[error("no method is called `{0}`")]
     UnknownMethod(String),
+    /// No protocol has this name.
+    #[error("no protocol is called `{0}`")]
+    UnknownProtocol(String),
+    /// A protocol has no settings for a method.
+    #[error("protocol `{protocol}` says nothing of `{method}`")]
+    SilentProtocol {
+        /// The protocol.
+        protocol: String,
+        /// The method.
+        method: String,
+    },
     /// `from` or `--target` names no stage.
     #[error("no stage is called `{0}`")]
     UnknownStage(String),

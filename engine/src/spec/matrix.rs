@@ -259,7 +259,8 @@ impl MatrixReader<'_> {
             }
             if path.len() < 2 || !super::STAGE_KEYS.contains(&path[1]) {
                 let hint = format!(
-                    "write `{}.with.SETTING`, `{0}.use`, `{0}.from`, `{0}.seed` or `{0}.repeats`",
+                    "write `{}.with.SETTING`, `{0}.use`, `{0}.from`, `{0}.protocol`, `{0}.seed` or \
+                     `{0}.repeats`",
                     path[0]
                 );
                 self.report_axis(key, name, AxisProblem::NoKey, Some(hint));

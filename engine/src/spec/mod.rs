@@ -54,7 +54,7 @@ pub(crate) struct PipelineSpec {
 }
 
 const ROOT_KEYS: [&str; 5] = ["title", "extends", "seed", "stage", "matrix"];
-pub(crate) const STAGE_KEYS: [&str; 5] = ["use", "from", "with", "seed", "repeats"];
+pub(crate) const STAGE_KEYS: [&str; 6] = ["use", "from", "protocol", "with", "seed", "repeats"];
 
 /// The hint for a file that exceeds the recursion limit of the TOML parser.
 const TOO_DEEP: &str = "tables and lists may be nested 80 deep";

@@ -28,5 +28,6 @@ pub fn registry() -> engine::Registry {
         .with(deepfool::methods())
         .with(vec![evaluate::method(), proxy_train::method(), train::method()])
         .with_renamed(methods::renamed())
+        .with_protocols(include_str!("protocols.toml"))
         .with_results(artifacts::parts::METRICS)
 }
