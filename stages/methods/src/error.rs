@@ -96,6 +96,9 @@ pub enum MethodError {
     #[error("cannot write the images to the store: {0}")]
     ImagesUnwritten(io::Error),
 
+    /// A data set does not say which of its labels are wrong.
+    #[error("it is not known which labels of the data set are wrong")]
+    NoCleanLabels,
     /// There is a single class, whose labels cannot be wrong.
     #[error("there is no other class to take a wrong label from")]
     OneClass,
@@ -332,6 +335,7 @@ impl MethodFailure for MethodError {
             Self::ProxyDiverged { .. } => "its training diverged: lower the learning rate",
             Self::QuotasTooFew { .. } => "give a quota to more classes, or keep fewer samples",
             Self::Center { .. } => "centres are positions in the training set, counted from 0",
+            Self::NoCleanLabels => "connect `data` to the stage that corrupted the labels",
             Self::EqualGradients => "set a larger `rule.lambda`",
             Self::NoRecord => "give the proxy `record = \"inflight\"` or `\"clean\"`",
             Self::Epochs { .. } => "train the proxy for longer, or ask for other epochs",

@@ -6,6 +6,7 @@
 
 mod command;
 mod corrupt;
+mod detection;
 mod error;
 pub mod linalg;
 #[doc(hidden)]
@@ -23,8 +24,15 @@ pub use runtime::Runtime;
 /// Returns the methods of this crate.
 #[must_use]
 pub fn methods() -> Vec<engine::Method> {
-    [load::methods(), corrupt::methods(), score::methods(), select::methods(), command::methods()]
-        .concat()
+    [
+        load::methods(),
+        corrupt::methods(),
+        score::methods(),
+        select::methods(),
+        detection::methods(),
+        command::methods(),
+    ]
+    .concat()
 }
 
 /// Returns the former ways to write methods of this crate and of `score.deepfool`.
