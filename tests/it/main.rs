@@ -5,6 +5,7 @@ mod command;
 mod compare;
 mod crash;
 mod edge;
+mod folds;
 mod guide;
 mod images;
 mod laws;

@@ -68,6 +68,12 @@ pub enum ArtifactError {
         /// How many samples there are.
         n: usize,
     },
+    /// A proxy lacks its embeddings or logits: one trained in folds has no embeddings.
+    #[error("the proxy keeps no {output}")]
+    NoOutput {
+        /// `logits` or `embeddings`.
+        output: String,
+    },
     /// A sample's score is NaN.
     #[error("sample {sample} has no score")]
     NoScore {
@@ -90,6 +96,9 @@ impl MethodFailure for ArtifactError {
             }
             Self::NotOneEach { .. } => {
                 "give one for each sample of the full training set, in its order"
+            }
+            Self::NoOutput { .. } => {
+                "the networks of a proxy with `folds` share no space: connect one trained without"
             }
             Self::NoScore { .. } => {
                 "record more epochs, so that each sample is seen in one of them"

@@ -146,29 +146,37 @@ pub fn put_epoch(
         }
         Detail::Rows => {
             check_labels(labels, classes).map_err(ArtifactError::from)?;
-            let rows = rows_of(logits, classes, labels);
-            let column = |value: fn(&EpochRow) -> f32| rows.iter().map(value).collect::<Vec<f32>>();
-            let shape = [rows.len()];
-            let tops: Vec<u8> = rows.iter().flat_map(|row| row.top.to_le_bytes()).collect();
-            parts::put_tensors(
-                ctx,
-                &[
-                    StoredTensor::f32("p_y", &shape, &column(|row| row.p_y)),
-                    StoredTensor::f32("logit_margin", &shape, &column(|row| row.logit_margin)),
-                    StoredTensor::f32("prob_margin", &shape, &column(|row| row.prob_margin)),
-                    StoredTensor::f32("loss", &shape, &column(|row| row.loss)),
-                    StoredTensor::f32("entropy", &shape, &column(|row| row.entropy)),
-                    StoredTensor::f32("el2n", &shape, &column(|row| row.el2n)),
-                    StoredTensor {
-                        name: "top",
-                        dtype: Dtype::U32,
-                        shape: shape.to_vec(),
-                        bytes: tops.into(),
-                    },
-                ],
-            )
+            put_rows(ctx, &rows_of(logits, classes, labels))
         }
     }
+}
+
+/// Stores one epoch as one row of figures a sample.
+///
+/// # Errors
+///
+/// Fails if the store does.
+pub fn put_rows(ctx: &StageCtx<'_>, rows: &[EpochRow]) -> Result<Blob, StageError> {
+    let column = |value: fn(&EpochRow) -> f32| rows.iter().map(value).collect::<Vec<f32>>();
+    let shape = [rows.len()];
+    let tops: Vec<u8> = rows.iter().flat_map(|row| row.top.to_le_bytes()).collect();
+    parts::put_tensors(
+        ctx,
+        &[
+            StoredTensor::f32("p_y", &shape, &column(|row| row.p_y)),
+            StoredTensor::f32("logit_margin", &shape, &column(|row| row.logit_margin)),
+            StoredTensor::f32("prob_margin", &shape, &column(|row| row.prob_margin)),
+            StoredTensor::f32("loss", &shape, &column(|row| row.loss)),
+            StoredTensor::f32("entropy", &shape, &column(|row| row.entropy)),
+            StoredTensor::f32("el2n", &shape, &column(|row| row.el2n)),
+            StoredTensor {
+                name: "top",
+                dtype: Dtype::U32,
+                shape: shape.to_vec(),
+                bytes: tops.into(),
+            },
+        ],
+    )
 }
 
 /// Reads `epoch` of the `proxy` that came in on `port`: one row a sample, in sample order.
@@ -249,6 +257,9 @@ pub fn outputs(
     name: &str,
 ) -> Result<Matrix<'static>, StageError> {
     let part = parts::part(ctx, port, proxy, "outputs")?;
+    if !part.tensors()?.names().contains(&name) {
+        return Err(ArtifactError::NoOutput { output: name.to_owned() }.into());
+    }
     let (shape, values) = part.f32(name)?;
     let [rows, cols] = shape[..] else {
         return Err(part.wrong(PartError::NotAMatrix(name.to_owned())));

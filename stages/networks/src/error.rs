@@ -46,6 +46,14 @@ pub enum NetworkError {
     /// A training set is empty.
     #[error("there is no sample to train on")]
     NoSamples,
+    /// There are more folds than samples.
+    #[error("{n} samples cannot be dealt to {folds} folds")]
+    Folds {
+        /// How many folds.
+        folds: usize,
+        /// How many samples.
+        n: usize,
+    },
     /// A data set has no test split.
     #[error("the data set has no test split to measure on")]
     NoTestSplit,

@@ -8,6 +8,7 @@ mod deepfool;
 mod device;
 mod error;
 mod evaluate;
+mod folds;
 mod nn;
 mod proxy_train;
 mod train;

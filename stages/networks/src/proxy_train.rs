@@ -2,17 +2,20 @@
 //!
 //! What scores and selectors make of the record is their business.
 
+use crate::folds;
 use crate::nn::{
     epoch::outputs,
     model::pause,
     settings::{TrainingConfig, training_settings},
-    training::{self, RecordMode, Recording},
+    training::{self, RecordMode, Recording, TrainingSetup},
 };
 use artifacts::subset::Subset;
 use artifacts::{
     architecture::Architecture,
     dataset,
+    network::History,
     parts::{self, DATA, PROXY, Parts, StoredTensor},
+    units::Count,
 };
 use engine::{ArtifactKind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
 use serde::Serialize;
@@ -28,7 +31,14 @@ training_settings! {
     /// How many bytes of logits are written down, over all epochs. An epoch past it is stored as
     /// one row of figures per sample, 28 bytes each.
     record_limit: u64 = 4_000_000_000,
+    /// Train so many networks, each on all samples but those of one fold, and keep of each sample what
+    /// the network says that has not seen it. From 2 up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folds: Option<Count> = None,
 }
+
+/// The random streams of a training in folds.
+const FOLD_STREAMS: &[&str] = &["init", "shuffle", "augment", "dropout", folds::STREAM];
 
 const MANUAL: &str = "\
 Trains a network on the whole training split and keeps what scores and selectors ask of it: its
@@ -45,8 +55,13 @@ A proxy of 20 epochs goes on from a cached one of 10 if their settings agree. Un
 `one-cycle` schedule they do so only if `schedule.horizon` is the same for both. On the CPU the
 result is bit for bit that of a training without a break.
 
+With `folds` a network is trained for each fold, on all samples but the fold's, and every sample is judged
+by the one network that has not seen it: out-of-fold logits, and a record of the same (as `record = \"clean\"`
+has it). Scores that read logits or the record take them as they are; there are no weights and no embeddings,
+for those of several networks have nothing in common. A training in folds that was broken off starts over.
+
 Cost: `epochs` passes over the data forward and backward, one forward; with `record = \"clean\"`
-one forward more an epoch. The record takes 2 n C bytes an epoch, up to `record-limit`.
+one forward more an epoch; with `folds` as many times. The record takes 2 n C bytes an epoch, up to `record-limit`.
 ";
 
 /// Returns the registry entry.
@@ -74,11 +89,56 @@ struct Meta<'a> {
     record: RecordMode,
     head: String,
     embedding: usize,
+    /// How many networks there are, if each has not seen a fold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folds: Option<Count>,
 }
 
 impl ProxyTrain {
     fn plan(&self) -> TrainingConfig {
         self.resolved().shared().plan()
+    }
+}
+
+impl ProxyTrain {
+    fn meta<'a>(&self, setup: &'a TrainingSetup, epochs: usize) -> Meta<'a> {
+        let plan = self.plan();
+        let per_epoch = setup.train.len().div_ceil(plan.batch) as u64;
+        Meta {
+            model: plan.architecture,
+            classes: setup.classes,
+            sample: &setup.form.sample,
+            mean: &setup.form.mean,
+            std: &setup.form.std,
+            epochs,
+            horizon: plan.horizon(per_epoch).div_ceil(per_epoch),
+            record: self.record,
+            head: setup.network.head(),
+            embedding: setup.network.embedding(),
+            folds: self.folds,
+        }
+    }
+
+    /// Trains a network for each of `folds`: what is kept are the logits and the record of samples their
+    /// network has not seen. Several networks have neither weights nor embeddings in common.
+    fn run_folds(
+        &self,
+        ctx: &StageCtx<'_>,
+        setup: &TrainingSetup,
+        folds: usize,
+        recording: Recording,
+    ) -> Result<Parts, StageError> {
+        let found = folds::train(ctx, self.plan(), setup, folds, recording)?;
+        let shape = [setup.train.len(), setup.classes];
+        let outputs = [StoredTensor::f32("logits", &shape, &found.logits)];
+        let mut parts = found.records;
+        parts.insert("outputs".to_owned(), parts::put_tensors(ctx, &outputs)?);
+        parts.insert("history".to_owned(), parts::put_json(ctx, &History::of(&found.history))?);
+        parts.insert("meta".to_owned(), parts::put_json(ctx, &self.meta(setup, found.epochs))?);
+        let source = dataset::input(ctx, "data")?;
+        let labels = source.parts.get("labels").expect("the data set was read with its labels");
+        parts.insert("labels".to_owned(), *labels);
+        Ok(parts)
     }
 }
 
@@ -104,7 +164,7 @@ impl Stage for ProxyTrain {
     }
 
     fn streams(&self) -> &'static [&'static str] {
-        training::STREAMS
+        if self.folds.is_some() { FOLD_STREAMS } else { training::STREAMS }
     }
 
     fn needs(&self) -> Needs {
@@ -112,36 +172,35 @@ impl Stage for ProxyTrain {
     }
 
     fn problems(&self) -> Vec<Problem> {
-        self.shared().problems(10)
+        let mut problems = self.shared().problems(10);
+        if self.folds.is_some_and(|folds| folds.get() < 2) {
+            problems.push(Problem {
+                setting: "folds".to_owned(),
+                message: "one fold leaves nothing to train on".to_owned(),
+                hint: Some("set `folds = 3`, say, or leave it out".to_owned()),
+            });
+        }
+        problems
     }
 
     fn trajectory(&self) -> Option<Trajectory> {
-        Some(self.plan().trajectory(self.settings()))
+        self.folds.is_none().then(|| self.plan().trajectory(self.settings()))
     }
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let plan = self.plan();
         let setup = training::prepare(ctx, &plan)?;
         let recording = Recording { what: self.record, limit: self.record_limit };
-        let trained =
-            training::train(ctx, plan, &setup, &Subset::all(setup.train.len()), recording)?;
+        if let Some(count) = self.folds {
+            return self.run_folds(ctx, &setup, count.get(), recording);
+        }
+        let everything = Subset::all(setup.train.len());
+        let trained = training::train(ctx, plan, &setup, &everything, recording, None)?;
         let state = &trained.state;
         let mut pause = pause(ctx, setup.train.len());
         let all = outputs(&setup.network, &state.values, &setup.train, true, &mut pause)?;
         let embedding = setup.network.embedding();
-        let per_epoch = setup.train.len().div_ceil(plan.batch) as u64;
-        let meta = Meta {
-            model: plan.architecture,
-            classes: setup.classes,
-            sample: &setup.form.sample,
-            mean: &setup.form.mean,
-            std: &setup.form.std,
-            epochs: state.history.len(),
-            horizon: plan.horizon(per_epoch).div_ceil(per_epoch),
-            record: self.record,
-            head: setup.network.head(),
-            embedding,
-        };
+        let meta = self.meta(&setup, state.history.len());
         let outputs = [
             StoredTensor::f32("logits", &[setup.train.len(), setup.classes], &all.logits),
             StoredTensor::f32("embeddings", &[setup.train.len(), embedding], &all.embeddings),

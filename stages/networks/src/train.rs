@@ -95,7 +95,7 @@ impl Stage for Train {
         let setup = training::prepare(ctx, &plan)?;
         let kept = Subset::read(ctx, setup.train.len())?;
         let recording = Recording { what: RecordMode::None, limit: 0 };
-        let state = training::train(ctx, plan, &setup, &kept, recording)?.state;
+        let state = training::train(ctx, plan, &setup, &kept, recording, None)?.state;
         let meta = ModelMeta {
             model: plan.architecture,
             classes: setup.classes,

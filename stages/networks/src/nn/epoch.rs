@@ -293,6 +293,22 @@ pub(crate) fn outputs(
     pause: &mut dyn FnMut(usize) -> Result<(), StageError>,
 ) -> Result<Outputs, StageError> {
     let rows: Vec<u32> = (0..feed.len() as u32).collect();
+    outputs_of(network, values, feed, &rows, embeddings, pause)
+}
+
+/// Does what [`outputs`] does for the samples of `feed` at `rows`, in that order.
+///
+/// # Errors
+///
+/// As [`outputs`].
+pub(crate) fn outputs_of(
+    network: &Network,
+    values: &NetworkValues,
+    feed: &Feed,
+    rows: &[u32],
+    embeddings: bool,
+    pause: &mut dyn FnMut(usize) -> Result<(), StageError>,
+) -> Result<Outputs, StageError> {
     let mut out = Outputs { logits: vec![], embeddings: vec![] };
     let mut waiting = vec![];
     let device = feed.device().capabilities();

@@ -18,7 +18,7 @@ pub(crate) mod settings;
 pub(crate) mod speed;
 mod state;
 pub(crate) mod training;
-mod values;
+pub(crate) mod values;
 mod zoom;
 
 pub(crate) use values::download;

@@ -63,7 +63,7 @@ macro_rules! training_settings {
         $(#[$about:meta])*
         $vis:vis struct $name:ident;
         epochs = $epochs:literal, test_every = $test_every:literal;
-        $($(#[doc = $doc:literal])* $field:ident: $type:ty = $default:expr,)*
+        $($(#[$meta:meta])* $field:ident: $type:ty = $default:expr,)*
     ) => {
         $(#[$about])*
         #[derive(Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -115,7 +115,7 @@ macro_rules! training_settings {
             /// Every how many epochs, at most, a checkpoint is kept. It changes no result.
             #[serde(skip_serializing)]
             checkpoint_every: artifacts::units::Count,
-            $($(#[doc = $doc])* $field: $type,)*
+            $($(#[$meta])* $field: $type,)*
         }
 
         impl Default for $name {

@@ -102,6 +102,27 @@ pub(crate) struct Recording {
     pub(crate) limit: u64,
 }
 
+impl Recording {
+    /// Returns how `epoch`, counted from 1, of `n` samples is stored: the epochs before do not depend on
+    /// how many follow.
+    pub(crate) fn detail(&self, epoch: usize, n: usize, classes: usize) -> Detail {
+        let bytes = (epoch * n * classes * 2) as u64;
+        if bytes <= self.limit { Detail::Logits } else { Detail::Rows }
+    }
+}
+
+/// A training that is one of several: what it reports to.
+pub(crate) struct FoldWatch<'a> {
+    /// The steps of the trainings before it, and of all together.
+    pub(crate) before: u64,
+    pub(crate) total: u64,
+    /// Called after each epoch with its number and the network.
+    pub(crate) each_epoch: &'a mut EpochCallback<'a>,
+}
+
+/// Called after an epoch with its number, from 1, and the network; an error stops the training.
+pub(crate) type EpochCallback<'a> = dyn FnMut(usize, &NetworkValues) -> Result<(), StageError> + 'a;
+
 /// A finished training.
 pub(crate) struct Trained {
     pub(crate) state: State,
@@ -121,6 +142,7 @@ pub(crate) fn train(
     setup: &TrainingSetup,
     subset: &Subset,
     recording: Recording,
+    fold: Option<FoldWatch<'_>>,
 ) -> Result<Trained, StageError> {
     if subset.is_empty() {
         return Err(NetworkError::NoSamples.into());
@@ -138,6 +160,7 @@ pub(crate) fn train(
     // The samples are there already.
     memory::check(&setup.network, &plan, setup.device, 0)?;
     let mut run = TrainingLoop::resume(ctx, &job, setup, recording)?;
+    run.fold = fold;
     while run.trained.state.steps() < job.steps() {
         match guarded(setup.device, LESS_MEMORY, || run.epoch()) {
             Ok(()) => {}
@@ -166,18 +189,19 @@ const APART: Duration = Duration::from_secs(10);
 /// News more often than this are not sent.
 const NEWS: Duration = Duration::from_millis(50);
 
-struct TrainingLoop<'a> {
+struct TrainingLoop<'a, 'f> {
     ctx: &'a StageCtx<'a>,
     job: &'a Job<'a>,
     setup: &'a TrainingSetup,
     recording: Recording,
+    fold: Option<FoldWatch<'f>>,
     trained: Trained,
     /// The state after the last whole epoch, if it is not in the store.
     whole: Option<(State, Parts)>,
     kept: Instant,
 }
 
-impl<'a> TrainingLoop<'a> {
+impl<'a> TrainingLoop<'a, '_> {
     fn resume(
         ctx: &'a StageCtx<'a>,
         job: &'a Job<'a>,
@@ -192,7 +216,16 @@ impl<'a> TrainingLoop<'a> {
                 Trained { state: State::start(values, job.plan.rule), records: Parts::new() }
             }
         };
-        Ok(Self { ctx, job, setup, recording, trained, whole: None, kept: Instant::now() })
+        Ok(Self {
+            ctx,
+            job,
+            setup,
+            recording,
+            fold: None,
+            trained,
+            whole: None,
+            kept: Instant::now(),
+        })
     }
 
     fn epoch(&mut self) -> Result<(), StageError> {
@@ -200,15 +233,19 @@ impl<'a> TrainingLoop<'a> {
         let Trained { state, records } = &mut self.trained;
         let mut logits = (self.recording.what == RecordMode::Inflight)
             .then(|| vec![f32::NAN; job.labels.len() * classes]);
-        let (mut told, total) = (None::<Instant>, job.steps());
+        let mut told = None::<Instant>;
+        let (before, all) = match &self.fold {
+            Some(fold) => (fold.before, fold.total),
+            None => (0, job.steps()),
+        };
         job.epoch(state, logits.as_deref_mut(), &mut |done, loss| {
             ctx.check_cancelled()?;
-            if done == total || told.is_none_or(|told| told.elapsed() >= NEWS) {
+            if done == job.steps() || told.is_none_or(|told| told.elapsed() >= NEWS) {
                 told = Some(Instant::now());
                 let figure = loss.map(|loss| ("loss", loss));
                 ctx.progress(StageProgress {
                     figure: figure.map(|(name, value): (&'static str, f64)| (name.into(), value)),
-                    ..StageProgress::new(done, total, "step")
+                    ..StageProgress::new(before + done, all, "step")
                 });
             }
             Ok(())
@@ -221,11 +258,12 @@ impl<'a> TrainingLoop<'a> {
         }
         let epoch = state.history.len();
         if let Some(logits) = logits {
-            let bytes = (epoch * logits.len() * 2) as u64;
-            // How the epochs before are stored does not depend on how many follow.
-            let detail = if bytes <= self.recording.limit { Detail::Logits } else { Detail::Rows };
+            let detail = self.recording.detail(epoch, job.labels.len(), classes);
             let blob = record::put_epoch(ctx, detail, &logits, classes, job.labels)?;
             records.insert(record::part_name(epoch), blob);
+        }
+        if let Some(fold) = &mut self.fold {
+            (fold.each_epoch)(epoch, &state.values)?;
         }
         let every = job.plan.test_every;
         if every > 0 && epoch.is_multiple_of(every) {
@@ -236,8 +274,8 @@ impl<'a> TrainingLoop<'a> {
         }
         if let Some(last) = state.history.last() {
             let tell = |name, value| {
-                let (done, unit) = (state.steps(), "step");
-                ctx.progress(StageProgress::new(done, total, unit).with_figure(name, value));
+                let (done, unit) = (before + state.steps(), "step");
+                ctx.progress(StageProgress::new(done, all, unit).with_figure(name, value));
             };
             tell("train accuracy", last.train_accuracy);
             last.test_accuracy.into_iter().for_each(|value| tell("test accuracy", value));
@@ -246,6 +284,10 @@ impl<'a> TrainingLoop<'a> {
     }
 
     fn keep_if_due(&mut self) -> Result<(), StageError> {
+        // One of several trainings is no place to go on from.
+        if self.fold.is_some() {
+            return Ok(());
+        }
         let state = &self.trained.state;
         // The end of a training counted in steps may lie within an epoch; it is no place to go on.
         if !state.steps().is_multiple_of(self.job.per_epoch()) {
