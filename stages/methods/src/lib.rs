@@ -5,6 +5,7 @@
 //! [`linalg::Accelerator`].
 
 mod command;
+mod confident;
 mod corrupt;
 mod detection;
 mod error;

@@ -14,6 +14,7 @@ mod entropy;
 mod forgetting;
 mod grand;
 mod import;
+mod label_issue;
 mod least_confidence;
 mod loss;
 mod margin;
@@ -159,6 +160,7 @@ pub(crate) fn methods() -> Vec<Method> {
         stage::method::<forgetting::Forgetting>(),
         stage::method::<grand::GraNd>(),
         import::method(),
+        stage::method::<label_issue::LabelIssue>(),
         stage::method::<least_confidence::LeastConfidence>(),
         stage::method::<loss::Loss>(),
         stage::method::<margin::Margin>(),
