@@ -169,7 +169,7 @@ divergence (`rule.divergence = \"kl\"`); for coreset selection the neighbours ar
 default divergence is DeepCore's symmetric one. Cost: O(n^2 d) in tiles, O(n) memory.
 
 DeepCore keeps the lowest: `select.deepcore.cal`.";
-    const READS: SelectInput = SelectInput::Outputs;
+    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {

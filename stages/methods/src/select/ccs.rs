@@ -40,7 +40,7 @@ authors score by AUM and cut 0 to 0.3 of CIFAR-10 for keep fractions 0.7 to 0.1.
 Their release may fall short of the budget by what was rounded down; here the fullest bin makes up for
 it. A score that is not finite is in the stratum at its end.";
     const STREAMS: &'static [&'static str] = &["strata"];
-    const READS: SelectInput = SelectInput::Scores;
+    const READS: &'static [SelectInput] = &[SelectInput::Scores];
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let scores = group.scores();
@@ -86,7 +86,7 @@ mod tests {
         scores.extend([9.0; 17]);
         scores.push(100.0);
         let ground =
-            TrainingSet { labels: &[0; 20], scores: Some(&scores), logits: None, embeddings: None };
+            TrainingSet { labels: &[0; 20], scores: Some(&scores), ..TrainingSet::default() };
         let members: Vec<SampleId> = SampleId::all(20).collect();
         let rule = Ccs {
             cutoff: Fraction::try_from(0.05).expect("0.05 is a fraction"),

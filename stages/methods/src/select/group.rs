@@ -7,11 +7,14 @@ use engine::{StageError, Streams};
 
 /// What is known of the whole training set, in sample order. What a method did not ask for is
 /// absent.
+#[derive(Default)]
 pub(crate) struct TrainingSet<'a> {
     /// One label a sample.
     pub(crate) labels: &'a [u32],
     /// Difficulties, none of them NaN.
     pub(crate) scores: Option<&'a [f32]>,
+    /// The probability of each label, averaged over epochs of the proxy's training, none of them NaN.
+    pub(crate) probabilities: Option<&'a [f32]>,
     /// The proxy's logits, \[n, C\], finite.
     pub(crate) logits: Option<Matrix<'a>>,
     /// The proxy's embeddings, \[n, d\], finite.
@@ -68,6 +71,12 @@ impl Group<'_> {
     pub(crate) fn scores(&self) -> Vec<f32> {
         let scores = self.ground.scores.expect("the method reads scores");
         self.members.iter().map(|sample| scores[sample.index()]).collect()
+    }
+
+    /// Returns the mean probability of each member's label in training.
+    pub(crate) fn probabilities(&self) -> Vec<f32> {
+        let all = self.ground.probabilities.expect("the method reads the record");
+        self.members.iter().map(|sample| all[sample.index()]).collect()
     }
 
     /// Returns the logits of the members, \[members, C\].

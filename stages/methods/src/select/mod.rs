@@ -38,7 +38,7 @@ mod timing;
 mod top;
 mod window;
 
-use artifacts::InGroup;
+use artifacts::{InGroup, units::Count};
 use engine::{Method, Problem, Renamed, StageError};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -47,19 +47,17 @@ pub(crate) use budget::rounded;
 pub(crate) use group::{Group, TrainingSet, Watch};
 pub(crate) use residuals::residuals;
 
-/// What a method looks at.
+/// One of the things a method may look at, beside the labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SelectInput {
-    /// The labels alone.
-    Labels,
     /// One score a sample.
     Scores,
     /// The proxy's final logits.
     Logits,
     /// The proxy's final embeddings.
     Embeddings,
-    /// Both of them.
-    Outputs,
+    /// The mean probability of each label, from the record of the proxy's training.
+    Probabilities,
 }
 
 /// What a method picked.
@@ -104,8 +102,9 @@ pub(crate) trait Selector:
     const REVISION: u32 = 1;
     /// The random streams it may draw from.
     const STREAMS: &'static [&'static str] = &[];
-    /// What it looks at.
-    const READS: SelectInput;
+    /// What it looks at, all of it: the ports of its stage follow. With nothing here it knows the
+    /// labels alone.
+    const READS: &'static [SelectInput];
     /// Whether it computes on an accelerator where there is one.
     const ON_DEVICE: bool = false;
     /// Whether it keeps everything, whatever the budget.
@@ -114,6 +113,11 @@ pub(crate) trait Selector:
     /// The random streams these settings draw from: with none, the seed is not in the key.
     fn streams(&self) -> &'static [&'static str] {
         Self::STREAMS
+    }
+
+    /// How many epochs of the training record it looks at, from the first: all of them if `None`.
+    fn epochs(&self) -> Option<Count> {
+        None
     }
 
     /// Returns what is wrong with the settings as a whole, named from inside `rule`.

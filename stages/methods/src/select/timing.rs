@@ -66,11 +66,14 @@ fn selectors_of(n: usize) {
         logits[i * CLASSES + *label as usize] += 2.0;
     }
     let scores = noise(n, 4);
+    let probabilities: Vec<f32> = scores.iter().map(|score| (1.0 - score) / 2.0).collect();
     let ground = TrainingSet {
         labels: &labels,
         scores: Some(&scores),
+        probabilities: Some(&probabilities),
         logits: Some(Matrix::new(&logits, n, CLASSES)),
         embeddings: Some(Matrix::new(&embeddings, n, D)),
+        ..TrainingSet::default()
     };
     let members: Vec<SampleId> = SampleId::all(n).collect();
     let streams = Streams::new(0, &["first", "picks"]);
