@@ -21,6 +21,7 @@ pub struct Place {
 struct Samples {
     labels: Vec<u32>,
     scores: Vec<f32>,
+    cut: Vec<f32>,
     probabilities: Vec<f32>,
     logits: Vec<f32>,
     embeddings: Vec<f32>,
@@ -45,7 +46,7 @@ impl Samples {
         }
         let scores = noise(n, 3).iter().map(|v| (v * 4.0).round()).collect();
         let probabilities = shares(noise(n, 8));
-        Self { labels, scores, probabilities, logits, embeddings }
+        Self { labels, scores, cut: noise(n, 10), probabilities, logits, embeddings }
     }
 
     /// Samples of a single class.
@@ -60,6 +61,7 @@ impl Samples {
         Self {
             labels,
             scores: zeros(1),
+            cut: zeros(1),
             probabilities: zeros(1),
             logits: zeros(CLASSES),
             embeddings: zeros(WIDTH),
@@ -73,6 +75,7 @@ impl Samples {
         Self {
             labels: labels.repeat(4),
             scores: four(noise(30, 4)),
+            cut: four(noise(30, 10)),
             probabilities: four(shares(noise(30, 9))),
             logits: four(noise(30 * CLASSES, 5)),
             embeddings: four(noise(30 * WIDTH, 6)),
@@ -84,6 +87,7 @@ impl Samples {
         TrainingSet {
             labels: &self.labels,
             scores: Some(&self.scores),
+            cut: Some(&self.cut),
             probabilities: Some(&self.probabilities),
             logits: Some(Matrix::new(&self.logits, n, CLASSES)),
             embeddings: Some(Matrix::new(&self.embeddings, n, WIDTH)),

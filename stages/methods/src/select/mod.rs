@@ -52,6 +52,8 @@ pub(crate) use residuals::residuals;
 pub(crate) enum SelectInput {
     /// One score a sample.
     Scores,
+    /// Scores on a port of their own, which may stay open, that tell whom to leave out.
+    Cut,
     /// The proxy's final logits.
     Logits,
     /// The proxy's final embeddings.
@@ -122,6 +124,11 @@ pub(crate) trait Selector:
 
     /// Returns what is wrong with the settings as a whole, named from inside `rule`.
     fn problems(&self) -> Vec<Problem> {
+        vec![]
+    }
+
+    /// Returns what to know of these inputs before the picks are trusted: lines for the log.
+    fn remarks(&self, _: &TrainingSet<'_>) -> Vec<String> {
         vec![]
     }
 

@@ -142,6 +142,7 @@ impl<S: Selector> Stage for Select<S> {
         for input in S::READS {
             let port = match input {
                 SelectInput::Scores => Port::one("scores", parts::SCORES),
+                SelectInput::Cut => Port::optional("cut", parts::SCORES),
                 SelectInput::Logits | SelectInput::Embeddings | SelectInput::Probabilities => {
                     Port::one("proxy", parts::PROXY)
                 }
@@ -218,7 +219,9 @@ impl<S: Selector> Stage for Select<S> {
         let input = ctx.input(port).expect("it was found connected");
         let samples = LabelledSamples::of(ctx, port, input)?;
         let (labels, classes) = (&samples.labels[..], samples.classes);
-        if ["scores", "proxy"].into_iter().any(|other| stands_on_other_labels(ctx, other, &samples))
+        if ["scores", "cut", "proxy"]
+            .into_iter()
+            .any(|other| stands_on_other_labels(ctx, other, &samples))
         {
             ctx.log(format!("the classes are those of `{port}`: another input has other labels"));
         }
@@ -227,6 +230,11 @@ impl<S: Selector> Stage for Select<S> {
             Some(scores::read(ctx, "scores", labels.len())?)
         } else {
             None
+        };
+        let scored_by = if scores.is_some() { scores::made_by(ctx, "scores")? } else { None };
+        let cut = match ctx.input("cut") {
+            Some(_) => Some(scores::read(ctx, "cut", labels.len())?),
+            None => None,
         };
         let probabilities = if reads(SelectInput::Probabilities) {
             Some(mean_probabilities(ctx, "proxy", labels, self.rule.epochs())?)
@@ -246,10 +254,15 @@ impl<S: Selector> Stage for Select<S> {
         let ground = TrainingSet {
             labels,
             scores: scores.as_deref(),
+            scored_by: scored_by.as_deref(),
+            cut: cut.as_deref(),
             probabilities: probabilities.as_deref(),
             logits,
             embeddings,
         };
+        for remark in self.rule.remarks(&ground) {
+            ctx.log(remark);
+        }
         let groups = self.groups(labels, classes)?;
         let total = groups.iter().map(|group| group.budget).sum();
         let compute = Runtime::of(ctx).compute(S::ON_DEVICE);
