@@ -4,6 +4,7 @@
 //! it picks. Stores and ports are in `stage.rs`, budgets of classes in `budget.rs`, and neither is
 //! known to a method.
 
+mod beta;
 mod bottom;
 mod budget;
 mod cal;
@@ -169,6 +170,7 @@ fn selector<S: Selector>() -> Registered {
 /// Every selector. A new one is a file and a line here.
 fn registered() -> Vec<Registered> {
     vec![
+        selector::<beta::Beta>(),
         selector::<bottom::Bottom>(),
         selector::<cal::Cal>(),
         selector::<ccs::Ccs>(),
