@@ -14,6 +14,7 @@ pub(crate) mod conformance;
 mod contextual_diversity;
 mod craig;
 pub(crate) mod deepcore;
+mod double_end;
 mod draw;
 mod facility_location;
 mod farthest;
@@ -186,6 +187,7 @@ fn registered() -> Vec<Registered> {
         selector::<deepcore::k_center::DeepCoreKCenter>(),
         selector::<deepcore::log_det::DeepCoreLogDet>(),
         selector::<deepcore::random::DeepCoreRandom>(),
+        selector::<double_end::DoubleEnd>(),
         selector::<facility_location::FacilityLocation>(),
         selector::<full::Full>(),
         selector::<glister::Glister>(),
