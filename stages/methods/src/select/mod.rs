@@ -20,6 +20,7 @@ mod facility_location;
 mod farthest;
 mod full;
 mod glister;
+mod gm_matching;
 mod gradmatch;
 mod graph_cut;
 mod greedy;
@@ -191,6 +192,7 @@ fn registered() -> Vec<Registered> {
         selector::<facility_location::FacilityLocation>(),
         selector::<full::Full>(),
         selector::<glister::Glister>(),
+        selector::<gm_matching::GmMatching>(),
         selector::<gradmatch::GradMatch>(),
         selector::<graph_cut::GraphCut>(),
         selector::<herding::Herding>(),
