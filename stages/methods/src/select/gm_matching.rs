@@ -87,10 +87,10 @@ them, and herds towards it: from theta = m, picks the sample x not yet picked wi
 picks is brought to m, which stays in place until half of the samples are outliers. With the mean for m it
 is herding.
 
-Acharya et al., *Geometric Median Matching for Robust k-Subset Selection from Noisy Data*, ICML 2025,
-the algorithm GM Matching. They go class by class: `balance = \"class\"`. The median is found by Weiszfeld's steps from the
-mean, at most `rule.steps` or until one is shorter than 1e-6, each sample weighing 1 / max(distance, 1e-6).
-Cost: O((k + steps) n d).
+Acharya, Sanghavi, Dimakis & Dhillon, *Geometric Median Matching for Robust k-Subset Selection from Noisy
+Data*, ICML 2025. They go class by class: `balance = \"class\"`. The median is found by Weiszfeld's steps
+from the mean, at most `rule.steps` or until one is shorter than 1e-6, each sample weighing
+1 / max(distance, 1e-6). Cost: O((k + steps) n d).
 
 It is robust where inputs are broken. A wrong label on a good input has an embedding like any other: under
 30 % wrong labels it kept half of them, where herding kept all; a cut by `score.aum` does better.";
