@@ -13,6 +13,7 @@ mod ccs;
 pub(crate) mod conformance;
 mod contextual_diversity;
 mod craig;
+mod dedup;
 pub(crate) mod deepcore;
 mod double_end;
 mod draw;
@@ -178,6 +179,7 @@ fn registered() -> Vec<Registered> {
         selector::<ccs::Ccs>(),
         selector::<contextual_diversity::ContextualDiversity>(),
         selector::<craig::Craig>(),
+        selector::<dedup::Dedup>(),
         selector::<deepcore::cal::DeepCoreCal>(),
         selector::<deepcore::craig::DeepCoreCraig>(),
         selector::<deepcore::facility_location::DeepCoreFacilityLocation>(),
