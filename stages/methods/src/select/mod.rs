@@ -13,6 +13,7 @@ mod ccs;
 pub(crate) mod conformance;
 mod contextual_diversity;
 mod craig;
+mod d2;
 mod dedup;
 pub(crate) mod deepcore;
 mod double_end;
@@ -179,6 +180,7 @@ fn registered() -> Vec<Registered> {
         selector::<ccs::Ccs>(),
         selector::<contextual_diversity::ContextualDiversity>(),
         selector::<craig::Craig>(),
+        selector::<d2::D2>(),
         selector::<dedup::Dedup>(),
         selector::<deepcore::cal::DeepCoreCal>(),
         selector::<deepcore::craig::DeepCoreCraig>(),
