@@ -26,7 +26,7 @@ pub use lanes::in_widest;
 pub(crate) use lanes::noise;
 pub(crate) use lanes::{dot, squared_distance};
 pub(crate) use neighbours::neighbours;
-pub(crate) use nnls::nonnegative;
+pub(crate) use nnls::{nonnegative, positive_solve};
 pub use pairwise::{Pairwise, PairwiseElements};
 pub(crate) use pairwise_rows::PairwiseRows;
 pub(crate) use prefetch::{RowPrefetcher, largest};

@@ -7,6 +7,7 @@
 mod beta;
 mod bottom;
 mod budget;
+mod bws;
 mod cal;
 mod ccs;
 #[cfg(test)]
@@ -176,6 +177,7 @@ fn registered() -> Vec<Registered> {
     vec![
         selector::<beta::Beta>(),
         selector::<bottom::Bottom>(),
+        selector::<bws::Bws>(),
         selector::<cal::Cal>(),
         selector::<ccs::Ccs>(),
         selector::<contextual_diversity::ContextualDiversity>(),
