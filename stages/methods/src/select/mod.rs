@@ -30,6 +30,7 @@ mod greedy;
 mod group;
 mod herding;
 mod import;
+mod infomax;
 mod k_center;
 #[doc(hidden)]
 pub mod laws;
@@ -202,6 +203,7 @@ fn registered() -> Vec<Registered> {
         selector::<gradmatch::GradMatch>(),
         selector::<graph_cut::GraphCut>(),
         selector::<herding::Herding>(),
+        selector::<infomax::InfoMax>(),
         selector::<k_center::KCenter>(),
         selector::<log_det::LogDet>(),
         selector::<moderate::Moderate>(),
