@@ -6,6 +6,7 @@ use crate::{
 };
 use cache::{Artifact, Blob, Store};
 use engine::{StageCtx, StageError};
+use serde_json::Value;
 
 /// The scores of all samples, in sample order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,6 +67,17 @@ pub fn read(ctx: &StageCtx<'_>, port: &str, n: usize) -> Result<Vec<f32>, StageE
         Some(sample) => Err(ArtifactError::NoScore { sample }.into()),
         None => Ok(scores),
     }
+}
+
+/// Returns the name of the method that made the scores on `port`, if their summary tells it.
+///
+/// # Errors
+///
+/// Fails if the summary does not read.
+pub fn made_by(ctx: &StageCtx<'_>, port: &str) -> Result<Option<String>, StageError> {
+    let input = dataset::input(ctx, port)?;
+    let summary: Value = parts::part(ctx, port, input, "meta")?.json()?;
+    Ok(summary["name"].as_str().map(str::to_owned))
 }
 
 /// Returns the part that holds the labels behind an artifact, to be shared with another.

@@ -57,10 +57,22 @@ fn factor(l: &mut [f64], n: usize) -> Option<()> {
 }
 
 /// Solves `q x = c` for a symmetric positive definite `q`, row-major; `None` if it is not.
-fn cholesky_solve(mut q: Vec<f64>, c: &[f64]) -> Option<Vec<f64>> {
-    let n = c.len();
+fn cholesky_solve(q: Vec<f64>, c: &[f64]) -> Option<Vec<f64>> {
+    positive_solve(q, vec![c.to_vec()])?.pop()
+}
+
+/// Solves `q x = c` for each of the `columns` c and a symmetric positive definite `q`, row-major; `None`
+/// if it is not.
+pub(crate) fn positive_solve(mut q: Vec<f64>, mut columns: Vec<Vec<f64>>) -> Option<Vec<Vec<f64>>> {
+    let n = columns.first().map_or(0, Vec::len);
     factor(&mut q, n)?;
-    let mut x = c.to_vec();
+    columns.par_iter_mut().for_each(|column| substitute(&q, column));
+    Some(columns)
+}
+
+/// Solves `l l' x = c` in place, `l` being the lower half of what is given.
+fn substitute(q: &[f64], x: &mut [f64]) {
+    let n = x.len();
     for i in 0..n {
         x[i] = (x[i] - inner(&q[i * n..i * n + i], &x[..i])) / q[i * n + i];
     }
@@ -69,7 +81,6 @@ fn cholesky_solve(mut q: Vec<f64>, c: &[f64]) -> Option<Vec<f64>> {
         let (before, here) = x.split_at_mut(i);
         before.iter_mut().zip(&q[i * n..]).for_each(|(x, l)| *x -= l * here[0]);
     }
-    Some(x)
 }
 
 // Four running sums, so that the adder need not wait for itself.

@@ -17,8 +17,11 @@ impl Selector for Bottom {
 Keeps the samples of lowest score; of equal ones the earlier. Cost: O(n log n).
 
 Where little data is kept, easy samples serve better than hard ones (Sorscher et al., *Beyond neural
-scaling laws*, NeurIPS 2022), and where labels are wrong, low loss is the sign of a right one.";
-    const READS: SelectInput = SelectInput::Scores;
+scaling laws*, NeurIPS 2022), and where labels are wrong, low loss is the sign of a right one.
+
+The small-loss selection of Han et al., *Co-teaching*, NeurIPS 2018, is this method on `score.loss` of a
+proxy that was trained for its warm-up alone, ten epochs or so.";
+    const READS: &'static [SelectInput] = &[SelectInput::Scores];
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let easy: Vec<f32> = group.scores().iter().map(|score| -score).collect();

@@ -1,6 +1,6 @@
 //! Coverage-centric coreset selection.
 
-use super::{Group, Picks, SelectInput, Selector, draw, top::hardest_first};
+use super::{Group, Picks, SelectInput, Selector, TrainingSet, draw, top::hardest_first};
 use artifacts::units::{Count, Fraction};
 use engine::StageError;
 use schemars::JsonSchema;
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Ccs {
-    /// The share of the group that is skipped, from the hardest down. Where too few would be left
-    /// for the budget, fewer are skipped.
+    /// The share of the group that is skipped, from the hardest down by `cut`, or by `scores` where
+    /// `cut` is not connected. Where too few would be left for the budget, fewer are skipped.
     cutoff: Fraction,
     /// How many strata of equal width the scores are cut into.
     strata: Count,
@@ -33,18 +33,52 @@ impl Selector for Ccs {
     const MANUAL: &'static str = "\
 Skips the share `rule.cutoff` of the hardest samples, cuts the range of the scores that are left into
 `rule.strata` bins of equal width, and visits the bins from the emptiest to the fullest: each gives
-min(its size, what is left of the budget / bins left), drawn uniformly.
+min(its size, what is left of the budget / bins left), drawn uniformly. Which are the hardest is told by
+port `cut` where it is connected, and otherwise by `scores`; the strata are always of `scores`.
 
-Zheng et al., *Coverage-centric Coreset Selection for High Pruning Rates*, ICLR 2023, algorithm 1; the
-authors score by AUM and cut 0 to 0.3 of CIFAR-10 for keep fractions 0.7 to 0.1. Cost: O(n log n).
+Zheng et al., *Coverage-centric Coreset Selection for High Pruning Rates*, ICLR 2023, algorithm 1. The
+authors always cut by AUM, whatever is stratified: connect it to `cut`. Cost: O(n log n).
+
+Bins of equal width depend on the scale of the score. The authors' AUM is of probabilities:
+
+    [stage.margins]
+    use  = \"score.aum\"
+    from = { proxy = \"proxy\" }
+    with = { rule.margin = \"probability\" }
+
+    [stage.subset]
+    use  = \"select.ccs\"
+    from = { scores = \"margins\" }
+    with = { keep = 0.1 }
+
+With the margins of logits, which are the default of `score.aum`, a tenth of Fashion-MNIST trained an MLP to
+84.4 %, as a random tenth did; with those of probabilities to 86.8 %. Logit margins are told in the log.
+
+The right `rule.cutoff` is a property of the data, of its wrong labels and of how early it is learnt, and
+no score tells it. The authors cut 0 to 0.3 of CIFAR-10 for keep fractions 0.7 to 0.1; on Fashion-MNIST 0.1
+was best for 0.3 and 0.1, and 0.3 worse than random. Where labels are wrong, cut a little more than their
+share. The default of 0.1 is for clean data; sweep it.
+
 Their release may fall short of the budget by what was rounded down; here the fullest bin makes up for
-it. A score that is not finite is in the stratum at its end.";
+it. It also loses the hardest sample where all scores are below 0. A score that is not finite is in the
+stratum at its end.";
     const STREAMS: &'static [&'static str] = &["strata"];
-    const READS: SelectInput = SelectInput::Scores;
+    const READS: &'static [SelectInput] = &[SelectInput::Scores, SelectInput::Cut];
+
+    fn remarks(&self, set: &TrainingSet<'_>) -> Vec<String> {
+        // A probability less another is from -1 to 1.
+        let is_wide = |scores: &[f32]| scores.iter().any(|score| score.abs() > 1.0);
+        if set.scored_by != Some("score.aum") || !set.scores.is_some_and(is_wide) {
+            return vec![];
+        }
+        let remark = "the strata are of margins of logits, and depend on the scale of the logits: \
+                      CCS is defined on `rule.margin = \"probability\"` of `score.aum`";
+        vec![remark.to_owned()]
+    }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let scores = group.scores();
-        let order = hardest_first(&scores);
+        let order = hardest_first(group.cut().as_ref().unwrap_or(&scores));
         let skip = self.cutoff.of(order.len()).min(order.len() - budget);
         let kept = &order[skip..];
         let finite = || kept.iter().map(|at| scores[*at as usize]).filter(|s| s.is_finite());
@@ -75,7 +109,6 @@ it. A score that is not finite is in the stratum at its end.";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::select::TrainingSet;
     use artifacts::SampleId;
     use engine::Streams;
 
@@ -86,7 +119,7 @@ mod tests {
         scores.extend([9.0; 17]);
         scores.push(100.0);
         let ground =
-            TrainingSet { labels: &[0; 20], scores: Some(&scores), logits: None, embeddings: None };
+            TrainingSet { labels: &[0; 20], scores: Some(&scores), ..TrainingSet::default() };
         let members: Vec<SampleId> = SampleId::all(20).collect();
         let rule = Ccs {
             cutoff: Fraction::try_from(0.05).expect("0.05 is a fraction"),
@@ -103,5 +136,33 @@ mod tests {
         assert!((2..20).any(|seed| select(seed, 7) != picks), "the strata are drawn from");
         // All but the skipped, and with it where nothing may be skipped.
         assert_eq!((select(1, 19).contains(&19), select(1, 20).len()), (false, 20));
+    }
+
+    #[test]
+    fn the_hardest_are_cut_by_a_score_of_their_own() {
+        let scores: Vec<f32> = (0..10).map(|i| i as f32).collect();
+        let cut: Vec<f32> = (0..10).map(|i| if i == 4 { 1.0 } else { 0.0 }).collect();
+        let ground = TrainingSet {
+            labels: &[0; 10],
+            scores: Some(&scores),
+            cut: Some(&cut),
+            ..TrainingSet::default()
+        };
+        let members: Vec<SampleId> = SampleId::all(10).collect();
+        let group = Group::unwatched(&ground, &members, 0, Streams::new(1, Ccs::STREAMS));
+        let mut picks = Ccs::default().select(&group, 9).expect("nobody stops it").rows();
+        picks.sort_unstable();
+        assert_eq!(picks, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn margins_of_logits_are_remarked_on() {
+        let remarks = |scored_by, scores: &[f32]| {
+            let set = TrainingSet { scores: Some(scores), scored_by, ..TrainingSet::default() };
+            Ccs::default().remarks(&set).len()
+        };
+        assert_eq!(remarks(Some("score.aum"), &[0.5, -7.25]), 1);
+        assert_eq!(remarks(Some("score.aum"), &[0.5, -1.0]), 0);
+        assert_eq!(remarks(Some("score.forgetting"), &[12.0]), 0);
     }
 }

@@ -82,7 +82,7 @@ variant (CDAL-CS) on image-level predictions, as in DeepCore. Cost: O(k n C).
 Logarithms come from the logits, so that a probability too small for an f32 has a finite divergence;
 DeepCore's becomes NaN there and is picked first.";
     const STREAMS: &'static [&'static str] = &["first"];
-    const READS: SelectInput = SelectInput::Logits;
+    const READS: &'static [SelectInput] = &[SelectInput::Logits];
 
     fn avoids_copies(&self) -> Option<usize> {
         Some(usize::MAX)

@@ -160,7 +160,7 @@ are never multiplied out; O(n_c) a gain; memory n_c^2 while it fits, else tiles.
 DeepCore's own, which weighs otherwise, is `select.deepcore.craig`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const REVISION: u32 = 2;
-    const READS: SelectInput = SelectInput::Outputs;
+    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {

@@ -69,7 +69,7 @@ than by it, and a gain costs as much as those are; in the first steps rows are c
 `naive` computes n gains a pick, `lazy` a few.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const REVISION: u32 = 2;
-    const READS: SelectInput = SelectInput::Outputs;
+    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {

@@ -16,7 +16,7 @@ impl Selector for Full {
     const MANUAL: &'static str = "\
 Keeps every sample, whatever `keep`, `budget`, and `balance` say, so that it can stand as a variant in
 a matrix over them; they are no part of its key.";
-    const READS: SelectInput = SelectInput::Labels;
+    const READS: &'static [SelectInput] = &[];
     const WHOLE: bool = true;
 
     fn select(&self, group: &Group<'_>, _: usize) -> Result<Picks, StageError> {

@@ -156,7 +156,7 @@ step, from the gradients' factors; `rule.every` takes it once for several picks.
 
 In DeepCore the step never happens: `select.deepcore.glister`.";
     const REVISION: u32 = 2;
-    const READS: SelectInput = SelectInput::Outputs;
+    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {

@@ -242,7 +242,7 @@ O(n k).
 
 DeepCore's own, which weighs and regularises otherwise, is `select.deepcore.gradmatch`.";
     const REVISION: u32 = 2;
-    const READS: SelectInput = SelectInput::Outputs;
+    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {

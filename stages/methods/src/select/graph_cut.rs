@@ -99,7 +99,7 @@ O(n C d) to start, for the sums are taken inside the product, then O(n (C + d)) 
 the gradients' factors. `naive` and `lazy` are the same here: every gain is kept up to date.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const REVISION: u32 = 2;
-    const READS: SelectInput = SelectInput::Outputs;
+    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {

@@ -7,11 +7,18 @@ use engine::{StageError, Streams};
 
 /// What is known of the whole training set, in sample order. What a method did not ask for is
 /// absent.
+#[derive(Default)]
 pub(crate) struct TrainingSet<'a> {
     /// One label a sample.
     pub(crate) labels: &'a [u32],
     /// Difficulties, none of them NaN.
     pub(crate) scores: Option<&'a [f32]>,
+    /// Which method made the scores, if it is known.
+    pub(crate) scored_by: Option<&'a str>,
+    /// Difficulties that tell whom to leave out, none of them NaN, if they are not the scores.
+    pub(crate) cut: Option<&'a [f32]>,
+    /// The probability of each label, averaged over epochs of the proxy's training, none of them NaN.
+    pub(crate) probabilities: Option<&'a [f32]>,
     /// The proxy's logits, \[n, C\], finite.
     pub(crate) logits: Option<Matrix<'a>>,
     /// The proxy's embeddings, \[n, d\], finite.
@@ -66,8 +73,21 @@ impl Group<'_> {
 
     /// Returns the scores of the members.
     pub(crate) fn scores(&self) -> Vec<f32> {
-        let scores = self.ground.scores.expect("the method reads scores");
-        self.members.iter().map(|sample| scores[sample.index()]).collect()
+        self.of_members(self.ground.scores.expect("the method reads scores"))
+    }
+
+    /// Returns the difficulties by which members are left out, if there are such.
+    pub(crate) fn cut(&self) -> Option<Vec<f32>> {
+        self.ground.cut.map(|cut| self.of_members(cut))
+    }
+
+    /// Returns the mean probability of each member's label in training.
+    pub(crate) fn probabilities(&self) -> Vec<f32> {
+        self.of_members(self.ground.probabilities.expect("the method reads the record"))
+    }
+
+    fn of_members(&self, values: &[f32]) -> Vec<f32> {
+        self.members.iter().map(|sample| values[sample.index()]).collect()
     }
 
     /// Returns the logits of the members, \[members, C\].

@@ -62,7 +62,7 @@ et al., *iCaRL*, CVPR 2017. Cost: O(k n d).
 
 DeepCore takes the largest distance instead of the smallest: `select.deepcore.herding`.";
     const REVISION: u32 = 2;
-    const READS: SelectInput = SelectInput::Embeddings;
+    const READS: &'static [SelectInput] = &[SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {

@@ -137,7 +137,7 @@ DeepCore draws the first centre of every class at the same rank, `select.deepcor
 class draws its own.";
     const STREAMS: &'static [&'static str] = &["first"];
     const REVISION: u32 = 2;
-    const READS: SelectInput = SelectInput::Embeddings;
+    const READS: &'static [SelectInput] = &[SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn avoids_copies(&self) -> Option<usize> {

@@ -21,6 +21,8 @@ pub struct Place {
 struct Samples {
     labels: Vec<u32>,
     scores: Vec<f32>,
+    cut: Vec<f32>,
+    probabilities: Vec<f32>,
     logits: Vec<f32>,
     embeddings: Vec<f32>,
 }
@@ -43,7 +45,8 @@ impl Samples {
             embeddings[2 * WIDTH..3 * WIDTH].fill(0.0);
         }
         let scores = noise(n, 3).iter().map(|v| (v * 4.0).round()).collect();
-        Self { labels, scores, logits, embeddings }
+        let probabilities = shares(noise(n, 8));
+        Self { labels, scores, cut: noise(n, 10), probabilities, logits, embeddings }
     }
 
     /// Samples of a single class.
@@ -55,7 +58,14 @@ impl Samples {
     fn flat(n: usize) -> Self {
         let Self { labels, .. } = Self::new(n);
         let zeros = |each: usize| vec![0.0; n * each];
-        Self { labels, scores: zeros(1), logits: zeros(CLASSES), embeddings: zeros(WIDTH) }
+        Self {
+            labels,
+            scores: zeros(1),
+            cut: zeros(1),
+            probabilities: zeros(1),
+            logits: zeros(CLASSES),
+            embeddings: zeros(WIDTH),
+        }
     }
 
     /// Thirty samples, each of them four times.
@@ -65,6 +75,8 @@ impl Samples {
         Self {
             labels: labels.repeat(4),
             scores: four(noise(30, 4)),
+            cut: four(noise(30, 10)),
+            probabilities: four(shares(noise(30, 9))),
             logits: four(noise(30 * CLASSES, 5)),
             embeddings: four(noise(30 * WIDTH, 6)),
         }
@@ -75,10 +87,18 @@ impl Samples {
         TrainingSet {
             labels: &self.labels,
             scores: Some(&self.scores),
+            cut: Some(&self.cut),
+            probabilities: Some(&self.probabilities),
             logits: Some(Matrix::new(&self.logits, n, CLASSES)),
             embeddings: Some(Matrix::new(&self.embeddings, n, WIDTH)),
+            ..TrainingSet::default()
         }
     }
+}
+
+/// Moves noise from -1 to 1 into what a probability may be.
+fn shares(noise: Vec<f32>) -> Vec<f32> {
+    noise.into_iter().map(|value| (value + 1.0) / 2.0).collect()
 }
 
 /// Checks every registered selector, with every variant of its settings, at each place.

@@ -105,7 +105,7 @@ O(n (C + d + k)) a pick; memory O(n k). `naive` and `lazy` are the same here.
 DeepCore has the sign the other way round: `select.deepcore.log-det`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const REVISION: u32 = 2;
-    const READS: SelectInput = SelectInput::Outputs;
+    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {

@@ -4,26 +4,33 @@
 //! it picks. Stores and ports are in `stage.rs`, budgets of classes in `budget.rs`, and neither is
 //! known to a method.
 
+mod beta;
 mod bottom;
 mod budget;
+mod bws;
 mod cal;
 mod ccs;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod contextual_diversity;
 mod craig;
+mod d2;
+mod dedup;
 pub(crate) mod deepcore;
+mod double_end;
 mod draw;
 mod facility_location;
 mod farthest;
 mod full;
 mod glister;
+mod gm_matching;
 mod gradmatch;
 mod graph_cut;
 mod greedy;
 mod group;
 mod herding;
 mod import;
+mod infomax;
 mod k_center;
 #[doc(hidden)]
 pub mod laws;
@@ -38,7 +45,7 @@ mod timing;
 mod top;
 mod window;
 
-use artifacts::InGroup;
+use artifacts::{InGroup, units::Count};
 use engine::{Method, Problem, Renamed, StageError};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -47,19 +54,19 @@ pub(crate) use budget::rounded;
 pub(crate) use group::{Group, TrainingSet, Watch};
 pub(crate) use residuals::residuals;
 
-/// What a method looks at.
+/// One of the things a method may look at, beside the labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SelectInput {
-    /// The labels alone.
-    Labels,
     /// One score a sample.
     Scores,
+    /// Scores on a port of their own, which may stay open, that tell whom to leave out.
+    Cut,
     /// The proxy's final logits.
     Logits,
     /// The proxy's final embeddings.
     Embeddings,
-    /// Both of them.
-    Outputs,
+    /// The mean probability of each label, from the record of the proxy's training.
+    Probabilities,
 }
 
 /// What a method picked.
@@ -104,8 +111,9 @@ pub(crate) trait Selector:
     const REVISION: u32 = 1;
     /// The random streams it may draw from.
     const STREAMS: &'static [&'static str] = &[];
-    /// What it looks at.
-    const READS: SelectInput;
+    /// What it looks at, all of it: the ports of its stage follow. With nothing here it knows the
+    /// labels alone.
+    const READS: &'static [SelectInput];
     /// Whether it computes on an accelerator where there is one.
     const ON_DEVICE: bool = false;
     /// Whether it keeps everything, whatever the budget.
@@ -116,8 +124,18 @@ pub(crate) trait Selector:
         Self::STREAMS
     }
 
+    /// How many epochs of the training record it looks at, from the first: all of them if `None`.
+    fn epochs(&self) -> Option<Count> {
+        None
+    }
+
     /// Returns what is wrong with the settings as a whole, named from inside `rule`.
     fn problems(&self) -> Vec<Problem> {
+        vec![]
+    }
+
+    /// Returns what to know of these inputs before the picks are trusted: lines for the log.
+    fn remarks(&self, _: &TrainingSet<'_>) -> Vec<String> {
         vec![]
     }
 
@@ -158,11 +176,15 @@ fn selector<S: Selector>() -> Registered {
 /// Every selector. A new one is a file and a line here.
 fn registered() -> Vec<Registered> {
     vec![
+        selector::<beta::Beta>(),
         selector::<bottom::Bottom>(),
+        selector::<bws::Bws>(),
         selector::<cal::Cal>(),
         selector::<ccs::Ccs>(),
         selector::<contextual_diversity::ContextualDiversity>(),
         selector::<craig::Craig>(),
+        selector::<d2::D2>(),
+        selector::<dedup::Dedup>(),
         selector::<deepcore::cal::DeepCoreCal>(),
         selector::<deepcore::craig::DeepCoreCraig>(),
         selector::<deepcore::facility_location::DeepCoreFacilityLocation>(),
@@ -173,12 +195,15 @@ fn registered() -> Vec<Registered> {
         selector::<deepcore::k_center::DeepCoreKCenter>(),
         selector::<deepcore::log_det::DeepCoreLogDet>(),
         selector::<deepcore::random::DeepCoreRandom>(),
+        selector::<double_end::DoubleEnd>(),
         selector::<facility_location::FacilityLocation>(),
         selector::<full::Full>(),
         selector::<glister::Glister>(),
+        selector::<gm_matching::GmMatching>(),
         selector::<gradmatch::GradMatch>(),
         selector::<graph_cut::GraphCut>(),
         selector::<herding::Herding>(),
+        selector::<infomax::InfoMax>(),
         selector::<k_center::KCenter>(),
         selector::<log_det::LogDet>(),
         selector::<moderate::Moderate>(),

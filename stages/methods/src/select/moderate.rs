@@ -26,7 +26,7 @@ Xia et al., *Moderate Coreset: A Universal Method of Data Selection for Real-wor
 Learning*, ICLR 2023, section 3.2. Cost: O(n d + n log n). The authors order all classes together, which
 is `balance = \"none\"`; with `balance = \"class\"` each class keeps its own middle.";
     const REVISION: u32 = 2;
-    const READS: SelectInput = SelectInput::Embeddings;
+    const READS: &'static [SelectInput] = &[SelectInput::Embeddings];
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let (labels, embeddings) = (group.labels(), group.embeddings());
@@ -80,9 +80,8 @@ mod tests {
         let points = [0.0, 1.0, 2.0, 3.0, 100.0, 10.0, 14.0];
         let ground = TrainingSet {
             labels: &[0, 0, 0, 0, 0, 1, 1],
-            scores: None,
-            logits: None,
             embeddings: Some(Matrix::new(&points[..], 7, 1)),
+            ..TrainingSet::default()
         };
         let members: Vec<SampleId> = SampleId::all(7).collect();
         let streams = Streams::new(0, &[]);

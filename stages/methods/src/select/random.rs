@@ -20,7 +20,7 @@ groups are the same. Cost: O(n).
 
 DeepCore's `Uniform`, which draws from numpy's global state, is `select.deepcore.random`.";
     const STREAMS: &'static [&'static str] = &["picks"];
-    const READS: SelectInput = SelectInput::Labels;
+    const READS: &'static [SelectInput] = &[];
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let mut stream = group.streams.at("picks", group.index);

@@ -38,7 +38,8 @@ pub(super) fn cosines_of_gradients(
     Gram::new(spaces).on(group.compute, pairs)
 }
 
-fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
+/// Returns each row divided by its length; a row of zeros stays one.
+pub(super) fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
     let mut data = vectors.data().to_vec();
     for row in data.chunks_exact_mut(vectors.cols().max(1)) {
         let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();

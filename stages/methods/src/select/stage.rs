@@ -3,12 +3,12 @@
 use super::{Group, Picks, SelectInput, Selector, TrainingSet, Watch, budget};
 use crate::{MethodError, Runtime, linalg::Compute};
 use artifacts::{
-    InGroup, Matrix, SampleId,
+    ArtifactError, InGroup, Matrix, SampleId,
     parts::{self, Parts},
     record::{self, LabelledSamples},
     scores,
     subset::{PickedSample, Subset},
-    units::{Fraction, NonNegative},
+    units::{Count, Fraction, NonNegative},
 };
 use engine::{
     ArtifactKind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, StageProgress,
@@ -131,17 +131,27 @@ impl<S: Selector> Stage for Select<S> {
     }
 
     fn inputs(&self) -> Vec<Port> {
-        match S::READS {
-            SelectInput::Labels => vec![
+        if S::READS.is_empty() {
+            return vec![
                 Port::one_of("data", parts::DATA),
                 Port::one_of("proxy", parts::PROXY),
                 Port::one_of("scores", parts::SCORES),
-            ],
-            SelectInput::Scores => vec![Port::one("scores", parts::SCORES)],
-            SelectInput::Logits | SelectInput::Embeddings | SelectInput::Outputs => {
-                vec![Port::one("proxy", parts::PROXY)]
+            ];
+        }
+        let mut ports = vec![];
+        for input in S::READS {
+            let port = match input {
+                SelectInput::Scores => Port::one("scores", parts::SCORES),
+                SelectInput::Cut => Port::optional("cut", parts::SCORES),
+                SelectInput::Logits | SelectInput::Embeddings | SelectInput::Probabilities => {
+                    Port::one("proxy", parts::PROXY)
+                }
+            };
+            if !ports.contains(&port) {
+                ports.push(port);
             }
         }
+        ports
     }
 
     fn output(&self) -> ArtifactKind {
@@ -209,26 +219,50 @@ impl<S: Selector> Stage for Select<S> {
         let input = ctx.input(port).expect("it was found connected");
         let samples = LabelledSamples::of(ctx, port, input)?;
         let (labels, classes) = (&samples.labels[..], samples.classes);
-        let scores = if S::READS == SelectInput::Scores {
-            Some(scores::read(ctx, port, labels.len())?)
+        if ["scores", "cut", "proxy"]
+            .into_iter()
+            .any(|other| stands_on_other_labels(ctx, other, &samples))
+        {
+            ctx.log(format!("the classes are those of `{port}`: another input has other labels"));
+        }
+        let reads = |input| S::READS.contains(&input);
+        let scores = if reads(SelectInput::Scores) {
+            Some(scores::read(ctx, "scores", labels.len())?)
+        } else {
+            None
+        };
+        let scored_by = if scores.is_some() { scores::made_by(ctx, "scores")? } else { None };
+        let cut = match ctx.input("cut") {
+            Some(_) => Some(scores::read(ctx, "cut", labels.len())?),
+            None => None,
+        };
+        let probabilities = if reads(SelectInput::Probabilities) {
+            Some(mean_probabilities(ctx, "proxy", labels, self.rule.epochs())?)
         } else {
             None
         };
         let output = |wanted: bool, name: &str| -> Result<Option<Matrix<'static>>, StageError> {
-            if wanted { read_outputs(ctx, port, name, labels.len()).map(Some) } else { Ok(None) }
+            if wanted { read_outputs(ctx, "proxy", name, labels.len()).map(Some) } else { Ok(None) }
         };
-        let logits =
-            output(matches!(S::READS, SelectInput::Logits | SelectInput::Outputs), "logits")?;
+        let logits = output(reads(SelectInput::Logits), "logits")?;
         if let Some(logits) = &logits
             && logits.cols() != classes
         {
             return Err(MethodError::ProxyClasses { logits: logits.cols(), classes }.into());
         }
-        let embeddings = output(
-            matches!(S::READS, SelectInput::Embeddings | SelectInput::Outputs),
-            "embeddings",
-        )?;
-        let ground = TrainingSet { labels, scores: scores.as_deref(), logits, embeddings };
+        let embeddings = output(reads(SelectInput::Embeddings), "embeddings")?;
+        let ground = TrainingSet {
+            labels,
+            scores: scores.as_deref(),
+            scored_by: scored_by.as_deref(),
+            cut: cut.as_deref(),
+            probabilities: probabilities.as_deref(),
+            logits,
+            embeddings,
+        };
+        for remark in self.rule.remarks(&ground) {
+            ctx.log(remark);
+        }
         let groups = self.groups(labels, classes)?;
         let total = groups.iter().map(|group| group.budget).sum();
         let compute = Runtime::of(ctx).compute(S::ON_DEVICE);
@@ -313,6 +347,44 @@ fn read_outputs(
     }
 }
 
+/// Whether what came in on `port`, if anything did, has other labels than `samples`.
+fn stands_on_other_labels(ctx: &StageCtx<'_>, port: &str, samples: &LabelledSamples) -> bool {
+    let labels = ctx.input(port).and_then(|input| input.parts.get("labels"));
+    labels.is_some_and(|labels| *labels != samples.blob)
+}
+
+/// Returns the probability that the proxy on `port` gave each of `labels`, averaged over those of the
+/// first `epochs` that saw the sample.
+fn mean_probabilities(
+    ctx: &StageCtx<'_>,
+    port: &str,
+    labels: &[u32],
+    epochs: Option<Count>,
+) -> Result<Vec<f32>, StageError> {
+    let proxy = ctx.input(port).expect("the port is connected");
+    let recorded = record::epochs(proxy);
+    if recorded == 0 {
+        return Err(MethodError::NoRecord.into());
+    }
+    let last = epochs.map_or(recorded, Count::get);
+    if last > recorded {
+        return Err(MethodError::Epochs { first: 1, last, recorded }.into());
+    }
+    let (mut sums, mut seen) = (vec![0.0f64; labels.len()], vec![0u32; labels.len()]);
+    for epoch in 1..=last {
+        ctx.check_cancelled()?;
+        let rows = record::epoch(ctx, port, proxy, epoch, labels)?;
+        for (i, row) in rows.iter().enumerate().filter(|(_, row)| row.seen()) {
+            sums[i] += f64::from(row.p_y);
+            seen[i] += 1;
+        }
+    }
+    if let Some(sample) = seen.iter().position(|count| *count == 0) {
+        return Err(ArtifactError::NoScore { sample }.into());
+    }
+    Ok(sums.iter().zip(&seen).map(|(sum, seen)| (sum / f64::from(*seen)) as f32).collect())
+}
+
 /// Tells the run how many samples are picked.
 struct Reporting<'a> {
     ctx: &'a StageCtx<'a>,
@@ -377,7 +449,7 @@ mod tests {
     #[test]
     fn a_method_that_breaks_its_budget_is_caught() {
         let labels = [0; 8];
-        let ground = TrainingSet { labels: &labels, scores: None, logits: None, embeddings: None };
+        let ground = TrainingSet { labels: &labels, ..TrainingSet::default() };
         let members = [5, 6, 7].map(SampleId::from);
         let group = Group::unwatched(&ground, &members, 0, engine::Streams::new(0, &[]));
         let placed = |rows: &[u32]| placed(&Picks::from(rows.to_vec()), &group, 2);

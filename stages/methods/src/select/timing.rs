@@ -66,14 +66,17 @@ fn selectors_of(n: usize) {
         logits[i * CLASSES + *label as usize] += 2.0;
     }
     let scores = noise(n, 4);
+    let probabilities: Vec<f32> = scores.iter().map(|score| (1.0 - score) / 2.0).collect();
     let ground = TrainingSet {
         labels: &labels,
         scores: Some(&scores),
+        probabilities: Some(&probabilities),
         logits: Some(Matrix::new(&logits, n, CLASSES)),
         embeddings: Some(Matrix::new(&embeddings, n, D)),
+        ..TrainingSet::default()
     };
     let members: Vec<SampleId> = SampleId::all(n).collect();
-    let streams = Streams::new(0, &["first", "picks"]);
+    let streams = Streams::new(0, &["first", "picks", "strata", "clusters"]);
     let group = Group::unwatched(&ground, &members, 0, streams);
     let budget = n / 10;
     time(&super::top::Top::default(), &group, budget);
@@ -91,4 +94,12 @@ fn selectors_of(n: usize) {
     time(&super::facility_location::FacilityLocation::default(), &group, budget);
     time(&super::graph_cut::GraphCut::default(), &group, budget);
     time(&super::log_det::LogDet::default(), &group, budget);
+    time(&super::ccs::Ccs::default(), &group, budget);
+    time(&super::beta::Beta::default(), &group, budget);
+    time(&super::double_end::DoubleEnd::default(), &group, budget);
+    time(&super::gm_matching::GmMatching::default(), &group, budget);
+    time(&super::dedup::Dedup::default(), &group, budget);
+    time(&super::d2::D2::default(), &group, budget);
+    time(&super::bws::Bws::default(), &group, budget);
+    time(&super::infomax::InfoMax::default(), &group, budget);
 }

@@ -24,7 +24,7 @@ impl Selector for Top {
     const SUMMARY: &'static str = "the samples of highest score: the hardest";
     const MANUAL: &'static str = "\
 Keeps the samples of highest score; of equal ones the earlier. Cost: O(n log n).";
-    const READS: SelectInput = SelectInput::Scores;
+    const READS: &'static [SelectInput] = &[SelectInput::Scores];
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let mut order = hardest_first(&group.scores());

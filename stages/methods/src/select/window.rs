@@ -29,8 +29,8 @@ Orders samples from hard to easy, skips the share `rule.skip` of the group, and 
 the budget; of equal scores the earlier is harder. Cost: O(n log n).
 
 The hard cutoff of Zheng et al., *Coverage-centric Coreset Selection for High Pruning Rates*, ICLR 2023,
-without its strata; Swayamdipta et al. and *BWS* (2024) choose such windows as well.";
-    const READS: SelectInput = SelectInput::Scores;
+without its strata; `select.double-end` can cut by another score. Swayamdipta et al. and *BWS* (2024) choose such windows as well.";
+    const READS: &'static [SelectInput] = &[SelectInput::Scores];
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let order = hardest_first(&group.scores());
@@ -50,7 +50,7 @@ mod tests {
     fn the_hardest_are_skipped_unless_they_are_needed() {
         let scores: Vec<f32> = (0..10).map(|i| i as f32).collect();
         let ground =
-            TrainingSet { labels: &[0; 10], scores: Some(&scores), logits: None, embeddings: None };
+            TrainingSet { labels: &[0; 10], scores: Some(&scores), ..TrainingSet::default() };
         let members: Vec<SampleId> = SampleId::all(10).collect();
         let streams = Streams::new(0, &[]);
         let group = Group::unwatched(&ground, &members, 0, streams);

@@ -140,7 +140,7 @@ fn weights(picked: &[Vec<(u32, f32)>]) -> Vec<f64> {
 }
 
 fn none(labels: &[u32]) -> TrainingSet<'_> {
-    TrainingSet { labels, scores: None, logits: None, embeddings: None }
+    TrainingSet { labels, ..TrainingSet::default() }
 }
 
 #[test]

@@ -34,7 +34,7 @@ twice: `rule.release = \"2022\"`.
 
 Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
 Cost: that of `select.glister`.";
-    const READS: SelectInput = SelectInput::Outputs;
+    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {

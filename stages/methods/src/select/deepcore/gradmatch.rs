@@ -106,7 +106,7 @@ that of 2022 also takes the softmax twice: `rule.release = \"2022\"`.
 
 Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
 Cost: that of `select.gradmatch`.";
-    const READS: SelectInput = SelectInput::Outputs;
+    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {

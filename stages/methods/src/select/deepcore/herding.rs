@@ -21,7 +21,7 @@ from the mean. Release of February 2023 (commit 74ec709); that of 2022 does the 
 
 Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
 Cost: that of `select.herding`.";
-    const READS: SelectInput = SelectInput::Embeddings;
+    const READS: &'static [SelectInput] = &[SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {

@@ -24,7 +24,7 @@ same.
 
 Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
 Cost: that of `select.k-center`.";
-    const READS: SelectInput = SelectInput::Embeddings;
+    const READS: &'static [SelectInput] = &[SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn avoids_copies(&self) -> Option<usize> {

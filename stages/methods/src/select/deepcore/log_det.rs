@@ -55,7 +55,7 @@ softmax of its gradients twice: `rule.release = \"2022\"`.
 Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
 Cost: that of `select.log-det`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
-    const READS: SelectInput = SelectInput::Outputs;
+    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {

@@ -23,7 +23,7 @@ a subset holds each sample once. Release of February 2023 (commit 74ec709); that
 
 Guo, Zhao & Bai, *DeepCore: A Comprehensive Library for Coreset Selection in Deep Learning*, DEXA 2022.
 Cost: that of `select.random`.";
-    const READS: SelectInput = SelectInput::Labels;
+    const READS: &'static [SelectInput] = &[];
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let mut state = RandomState::new(self.numpy_seed);
