@@ -3,6 +3,7 @@
 use super::{Group, Picks, SelectInput, Selector, TrainingSet, draw, top::hardest_first};
 use artifacts::units::{Count, Fraction};
 use engine::StageError;
+use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -80,30 +81,39 @@ stratum at its end.";
         let scores = group.scores();
         let order = hardest_first(group.cut().as_ref().unwrap_or(&scores));
         let skip = self.cutoff.of(order.len()).min(order.len() - budget);
-        let kept = &order[skip..];
-        let finite = || kept.iter().map(|at| scores[*at as usize]).filter(|s| s.is_finite());
-        let low = f64::from(finite().fold(f32::INFINITY, f32::min));
-        let width = (f64::from(finite().fold(f32::NEG_INFINITY, f32::max)) - low)
-            / self.strata.get() as f64;
-        let mut strata: Vec<Vec<u32>> = vec![vec![]; self.strata.get()];
-        for at in kept {
-            // A range of no width is one stratum; NaN and minus infinity become 0.
-            let stratum = ((f64::from(scores[*at as usize]) - low) / width) as usize;
-            strata[stratum.min(self.strata.get() - 1)].push(*at);
-        }
-        strata.retain(|stratum| !stratum.is_empty());
-        strata.iter_mut().for_each(|stratum| stratum.sort_unstable());
-        // Equal sizes stay in the order of their scores.
-        strata.sort_by_key(Vec::len);
         let mut stream = group.streams.at("strata", group.index);
-        let (mut picks, bins) = (vec![], strata.len());
-        for (at, stratum) in strata.into_iter().enumerate() {
-            let share = (budget - picks.len()) / (bins - at);
-            let count = share.min(stratum.len());
-            picks.extend(draw::sample(&mut stream, stratum, count));
-        }
-        Ok(picks.into())
+        Ok(stratified(&scores, &order[skip..], self.strata, budget, &mut stream).into())
     }
+}
+
+/// Returns `budget` of the samples at `kept`, spread over `strata` bins of equal width of their scores.
+pub(super) fn stratified(
+    scores: &[f32],
+    kept: &[u32],
+    strata: Count,
+    budget: usize,
+    stream: &mut impl Rng,
+) -> Vec<u32> {
+    let finite = || kept.iter().map(|at| scores[*at as usize]).filter(|s| s.is_finite());
+    let low = f64::from(finite().fold(f32::INFINITY, f32::min));
+    let width = (f64::from(finite().fold(f32::NEG_INFINITY, f32::max)) - low) / strata.get() as f64;
+    let mut bins: Vec<Vec<u32>> = vec![vec![]; strata.get()];
+    for at in kept {
+        // A range of no width is one stratum; NaN and minus infinity become 0.
+        let stratum = ((f64::from(scores[*at as usize]) - low) / width) as usize;
+        bins[stratum.min(strata.get() - 1)].push(*at);
+    }
+    bins.retain(|stratum| !stratum.is_empty());
+    bins.iter_mut().for_each(|stratum| stratum.sort_unstable());
+    // Equal sizes stay in the order of their scores.
+    bins.sort_by_key(Vec::len);
+    let (mut picks, count) = (vec![], bins.len());
+    for (at, stratum) in bins.into_iter().enumerate() {
+        let share = (budget - picks.len()) / (count - at);
+        let taken = share.min(stratum.len());
+        picks.extend(draw::sample(stream, stratum, taken));
+    }
+    picks
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ mod log_det;
 mod moderate;
 mod random;
 mod residuals;
+mod robust;
 mod similarity;
 mod stage;
 #[cfg(test)]
@@ -208,6 +209,7 @@ fn registered() -> Vec<Registered> {
         selector::<log_det::LogDet>(),
         selector::<moderate::Moderate>(),
         selector::<random::RandomSubset>(),
+        selector::<robust::Robust>(),
         selector::<top::Top>(),
         selector::<window::Window>(),
     ]

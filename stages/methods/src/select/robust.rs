@@ -1,0 +1,182 @@
+//! Estimate the label noise, cut a little above it, cover what is left.
+
+use super::{
+    Group, Picks, SelectInput, Selector, TrainingSet, ccs::stratified, top::hardest_first,
+};
+use crate::confident::{label_issues, probabilities};
+use artifacts::units::{Count, Fraction};
+use engine::StageError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Strata of the score after a cut a little above the share of wrong labels, which is estimated.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Robust {
+    /// The share of wrong labels, if it is known; left out, it is estimated from the proxy.
+    noise: Option<Fraction>,
+    /// How much more than the wrong labels is cut, where there are any.
+    slack: Fraction,
+    /// The least that is cut where a tenth or less is kept, as for clean data; it falls to 0 where half
+    /// is kept.
+    clean_cutoff: Fraction,
+    /// How many strata of equal width the scores are cut into.
+    strata: Count,
+}
+
+impl Default for Robust {
+    fn default() -> Self {
+        let fraction = |value: f64| Fraction::try_from(value).expect("it is a fraction");
+        Self {
+            noise: None,
+            slack: fraction(0.02),
+            clean_cutoff: fraction(0.1),
+            strata: Count::try_from(50).expect("it is above 0"),
+        }
+    }
+}
+
+/// Below this estimate the labels are taken for right: what confident learning flags of clean data are the
+/// samples between two classes.
+const FLOOR: f64 = 0.05;
+
+/// From this keep fraction up nothing of clean data is cut.
+const CUT_NOTHING: f64 = 0.5;
+
+/// Up to this keep fraction all of `clean-cutoff` is cut of clean data.
+const CUT_ALL: f64 = 0.3;
+
+impl Robust {
+    /// Returns the share of wrong labels in the training set.
+    fn estimate(&self, set: &TrainingSet<'_>) -> f64 {
+        if let Some(noise) = self.noise {
+            return noise.into();
+        }
+        let logits = set.logits.as_ref().expect("the method reads logits");
+        label_issues(&probabilities(logits), set.labels, logits.cols()).share()
+    }
+
+    /// Returns the share of a group that is cut where the share `keep` of it is kept.
+    fn cutoff(&self, noise: f64, keep: f64) -> f64 {
+        let clean = ((CUT_NOTHING - keep) / (CUT_NOTHING - CUT_ALL)).clamp(0.0, 1.0);
+        let clean = clean * f64::from(self.clean_cutoff);
+        if noise < FLOOR { clean } else { clean.max(noise + f64::from(self.slack)) }
+    }
+}
+
+impl Selector for Robust {
+    const NAME: &'static str = "select.robust";
+    const SUMMARY: &'static str =
+        "estimates the wrong labels, cuts a little more than them, covers the rest";
+    const MANUAL: &'static str = "\
+Three steps. The share of wrong labels is what confident learning flags of the out-of-fold logits of `proxy`
+(prune by noise rate), or `rule.noise`. That and `rule.slack` more of the hardest samples by `scores` are cut, or
+what clean data bear at this keep fraction if that is more: nothing from 0.5 up, `rule.clean-cutoff` from 0.3
+down. What is left is covered as `select.ccs` does. Where too few would be left for the budget, fewer are
+cut. An estimate below 0.05 counts as none, for of clean data too some samples lie between two classes: then
+this is `select.ccs` with the cut of clean data.
+
+Connect a proxy trained with `folds` to `proxy`, and `score.aum` with `rule.margin = \"probability\"` of one
+trained on everything to `scores`:
+
+    [stage.folds]
+    use  = \"proxy-train\"
+    from = { data = \"noisy\" }
+    with = { model = \"mlp\", epochs = 10, lr = 0.05, folds = 3 }
+
+    [stage.subset]
+    use  = \"select.robust\"
+    from = { scores = \"aum\", proxy = \"folds\" }
+    with = { keep = 0.1 }
+
+Ours; the estimate is that of Northcutt, Jiang & Chuang, JAIR 2021, the cover that of Zheng et al., ICLR 2023. The
+log has the estimate and the cut. Cost: O(n C + C n log n).";
+    const STREAMS: &'static [&'static str] = &["strata"];
+    const READS: &'static [SelectInput] = &[SelectInput::Scores, SelectInput::Logits];
+
+    fn remarks(&self, set: &TrainingSet<'_>) -> Vec<String> {
+        let (noise, n) = (self.estimate(set), set.labels.len());
+        let how = if self.noise.is_some() { "given" } else { "estimated" };
+        vec![format!("{:.1} % of {n} labels are wrong ({how})", noise * 100.0)]
+    }
+
+    fn variants() -> Vec<Self> {
+        let noisy = Self { noise: Fraction::try_from(0.3).ok(), ..Self::default() };
+        vec![Self::default(), noisy]
+    }
+
+    fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
+        let scores = group.scores();
+        let order = hardest_first(&scores);
+        let keep = budget as f64 / order.len().max(1) as f64;
+        let cutoff = self.cutoff(self.estimate(group.ground), keep);
+        let skip = (cutoff * order.len() as f64).round() as usize;
+        let kept = &order[skip.min(order.len() - budget)..];
+        let mut stream = group.streams.at("strata", group.index);
+        Ok(stratified(&scores, kept, self.strata, budget, &mut stream).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::ccs::Ccs;
+    use artifacts::{Matrix, SampleId};
+    use engine::Streams;
+
+    fn select<S: Selector>(rule: &S, set: &TrainingSet<'_>, budget: usize) -> Vec<u32> {
+        let members: Vec<SampleId> = SampleId::all(set.labels.len()).collect();
+        let group = Group::unwatched(set, &members, 0, Streams::new(3, rule.streams()));
+        rule.select(&group, budget).expect("nobody stops it").rows()
+    }
+
+    /// Two hundred samples of two classes, of which every fourth has the wrong label if `noisy`; the
+    /// wrong ones score hardest.
+    fn set(noisy: bool) -> (Vec<u32>, Vec<f32>, Vec<f32>) {
+        let truth = |at: u32| at % 2;
+        let wrong = |at: u32| noisy && at.is_multiple_of(4);
+        let labels = (0..200).map(|at| if wrong(at) { 1 - truth(at) } else { truth(at) }).collect();
+        let scores =
+            (0..200).map(|at| at as f32 / 400.0 + if wrong(at) { 1.0 } else { 0.0 }).collect();
+        let logits =
+            (0..200).flat_map(|at| if truth(at) == 0 { [3.0, 0.0] } else { [0.0, 3.0] }).collect();
+        (labels, scores, logits)
+    }
+
+    #[test]
+    fn what_is_wrong_is_estimated_and_cut() {
+        let (labels, scores, logits) = set(true);
+        let ground = TrainingSet {
+            labels: &labels,
+            scores: Some(&scores),
+            logits: Some(Matrix::new(&logits, 200, 2)),
+            ..TrainingSet::default()
+        };
+        let noise = Robust::default().estimate(&ground);
+        assert!((noise - 0.25).abs() < 0.01, "{noise}");
+        for budget in [20, 60, 140] {
+            let picks = select(&Robust::default(), &ground, budget);
+            assert_eq!(picks.len(), budget);
+            assert!(picks.iter().all(|at| !at.is_multiple_of(4)), "{budget}: {picks:?}");
+        }
+        let given = Robust { noise: Fraction::try_from(0.25).ok(), ..Robust::default() };
+        assert_eq!(select(&given, &ground, 60), select(&Robust::default(), &ground, 60));
+    }
+
+    #[test]
+    fn of_clean_labels_it_is_ccs() {
+        let (labels, scores, logits) = set(false);
+        let ground = TrainingSet {
+            labels: &labels,
+            scores: Some(&scores),
+            logits: Some(Matrix::new(&logits, 200, 2)),
+            ..TrainingSet::default()
+        };
+        let ours = select(&Robust::default(), &ground, 20);
+        assert_eq!(ours, select(&Ccs::default(), &ground, 20));
+        let rule = Robust::default();
+        let cuts = [0.1, 0.3, 0.4, 0.5, 0.7].map(|keep| rule.cutoff(0.0, keep));
+        assert!(cuts.iter().zip([0.1, 0.1, 0.05, 0.0, 0.0]).all(|(a, b)| (a - b).abs() < 1e-12));
+        assert!((rule.cutoff(0.3, 0.7) - 0.32).abs() < 1e-12);
+    }
+}
