@@ -23,6 +23,13 @@ pub(super) fn example(method: &Method) -> String {
         // The first of alternative inputs is connected.
         let mut one = false;
         ports.retain(|port| port.arity != Arity::OneOf || !std::mem::replace(&mut one, true));
+        // An optional one that takes what another takes already stays open.
+        let kinds: Vec<_> = ports.iter().map(|port| port.kind).collect();
+        let mut before = 0..;
+        ports.retain(|port| {
+            let before = &kinds[..before.next().unwrap_or_default()];
+            port.arity != Arity::Optional || !before.contains(&port.kind)
+        });
         let pairs: Vec<String> =
             ports.iter().map(|port| format!("{} = \"{}\"", port.name, port.kind.0)).collect();
         if !pairs.is_empty() {

@@ -29,7 +29,8 @@ Orders samples from hard to easy, skips the share `rule.skip` of the group, and 
 the budget; of equal scores the earlier is harder. Cost: O(n log n).
 
 The hard cutoff of Zheng et al., *Coverage-centric Coreset Selection for High Pruning Rates*, ICLR 2023,
-without its strata; `select.double-end` can cut by another score. Swayamdipta et al. and *BWS* (2024) choose such windows as well.";
+without its strata; Swayamdipta et al. and *BWS* (2024) choose such windows as well. `select.double-end` can
+cut by another score, and `select.bws` finds the window itself.";
     const READS: &'static [SelectInput] = &[SelectInput::Scores];
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
