@@ -1,7 +1,7 @@
 //! Scores and what is ranked by them: uncertainty, GraNd, forgetting, CAL.
 
 use super::*;
-use crate::linalg::{Compute, stand_in::stand_in};
+use crate::linalg::{Compute, neighbours, stand_in::stand_in};
 use crate::{
     score::{
         Forgetting, GraNd, Margin, NeverLearnt, Scorer,
@@ -11,13 +11,7 @@ use crate::{
         },
         testing::InMemory,
     },
-    select::{
-        bottom::Bottom,
-        cal::{Cal, neighbours},
-        deepcore::cal::DeepCoreCal,
-        group::Unwatched,
-        top::Top,
-    },
+    select::{bottom::Bottom, cal::Cal, deepcore::cal::DeepCoreCal, top::Top},
 };
 use artifacts::{SampleId, record::EpochRow, units::Count};
 
@@ -170,7 +164,7 @@ fn cal_09() {
             let wanted = floats(&expected[format!("{name}_scores")][at]);
             assert_close(scores.iter().map(|s| f64::from(*s)), &wanted, 1e-4, 1e-6);
             let near = |compute: &Compute| {
-                let near = neighbours(&group.embeddings(), 10, compute, &Unwatched);
+                let near = neighbours(&group.embeddings(), 10, compute, |_, _| Ok(()));
                 near.expect("nobody stops it")
             };
             let there = near(&stand_in());
