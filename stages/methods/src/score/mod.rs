@@ -11,14 +11,17 @@ mod dual;
 mod dyn_unc;
 mod el2n;
 mod entropy;
+mod eva;
 mod forgetting;
 mod grand;
 mod import;
+mod lbpe;
 mod least_confidence;
 mod loss;
 mod margin;
 mod random;
 mod stage;
+mod tdds;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -27,6 +30,7 @@ use artifacts::{Matrix, record::EpochRow, scores::Scores};
 use engine::{Method, Problem, Renamed, StageError, Streams};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
+use std::ops::RangeInclusive;
 
 pub use deepcore::deepfool::DeepCoreDeepFool;
 pub use deepfool::{BoundaryDistance, DeepFool, InputGradients};
@@ -64,6 +68,9 @@ pub(crate) trait TrainedProxy: Sync {
 
     /// What epoch `epoch`, counted from 1, said of each sample.
     fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError>;
+
+    /// The logits of epoch `epoch`, counted from 1, \[n, classes\]; NaN for a sample it did not see.
+    fn epoch_logits(&self, epoch: usize) -> Result<Matrix<'_>, StageError>;
 }
 
 /// A way to score: its settings, and a pure function.
@@ -97,14 +104,12 @@ pub(crate) trait Scorer:
     fn score(&self, proxy: &dyn TrainedProxy, streams: Streams) -> Result<Scores, StageError>;
 }
 
-/// ScoreInput the epochs `first..=last` in order and folds each into `see`. `last` 0 stands for the
-/// last on record.
-fn fold_epochs(
+/// Returns the epochs `first..=last`, if they are on record. `last` 0 stands for the last on record.
+fn epochs_asked_for(
     proxy: &dyn TrainedProxy,
     first: usize,
     last: usize,
-    mut see: impl FnMut(usize, &[EpochRow]),
-) -> Result<(), StageError> {
+) -> Result<RangeInclusive<usize>, StageError> {
     let recorded = proxy.epochs();
     let last = if last == 0 { recorded } else { last };
     if recorded == 0 {
@@ -113,7 +118,18 @@ fn fold_epochs(
     if first == 0 || first > last || last > recorded {
         return Err(MethodError::Epochs { first, last, recorded }.into());
     }
-    for epoch in first..=last {
+    Ok(first..=last)
+}
+
+/// Reads the epochs `first..=last` in order and folds each into `see`. `last` 0 stands for the last
+/// on record.
+fn fold_epochs(
+    proxy: &dyn TrainedProxy,
+    first: usize,
+    last: usize,
+    mut see: impl FnMut(usize, &[EpochRow]),
+) -> Result<(), StageError> {
+    for epoch in epochs_asked_for(proxy, first, last)? {
         see(epoch, &proxy.rows(epoch)?);
     }
     Ok(())
@@ -156,13 +172,16 @@ pub(crate) fn methods() -> Vec<Method> {
         stage::method::<dyn_unc::DynUnc>(),
         stage::method::<el2n::El2n>(),
         stage::method::<entropy::Entropy>(),
+        stage::method::<eva::Eva>(),
         stage::method::<forgetting::Forgetting>(),
         stage::method::<grand::GraNd>(),
         import::method(),
+        stage::method::<lbpe::Lbpe>(),
         stage::method::<least_confidence::LeastConfidence>(),
         stage::method::<loss::Loss>(),
         stage::method::<margin::Margin>(),
         stage::method::<random::Random>(),
+        stage::method::<tdds::Tdds>(),
     ]
 }
 

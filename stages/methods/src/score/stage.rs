@@ -4,7 +4,7 @@ use super::{ScoreInput, Scorer, TrainedProxy};
 use crate::MethodError;
 use artifacts::{
     Matrix,
-    parts::{self, Parts},
+    parts::{self, PartError, Parts},
     record::{self, EpochRow, LabelledSamples},
     scores::{self, Scores},
 };
@@ -243,6 +243,20 @@ impl TrainedProxy for Stored<'_> {
     fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError> {
         self.ctx.check_cancelled()?;
         record::epoch(self.ctx, self.port, self.artifact, epoch, self.labels)
+    }
+
+    fn epoch_logits(&self, epoch: usize) -> Result<Matrix<'_>, StageError> {
+        self.ctx.check_cancelled()?;
+        let name = record::part_name(epoch);
+        let part = parts::part(self.ctx, self.port, self.artifact, &name)?;
+        if !part.tensors()?.names().contains(&"logits") {
+            return Err(MethodError::NoRecordedLogits { epoch }.into());
+        }
+        let (shape, logits) = part.f32("logits")?;
+        match shape[..] {
+            [n, classes] if n == self.labels.len() => Ok(Matrix::new(logits, n, classes)),
+            _ => Err(part.wrong(PartError::NotAMatrix("logits".to_owned()))),
+        }
     }
 }
 

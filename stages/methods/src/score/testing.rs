@@ -11,6 +11,7 @@ pub(crate) struct InMemory {
     pub(crate) logits: Vec<f32>,
     pub(crate) embeddings: Vec<f32>,
     pub(crate) epochs: Vec<Vec<EpochRow>>,
+    pub(crate) epoch_logits: Vec<Vec<f32>>,
 }
 
 impl InMemory {
@@ -21,8 +22,14 @@ impl InMemory {
             each.map(|(logits, label)| EpochRow::of(logits, *label)).collect()
         };
         let logits = epochs.last().cloned().unwrap_or_default();
-        let epochs = epochs.iter().map(rows).collect();
-        Self { labels: labels.to_vec(), classes, logits, embeddings: vec![], epochs }
+        Self {
+            labels: labels.to_vec(),
+            classes,
+            logits,
+            embeddings: vec![],
+            epochs: epochs.iter().map(rows).collect(),
+            epoch_logits: epochs.to_vec(),
+        }
     }
 }
 
@@ -42,5 +49,8 @@ impl TrainedProxy for InMemory {
     }
     fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError> {
         Ok(self.epochs[epoch - 1].clone())
+    }
+    fn epoch_logits(&self, epoch: usize) -> Result<Matrix<'_>, StageError> {
+        Ok(Matrix::new(&self.epoch_logits[epoch - 1][..], self.labels.len(), self.classes))
     }
 }
