@@ -7,6 +7,7 @@ mod accelerator;
 mod cholesky;
 mod coverage;
 mod gram;
+mod k_means;
 mod lanes;
 mod neighbours;
 mod nnls;
@@ -20,6 +21,7 @@ pub use accelerator::{Accelerator, Compute, DEFAULT_MEMORY, DeviceRows, DeviceVe
 pub(crate) use cholesky::PartialCholesky;
 pub(crate) use coverage::CoverageGains;
 pub(crate) use gram::{Gram, weighted};
+pub(crate) use k_means::k_means;
 pub use lanes::in_widest;
 pub(crate) use lanes::noise;
 pub(crate) use lanes::{dot, squared_distance};

@@ -15,15 +15,20 @@ mod eva;
 mod forgetting;
 mod grand;
 mod import;
+mod knn_label;
 mod lbpe;
 mod least_confidence;
 mod loss;
 mod margin;
+mod prototype;
 mod random;
 mod stage;
 mod tdds;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod timing;
+mod zcore;
 
 use crate::MethodError;
 use artifacts::{Matrix, record::EpochRow, scores::Scores};
@@ -57,6 +62,9 @@ pub(crate) trait TrainedProxy: Sync {
     /// The labels it was trained on.
     fn labels(&self) -> &[u32];
 
+    /// How many classes the labels are of.
+    fn classes(&self) -> usize;
+
     /// The final logits, \[n, classes\].
     fn logits(&self) -> Result<Matrix<'_>, StageError>;
 
@@ -71,6 +79,9 @@ pub(crate) trait TrainedProxy: Sync {
 
     /// The logits of epoch `epoch`, counted from 1, \[n, classes\]; NaN for a sample it did not see.
     fn epoch_logits(&self, epoch: usize) -> Result<Matrix<'_>, StageError>;
+
+    /// Fails once the run is being stopped.
+    fn check_cancelled(&self) -> Result<(), StageError>;
 }
 
 /// A way to score: its settings, and a pure function.
@@ -102,6 +113,17 @@ pub(crate) trait Scorer:
     ///
     /// Fails if the proxy did not keep what is needed.
     fn score(&self, proxy: &dyn TrainedProxy, streams: Streams) -> Result<Scores, StageError>;
+}
+
+/// Returns the final embeddings, if all are numbers that can be squared.
+fn usable_embeddings(proxy: &dyn TrainedProxy) -> Result<Matrix<'_>, StageError> {
+    let embeddings = proxy.embeddings()?;
+    match embeddings.first_unusable() {
+        Some(sample) => {
+            Err(MethodError::ProxyDiverged { output: "embeddings".to_owned(), sample }.into())
+        }
+        None => Ok(embeddings),
+    }
 }
 
 /// Returns the epochs `first..=last`, if they are on record. `last` 0 stands for the last on record.
@@ -176,12 +198,15 @@ pub(crate) fn methods() -> Vec<Method> {
         stage::method::<forgetting::Forgetting>(),
         stage::method::<grand::GraNd>(),
         import::method(),
+        stage::method::<knn_label::KnnLabel>(),
         stage::method::<lbpe::Lbpe>(),
         stage::method::<least_confidence::LeastConfidence>(),
         stage::method::<loss::Loss>(),
         stage::method::<margin::Margin>(),
+        stage::method::<prototype::Prototype>(),
         stage::method::<random::Random>(),
         stage::method::<tdds::Tdds>(),
+        stage::method::<zcore::ZCore>(),
     ]
 }
 

@@ -85,6 +85,7 @@ impl<S: Scorer> Stage for Score<S> {
                 port,
                 artifact,
                 labels: &repeats.labels,
+                classes: repeats.classes,
                 logits: Default::default(),
                 embeddings: Default::default(),
             };
@@ -199,6 +200,7 @@ struct Stored<'a> {
     port: &'a str,
     artifact: &'a Artifact,
     labels: &'a [u32],
+    classes: usize,
     logits: std::sync::OnceLock<(usize, Vec<f32>)>,
     embeddings: std::sync::OnceLock<(usize, Vec<f32>)>,
 }
@@ -228,6 +230,10 @@ impl TrainedProxy for Stored<'_> {
         self.labels
     }
 
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
     fn logits(&self) -> Result<Matrix<'_>, StageError> {
         self.output(&self.logits, "logits")
     }
@@ -243,6 +249,10 @@ impl TrainedProxy for Stored<'_> {
     fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError> {
         self.ctx.check_cancelled()?;
         record::epoch(self.ctx, self.port, self.artifact, epoch, self.labels)
+    }
+
+    fn check_cancelled(&self) -> Result<(), StageError> {
+        self.ctx.check_cancelled()
     }
 
     fn epoch_logits(&self, epoch: usize) -> Result<Matrix<'_>, StageError> {

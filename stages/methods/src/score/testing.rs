@@ -31,11 +31,19 @@ impl InMemory {
             epoch_logits: epochs.to_vec(),
         }
     }
+
+    /// A proxy that left `embeddings`, those of one sample after those of the other.
+    pub(crate) fn embedded(labels: &[u32], classes: usize, embeddings: &[f32]) -> Self {
+        Self { embeddings: embeddings.to_vec(), ..Self::recorded(labels, classes, &[]) }
+    }
 }
 
 impl TrainedProxy for InMemory {
     fn labels(&self) -> &[u32] {
         &self.labels
+    }
+    fn classes(&self) -> usize {
+        self.classes
     }
     fn logits(&self) -> Result<Matrix<'_>, StageError> {
         Ok(Matrix::new(&self.logits, self.labels.len(), self.classes))
@@ -49,6 +57,9 @@ impl TrainedProxy for InMemory {
     }
     fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError> {
         Ok(self.epochs[epoch - 1].clone())
+    }
+    fn check_cancelled(&self) -> Result<(), StageError> {
+        Ok(())
     }
     fn epoch_logits(&self, epoch: usize) -> Result<Matrix<'_>, StageError> {
         Ok(Matrix::new(&self.epoch_logits[epoch - 1][..], self.labels.len(), self.classes))
