@@ -73,79 +73,97 @@ struct Plane<'a> {
     b: &'a Column,
 }
 
-/// How many places of the order are looked at together.
-const STRIDE: usize = 256;
+/// Of how many samples the reach of the nearest ones is estimated.
+const PROBES: usize = 1024;
 
 impl Plane<'_> {
     fn point(&self, sample: u32) -> (f64, f64) {
         (self.a.values[sample as usize].into(), self.b.values[sample as usize].into())
     }
 
-    /// Tells `see` of samples and their L1 distances from `point`, those near it in the first dimension
-    /// first, until it returns a distance that no more can be within.
-    fn walk(&self, point: (f64, f64), mut see: impl FnMut(&mut dyn Iterator<Item = Near>) -> f64) {
-        let (sorted, n) = (&self.a.sorted, self.a.sorted.len());
-        let along = |place: usize| (f64::from(sorted[place]) - point.0).abs();
-        let mut low = sorted.partition_point(|value| f64::from(*value) < point.0);
-        let mut high = low;
-        let mut within = f64::INFINITY;
-        loop {
-            let down = low > 0 && along(low - 1) <= within;
-            let up = high < n && along(high) <= within;
-            if !down && !up {
-                return;
-            }
-            let from = if down { low.saturating_sub(STRIDE) } else { low };
-            let to = if up { (high + STRIDE).min(n) } else { high };
-            let places = (from..low).chain(high..to);
-            let mut near = places.map(|place| {
-                let sample = self.a.order[place];
-                let across = (f64::from(self.b.values[sample as usize]) - point.1).abs();
-                Near { distance: along(place) + across, sample }
-            });
-            within = see(&mut near);
-            (low, high) = (from, to);
-        }
+    /// Returns the sample at `place` of the first dimension's order, and its L1 distance from `point`.
+    #[inline(always)]
+    fn near(&self, place: usize, point: (f64, f64)) -> Near {
+        let sample = self.a.order[place];
+        let across = (f64::from(self.b.values[sample as usize]) - point.1).abs();
+        Near { distance: (f64::from(self.a.sorted[place]) - point.0).abs() + across, sample }
     }
 
     /// Returns the sample nearest to `point`, other than `except`.
     fn nearest(&self, point: (f64, f64), except: Option<u32>) -> Option<Near> {
+        let (sorted, n) = (&self.a.sorted, self.a.sorted.len());
+        let along = |place: usize| (f64::from(sorted[place]) - point.0).abs();
+        let mut low = sorted.partition_point(|value| f64::from(*value) < point.0);
+        let mut high = low;
         let mut best: Option<Near> = None;
-        self.walk(point, |some| {
-            for near in some.filter(|near| Some(near.sample) != except) {
-                if best.is_none_or(|best| near.before(&best)) {
-                    best = Some(near);
-                }
+        // Outwards in the first dimension, for as long as that alone is no farther than the best.
+        loop {
+            let within = best.map_or(f64::INFINITY, |best| best.distance);
+            let down = if low > 0 { along(low - 1) } else { f64::INFINITY };
+            let up = if high < n { along(high) } else { f64::INFINITY };
+            if down.min(up) > within || (low == 0 && high == n) {
+                return best;
             }
-            best.map_or(f64::INFINITY, |best| best.distance)
-        });
-        best
+            let place = if high == n || (low > 0 && down <= up) {
+                low -= 1;
+                low
+            } else {
+                high += 1;
+                high - 1
+            };
+            let near = self.near(place, point);
+            let better = best.is_none_or(|best| near.order(&best).is_lt());
+            if better && Some(near.sample) != except {
+                best = Some(near);
+            }
+        }
     }
 
-    /// Returns the `count` samples nearest to `sample`, other than itself, in no order of distance, but in
-    /// the same one every time.
-    fn neighbours(&self, sample: u32, count: usize) -> Vec<Near> {
-        let mut found: Vec<Near> = Vec::with_capacity(4 * count);
-        let mut last: Option<Near> = None;
-        let keep_nearest = |found: &mut Vec<Near>| {
-            let mut all = found.clone();
-            let (_, kth, _) = all.select_nth_unstable_by(count - 1, Near::order);
-            let kth = *kth;
-            found.retain(|near| near.order(&kth).is_le());
-            kth
-        };
-        self.walk(self.point(sample), |some| {
-            let others = some.filter(|near| near.sample != sample);
-            found.extend(others.filter(|near| last.is_none_or(|last| near.before(&last))));
-            if found.len() >= 2 * count {
-                last = Some(keep_nearest(&mut found));
-            }
-            last.map_or(f64::INFINITY, |last| last.distance)
-        });
-        if found.len() > count {
-            keep_nearest(&mut found);
+    /// Puts the `count` samples nearest to `sample`, other than itself, into `found`: in no order of distance,
+    /// but in the same one every time.
+    fn neighbours(&self, sample: u32, count: usize, found: &mut Found) {
+        let count = count.min(self.a.sorted.len() - 1);
+        let point = self.point(sample);
+        self.within(point, self.reach(point, count), sample, &mut found.near);
+        if found.near.len() < count {
+            self.within(point, f64::INFINITY, sample, &mut found.near);
         }
-        found
+        if (1..found.near.len()).contains(&count) {
+            found.sorted.clone_from(&found.near);
+            let (_, last, _) = found.sorted.select_nth_unstable_by(count - 1, Near::order);
+            found.near.retain(|near| near.order(last).is_le());
+        }
+    }
+
+    /// Puts all samples up to `reach` from `point`, other than `except`, into `found`.
+    fn within(&self, point: (f64, f64), reach: f64, except: u32, found: &mut Vec<Near>) {
+        let sorted = &self.a.sorted;
+        let off = |value: &f32| f64::from(*value) - point.0;
+        let low = sorted.partition_point(|value| off(value) < 0.0 && -off(value) > reach);
+        let high = sorted.partition_point(|value| off(value) <= reach);
+        found.clear();
+        for place in low..high {
+            let near = self.near(place, point);
+            if near.distance <= reach && near.sample != except {
+                found.push(near);
+            }
+        }
+    }
+
+    /// Returns a distance from `point` that more than `count` samples are probably within.
+    fn reach(&self, point: (f64, f64), count: usize) -> f64 {
+        let n = self.a.sorted.len();
+        if n < 4 * PROBES {
+            return f64::INFINITY;
+        }
+        let mut probes: [f64; PROBES] =
+            std::array::from_fn(|at| self.near(at * n / PROBES, point).distance);
+        let expected = (count * PROBES) as f64 / n as f64;
+        let rank = (expected + 3.0 * expected.sqrt() + 3.0) as usize;
+        if rank >= PROBES {
+            return f64::INFINITY;
+        }
+        *probes.select_nth_unstable_by(rank, f64::total_cmp).1
     }
 }
 
@@ -161,10 +179,13 @@ impl Near {
     fn order(&self, other: &Self) -> std::cmp::Ordering {
         self.distance.total_cmp(&other.distance).then(self.sample.cmp(&other.sample))
     }
+}
 
-    fn before(&self, other: &Self) -> bool {
-        (self.distance, self.sample) < (other.distance, other.sample)
-    }
+/// Room for the samples near one, used again from draw to draw.
+#[derive(Default)]
+struct Found {
+    near: Vec<Near>,
+    sorted: Vec<Near>,
 }
 
 /// What one draw gains and costs the samples.
@@ -173,17 +194,27 @@ struct Drawn {
     costs: Vec<(u32, f64)>,
 }
 
+/// Returns `base` to the power of `exponent`; for the usual one without a logarithm.
+fn power(base: f64, exponent: f64) -> f64 {
+    if exponent == 4.0 { (base * base) * (base * base) } else { base.powf(exponent) }
+}
+
 impl ZCore {
-    fn look(&self, plane: &Plane<'_>, point: (f64, f64)) -> Option<Drawn> {
+    fn look(&self, plane: &Plane<'_>, point: (f64, f64), found: &mut Found) -> Option<Drawn> {
         let gains = plane.nearest(point, None)?.sample;
         let costs = match plane.nearest(plane.point(gains), Some(gains)) {
             None => vec![],
             Some(twin) if twin.distance == 0.0 => vec![(twin.sample, 1.0)],
-            Some(_) => {
-                let near = plane.neighbours(gains, self.neighbors.get());
-                let share = |near: &Near| near.distance.powf(-f64::from(self.exponent));
-                let total: f64 = near.iter().map(share).sum();
-                near.iter().map(|near| (near.sample, share(near) / total)).collect()
+            Some(nearest) => {
+                plane.neighbours(gains, self.neighbors.get(), found);
+                let exponent = f64::from(self.exponent);
+                // In units of the least distance, so that no power is infinite.
+                let share =
+                    |near: &Near| (near.sample, power(nearest.distance / near.distance, exponent));
+                let mut costs: Vec<(u32, f64)> = found.near.iter().map(share).collect();
+                let total: f64 = costs.iter().map(|(_, share)| share).sum();
+                costs.iter_mut().for_each(|(_, share)| *share /= total);
+                costs
             }
         };
         Some(Drawn { gains, costs })
@@ -191,7 +222,7 @@ impl ZCore {
 }
 
 // How many draws are looked at together.
-const BATCH: usize = 1024;
+const BATCH: usize = 256;
 
 impl Scorer for ZCore {
     const NAME: &'static str = "score.zcore";
@@ -226,11 +257,13 @@ them; 12 n d bytes of memory.";
             proxy.check_cancelled()?;
             let batch: Vec<_> = (0..left.min(BATCH)).map(|_| plane(&mut stream, d)).collect();
             left -= batch.len();
-            let look = |((a, b), (first, second)): &((usize, usize), (f64, f64))| {
-                let plane = Plane { a: &columns[*a], b: &columns[*b] };
-                self.look(&plane, (plane.a.triangular(*first), plane.b.triangular(*second)))
+            let look = |found: &mut Found, ((a, b), (first, second)): ((usize, usize), _)| {
+                let plane = Plane { a: &columns[a], b: &columns[b] };
+                let point = (plane.a.triangular(first), plane.b.triangular(second));
+                self.look(&plane, point, found)
             };
-            let drawn: Vec<Option<Drawn>> = batch.par_iter().map(look).collect();
+            let batch = batch.into_par_iter().map_init(Found::default, look);
+            let drawn: Vec<Option<Drawn>> = batch.collect();
             for Drawn { gains, costs } in drawn.into_iter().flatten() {
                 values[gains as usize] += 1.0;
                 for (sample, cost) in costs {
@@ -275,11 +308,11 @@ mod tests {
     }
 
     #[test]
-    fn walks_find_what_a_full_sort_finds() {
+    fn near_ones_are_those_of_a_full_sort() {
         // Coarse numbers: many distances are equal.
-        let n = 3000;
+        let n = 6000;
         let mut x = noise(2 * n, 5);
-        x.iter_mut().for_each(|v| *v = (*v * 40.0).round());
+        x.iter_mut().for_each(|v| *v = (*v * 100.0).round());
         let x = Matrix::new(&x[..], n, 2);
         let (a, b) = (Column::of(&x, 0), Column::of(&x, 1));
         let plane = Plane { a: &a, b: &b };
@@ -293,15 +326,16 @@ mod tests {
             all.sort_by(Near::order);
             all
         };
-        for sample in [0u32, 7, 1500, 2999] {
+        for sample in [0u32, 7, 1500, 5999] {
             let (point, off) = (plane.point(sample), (0.3 * f64::from(sample), -1.7));
             assert_eq!(plane.nearest(off, None), Some(sorted(off, None)[0]));
             let all = sorted(point, Some(sample));
             assert_eq!(plane.nearest(point, Some(sample)), Some(all[0]));
-            for count in [1, 10, 600, 2999, 5000] {
-                let mut found = plane.neighbours(sample, count);
-                found.sort_by(Near::order);
-                assert_eq!(found, all[..count.min(all.len())]);
+            for count in [1, 10, 600, 4000, 7000] {
+                let mut found = Found::default();
+                plane.neighbours(sample, count, &mut found);
+                found.near.sort_by(Near::order);
+                assert_eq!(found.near, all[..count.min(all.len())]);
             }
         }
     }
@@ -311,7 +345,9 @@ mod tests {
         // In one dimension, twice: 0, 1, 3. The point 0.2 is nearest to 0; 1 and 3 are at 2 and 6.
         let column = Column::of(&Matrix::new(&[0.0, 1.0, 3.0][..], 3, 1), 0);
         let plane = Plane { a: &column, b: &column };
-        let drawn = ZCore::default().look(&plane, (0.2, 0.2)).expect("there are samples");
+        let drawn = ZCore::default()
+            .look(&plane, (0.2, 0.2), &mut Found::default())
+            .expect("there are samples");
         assert_eq!(drawn.gains, 0);
         let mut costs = drawn.costs;
         costs.sort_by_key(|(sample, _)| *sample);
@@ -320,7 +356,9 @@ mod tests {
         // Of twins the other loses all.
         let column = Column::of(&Matrix::new(&[5.0, 1.0, 1.0, 1.5][..], 4, 1), 0);
         let plane = Plane { a: &column, b: &column };
-        let drawn = ZCore::default().look(&plane, (0.9, 0.9)).expect("there are samples");
+        let drawn = ZCore::default()
+            .look(&plane, (0.9, 0.9), &mut Found::default())
+            .expect("there are samples");
         assert_eq!((drawn.gains, drawn.costs), (1, vec![(2, 1.0)]));
     }
 
