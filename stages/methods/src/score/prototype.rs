@@ -15,14 +15,14 @@ pub(super) struct Prototype {
     /// How many clusters; as many as classes if left out.
     clusters: Option<Count>,
     /// Which end counts as hard: `far` from every centre, or `near` to one.
-    hard: Hard,
+    hard: HardEnd,
     /// How many steps k-means takes at most; it stops when no sample changes its cluster.
     steps: Count,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Hard {
+enum HardEnd {
     #[default]
     Far,
     Near,
@@ -31,7 +31,7 @@ enum Hard {
 impl Default for Prototype {
     fn default() -> Self {
         let steps = Count::try_from(100).expect("100 is above 0");
-        Self { clusters: None, hard: Hard::default(), steps }
+        Self { clusters: None, hard: HardEnd::default(), steps }
     }
 }
 
@@ -84,8 +84,8 @@ distance 1.";
         let centres = k_means(&embeddings, (count, self.steps.get()), &mut stream, step)?;
         let values = apart(&embeddings, &centres);
         Ok(match self.hard {
-            Hard::Far => Scores::harder_when_high(values),
-            Hard::Near => Scores::harder_when_low(values),
+            HardEnd::Far => Scores::harder_when_high(values),
+            HardEnd::Near => Scores::harder_when_low(values),
         })
     }
 }
@@ -107,7 +107,7 @@ mod tests {
         let one = Prototype { clusters: Count::try_from(1).ok(), ..Prototype::default() };
         let wanted = 1.0 - 0.5f32.sqrt();
         assert!(score(&one).scores.iter().all(|score| (score - wanted).abs() < 1e-6));
-        let near = score(&Prototype { hard: Hard::Near, ..one });
+        let near = score(&Prototype { hard: HardEnd::Near, ..one });
         assert!(near.scores.iter().all(|score| (score + wanted).abs() < 1e-6));
         assert!(near.published.is_some_and(|all| all.iter().all(|one| *one > 0.0)));
     }
