@@ -198,6 +198,12 @@ pub enum MethodError {
     /// A score watches the training, of which there is no record.
     #[error("the proxy kept no record of its training")]
     NoRecord,
+    /// A score asks for whole predictions, and an epoch was recorded as figures of each sample.
+    #[error("epoch {epoch} is on record without its logits")]
+    NoRecordedLogits {
+        /// Which, counted from 1.
+        epoch: usize,
+    },
     /// Epochs are asked for that are not on record.
     #[error("epochs {first} to {last} are asked for, but epochs 1 to {recorded} are on record")]
     Epochs {
@@ -338,6 +344,7 @@ impl MethodFailure for MethodError {
             Self::NoCleanLabels => "connect `data` to the stage that corrupted the labels",
             Self::EqualGradients => "set a larger `rule.lambda`",
             Self::NoRecord => "give the proxy `record = \"inflight\"` or `\"clean\"`",
+            Self::NoRecordedLogits { .. } => "give the proxy a larger `record-limit`",
             Self::Epochs { .. } => "train the proxy for longer, or ask for other epochs",
             Self::Window { .. } => "train the proxy for longer, or set a smaller `rule.window`",
             Self::OtherLabels { .. } => "repeats differ in their seed alone",

@@ -11,23 +11,32 @@ mod dual;
 mod dyn_unc;
 mod el2n;
 mod entropy;
+mod eva;
 mod forgetting;
 mod grand;
 mod import;
+mod knn_label;
 mod label_issue;
+mod lbpe;
 mod least_confidence;
 mod loss;
 mod margin;
+mod prototype;
 mod random;
 mod stage;
+mod tdds;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod timing;
+mod zcore;
 
 use crate::MethodError;
 use artifacts::{Matrix, record::EpochRow, scores::Scores};
 use engine::{Method, Problem, Renamed, StageError, Streams};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
+use std::ops::RangeInclusive;
 
 pub use deepcore::deepfool::DeepCoreDeepFool;
 pub use deepfool::{BoundaryDistance, DeepFool, InputGradients};
@@ -54,6 +63,9 @@ pub(crate) trait TrainedProxy: Sync {
     /// The labels it was trained on.
     fn labels(&self) -> &[u32];
 
+    /// How many classes the labels are of.
+    fn classes(&self) -> usize;
+
     /// The final logits, \[n, classes\].
     fn logits(&self) -> Result<Matrix<'_>, StageError>;
 
@@ -65,6 +77,12 @@ pub(crate) trait TrainedProxy: Sync {
 
     /// What epoch `epoch`, counted from 1, said of each sample.
     fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError>;
+
+    /// The logits of epoch `epoch`, counted from 1, \[n, classes\]; NaN for a sample it did not see.
+    fn epoch_logits(&self, epoch: usize) -> Result<Matrix<'_>, StageError>;
+
+    /// Fails once the run is being stopped.
+    fn check_cancelled(&self) -> Result<(), StageError>;
 }
 
 /// A way to score: its settings, and a pure function.
@@ -98,14 +116,23 @@ pub(crate) trait Scorer:
     fn score(&self, proxy: &dyn TrainedProxy, streams: Streams) -> Result<Scores, StageError>;
 }
 
-/// ScoreInput the epochs `first..=last` in order and folds each into `see`. `last` 0 stands for the
-/// last on record.
-fn fold_epochs(
+/// Returns the final embeddings, if all are numbers that can be squared.
+fn usable_embeddings(proxy: &dyn TrainedProxy) -> Result<Matrix<'_>, StageError> {
+    let embeddings = proxy.embeddings()?;
+    match embeddings.first_unusable() {
+        Some(sample) => {
+            Err(MethodError::ProxyDiverged { output: "embeddings".to_owned(), sample }.into())
+        }
+        None => Ok(embeddings),
+    }
+}
+
+/// Returns the epochs `first..=last`, if they are on record. `last` 0 stands for the last on record.
+fn epochs_asked_for(
     proxy: &dyn TrainedProxy,
     first: usize,
     last: usize,
-    mut see: impl FnMut(usize, &[EpochRow]),
-) -> Result<(), StageError> {
+) -> Result<RangeInclusive<usize>, StageError> {
     let recorded = proxy.epochs();
     let last = if last == 0 { recorded } else { last };
     if recorded == 0 {
@@ -114,7 +141,18 @@ fn fold_epochs(
     if first == 0 || first > last || last > recorded {
         return Err(MethodError::Epochs { first, last, recorded }.into());
     }
-    for epoch in first..=last {
+    Ok(first..=last)
+}
+
+/// Reads the epochs `first..=last` in order and folds each into `see`. `last` 0 stands for the last
+/// on record.
+fn fold_epochs(
+    proxy: &dyn TrainedProxy,
+    first: usize,
+    last: usize,
+    mut see: impl FnMut(usize, &[EpochRow]),
+) -> Result<(), StageError> {
+    for epoch in epochs_asked_for(proxy, first, last)? {
         see(epoch, &proxy.rows(epoch)?);
     }
     Ok(())
@@ -157,14 +195,20 @@ pub(crate) fn methods() -> Vec<Method> {
         stage::method::<dyn_unc::DynUnc>(),
         stage::method::<el2n::El2n>(),
         stage::method::<entropy::Entropy>(),
+        stage::method::<eva::Eva>(),
         stage::method::<forgetting::Forgetting>(),
         stage::method::<grand::GraNd>(),
         import::method(),
+        stage::method::<knn_label::KnnLabel>(),
         stage::method::<label_issue::LabelIssue>(),
+        stage::method::<lbpe::Lbpe>(),
         stage::method::<least_confidence::LeastConfidence>(),
         stage::method::<loss::Loss>(),
         stage::method::<margin::Margin>(),
+        stage::method::<prototype::Prototype>(),
         stage::method::<random::RandomScore>(),
+        stage::method::<tdds::Tdds>(),
+        stage::method::<zcore::ZCore>(),
     ]
 }
 

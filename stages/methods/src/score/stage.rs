@@ -4,7 +4,7 @@ use super::{ScoreInput, Scorer, TrainedProxy};
 use crate::MethodError;
 use artifacts::{
     Matrix,
-    parts::{self, Parts},
+    parts::{self, PartError, Parts},
     record::{self, EpochRow, LabelledSamples},
     scores::{self, Scores},
 };
@@ -85,6 +85,7 @@ impl<S: Scorer> Stage for Score<S> {
                 port,
                 artifact,
                 labels: &repeats.labels,
+                classes: repeats.classes,
                 logits: Default::default(),
                 embeddings: Default::default(),
             };
@@ -199,6 +200,7 @@ struct Stored<'a> {
     port: &'a str,
     artifact: &'a Artifact,
     labels: &'a [u32],
+    classes: usize,
     logits: std::sync::OnceLock<(usize, Vec<f32>)>,
     embeddings: std::sync::OnceLock<(usize, Vec<f32>)>,
 }
@@ -228,6 +230,10 @@ impl TrainedProxy for Stored<'_> {
         self.labels
     }
 
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
     fn logits(&self) -> Result<Matrix<'_>, StageError> {
         self.output(&self.logits, "logits")
     }
@@ -243,6 +249,24 @@ impl TrainedProxy for Stored<'_> {
     fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError> {
         self.ctx.check_cancelled()?;
         record::epoch(self.ctx, self.port, self.artifact, epoch, self.labels)
+    }
+
+    fn check_cancelled(&self) -> Result<(), StageError> {
+        self.ctx.check_cancelled()
+    }
+
+    fn epoch_logits(&self, epoch: usize) -> Result<Matrix<'_>, StageError> {
+        self.ctx.check_cancelled()?;
+        let name = record::part_name(epoch);
+        let part = parts::part(self.ctx, self.port, self.artifact, &name)?;
+        if !part.tensors()?.names().contains(&"logits") {
+            return Err(MethodError::NoRecordedLogits { epoch }.into());
+        }
+        let (shape, logits) = part.f32("logits")?;
+        match shape[..] {
+            [n, classes] if n == self.labels.len() => Ok(Matrix::new(logits, n, classes)),
+            _ => Err(part.wrong(PartError::NotAMatrix("logits".to_owned()))),
+        }
     }
 }
 

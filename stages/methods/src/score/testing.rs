@@ -11,6 +11,7 @@ pub(crate) struct InMemory {
     pub(crate) logits: Vec<f32>,
     pub(crate) embeddings: Vec<f32>,
     pub(crate) epochs: Vec<Vec<EpochRow>>,
+    pub(crate) epoch_logits: Vec<Vec<f32>>,
 }
 
 impl InMemory {
@@ -21,14 +22,28 @@ impl InMemory {
             each.map(|(logits, label)| EpochRow::of(logits, *label)).collect()
         };
         let logits = epochs.last().cloned().unwrap_or_default();
-        let epochs = epochs.iter().map(rows).collect();
-        Self { labels: labels.to_vec(), classes, logits, embeddings: vec![], epochs }
+        Self {
+            labels: labels.to_vec(),
+            classes,
+            logits,
+            embeddings: vec![],
+            epochs: epochs.iter().map(rows).collect(),
+            epoch_logits: epochs.to_vec(),
+        }
+    }
+
+    /// A proxy that left `embeddings`, those of one sample after those of the other.
+    pub(crate) fn embedded(labels: &[u32], classes: usize, embeddings: &[f32]) -> Self {
+        Self { embeddings: embeddings.to_vec(), ..Self::recorded(labels, classes, &[]) }
     }
 }
 
 impl TrainedProxy for InMemory {
     fn labels(&self) -> &[u32] {
         &self.labels
+    }
+    fn classes(&self) -> usize {
+        self.classes
     }
     fn logits(&self) -> Result<Matrix<'_>, StageError> {
         Ok(Matrix::new(&self.logits, self.labels.len(), self.classes))
@@ -42,5 +57,11 @@ impl TrainedProxy for InMemory {
     }
     fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError> {
         Ok(self.epochs[epoch - 1].clone())
+    }
+    fn check_cancelled(&self) -> Result<(), StageError> {
+        Ok(())
+    }
+    fn epoch_logits(&self, epoch: usize) -> Result<Matrix<'_>, StageError> {
+        Ok(Matrix::new(&self.epoch_logits[epoch - 1][..], self.labels.len(), self.classes))
     }
 }

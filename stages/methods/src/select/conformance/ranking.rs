@@ -22,6 +22,7 @@ fn proxy(labels: &[u32], logits: &Matrix<'_>, embeddings: &[f32]) -> InMemory {
         logits: logits.data().to_vec(),
         embeddings: embeddings.to_vec(),
         epochs: vec![],
+        epoch_logits: vec![],
     }
 }
 
