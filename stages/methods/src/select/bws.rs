@@ -91,7 +91,7 @@ answers is kept, of equal ones the harder. Neither end is preferred: the data de
 `scores`, the embeddings are those of `proxy`.
 
 Choi, Ki & Moon, *BWS: Best Window Selection Based on Sample Scores for Data Pruning across Broad Ranges*,
-ICML 2024, algorithm 1; windows begin at every 5 %, and the ridge is 1. Cost: O(w (k d^2 + d^3 + n d C)) for w
+ICML 2024; windows begin at every 5 %, and the ridge is 1. Cost: O(w (k d^2 + d^3 + n d C)) for w
 windows. With `balance = \"class\"` a group has a single class, which every window gets right, and the
 hardest is kept: leave the balance at `none`.
 

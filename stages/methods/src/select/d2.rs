@@ -188,8 +188,8 @@ full:
 High scores are kept. The score is on port `scores`, the embeddings are those of `proxy`.
 
 Maharana, Yadav & Bansal, *D2 Pruning: Message Passing for Balancing Diversity and Difficulty in Data
-Pruning*, ICLR 2024, equations 3 to 5. The authors join 1 to 15 neighbours, have gamma from 0 to 1, and go
-class by class (`balance = \"class\"`) after a cut of the hardest. Embeddings that are far from one another, of
+Pruning*, ICLR 2024. The authors join 5 to 15 neighbours, and go class by class (`balance = \"class\"`) after
+a cut of the hardest. Embeddings that are far from one another, of
 a wide layer say, have `exp(-d)` near 0, and then only the picks talk. Cost: O(n^2 d) for the neighbours in
 tiles, O(n) memory, O(k log n) for the picks.
 
