@@ -31,8 +31,9 @@ mean over those of the epochs that saw the sample, times K. High is hard.
 
 The method keeps the LOW end, as many of each class: `select.bottom` with `balance = \"class\"`.
 
-It is told here as later papers on dataset pruning tell it: neither its authors' code nor their own text was
-at hand, so that details may differ. Cost: O(nT) from rows, O(nTC) from logits; K epochs are read twice.";
+The error is that of Paul, Ganguli & Dziugaite, *Deep Learning on a Data Diet*, NeurIPS 2021. The sum is told
+as later work on dataset pruning tells it: neither its authors' code nor their own text was at hand, so that
+details may differ. Cost: O(nT) from rows, O(nTC) from logits; K epochs are read twice.";
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let (labels, count) = (proxy.labels(), self.best.get());

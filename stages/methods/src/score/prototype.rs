@@ -72,7 +72,7 @@ they are scarce the paper keeps what is near: `rule.hard = \"near\"`, or `select
 Sorscher, Geirhos, Shekhar, Ganguli & Morcos, *Beyond Neural Scaling Laws: Beating Power Law Scaling via Data
 Pruning*, NeurIPS 2022, section 5; its embeddings come from self-supervised networks, and 'nearest' is by
 cosine here. The release holds scores of ImageNet, turned so that high is kept, and no code for them. Cost:
-O(ndk) a step of k-means, O(nk) bytes of memory at most beside the embeddings. A zero embedding is at
+O(ndk) a step of k-means, O(n) memory beside the embeddings. A zero embedding is at
 distance 1.";
     const STREAMS: &'static [&'static str] = &["centres"];
 
