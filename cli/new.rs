@@ -3,7 +3,7 @@
 use crate::context::{
     Context, Exit, Failure, eprint, eprint_line, print_line, stderr_is_terminal, write_file,
 };
-use engine::{Plan, PlanRequest, Registry, SpecErrorKind};
+use engine::{Arity, Plan, PlanRequest, Port, Registry, SpecErrorKind};
 use std::{fmt::Write as _, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
@@ -247,26 +247,37 @@ fn selector(registry: &Registry, name: &str) -> Result<String, Failure> {
     Err(failure.hint(hint))
 }
 
-/// Returns the port a selector is connected by, and the stage that is connected. Of several
-/// alternatives it is the one that costs least.
-fn source(
-    registry: &Registry,
-    select: &str,
-    data: &'static str,
-) -> Result<(&'static str, &'static str), Failure> {
+/// What a stage receives: its ports, and the stage connected to each.
+type Wiring = Vec<(&'static str, &'static str)>;
+
+/// Returns what a selector receives: every port it must have, and of alternatives the one that costs
+/// least.
+fn wiring(registry: &Registry, select: &str, data: &'static str) -> Result<Wiring, Failure> {
     let ports = registry.get(select).and_then(engine::Method::sample).map(|stage| stage.inputs());
-    let mut ports: Vec<(&str, &str)> =
-        ports.unwrap_or_default().iter().map(|port| (port.name, port.kind.0)).collect();
-    ports.sort_by_key(|(_, kind)| ["data", "proxy", "scores"].iter().position(|one| one == kind));
-    match ports.first() {
-        Some((port, "data")) => Ok((port, data)),
-        Some((port, "proxy")) => Ok((port, "proxy")),
-        Some((port, _)) => Ok((port, "hardness")),
-        None => {
-            let what = format!("`{select}` takes nothing that could be connected");
-            Err(Failure::mistake(what))
-        }
+    let mut ports = ports.unwrap_or_default();
+    let cost = |port: &Port| ["data", "proxy", "scores"].iter().position(|one| *one == port.kind.0);
+    ports.sort_by_key(cost);
+    let cheapest = ports.iter().find(|port| port.arity == Arity::OneOf).map(|port| port.name);
+    ports.retain(|port| match port.arity {
+        Arity::One | Arity::Many => true,
+        Arity::OneOf => Some(port.name) == cheapest,
+        Arity::Optional => false,
+    });
+    if ports.is_empty() {
+        return Err(Failure::mistake(format!("`{select}` takes nothing that could be connected")));
     }
+    let stage = |port: &Port| match port.kind.0 {
+        "data" => data,
+        "proxy" => "proxy",
+        _ => "hardness",
+    };
+    Ok(ports.iter().map(|port| (port.name, stage(port))).collect())
+}
+
+/// Returns `wiring` as the inside of a `from` table.
+fn from_table(wiring: &Wiring) -> String {
+    let wires = wiring.iter().map(|(port, stage)| format!("{port} = \"{stage}\""));
+    wires.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the text of the file.
@@ -274,14 +285,14 @@ fn pipeline(wanted: &NewPipeline, registry: &Registry) -> Result<String, Failure
     let data = if wanted.corrupt > 0.0 { "noisy" } else { "data" };
     let mut sources = vec![];
     for select in &wanted.selectors {
-        sources.push(source(registry, select, data)?);
+        sources.push(wiring(registry, select, data)?);
     }
     let ([first, ..], [source, ..]) = (&wanted.selectors[..], &sources[..]) else {
         return Err(Failure::mistake("there is no selector to write a pipeline for"));
     };
     let defaults = recipe(short(&wanted.load));
     let model = toml_string(wanted.model.as_deref().unwrap_or(defaults.model));
-    let needs = |source: &str| sources.iter().any(|(_, from)| *from == source);
+    let needs = |stage: &str| sources.iter().flatten().any(|(_, from)| *from == stage);
     let mut out = data_stage(wanted);
     if data == "noisy" {
         out.push_str(&noise_stage(wanted.corrupt));
@@ -293,7 +304,7 @@ fn pipeline(wanted: &NewPipeline, registry: &Registry) -> Result<String, Failure
         out.push_str(HARDNESS_STAGE);
     }
     let keep = wanted.keep.first().copied().unwrap_or(0.1);
-    out.push_str(&subset_stage(first, *source, keep));
+    out.push_str(&subset_stage(first, source, keep));
     out.push_str(&student_stages(data, &model, &defaults));
     out.push_str(&matrix(wanted, &sources, data));
     Ok(out)
@@ -354,13 +365,14 @@ use  = \"score.grand\"
 from = { proxy = \"proxy\" }
 ";
 
-fn subset_stage(select: &str, (port, from): (&str, &str), keep: f64) -> String {
+fn subset_stage(select: &str, wiring: &Wiring, keep: f64) -> String {
+    let from = from_table(wiring);
     format!(
         "
 # Which samples are kept: `keep` is their share, or `budget` their number.
 [stage.subset]
 use  = \"{select}\"
-from = {{ {port} = \"{from}\" }}
+from = {{ {from} }}
 with = {{ keep = {keep:?}, balance = \"class\" }}
 "
     )
@@ -386,7 +398,7 @@ from = {{ data = \"data\", model = \"student\" }}
 }
 
 /// Returns the axes: sizes, seeds, and the selectors with what each receives.
-fn matrix(wanted: &NewPipeline, sources: &[(&str, &str)], data: &str) -> String {
+fn matrix(wanted: &NewPipeline, sources: &[Wiring], data: &str) -> String {
     let mut out = "
 # Every combination is run; what two of them share is done once. Seeds are what tables average over.
 [matrix]
@@ -403,11 +415,12 @@ fn matrix(wanted: &NewPipeline, sources: &[(&str, &str)], data: &str) -> String 
             "random = {{ subset = {{ use = \"{random}\", from = {{ data = \"{data}\" }} }} }}\n"
         ));
     }
-    for (select, (port, from)) in wanted.selectors.iter().zip(sources) {
+    for (select, wiring) in wanted.selectors.iter().zip(sources) {
+        let from = from_table(wiring);
         // A dot would make a table within the variant.
         let name = short(select).replace('.', "-");
         variants.push(format!(
-            "{name} = {{ subset = {{ use = \"{select}\", from = {{ {port} = \"{from}\" }} }} }}\n"
+            "{name} = {{ subset = {{ use = \"{select}\", from = {{ {from} }} }} }}\n"
         ));
     }
     if variants.len() > 1 {
