@@ -25,7 +25,9 @@ fn digits_end_in_a_table() {
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let head = words(table.lines().next().unwrap_or_default());
     assert_eq!(head[..4], ["keep", "selector", "accuracy", "%"], "{table}");
-    let rows: Vec<Vec<String>> = table.lines().skip(1).map(words).collect();
+    // Behind an empty line stand the conditions.
+    let rows = table.lines().skip(1).take_while(|line| !line.is_empty());
+    let rows: Vec<Vec<String>> = rows.map(words).collect();
     let names: Vec<String> = rows.iter().map(|row| row[..2].join(" ")).collect();
     let wanted =
         ["0.1 random", "0.1 grand", "0.1 herding", "0.3 random", "0.3 grand", "0.3 herding"];

@@ -89,8 +89,9 @@ trained on everything to `scores`:
     from = { scores = \"aum\", proxy = \"folds\" }
     with = { keep = 0.1 }
 
-Ours; the estimate is that of Northcutt, Jiang & Chuang, JAIR 2021, the cover that of Zheng et al., ICLR 2023. The
-log has the estimate and the cut. Cost: O(n C + C n log n).";
+Ours. The estimate is that of Northcutt, Jiang & Chuang, *Confident Learning: Estimating Uncertainty in Dataset
+Labels*, JAIR 2021, the cover that of Zheng et al., *Coverage-centric Coreset Selection for High Pruning Rates*,
+ICLR 2023. The log has the estimate. Cost: O(n C + C n log n).";
     const STREAMS: &'static [&'static str] = &["strata"];
     const READS: &'static [SelectInput] = &[SelectInput::Scores, SelectInput::Logits];
 
