@@ -1,6 +1,7 @@
 //! Protocols: what they fill in, and that a key is that of a stage that writes it all down.
 
 use crate::program::Place;
+use serde_json::Value;
 
 const DATA: &str = "[stage.data]\nuse = \"load.digits\"\n";
 
@@ -42,14 +43,23 @@ fn every_protocol_is_a_pipeline_that_plans() {
         text.push_str(&format!("[stage.proxy]\nuse = \"proxy-train\"\nprotocol = \"{name}\"\nfrom = {{ data = \"data\" }}\n"));
         text.push_str("[stage.base]\nuse = \"score.el2n\"\nfrom = { proxy = \"proxy\" }\n");
         for (at, method) in protocol["settings"].as_object().expect("a table").keys().enumerate() {
-            let (from, with) = match method.split('.').next() {
-                Some("score") => ("{ proxy = \"proxy\" }", ""),
-                Some("select") if method == "select.random" => {
-                    ("{ data = \"data\" }", "with = { keep = 0.1 }\n")
-                }
-                Some("select") => ("{ scores = \"base\" }", "with = { keep = 0.1 }\n"),
-                _ => ("{ data = \"data\" }", ""),
+            let inputs = place.json(&["methods", method])["inputs"].clone();
+            let inputs = inputs.as_array().expect("a list").clone();
+            let first = inputs.iter().find(|port| port["arity"] == "one-of").cloned();
+            let must = |port: &&Value| {
+                port["arity"] == "one" || port["arity"] == "many" || Some(*port) == first.as_ref()
             };
+            let wire = |port: &Value| {
+                let stage = if port["kind"] == "scores" {
+                    "base"
+                } else {
+                    port["kind"].as_str().expect("text")
+                };
+                format!("{} = \"{stage}\"", port["name"].as_str().expect("text"))
+            };
+            let wires: Vec<String> = inputs.iter().filter(must).map(wire).collect();
+            let from = format!("{{ {} }}", wires.join(", "));
+            let with = if method.starts_with("select.") { "with = { keep = 0.1 }\n" } else { "" };
             text.push_str(&format!(
                 "[stage.s{at}]\nuse = \"{method}\"\nprotocol = \"{name}\"\nfrom = {from}\n{with}"
             ));
