@@ -300,11 +300,6 @@ impl Context {
     }
 }
 
-/// Returns `count` with commas between its thousands.
-pub(crate) fn thousands(count: usize) -> String {
-    indicatif::HumanCount(count as u64).to_string()
-}
-
 /// Returns how many places `text` takes on a terminal, where some letters take two.
 pub(crate) fn width_of(text: &str) -> usize {
     ratatui::text::Span::raw(text).width()

@@ -19,6 +19,7 @@ mod output;
 mod plan;
 mod plot;
 mod progress;
+mod quantities;
 mod report;
 mod results;
 mod run;

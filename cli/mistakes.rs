@@ -1,6 +1,6 @@
 //! Mistakes in a pipeline file, each shown at its place.
 
-use crate::{context::thousands, output::Stream};
+use crate::output::{Stream, thousands};
 use engine::{SpecError, SpecErrors};
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,

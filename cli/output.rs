@@ -118,6 +118,11 @@ impl Stream {
     }
 }
 
+/// Returns `count` with commas between its thousands.
+pub(crate) fn thousands(count: usize) -> String {
+    indicatif::HumanCount(count as u64).to_string()
+}
+
 /// Returns a variable of the environment, unless it is empty, which is as if it were not set.
 fn variable(name: &str) -> Option<String> {
     let value = env::var_os(name)?.to_string_lossy().into_owned();

@@ -1,7 +1,7 @@
 //! `coresift run`: takes what the store has, makes the rest, and prints the results.
 
+use crate::quantities::Size;
 use crate::{
-    cache_cmd::Size,
     context::{
         Cells, Context, Exit, Failure, Pipeline, eprint_line, now_millis, print, print_line,
     },

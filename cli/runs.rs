@@ -1,11 +1,10 @@
 //! `coresift runs`: the runs a store remembers.
 
-use crate::{
-    context::{Context, Failure, columns, duration_of, print, print_line, time_of},
-    show,
+use crate::context::{
+    Context, Failure, axis_names, columns, duration_of, print, print_line, time_of,
 };
 use cache::Store;
-use engine::{PipelineFile, RunRecord, RunState, RunStatus};
+use engine::{PipelineFile, RunNode, RunRecord, RunState, RunStatus};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -102,6 +101,60 @@ pub(crate) fn newest(
     Ok(runs)
 }
 
+/// Returns the run called `name` by its user, or by its own name or the beginning of it, or the last.
+pub(crate) fn find(store: &Store, name: &str) -> Result<RunRecord, Failure> {
+    // A run's own name begins with a digit, what a user calls one with a letter.
+    if name != "last" && name.starts_with(char::is_alphabetic) {
+        let called = newest(store, 1, |run| run.name.as_deref() == Some(name))?.pop();
+        if let Some(run) = called {
+            return Ok(run);
+        }
+    }
+    let all = RunRecord::list(store)?;
+    let hint = "`coresift runs` lists them";
+    let found: Vec<&String> = match name {
+        "last" => {
+            let last = newest(store, 1, |_| true)?.pop();
+            return last.ok_or_else(|| Failure::mistake("the store remembers no run"));
+        }
+        _ if all.iter().any(|id| id == name) => all.iter().filter(|id| *id == name).collect(),
+        _ => all.iter().filter(|id| id.starts_with(name)).collect(),
+    };
+    match found[..] {
+        [] => Err(Failure::mistake(format!("no run is called `{name}`")).hint(hint)),
+        [id] => RunRecord::read(store, id)?
+            .ok_or_else(|| Failure::failed(format!("the record of run {id} does not read"))),
+        [first, .., last] => {
+            let what = format!("{} runs begin with `{name}`: {first} to {last}", found.len());
+            Err(Failure::mistake(what).hint(hint))
+        }
+    }
+}
+
+/// Returns the stage's name and its cell.
+pub(crate) fn name(run: &RunRecord, node: &RunNode) -> String {
+    let names = axis_names(run.axes.iter().map(|(name, _)| name.as_str()));
+    let values = run.axes.iter().zip(&node.cell);
+    let values = values.map(|((_, values), value)| values.get(*value as usize));
+    let pairs = names.iter().zip(values);
+    let pairs = pairs.filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+    let coords = pairs.collect::<Vec<_>>().join(" ");
+    if coords.is_empty() { node.label.clone() } else { format!("{} [{coords}]", node.label) }
+}
+
+/// Returns how a stage of a run stands, in a word.
+pub(crate) fn state(node: &RunNode) -> &'static str {
+    match node.state {
+        RunState::Open => "open",
+        RunState::Running => "running",
+        RunState::Hit => "hit",
+        RunState::Computed => "computed",
+        RunState::Failed => "failed",
+        RunState::Skipped => "skipped",
+        RunState::Stopped => "stopped",
+    }
+}
+
 /// Returns how many computations of `run` are in `state`, as far as it got.
 fn count(run: &RunRecord, state: RunState) -> String {
     run.nodes.iter().filter(|node| node.state == state).count().to_string()
@@ -110,7 +163,7 @@ fn count(run: &RunRecord, state: RunState) -> String {
 /// Removes the records of `runs`, unless one of them goes on.
 fn forget(runs: &[String], store: &Store, context: &Context) -> Result<ExitCode, Failure> {
     let found: Vec<RunRecord> =
-        runs.iter().map(|name| show::find(store, name)).collect::<Result<_, _>>()?;
+        runs.iter().map(|name| find(store, name)).collect::<Result<_, _>>()?;
     for run in &found {
         if run.status(store)? == RunStatus::GoingOn {
             let failure = Failure::mistake(format!("run {} is going on", run.id));

@@ -2,8 +2,7 @@
 
 use crate::{
     context::{
-        Cells, Context, Failure, axis_names, bytes_of, columns, duration_of, print, print_line,
-        time_of,
+        Cells, Context, Failure, bytes_of, columns, duration_of, print, print_line, time_of,
     },
     explain::recipe_text,
     follow, runs,
@@ -36,7 +35,7 @@ pub(crate) struct ShowArgs {
 
 pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<ExitCode, Failure> {
     let store = context.store()?;
-    let run = find(&store, &args.run)?;
+    let run = runs::find(&store, &args.run)?;
     if args.follow {
         return follow::print_all(&store, &run, args.speed, context);
     }
@@ -65,7 +64,7 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<ExitCode, Failur
         let shown = |node: &RunNode| nodes.iter().any(|one| std::ptr::eq(*one, node));
         for (at, why) in why {
             if let Some(node) = run.nodes.get(at).filter(|node| shown(node)) {
-                print(&format!("\n{}\n", follow::failed(&name(&run, node), &why)));
+                print(&format!("\n{}\n", follow::failed(&runs::name(&run, node), &why)));
             }
         }
         return Ok(ExitCode::SUCCESS);
@@ -79,59 +78,6 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<ExitCode, Failur
         context.note(&format!("{more} more cells: pick some with --cell, or take all with --json"));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the run called `name` by its user, or by its own name or the beginning of it, or the last.
-pub(crate) fn find(store: &Store, name: &str) -> Result<RunRecord, Failure> {
-    // A run's own name begins with a digit, what a user calls one with a letter.
-    if name != "last" && name.starts_with(char::is_alphabetic) {
-        let called = runs::newest(store, 1, |run| run.name.as_deref() == Some(name))?.pop();
-        if let Some(run) = called {
-            return Ok(run);
-        }
-    }
-    let all = RunRecord::list(store)?;
-    let hint = "`coresift runs` lists them";
-    let found: Vec<&String> = match name {
-        "last" => {
-            let last = runs::newest(store, 1, |_| true)?.pop();
-            return last.ok_or_else(|| Failure::mistake("the store remembers no run"));
-        }
-        _ if all.iter().any(|id| id == name) => all.iter().filter(|id| *id == name).collect(),
-        _ => all.iter().filter(|id| id.starts_with(name)).collect(),
-    };
-    match found[..] {
-        [] => Err(Failure::mistake(format!("no run is called `{name}`")).hint(hint)),
-        [id] => RunRecord::read(store, id)?
-            .ok_or_else(|| Failure::failed(format!("the record of run {id} does not read"))),
-        [first, .., last] => {
-            let what = format!("{} runs begin with `{name}`: {first} to {last}", found.len());
-            Err(Failure::mistake(what).hint(hint))
-        }
-    }
-}
-
-/// Returns the stage's name and its cell.
-pub(crate) fn name(run: &RunRecord, node: &RunNode) -> String {
-    let names = axis_names(run.axes.iter().map(|(name, _)| name.as_str()));
-    let values = run.axes.iter().zip(&node.cell);
-    let values = values.map(|((_, values), value)| values.get(*value as usize));
-    let pairs = names.iter().zip(values);
-    let pairs = pairs.filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-    let coords = pairs.collect::<Vec<_>>().join(" ");
-    if coords.is_empty() { node.label.clone() } else { format!("{} [{coords}]", node.label) }
-}
-
-fn state(node: &RunNode) -> &'static str {
-    match node.state {
-        RunState::Open => "open",
-        RunState::Running => "running",
-        RunState::Hit => "hit",
-        RunState::Computed => "computed",
-        RunState::Failed => "failed",
-        RunState::Skipped => "skipped",
-        RunState::Stopped => "stopped",
-    }
 }
 
 fn text(run: &RunRecord, status: RunStatus, nodes: &[&RunNode]) -> String {
@@ -169,7 +115,7 @@ fn text(run: &RunRecord, status: RunStatus, nodes: &[&RunNode]) -> String {
             _ => "-".to_owned(),
         };
         let key = node.key.map_or("-".to_owned(), |key| key.short());
-        rows.push(vec![state(node).to_owned(), took, key, name(run, node)]);
+        rows.push(vec![runs::state(node).to_owned(), took, key, runs::name(run, node)]);
     }
     out.push('\n');
     out.push_str(&columns(&rows, |column| column == 1));
@@ -202,7 +148,7 @@ fn record(node: &RunNode, store: &Store) -> Result<Option<Record>, Failure> {
 }
 
 fn record_text(run: &RunRecord, node: &RunNode, store: &Store) -> Result<String, Failure> {
-    let mut out = format!("{}\n  {} in run {}\n", name(run, node), state(node), run.id);
+    let mut out = format!("{}\n  {} in run {}\n", runs::name(run, node), runs::state(node), run.id);
     let Some(record) = record(node, store)? else {
         out.push_str(match node.key {
             Some(_) => "  its result is not in the store\n",
@@ -237,7 +183,7 @@ fn json(
     for node in nodes {
         let mut value = json!({
             "stage": node.label,
-            "name": name(run, node),
+            "name": runs::name(run, node),
             "state": node.state,
             "seconds": node.seconds,
             "key": node.key,

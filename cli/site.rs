@@ -1,9 +1,7 @@
 //! `coresift.toml`: what holds for a folder and all below it. Nothing of it is in any key.
 
-use crate::{
-    cache_cmd::{DurationArg, Size},
-    context::Failure,
-};
+use crate::context::Failure;
+use crate::quantities::{DurationArg, Size};
 use serde::{Deserialize, Deserializer, de};
 use std::{env, fs, str::FromStr};
 

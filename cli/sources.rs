@@ -2,7 +2,7 @@
 
 use crate::{
     context::{Context, Failure, Pipeline, axis_names, run_command, stream_name},
-    runs, show,
+    runs,
 };
 use cache::{Artifact, Key, Provenance, Recipe, Store, StoreError};
 use engine::{Forecast, NodeId, PipelineFile, Plan, RunNode, RunRecord};
@@ -69,7 +69,7 @@ impl ResultSource {
             return Ok(Self { run_command: command_of(file, &run), ..source });
         }
         if !is_file(name) {
-            return Self::of_run(name, &show::find(store, name)?, store);
+            return Self::of_run(name, &runs::find(store, name)?, store);
         }
         let pipeline = Pipeline {
             pipeline: name.into(),

@@ -9,7 +9,7 @@ use crate::{
     context::{Context, Failure, eprint_line},
     follow::{self, Follow},
     progress::ProgressDisplay,
-    show,
+    runs,
 };
 use cache::Store;
 use engine::{Event, Journal, LogLine, PipelineFile, Plan, RunOptions, RunRecord, Sink};
@@ -75,7 +75,7 @@ fn find(store: &Store, name: &str) -> Result<RunRecord, Failure> {
     let path = Path::new(name);
     let file = path.extension().is_some_and(|end| end == "toml");
     if !file {
-        return show::find(store, name);
+        return runs::find(store, name);
     }
     let run = RunRecord::newest(store, Some(&PipelineFile::at_path(path)), 0)?;
     run.ok_or_else(|| {

@@ -1,6 +1,6 @@
 //! `coresift cache gc`: removes results that no kept run and no named pipeline reaches.
 
-use super::{DurationArg, Size};
+use crate::quantities::{DurationArg, Size};
 use crate::{
     context::{Context, Failure, Pipeline, bytes_of, duration_of, print, print_line},
     site::Site,

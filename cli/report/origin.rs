@@ -5,7 +5,7 @@ use crate::{
     context::{Failure, duration_of, shell, time_of},
     plot::figures::StageLine,
     results::Study,
-    show::name,
+    runs::name,
 };
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, fmt::Write as _, fs};

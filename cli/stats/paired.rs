@@ -1,19 +1,12 @@
 //! Is one method better than another, given both under the same conditions?
 
 use super::{
+    Test,
     distributions::{normal_both_tails, t_both_tails},
     interval::MeanStd,
     ranks::{ranks, ties},
 };
 use std::collections::BTreeMap;
-
-/// The statistic and the p value of a test.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Test {
-    pub(crate) statistic: f64,
-    /// Two-sided.
-    pub(crate) p: f64,
-}
 
 /// Returns the paired t test (Student 1908) of `differences` against a mean of 0; `None` if there
 /// are fewer than two, or all are 0.

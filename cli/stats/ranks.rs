@@ -1,8 +1,8 @@
 //! Ranks of several methods over many blocks, and how far apart they must be.
 
 use super::{
+    Test,
     distributions::{chi_squared_tail, range_quantile},
-    paired::Test,
 };
 
 /// Returns the ranks of `values` from 1, the smallest first; equal ones share the mean of theirs.

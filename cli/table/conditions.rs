@@ -1,7 +1,7 @@
 //! Under which conditions a table's numbers were made: how long networks trained and on what, and which
 //! reading of a score was taken. The lines under the table.
 
-use crate::{context::thousands, sources::ResultSource};
+use crate::{output::thousands, sources::ResultSource};
 use cache::Store;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

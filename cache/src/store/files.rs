@@ -14,6 +14,9 @@ use std::{
 };
 
 const NAME: &str = "files";
+
+/// The memo of folders.
+pub(super) const FOLDERS: &str = "folders";
 /// The nanoseconds between a file's modification and its hashing below which its digest is not
 /// reused: a second change within one tick of the clock would not change its date (a racy entry, in
 /// git's words).
@@ -174,7 +177,7 @@ impl Store {
     /// merged with those of other processes. Paths that no longer exist are left out.
     pub(super) fn save_digests(&self) -> Result<(), StoreError> {
         self.save_memo(&self.files, NAME)?;
-        self.save_memo(&self.folders, super::folders::NAME)
+        self.save_memo(&self.folders, FOLDERS)
     }
 
     fn save_memo<T>(

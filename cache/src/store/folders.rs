@@ -5,7 +5,7 @@
 
 use super::{
     Store,
-    files::{self, DigestMemo, FileTime, Fingerprint, is_not_racy},
+    files::{self, DigestMemo, FOLDERS, FileTime, Fingerprint, is_not_racy},
     lock, objects, retry,
 };
 use crate::{Digest, StoreError};
@@ -16,8 +16,6 @@ use std::{
     io,
     path::Path,
 };
-
-pub(super) const NAME: &str = "folders";
 
 /// The digest of a folder's files, and their fingerprint when they were hashed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +54,7 @@ impl Store {
         if let Some(name) = name {
             let mut memo = lock(&self.folders);
             let memo: &mut DigestMemo<HashedFolder> =
-                memo.get_or_insert_with(|| self.load_memo(NAME));
+                memo.get_or_insert_with(|| self.load_memo(FOLDERS));
             let is_current = |known: &&HashedFolder| {
                 known.fingerprint == before && is_not_racy(known.began, before.newest)
             };
@@ -77,7 +75,7 @@ impl Store {
         let unchanged = before == fingerprint(&canonical, names)?;
         if let Some(name) = name.filter(|_| unchanged) {
             let mut memo = lock(&self.folders);
-            let memo = memo.get_or_insert_with(|| self.load_memo(NAME));
+            let memo = memo.get_or_insert_with(|| self.load_memo(FOLDERS));
             let hashed = HashedFolder { fingerprint: before, began, digest };
             memo.known.insert(name.to_owned(), hashed);
             memo.dirty = true;
