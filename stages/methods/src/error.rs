@@ -326,6 +326,14 @@ pub enum OwnFileError {
         /// How many there are.
         n: usize,
     },
+    /// It has not one label for each training sample.
+    #[error("has {labels} labels, but there are {n} training samples")]
+    TrainLabels {
+        /// How many labels it has.
+        labels: usize,
+        /// How many training samples there are.
+        n: usize,
+    },
     /// Its embeddings are longer or shorter than those to train on.
     #[error("has embeddings of {found} values, but those to train on have {train}")]
     Width {

@@ -33,7 +33,8 @@ automobile, bird to airplane, deer to horse, cat to dog and dog to cat (Patrini 
 share of wrong labels too; there is no `rate`. `preset = \"cifar10n-worst\"` is the matrix of what people \
 really confuse, for data of ten classes in CIFAR-10's order (or of any ten, for mistakes as uneven as \
 people's): the worst of three annotations of each image of CIFAR-10N, 40.2 % wrong if the classes are \
-equally large (Wei et al., arXiv:2110.12088; counted in the published labels and rounded to three decimals).
+equally large (Wei et al., arXiv:2110.12088; counted in the published labels and rounded to three decimals). \
+`corrupt.label-file` takes the labels themselves.
 
 `count = \"exact\"` touches exactly `rate` times the number of samples that can be, rounded; with a matrix \
 each class gets each label as often as its row says, rounded by the largest remainders. `bernoulli` \

@@ -2,6 +2,7 @@
 //!
 //! Only training labels are touched; the samples stay one object with the clean data set's.
 
+mod label_file;
 mod labels;
 mod transition;
 
@@ -25,6 +26,13 @@ pub(crate) fn methods() -> Vec<Method> {
             manual: labels::MANUAL,
             parse: |with| Ok(Box::new(with.read::<labels::Labels>()?)),
             schema: || schema_for!(labels::Labels),
+        },
+        Method {
+            name: "corrupt.label-file",
+            summary: "takes the labels of the training samples from a file",
+            manual: label_file::MANUAL,
+            parse: |with| Ok(Box::new(with.read::<label_file::LabelFile>()?)),
+            schema: || schema_for!(label_file::LabelFile),
         },
         Method {
             name: "corrupt.none",
