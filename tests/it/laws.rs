@@ -164,6 +164,41 @@ fn labels(store: &Store) -> Vec<f64> {
 }
 
 #[test]
+fn labels_out_of_a_file_are_the_corruption_they_came_from() {
+    let dir = tempfile::tempdir().expect("a place");
+    let store = Store::open(dir.path().join("store")).expect("a store");
+    let path = dir.path().join("labels.txt");
+    let output = |stage: &str| {
+        let (_, outputs, failures) = run(&store, &format!("{STAGES}\n[stage.it]\n{stage}"));
+        (outputs.first().cloned(), failures)
+    };
+    let given = labels(&store);
+    let (noisy, _) = output("use = \"corrupt.none\"\nfrom = { data = \"noisy\" }");
+    let write = |labels: &[f64]| {
+        let text: String = labels.iter().map(|label| format!("{label}\n")).collect();
+        std::fs::write(&path, text).expect("written");
+    };
+    let read = |from: &str| {
+        let file = path.display();
+        let wires = format!("from = {{ data = \"{from}\" }}\nwith = {{ file = \"{file}\" }}");
+        output(&format!("use = \"corrupt.label-file\"\n{wires}"))
+    };
+    write(&given);
+    // Of the clean data it makes the corrupted, with the same clean labels and the same touched samples; the
+    // corrupted it leaves as they are.
+    for from in ["data", "noisy"] {
+        let (found, failures) = read(from);
+        assert_eq!(found, noisy, "{from}: {failures:?}");
+    }
+    write(&given[..96]);
+    let (_, failures) = read("data");
+    assert!(failures[0].contains("has 96 labels, but there are 97"), "{failures:?}");
+    write(&[&given[..96], &[3.0]].concat());
+    let (_, failures) = read("data");
+    assert!(failures[0].contains("has label 3 for sample 96"), "{failures:?}");
+}
+
+#[test]
 fn scores_are_one_finite_number_a_sample() {
     let dir = tempfile::tempdir().expect("a place");
     let store = Store::open(dir.path().join("store")).expect("a store");

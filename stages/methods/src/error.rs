@@ -119,6 +119,14 @@ pub enum MethodError {
         /// Its name or number.
         class: String,
     },
+    /// A matrix of label noise has not one row for each class.
+    #[error("the matrix is of {rows} classes, the data are of {classes}")]
+    MatrixClasses {
+        /// How many rows it has.
+        rows: usize,
+        /// How many classes the data have.
+        classes: usize,
+    },
     /// A map has a class under its name and under its number.
     #[error("`map` speaks twice of class `{class}`, by name and by number")]
     MappedTwice {
@@ -318,6 +326,14 @@ pub enum OwnFileError {
         /// How many there are.
         n: usize,
     },
+    /// It has not one label for each training sample.
+    #[error("has {labels} labels, but there are {n} training samples")]
+    TrainLabels {
+        /// How many labels it has.
+        labels: usize,
+        /// How many training samples there are.
+        n: usize,
+    },
     /// Its embeddings are longer or shorter than those to train on.
     #[error("has embeddings of {found} values, but those to train on have {train}")]
     Width {
@@ -338,6 +354,7 @@ impl MethodFailure for MethodError {
             }
             Self::NoMap => "only data with ten classes have a default, CIFAR-10's",
             Self::NoSuchClass { classes, .. } => return Some(known_classes(classes).into()),
+            Self::MatrixClasses { .. } => "a matrix has a row and a column for each class",
             Self::ProxyDiverged { .. } => "its training diverged: lower the learning rate",
             Self::QuotasTooFew { .. } => "give a quota to more classes, or keep fewer samples",
             Self::Center { .. } => "centres are positions in the training set, counted from 0",

@@ -21,6 +21,8 @@ pub enum Column {
     Indices,
     /// One weight a position.
     Weights,
+    /// One label a sample.
+    Labels,
 }
 
 impl Column {
@@ -30,6 +32,7 @@ impl Column {
             Self::Scores => "scores",
             Self::Indices => "indices",
             Self::Weights => "weights",
+            Self::Labels => "labels",
         }
     }
 
@@ -38,6 +41,7 @@ impl Column {
             Self::Scores => "score",
             Self::Indices => "index",
             Self::Weights => "weight",
+            Self::Labels => "label",
         }
     }
 }
@@ -107,9 +111,14 @@ pub enum ColumnError {
         /// The shape.
         shape: Vec<usize>,
     },
-    /// Indices are not whole numbers.
-    #[error("has indices of type {0:?}: expected integers")]
-    IndexType(Scalar),
+    /// Indices or labels are not whole numbers.
+    #[error("has {} of type {scalar:?}: expected integers", column.name())]
+    NotWhole {
+        /// The column read.
+        column: Column,
+        /// The type of its numbers.
+        scalar: Scalar,
+    },
     /// There is not one weight for each index.
     #[error("has {indices} indices, but there are {weights} weights")]
     WeightCount {
@@ -183,17 +192,22 @@ pub fn floats(path: &Path, column: Column) -> Result<Vec<f32>, ColumnError> {
 
 /// Returns the positions in `path`, in the order of the file.
 pub fn indices(path: &Path) -> Result<Vec<i128>, ColumnError> {
+    wholes(path, Column::Indices)
+}
+
+/// Returns the whole numbers of `column` in `path`, in the order of the file.
+pub fn wholes(path: &Path, column: Column) -> Result<Vec<i128>, ColumnError> {
     let bytes = read(path)?;
     if is_json(path) {
         let all: Vec<i64> = json(&bytes)?;
         return Ok(all.into_iter().map(i128::from).collect());
     }
     if is_text(path) {
-        return lines(&bytes, Column::Indices, "a whole number");
+        return lines(&bytes, column, "a whole number");
     }
-    let array = flat(&bytes, Column::Indices)?;
+    let array = flat(&bytes, column)?;
     let wholes = array.wholes();
-    wholes.ok_or(ColumnError::IndexType(array.scalar))
+    wholes.ok_or(ColumnError::NotWhole { column, scalar: array.scalar })
 }
 
 /// Returns `found` as a subset of `n` samples, each with its weight.
@@ -281,7 +295,10 @@ fn lines<T: std::str::FromStr>(
         None => 0,
     };
     // Rows that carry their own position must stand in its order, or the values go astray.
-    let order = position(head, Column::Indices).filter(|_| column == Column::Scores);
+    let order = position(head, Column::Indices).filter(|_| {
+        // One for each sample, in order; indices and their weights are in any.
+        matches!(column, Column::Scores | Column::Labels)
+    });
     let rows = lines.skip(usize::from(is_head)).enumerate();
     rows.map(|(row, (number, line))| {
         let cell = |at: usize| line.split(',').nth(at).unwrap_or_default().trim();

@@ -1,11 +1,14 @@
-//! `corrupt.labels`: symmetric, pair-flip and asymmetric label noise.
+//! `corrupt.labels`: symmetric, pair-flip and asymmetric label noise, and noise of any matrix.
 //!
 //! Noise that depends on the sample itself is not made here.
 
+use super::{
+    changed, relabelled,
+    transition::{self, LabelMatrix, Preset},
+};
 use crate::MethodError;
 use artifacts::{
-    SampleId,
-    dataset::{self, CleanLabels},
+    SampleId, dataset,
     parts::{DATA, Parts},
     units::Fraction,
 };
@@ -26,14 +29,22 @@ about one in C of the touched samples keeps its label; both conventions are in u
 - `asymmetric`: classes are taken for similar ones, as `map` says. Only samples of a class in the map can \
 be touched, and `rate` is the share of those. With ten classes and no map, CIFAR-10's usual one: truck to \
 automobile, bird to airplane, deer to horse, cat to dog and dog to cat (Patrini et al., arXiv:1609.03683).
+- `matrix`: row y of `matrix` holds the probability of each label for a sample of class y, and so the \
+share of wrong labels too; there is no `rate`. `preset = \"cifar10n-worst\"` is the matrix of what people \
+really confuse, for data of ten classes in CIFAR-10's order (or of any ten, for mistakes as uneven as \
+people's): the worst of three annotations of each image of CIFAR-10N, 40.2 % wrong if the classes are \
+equally large (Wei et al., arXiv:2110.12088; counted in the published labels and rounded to three decimals). \
+`corrupt.label-file` takes the labels themselves.
 
-`count = \"exact\"` touches exactly `rate` times the number of samples that can be, rounded; `bernoulli` \
-decides for each sample on its own.
+`count = \"exact\"` touches exactly `rate` times the number of samples that can be, rounded; with a matrix \
+each class gets each label as often as its row says, rounded by the largest remainders. `bernoulli` \
+decides for each sample on its own. The log tells how many labels are wrong in the end.
 
-The output also says which samples were touched and what their labels were. Only `evaluate` and the \
-models' summaries read that. Corrupting corrupted data draws on the labels as they are by then, keeps the \
-original ones as clean, and counts a sample as touched if it ever was. Where nothing is touched (`rate = \
-0`), the output is the input, so that everything behind it is what the clean run already did.";
+The output also says which samples were touched (with a matrix, those that got another label) and what \
+their labels were. Only `evaluate` and the models' summaries read that. Corrupting corrupted data draws on \
+the labels as they are by then, keeps the original ones as clean, and counts a sample as touched if it ever \
+was. Where nothing is touched (`rate = 0`), the output is the input, so that everything behind it is what \
+the clean run already did.";
 
 /// CIFAR-10's usual confusions.
 const CIFAR10: [(u32, u32); 5] = [(2, 0), (3, 5), (4, 7), (5, 3), (9, 1)];
@@ -44,7 +55,8 @@ const CIFAR10: [(u32, u32); 5] = [(2, 0), (3, 5), (4, 7), (5, 3), (9, 1)];
 pub(super) struct Labels {
     /// Which label a touched sample gets.
     kind: Noise,
-    /// The share of samples touched; for `asymmetric`, of those whose class is in the map.
+    /// The share of samples touched; for `asymmetric`, of those whose class is in the map. Not for
+    /// `matrix`, which says it itself.
     rate: Fraction,
     /// How that share is meant.
     count: Counting,
@@ -54,6 +66,12 @@ pub(super) struct Labels {
     /// is named or numbered from 0; text is taken for a name if there is such a class. Without it,
     /// data with ten classes get CIFAR-10's usual map.
     map: Option<BTreeMap<String, ClassRef>>,
+    /// With `matrix`: for each class, in their order, the probability of each label. A row sums to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matrix: Option<LabelMatrix>,
+    /// With `matrix`: a matrix that was measured, instead of one of your own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preset: Option<Preset>,
 }
 
 /// Which label a touched sample gets.
@@ -66,6 +84,8 @@ enum Noise {
     PairFlip,
     /// That of the class it is taken for.
     Asymmetric,
+    /// One drawn with the probabilities of its class.
+    Matrix,
 }
 
 /// How a share is meant.
@@ -86,6 +106,8 @@ impl Default for Labels {
             count: Counting::Exact,
             own_class: false,
             map: None,
+            matrix: None,
+            preset: None,
         }
     }
 }
@@ -208,6 +230,31 @@ impl Stage for Labels {
             let message = "`map` is empty";
             problem("map", message, "say what a class is taken for, such as `cat = \"dog\"`");
         }
+        if self.kind == Noise::Matrix {
+            if self.rate != Self::default().rate {
+                let message = "`rate` means nothing with a matrix, which has its own";
+                problem("rate", message, "leave `rate` out");
+            }
+            let hint = "set `matrix` to a list for each class, or `preset` to \"cifar10n-worst\"";
+            match (&self.matrix, self.preset) {
+                (None, None) => problem("kind", "there is no matrix to draw labels from", hint),
+                (Some(_), Some(_)) => {
+                    let message = "`preset` and `matrix` are both set";
+                    problem("preset", message, "leave one of them out");
+                }
+                _ => {}
+            }
+        } else {
+            let hint = "set `kind` to \"matrix\" or leave it out";
+            for (setting, is_set) in
+                [("matrix", self.matrix.is_some()), ("preset", self.preset.is_some())]
+            {
+                let message = format!("`{setting}` means something for `kind = \"matrix\"` only");
+                if is_set {
+                    problem(setting, &message, hint);
+                }
+            }
+        }
         all
     }
 
@@ -216,15 +263,7 @@ impl Stage for Labels {
         let (meta, train, test) = dataset::labels(ctx, "data", artifact)?;
         let mut rng = ctx.streams().get("labels");
         let (labels, touched) = self.corrupt(&train, &meta.classes, &mut rng)?;
-        ctx.log(format!("{} of {} labels touched", touched.len(), train.len()));
-        let mut parts = artifact.parts.clone();
-        if touched.is_empty() {
-            return Ok(parts);
-        }
-        let clean = merge(dataset::clean(ctx, "data", artifact)?, train, touched);
-        parts.insert("labels".to_owned(), dataset::put_labels(ctx, &labels, &test)?);
-        parts.insert("clean".to_owned(), dataset::put_clean(ctx, &clean)?);
-        Ok(parts)
+        relabelled(ctx, artifact, (train, test), &labels, touched)
     }
 }
 
@@ -244,6 +283,7 @@ impl Labels {
             return Err(MethodError::OneClass);
         }
         let map = match self.kind {
+            Noise::Matrix => return self.draw(labels, classes.len(), rng),
             Noise::Asymmetric => self.map(classes)?,
             Noise::Symmetric => vec![None; classes.len()],
             Noise::PairFlip => (0..count).map(|label| Some((label + 1) % count)).collect(),
@@ -265,6 +305,27 @@ impl Labels {
                 }
             };
         }
+        Ok((after, touched))
+    }
+
+    /// Returns the labels that the matrix gives, and the samples whose label is another, sorted.
+    fn draw(
+        &self,
+        labels: &[u32],
+        classes: usize,
+        rng: &mut impl Rng,
+    ) -> Result<(Vec<u32>, Vec<SampleId>), MethodError> {
+        let measured = self.preset.map(Preset::matrix);
+        let matrix = self.matrix.as_ref().or(measured.as_ref());
+        let matrix = matrix.ok_or(MethodError::NoSetting("matrix"))?;
+        if matrix.classes() != classes {
+            return Err(MethodError::MatrixClasses { rows: matrix.classes(), classes });
+        }
+        let after = match self.count {
+            Counting::Exact => transition::exact(matrix, labels, rng),
+            Counting::Bernoulli => transition::each(matrix, labels, rng),
+        };
+        let touched = changed(labels, &after);
         Ok((after, touched))
     }
 
@@ -311,16 +372,6 @@ impl Labels {
     }
 }
 
-/// Returns the truth after `touched` were corrupted, of labels that were `before` and may have
-/// been corrupted by then.
-fn merge(known: Option<CleanLabels>, before: Vec<u32>, touched: Vec<SampleId>) -> CleanLabels {
-    let Some(mut clean) = known else { return CleanLabels { labels: before, touched } };
-    clean.touched.extend(touched);
-    clean.touched.sort_unstable();
-    clean.touched.dedup();
-    clean
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,11 +393,6 @@ mod tests {
     fn run(noise: &Labels, labels: &[u32], classes: usize) -> (Vec<u32>, Vec<SampleId>) {
         let mut rng = Streams::new(5, noise.streams()).get("labels");
         noise.corrupt(labels, &names(classes), &mut rng).expect("it can be applied")
-    }
-
-    fn changed(before: &[u32], after: &[u32]) -> Vec<SampleId> {
-        let pairs = before.iter().zip(after).enumerate();
-        pairs.filter(|(_, (a, b))| a != b).map(|(at, _)| SampleId::at(at)).collect()
     }
 
     #[test]
@@ -435,11 +481,63 @@ mod tests {
     }
 
     #[test]
-    fn the_first_labels_stay_the_clean_ones() {
-        let first = merge(None, vec![0, 1, 2], ids(&[0, 2]));
-        assert_eq!(first, CleanLabels { labels: vec![0, 1, 2], touched: ids(&[0, 2]) });
-        let second = merge(Some(first), vec![1, 1, 0], ids(&[1, 2]));
-        assert_eq!(second, CleanLabels { labels: vec![0, 1, 2], touched: ids(&[0, 1, 2]) });
+    fn a_matrix_gives_each_class_its_own_labels() {
+        // Half of the four of class 0 become 1, one of the two of class 2 becomes 0.
+        let text = r#"{"kind": "matrix", "matrix": [[0.5, 0.5, 0], [0, 1, 0], [0.5, 0, 0.5]]}"#;
+        let given: Labels = serde_json::from_str(text).expect("the rows sum to 1");
+        assert_eq!(given.problems(), vec![]);
+        let before = [0, 2, 0, 1, 0, 1, 2, 0];
+        let (after, touched) = run(&given, &before, 3);
+        assert_eq!(changed(&before, &after), touched);
+        let of = |class: u32| {
+            let pairs = before.iter().zip(&after).filter(|(old, _)| **old == class);
+            let mut given: Vec<u32> = pairs.map(|(_, new)| *new).collect();
+            given.sort_unstable();
+            given
+        };
+        assert_eq!((of(0), of(1), of(2)), (vec![0, 0, 1, 1], vec![1, 1], vec![0, 2]));
+        assert_eq!(
+            given.settings()["matrix"],
+            json!([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.5, 0.0, 0.5]])
+        );
+    }
+
+    #[test]
+    fn a_matrix_is_of_as_many_classes_as_the_data() {
+        let mut rng = Streams::new(5, &["labels"]).get("labels");
+        let human: Labels =
+            serde_json::from_str(r#"{"kind": "matrix", "preset": "cifar10n-worst"}"#)
+                .expect("the preset is known");
+        assert_eq!(human.problems(), vec![]);
+        let error = human.corrupt(&[0], &names(3), &mut rng).expect_err("there are ten rows");
+        assert_eq!(error.to_string(), "the matrix is of 10 classes, the data are of 3");
+        let before: Vec<u32> = (0..10_000).map(|at| at % 10).collect();
+        // 40.21 % of the diagonal's complements' mean, rounded in each class.
+        let wrong = run(&human, &before, 10).1.len();
+        assert!(wrong.abs_diff(4_021) <= 10, "{wrong}");
+    }
+
+    #[test]
+    fn matrices_that_make_no_sense_are_refused() {
+        for (text, wanted) in [
+            (r#"{"kind": "matrix"}"#, "kind"),
+            (r#"{"kind": "matrix", "matrix": [[1]], "preset": "cifar10n-worst"}"#, "preset"),
+            (r#"{"kind": "matrix", "matrix": [[1]], "rate": 0.2}"#, "rate"),
+            (r#"{"matrix": [[1]]}"#, "matrix"),
+            (r#"{"preset": "cifar10n-worst"}"#, "preset"),
+        ] {
+            let noise: Labels = serde_json::from_str(text).expect("the settings are read");
+            let settings: Vec<_> = noise.problems().into_iter().map(|one| one.setting).collect();
+            assert_eq!(settings, [wanted], "{text}");
+        }
+    }
+
+    #[test]
+    fn settings_from_before_have_the_key_they_had() {
+        let wanted = json!({
+            "kind": "symmetric", "rate": 0.1, "count": "exact", "own-class": false, "map": null
+        });
+        assert_eq!(Labels::default().settings(), wanted);
     }
 
     // A change here changes everybody's corrupted data: REVISION goes up with it.
@@ -449,5 +547,18 @@ mod tests {
         let (after, touched) = run(&noise(Noise::Symmetric, 0.3), &before, 5);
         let drawn: Vec<_> = touched.iter().map(|at| after[at.index()]).collect();
         assert_eq!((touched, drawn), (ids(&[1, 8, 9, 15, 17, 19]), vec![0, 1, 0, 4, 3, 2]));
+        let text =
+            r#"{"kind": "matrix", "matrix": [[0.5, 0.3, 0.2], [0, 0.5, 0.5], [0.2, 0, 0.8]]}"#;
+        let exact: Labels = serde_json::from_str(text).expect("the rows sum to 1");
+        let before: Vec<u32> = (0..18).map(|at| at % 3).collect();
+        assert_eq!(
+            run(&exact, &before, 3).0,
+            [1, 1, 2, 0, 2, 2, 1, 1, 2, 0, 2, 2, 0, 2, 2, 2, 1, 0]
+        );
+        let each = Labels { count: Counting::Bernoulli, ..exact };
+        assert_eq!(
+            run(&each, &before, 3).0,
+            [0, 1, 2, 0, 2, 2, 1, 2, 0, 0, 2, 2, 1, 2, 0, 0, 2, 2]
+        );
     }
 }

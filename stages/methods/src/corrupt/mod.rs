@@ -2,10 +2,16 @@
 //!
 //! Only training labels are touched; the samples stay one object with the clean data set's.
 
+mod label_file;
 mod labels;
+mod transition;
 
-use artifacts::dataset;
-use artifacts::parts::{DATA, Parts};
+use artifacts::{
+    SampleId,
+    dataset::{self, CleanLabels},
+    parts::{DATA, Parts},
+};
+use cache::Artifact;
 use engine::{ArtifactKind, Method, Port, Stage, StageCtx, StageError};
 use schemars::schema_for;
 use serde::Deserialize;
@@ -20,6 +26,13 @@ pub(crate) fn methods() -> Vec<Method> {
             manual: labels::MANUAL,
             parse: |with| Ok(Box::new(with.read::<labels::Labels>()?)),
             schema: || schema_for!(labels::Labels),
+        },
+        Method {
+            name: "corrupt.label-file",
+            summary: "takes the labels of the training samples from a file",
+            manual: label_file::MANUAL,
+            parse: |with| Ok(Box::new(with.read::<label_file::LabelFile>()?)),
+            schema: || schema_for!(label_file::LabelFile),
         },
         Method {
             name: "corrupt.none",
@@ -64,5 +77,66 @@ impl Stage for Untouched {
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         Ok(dataset::input(ctx, "data")?.parts.clone())
+    }
+}
+
+/// Returns the samples whose label differs, sorted.
+fn changed(before: &[u32], after: &[u32]) -> Vec<SampleId> {
+    let pairs = SampleId::all(before.len()).zip(before.iter().zip(after));
+    pairs.filter(|(_, (old, new))| old != new).map(|(sample, _)| sample).collect()
+}
+
+/// Returns the data of `artifact`, which has the labels `(train, test)`, with other training labels; what
+/// they were is kept beside them. Where nothing was touched, these are the parts of `artifact`.
+fn relabelled(
+    ctx: &StageCtx<'_>,
+    artifact: &Artifact,
+    (train, test): (Vec<u32>, Vec<u32>),
+    after: &[u32],
+    touched: Vec<SampleId>,
+) -> Result<Parts, StageError> {
+    ctx.log(format!("{} of {} labels touched", touched.len(), train.len()));
+    let mut parts = artifact.parts.clone();
+    if touched.is_empty() {
+        return Ok(parts);
+    }
+    let clean = merge(dataset::clean(ctx, "data", artifact)?, train, touched);
+    let wrong = changed(&clean.labels, after).len();
+    let share = 100.0 * wrong as f64 / after.len() as f64;
+    ctx.log(format!("{wrong} of {} labels are wrong: {share:.2} %", after.len()));
+    parts.insert("labels".to_owned(), dataset::put_labels(ctx, after, &test)?);
+    parts.insert("clean".to_owned(), dataset::put_clean(ctx, &clean)?);
+    Ok(parts)
+}
+
+/// Returns the truth after `touched` were corrupted, of labels that were `before` and may have
+/// been corrupted by then.
+fn merge(known: Option<CleanLabels>, before: Vec<u32>, touched: Vec<SampleId>) -> CleanLabels {
+    let Some(mut clean) = known else { return CleanLabels { labels: before, touched } };
+    clean.touched.extend(touched);
+    clean.touched.sort_unstable();
+    clean.touched.dedup();
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(positions: &[u32]) -> Vec<SampleId> {
+        positions.iter().map(|position| SampleId::from(*position)).collect()
+    }
+
+    #[test]
+    fn the_first_labels_stay_the_clean_ones() {
+        let first = merge(None, vec![0, 1, 2], ids(&[0, 2]));
+        assert_eq!(first, CleanLabels { labels: vec![0, 1, 2], touched: ids(&[0, 2]) });
+        let second = merge(Some(first), vec![1, 1, 0], ids(&[1, 2]));
+        assert_eq!(second, CleanLabels { labels: vec![0, 1, 2], touched: ids(&[0, 1, 2]) });
+    }
+
+    #[test]
+    fn changed_samples_are_told_in_order() {
+        assert_eq!(changed(&[0, 1, 2, 3], &[1, 1, 2, 0]), ids(&[0, 3]));
     }
 }

@@ -9,7 +9,7 @@ pub(crate) fn rounded(share: f64, n: usize) -> usize {
 /// take goes to the others in proportion; what is left of whole numbers goes to the largest
 /// remainders, of equal ones to the lower class. `None` if the classes of positive weight have
 /// fewer than `budget`.
-pub(super) fn divide(budget: usize, weights: &[f64], available: &[usize]) -> Option<Vec<usize>> {
+pub(crate) fn divide(budget: usize, weights: &[f64], available: &[usize]) -> Option<Vec<usize>> {
     let room: usize =
         available.iter().zip(weights).filter(|(_, w)| **w > 0.0).map(|(n, _)| n).sum();
     if room < budget {

@@ -51,7 +51,7 @@ use engine::{Method, Problem, Renamed, StageError};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-pub(crate) use budget::rounded;
+pub(crate) use budget::{divide, rounded};
 pub(crate) use group::{Group, TrainingSet, Watch};
 pub(crate) use residuals::residuals;
 
