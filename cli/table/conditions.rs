@@ -1,8 +1,11 @@
 //! Under which conditions a table's numbers were made: how long networks trained and on what, and which
 //! reading of a score was taken. The lines under the table.
 
-use crate::{output::thousands, sources::ResultSource};
-use cache::Store;
+use crate::{
+    output::thousands,
+    sources::{ResultSource, SourceNode},
+};
+use cache::{Digest, Store};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +16,17 @@ const LISTED: usize = 3;
 pub(super) fn lines(sources: &[ResultSource], store: &Store) -> Vec<String> {
     let mut stages: BTreeMap<(usize, &str), BTreeSet<String>> = BTreeMap::new();
     let mut order = vec![];
+    let mut sizes = BTreeMap::new();
     for source in sources {
         for node in &source.nodes {
             let Some(recipe) = &node.recipe else { continue };
             let told = match recipe.method.as_str() {
-                "train" => training(&recipe.settings, full_set(source, node, store), true),
-                "proxy-train" => training(&recipe.settings, full_set(source, node, store), false),
+                "train" => {
+                    training(&recipe.settings, full_set(source, node, store, &mut sizes), true)
+                }
+                "proxy-train" => {
+                    training(&recipe.settings, full_set(source, node, store, &mut sizes), false)
+                }
                 method if method.starts_with("score.") => match reading(&recipe.settings["rule"]) {
                     Some(reading) => format!("{method}, {reading}"),
                     None => continue,
@@ -91,13 +99,16 @@ fn reading(rule: &Value) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// Returns how many training samples the data set under a training has.
+/// Returns how many training samples the data set under a training has. `sizes` are those known, by the
+/// digest of the data set: trainings share them.
 fn full_set(
     source: &ResultSource,
-    node: &crate::sources::SourceNode,
+    node: &SourceNode,
     store: &Store,
+    sizes: &mut BTreeMap<Digest, Option<usize>>,
 ) -> Option<usize> {
-    let outputs = node.inputs.iter().filter_map(|input| source.nodes[*input].output.as_ref());
-    let data = outputs.into_iter().find(|output| output.kind == artifacts::parts::DATA.0)?;
-    Some(artifacts::dataset::open_meta(store, data).ok()?.train)
+    let mut outputs = node.inputs.iter().filter_map(|input| source.nodes[*input].output.as_ref());
+    let data = outputs.find(|output| output.kind == artifacts::parts::DATA.0)?;
+    let size = || Some(artifacts::dataset::open_meta(store, data).ok()?.train);
+    *sizes.entry(data.digest()).or_insert_with(size)
 }

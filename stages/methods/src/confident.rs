@@ -81,8 +81,11 @@ pub(crate) fn label_issues(p: &[f64], labels: &[u32], classes: usize) -> LabelIs
             }
             let lead = |at: usize| row(at)[other] - row(at)[label];
             let mut order = members.clone();
-            order.sort_by(|a, b| lead(*b).total_cmp(&lead(*a)).then(a.cmp(b)));
-            order.iter().take(*count).for_each(|at| flagged[*at] = true);
+            // Rounding leaves a cell at most as many as the label has.
+            order.select_nth_unstable_by(count - 1, |a, b| {
+                lead(*b).total_cmp(&lead(*a)).then(a.cmp(b))
+            });
+            order[..*count].iter().for_each(|at| flagged[*at] = true);
         }
     }
     for (at, label) in labels.iter().enumerate() {

@@ -13,9 +13,12 @@ pub mod linalg;
 #[doc(hidden)]
 pub mod load;
 pub mod measure;
+mod own_file;
 mod runtime;
 pub mod score;
 pub mod select;
+#[cfg(test)]
+mod timing;
 
 pub use command::{OutError, ProgramEnd};
 pub use error::{MethodError, OwnFileError};

@@ -50,13 +50,21 @@ impl HeldOut {
 
     /// Takes what a network said of the samples `held`, row by row.
     fn take(&mut self, held: &[SampleId], logits: &[f32], labels: &[u32], classes: usize) {
-        for (sample, row) in held.iter().zip(logits.chunks_exact(classes)) {
-            let at = sample.index();
-            match self {
-                Self::Logits(all) => all[at * classes..][..classes].copy_from_slice(row),
-                Self::Rows(all) => all[at] = EpochRow::of(row, labels[at]),
+        match self {
+            Self::Logits(all) => scatter(all, held, logits, classes),
+            Self::Rows(all) => {
+                for (sample, row) in held.iter().zip(logits.chunks_exact(classes)) {
+                    all[sample.index()] = EpochRow::of(row, labels[sample.index()]);
+                }
             }
         }
+    }
+}
+
+/// Puts `logits`, a row for each of `held`, into `all`, a row for each sample.
+fn scatter(all: &mut [f32], held: &[SampleId], logits: &[f32], classes: usize) {
+    for (sample, row) in held.iter().zip(logits.chunks_exact(classes)) {
+        all[sample.index() * classes..][..classes].copy_from_slice(row);
     }
 }
 
@@ -94,8 +102,12 @@ pub(crate) fn train(
     let largest = n - n / folds;
     let steps = plan.length.steps(largest.div_ceil(plan.batch) as u64);
     let mut records: Vec<HeldOut> = vec![];
-    let mut logits = HeldOut::missing(Detail::Logits, n, classes);
-    let mut out = OutOfFold { logits: vec![], records: Parts::new(), history: vec![], epochs: 0 };
+    let mut out = OutOfFold {
+        logits: vec![f32::NAN; n * classes],
+        records: Parts::new(),
+        history: vec![],
+        epochs: 0,
+    };
     for fold in 0..folds {
         let (held, seen): (Vec<SampleId>, Vec<SampleId>) =
             SampleId::all(n).partition(|sample| fold_of[sample.index()] == fold);
@@ -111,11 +123,13 @@ pub(crate) fn train(
             if recording.what == RecordMode::None {
                 return Ok(());
             }
+            let found = judge(values)?;
+            scatter(&mut out.logits, &held, &found, classes);
             if records.len() < epoch {
                 let detail = recording.detail(epoch, n, classes);
                 records.push(HeldOut::missing(detail, n, classes));
             }
-            records[epoch - 1].take(&held, &judge(values)?, labels, classes);
+            records[epoch - 1].take(&held, &found, labels, classes);
             Ok(())
         };
         let watch = FoldWatch {
@@ -126,12 +140,12 @@ pub(crate) fn train(
         ctx.log(format!("fold {} of {folds}", fold + 1));
         let unrecorded = Recording { what: RecordMode::None, ..recording };
         let trained = training::train(ctx, plan, setup, &subset, unrecorded, Some(watch))?;
-        logits.take(&held, &judge(&trained.state.values)?, labels, classes);
+        // With a record the last epoch has judged them.
+        if recording.what == RecordMode::None {
+            scatter(&mut out.logits, &held, &judge(&trained.state.values)?, classes);
+        }
         out.epochs = trained.state.history.len();
         out.history.extend(trained.state.history);
-    }
-    if let HeldOut::Logits(all) = logits {
-        out.logits = all;
     }
     for (at, epoch) in records.iter().enumerate() {
         let blob = match epoch {

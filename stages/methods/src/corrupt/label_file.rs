@@ -1,7 +1,7 @@
 //! `corrupt.label-file`: training labels that somebody else gave.
 
 use super::{changed, relabelled};
-use crate::{MethodError, OwnFileError};
+use crate::{MethodError, OwnFileError, own_file};
 use artifacts::{
     dataset,
     formats::{
@@ -93,23 +93,11 @@ impl Stage for LabelFile {
     }
 
     fn problems(&self) -> Vec<Problem> {
-        // A file that is not there is told with the others that are not.
-        if self.files().is_err() {
-            return vec![];
-        }
-        let problem = |error: MethodError| {
-            let (setting, message) = ("file".to_owned(), error.to_string());
-            Problem { setting, message, hint: None }
-        };
-        self.read().err().map(problem).into_iter().collect()
+        own_file::problems(self.file.as_ref(), || self.read())
     }
 
     fn files(&self) -> Result<Vec<InputFile>, Problem> {
-        let Some(written) = &self.file else { return Ok(vec![]) };
-        match column::missing("file", written) {
-            Some(problem) => Err(problem),
-            None => Ok(vec![InputFile { role: "file".to_owned(), path: written.path() }]),
-        }
+        own_file::files(self.file.as_ref())
     }
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {

@@ -1,6 +1,6 @@
 //! `score.import`: scores that were computed elsewhere.
 
-use crate::MethodError;
+use crate::{MethodError, own_file};
 use artifacts::scores::{self, Scores};
 use artifacts::{
     formats::column::{self, Column},
@@ -87,23 +87,11 @@ impl Stage for ImportScores {
     }
 
     fn problems(&self) -> Vec<Problem> {
-        // A file that is not there is told with the others that are not.
-        if self.files().is_err() {
-            return vec![];
-        }
-        let problem = |error: MethodError| {
-            let (setting, message) = ("file".to_owned(), error.to_string());
-            Problem { setting, message, hint: None }
-        };
-        self.read().err().map(problem).into_iter().collect()
+        own_file::problems(self.file.as_ref(), || self.read())
     }
 
     fn files(&self) -> Result<Vec<InputFile>, Problem> {
-        let Some(written) = &self.file else { return Ok(vec![]) };
-        match column::missing("file", written) {
-            Some(problem) => Err(problem),
-            None => Ok(vec![InputFile { role: "file".to_owned(), path: written.path() }]),
-        }
+        own_file::files(self.file.as_ref())
     }
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {

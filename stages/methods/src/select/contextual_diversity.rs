@@ -24,6 +24,18 @@ pub(super) struct Divergence {
     classes: usize,
 }
 
+/// Returns the symmetric divergence of two predictions, each with its logarithms.
+#[inline]
+fn symmetric((p, log_p): (&[f32], &[f32]), (q, log_q): (&[f32], &[f32])) -> f32 {
+    let classes = p.len();
+    let (log_p, q, log_q) = (&log_p[..classes], &q[..classes], &log_q[..classes]);
+    let mut sum = 0.0;
+    for c in 0..classes {
+        sum += (p[c] - q[c]) * (log_p[c] - log_q[c]);
+    }
+    0.5 * sum
+}
+
 impl Divergence {
     pub(super) fn new(logits: &Matrix<'_>) -> Self {
         let classes = logits.cols();
@@ -52,12 +64,16 @@ impl Divergence {
     /// The divergence between the predictions of `i` and `j`.
     #[inline]
     pub(super) fn between(&self, i: usize, j: usize) -> f32 {
-        let ((p, log_p), (q, log_q)) = (self.row(i), self.row(j));
-        let mut sum = 0.0;
-        for c in 0..self.classes {
-            sum += (p[c] - q[c]) * (log_p[c] - log_q[c]);
-        }
-        0.5 * sum
+        symmetric(self.row(i), self.row(j))
+    }
+
+    /// Lowers each of `nearest` to the divergence of its sample from sample `centre`, if that is smaller.
+    fn approach(&self, centre: usize, nearest: &mut [f32]) {
+        let (centre, classes) = (self.row(centre), self.classes.max(1));
+        let rows = self.p.par_chunks_exact(classes).zip(self.log_p.par_chunks_exact(classes));
+        nearest.par_iter_mut().zip(rows).with_min_len(1024).for_each(|(nearest, row)| {
+            *nearest = nearest.min(symmetric(centre, row));
+        });
     }
 
     /// The divergence of the prediction of `j` from that of `i`: `KL(p_i || p_j)`.
@@ -93,9 +109,7 @@ DeepCore's becomes NaN there and is picked first.";
         let seeds = seeds(group, &self.centers)?;
         let picks =
             farthest_first(group.len(), &seeds, budget, group.watch, |centre, _, nearest| {
-                nearest.par_iter_mut().enumerate().with_min_len(1024).for_each(|(i, nearest)| {
-                    *nearest = nearest.min(divergence.between(centre, i));
-                });
+                divergence.approach(centre, nearest);
             })?;
         Ok(picks.into())
     }

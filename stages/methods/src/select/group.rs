@@ -1,9 +1,13 @@
 //! What a selecting method sees: a group of training samples, and what is known of them.
 
 use super::residuals;
-use crate::linalg::Compute;
+use crate::{
+    confident::{LabelIssues, label_issues, probabilities},
+    linalg::Compute,
+};
 use artifacts::{InGroup, Matrix, SampleId};
 use engine::{StageError, Streams};
+use std::sync::OnceLock;
 
 /// What is known of the whole training set, in sample order. What a method did not ask for is
 /// absent.
@@ -23,6 +27,19 @@ pub(crate) struct TrainingSet<'a> {
     pub(crate) logits: Option<Matrix<'a>>,
     /// The proxy's embeddings, \[n, d\], finite.
     pub(crate) embeddings: Option<Matrix<'a>>,
+    /// What the logits say of the labels, once it was asked for.
+    pub(crate) label_issues: OnceLock<LabelIssues>,
+}
+
+impl TrainingSet<'_> {
+    /// Returns what confident learning says of the labels by the proxy's logits: estimated once, however
+    /// many groups ask.
+    pub(crate) fn label_issues(&self) -> &LabelIssues {
+        self.label_issues.get_or_init(|| {
+            let logits = self.logits.as_ref().expect("the method reads logits");
+            label_issues(&probabilities(logits), self.labels, logits.cols())
+        })
+    }
 }
 
 /// Learns how far a selection is, and may stop it.

@@ -3,7 +3,6 @@
 use super::{
     Group, Picks, SelectInput, Selector, TrainingSet, ccs::stratified, top::hardest_first,
 };
-use crate::confident::{label_issues, probabilities};
 use artifacts::units::{Count, Fraction};
 use engine::StageError;
 use schemars::JsonSchema;
@@ -49,11 +48,7 @@ const CUT_ALL: f64 = 0.3;
 impl Robust {
     /// Returns the share of wrong labels in the training set.
     fn estimate(&self, set: &TrainingSet<'_>) -> f64 {
-        if let Some(noise) = self.noise {
-            return noise.into();
-        }
-        let logits = set.logits.as_ref().expect("the method reads logits");
-        label_issues(&probabilities(logits), set.labels, logits.cols()).share()
+        self.noise.map_or_else(|| set.label_issues().share(), f64::from)
     }
 
     /// Returns the share of a group that is cut where the share `keep` of it is kept.

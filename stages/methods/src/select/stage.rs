@@ -259,6 +259,7 @@ impl<S: Selector> Stage for Select<S> {
             probabilities: probabilities.as_deref(),
             logits,
             embeddings,
+            ..TrainingSet::default()
         };
         for remark in self.rule.remarks(&ground) {
             ctx.log(remark);

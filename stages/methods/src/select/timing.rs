@@ -1,56 +1,24 @@
 //! What every selector costs on one group: run by hand, in release, with `--ignored --nocapture`.
 //!
-//! `CORESIFT_TIMING` gives the sizes, such as `5000,10000`, and `CORESIFT_METHODS` picks methods by a
-//! part of their names. A tenth is selected of each; d = 512, ten classes in one group.
+//! See `crate::timing` for its variables. A tenth is selected of each; d = 512, ten classes in one group.
 
 use super::{Group, Picks, Selector, TrainingSet};
 use crate::linalg::noise;
 use artifacts::{Matrix, SampleId};
 use engine::Streams;
-use rustix::time::{ClockId, clock_gettime};
-use std::time::Instant;
 
 const D: usize = 512;
 const CLASSES: usize = 10;
 
-fn cpu_seconds() -> f64 {
-    let now = clock_gettime(ClockId::ProcessCPUTime);
-    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
-}
-
-/// Returns the largest memory held since the last call, in MiB, where the system tells it.
-fn peak() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-    // 5 resets the high-water mark.
-    std::fs::write("/proc/self/clear_refs", "5").ok()?;
-    Some(kib / 1024.0)
-}
-
-#[expect(clippy::print_stderr, reason = "the figures are what it is run for")]
-#[expect(clippy::disallowed_methods, reason = "whoever runs it picks by hand")]
 fn time<S: Selector>(rule: &S, group: &Group<'_>, budget: usize) {
-    if std::env::var("CORESIFT_METHODS")
-        .is_ok_and(|some| !some.split(',').any(|part| S::NAME.contains(part)))
-    {
-        return;
-    }
-    peak();
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    let Picks { places, .. } = rule.select(group, budget).expect("nobody stops it");
-    let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
-    let peak = peak().unwrap_or(f64::NAN);
-    let (n, picks) = (group.len(), places.len());
-    eprintln!("{:30} n {n:7} k {picks:6}  {cpu:9.3} CPU s  {wall:9.3} s  {peak:8.0} MiB", S::NAME);
+    let size = |picks: &Picks| format!("n {:7} k {:6}", group.len(), picks.places.len());
+    crate::timing::time(S::NAME, size, || rule.select(group, budget).expect("nobody stops it"));
 }
 
 #[test]
 #[ignore = "it takes its time, and asserts nothing"]
-#[expect(clippy::disallowed_methods, reason = "whoever runs it picks by hand")]
 fn selectors() {
-    let sizes = std::env::var("CORESIFT_TIMING").unwrap_or_else(|_| "5000".to_owned());
-    for n in sizes.split(',').map(|n| n.parse().expect("it is a number")) {
+    for n in crate::timing::sizes() {
         selectors_of(n);
     }
 }
