@@ -116,8 +116,8 @@ impl PartialEq for Valued {
 impl Eq for Valued {}
 
 impl D2 {
-    /// Returns each sample's value once it has heard of its neighbours' `scores`.
-    fn heard(&self, graph: &[Vec<(u32, f64)>], scores: &[f64]) -> Vec<f64> {
+    /// Returns each sample's value once it has the messages of its neighbours' `scores`.
+    fn forward_values(&self, graph: &[Vec<(u32, f64)>], scores: &[f64]) -> Vec<f64> {
         let value = |(edges, own): (&Vec<(u32, f64)>, &f64)| {
             let message = |(j, distance): &(u32, f64)| {
                 (-distance).exp() * scores[*j as usize].max(LEAST_SCORE)
@@ -210,7 +210,7 @@ given to it, it does not join both ways.";
         let step = |done, total| group.watch.step(done * budget / total, budget);
         let nearest = neighbours(&features, self.neighbors.get(), group.compute, step)?;
         let graph = symmetric_graph(&features, &nearest);
-        let values = self.heard(&graph, &rescaled(&group.scores()));
+        let values = self.forward_values(&graph, &rescaled(&group.scores()));
         Ok(self.traverse(&graph, values, budget, group.watch)?.into())
     }
 }
@@ -237,13 +237,13 @@ mod tests {
         };
         let scores = rescaled(&[-2.0, 2.0, 0.0]);
         assert_eq!(scores, [0.0, 1.0, 0.5]);
-        let values = rule.heard(&graph, &scores);
+        let values = rule.forward_values(&graph, &scores);
         close(&values, [near, 1.0 + near * LEAST_SCORE + far * 0.5, 0.5 + far]);
         // The middle is picked, and lowers both by nearly all it has: the farther less.
         let order = rule.traverse(&graph, values, 3, &Unwatched).expect("nobody stops it");
         assert_eq!(order, [1, 2, 0]);
         let product = D2 { forward: Forward::Product, ..rule };
-        let values = product.heard(&graph, &scores);
+        let values = product.forward_values(&graph, &scores);
         close(&values, [0.0, near * LEAST_SCORE + far * 0.5, 0.5 * far]);
     }
 
@@ -256,7 +256,7 @@ mod tests {
         let graph = symmetric_graph(&x, &nearest);
         for rule in D2::variants() {
             let scores = rescaled(&noise(n, 2));
-            let mut values = rule.heard(&graph, &scores);
+            let mut values = rule.forward_values(&graph, &scores);
             let found = rule.traverse(&graph, values.clone(), 150, &Unwatched);
             let mut taken = vec![false; n];
             for found in found.expect("nobody stops it") {

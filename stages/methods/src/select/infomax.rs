@@ -91,7 +91,7 @@ impl InfoMax {
         watch: &dyn super::Watch,
     ) -> Result<Vec<u32>, StageError> {
         let (n, alpha) = (scores.len(), f64::from(self.alpha));
-        let slope = |x: &[f64]| -> Vec<f64> {
+        let gradient_at = |x: &[f64]| -> Vec<f64> {
             let repeated = kernel.times(x);
             scores.iter().zip(repeated).map(|(score, one)| score - 2.0 * alpha * one).collect()
         };
@@ -103,17 +103,17 @@ impl InfoMax {
         let steps = self.steps.get();
         for step in 0..steps {
             watch.step(step * budget / steps, budget)?;
-            let slope = slope(&x);
-            for (x, slope) in x.iter_mut().zip(slope) {
-                *x += length * slope;
+            let gradient = gradient_at(&x);
+            for (x, gradient) in x.iter_mut().zip(gradient) {
+                *x += length * gradient;
             }
             project(&mut x, budget as f64);
         }
-        let slope = slope(&x);
+        let gradient = gradient_at(&x);
         let mut order: Vec<u32> = (0..n as u32).collect();
         order.sort_by(|a, b| {
             let (a, b) = (*a as usize, *b as usize);
-            x[b].total_cmp(&x[a]).then(slope[b].total_cmp(&slope[a])).then(a.cmp(&b))
+            x[b].total_cmp(&x[a]).then(gradient[b].total_cmp(&gradient[a])).then(a.cmp(&b))
         });
         order.truncate(budget);
         Ok(order)
@@ -130,7 +130,7 @@ Keeps the x of 0 and 1 with the budget for its sum that makes
 
 large: s are the scores, brought to 0 to 1, and K is the cosine of the embeddings between a sample and its
 `rule.neighbors` nearest others, both ways, and 0 elsewhere. High scores are kept. x is relaxed to numbers
-from 0 to 1, moved along the slope and brought back to its sum `rule.steps` times; the largest are kept.
+from 0 to 1, moved along the gradient and brought back to its sum `rule.steps` times; the largest are kept.
 The score is on port `scores`, the embeddings are those of `proxy`.
 
 Tan, Wu, Du, Chen, Wang, Wang & Qi, *Data Pruning by Information Maximization*, ICLR 2025, of which the
