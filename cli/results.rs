@@ -2,11 +2,13 @@
 //! put together over seeds. `table`, `report`, `plot`, `ablate` and `diff` all read this; how
 //! results are written or drawn is not here.
 
+mod cost;
 mod grid;
 mod measured;
 mod repeats;
 mod study;
 
+pub(crate) use cost::{COST, add_costs};
 pub(crate) use grid::{CellResult, Grid, GridAxis};
 pub(crate) use measured::{MeasuredSource, MetricValue, metrics_of, read, read_with};
 pub(crate) use repeats::grouped;

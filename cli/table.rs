@@ -13,7 +13,7 @@ mod write;
 
 use crate::{
     context::{Context, Failure, now_millis},
-    results::{self, CellResult, Grid, MeasuredSource, SECONDS, is_seed},
+    results::{self, COST, CellResult, Grid, MeasuredSource, SECONDS, add_costs, is_seed},
     sources::{self, Overrides, ResultSource},
 };
 use against::{Against, Baseline};
@@ -62,6 +62,11 @@ pub(crate) struct TableArgs {
     /// Show this metric, and no others but those named [default: the usual ones].
     #[arg(long, value_name = "NAME")]
     metric: Vec<String>,
+    /// Show what each result cost instead: the seconds of proxy, score, selection and training, the samples
+    /// that went through their networks, and after how many students the selection has paid for itself,
+    /// against one trained on everything (`break_even`).
+    #[arg(long, conflicts_with_all = ["metric", "test", "against", "ranks"])]
+    cost: bool,
     /// Order the rows by an axis or a metric; `-NAME` puts the largest first [default: the order
     /// of the matrix]
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
@@ -115,7 +120,12 @@ pub(crate) fn run(args: &TableArgs, context: &Context) -> Result<ExitCode, Failu
     let read = |name: &String| ResultSource::read(name, overrides, context, &store);
     let sources: Vec<ResultSource> = args.source.iter().map(read).collect::<Result<_, _>>()?;
     let measured = sources.iter().map(|source| results::read(source, &store));
-    let measured: Vec<MeasuredSource> = measured.collect::<Result<_, StoreError>>()?;
+    let mut measured: Vec<MeasuredSource> = measured.collect::<Result<_, StoreError>>()?;
+    if args.cost {
+        for (source, measured) in sources.iter().zip(&mut measured) {
+            add_costs(source, &store, measured);
+        }
+    }
     for (source, measured) in sources.iter().zip(&measured) {
         measured.unread.iter().for_each(|unread| context.note(&unread.line(source)));
     }
@@ -214,6 +224,10 @@ fn show(grid: &Grid, over: &[bool], args: &TableArgs, context: &Context) -> Resu
     let mut metrics = Metrics::of(grid);
     let view = args.view();
     match view {
+        View::Rows { .. } if args.cost => {
+            let cost = COST.iter().filter(|name| metrics.names.iter().any(|one| one == *name));
+            metrics.names = cost.map(|name| (*name).to_owned()).collect();
+        }
         View::Rows { .. } => metrics.choose(&args.metric)?,
         _ => metrics.choose_one(&args.metric)?,
     }

@@ -82,6 +82,11 @@ fn training(settings: &Value, n: Option<usize>, is_student: bool) -> String {
         "" | "none" => {}
         augment => parts.push(augment.to_owned()),
     }
+    match (word("sampler").as_str(), settings["sampler-keep"].as_f64()) {
+        ("", _) => {}
+        (sampler, Some(keep)) => parts.push(format!("sampler {sampler} of {keep}")),
+        (sampler, None) => parts.push(format!("sampler {sampler}")),
+    }
     if !is_student {
         parts.push(format!("record {}", word("record")));
     }

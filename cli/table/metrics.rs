@@ -111,7 +111,17 @@ impl Metrics {
 
 /// Tells whether less of a metric is better, by its name.
 pub(super) fn small_is_good(name: &str) -> bool {
-    let parts = ["loss", "ece", "error", "corrupted", SECONDS, "train_samples", "brier"];
+    let parts = [
+        "loss",
+        "ece",
+        "error",
+        "corrupted",
+        SECONDS,
+        "train_samples",
+        "brier",
+        "seen",
+        "break_even",
+    ];
     name.split('_').any(|part| parts.contains(&part)) || parts.contains(&name)
 }
 

@@ -20,21 +20,26 @@ with = { n = 97, test = 31, d = 6, classes = 3 }
 use  = "corrupt.labels"
 from = { data = "data" }
 with = { rate = 0.2, count = "bernoulli" }
+[stage.part]
+use  = "select.random"
+from = { data = "noisy" }
+with = { keep = 0.9, balance = "class" }
 [stage.proxy]
 use  = "proxy-train"
-from = { data = "noisy" }
-with = { model = "mlp", epochs = 12, batch = 16, lr = 0.05 }
+from = { data = "noisy", subset = "part" }
+with = { model = "mlp", epochs = 12, batch = 16, lr = 0.05, record = "clean" }
 [stage.scores]
 use  = "score.el2n"
 from = { proxy = "proxy" }
 "#;
 
-const WIRINGS: [&str; 5] = [
+const WIRINGS: [&str; 6] = [
     r#"{ scores = "scores" }"#,
     r#"{ proxy = "proxy" }"#,
     r#"{ data = "noisy" }"#,
     r#"{ proxy = "proxy", data = "noisy" }"#,
     r#"{ scores = "scores", proxy = "proxy" }"#,
+    r#"{ proxy = "proxy", query = "part" }"#,
 ];
 
 fn read(text: &str) -> Result<Plan, Vec<String>> {

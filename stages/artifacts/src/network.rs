@@ -22,6 +22,9 @@ pub struct TrainedEpoch {
     /// The share of the test split that was right after it, where that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
+    /// How many samples it went through, where a sampler drew them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u64>,
 }
 
 /// A training's history as it is stored.
@@ -84,6 +87,9 @@ pub struct ModelMeta {
     pub embedding: usize,
     /// How many samples it was trained on.
     pub samples: usize,
+    /// How many samples its steps went through, each as often as it was seen, where a sampler drew them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples_seen: Option<u64>,
     /// How many of each label.
     pub per_class: Vec<usize>,
     /// How many of them had been touched by a corruption; only if the data set was corrupted.
@@ -107,6 +113,43 @@ pub struct NetworkSummary {
     pub mean: Vec<f32>,
     /// What it is divided by: per channel.
     pub std: Vec<f32>,
+}
+
+/// Returns how many samples went through the network of a proxy or a model in `store` while it was trained in
+/// batches of so many, each as often as it did.
+///
+/// # Errors
+///
+/// Fails if its summary does not read.
+pub fn open_samples_seen(store: &Store, artifact: &Artifact, batch: u64) -> Result<u64, PartError> {
+    #[derive(Deserialize)]
+    struct TrainingSummary {
+        epochs: u64,
+        steps: Option<u64>,
+        samples: Option<u64>,
+        samples_seen: Option<u64>,
+        folds: Option<u64>,
+    }
+    let summary: TrainingSummary = PartBytes::open(store, artifact, "meta")?.json()?;
+    if let Some(seen) = summary.samples_seen {
+        return Ok(seen);
+    }
+    let n = match summary.samples {
+        Some(n) => n,
+        None => {
+            let labels: Vec<u32> = PartBytes::open(store, artifact, "labels")?.indices("train")?;
+            labels.len() as u64
+        }
+    };
+    if let Some(folds) = summary.folds {
+        return Ok(summary.epochs * n * (folds - 1));
+    }
+    // The last epoch of a training counted in steps may end early.
+    let before = summary.epochs.saturating_sub(1);
+    let last = summary.steps.map_or(n, |steps| {
+        steps.saturating_sub(before * n.div_ceil(batch)).saturating_mul(batch).min(n)
+    });
+    Ok(before * n + last)
 }
 
 /// Returns the history of a proxy or a model in `store`.

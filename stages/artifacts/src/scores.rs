@@ -57,15 +57,26 @@ pub fn put(
 ///
 /// Fails if a sample has none, or there are not `n`.
 pub fn read(ctx: &StageCtx<'_>, port: &str, n: usize) -> Result<Vec<f32>, StageError> {
-    let input = dataset::input(ctx, port)?;
-    let part = parts::part(ctx, port, input, "scores")?;
-    let (_, scores) = part.f32("scores")?;
-    if scores.len() != n {
-        return Err(part.wrong(PartError::Scores { found: scores.len(), n }));
-    }
+    let scores = read_some(ctx, port, n)?;
     match scores.iter().position(|score| score.is_nan()) {
         Some(sample) => Err(ArtifactError::NoScore { sample }.into()),
         None => Ok(scores),
+    }
+}
+
+/// Reads the scores on port `port`: one for each of `n` samples, NaN where there is none.
+///
+/// # Errors
+///
+/// Fails if there are not `n`.
+pub fn read_some(ctx: &StageCtx<'_>, port: &str, n: usize) -> Result<Vec<f32>, StageError> {
+    let input = dataset::input(ctx, port)?;
+    let part = parts::part(ctx, port, input, "scores")?;
+    let (_, scores) = part.f32("scores")?;
+    if scores.len() == n {
+        Ok(scores)
+    } else {
+        Err(part.wrong(PartError::Scores { found: scores.len(), n }))
     }
 }
 

@@ -162,8 +162,25 @@ impl Subset {
     ///
     /// Fails if it is of another data set, or does not read.
     pub fn read(ctx: &StageCtx<'_>, n: usize) -> Result<Self, StageError> {
-        let Some(artifact) = ctx.input("subset") else { return Ok(Self::all(n)) };
-        let part = parts::part(ctx, "subset", artifact, "subset")?;
+        match ctx.input("subset") {
+            Some(artifact) => Self::of(ctx, "subset", artifact, n),
+            None => Ok(Self::all(n)),
+        }
+    }
+
+    /// Reads the subset, of `n` training samples, that is part of the `artifact` on `port`: a subset, or a
+    /// proxy that was trained on one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is of another data set, or does not read.
+    pub fn of(
+        ctx: &StageCtx<'_>,
+        port: &str,
+        artifact: &Artifact,
+        n: usize,
+    ) -> Result<Self, StageError> {
+        let part = parts::part(ctx, port, artifact, "subset")?;
         let samples: Vec<SampleId> = part.indices("indices")?;
         if samples.iter().any(|sample| sample.index() >= n) {
             return Err(ArtifactError::OtherDataset { n }.into());

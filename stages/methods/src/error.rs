@@ -134,6 +134,24 @@ pub enum MethodError {
         class: String,
     },
 
+    /// A score needs samples that the proxy was not trained on.
+    #[error(
+        "the proxy was trained on all samples, and none is held out: train it on a `subset`, with \
+         `record = \"clean\"`"
+    )]
+    NoHeldOut,
+    /// The record lacks the samples that the proxy was not trained on.
+    #[error(
+        "no epoch on record saw the samples held out: train the proxy with `record = \"clean\"`"
+    )]
+    HeldOutUnseen,
+    /// No sample has a score to go by.
+    #[error("no sample has a score, and none can be extrapolated")]
+    NothingScored,
+    /// A query has no sample.
+    #[error("the query has no sample")]
+    EmptyQuery,
+
     /// A proxy's logits are of other classes than its labels.
     #[error("the proxy's logits are of {logits} classes, its labels of {classes}")]
     ProxyClasses {

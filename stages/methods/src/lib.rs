@@ -7,6 +7,7 @@
 mod command;
 mod confident;
 mod corrupt;
+mod coverage;
 mod detection;
 mod error;
 pub mod linalg;
@@ -33,6 +34,7 @@ pub fn methods() -> Vec<engine::Method> {
         corrupt::methods(),
         score::methods(),
         select::methods(),
+        coverage::methods(),
         detection::methods(),
         command::methods(),
     ]

@@ -27,7 +27,8 @@ connect the clean data set to judge a model trained on corrupted labels.
 - `ece`: the expected calibration error over 15 bins of equal width (Guo et al., 2017).
 - `brier`: the mean squared distance between probabilities and one-hot label (Brier, 1950).
 - `worst_class`: the smallest of the classes' accuracies.
-- `train_samples`: how many samples it was trained on; `corrupted_kept` is the share of them whose
+- `train_samples`: how many samples it was trained on; `samples_seen`: how many its steps went through,
+  where a `sampler` drew them; `corrupted_kept` is the share of them whose
   label a corruption had touched, where the data set was corrupted.
 - `per_class`, `kept_per_class`: accuracy and training samples of each of `classes`;
   `confusion[label][prediction]` counts test samples.
@@ -98,6 +99,9 @@ impl Stage for Evaluate {
         say("worst_class", json!(found.worst_class));
         say("test_samples", json!(labels.len()));
         say("train_samples", json!(meta.samples));
+        if let Some(seen) = meta.samples_seen {
+            say("samples_seen", json!(seen));
+        }
         if let Some(kept) = meta.corrupted_kept {
             say("corrupted_kept", json!(kept as f64 / meta.samples.max(1) as f64));
         }

@@ -14,7 +14,7 @@ use artifacts::{
     architecture::Architecture,
     dataset,
     network::History,
-    parts::{self, DATA, PROXY, Parts, StoredTensor},
+    parts::{self, DATA, PROXY, Parts, SUBSET, StoredTensor},
     units::Count,
 };
 use engine::{ArtifactKind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
@@ -60,6 +60,11 @@ by the one network that has not seen it: out-of-fold logits, and a record of the
 has it). Scores that read logits or the record take them as they are; there are no weights and no embeddings,
 for those of several networks have nothing in common. A training in folds that was broken off starts over.
 
+With a `subset` connected, the network is trained on its samples alone, weighted if it is, and what it says of
+the others is that of a network that has not seen them. A record made in flight has the samples trained on;
+`record = \"clean\"` has all. `score.extrapolate` spreads the scores of a part over the rest; `score.cld`
+takes the samples left out as its held-out set.
+
 Cost: `epochs` passes over the data forward and backward, one forward; with `record = \"clean\"`
 one forward more an epoch; with `folds` as many times. The record takes 2 n C bytes an epoch, up to `record-limit`.
 ";
@@ -92,6 +97,9 @@ struct Meta<'a> {
     /// How many networks there are, if each has not seen a fold.
     #[serde(skip_serializing_if = "Option::is_none")]
     folds: Option<Count>,
+    /// How many samples it was trained on, if not on all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    samples: Option<usize>,
 }
 
 impl ProxyTrain {
@@ -101,9 +109,10 @@ impl ProxyTrain {
 }
 
 impl ProxyTrain {
-    fn meta<'a>(&self, setup: &'a TrainingSetup, epochs: usize) -> Meta<'a> {
+    /// Returns the summary of a proxy trained on so many `samples`, of as many epochs.
+    fn meta<'a>(&self, setup: &'a TrainingSetup, samples: usize, epochs: usize) -> Meta<'a> {
         let plan = self.plan();
-        let per_epoch = setup.train.len().div_ceil(plan.batch) as u64;
+        let per_epoch = samples.div_ceil(plan.batch) as u64;
         Meta {
             model: plan.architecture,
             classes: setup.classes,
@@ -116,6 +125,7 @@ impl ProxyTrain {
             head: setup.network.head(),
             embedding: setup.network.embedding(),
             folds: self.folds,
+            samples: (samples < setup.train.len()).then_some(samples),
         }
     }
 
@@ -134,7 +144,10 @@ impl ProxyTrain {
         let mut parts = found.records;
         parts.insert("outputs".to_owned(), parts::put_tensors(ctx, &outputs)?);
         parts.insert("history".to_owned(), parts::put_json(ctx, &History::of(&found.history))?);
-        parts.insert("meta".to_owned(), parts::put_json(ctx, &self.meta(setup, found.epochs))?);
+        parts.insert(
+            "meta".to_owned(),
+            parts::put_json(ctx, &self.meta(setup, setup.train.len(), found.epochs))?,
+        );
         let source = dataset::input(ctx, "data")?;
         let labels = source.parts.get("labels").expect("the data set was read with its labels");
         parts.insert("labels".to_owned(), *labels);
@@ -156,7 +169,7 @@ impl Stage for ProxyTrain {
     }
 
     fn inputs(&self) -> Vec<Port> {
-        vec![Port::one("data", DATA)]
+        vec![Port::one("data", DATA), Port::optional("subset", SUBSET)]
     }
 
     fn output(&self) -> ArtifactKind {
@@ -183,6 +196,16 @@ impl Stage for ProxyTrain {
         problems
     }
 
+    fn wiring(&self, connected: &[&str]) -> Vec<Problem> {
+        let both = self.folds.is_some() && connected.contains(&"subset");
+        let problem = || Problem {
+            setting: "folds".to_owned(),
+            message: "a training in folds takes all samples, not a subset".to_owned(),
+            hint: Some("leave out `folds` or `subset`".to_owned()),
+        };
+        both.then(problem).into_iter().collect()
+    }
+
     fn trajectory(&self) -> Option<Trajectory> {
         self.folds.is_none().then(|| self.plan().trajectory(self.settings()))
     }
@@ -194,13 +217,13 @@ impl Stage for ProxyTrain {
         if let Some(count) = self.folds {
             return self.run_folds(ctx, &setup, count.get(), recording);
         }
-        let everything = Subset::all(setup.train.len());
-        let trained = training::train(ctx, plan, &setup, &everything, recording, None)?;
+        let subset = Subset::read(ctx, setup.train.len())?;
+        let trained = training::train(ctx, plan, &setup, &subset, recording, None)?;
         let state = &trained.state;
         let mut pause = pause(ctx, setup.train.len());
         let all = outputs(&setup.network, &state.values, &setup.train, true, &mut pause)?;
         let embedding = setup.network.embedding();
-        let meta = self.meta(&setup, state.history.len());
+        let meta = self.meta(&setup, subset.len(), state.history.len());
         let outputs = [
             StoredTensor::f32("logits", &[setup.train.len(), setup.classes], &all.logits),
             StoredTensor::f32("embeddings", &[setup.train.len(), embedding], &all.embeddings),
@@ -212,6 +235,9 @@ impl Stage for ProxyTrain {
         let labels = source.parts.get("labels").expect("the data set was read with its labels");
         parts.insert("labels".to_owned(), *labels);
         parts.extend(trained.records);
+        if let Some(trained_on) = ctx.input("subset").and_then(|input| input.parts.get("subset")) {
+            parts.insert("subset".to_owned(), *trained_on);
+        }
         Ok(parts)
     }
 }

@@ -197,6 +197,7 @@ pub(super) fn model(
         head: adopted.head,
         embedding: adopted.embedding,
         samples: kept.len(),
+        samples_seen: None,
         per_class: kept.per_class(&labels, classes),
         corrupted_kept: clean.as_ref().map(|clean| kept.count_of(&clean.touched)),
         corrupted_total: clean.as_ref().map(|clean| clean.touched.len()),

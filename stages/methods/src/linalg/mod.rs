@@ -25,7 +25,7 @@ pub(crate) use k_means::k_means;
 pub use lanes::in_widest;
 pub(crate) use lanes::noise;
 pub(crate) use lanes::{dot, squared_distance};
-pub(crate) use neighbours::neighbours;
+pub(crate) use neighbours::{nearest_among, neighbours};
 pub(crate) use nnls::{nonnegative, positive_solve};
 pub use pairwise::{Pairwise, PairwiseElements};
 pub(crate) use pairwise_rows::PairwiseRows;

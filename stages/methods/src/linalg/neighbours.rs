@@ -75,6 +75,50 @@ pub(crate) fn neighbours(
     Ok(done.flatten().map(Nearest::places).collect())
 }
 
+/// Returns the `count` rows of `references` that are nearest to each row of `queries`, nearest first, each
+/// with its squared Euclidean distance; of equally near ones the earlier is nearer. Fewer, if there are not
+/// so many. `step` is called between tiles of queries.
+///
+/// # Errors
+///
+/// Fails as `step` does.
+pub(crate) fn nearest_among(
+    queries: &Matrix<'_>,
+    references: &Matrix<'_>,
+    count: usize,
+    step: impl Fn() -> Result<(), StageError> + Sync,
+) -> Result<Vec<Vec<(u32, f32)>>, StageError> {
+    let d = queries.cols();
+    let square = |row: &[f32]| row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    let squares: Vec<f64> =
+        (0..references.rows()).into_par_iter().map(|i| square(references.row(i))).collect();
+    let count = count.min(references.rows());
+    let of_tile = |tile: Range<usize>| {
+        step()?;
+        let mut found = vec![Nearest::new(count); tile.len()];
+        for other in tiles(references.rows()) {
+            let width = other.len();
+            let mut products = vec![0.0; tile.len() * width];
+            let rows = &queries.data()[tile.start * d..tile.end * d];
+            let others = &references.data()[other.start * d..other.end * d];
+            gemm((tile.len(), width, d), rows, others, &mut products, width);
+            for ((i, nearest), products) in
+                tile.clone().zip(&mut found).zip(products.chunks_exact(width))
+            {
+                let own = square(queries.row(i));
+                for (j, product) in other.clone().zip(products) {
+                    let apart = own + squares[j] - 2.0 * f64::from(*product);
+                    nearest.meet(j, apart.max(0.0) as f32);
+                }
+            }
+        }
+        Ok(found.into_iter().map(Nearest::with_distances).collect::<Vec<_>>())
+    };
+    let all: Result<Vec<Vec<_>>, StageError> =
+        tiles(queries.rows()).into_par_iter().map(of_tile).collect();
+    Ok(all?.concat())
+}
+
 /// The nearest met so far, nearest first; of equally near ones the earlier. In which order they are
 /// met does not matter.
 #[derive(Clone)]
@@ -108,6 +152,11 @@ impl Nearest {
         }
     }
 
+    /// Returns the places with their squared distances.
+    fn with_distances(self) -> Vec<(u32, f32)> {
+        self.found.into_iter().map(|(distance, place)| (place, distance)).collect()
+    }
+
     fn places(self) -> Vec<u32> {
         self.found.into_iter().map(|(_, place)| place).collect()
     }
@@ -131,6 +180,17 @@ mod tests {
             let apart = |i: &u32| squared_distance(x.row(j), x.row(*i as usize));
             all.sort_by(|a, b| apart(a).total_cmp(&apart(b)).then(a.cmp(b)));
             assert_eq!(found[..], all[..7]);
+        }
+        // Among others than the rows themselves: here their first 300.
+        let part = Matrix::new(&x.data()[..300 * d], 300, d);
+        let found = nearest_among(&x, &part, 5, || Ok(())).expect("nobody stops it");
+        for (j, found) in found.iter().enumerate() {
+            let mut all: Vec<u32> = (0..300).collect();
+            let apart = |i: &u32| squared_distance(x.row(j), x.row(*i as usize));
+            all.sort_by(|a, b| apart(a).total_cmp(&apart(b)).then(a.cmp(b)));
+            let places: Vec<u32> = found.iter().map(|(place, _)| *place).collect();
+            assert_eq!(places, all[..5]);
+            assert!(found.iter().all(|(i, distance)| (distance - apart(i)).abs() < 1e-3));
         }
     }
 }

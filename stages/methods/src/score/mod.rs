@@ -5,6 +5,7 @@
 
 mod aum;
 mod cartography;
+mod cld;
 pub(crate) mod deepcore;
 mod deepfool;
 mod dual;
@@ -12,9 +13,11 @@ mod dyn_unc;
 mod el2n;
 mod entropy;
 mod eva;
+mod extrapolate;
 mod forgetting;
 mod grand;
 mod import;
+mod influence;
 mod knn_label;
 mod label_issue;
 mod lbpe;
@@ -32,7 +35,7 @@ mod timing;
 mod zcore;
 
 use crate::MethodError;
-use artifacts::{Matrix, record::EpochRow, scores::Scores};
+use artifacts::{Matrix, SampleId, record::EpochRow, scores::Scores};
 use engine::{Method, Problem, Renamed, StageError, Streams};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -56,6 +59,10 @@ pub(crate) enum ScoreInput {
     Labels,
     /// What one or several proxies left behind.
     Proxy,
+    /// What a proxy left behind, and scores that some samples have.
+    ProxyAndScores,
+    /// What a proxy left behind, and which samples are the query.
+    ProxyAndQuery,
 }
 
 /// What a proxy left behind, in sample order.
@@ -80,6 +87,15 @@ pub(crate) trait TrainedProxy: Sync {
 
     /// The logits of epoch `epoch`, counted from 1, \[n, classes\]; NaN for a sample it did not see.
     fn epoch_logits(&self, epoch: usize) -> Result<Matrix<'_>, StageError>;
+
+    /// Whether each sample was left out of its training.
+    fn held_out(&self) -> Result<Vec<bool>, StageError>;
+
+    /// The scores on port `scores`, NaN for a sample that has none.
+    fn scores(&self) -> Result<Vec<f32>, StageError>;
+
+    /// The samples on port `query`, ascending.
+    fn query(&self) -> Result<Vec<SampleId>, StageError>;
 
     /// Fails once the run is being stopped.
     fn check_cancelled(&self) -> Result<(), StageError>;
@@ -188,6 +204,7 @@ pub(crate) fn methods() -> Vec<Method> {
     vec![
         stage::method::<aum::Aum>(),
         stage::method::<cartography::Cartography>(),
+        stage::method::<cld::Cld>(),
         stage::method::<deepcore::entropy::DeepCoreEntropy>(),
         stage::method::<deepcore::grand::DeepCoreGraNd>(),
         stage::method::<deepcore::least_confidence::DeepCoreLeastConfidence>(),
@@ -196,9 +213,11 @@ pub(crate) fn methods() -> Vec<Method> {
         stage::method::<el2n::El2n>(),
         stage::method::<entropy::Entropy>(),
         stage::method::<eva::Eva>(),
+        stage::method::<extrapolate::Extrapolate>(),
         stage::method::<forgetting::Forgetting>(),
         stage::method::<grand::GraNd>(),
         import::method(),
+        stage::method::<influence::Influence>(),
         stage::method::<knn_label::KnnLabel>(),
         stage::method::<label_issue::LabelIssue>(),
         stage::method::<lbpe::Lbpe>(),

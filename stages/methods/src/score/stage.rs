@@ -3,10 +3,11 @@
 use super::{ScoreInput, Scorer, TrainedProxy};
 use crate::MethodError;
 use artifacts::{
-    Matrix,
+    Matrix, SampleId, dataset,
     parts::{self, PartError, Parts},
     record::{self, EpochRow, LabelledSamples},
     scores::{self, Scores},
+    subset::Subset,
 };
 use cache::{Artifact, Blob};
 use engine::{ArtifactKind, Method, Port, Problem, Stage, StageCtx, StageError, StageProgress};
@@ -53,6 +54,12 @@ impl<S: Scorer> Stage for Score<S> {
                 vec![Port::one_of("data", parts::DATA), Port::one_of("proxy", parts::PROXY)]
             }
             ScoreInput::Proxy => vec![Port::many("proxy", parts::PROXY)],
+            ScoreInput::ProxyAndScores => {
+                vec![Port::one("proxy", parts::PROXY), Port::one("scores", parts::SCORES)]
+            }
+            ScoreInput::ProxyAndQuery => {
+                vec![Port::one("proxy", parts::PROXY), Port::one("query", parts::SUBSET)]
+            }
         }
     }
 
@@ -249,6 +256,31 @@ impl TrainedProxy for Stored<'_> {
     fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError> {
         self.ctx.check_cancelled()?;
         record::epoch(self.ctx, self.port, self.artifact, epoch, self.labels)
+    }
+
+    fn held_out(&self) -> Result<Vec<bool>, StageError> {
+        let n = self.labels.len();
+        if !self.artifact.parts.contains_key("subset") {
+            return Ok(vec![false; n]);
+        }
+        let mut held_out = vec![true; n];
+        let seen = Subset::of(self.ctx, self.port, self.artifact, n)?;
+        seen.samples().iter().for_each(|sample| held_out[sample.index()] = false);
+        Ok(held_out)
+    }
+
+    fn scores(&self) -> Result<Vec<f32>, StageError> {
+        scores::read_some(self.ctx, "scores", self.labels.len())
+    }
+
+    fn query(&self) -> Result<Vec<SampleId>, StageError> {
+        let artifact = dataset::input(self.ctx, "query")?;
+        let query = Subset::of(self.ctx, "query", artifact, self.labels.len())?;
+        if query.is_empty() {
+            Err(MethodError::EmptyQuery.into())
+        } else {
+            Ok(query.samples().to_vec())
+        }
     }
 
     fn check_cancelled(&self) -> Result<(), StageError> {

@@ -1,7 +1,7 @@
 //! A proxy in memory, for tests.
 
 use super::TrainedProxy;
-use artifacts::{Matrix, record::EpochRow};
+use artifacts::{Matrix, SampleId, record::EpochRow};
 use engine::StageError;
 
 /// What a proxy left behind, given directly.
@@ -12,6 +12,9 @@ pub(crate) struct InMemory {
     pub(crate) embeddings: Vec<f32>,
     pub(crate) epochs: Vec<Vec<EpochRow>>,
     pub(crate) epoch_logits: Vec<Vec<f32>>,
+    pub(crate) held_out: Vec<SampleId>,
+    pub(crate) known: Vec<f32>,
+    pub(crate) query: Vec<SampleId>,
 }
 
 impl InMemory {
@@ -29,7 +32,25 @@ impl InMemory {
             embeddings: vec![],
             epochs: epochs.iter().map(rows).collect(),
             epoch_logits: epochs.to_vec(),
+            held_out: vec![],
+            known: vec![],
+            query: vec![],
         }
+    }
+
+    /// The same proxy, trained without these samples.
+    pub(crate) fn holding_out(self, samples: &[u32]) -> Self {
+        Self { held_out: samples.iter().copied().map(SampleId::from).collect(), ..self }
+    }
+
+    /// The same proxy, with these scores beside it.
+    pub(crate) fn knowing(self, scores: &[f32]) -> Self {
+        Self { known: scores.to_vec(), ..self }
+    }
+
+    /// The same proxy, with these samples for a query.
+    pub(crate) fn asking(self, samples: &[u32]) -> Self {
+        Self { query: samples.iter().copied().map(SampleId::from).collect(), ..self }
     }
 
     /// A proxy that left `embeddings`, those of one sample after those of the other.
@@ -57,6 +78,15 @@ impl TrainedProxy for InMemory {
     }
     fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError> {
         Ok(self.epochs[epoch - 1].clone())
+    }
+    fn held_out(&self) -> Result<Vec<bool>, StageError> {
+        Ok(SampleId::all(self.labels.len()).map(|one| self.held_out.contains(&one)).collect())
+    }
+    fn scores(&self) -> Result<Vec<f32>, StageError> {
+        Ok(self.known.clone())
+    }
+    fn query(&self) -> Result<Vec<SampleId>, StageError> {
+        Ok(self.query.clone())
     }
     fn check_cancelled(&self) -> Result<(), StageError> {
         Ok(())

@@ -7,8 +7,9 @@ use super::{
     feed::{Feed, Move},
     forward::{self, Forward as _, Mode},
     host,
-    loss::{self, Tally},
-    settings::{Precision, TrainingConfig},
+    loss::{self, BatchWeights, Tally},
+    sampler::{EpochDraw, Sampler},
+    settings::{Length, Precision, TrainingConfig},
     state::State,
     values::{NetworkValues, download},
 };
@@ -35,8 +36,8 @@ pub(crate) struct Job<'a> {
     pub(crate) recorded: bool,
 }
 
-/// Called after every step with the number of steps done and the newest loss known; an error stops the
-/// training.
+/// Called after every step with how far the training is, as [`Job::reached`] counts it, and the newest loss
+/// known; an error stops the training.
 pub(crate) type StepCallback<'a> = dyn FnMut(u64, Option<f64>) -> Result<(), StageError> + 'a;
 
 // An accelerator runs ahead of the host. Every so often, or when this many logits wait there, the
@@ -48,18 +49,45 @@ const WAITING: usize = 1 << 24;
 const EVAL_BATCH: usize = 256;
 
 impl Job<'_> {
-    /// Returns how many steps an epoch has.
+    /// Returns how many steps an epoch has; at most, where the sampler leaves out what is learnt.
     pub(crate) fn per_epoch(&self) -> u64 {
-        self.subset.len().div_ceil(self.plan.batch) as u64
+        self.plan.sampler.seen(self.subset.len()).div_ceil(self.plan.batch) as u64
     }
 
-    /// Returns how many steps the training has.
+    /// Returns how many steps the training has, with epochs of [`Self::per_epoch`].
     pub(crate) fn steps(&self) -> u64 {
         self.plan.length.steps(self.per_epoch())
     }
 
-    /// Trains for one epoch, or for what is left of the steps. With `record`, \[n, classes\] for the
-    /// whole feed, the logits of each sample's own step are written at its position.
+    /// Whether the training is over.
+    pub(crate) fn finished(&self, state: &State) -> bool {
+        match self.plan.length {
+            Length::Epochs(epochs) => state.history.len() as u64 >= epochs,
+            Length::Steps(steps) => state.steps() >= steps,
+        }
+    }
+
+    /// Returns how far a training is between two epochs, of [`Self::steps`]: the steps it took, or would
+    /// have taken without what the sampler left out.
+    pub(crate) fn reached(&self, state: &State) -> u64 {
+        self.position(state.history.len() as u64, (0, 1), state.steps())
+    }
+
+    /// Returns how far a training is after `at` of the `of` steps of `epoch`, counted from 0, and `steps`
+    /// in all. A schedule over epochs runs its course however short they become.
+    fn position(&self, epoch: u64, (at, of): (usize, usize), steps: u64) -> u64 {
+        match self.plan.length {
+            Length::Epochs(_) if self.plan.sampler.varies() => {
+                let per_epoch = self.per_epoch();
+                epoch * per_epoch + per_epoch * at as u64 / of.max(1) as u64
+            }
+            Length::Epochs(_) | Length::Steps(_) => steps,
+        }
+    }
+
+    /// Trains for one epoch, or for what is left of the steps, and returns whether it was a whole one. With
+    /// `record`, \[n, classes\] for the whole feed, the logits of each sample's own step are written at its
+    /// position.
     ///
     /// # Errors
     ///
@@ -69,35 +97,50 @@ impl Job<'_> {
         state: &mut State,
         mut record: Option<&mut [f32]>,
         watch: &mut StepCallback<'_>,
-    ) -> Result<(), StageError> {
+    ) -> Result<bool, StageError> {
         let (per_epoch, horizon) = (self.per_epoch(), self.plan.horizon(self.per_epoch()));
-        let index = state.steps() / per_epoch;
-        let mut order: Vec<u32> = (0..self.subset.len() as u32).collect();
-        artifacts::draw::shuffle(&mut self.streams.at("shuffle", index), &mut order);
+        let index = state.history.len() as u64;
+        let samples = (self.subset.len(), &state.losses[..]);
+        let (plan, now) = (&self.plan, (index, state.steps()));
+        let draw = plan.sampler.draw(&self.streams, plan.length, now, samples);
+        let EpochDraw { order, factors } = draw;
+        let of = order.len().div_ceil(self.plan.batch);
         let moves: Option<Vec<Move>> =
             (self.plan.augment != super::feed::Augment::None).then(|| {
                 let mut rng = self.streams.at("augment", index);
                 order.iter().map(|_| self.plan.augment.draw(&mut rng)).collect()
             });
         let rate = |step| self.plan.schedule.rate(self.plan.lr, step, per_epoch, horizon);
-        let first_rate = rate(state.steps());
-        let mut books = Books { job: self, tally: Tally::default(), waiting: vec![], last: None };
+        let first_rate = rate(self.reached(state));
+        let mut books = Books {
+            job: self,
+            tally: Tally::default(),
+            factors,
+            losses: std::mem::take(&mut state.losses),
+            waiting: vec![],
+            last: None,
+        };
+        let mut whole = true;
         let mut caught_up = Instant::now();
         let mut host = self.on_host().then(|| host::Training::of(self.network, state));
         for (at, picks) in order.chunks(self.plan.batch).enumerate() {
             let done = host.as_ref().map_or(state.steps(), host::Training::steps);
-            if done >= self.steps() {
+            if matches!(self.plan.length, Length::Steps(steps) if done >= steps) {
+                whole = false;
                 break;
             }
+            let reached = self.position(index, (at, of), done);
+            let weights = self.weights_of(picks, books.factors.as_deref());
             let from = at * self.plan.batch;
             let moves = moves.as_ref().map(|moves| &moves[from..from + picks.len()]);
             if let Some(host) = &mut host {
                 // Within the pool a loop over pieces starts at once; from without, each wakes it up.
-                let lr = rate(done);
-                let logits = rayon::scope(|_| self.step_on_host(host, picks, moves, lr));
+                let lr = rate(reached);
+                let batch = (picks, &weights);
+                let logits = rayon::scope(|_| self.step_on_host(host, batch, moves, lr));
                 books.add(picks, &logits, record.as_deref_mut(), index)?;
             } else {
-                let logits = self.step(state, picks, moves, rate(done));
+                let logits = self.step(state, (picks, &weights), moves, rate(reached));
                 books.waiting.push((picks.to_vec(), logits));
                 let full = books.waiting.len() * picks.len() * self.classes >= WAITING;
                 let free = !self.feed.device().capabilities().asynchronous;
@@ -106,20 +149,23 @@ impl Job<'_> {
                     caught_up = Instant::now();
                 }
             }
-            watch(done + 1, books.last)?;
+            watch(self.position(index, (at + 1, of), done + 1), books.last)?;
         }
         books.catch_up(record, index)?;
         if let Some(host) = host {
             host.put(state);
         }
+        let sampled = self.plan.sampler != Sampler::All;
         state.history.push(TrainedEpoch {
             epoch: index + 1,
             lr: first_rate,
             loss: books.tally.loss(),
             train_accuracy: books.tally.accuracy(),
             test_accuracy: None,
+            samples: sampled.then_some(books.tally.seen()),
         });
-        Ok(())
+        state.losses = books.losses;
+        Ok(whole)
     }
 
     fn on_host(&self) -> bool {
@@ -133,11 +179,11 @@ impl Job<'_> {
     fn step_on_host(
         &self,
         host: &mut host::Training<'_>,
-        picks: &[u32],
+        batch: (&[u32], &BatchWeights),
         moves: Option<&[Move]>,
         lr: f64,
     ) -> Vec<f32> {
-        let (rows, targets) = self.targets(picks);
+        let (rows, targets) = self.targets(batch);
         let samples = self.feed.on_host(&rows, moves).expect("the CPU keeps samples on the host");
         host.step(samples, self.feed.sample(), &targets, (self.plan.micro, lr))
     }
@@ -148,18 +194,23 @@ impl Job<'_> {
     }
 
     /// Returns where in the feed the samples at `picks` are, and their targets.
-    fn targets(&self, picks: &[u32]) -> (Vec<u32>, Vec<f32>) {
+    fn targets(&self, (picks, weights): (&[u32], &BatchWeights)) -> (Vec<u32>, Vec<f32>) {
         let samples: Vec<SampleId> = self.samples_at(picks);
         let labels: Vec<u32> = samples.iter().map(|sample| self.labels[sample.index()]).collect();
-        let weights = self.weights_of(picks);
         let smoothing = self.plan.smoothing;
-        let targets = loss::targets(&labels, weights.as_deref(), self.classes, smoothing);
+        let targets = loss::targets(&labels, weights, self.classes, smoothing);
         (samples.into_iter().map(u32::from).collect(), targets)
     }
 
     /// Takes one step on the samples at `picks`, positions in the subset. Returns their logits.
-    fn step(&self, state: &mut State, picks: &[u32], moves: Option<&[Move]>, lr: f64) -> Tensor<2> {
-        let (rows, targets) = self.targets(picks);
+    fn step(
+        &self,
+        state: &mut State,
+        batch: (&[u32], &BatchWeights),
+        moves: Option<&[Move]>,
+        lr: f64,
+    ) -> Tensor<2> {
+        let (rows, targets) = self.targets(batch);
         let micro = self.plan.micro;
         let mut sums: Vec<Option<Tensor<1>>> = vec![None; state.values.params.len()];
         let mut all = vec![];
@@ -223,8 +274,14 @@ impl Job<'_> {
         (logits, gradients)
     }
 
-    fn weights_of(&self, picks: &[u32]) -> Option<Vec<f32>> {
-        self.subset.weights().map(|all| picks.iter().map(|pick| all[*pick as usize]).collect())
+    /// Returns how much the samples at `picks` count, each times its factor in this epoch.
+    fn weights_of(&self, picks: &[u32], factors: Option<&[f32]>) -> BatchWeights {
+        let at = |all: &[f32]| picks.iter().map(|pick| all[*pick as usize]).collect();
+        let weights = BatchWeights::of(self.subset.weights().map(at), picks.len());
+        match factors {
+            Some(factors) => weights.times(at(factors)),
+            None => weights,
+        }
     }
 }
 
@@ -232,6 +289,10 @@ impl Job<'_> {
 struct Books<'j, 'a> {
     job: &'j Job<'a>,
     tally: Tally,
+    /// How much more each position of the subset counts in this epoch.
+    factors: Option<Vec<f32>>,
+    /// The newest loss of each position of the subset, where the sampler looks at it.
+    losses: Vec<f32>,
     /// Batches in order: positions in the subset, logits.
     waiting: Vec<(Vec<u32>, Tensor<2>)>,
     last: Option<f64>,
@@ -259,9 +320,14 @@ impl Books<'_, '_> {
         }
         let samples = job.samples_at(picks);
         let labels: Vec<u32> = samples.iter().map(|sample| job.labels[sample.index()]).collect();
-        let weights = job.weights_of(picks);
-        let smoothing = job.plan.smoothing;
-        self.last = Some(self.tally.add(logits, &labels, weights.as_deref(), smoothing));
+        let weights = job.weights_of(picks, self.factors.as_deref());
+        let (mean, each) = self.tally.add(logits, &labels, &weights, job.plan.smoothing);
+        self.last = Some(mean);
+        if !self.losses.is_empty() {
+            for (pick, loss) in picks.iter().zip(each) {
+                self.losses[*pick as usize] = loss as f32;
+            }
+        }
         if let Some(record) = record {
             for (sample, logits) in samples.into_iter().zip(logits.chunks_exact(classes)) {
                 record[sample.index() * classes..][..classes].copy_from_slice(logits);

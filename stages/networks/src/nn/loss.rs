@@ -6,24 +6,52 @@ use artifacts::logits::argmax;
 use burn::tensor::activation;
 use rayon::prelude::*;
 
+/// How much each sample of a batch counts.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct BatchWeights {
+    /// One for each sample; `None` is 1 for all.
+    each: Option<Vec<f32>>,
+    /// What the sum of weighted losses is divided by.
+    total: f64,
+}
+
+impl BatchWeights {
+    /// Returns the weights of a batch of `n`: sum(w ce) / sum(w), and sum(ce) / n where there are none.
+    pub(super) fn of(weights: Option<Vec<f32>>, n: usize) -> Self {
+        let total = match &weights {
+            Some(weights) => weights.iter().map(|w| f64::from(*w)).sum(),
+            None => n as f64,
+        };
+        Self { each: weights, total }
+    }
+
+    /// Multiplies each sample's weight by its factor, and not the total: sum(f w ce) / sum(w).
+    pub(super) fn times(mut self, factors: Vec<f32>) -> Self {
+        self.each = Some(match self.each {
+            None => factors,
+            Some(weights) => weights.iter().zip(&factors).map(|(w, f)| w * f).collect(),
+        });
+        self
+    }
+
+    fn at(&self, at: usize) -> f64 {
+        self.each.as_ref().map_or(1.0, |weights| f64::from(weights[at]))
+    }
+}
+
 /// Returns the target matrix \[b, `classes`\], row-major, with which [`loss`] is the mean cross-entropy
-/// with label smoothing (Szegedy et al., 2016; PyTorch's `label_smoothing`), weighted if there are
-/// weights: sum(w ce) / sum(w).
+/// with label smoothing (Szegedy et al., 2016; PyTorch's `label_smoothing`), weighted by `weights`.
 pub(super) fn targets(
     labels: &[u32],
-    weights: Option<&[f32]>,
+    weights: &BatchWeights,
     classes: usize,
     smoothing: f64,
 ) -> Vec<f32> {
-    let total: f64 = match weights {
-        Some(weights) => weights.iter().map(|w| f64::from(*w)).sum(),
-        None => labels.len() as f64,
-    };
     // A batch that weighs nothing moves nothing.
-    let total = if total == 0.0 { 1.0 } else { total };
+    let total = if weights.total == 0.0 { 1.0 } else { weights.total };
     let mut out = vec![0f32; labels.len() * classes];
     for (at, (row, label)) in out.chunks_exact_mut(classes).zip(labels).enumerate() {
-        let share = weights.map_or(1.0, |weights| f64::from(weights[at])) / total;
+        let share = weights.at(at) / total;
         row.fill((share * smoothing / classes as f64) as f32);
         row[*label as usize] = (share * (1.0 - smoothing + smoothing / classes as f64)) as f32;
     }
@@ -45,29 +73,33 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds a batch. `logits` is \[b, classes\], row-major. Returns its mean loss.
+    /// Adds a batch. `logits` is \[b, classes\], row-major. Returns its mean loss, and that of each sample.
     pub(super) fn add(
         &mut self,
         logits: &[f32],
         labels: &[u32],
-        weights: Option<&[f32]>,
+        weights: &BatchWeights,
         smoothing: f64,
-    ) -> f64 {
+    ) -> (f64, Vec<f64>) {
         let classes = logits.len() / labels.len().max(1);
         let rows = logits.par_chunks_exact(classes.max(1)).zip(labels);
         let figures: Vec<(f64, bool)> =
             rows.map(|(row, label)| figures(row, *label, smoothing)).collect();
-        let (mut loss, mut weight) = (0.0, 0.0);
-        for (at, (ce, correct)) in figures.into_iter().enumerate() {
-            let w = weights.map_or(1.0, |weights| f64::from(weights[at]));
-            loss += w * ce;
-            weight += w;
-            self.correct += u64::from(correct);
+        let mut loss = 0.0;
+        for (at, (ce, correct)) in figures.iter().enumerate() {
+            loss += weights.at(at) * ce;
+            self.correct += u64::from(*correct);
         }
         self.loss += loss;
-        self.weight += weight;
+        self.weight += weights.total;
         self.seen += labels.len() as u64;
-        if weight == 0.0 { 0.0 } else { loss / weight }
+        let mean = if weights.total == 0.0 { 0.0 } else { loss / weights.total };
+        (mean, figures.into_iter().map(|(ce, _)| ce).collect())
+    }
+
+    /// Returns how many samples were added.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen
     }
 
     /// Returns the mean loss.
@@ -112,13 +144,29 @@ mod tests {
             (Some(&[1.0, 3.0][..]), 0.3, (0.7 * (2.0 + 3.0) / 4.0 + 0.3 * 5.0 / 3.0) * ln2),
         ];
         for (weights, smoothing, want) in cases {
-            let target = matrix(targets(&[0, 0], weights, 3, smoothing));
+            let weights = BatchWeights::of(weights.map(<[f32]>::to_vec), 2);
+            let target = matrix(targets(&[0, 0], &weights, 3, smoothing));
             let found = loss(matrix(logits.clone()), target).into_scalar();
             assert!((f64::from(found) - want).abs() < 1e-6, "{found} is not {want}");
             let mut tally = Tally::default();
-            let found = tally.add(&logits, &[0, 0], weights, smoothing);
+            let (found, each) = tally.add(&logits, &[0, 0], &weights, smoothing);
+            assert!(smoothing > 0.0 || (each[0] - 2.0 * ln2).abs() < 1e-7);
             assert!((found - want).abs() < 1e-7 && (tally.loss() - want).abs() < 1e-7);
             assert!((tally.accuracy() - 0.5).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn factors_stand_for_samples_that_are_not_there() {
+        // Weights 1 and 3, factors 2 and 1: (2 ln 4 + 3 ln 2) / 4.
+        let ln2 = 2f64.ln();
+        let logits = [0.0, ln2 as f32, 0.0, ln2 as f32, 0.0, 0.0];
+        let weights = BatchWeights::of(Some(vec![1.0, 3.0]), 2).times(vec![2.0, 1.0]);
+        let (found, _) = Tally::default().add(&logits, &[0, 0], &weights, 0.0);
+        assert!((found - 7.0 * ln2 / 4.0).abs() < 1e-7, "{found}");
+        let target = targets(&[0, 0], &weights, 3, 0.0);
+        assert_eq!(target, [0.5, 0.0, 0.0, 0.75, 0.0, 0.0]);
+        let plain = BatchWeights::of(None, 2).times(vec![2.0, 1.0]);
+        assert_eq!(targets(&[0, 0], &plain, 3, 0.0), [1.0, 0.0, 0.0, 0.5, 0.0, 0.0]);
     }
 }

@@ -13,6 +13,7 @@ mod memory;
 pub(crate) mod model;
 mod optim;
 mod precision;
+pub(crate) mod sampler;
 pub(crate) mod schedule;
 pub(crate) mod settings;
 pub(crate) mod speed;

@@ -3,7 +3,7 @@
 //! Each stage has a table of its own: a nested or flattened one would lose a mistake's line, or
 //! put a level into the file that users do not think of. The macro writes the shared part once.
 
-use super::{feed::Augment, optim::Rule, schedule::Schedule};
+use super::{feed::Augment, optim::Rule, sampler::Sampler, schedule::Schedule};
 use artifacts::architecture::{Architecture, Family};
 use artifacts::units::{Count, Fraction, NonNegative, Positive};
 use engine::{Problem, Trajectory};
@@ -203,6 +203,7 @@ pub(crate) struct TrainingConfig {
     pub(crate) smoothing: f64,
     pub(crate) test_every: usize,
     pub(crate) checkpoint_every: usize,
+    pub(crate) sampler: Sampler,
 }
 
 /// When a training ends.
@@ -318,6 +319,7 @@ impl Shared {
             smoothing: self.label_smoothing.into(),
             test_every: self.test_every,
             checkpoint_every: self.checkpoint_every.get(),
+            sampler: Sampler::All,
         }
     }
 }
@@ -341,6 +343,10 @@ impl TrainingConfig {
                 Length::Epochs(epochs) => settings["schedule"]["horizon"] = json!(epochs),
                 Length::Steps(steps) => settings["horizon-steps"] = json!(steps),
             }
+        }
+        if self.sampler.varies() {
+            // Until when samples are left out is a share of the length.
+            settings["sampler-horizon"] = json!(last_step);
         }
         Trajectory { settings, last_step }
     }

@@ -6,6 +6,7 @@ use super::{
     feed::{Augment, Feed, InputNormalisation},
     memory::{self, guarded},
     optim::Rule,
+    sampler::Sampler,
     schedule::Schedule,
     settings::{Length, TrainingConfig},
     state::State,
@@ -103,6 +104,7 @@ impl BenchmarkWork {
             smoothing: 0.0,
             test_every: 0,
             checkpoint_every: 1,
+            sampler: Sampler::All,
         };
         Ok(Setup { network, plan, labels, form, pixels })
     }
@@ -168,7 +170,7 @@ impl Setup {
 
     fn start(&self, device: Device) -> State {
         let mut rng = Streams::new(0, STREAMS).get("init");
-        State::start(NetworkValues::start(&self.network, device, &mut rng), self.plan.rule)
+        State::start(NetworkValues::start(&self.network, device, &mut rng), self.plan.rule, vec![])
     }
 
     fn job<'a>(&'a self, feed: &'a Feed) -> TimedJob<'a> {
@@ -184,7 +186,8 @@ impl Setup {
         let mut state = self.start(device);
         let job = self.job(&feed);
         // The books are read at the end of an epoch: then the device has done it.
-        let train = self.rate(time, || job.epoch(&mut state, None, &mut |_, _| Ok(())))?;
+        let mut epoch = || job.epoch(&mut state, None, &mut |_, _| Ok(())).map(drop);
+        let train = self.rate(time, &mut epoch)?;
         let forward = self.rate(time, || self.outputs(&state.values, &feed).map(drop))?;
         Ok(Speed { train, forward })
     }
@@ -216,7 +219,7 @@ impl TimedJob<'_> {
         state: &mut State,
         record: Option<&mut [f32]>,
         watch: &mut super::epoch::StepCallback<'_>,
-    ) -> Result<(), StageError> {
+    ) -> Result<bool, StageError> {
         let job = Job {
             plan: self.setup.plan,
             network: &self.setup.network,

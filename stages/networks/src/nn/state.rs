@@ -17,6 +17,8 @@ pub(crate) struct State {
     pub(crate) values: NetworkValues,
     pub(super) optimizer: OptimizerState,
     pub(crate) history: Vec<TrainedEpoch>,
+    /// The loss of each sample trained on when it was last seen, for samplers that look at it.
+    pub(super) losses: Vec<f32>,
 }
 
 /// The three parts of a checkpoint, encoded.
@@ -27,10 +29,10 @@ pub(super) struct Encoded {
 }
 
 impl State {
-    /// Returns the state before the first step.
-    pub(super) fn start(values: NetworkValues, rule: Rule) -> Self {
+    /// Returns the state before the first step, where the samples have these losses.
+    pub(super) fn start(values: NetworkValues, rule: Rule, losses: Vec<f32>) -> Self {
         let optimizer = OptimizerState::new(rule, &values.params);
-        Self { values, optimizer, history: vec![] }
+        Self { values, optimizer, history: vec![], losses }
     }
 
     /// Returns how many steps were taken.
@@ -61,16 +63,29 @@ impl State {
             [one.epoch as f64, one.lr, one.loss, one.train_accuracy, test]
         });
         let bytes: Vec<u8> = rows.flat_map(f64::to_le_bytes).collect();
-        let history = parts::encode_tensors(&[parts::StoredTensor {
+        let mut tensors = vec![parts::StoredTensor {
             name: "epochs",
             dtype: Dtype::F64,
             shape: vec![self.history.len(), 5],
             bytes: bytes.into(),
-        }])?;
+        }];
+        // What a sampler drew, and what it looks at.
+        let seen: Option<Vec<u64>> = self.history.iter().map(|one| one.samples).collect();
+        let seen = seen.filter(|seen| !seen.is_empty());
+        let seen =
+            seen.map(|seen| seen.into_iter().flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
+        if let Some(seen) = &seen {
+            let (shape, bytes) = (vec![self.history.len()], seen.into());
+            tensors.push(parts::StoredTensor { name: "samples", dtype: Dtype::U64, shape, bytes });
+        }
+        if !self.losses.is_empty() {
+            tensors.push(parts::StoredTensor::f32("losses", &[self.losses.len()], &self.losses));
+        }
+        let history = parts::encode_tensors(&tensors)?;
         Ok(Encoded { weights, optimizer, history })
     }
 
-    /// Returns the state that [`Self::encode`] wrote.
+    /// Returns the state that [`Self::encode`] wrote, of a training whose samples had `first_losses` at its start.
     ///
     /// # Errors
     ///
@@ -79,6 +94,7 @@ impl State {
         network: &Network,
         rule: Rule,
         device: Device,
+        first_losses: &[f32],
         [weights, optimizer, history]: [&SafeTensors<'_>; 3],
     ) -> Result<Self, StateError> {
         let values = NetworkValues::read(network, device, weights)?;
@@ -103,15 +119,29 @@ impl State {
             .chunks_exact(8)
             .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
             .collect();
-        let history = numbers.chunks_exact(5).map(|row| TrainedEpoch {
+        let seen: Vec<Option<u64>> = match history.tensor("samples") {
+            Ok(seen) => {
+                let seen = seen.data().chunks_exact(8);
+                seen.map(|b| [b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
+                    .map(|bytes| Some(u64::from_le_bytes(bytes)))
+                    .collect()
+            }
+            Err(_) => vec![None; numbers.len() / 5],
+        };
+        let losses = match first_losses.len() {
+            0 => vec![],
+            n => floats(history, "losses", &[n])?,
+        };
+        let history = numbers.chunks_exact(5).zip(seen).map(|(row, samples)| TrainedEpoch {
             epoch: row[0] as u64,
             lr: row[1],
             loss: row[2],
             train_accuracy: row[3],
             test_accuracy: (!row[4].is_nan()).then_some(row[4]),
+            samples,
         });
         let optimizer = OptimizerState::restored(rule, slots, steps);
-        Ok(Self { values, optimizer, history: history.collect() })
+        Ok(Self { values, optimizer, history: history.collect(), losses })
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     input_gradients::{self, input_gradients, normalised},
     model::Model,
     optim::Rule,
+    sampler::Sampler,
     schedule::Schedule,
     settings::{Length, Precision, TrainingConfig},
     state::State,
@@ -164,13 +165,16 @@ fn plan(epochs: u64, lr: f64) -> TrainingConfig {
         smoothing: 0.0,
         test_every: 0,
         checkpoint_every: 1,
+        sampler: Sampler::All,
     }
 }
 
 impl Toy {
     fn start(&self) -> State {
         let mut rng = Streams::new(7, super::training::STREAMS).get("init");
-        State::start(NetworkValues::start(&self.network, Device::CPU, &mut rng), self.plan.rule)
+        let losses = self.plan.sampler.first_losses(self.subset.len());
+        let values = NetworkValues::start(&self.network, Device::CPU, &mut rng);
+        State::start(values, self.plan.rule, losses)
     }
 
     /// Trains until `epochs` epochs are done.
@@ -182,7 +186,7 @@ impl Toy {
             labels: &self.labels,
             subset: &self.subset,
             classes: 4,
-            streams: Streams::new(7, super::training::STREAMS),
+            streams: Streams::new(7, &["init", "shuffle", "augment", "dropout", "sampler"]),
             recorded: self.recorded,
         };
         while state.history.len() < epochs {
@@ -195,7 +199,8 @@ impl Toy {
         let encoded = state.encode(&self.network).expect("it encodes");
         let read = |bytes| SafeTensors::deserialize(bytes).expect("it was just written");
         let parts = [&encoded.weights, &encoded.optimizer, &encoded.history].map(|part| read(part));
-        State::decode(&self.network, self.plan.rule, Device::CPU, parts.each_ref())
+        let losses = self.plan.sampler.first_losses(self.subset.len());
+        State::decode(&self.network, self.plan.rule, Device::CPU, &losses, parts.each_ref())
             .expect("it fits")
     }
 
@@ -352,8 +357,11 @@ fn half_precision_learns_what_single_does() {
 #[test]
 fn a_training_that_was_cut_ends_with_the_same_bytes() {
     let sgd = Rule::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
-    for rule in [sgd, Rule::Adam { weight_decay: 0.01, decoupled: true }] {
-        let toy = full(rule);
+    let adam = Rule::Adam { weight_decay: 0.01, decoupled: true };
+    let infobatch = Sampler::InfoBatch { prune: 0.5, until: 0.75 };
+    for (rule, sampler) in [(sgd, Sampler::All), (adam, Sampler::All), (sgd, infobatch)] {
+        let mut toy = full(rule);
+        toy.plan.sampler = sampler;
         let mut whole = toy.start();
         toy.go_on(&mut whole, 4);
         let mut cut = toy.start();
@@ -364,6 +372,12 @@ fn a_training_that_was_cut_ends_with_the_same_bytes() {
         toy.go_on(&mut cut, 4);
         assert!(toy.bytes(&cut) == toy.bytes(&whole));
         assert!(toy.bytes(&cut)[0] != before[0]);
+        let seen: Vec<Option<u64>> = cut.history.iter().map(|epoch| epoch.samples).collect();
+        let all = Some(toy.subset.len() as u64);
+        match sampler {
+            Sampler::All => assert_eq!(seen, [None; 4]),
+            _ => assert!(seen[0] == all && seen[3] == all && seen[1] < all && seen[2] < all),
+        }
     }
 }
 

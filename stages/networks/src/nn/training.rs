@@ -161,7 +161,7 @@ pub(crate) fn train(
     memory::check(&setup.network, &plan, setup.device, 0)?;
     let mut run = TrainingLoop::resume(ctx, &job, setup, recording)?;
     run.fold = fold;
-    while run.trained.state.steps() < job.steps() {
+    while !job.finished(&run.trained.state) {
         match guarded(setup.device, LESS_MEMORY, || run.epoch()) {
             Ok(()) => {}
             Err(StageError::Cancelled) => {
@@ -213,7 +213,11 @@ impl<'a> TrainingLoop<'a, '_> {
             None => {
                 let mut rng = ctx.streams().get("init");
                 let values = NetworkValues::start(job.network, setup.device, &mut rng);
-                Trained { state: State::start(values, job.plan.rule), records: Parts::new() }
+                let losses = job.plan.sampler.first_losses(job.subset.len());
+                Trained {
+                    state: State::start(values, job.plan.rule, losses),
+                    records: Parts::new(),
+                }
             }
         };
         Ok(Self {
@@ -238,7 +242,7 @@ impl<'a> TrainingLoop<'a, '_> {
             Some(fold) => (fold.before, fold.total),
             None => (0, job.steps()),
         };
-        job.epoch(state, logits.as_deref_mut(), &mut |done, loss| {
+        let whole = job.epoch(state, logits.as_deref_mut(), &mut |done, loss| {
             ctx.check_cancelled()?;
             if done == job.steps() || told.is_none_or(|told| told.elapsed() >= NEWS) {
                 told = Some(Instant::now());
@@ -274,27 +278,21 @@ impl<'a> TrainingLoop<'a, '_> {
         }
         if let Some(last) = state.history.last() {
             let tell = |name, value| {
-                let (done, unit) = (before + state.steps(), "step");
+                let (done, unit) = (before + job.reached(state), "step");
                 ctx.progress(StageProgress::new(done, all, unit).with_figure(name, value));
             };
             tell("train accuracy", last.train_accuracy);
             last.test_accuracy.into_iter().for_each(|value| tell("test accuracy", value));
         }
-        self.keep_if_due()
+        // One of several trainings is no place to go on from, and neither is the end of a training counted in
+        // steps that lies within an epoch.
+        if whole && self.fold.is_none() { self.keep_if_due() } else { Ok(()) }
     }
 
     fn keep_if_due(&mut self) -> Result<(), StageError> {
-        // One of several trainings is no place to go on from.
-        if self.fold.is_some() {
-            return Ok(());
-        }
         let state = &self.trained.state;
-        // The end of a training counted in steps may lie within an epoch; it is no place to go on.
-        if !state.steps().is_multiple_of(self.job.per_epoch()) {
-            return Ok(());
-        }
         self.whole = Some((state.clone(), self.trained.records.clone()));
-        let last = state.steps() >= self.job.steps();
+        let last = self.job.finished(state);
         let due = state.history.len().is_multiple_of(self.job.plan.checkpoint_every);
         if last || (due && self.kept.elapsed() >= APART) { self.keep_whole() } else { Ok(()) }
     }
@@ -324,7 +322,8 @@ fn newest(
     let part = |name| parts::part(ctx, "checkpoint", &checkpoint.state, name);
     let (weights, optimizer, history) = (part("weights")?, part("optimizer")?, part("history")?);
     let (a, b, c) = (weights.tensors()?, optimizer.tensors()?, history.tensors()?);
-    match State::decode(job.network, job.plan.rule, setup.device, [&a, &b, &c]) {
+    let first_losses = job.plan.sampler.first_losses(job.subset.len());
+    match State::decode(job.network, job.plan.rule, setup.device, &first_losses, [&a, &b, &c]) {
         Ok(state) => {
             ctx.log(format!("goes on after epoch {}", state.history.len()));
             let mut records = checkpoint.state.parts;

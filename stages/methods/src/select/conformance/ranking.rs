@@ -17,12 +17,9 @@ use artifacts::{SampleId, record::EpochRow, units::Count};
 
 fn proxy(labels: &[u32], logits: &Matrix<'_>, embeddings: &[f32]) -> InMemory {
     InMemory {
-        labels: labels.to_vec(),
-        classes: logits.cols(),
         logits: logits.data().to_vec(),
         embeddings: embeddings.to_vec(),
-        epochs: vec![],
-        epoch_logits: vec![],
+        ..InMemory::recorded(labels, logits.cols(), &[])
     }
 }
 
@@ -123,8 +120,14 @@ fn forgetting_08() {
     let scores = score(&Forgetting { never_learnt: NeverLearnt::Zero, epochs: None }, &proxy);
     let counts: Vec<u32> = scores.iter().map(|score| *score as u32).collect();
     assert_eq!(counts, indices(&case.expected["forgetting_counts"]));
-    // In this case none is unlearnt, so the paper's reading gives the same.
-    assert_eq!(scores, score(&Forgetting::default(), &proxy));
+    // The paper's reading differs in samples that were never learnt, and has them for the hardest.
+    let never_learnt = indices(&case.expected["never_learned"]);
+    let paper = score(&Forgetting::default(), &proxy);
+    let largest = paper.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for (at, (paper, zero)) in paper.iter().zip(&scores).enumerate() {
+        let wanted = if never_learnt.contains(&(at as u32)) { largest } else { *zero };
+        assert_eq!(*paper, wanted, "sample {at}");
+    }
     let ground = TrainingSet { scores: Some(&scores), ..none(&labels) };
     let picked = balanced(&Top::default(), &ground, case.fraction());
     assert_eq!(each_in_order(&picked), indices(&case.expected["balanced_in_returned_order"]));
