@@ -27,14 +27,19 @@ with = { model = "mlp", epochs = 12, batch = 16, lr = 0.05 }
 [stage.scores]
 use  = "score.el2n"
 from = { proxy = "proxy" }
+[stage.few]
+use  = "select.random"
+from = { data = "noisy" }
+with = { keep = 0.1 }
 "#;
 
-const WIRINGS: [&str; 5] = [
+const WIRINGS: [&str; 6] = [
     r#"{ scores = "scores" }"#,
     r#"{ proxy = "proxy" }"#,
     r#"{ data = "noisy" }"#,
     r#"{ proxy = "proxy", data = "noisy" }"#,
     r#"{ scores = "scores", proxy = "proxy" }"#,
+    r#"{ proxy = "proxy", query = "few" }"#,
 ];
 
 fn read(text: &str) -> Result<Plan, Vec<String>> {

@@ -162,8 +162,24 @@ impl Subset {
     ///
     /// Fails if it is of another data set, or does not read.
     pub fn read(ctx: &StageCtx<'_>, n: usize) -> Result<Self, StageError> {
-        let Some(artifact) = ctx.input("subset") else { return Ok(Self::all(n)) };
-        let part = parts::part(ctx, "subset", artifact, "subset")?;
+        match ctx.input("subset") {
+            Some(artifact) => Self::of(ctx, "subset", artifact, n),
+            None => Ok(Self::all(n)),
+        }
+    }
+
+    /// Reads the subset that came in on `port`, of a training set of `n` samples.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn of(
+        ctx: &StageCtx<'_>,
+        port: &str,
+        artifact: &Artifact,
+        n: usize,
+    ) -> Result<Self, StageError> {
+        let part = parts::part(ctx, port, artifact, "subset")?;
         let samples: Vec<SampleId> = part.indices("indices")?;
         if samples.iter().any(|sample| sample.index() >= n) {
             return Err(ArtifactError::OtherDataset { n }.into());

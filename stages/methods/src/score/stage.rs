@@ -3,7 +3,7 @@
 use super::{ScoreInput, Scorer, TrainedProxy};
 use crate::MethodError;
 use artifacts::{
-    Matrix,
+    Matrix, dataset,
     parts::{self, PartError, Parts},
     record::{self, EpochRow, LabelledSamples},
     scores::{self, Scores},
@@ -53,6 +53,9 @@ impl<S: Scorer> Stage for Score<S> {
                 vec![Port::one_of("data", parts::DATA), Port::one_of("proxy", parts::PROXY)]
             }
             ScoreInput::Proxy => vec![Port::many("proxy", parts::PROXY)],
+            ScoreInput::Embeddings => {
+                vec![Port::many_of("proxy", parts::PROXY), Port::one_of("data", parts::DATA)]
+            }
         }
     }
 
@@ -212,10 +215,14 @@ impl Stored<'_> {
         name: &str,
     ) -> Result<Matrix<'b>, StageError> {
         if cell.get().is_none() {
-            let read = record::outputs(self.ctx, self.port, self.artifact, name)?;
+            let read = match self.port {
+                "data" => dataset::train_features(self.ctx, self.port, self.artifact)?,
+                _ => record::outputs(self.ctx, self.port, self.artifact, name)?,
+            };
             if read.rows() != self.labels.len() {
+                let (port, output) = (self.port.to_owned(), name.to_owned());
                 let (found, n) = (read.rows(), self.labels.len());
-                return Err(MethodError::ProxySamples { output: name.to_owned(), found, n }.into());
+                return Err(MethodError::OutputSamples { port, output, found, n }.into());
             }
             // Another thread may have been faster; both read the same bytes.
             let _ = cell.set((read.cols(), read.data().to_vec()));
@@ -226,6 +233,10 @@ impl Stored<'_> {
 }
 
 impl TrainedProxy for Stored<'_> {
+    fn port(&self) -> &str {
+        self.port
+    }
+
     fn labels(&self) -> &[u32] {
         self.labels
     }

@@ -31,11 +31,13 @@ mod group;
 mod herding;
 mod import;
 mod infomax;
+mod inputs;
 mod k_center;
 #[doc(hidden)]
 pub mod laws;
 mod log_det;
 mod moderate;
+mod query;
 mod random;
 mod residuals;
 mod robust;
@@ -53,6 +55,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use budget::{divide, rounded};
 pub(crate) use group::{Group, TrainingSet, Watch};
+pub(crate) use query::Query;
 pub(crate) use residuals::residuals;
 
 /// One of the things a method may look at, beside the labels.
@@ -64,10 +67,14 @@ pub(crate) enum SelectInput {
     Cut,
     /// The proxy's final logits.
     Logits,
-    /// The proxy's final embeddings.
+    /// The proxy's final embeddings, or the features of a data set.
     Embeddings,
     /// The mean probability of each label, from the record of the proxy's training.
     Probabilities,
+    /// The loss after each epoch, from the record of the proxy's training.
+    Losses,
+    /// What the selection is aimed at: picks of the training set, or another data set.
+    Query,
 }
 
 /// What a method picked.
@@ -115,6 +122,8 @@ pub(crate) trait Selector:
     /// What it looks at, all of it: the ports of its stage follow. With nothing here it knows the
     /// labels alone.
     const READS: &'static [SelectInput];
+    /// What of it the settings that look at least need.
+    const READS_AT_LEAST: &'static [SelectInput] = Self::READS;
     /// Whether it computes on an accelerator where there is one.
     const ON_DEVICE: bool = false;
     /// Whether it keeps everything, whatever the budget.
@@ -123,6 +132,11 @@ pub(crate) trait Selector:
     /// The random streams these settings draw from: with none, the seed is not in the key.
     fn streams(&self) -> &'static [&'static str] {
         Self::STREAMS
+    }
+
+    /// What of [`Self::READS`] these settings look at.
+    fn reads(&self) -> &'static [SelectInput] {
+        Self::READS
     }
 
     /// How many epochs of the training record it looks at, from the first: all of them if `None`.
