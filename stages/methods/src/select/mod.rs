@@ -37,7 +37,10 @@ mod k_center;
 pub mod laws;
 mod log_det;
 mod moderate;
+mod mutual_information;
+mod nearest_query;
 mod query;
+mod query_volume;
 mod random;
 mod residuals;
 mod robust;
@@ -222,6 +225,8 @@ fn registered() -> Vec<Registered> {
         selector::<k_center::KCenter>(),
         selector::<log_det::LogDet>(),
         selector::<moderate::Moderate>(),
+        selector::<mutual_information::MutualInformation>(),
+        selector::<nearest_query::NearestQuery>(),
         selector::<random::RandomSubset>(),
         selector::<robust::Robust>(),
         selector::<top::Top>(),
