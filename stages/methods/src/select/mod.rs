@@ -49,6 +49,7 @@ mod stage;
 #[cfg(test)]
 mod timing;
 mod top;
+mod trajectory_clusters;
 mod window;
 
 use artifacts::{InGroup, units::Count};
@@ -230,6 +231,7 @@ fn registered() -> Vec<Registered> {
         selector::<random::RandomSubset>(),
         selector::<robust::Robust>(),
         selector::<top::Top>(),
+        selector::<trajectory_clusters::TrajectoryClusters>(),
         selector::<window::Window>(),
     ]
 }
