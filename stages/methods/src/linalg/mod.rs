@@ -7,6 +7,7 @@ mod accelerator;
 mod cholesky;
 mod coverage;
 mod cross_rows;
+mod eigen;
 mod gram;
 mod k_means;
 mod lanes;
@@ -22,6 +23,7 @@ pub use accelerator::{Accelerator, Compute, DEFAULT_MEMORY, DeviceRows, DeviceVe
 pub(crate) use cholesky::PartialCholesky;
 pub(crate) use coverage::CoverageGains;
 pub(crate) use cross_rows::cross_rows;
+pub(crate) use eigen::symmetric_eigen;
 pub(crate) use gram::{Gram, weighted};
 pub(crate) use k_means::k_means;
 pub use lanes::in_widest;

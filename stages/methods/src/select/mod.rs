@@ -18,9 +18,11 @@ mod d2;
 mod dedup;
 pub(crate) mod deepcore;
 mod double_end;
+mod dpp;
 mod draw;
 mod facility_location;
 mod farthest;
+mod feature_based;
 mod full;
 mod glister;
 mod gm_matching;
@@ -44,6 +46,8 @@ mod query_volume;
 mod random;
 mod residuals;
 mod robust;
+mod saturated_coverage;
+mod sensitivity;
 mod similarity;
 mod stage;
 #[cfg(test)]
@@ -215,7 +219,9 @@ fn registered() -> Vec<Registered> {
         selector::<deepcore::log_det::DeepCoreLogDet>(),
         selector::<deepcore::random::DeepCoreRandom>(),
         selector::<double_end::DoubleEnd>(),
+        selector::<dpp::Dpp>(),
         selector::<facility_location::FacilityLocation>(),
+        selector::<feature_based::FeatureBased>(),
         selector::<full::Full>(),
         selector::<glister::Glister>(),
         selector::<gm_matching::GmMatching>(),
@@ -230,6 +236,8 @@ fn registered() -> Vec<Registered> {
         selector::<nearest_query::NearestQuery>(),
         selector::<random::RandomSubset>(),
         selector::<robust::Robust>(),
+        selector::<saturated_coverage::SaturatedCoverage>(),
+        selector::<sensitivity::Sensitivity>(),
         selector::<top::Top>(),
         selector::<trajectory_clusters::TrajectoryClusters>(),
         selector::<window::Window>(),
