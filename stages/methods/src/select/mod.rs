@@ -14,6 +14,7 @@ mod ccs;
 pub(crate) mod conformance;
 mod contextual_diversity;
 mod craig;
+mod crust;
 mod d2;
 mod dedup;
 pub(crate) mod deepcore;
@@ -41,6 +42,8 @@ mod log_det;
 mod moderate;
 mod mutual_information;
 mod nearest_query;
+mod prune4rel;
+mod prune_issues;
 mod query;
 mod query_volume;
 mod random;
@@ -206,6 +209,7 @@ fn registered() -> Vec<Registered> {
         selector::<ccs::Ccs>(),
         selector::<contextual_diversity::ContextualDiversity>(),
         selector::<craig::Craig>(),
+        selector::<crust::Crust>(),
         selector::<d2::D2>(),
         selector::<dedup::Dedup>(),
         selector::<deepcore::cal::DeepCoreCal>(),
@@ -234,6 +238,8 @@ fn registered() -> Vec<Registered> {
         selector::<moderate::Moderate>(),
         selector::<mutual_information::MutualInformation>(),
         selector::<nearest_query::NearestQuery>(),
+        selector::<prune4rel::Prune4Rel>(),
+        selector::<prune_issues::PruneIssues>(),
         selector::<random::RandomSubset>(),
         selector::<robust::Robust>(),
         selector::<saturated_coverage::SaturatedCoverage>(),
