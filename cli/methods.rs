@@ -4,7 +4,7 @@ mod example;
 mod protocols;
 
 use crate::context::{Context, Failure, columns, print, print_line};
-use engine::{Arity, Method, Needs, Registry, Stage};
+use engine::{Arity, Choice, Method, Needs, Registry, Stage};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -153,13 +153,15 @@ fn manual(method: &Method, registry: &Registry) -> String {
 /// Returns each port's name and what it takes, in words.
 fn ports(stage: &dyn Stage) -> Vec<(String, String)> {
     let ports = stage.inputs();
-    let others = ports.iter().filter(|port| port.arity == Arity::OneOf).count();
+    let alone = |choice| ports.iter().filter(|port| port.choice() == Some(choice)).count() < 2;
     let text = |arity| match arity {
-        Arity::One => "",
-        Arity::Optional => ", optional",
-        Arity::Many => ", one or a list",
-        Arity::OneOf if others > 1 => ", exactly one of these",
-        Arity::OneOf => "",
+        Arity::One => "".to_owned(),
+        Arity::Optional => ", optional".to_owned(),
+        Arity::Many => ", one or a list".to_owned(),
+        Arity::OneOf(choice) if alone(choice) => "".to_owned(),
+        Arity::OneOf(Choice("input")) => ", exactly one of these".to_owned(),
+        Arity::OneOf(Choice(choice)) => format!(", exactly one of these for the {choice}"),
+        Arity::ManyOf(_) => ", one or a list, exactly one of these".to_owned(),
     };
     let port = |port: &engine::Port| {
         (port.name.to_owned(), format!("{}{}", port.kind.0, text(port.arity)))
@@ -192,7 +194,8 @@ fn manual_json(method: &Method) -> Value {
                 Arity::One => "one",
                 Arity::Optional => "optional",
                 Arity::Many => "many",
-                Arity::OneOf => "one-of",
+                Arity::OneOf(_) => "one-of",
+                Arity::ManyOf(_) => "many-of",
             };
             json!({ "name": port.name, "kind": port.kind.0, "arity": arity })
         };

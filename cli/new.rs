@@ -235,32 +235,38 @@ fn loader(registry: &Registry, name: &str) -> Result<String, Failure> {
 /// Returns the full name of a `select` method that selects by itself.
 fn selector(registry: &Registry, name: &str) -> Result<String, Failure> {
     let select = method(registry, "select", name)?;
-    let stage = registry.get(&select).and_then(engine::Method::sample);
-    let from_file =
-        stage.is_some_and(|stage| stage.problems().iter().any(|one| one.setting == "file"));
-    if !from_file {
-        return Ok(select);
-    }
-    let failure = Failure::mistake(format!("`{select}` has to be told where its file is"));
+    let Some(lacks) = lacks(registry, &select) else { return Ok(select) };
+    let failure = Failure::mistake(format!("`{select}` has to be told {lacks}"));
     let hint =
         format!("begin with another selector, then put in what `coresift methods {select}` says");
     Err(failure.hint(hint))
 }
 
+/// Returns what a selector has to be told before it can select.
+fn lacks(registry: &Registry, select: &str) -> Option<&'static str> {
+    let stage = registry.get(select).and_then(engine::Method::sample)?;
+    let from_file = stage.problems().iter().any(|one| one.setting == "file");
+    let for_query = stage.inputs().iter().any(|port| port.name == "query");
+    match (from_file, for_query) {
+        (true, _) => Some("where its file is"),
+        (_, true) => Some("what its query is"),
+        _ => None,
+    }
+}
+
 /// What a stage receives: its ports, and the stage connected to each.
 type Wiring = Vec<(&'static str, &'static str)>;
 
-/// Returns what a selector receives: every port it must have, and of alternatives the one that costs
-/// least.
+/// Returns what a selector receives: every port it must have, and of alternatives the first.
 fn wiring(registry: &Registry, select: &str, data: &'static str) -> Result<Wiring, Failure> {
     let ports = registry.get(select).and_then(engine::Method::sample).map(|stage| stage.inputs());
     let mut ports = ports.unwrap_or_default();
+    let first = ports.iter().find(|port| port.choice().is_some()).map(|port| port.name);
     let cost = |port: &Port| ["data", "proxy", "scores"].iter().position(|one| *one == port.kind.0);
     ports.sort_by_key(cost);
-    let cheapest = ports.iter().find(|port| port.arity == Arity::OneOf).map(|port| port.name);
     ports.retain(|port| match port.arity {
         Arity::One | Arity::Many => true,
-        Arity::OneOf => Some(port.name) == cheapest,
+        Arity::OneOf(_) | Arity::ManyOf(_) => Some(port.name) == first,
         Arity::Optional => false,
     });
     if ports.is_empty() {
@@ -466,7 +472,7 @@ mod tests {
     #[test]
     fn every_selector_gets_a_plan() {
         let registry = networks::registry();
-        let own = |one: &&str| one.starts_with("select.") && *one != "select.import";
+        let own = |one: &&str| one.starts_with("select.") && lacks(&registry, one).is_none();
         let selectors = || registry.iter().map(|method| method.name).filter(own);
         let wanted = |selectors: Vec<String>, keep: &[f64]| NewPipeline {
             load: "load.digits".to_owned(),

@@ -1,7 +1,7 @@
 //! `coresift schema`: the JSON schema of pipeline files, for editors.
 
 use crate::context::{Context, Exit, Failure, print};
-use engine::{Arity, Method, Registry};
+use engine::{Method, Registry};
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -166,7 +166,7 @@ fn source(many: bool) -> Value {
 fn ports(method: &Method) -> Option<Value> {
     let ports = method.sample()?.inputs();
     let port = |port: &engine::Port| {
-        let mut value = source(port.arity == Arity::Many);
+        let mut value = source(port.takes_many());
         value["description"] = format!("A stage that gives {}.", port.kind.0).into();
         (port.name.to_owned(), value)
     };

@@ -1,6 +1,6 @@
 //! An example of a stage, for the manual of its method.
 
-use engine::{Arity, Method};
+use engine::{Arity, Method, Port};
 use std::fmt::Write as _;
 
 /// Returns a stage of `method` as a pipeline file has it, connected to stages that are called as
@@ -21,8 +21,15 @@ pub(super) fn example(method: &Method) -> String {
     if let Some(stage) = method.sample() {
         let mut ports = stage.inputs();
         // The first of alternative inputs is connected.
-        let mut one = false;
-        ports.retain(|port| port.arity != Arity::OneOf || !std::mem::replace(&mut one, true));
+        let mut chosen = vec![];
+        ports.retain(|port| match port.choice() {
+            Some(choice) if chosen.contains(&choice) => false,
+            Some(choice) => {
+                chosen.push(choice);
+                true
+            }
+            None => true,
+        });
         // An optional one that takes what another takes already stays open.
         let kinds: Vec<_> = ports.iter().map(|port| port.kind).collect();
         let mut before = 0..;
@@ -31,7 +38,7 @@ pub(super) fn example(method: &Method) -> String {
             port.arity != Arity::Optional || !before.contains(&port.kind)
         });
         let pairs: Vec<String> =
-            ports.iter().map(|port| format!("{} = \"{}\"", port.name, port.kind.0)).collect();
+            ports.iter().map(|port| format!("{} = \"{}\"", port.name, stage_for(port))).collect();
         if !pairs.is_empty() {
             let _ = writeln!(out, "from = {{ {} }}", pairs.join(", "));
         }
@@ -59,6 +66,11 @@ pub(super) fn example(method: &Method) -> String {
     out
 }
 
+/// Returns the name of a stage that gives what `port` takes.
+fn stage_for(port: &Port) -> &'static str {
+    if port.name == "query-data" { "wanted" } else { port.kind.0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +85,7 @@ mod tests {
             // The stages that give each kind of input, without the example itself.
             for (label, uses) in [
                 ("data", "use = \"load.digits\""),
+                ("wanted", "use = \"load.digits\""),
                 ("proxy", "use = \"proxy-train\"\nfrom = { data = \"data\" }"),
                 ("scores", "use = \"score.grand\"\nfrom = { proxy = \"proxy\" }"),
                 (

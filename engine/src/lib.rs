@@ -29,6 +29,6 @@ pub use spec::{
     SpecErrorKind, SpecErrors, SpecPath, SpecSource,
 };
 pub use stage::{
-    Arity, ArtifactKind, InputFile, InputFolder, MethodFailure, Needs, Port, Problem, Stage,
-    StageCtx, StageError, Trajectory,
+    Arity, ArtifactKind, Choice, InputFile, InputFolder, MethodFailure, Needs, Port, Problem,
+    Stage, StageCtx, StageError, Trajectory,
 };

@@ -36,9 +36,15 @@ pub enum Arity {
     Optional,
     /// One stage, a list of stages, or all repeats of one.
     Many,
-    /// One stage, on exactly one of the ports with this arity: alternatives.
-    OneOf,
+    /// One stage, on exactly one of the ports of this choice: alternatives.
+    OneOf(Choice),
+    /// One stage, a list of stages, or all repeats of one, on exactly one of the ports of this choice.
+    ManyOf(Choice),
 }
+
+/// A choice among ports, such as `query`: exactly one of those that belong to it is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Choice(pub &'static str);
 
 /// An input port of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,10 +76,37 @@ impl Port {
         Self { name, kind, arity: Arity::Many }
     }
 
-    /// Returns a port that is an alternative to the others marked so.
+    /// Returns a port that is an alternative to the others marked so, or by [`Self::many_of`].
     #[must_use]
     pub const fn one_of(name: &'static str, kind: ArtifactKind) -> Self {
-        Self { name, kind, arity: Arity::OneOf }
+        Self { name, kind, arity: Arity::OneOf(Choice("input")) }
+    }
+
+    /// As [`Self::one_of`], for one artifact or several.
+    #[must_use]
+    pub const fn many_of(name: &'static str, kind: ArtifactKind) -> Self {
+        Self { name, kind, arity: Arity::ManyOf(Choice("input")) }
+    }
+
+    /// Returns a port that is an alternative to the others of `choice`.
+    #[must_use]
+    pub const fn of_choice(name: &'static str, kind: ArtifactKind, choice: &'static str) -> Self {
+        Self { name, kind, arity: Arity::OneOf(Choice(choice)) }
+    }
+
+    /// Returns whether it takes several artifacts.
+    #[must_use]
+    pub const fn takes_many(&self) -> bool {
+        matches!(self.arity, Arity::Many | Arity::ManyOf(_))
+    }
+
+    /// Returns the choice it belongs to, if it is one of alternatives.
+    #[must_use]
+    pub const fn choice(&self) -> Option<Choice> {
+        match self.arity {
+            Arity::OneOf(choice) | Arity::ManyOf(choice) => Some(choice),
+            _ => None,
+        }
     }
 }
 

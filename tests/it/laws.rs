@@ -31,6 +31,10 @@ with = { model = "mlp", epochs = 12, batch = 16, lr = 0.05, record = "clean" }
 [stage.scores]
 use  = "score.el2n"
 from = { proxy = "proxy" }
+[stage.few]
+use  = "select.random"
+from = { data = "noisy" }
+with = { keep = 0.1 }
 "#;
 
 const WIRINGS: [&str; 6] = [
@@ -39,7 +43,7 @@ const WIRINGS: [&str; 6] = [
     r#"{ data = "noisy" }"#,
     r#"{ proxy = "proxy", data = "noisy" }"#,
     r#"{ scores = "scores", proxy = "proxy" }"#,
-    r#"{ proxy = "proxy", query = "part" }"#,
+    r#"{ proxy = "proxy", query = "few" }"#,
 ];
 
 fn read(text: &str) -> Result<Plan, Vec<String>> {

@@ -5,6 +5,7 @@ mod command;
 mod compare;
 mod crash;
 mod edge;
+mod features;
 mod folds;
 mod guide;
 mod images;

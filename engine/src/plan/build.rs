@@ -8,7 +8,7 @@ use super::{
     secrets::Secrets,
 };
 use crate::{
-    Arity, ArtifactKind, Port, Registry,
+    Arity, ArtifactKind, Choice, Port, Registry,
     seed::repeat_seed,
     spec::{
         Mistakes, PipelineSpec, PlanRequest, Span, SpecErrorKind, SpecErrors, TreeNode,
@@ -286,7 +286,7 @@ impl<'a> Builder<'a> {
                 continue;
             };
             if wire.is_list
-                && port.arity != Arity::Many
+                && !port.takes_many()
                 && let Some((_, span)) = wire.stages.get(1)
             {
                 let kind = SpecErrorKind::NotMany { method, port: port.name };
@@ -315,8 +315,10 @@ impl<'a> Builder<'a> {
             let problems = instance.stage.wiring(&names).into_iter();
             problems.for_each(|problem| instance.report(problem, self.mistakes, false));
         }
-        let choice: Vec<&Port> = ports.iter().filter(|port| port.arity == Arity::OneOf).collect();
-        if !choice.is_empty() {
+        let choices: BTreeSet<Choice> = ports.iter().filter_map(Port::choice).collect();
+        for choice in choices {
+            let choice: Vec<&Port> =
+                ports.iter().filter(|port| port.choice() == Some(choice)).collect();
             let names = || choice.iter().map(|port| port.name).collect();
             match choice.iter().filter(|port| connected(port)).count() {
                 0 => {
@@ -525,7 +527,7 @@ impl<'a> Builder<'a> {
                     }
                     if let Some(given) = instances[source]
                         && let repeats @ 2.. = self.instances[given].repeats.count
-                        && port.arity != Arity::Many
+                        && !port.takes_many()
                     {
                         let kind = SpecErrorKind::RepeatsOnOne {
                             method: instance.stage.method(),

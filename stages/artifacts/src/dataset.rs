@@ -3,7 +3,7 @@
 //! How a data set gets here is `load`'s business, what is done to its labels `corrupt`'s.
 
 use crate::{
-    ArtifactError, SampleId,
+    ArtifactError, Matrix, SampleId,
     parts::{self, PartBytes, PartError, Parts, StoredTensor},
     pixels::Pixels,
 };
@@ -320,6 +320,27 @@ fn inputs(
     let bytes = Arc::new(part.into_bytes());
     let images = |range| Inputs::Images(Pixels::stored(&bytes, range));
     Ok((images(train), images(test)))
+}
+
+/// Returns the training samples of the data set that came in on `port`, one row of features each.
+///
+/// # Errors
+///
+/// Fails if the data are images, or do not read.
+pub fn train_features(
+    ctx: &StageCtx<'_>,
+    port: &str,
+    artifact: &Artifact,
+) -> Result<Matrix<'static>, StageError> {
+    if !artifact.parts.contains_key("features") {
+        return Err(ArtifactError::NoFeatures { port: port.to_owned() }.into());
+    }
+    let part = parts::part(ctx, port, artifact, "features")?;
+    let (shape, values) = part.f32("train")?;
+    match shape[..] {
+        [rows, cols] => Ok(Matrix::new(values, rows, cols)),
+        _ => Err(part.wrong(PartError::NotAMatrix("train".to_owned()))),
+    }
 }
 
 /// Stores a data set that has not been corrupted: parts `images` or `features`, `labels`, `meta`.

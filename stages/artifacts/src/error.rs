@@ -74,6 +74,12 @@ pub enum ArtifactError {
         /// `logits` or `embeddings`.
         output: String,
     },
+    /// Features are asked for of a data set of images.
+    #[error("the data on port `{port}` are images, not features")]
+    NoFeatures {
+        /// The port.
+        port: String,
+    },
     /// A sample's score is NaN.
     #[error("sample {sample} has no score")]
     NoScore {
@@ -99,6 +105,9 @@ impl MethodFailure for ArtifactError {
             }
             Self::NoOutput { .. } => {
                 "the networks of a proxy with `folds` share no space: connect one trained without"
+            }
+            Self::NoFeatures { .. } => {
+                "train a proxy and connect that to `proxy`, or load features with `load.features`"
             }
             Self::NoScore { .. } => {
                 "record more epochs, so that each sample is seen in one of them"

@@ -160,23 +160,40 @@ pub enum MethodError {
         /// How many classes there are.
         classes: usize,
     },
-    /// A proxy's outputs are of other samples than its labels.
-    #[error("the proxy's {output} are of {found} samples, its labels of {n}")]
-    ProxySamples {
-        /// `logits` or `embeddings`.
+    /// A proxy's outputs, or features, are of other samples than the labels.
+    #[error("the {output} on port `{port}` are of {found} samples, the labels of {n}")]
+    OutputSamples {
+        /// The port they came in on.
+        port: String,
+        /// `logits`, `embeddings` or `features`.
         output: String,
         /// How many samples they are of.
         found: usize,
         /// How many labels there are.
         n: usize,
     },
-    /// A proxy's outputs hold a NaN, an infinity, or a number too large to be squared.
-    #[error("the proxy's {output} of sample {sample} are not finite numbers, or beyond 1e15")]
-    ProxyDiverged {
-        /// `logits` or `embeddings`.
+    /// A proxy's outputs, or features, hold a NaN, an infinity, or a number too large to be squared.
+    #[error(
+        "on port `{port}` the {output} of sample {sample} are not finite numbers, or beyond 1e15"
+    )]
+    Unusable {
+        /// The port they came in on.
+        port: String,
+        /// `logits`, `embeddings`, `features` or `losses`.
         output: String,
         /// The position of the sample.
         sample: usize,
+    },
+    /// A selection is aimed at a query without samples.
+    #[error("the query has no samples")]
+    EmptyQuery,
+    /// A query's vectors are longer or shorter than the embeddings.
+    #[error("the query has {query} features a sample, but the embeddings are of {embeddings}")]
+    QueryWidth {
+        /// How many features a sample of the query has.
+        query: usize,
+        /// How many numbers an embedding has.
+        embeddings: usize,
     },
     /// There is not one quota for each class.
     #[error("there are {classes} classes, but {quotas} quotas")]
@@ -373,7 +390,11 @@ impl MethodFailure for MethodError {
             Self::NoMap => "only data with ten classes have a default, CIFAR-10's",
             Self::NoSuchClass { classes, .. } => return Some(known_classes(classes).into()),
             Self::MatrixClasses { .. } => "a matrix has a row and a column for each class",
-            Self::ProxyDiverged { .. } => "its training diverged: lower the learning rate",
+            Self::Unusable { output, .. } if output == "features" => {
+                "leave the sample out, or scale its features"
+            }
+            Self::QueryWidth { .. } => "query and samples have to come from one network",
+            Self::Unusable { .. } => "its training diverged: lower the learning rate",
             Self::QuotasTooFew { .. } => "give a quota to more classes, or keep fewer samples",
             Self::Center { .. } => "centres are positions in the training set, counted from 0",
             Self::NoCleanLabels => "connect `data` to the stage that corrupted the labels",

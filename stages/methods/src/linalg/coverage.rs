@@ -48,6 +48,17 @@ impl<'a> CoverageGains<'a> {
         self.floor.fill(level);
     }
 
+    /// Starts anew with these floors under the elements of every row.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is not one for each place of a row.
+    pub(crate) fn begin_at(&mut self, floors: Vec<f32>) {
+        assert_eq!(floors.len(), self.floor.len(), "there is a floor for each place");
+        self.level(0.0);
+        self.floor = floors;
+    }
+
     /// Raises the floor to row `j`, which is not asked for again.
     pub(crate) fn raise(&mut self, j: u32) {
         if let Some(list) = self.take(j) {

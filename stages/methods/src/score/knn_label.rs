@@ -1,6 +1,6 @@
 //! Labels that the nearest neighbours do not share.
 
-use super::{Scorer, TrainedProxy, usable_embeddings};
+use super::{ScoreInput, Scorer, TrainedProxy, usable_embeddings};
 use crate::linalg::{Compute, neighbours};
 use artifacts::{scores::Scores, units::Count};
 use engine::{StageError, Streams};
@@ -33,6 +33,7 @@ multiples of 1/k and tie often.
 The k-nearest-neighbour rule of Wilson, *Asymptotic Properties of Nearest Neighbor Rules Using Edited Data*,
 IEEE SMC 1972, as a number instead of a vote. Cost: O(n^2 d) in tiles, O(nk) memory. A set of one sample
 has no neighbours, and its sample no score.";
+    const READS: ScoreInput = ScoreInput::Embeddings;
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let (labels, embeddings) = (proxy.labels(), usable_embeddings(proxy)?);

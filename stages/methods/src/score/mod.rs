@@ -63,10 +63,15 @@ pub(crate) enum ScoreInput {
     ProxyAndScores,
     /// What a proxy left behind, and which samples are the query.
     ProxyAndQuery,
+    /// The final embeddings of one or several proxies, or the features of a data set.
+    Embeddings,
 }
 
 /// What a proxy left behind, in sample order.
 pub(crate) trait TrainedProxy: Sync {
+    /// The port it came in on: `proxy`, or `data` where a data set stands in for one.
+    fn port(&self) -> &str;
+
     /// The labels it was trained on.
     fn labels(&self) -> &[u32];
 
@@ -76,7 +81,7 @@ pub(crate) trait TrainedProxy: Sync {
     /// The final logits, \[n, classes\].
     fn logits(&self) -> Result<Matrix<'_>, StageError>;
 
-    /// The final embeddings, \[n, d\].
+    /// The final embeddings, or the features of a data set standing in for a proxy, \[n, d\].
     fn embeddings(&self) -> Result<Matrix<'_>, StageError>;
 
     /// How many epochs are on record.
@@ -132,12 +137,15 @@ pub(crate) trait Scorer:
     fn score(&self, proxy: &dyn TrainedProxy, streams: Streams) -> Result<Scores, StageError>;
 }
 
-/// Returns the final embeddings, if all are numbers that can be squared.
+/// Returns the final embeddings, or the features in their place, if all are numbers that can be squared.
 fn usable_embeddings(proxy: &dyn TrainedProxy) -> Result<Matrix<'_>, StageError> {
     let embeddings = proxy.embeddings()?;
     match embeddings.first_unusable() {
         Some(sample) => {
-            Err(MethodError::ProxyDiverged { output: "embeddings".to_owned(), sample }.into())
+            let port = proxy.port();
+            let output = if port == "data" { "features" } else { "embeddings" };
+            let (port, output) = (port.to_owned(), output.to_owned());
+            Err(MethodError::Unusable { port, output, sample }.into())
         }
         None => Ok(embeddings),
     }

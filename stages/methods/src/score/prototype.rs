@@ -1,6 +1,6 @@
 //! How far a sample is from its prototype, the centre of a cluster.
 
-use super::{Scorer, TrainedProxy, usable_embeddings};
+use super::{ScoreInput, Scorer, TrainedProxy, usable_embeddings};
 use crate::linalg::{k_means, squared_distance};
 use artifacts::{Matrix, scores::Scores, units::Count};
 use engine::{StageError, Streams};
@@ -75,6 +75,7 @@ cosine here. The release holds scores of ImageNet, turned so that high is kept, 
 O(ndk) a step of k-means, O(n) memory beside the embeddings. A zero embedding is at
 distance 1.";
     const STREAMS: &'static [&'static str] = &["centres"];
+    const READS: ScoreInput = ScoreInput::Embeddings;
 
     fn score(&self, proxy: &dyn TrainedProxy, streams: Streams) -> Result<Scores, StageError> {
         let embeddings = usable_embeddings(proxy)?;

@@ -60,6 +60,9 @@ impl<S: Scorer> Stage for Score<S> {
             ScoreInput::ProxyAndQuery => {
                 vec![Port::one("proxy", parts::PROXY), Port::one("query", parts::SUBSET)]
             }
+            ScoreInput::Embeddings => {
+                vec![Port::many_of("proxy", parts::PROXY), Port::one_of("data", parts::DATA)]
+            }
         }
     }
 
@@ -219,10 +222,14 @@ impl Stored<'_> {
         name: &str,
     ) -> Result<Matrix<'b>, StageError> {
         if cell.get().is_none() {
-            let read = record::outputs(self.ctx, self.port, self.artifact, name)?;
+            let read = match self.port {
+                "data" => dataset::train_features(self.ctx, self.port, self.artifact)?,
+                _ => record::outputs(self.ctx, self.port, self.artifact, name)?,
+            };
             if read.rows() != self.labels.len() {
+                let (port, output) = (self.port.to_owned(), name.to_owned());
                 let (found, n) = (read.rows(), self.labels.len());
-                return Err(MethodError::ProxySamples { output: name.to_owned(), found, n }.into());
+                return Err(MethodError::OutputSamples { port, output, found, n }.into());
             }
             // Another thread may have been faster; both read the same bytes.
             let _ = cell.set((read.cols(), read.data().to_vec()));
@@ -233,6 +240,10 @@ impl Stored<'_> {
 }
 
 impl TrainedProxy for Stored<'_> {
+    fn port(&self) -> &str {
+        self.port
+    }
+
     fn labels(&self) -> &[u32] {
         self.labels
     }

@@ -60,6 +60,9 @@ impl InMemory {
 }
 
 impl TrainedProxy for InMemory {
+    fn port(&self) -> &str {
+        "proxy"
+    }
     fn labels(&self) -> &[u32] {
         &self.labels
     }

@@ -1,6 +1,6 @@
 //! ZCore: coverage of the embedding space less redundancy, told by random draws.
 
-use super::{Scorer, TrainedProxy, usable_embeddings};
+use super::{ScoreInput, Scorer, TrainedProxy, usable_embeddings};
 use artifacts::{
     Matrix, draw,
     scores::Scores,
@@ -244,6 +244,7 @@ them settle such draws between them: embeddings without one, as the paper's are,
 Cost: O(M n) at worst, sorted dimensions shared by all draws so that a draw looks at those near in one of
 them; 12 n d bytes of memory.";
     const STREAMS: &'static [&'static str] = &["draws"];
+    const READS: ScoreInput = ScoreInput::Embeddings;
 
     fn score(&self, proxy: &dyn TrainedProxy, streams: Streams) -> Result<Scores, StageError> {
         let embeddings = usable_embeddings(proxy)?;

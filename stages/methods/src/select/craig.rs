@@ -34,19 +34,13 @@ pub(super) struct Classes {
     homes: Vec<(u32, u32)>,
 }
 
-/// Returns the negative distances between gradients, a row at a time.
-fn nearness(
-    residuals: Matrix<'static>,
-    inputs: Matrix<'static>,
-    compute: &Compute,
-) -> PairwiseRows<'static> {
+/// Returns the negative distances between gradients, a row at a time. A gradient is the product of its vectors
+/// in these spaces.
+fn nearness(spaces: Vec<Matrix<'static>>, compute: &Compute) -> PairwiseRows<'static> {
     let square = |row: &[f32]| row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
-    let squares: Vec<f64> =
-        (0..residuals.rows()).map(|i| square(residuals.row(i)) * square(inputs.row(i))).collect();
-    PairwiseRows::new(
-        Gram::new(vec![residuals, inputs]).on(compute, true),
-        Pairwise::NegativeDistance { squares },
-    )
+    let of = |i: usize| spaces.iter().map(|space| square(space.row(i))).product();
+    let squares: Vec<f64> = (0..spaces[0].rows()).map(of).collect();
+    PairwiseRows::new(Gram::new(spaces).on(compute, true), Pairwise::NegativeDistance { squares })
 }
 
 impl Objective for Classes {
@@ -81,15 +75,28 @@ impl Objective for Classes {
     }
 }
 
-/// Returns the classes of `group`, each member as far from being served as the farthest pair of its
-/// class is apart. `residuals` returns the part in the logits of the gradients of one class, given
-/// its logits and labels.
+/// Returns the classes of `group` by the gradients in the last layer. `residuals` returns the part in the
+/// logits of the gradients of one class, given its logits and labels.
 pub(super) fn classes(
     group: &Group<'_>,
     residuals: impl Fn(&Matrix<'_>, &[u32]) -> Matrix<'static>,
 ) -> Classes {
-    let (labels, logits) = (group.labels(), group.logits());
-    let inputs = group.inputs_of_last_layer();
+    let (logits, inputs) = (group.logits(), group.inputs_of_last_layer());
+    by_class(group, |members, labels| {
+        let residuals = residuals(&logits.gather(members), labels);
+        let inputs = inputs.gather(members);
+        vec![residuals, Matrix::new(inputs.data().to_vec(), inputs.rows(), inputs.cols())]
+    })
+}
+
+/// Returns the classes of `group`, each member as far from being served as the farthest pair of its
+/// class is apart. `spaces` returns the vectors whose products are the gradients of one class, given the
+/// places of its members and their labels.
+pub(super) fn by_class(
+    group: &Group<'_>,
+    spaces: impl Fn(&[u32], &[u32]) -> Vec<Matrix<'static>>,
+) -> Classes {
+    let labels = group.labels();
     let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (place, label) in labels.iter().enumerate() {
         members.entry(*label).or_default().push(place as u32);
@@ -100,12 +107,8 @@ pub(super) fn classes(
         for (home, place) in members.iter().enumerate() {
             homes[*place as usize] = (class as u32, home as u32);
         }
-        let same = vec![label; members.len()];
-        let residuals = residuals(&logits.gather(&members), &same);
-        let inputs = inputs.gather(&members);
-        let inputs = Matrix::new(inputs.data().to_vec(), inputs.rows(), inputs.cols());
-        let mut above =
-            CoverageGains::new(nearness(residuals, inputs, group.compute), 0.0, &mut room);
+        let spaces = spaces(&members, &vec![label; members.len()]);
+        let mut above = CoverageGains::new(nearness(spaces, group.compute), 0.0, &mut room);
         // 1e-3 beyond, so that the farthest pick of a class still gains something.
         let farthest = f64::from(above.rows().least());
         above.level((farthest - 1e-3) as f32);
@@ -144,6 +147,20 @@ pub(super) fn sizes(nearest: impl Iterator<Item = usize>, count: usize) -> Vec<u
     sizes
 }
 
+/// Picks `budget` samples that serve all of their class, each weighing as many as it is nearest to.
+pub(super) fn weighted_medoids(
+    all: &mut Classes,
+    budget: usize,
+    search: Search,
+    group: &Group<'_>,
+) -> Result<Picks, StageError> {
+    let mut places = greedy::maximize(all, budget, search, group)?;
+    places.sort_unstable();
+    let sizes = sizes(nearest(all, &places).into_iter().flatten(), places.len());
+    let weights = sizes.iter().map(|size| *size as f32).collect();
+    Ok(Picks::at_rows(places, Some(weights)))
+}
+
 impl Selector for Craig {
     const NAME: &'static str = "select.craig";
     const SUMMARY: &'static str = "medoids of the gradients, weighted by how many each stands for";
@@ -176,11 +193,6 @@ DeepCore's own, which weighs otherwise, is `select.deepcore.craig`.";
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let mut all = classes(group, super::residuals);
-        let mut places = greedy::maximize(&mut all, budget, self.search, group)?;
-        places.sort_unstable();
-        let sizes = sizes(nearest(&all, &places).into_iter().flatten(), places.len());
-        let weights = sizes.iter().map(|size| *size as f32).collect();
-        Ok(Picks::at_rows(places, Some(weights)))
+        weighted_medoids(&mut classes(group, super::residuals), budget, self.search, group)
     }
 }

@@ -32,6 +32,11 @@ pub(super) fn sample(stream: &mut impl Rng, mut all: Vec<u32>, count: usize) -> 
     all
 }
 
+/// Returns a number above 0 and below 1: 53 bits and a half.
+pub(super) fn uniform(stream: &mut impl Rng) -> f64 {
+    ((stream.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+}
+
 /// Draws `count` places without replacement, each draw in proportion to what `log_weights` are the
 /// logarithms of; those of weight 0, which is minus infinity, come last, in order. What is drawn comes
 /// in the order of the draw.
@@ -41,11 +46,7 @@ pub(super) fn sample(stream: &mut impl Rng, mut all: Vec<u32>, count: usize) -> 
 pub(super) fn weighted(stream: &mut impl Rng, log_weights: &[f64], count: usize) -> Vec<u32> {
     let mut waits: Vec<(f64, u32)> = (0..)
         .zip(log_weights)
-        .map(|(at, weight)| {
-            // Above 0 and below 1: 53 bits and a half.
-            let uniform = ((stream.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-            ((-uniform.ln()).ln() - weight, at)
-        })
+        .map(|(at, weight)| ((-uniform(stream).ln()).ln() - weight, at))
         .collect();
     waits.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     waits.into_iter().take(count).map(|(_, at)| at).collect()

@@ -70,10 +70,15 @@ than by it, and a gain costs as much as those are; in the first steps rows are c
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const REVISION: u32 = 2;
     const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
+    const READS_AT_LEAST: &'static [SelectInput] = &[SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {
         self.search.streams()
+    }
+
+    fn reads(&self) -> &'static [SelectInput] {
+        self.features.reads()
     }
 
     fn variants() -> Vec<Self> {

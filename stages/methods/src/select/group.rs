@@ -1,6 +1,6 @@
 //! What a selecting method sees: a group of training samples, and what is known of them.
 
-use super::residuals;
+use super::{query::Query, residuals};
 use crate::{
     confident::{LabelIssues, label_issues, probabilities},
     linalg::Compute,
@@ -27,6 +27,10 @@ pub(crate) struct TrainingSet<'a> {
     pub(crate) logits: Option<Matrix<'a>>,
     /// The proxy's embeddings, \[n, d\], finite.
     pub(crate) embeddings: Option<Matrix<'a>>,
+    /// The loss of each sample after each epoch of the proxy's training, \[n, epochs\], finite.
+    pub(crate) losses: Option<Matrix<'a>>,
+    /// What the selection is aimed at.
+    pub(crate) query: Option<Query<'a>>,
     /// What the logits say of the labels, once it was asked for.
     pub(crate) label_issues: OnceLock<LabelIssues>,
 }
@@ -115,6 +119,16 @@ impl Group<'_> {
     /// Returns the embeddings of the members, \[members, d\].
     pub(crate) fn embeddings(&self) -> Matrix<'_> {
         self.ground.embeddings.as_ref().expect("the method reads embeddings").gather(self.members)
+    }
+
+    /// Returns the losses of the members after each epoch, \[members, epochs\].
+    pub(crate) fn losses(&self) -> Matrix<'_> {
+        self.ground.losses.as_ref().expect("the method reads losses").gather(self.members)
+    }
+
+    /// Returns what the selection is aimed at.
+    pub(crate) fn query(&self) -> &Query<'_> {
+        self.ground.query.as_ref().expect("the method reads a query")
     }
 
     /// Returns the embeddings of the members with a 1 before each, \[members, 1 + d\]: what the last

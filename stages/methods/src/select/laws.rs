@@ -4,7 +4,7 @@
 //! The checks run over the registry, so a new selector is held to them by being registered. They are
 //! public for the crate that has a real accelerator.
 
-use super::{Group, Picks, Selector, TrainingSet, group::Unwatched, registered};
+use super::{Group, Picks, Query, Selector, TrainingSet, group::Unwatched, registered};
 use crate::linalg::{Compute, noise};
 use artifacts::{Matrix, SampleId};
 use engine::Streams;
@@ -25,8 +25,11 @@ struct Samples {
     probabilities: Vec<f32>,
     logits: Vec<f32>,
     embeddings: Vec<f32>,
+    losses: Vec<f32>,
+    query: Vec<SampleId>,
 }
 
+const EPOCHS: usize = 4;
 const CLASSES: usize = 3;
 pub(super) const WIDTH: usize = 5;
 
@@ -46,7 +49,9 @@ impl Samples {
         }
         let scores = noise(n, 3).iter().map(|v| (v * 4.0).round()).collect();
         let probabilities = shares(noise(n, 8));
-        Self { labels, scores, cut: noise(n, 10), probabilities, logits, embeddings }
+        let losses = noise(n * EPOCHS, 11);
+        let query = [0, 3, 4].into_iter().filter(|at| *at < n).map(SampleId::at).collect();
+        Self { labels, scores, cut: noise(n, 10), probabilities, logits, embeddings, losses, query }
     }
 
     /// Samples of a single class.
@@ -56,7 +61,7 @@ impl Samples {
 
     /// Samples of which nothing is known that tells them apart.
     fn flat(n: usize) -> Self {
-        let Self { labels, .. } = Self::new(n);
+        let Self { labels, query, .. } = Self::new(n);
         let zeros = |each: usize| vec![0.0; n * each];
         Self {
             labels,
@@ -65,6 +70,8 @@ impl Samples {
             probabilities: zeros(1),
             logits: zeros(CLASSES),
             embeddings: zeros(WIDTH),
+            losses: zeros(EPOCHS),
+            query,
         }
     }
 
@@ -79,11 +86,18 @@ impl Samples {
             probabilities: four(shares(noise(30, 9))),
             logits: four(noise(30 * CLASSES, 5)),
             embeddings: four(noise(30 * WIDTH, 6)),
+            losses: four(noise(30 * EPOCHS, 12)),
+            query: vec![SampleId::at(1)],
         }
     }
 
     fn training_set(&self) -> TrainingSet<'_> {
         let n = self.labels.len();
+        let rows = self
+            .query
+            .iter()
+            .flat_map(|sample| self.embeddings[sample.index() * WIDTH..][..WIDTH].iter().copied());
+        let vectors = Matrix::new(rows.collect::<Vec<f32>>(), self.query.len(), WIDTH);
         TrainingSet {
             labels: &self.labels,
             scores: Some(&self.scores),
@@ -91,6 +105,8 @@ impl Samples {
             probabilities: Some(&self.probabilities),
             logits: Some(Matrix::new(&self.logits, n, CLASSES)),
             embeddings: Some(Matrix::new(&self.embeddings, n, WIDTH)),
+            losses: Some(Matrix::new(&self.losses, n, EPOCHS)),
+            query: Some(Query { vectors, samples: &self.query }),
             ..TrainingSet::default()
         }
     }

@@ -106,10 +106,15 @@ DeepCore has the sign the other way round: `select.deepcore.log-det`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const REVISION: u32 = 2;
     const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
+    const READS_AT_LEAST: &'static [SelectInput] = &[SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
     fn streams(&self) -> &'static [&'static str] {
         self.search.streams()
+    }
+
+    fn reads(&self) -> &'static [SelectInput] {
+        self.features.reads()
     }
 
     fn variants() -> Vec<Self> {

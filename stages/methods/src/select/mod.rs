@@ -14,13 +14,16 @@ mod ccs;
 pub(crate) mod conformance;
 mod contextual_diversity;
 mod craig;
+mod crust;
 mod d2;
 mod dedup;
 pub(crate) mod deepcore;
 mod double_end;
+mod dpp;
 mod draw;
 mod facility_location;
 mod farthest;
+mod feature_based;
 mod full;
 mod glister;
 mod gm_matching;
@@ -31,19 +34,29 @@ mod group;
 mod herding;
 mod import;
 mod infomax;
+mod inputs;
 mod k_center;
 #[doc(hidden)]
 pub mod laws;
 mod log_det;
 mod moderate;
+mod mutual_information;
+mod nearest_query;
+mod prune4rel;
+mod prune_issues;
+mod query;
+mod query_volume;
 mod random;
 mod residuals;
 mod robust;
+mod saturated_coverage;
+mod sensitivity;
 mod similarity;
 mod stage;
 #[cfg(test)]
 mod timing;
 mod top;
+mod trajectory_clusters;
 mod window;
 
 use artifacts::{InGroup, units::Count};
@@ -53,6 +66,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use budget::{divide, rounded};
 pub(crate) use group::{Group, TrainingSet, Watch};
+pub(crate) use query::Query;
 pub(crate) use residuals::residuals;
 
 /// One of the things a method may look at, beside the labels.
@@ -64,10 +78,14 @@ pub(crate) enum SelectInput {
     Cut,
     /// The proxy's final logits.
     Logits,
-    /// The proxy's final embeddings.
+    /// The proxy's final embeddings, or the features of a data set.
     Embeddings,
     /// The mean probability of each label, from the record of the proxy's training.
     Probabilities,
+    /// The loss after each epoch, from the record of the proxy's training.
+    Losses,
+    /// What the selection is aimed at: picks of the training set, or another data set.
+    Query,
 }
 
 /// What a method picked.
@@ -115,6 +133,8 @@ pub(crate) trait Selector:
     /// What it looks at, all of it: the ports of its stage follow. With nothing here it knows the
     /// labels alone.
     const READS: &'static [SelectInput];
+    /// What of it the settings that look at least need.
+    const READS_AT_LEAST: &'static [SelectInput] = Self::READS;
     /// Whether it computes on an accelerator where there is one.
     const ON_DEVICE: bool = false;
     /// Whether it keeps everything, whatever the budget.
@@ -123,6 +143,11 @@ pub(crate) trait Selector:
     /// The random streams these settings draw from: with none, the seed is not in the key.
     fn streams(&self) -> &'static [&'static str] {
         Self::STREAMS
+    }
+
+    /// What of [`Self::READS`] these settings look at.
+    fn reads(&self) -> &'static [SelectInput] {
+        Self::READS
     }
 
     /// How many epochs of the training record it looks at, from the first: all of them if `None`.
@@ -184,6 +209,7 @@ fn registered() -> Vec<Registered> {
         selector::<ccs::Ccs>(),
         selector::<contextual_diversity::ContextualDiversity>(),
         selector::<craig::Craig>(),
+        selector::<crust::Crust>(),
         selector::<d2::D2>(),
         selector::<dedup::Dedup>(),
         selector::<deepcore::cal::DeepCoreCal>(),
@@ -197,7 +223,9 @@ fn registered() -> Vec<Registered> {
         selector::<deepcore::log_det::DeepCoreLogDet>(),
         selector::<deepcore::random::DeepCoreRandom>(),
         selector::<double_end::DoubleEnd>(),
+        selector::<dpp::Dpp>(),
         selector::<facility_location::FacilityLocation>(),
+        selector::<feature_based::FeatureBased>(),
         selector::<full::Full>(),
         selector::<glister::Glister>(),
         selector::<gm_matching::GmMatching>(),
@@ -208,9 +236,16 @@ fn registered() -> Vec<Registered> {
         selector::<k_center::KCenter>(),
         selector::<log_det::LogDet>(),
         selector::<moderate::Moderate>(),
+        selector::<mutual_information::MutualInformation>(),
+        selector::<nearest_query::NearestQuery>(),
+        selector::<prune4rel::Prune4Rel>(),
+        selector::<prune_issues::PruneIssues>(),
         selector::<random::RandomSubset>(),
         selector::<robust::Robust>(),
+        selector::<saturated_coverage::SaturatedCoverage>(),
+        selector::<sensitivity::Sensitivity>(),
         selector::<top::Top>(),
+        selector::<trajectory_clusters::TrajectoryClusters>(),
         selector::<window::Window>(),
     ]
 }

@@ -1,6 +1,6 @@
 //! How alike samples are: `(1 + cosine) / 2` of their last-layer gradients or their embeddings.
 
-use super::{Group, greedy::Search};
+use super::{Group, SelectInput, greedy::Search};
 use crate::linalg::{Gram, Pairwise, PairwiseRows};
 use artifacts::Matrix;
 use schemars::JsonSchema;
@@ -13,8 +13,18 @@ pub(crate) enum Features {
     /// The gradient of the sample's loss in the last layer.
     #[default]
     Gradient,
-    /// The embedding.
+    /// The embedding. A data set's features on `data` will do for it.
     Embedding,
+}
+
+impl Features {
+    /// Returns what they are made of.
+    pub(super) fn reads(self) -> &'static [SelectInput] {
+        match self {
+            Self::Gradient => &[SelectInput::Logits, SelectInput::Embeddings],
+            Self::Embedding => &[SelectInput::Embeddings],
+        }
+    }
 }
 
 /// Returns unit vectors whose inner products are the cosines between the members of `group`. A
@@ -48,6 +58,19 @@ pub(super) fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
         }
     }
     Matrix::new(data, vectors.rows(), vectors.cols())
+}
+
+/// Returns each unit vector with a 1 behind, divided by the square root of 2: the inner product of two is
+/// `(1 + cosine) / 2`.
+pub(super) fn lifted(unit: &Matrix<'_>) -> Matrix<'static> {
+    let half = 0.5f32.sqrt();
+    let cols = unit.cols() + 1;
+    let mut data = Vec::with_capacity(unit.rows() * cols);
+    for i in 0..unit.rows() {
+        data.extend(unit.row(i).iter().map(|value| value * half));
+        data.push(half);
+    }
+    Matrix::new(data, unit.rows(), cols)
 }
 
 /// Returns all similarities, a row at a time.

@@ -1,14 +1,15 @@
 //! The stage around every selecting method: what it reads, the budgets of its groups, what it writes.
 
-use super::{Group, Picks, SelectInput, Selector, TrainingSet, Watch, budget};
+use super::{
+    Group, Picks, Selector, TrainingSet, Watch, budget,
+    inputs::{self, Inputs},
+};
 use crate::{MethodError, Runtime, linalg::Compute};
 use artifacts::{
-    ArtifactError, InGroup, Matrix, SampleId,
+    InGroup, SampleId,
     parts::{self, Parts},
-    record::{self, LabelledSamples},
-    scores,
     subset::{PickedSample, Subset},
-    units::{Count, Fraction, NonNegative},
+    units::{Fraction, NonNegative},
 };
 use engine::{
     ArtifactKind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, StageProgress,
@@ -131,27 +132,7 @@ impl<S: Selector> Stage for Select<S> {
     }
 
     fn inputs(&self) -> Vec<Port> {
-        if S::READS.is_empty() {
-            return vec![
-                Port::one_of("data", parts::DATA),
-                Port::one_of("proxy", parts::PROXY),
-                Port::one_of("scores", parts::SCORES),
-            ];
-        }
-        let mut ports = vec![];
-        for input in S::READS {
-            let port = match input {
-                SelectInput::Scores => Port::one("scores", parts::SCORES),
-                SelectInput::Cut => Port::optional("cut", parts::SCORES),
-                SelectInput::Logits | SelectInput::Embeddings | SelectInput::Probabilities => {
-                    Port::one("proxy", parts::PROXY)
-                }
-            };
-            if !ports.contains(&port) {
-                ports.push(port);
-            }
-        }
-        ports
+        inputs::ports(S::READS, S::READS_AT_LEAST)
     }
 
     fn output(&self) -> ArtifactKind {
@@ -213,54 +194,23 @@ impl<S: Selector> Stage for Select<S> {
         all
     }
 
+    fn wiring(&self, connected: &[&str]) -> Vec<Problem> {
+        if inputs::features_will_do(self.rule.reads()) || !connected.contains(&"data") {
+            return vec![];
+        }
+        let reads_less = inputs::features_will_do(S::READS_AT_LEAST);
+        let problem = Problem {
+            setting: String::new(),
+            message: "a data set has features, but no logits".to_owned(),
+            hint: Some("connect `proxy`, or set `rule.features = \"embedding\"`".to_owned()),
+        };
+        reads_less.then_some(problem).into_iter().collect()
+    }
+
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
-        let port = self.inputs().into_iter().find(|port| ctx.input(port.name).is_some());
-        let port = port.ok_or(MethodError::NoInput)?.name;
-        let input = ctx.input(port).expect("it was found connected");
-        let samples = LabelledSamples::of(ctx, port, input)?;
-        let (labels, classes) = (&samples.labels[..], samples.classes);
-        if ["scores", "cut", "proxy"]
-            .into_iter()
-            .any(|other| stands_on_other_labels(ctx, other, &samples))
-        {
-            ctx.log(format!("the classes are those of `{port}`: another input has other labels"));
-        }
-        let reads = |input| S::READS.contains(&input);
-        let scores = if reads(SelectInput::Scores) {
-            Some(scores::read(ctx, "scores", labels.len())?)
-        } else {
-            None
-        };
-        let scored_by = if scores.is_some() { scores::made_by(ctx, "scores")? } else { None };
-        let cut = match ctx.input("cut") {
-            Some(_) => Some(scores::read(ctx, "cut", labels.len())?),
-            None => None,
-        };
-        let probabilities = if reads(SelectInput::Probabilities) {
-            Some(mean_probabilities(ctx, "proxy", labels, self.rule.epochs())?)
-        } else {
-            None
-        };
-        let output = |wanted: bool, name: &str| -> Result<Option<Matrix<'static>>, StageError> {
-            if wanted { read_outputs(ctx, "proxy", name, labels.len()).map(Some) } else { Ok(None) }
-        };
-        let logits = output(reads(SelectInput::Logits), "logits")?;
-        if let Some(logits) = &logits
-            && logits.cols() != classes
-        {
-            return Err(MethodError::ProxyClasses { logits: logits.cols(), classes }.into());
-        }
-        let embeddings = output(reads(SelectInput::Embeddings), "embeddings")?;
-        let ground = TrainingSet {
-            labels,
-            scores: scores.as_deref(),
-            scored_by: scored_by.as_deref(),
-            cut: cut.as_deref(),
-            probabilities: probabilities.as_deref(),
-            logits,
-            embeddings,
-            ..TrainingSet::default()
-        };
+        let inputs = Inputs::read(ctx, &self.rule, &self.inputs())?;
+        let (labels, classes) = (&inputs.samples.labels[..], inputs.samples.classes);
+        let ground = inputs.training_set();
         for remark in self.rule.remarks(&ground) {
             ctx.log(remark);
         }
@@ -328,62 +278,6 @@ fn placed(
         weight: weight(at),
     };
     Ok(places.map(sample).collect())
-}
-
-fn read_outputs(
-    ctx: &StageCtx<'_>,
-    port: &str,
-    name: &str,
-    n: usize,
-) -> Result<Matrix<'static>, StageError> {
-    let input = ctx.input(port).expect("the port is connected");
-    let matrix = record::outputs(ctx, port, input, name)?;
-    if matrix.rows() != n {
-        let (output, found) = (name.to_owned(), matrix.rows());
-        return Err(MethodError::ProxySamples { output, found, n }.into());
-    }
-    match matrix.first_unusable() {
-        Some(sample) => Err(MethodError::ProxyDiverged { output: name.to_owned(), sample }.into()),
-        None => Ok(matrix),
-    }
-}
-
-/// Whether what came in on `port`, if anything did, has other labels than `samples`.
-fn stands_on_other_labels(ctx: &StageCtx<'_>, port: &str, samples: &LabelledSamples) -> bool {
-    let labels = ctx.input(port).and_then(|input| input.parts.get("labels"));
-    labels.is_some_and(|labels| *labels != samples.blob)
-}
-
-/// Returns the probability that the proxy on `port` gave each of `labels`, averaged over those of the
-/// first `epochs` that saw the sample.
-fn mean_probabilities(
-    ctx: &StageCtx<'_>,
-    port: &str,
-    labels: &[u32],
-    epochs: Option<Count>,
-) -> Result<Vec<f32>, StageError> {
-    let proxy = ctx.input(port).expect("the port is connected");
-    let recorded = record::epochs(proxy);
-    if recorded == 0 {
-        return Err(MethodError::NoRecord.into());
-    }
-    let last = epochs.map_or(recorded, Count::get);
-    if last > recorded {
-        return Err(MethodError::Epochs { first: 1, last, recorded }.into());
-    }
-    let (mut sums, mut seen) = (vec![0.0f64; labels.len()], vec![0u32; labels.len()]);
-    for epoch in 1..=last {
-        ctx.check_cancelled()?;
-        let rows = record::epoch(ctx, port, proxy, epoch, labels)?;
-        for (i, row) in rows.iter().enumerate().filter(|(_, row)| row.seen()) {
-            sums[i] += f64::from(row.p_y);
-            seen[i] += 1;
-        }
-    }
-    if let Some(sample) = seen.iter().position(|count| *count == 0) {
-        return Err(ArtifactError::NoScore { sample }.into());
-    }
-    Ok(sums.iter().zip(&seen).map(|(sum, seen)| (sum / f64::from(*seen)) as f32).collect())
 }
 
 /// Tells the run how many samples are picked.

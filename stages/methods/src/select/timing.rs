@@ -2,13 +2,15 @@
 //!
 //! See `crate::timing` for its variables. A tenth is selected of each; d = 512, ten classes in one group.
 
-use super::{Group, Picks, Selector, TrainingSet};
+use super::{Group, Picks, Query, Selector, TrainingSet};
 use crate::linalg::noise;
 use artifacts::{Matrix, SampleId};
 use engine::Streams;
 
 const D: usize = 512;
 const CLASSES: usize = 10;
+const EPOCHS: usize = 20;
+const QUERY: usize = 500;
 
 fn time<S: Selector>(rule: &S, group: &Group<'_>, budget: usize) {
     let size = |picks: &Picks| format!("n {:7} k {:6}", group.len(), picks.places.len());
@@ -35,12 +37,15 @@ fn selectors_of(n: usize) {
     }
     let scores = noise(n, 4);
     let probabilities: Vec<f32> = scores.iter().map(|score| (1.0 - score) / 2.0).collect();
+    let (losses, query) = (noise(n * EPOCHS, 5), noise(QUERY * D, 6));
     let ground = TrainingSet {
         labels: &labels,
         scores: Some(&scores),
         probabilities: Some(&probabilities),
         logits: Some(Matrix::new(&logits, n, CLASSES)),
         embeddings: Some(Matrix::new(&embeddings, n, D)),
+        losses: Some(Matrix::new(&losses, n, EPOCHS)),
+        query: Some(Query { vectors: Matrix::new(&query, QUERY, D), samples: &[] }),
         ..TrainingSet::default()
     };
     let members: Vec<SampleId> = SampleId::all(n).collect();
@@ -70,4 +75,16 @@ fn selectors_of(n: usize) {
     time(&super::d2::D2::default(), &group, budget);
     time(&super::bws::Bws::default(), &group, budget);
     time(&super::infomax::InfoMax::default(), &group, budget);
+    time(&super::nearest_query::NearestQuery::default(), &group, budget);
+    for rule in super::mutual_information::MutualInformation::functions() {
+        time(&rule, &group, budget);
+    }
+    time(&super::trajectory_clusters::TrajectoryClusters::default(), &group, budget);
+    time(&super::saturated_coverage::SaturatedCoverage::default(), &group, budget);
+    time(&super::feature_based::FeatureBased::default(), &group, budget);
+    time(&super::dpp::Dpp::default(), &group, budget);
+    time(&super::sensitivity::Sensitivity::default(), &group, budget);
+    time(&super::prune_issues::PruneIssues::default(), &group, budget);
+    time(&super::crust::Crust::default(), &group, budget);
+    time(&super::prune4rel::Prune4Rel::default(), &group, budget);
 }

@@ -1,0 +1,319 @@
+//! A file of arrays or columns, of whatever kind: what is in it, and one of them by name.
+
+use super::{
+    Array, FileKind, FormatError, Scalar, Values, archive::Zipped, columnar::Columnar, npy,
+    pickle::Pickle, python, text,
+};
+use bytes::Bytes;
+use cache::retrying;
+use flate2::bufread::GzDecoder;
+use safetensors::SafeTensors;
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
+
+/// What is looked for in a file of several arrays or columns.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The name that the user gave.
+    pub given: Option<&'a str>,
+    /// The names it usually has, the most usual first, in lower case.
+    pub usual: &'a [&'static str],
+    /// The setting that gives the name, if there is one.
+    pub setting: Option<&'static str>,
+}
+
+/// A file of arrays or columns in memory.
+pub struct DataFile {
+    kind: FileKind,
+    bytes: Bytes,
+}
+
+/// What a first column without a name of its own is called: by R and pandas, and by pandas once it was
+/// read again.
+const ROW_NAMES: [&str; 2] = ["", "unnamed: 0"];
+
+/// What a column with the position of each row is called.
+const INDEX_NAMES: [&str; 5] = ["index", "indices", "idx", "sample", "sample_index"];
+
+impl DataFile {
+    /// Reads the file at `path`, and unpacks it if it is gzip.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system does not read it, it does not unpack, or it holds no arrays.
+    pub fn open(path: &Path) -> Result<Self, FormatError> {
+        let bytes = retrying(|| fs::read(path)).map_err(FormatError::Unread)?;
+        Self::new(path, bytes)
+    }
+
+    /// Returns the file called `path` with these bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn new(path: &Path, mut bytes: Vec<u8>) -> Result<Self, FormatError> {
+        let mut kind = FileKind::of(path, &bytes);
+        if kind == FileKind::Gzip {
+            let mut unpacked = vec![];
+            unpack(&bytes, &mut unpacked).map_err(FormatError::Unpack)?;
+            bytes = unpacked;
+            kind = FileKind::of(&path.with_extension(""), &bytes);
+        }
+        match kind {
+            FileKind::Npy
+            | FileKind::Zip
+            | FileKind::Pickle
+            | FileKind::Safetensors
+            | FileKind::Json
+            | FileKind::Text
+            | FileKind::Parquet
+            | FileKind::Arrow => Ok(Self { kind, bytes: bytes.into() }),
+            kind => Err(FormatError::Foreign { kind }),
+        }
+    }
+
+    /// Returns which kind it is.
+    pub fn kind(&self) -> FileKind {
+        self.kind
+    }
+
+    /// Returns the names of what it holds, in its order; a single array has none, which is an empty name.
+    ///
+    /// # Errors
+    ///
+    /// Says what does not read.
+    pub fn names(&self) -> Result<Vec<String>, FormatError> {
+        Ok(match self.kind {
+            FileKind::Npy => match npy::read(&self.bytes)? {
+                npy::Npy::Values(_) => vec![String::new()],
+                npy::Npy::Pickle(rest) => names_of(&pickled(rest)?),
+            },
+            FileKind::Safetensors => {
+                let mut names: Vec<String> =
+                    self.tensors()?.names().into_iter().map(|one| one.to_string()).collect();
+                names.sort();
+                names
+            }
+            FileKind::Zip => Zipped::open(&self.bytes)?.names()?,
+            FileKind::Pickle => names_of(&pickled(&self.bytes)?),
+            FileKind::Json => names_of(&text::json(&self.bytes)?),
+            FileKind::Parquet | FileKind::Arrow => self.columnar().names()?,
+            _ => {
+                let table = text::TextTable::open(&self.bytes)?;
+                let numbered = || (0..table.columns).map(|at| at.to_string()).collect();
+                match &table.names {
+                    Some(names) => names.clone(),
+                    None if table.columns <= 1 => vec![String::new()],
+                    None => numbered(),
+                }
+            }
+        })
+    }
+
+    /// Returns the array or column called `name`.
+    ///
+    /// # Errors
+    ///
+    /// Says what does not read.
+    pub fn get(&self, name: &str) -> Result<Values<'_>, FormatError> {
+        let of = |all: Vec<(String, Values<'_>)>| {
+            let found = all.into_iter().find(|(one, _)| one == name);
+            found.map(|(_, values)| values.into_owned()).ok_or(FormatError::Gone)
+        };
+        match self.kind {
+            FileKind::Npy => match npy::read(&self.bytes)? {
+                npy::Npy::Values(values) => Ok(values),
+                npy::Npy::Pickle(rest) => of(pickled(rest)?),
+            },
+            FileKind::Safetensors => Ok(Values::Numbers(tensor(&self.bytes, name)?)),
+            FileKind::Zip => Zipped::open(&self.bytes)?.get(name),
+            FileKind::Pickle => of(pickled(&self.bytes)?),
+            FileKind::Json => of(text::json(&self.bytes)?),
+            FileKind::Parquet | FileKind::Arrow => self.columnar().get(name),
+            _ => {
+                let names = self.names()?;
+                let at = names.iter().position(|one| one == name).ok_or(FormatError::Gone)?;
+                text::TextTable::open(&self.bytes)?.column(at)
+            }
+        }
+    }
+
+    /// Returns what is `wanted`, and its name: the only one there is, that of the name given, or of one of the
+    /// usual names.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there are several, and none is called so.
+    pub fn pick(&self, wanted: Wanted<'_>) -> Result<(String, Values<'_>), FormatError> {
+        let name = self.find(wanted)?;
+        let values = self.get(&name)?;
+        Ok((name, values))
+    }
+
+    /// Returns the name of what is `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::pick`].
+    pub fn find(&self, wanted: Wanted<'_>) -> Result<String, FormatError> {
+        let known = self.names()?;
+        let found = match wanted.given {
+            Some(given) => known.iter().find(|name| *name == given),
+            None => wanted.usual.iter().find_map(|usual| {
+                known.iter().find(|name| name.trim().eq_ignore_ascii_case(usual))
+            }),
+        };
+        match (found, &known[..]) {
+            (Some(found), _) => Ok(found.clone()),
+            (None, []) => Err(FormatError::NoArrays),
+            // A single array without a name is it, whatever it would be called.
+            (None, [only]) if only.is_empty() || wanted.given.is_none() => Ok(only.clone()),
+            (None, _) if self.is_unnamed()? => {
+                Err(FormatError::NoNames(wanted.usual.first().copied().unwrap_or("index")))
+            }
+            (None, _) => Err(FormatError::NoColumn {
+                what: if self.is_table() { "column" } else { "tensor" },
+                name: wanted.given.or(wanted.usual.first().copied()).unwrap_or_default().to_owned(),
+                known,
+                setting: wanted.setting,
+            }),
+        }
+    }
+
+    /// Whether it has something of one of these names, where it can have several.
+    pub fn has(&self, usual: &[&str]) -> bool {
+        let named = |name: &String| usual.iter().any(|one| name.trim().eq_ignore_ascii_case(one));
+        self.names().is_ok_and(|names| names.iter().any(named))
+    }
+
+    fn is_table(&self) -> bool {
+        matches!(
+            self.kind,
+            FileKind::Text | FileKind::Json | FileKind::Parquet | FileKind::Arrow
+        )
+    }
+
+    /// Whether it is a table of several columns without names.
+    fn is_unnamed(&self) -> Result<bool, FormatError> {
+        if self.kind != FileKind::Text {
+            return Ok(false);
+        }
+        let table = text::TextTable::open(&self.bytes)?;
+        Ok(table.names.is_none() && table.columns > 1)
+    }
+
+    /// Returns columns of numbers side by side, \[n, columns\].
+    ///
+    /// # Errors
+    ///
+    /// Says what does not read.
+    pub fn matrix(&self, names: &[String]) -> Result<Values<'_>, FormatError> {
+        if self.kind == FileKind::Text {
+            let known = self.names()?;
+            let at = |name: &String| known.iter().position(|one| one == name);
+            let columns: Option<Vec<usize>> = names.iter().map(at).collect();
+            return text::TextTable::open(&self.bytes)?.matrix(&columns.ok_or(FormatError::Gone)?);
+        }
+        let mut columns = vec![];
+        for name in names {
+            match self.get(name)? {
+                Values::Numbers(array) if array.shape.len() == 1 => columns.push(array.doubles()),
+                Values::Numbers(_) | Values::Texts(_) => {
+                    let (name, type_name) = (name.clone(), "lists or texts".to_owned());
+                    return Err(FormatError::ColumnType { name, type_name });
+                }
+            }
+        }
+        let n = columns.first().map_or(0, Vec::len);
+        let rows = (0..n).flat_map(|row| columns.iter().map(move |column| column[row] as f32));
+        let data: Vec<u8> = rows.flat_map(f32::to_le_bytes).collect();
+        let shape = vec![n, names.len()];
+        Ok(Values::Numbers(Array { scalar: Scalar::F32, shape, data: data.into() }))
+    }
+
+    /// Returns where each of the `n` rows belongs, if a column of the table says so: the column called `index`,
+    /// or the first one without a name. `None` where the rows stand in order.
+    ///
+    /// # Errors
+    ///
+    /// Fails if such a column has a position twice, or one beyond the rows.
+    pub fn order(&self, n: usize) -> Result<Option<Vec<usize>>, FormatError> {
+        if !self.is_table() || self.is_unnamed()? {
+            return Ok(None);
+        }
+        let names = self.names()?;
+        let is = |name: &String, wanted: &[&str]| {
+            wanted.iter().any(|one| name.trim().eq_ignore_ascii_case(one))
+        };
+        let index = names.iter().find(|name| is(name, &INDEX_NAMES));
+        let first = names.first().filter(|name| names.len() > 1 && is(name, &ROW_NAMES));
+        let Some(name) = index.or(first) else { return Ok(None) };
+        let Values::Numbers(array) = self.get(name)? else { return Ok(None) };
+        let Some(wholes) = array.whole_numbers() else { return Ok(None) };
+        // R counts from 1.
+        if wholes.iter().enumerate().all(|(row, index)| *index == row as i128 + 1) {
+            return Ok(None);
+        }
+        let mut places = vec![usize::MAX; n];
+        for (row, index) in wholes.iter().enumerate() {
+            let place = usize::try_from(*index).ok().and_then(|at| places.get_mut(at));
+            match place {
+                Some(place) if *place == usize::MAX => *place = row,
+                _ => return Err(FormatError::Order { found: *index, row, n }),
+            }
+        }
+        let in_order = places.iter().enumerate().all(|(place, row)| place == *row);
+        Ok((!in_order).then_some(places))
+    }
+
+    fn columnar(&self) -> Columnar {
+        Columnar::new(self.kind, self.bytes.clone())
+    }
+
+    fn tensors(&self) -> Result<SafeTensors<'_>, FormatError> {
+        SafeTensors::deserialize(&self.bytes).map_err(FormatError::Safetensors)
+    }
+}
+
+/// Returns the tensor called `name` of a safetensors file.
+///
+/// # Errors
+///
+/// Fails if the bytes are not whole, there is no such tensor, or its elements are of a type that is not read.
+pub fn tensor<'a>(bytes: &'a [u8], name: &str) -> Result<Array<'a>, FormatError> {
+    let all = SafeTensors::deserialize(bytes).map_err(FormatError::Safetensors)?;
+    let Some((_, view)) = all.iter().find(|(one, _)| *one == name) else {
+        let mut known: Vec<String> = all.names().into_iter().map(|one| one.to_string()).collect();
+        known.sort();
+        let (what, name, setting) = ("tensor", name.to_owned(), None);
+        return Err(FormatError::NoColumn { what, name, known, setting });
+    };
+    let dtype = view.dtype();
+    let scalar =
+        Scalar::of(dtype).ok_or_else(|| FormatError::Elements { name: name.to_owned(), dtype })?;
+    Ok(Array { scalar, shape: view.shape().to_vec(), data: view.data().into() })
+}
+
+/// Unpacks gzip, all members of it; zeros behind the last one, with which tapes and blocks are filled up, are
+/// passed over.
+fn unpack(mut packed: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
+    while packed.iter().any(|byte| *byte != 0) {
+        let mut member = GzDecoder::new(packed);
+        member.read_to_end(into)?;
+        packed = member.into_inner();
+    }
+    Ok(())
+}
+
+fn names_of(columns: &[(String, Values<'_>)]) -> Vec<String> {
+    columns.iter().map(|(name, _)| name.clone()).collect()
+}
+
+fn pickled(bytes: &[u8]) -> Result<Vec<(String, Values<'_>)>, FormatError> {
+    let pickle = Pickle::read(bytes)?;
+    let columns = python::columns(&pickle, &|_| None);
+    if columns.is_empty() { Err(FormatError::NoArrays) } else { Ok(columns) }
+}

@@ -1,0 +1,263 @@
+//! Tables as text: comma or tab separated values with or without names, one value a line, JSON.
+
+use super::{Array, FormatError, Scalar, Values};
+use csv::{Reader, ReaderBuilder, StringRecord, Trim};
+use serde_json::Value;
+
+/// A table as text.
+pub(super) struct TextTable<'a> {
+    text: &'a str,
+    delimiter: u8,
+    /// The names of the columns, if the first line gives them.
+    pub(super) names: Option<Vec<String>>,
+    /// How many columns there are.
+    pub(super) columns: usize,
+}
+
+/// How cells that hold no number are written: R, pandas, Excel.
+const MISSING: [&str; 8] = ["", "nan", "na", "n/a", "null", "none", "inf", "-inf"];
+
+fn is_number(cell: &str) -> bool {
+    cell.parse::<f64>().is_ok()
+}
+
+impl<'a> TextTable<'a> {
+    /// Reads the first lines of a table.
+    pub(super) fn open(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            FormatError::NotText { line: line + 1 }
+        })?;
+        let head = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let delimiter = delimiter_of(head);
+        let mut table = Self { text, delimiter, names: None, columns: 0 };
+        let first = table.reader().records().next().transpose().map_err(|e| wrong(&e))?;
+        let first = first.unwrap_or_default();
+        table.columns = first.len();
+        // Names are cells that are no numbers: a first line of which one is, and not merely missing.
+        let named = |cell: &str| !is_number(cell) && !MISSING.contains(&cell.to_lowercase().as_str());
+        if first.iter().any(named) {
+            table.names = Some(first.iter().map(str::to_owned).collect());
+        }
+        Ok(table)
+    }
+
+    fn reader(&self) -> Reader<&'a [u8]> {
+        ReaderBuilder::new()
+            .delimiter(self.delimiter)
+            .has_headers(false)
+            .trim(Trim::All)
+            .from_reader(self.text.as_bytes())
+    }
+
+    /// Calls `see` with each row after the names, and its line.
+    pub(super) fn rows(
+        &self,
+        mut see: impl FnMut(usize, &StringRecord) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError> {
+        let mut reader = self.reader();
+        let mut record = StringRecord::new();
+        let mut names = self.names.is_some();
+        while reader.read_record(&mut record).map_err(|error| wrong(&error))? {
+            let line = record.position().map_or(0, csv::Position::line) as usize;
+            if !std::mem::take(&mut names) {
+                see(line, &record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns column `at`: whole numbers where all are, else numbers where all are, else texts. A line
+    /// where a number is missing among numbers is told.
+    pub(super) fn column(&self, at: usize) -> Result<Values<'static>, FormatError> {
+        let mut cells = vec![];
+        let mut lines = vec![];
+        self.rows(|line, row| {
+            cells.push(row.get(at).unwrap_or_default().to_owned());
+            lines.push(line);
+            Ok(())
+        })?;
+        let n = cells.len();
+        if let Some(wholes) = cells.iter().map(|c| c.parse::<i64>().ok()).collect::<Option<Vec<i64>>>() {
+            let data: Vec<u8> = wholes.into_iter().flat_map(i64::to_le_bytes).collect();
+            let array = Array { scalar: Scalar::I64, shape: vec![n], data: data.into() };
+            return Ok(Values::Numbers(array));
+        }
+        let odd = cells.iter().position(|cell| !is_number(cell));
+        match odd {
+            None => {
+                let floats = cells.iter().flat_map(|cell| {
+                    cell.parse::<f64>().unwrap_or(f64::NAN).to_le_bytes()
+                });
+                let data: Vec<u8> = floats.collect();
+                Ok(Values::Numbers(Array { scalar: Scalar::F64, shape: vec![n], data: data.into() }))
+            }
+            // One odd cell among numbers is a mistake in one line; texts are texts in most.
+            Some(at) if cells.iter().filter(|cell| is_number(cell)).count() * 2 > n => {
+                Err(FormatError::Cell { found: cells[at].clone(), line: lines[at] })
+            }
+            Some(_) => Ok(Values::Texts(cells)),
+        }
+    }
+
+    /// Returns columns of numbers side by side, \[n, columns\].
+    pub(super) fn matrix(&self, columns: &[usize]) -> Result<Values<'static>, FormatError> {
+        let mut data = vec![];
+        let mut n = 0;
+        self.rows(|line, row| {
+            for at in columns {
+                let cell = row.get(*at).unwrap_or_default();
+                let value: f32 = cell
+                    .parse()
+                    .map_err(|_| FormatError::Cell { found: cell.to_owned(), line })?;
+                data.extend(value.to_le_bytes());
+            }
+            n += 1;
+            Ok(())
+        })?;
+        let shape = vec![n, columns.len()];
+        Ok(Values::Numbers(Array { scalar: Scalar::F32, shape, data: data.into() }))
+    }
+}
+
+/// Returns what separates the cells of a line: a tab, a semicolon or a comma, the first that stands in it.
+fn delimiter_of(line: &str) -> u8 {
+    let mut quoted = false;
+    for byte in line.bytes() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\t' | b',' | b';' if !quoted => return byte,
+            _ => {}
+        }
+    }
+    b','
+}
+
+fn wrong(error: &csv::Error) -> FormatError {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => FormatError::Cells {
+            line: pos.as_ref().map_or(0, csv::Position::line) as usize,
+            found: *len,
+            wanted: *expected_len,
+        },
+        _ => FormatError::Csv { reason: error.to_string() },
+    }
+}
+
+/// Returns the columns of a JSON file, each with its name: of a list the one without, of an object its
+/// lists, of a list of objects, or of an object a line, their fields.
+pub(super) fn json(bytes: &[u8]) -> Result<Vec<(String, Values<'static>)>, FormatError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut documents = vec![];
+    for document in serde_json::Deserializer::from_slice(bytes).into_iter::<Value>() {
+        documents.push(document.map_err(FormatError::Json)?);
+    }
+    let top = if documents.len() == 1 { documents.remove(0) } else { Value::Array(documents) };
+    let columns = match &top {
+        Value::Array(rows) if rows.iter().all(Value::is_object) && !rows.is_empty() => {
+            let names: Vec<String> = rows[0].as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
+            let cell = |row: &Value, name: &String| row.get(name).cloned().unwrap_or(Value::Null);
+            let column = |name: &String| rows.iter().map(|row| cell(row, name)).collect::<Vec<_>>();
+            names.iter().filter_map(|name| Some((name.clone(), of_list(&column(name))?))).collect()
+        }
+        Value::Array(list) => of_list(list).map(|values| (String::new(), values)).into_iter().collect(),
+        Value::Object(fields) => {
+            let lists = fields.iter().filter_map(|(name, value)| {
+                Some((name.clone(), of_list(value.as_array()?)?))
+            });
+            lists.collect()
+        }
+        _ => vec![],
+    };
+    if columns.is_empty() { Err(FormatError::NoArrays) } else { Ok(columns) }
+}
+
+/// Returns a list of numbers, of texts, or of equally long lists of numbers.
+fn of_list(list: &[Value]) -> Option<Values<'static>> {
+    let texts = list.iter().map(|value| value.as_str().map(str::to_owned));
+    if let Some(texts) = texts.collect::<Option<Vec<String>>>()
+        && !texts.is_empty()
+    {
+        return Some(Values::Texts(texts));
+    }
+    let n = list.len();
+    if let Some(wholes) = list.iter().map(Value::as_i64).collect::<Option<Vec<i64>>>() {
+        let data: Vec<u8> = wholes.into_iter().flat_map(i64::to_le_bytes).collect();
+        return Some(Values::Numbers(Array { scalar: Scalar::I64, shape: vec![n], data: data.into() }));
+    }
+    if let Some(flags) = list.iter().map(Value::as_bool).collect::<Option<Vec<bool>>>() {
+        let data: Vec<u8> = flags.into_iter().map(u8::from).collect();
+        return Some(Values::Numbers(Array { scalar: Scalar::Bool, shape: vec![n], data: data.into() }));
+    }
+    if let Some(floats) = list.iter().map(number).collect::<Option<Vec<f64>>>() {
+        let data: Vec<u8> = floats.into_iter().flat_map(f64::to_le_bytes).collect();
+        return Some(Values::Numbers(Array { scalar: Scalar::F64, shape: vec![n], data: data.into() }));
+    }
+    let rows: Option<Vec<&Vec<Value>>> = list.iter().map(Value::as_array).collect();
+    let rows = rows?;
+    let width = rows.first()?.len();
+    let same = rows.iter().all(|row| row.len() == width);
+    let floats = rows.into_iter().flatten().map(Value::as_f64).collect::<Option<Vec<f64>>>()?;
+    let data: Vec<u8> = floats.into_iter().flat_map(f64::to_le_bytes).collect();
+    let array = Array { scalar: Scalar::F64, shape: vec![n, width], data: data.into() };
+    same.then_some(Values::Numbers(array))
+}
+
+/// Returns a number; a missing one is NaN.
+fn number(value: &Value) -> Option<f64> {
+    if value.is_null() { Some(f64::NAN) } else { value.as_f64() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wholes(values: &Values<'_>) -> Vec<i128> {
+        let Values::Numbers(array) = values else { panic!("it is numbers, not {values:?}") };
+        array.wholes().expect("they are whole")
+    }
+
+    #[test]
+    fn separators_quotes_and_marks_are_understood() {
+        for text in [
+            "a,b\n1,2\n3,4\n",
+            "\u{feff}a,b\r\n1,2\r\n3,4\r\n",
+            "a\tb\n1\t2\n3\t4\n",
+            "\"a\";\"b\"\n\"1\";\"2\"\n\"3\";\"4\"\n",
+        ] {
+            let table = TextTable::open(text.as_bytes()).expect("it is a table");
+            assert_eq!(table.names.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]), "{text}");
+            assert_eq!(wholes(&table.column(1).expect("it is there")), [2, 4], "{text}");
+        }
+        let quoted = TextTable::open(b"path,score\n\"a, 1.jpg\",7\n\"b\",8\n").expect("it is a table");
+        assert_eq!(wholes(&quoted.column(1).expect("it is there")), [7, 8]);
+        let plain = TextTable::open(b"5\n6\n").expect("it is a table");
+        assert!(plain.names.is_none() && plain.columns == 1);
+        assert_eq!(wholes(&plain.column(0).expect("it is there")), [5, 6]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        let refused = |text: &[u8], at: usize| {
+            let table = TextTable::open(text).expect("its first line is fine");
+            table.column(at).expect_err("it is refused").to_string()
+        };
+        assert_eq!(refused(b"a,b\n1,2\n3,x\n5,6\n7,8\n", 1), "has `x` on line 3: expected a number");
+        assert_eq!(refused(b"a,b\n1,2\n3\n", 0), "has 1 cells on line 3: expected 2");
+        let latin = TextTable::open(b"a\n\xe9\n").map(|_| ()).expect_err("it is not UTF-8");
+        assert_eq!(latin.to_string(), "is not UTF-8 text: line 2 holds other bytes");
+    }
+
+    #[test]
+    fn json_gives_columns() {
+        let names = |text: &str| -> Vec<String> {
+            json(text.as_bytes()).expect("it has columns").into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names("[1, 2]"), [""]);
+        assert_eq!(names("{\"scores\": [1.5], \"name\": \"x\", \"e\": [[1, 2]]}"), ["e", "scores"]);
+        assert_eq!(names("[{\"i\": 1, \"s\": 2.5}, {\"i\": 2, \"s\": 1}]"), ["i", "s"]);
+        assert_eq!(names("{\"i\": 1}\n{\"i\": 2}\n"), ["i"]);
+        assert!(json(b"{\"a\": 1}").is_err() && json(b"[1,").is_err());
+    }
+}
