@@ -45,6 +45,8 @@ pub(super) fn example(method: &Method) -> String {
              output = \"subset\", keep = 0.1"
         }
         ("select", _) => "keep = 0.1, balance = \"class\"",
+        ("corrupt", "group-file") => "train = \"train-groups.npy\", test = \"test-groups.npy\"",
+        ("corrupt", "groups") => "correlation = 0.95",
         ("corrupt", "label-file") => "file = \"labels.npy\"",
         ("corrupt", "labels") => "kind = \"symmetric\", rate = 0.2",
         ("proxy-train", _) => "model = \"mlp\", epochs = 10, lr = 0.05",

@@ -111,15 +111,16 @@ impl Metrics {
 
 /// Tells whether less of a metric is better, by its name.
 pub(super) fn small_is_good(name: &str) -> bool {
-    let parts = ["loss", "ece", "error", "corrupted", SECONDS, "train_samples", "brier"];
+    let parts = ["loss", "ece", "error", "corrupted", "gap", SECONDS, "train_samples", "brier"];
     name.split('_').any(|part| parts.contains(&part)) || parts.contains(&name)
 }
 
 /// Tells whether a metric is a share by its name; whether its values are is looked at too.
 fn is_share(name: &str) -> bool {
     name.starts_with("accuracy")
-        || ["worst_class", "ece"].contains(&name)
+        || ["worst_class", "worst_group", "group_gap", "ece"].contains(&name)
         || name.starts_with("corrupted_kept")
+        || name.starts_with("minority_kept")
         || name.ends_with("_share")
 }
 
@@ -142,5 +143,6 @@ mod tests {
     fn less_loss_is_better_and_less_accuracy_is_not() {
         assert!(small_is_good("loss") && small_is_good("corrupted_kept") && small_is_good("ece"));
         assert!(!small_is_good("accuracy") && !small_is_good("worst_class"));
+        assert!(small_is_good("group_gap") && !small_is_good("worst_group"));
     }
 }

@@ -1,6 +1,8 @@
 //! The `data` artifact in memory: samples, labels, and what is known about them.
 //!
-//! How a data set gets here is `load`'s business, what is done to its labels `corrupt`'s.
+//! How a data set gets here is `load`'s business, what is done to it `corrupt`'s.
+
+mod groups;
 
 use crate::{
     ArtifactError, SampleId,
@@ -9,9 +11,13 @@ use crate::{
 };
 use cache::{Artifact, Blob, Bytes, Store};
 use engine::{StageCtx, StageError};
+pub use groups::{GroupCounts, Groups, groups, put_groups};
 use serde::{Deserialize, Serialize};
 use std::{ops::Range, sync::Arc};
 use thiserror::Error;
+
+/// The parts that only an evaluation may see: they are no part of what a selector is given.
+pub const FOR_EVALUATION: [&str; 3] = ["clean", "groups", "group_names"];
 
 /// What a data set is, apart from its samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +49,8 @@ pub struct Dataset {
     pub test: Split,
     /// The truth about corrupted labels. For evaluation only: no selector may see it.
     pub clean: Option<CleanLabels>,
+    /// The groups of the samples. For evaluation only.
+    pub groups: Option<Groups>,
 }
 
 /// The samples of one split, and their labels.
@@ -127,6 +135,28 @@ pub enum DatasetError {
         /// How many training samples there are.
         n: usize,
     },
+    /// There is not one group for each sample.
+    #[error("split `{split}` has {found} groups for {n} samples")]
+    GroupCount {
+        /// The split.
+        split: &'static str,
+        /// How many groups are given.
+        found: usize,
+        /// How many samples.
+        n: usize,
+    },
+    /// A group has no name.
+    #[error("group {group} of sample {sample} in `{split}` is not one of {groups} groups")]
+    Group {
+        /// The split.
+        split: &'static str,
+        /// The position of the sample.
+        sample: usize,
+        /// Its group.
+        group: u32,
+        /// How many groups have a name.
+        groups: usize,
+    },
 }
 
 impl Inputs {
@@ -164,11 +194,13 @@ impl Dataset {
         let (meta, train_labels, test_labels) = labels(ctx, port, artifact)?;
         let (train, test) = inputs(ctx, port, artifact)?;
         let clean = clean(ctx, port, artifact)?;
+        let groups = groups(ctx, port, artifact, &meta)?;
         let data = Self {
             meta,
             train: Split { inputs: train, labels: train_labels },
             test: Split { inputs: test, labels: test_labels },
             clean,
+            groups,
         };
         data.agree().map_err(|error| {
             let (port, part) = (port.to_owned(), "meta".to_owned());
@@ -177,9 +209,29 @@ impl Dataset {
         Ok(data)
     }
 
+    /// Stores it with all it knows about its samples. What another data set has too stays one object.
+    ///
+    /// # Errors
+    ///
+    /// Fails if its parts do not agree with each other, or the store fails.
+    pub fn put(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        self.agree().map_err(ArtifactError::from)?;
+        let mut parts = put(ctx, &self.meta, &self.train, &self.test)?;
+        if let Some(clean) = &self.clean {
+            parts.insert("clean".to_owned(), put_clean(ctx, clean)?);
+        }
+        if let Some(groups) = &self.groups {
+            parts.extend(put_groups(ctx, groups)?);
+        }
+        Ok(parts)
+    }
+
     fn agree(&self) -> Result<(), DatasetError> {
         self.meta.agree(&self.train, self.meta.train, "train")?;
         self.meta.agree(&self.test, self.meta.test, "test")?;
+        if let Some(groups) = &self.groups {
+            groups.agree(self.meta.train, self.meta.test)?;
+        }
         let Some(clean) = &self.clean else { return Ok(()) };
         clean.agree(self.meta.train, self.meta.classes.len())
     }
@@ -383,7 +435,7 @@ mod tests {
         };
         let split =
             |n: usize| Split { inputs: Inputs::Features(vec![0.5; n * 3]), labels: vec![1; n] };
-        Dataset { meta, train: split(2), test: split(1), clean: None }
+        Dataset { meta, train: split(2), test: split(1), clean: None, groups: None }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::{
     architecture::Architecture,
+    dataset::GroupCounts,
     parts::{PartBytes, PartError},
 };
 use cache::{Artifact, Store};
@@ -92,6 +93,9 @@ pub struct ModelMeta {
     /// How many training samples had been touched in all; only if the data set was corrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corrupted_total: Option<usize>,
+    /// How many of each group; only if the data set has groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupCounts>,
 }
 
 /// What the summaries of proxies and models both say of their network.

@@ -14,7 +14,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, error::Error as StdError, ops::Range};
 use thiserror::Error;
 
-/// `data`: parts `images` or `features`, `labels`, `meta`, and `clean` if it was corrupted.
+/// `data`: parts `images` or `features`, `labels`, `meta`, and what only an evaluation may see: `clean` if
+/// labels were corrupted, `groups` and `group_names` if its samples are in groups.
 pub const DATA: ArtifactKind = ArtifactKind("data");
 /// `proxy`: parts `weights`, `outputs`, `labels`, `history`, `meta`, and the training record.
 pub const PROXY: ArtifactKind = ArtifactKind("proxy");

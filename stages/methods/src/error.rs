@@ -127,6 +127,18 @@ pub enum MethodError {
         /// How many classes the data have.
         classes: usize,
     },
+    /// Colours cannot be laid on what is not grey.
+    #[error("only grey images [1, h, w] can be coloured, and a sample has shape {sample:?}")]
+    NotGrey {
+        /// The shape of a sample.
+        sample: Vec<usize>,
+    },
+    /// There is no correlation with a single colour, and no telling apart of very many.
+    #[error("there are {n} colours: at least 2 and at most 360 can be given")]
+    ColourCount {
+        /// How many there are.
+        n: usize,
+    },
     /// A map has a class under its name and under its number.
     #[error("`map` speaks twice of class `{class}`, by name and by number")]
     MappedTwice {
@@ -333,6 +345,24 @@ pub enum OwnFileError {
         labels: usize,
         /// How many training samples there are.
         n: usize,
+    },
+    /// It has not one group for each sample.
+    #[error("has {groups} groups, but there are {n} samples")]
+    GroupCount {
+        /// How many it has.
+        groups: usize,
+        /// How many samples there are.
+        n: usize,
+    },
+    /// One of its numbers is no group.
+    #[error("has group {group} for sample {sample}: expected 0 to {}", groups.saturating_sub(1))]
+    Group {
+        /// The position of the sample.
+        sample: usize,
+        /// Its number.
+        group: i128,
+        /// How many groups there are.
+        groups: usize,
     },
     /// Its embeddings are longer or shorter than those to train on.
     #[error("has embeddings of {found} values, but those to train on have {train}")]
