@@ -47,6 +47,7 @@ pub(super) fn example(method: &Method) -> String {
         ("select", _) => "keep = 0.1, balance = \"class\"",
         ("corrupt", "group-file") => "train = \"train-groups.npy\", test = \"test-groups.npy\"",
         ("corrupt", "groups") => "correlation = 0.95",
+        ("corrupt", "imbalance") => "factor = 50",
         ("corrupt", "label-file") => "file = \"labels.npy\"",
         ("corrupt", "labels") => "kind = \"symmetric\", rate = 0.2",
         ("proxy-train", _) => "model = \"mlp\", epochs = 10, lr = 0.05",

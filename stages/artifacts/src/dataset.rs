@@ -3,6 +3,7 @@
 //! How a data set gets here is `load`'s business, what is done to it `corrupt`'s.
 
 mod groups;
+mod take;
 
 use crate::{
     ArtifactError, SampleId,

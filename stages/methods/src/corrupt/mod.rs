@@ -4,6 +4,7 @@
 
 mod group_file;
 mod groups;
+mod imbalance;
 mod label_file;
 mod labels;
 mod stage;
@@ -45,6 +46,7 @@ pub(crate) fn methods() -> Vec<Method> {
             schema: || schema_for!(group_file::GroupFile),
         },
         stage::method::<groups::SpuriousGroups>(),
+        stage::method::<imbalance::Imbalance>(),
         Method {
             name: "corrupt.none",
             summary: "passes the data on as it is",
