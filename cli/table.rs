@@ -30,14 +30,19 @@ use write::{TableFormat, write_each, write_rows};
 pub(crate) use summary::{SummaryExtras, of_run, summary};
 
 /// The metrics shown when none are named, where an evaluation gives them.
-const USUAL: [&str; 8] = [
+const USUAL: [&str; 13] = [
     "accuracy",
     "accuracy_best",
     "loss",
     "worst_class",
+    "worst_group",
     "ece",
     "train_samples",
     "corrupted_kept",
+    "minority_kept",
+    "foreign_kept",
+    "duplicate_kept",
+    "changed_kept",
     SECONDS,
 ];
 /// The method that paired tests compare with by default.

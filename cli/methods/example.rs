@@ -52,8 +52,14 @@ pub(super) fn example(method: &Method) -> String {
              output = \"subset\", keep = 0.1"
         }
         ("select", _) => "keep = 0.1, balance = \"class\"",
+        ("corrupt", "duplicates") => "share = 0.1, noise = 0.02",
+        ("corrupt", "group-file") => "train = \"train-groups.npy\", test = \"test-groups.npy\"",
+        ("corrupt", "groups") => "correlation = 0.95",
+        ("corrupt", "images") => "kind = \"gaussian-noise\", severity = 3",
+        ("corrupt", "imbalance") => "factor = 50",
         ("corrupt", "label-file") => "file = \"labels.npy\"",
         ("corrupt", "labels") => "kind = \"symmetric\", rate = 0.2",
+        ("corrupt", "outliers") => "share = 0.1",
         ("proxy-train", _) => "model = \"mlp\", epochs = 10, lr = 0.05",
         ("train", _) => "model = \"mlp\", epochs = 100, lr = 0.05",
         ("load", "features") => "train = \"train.safetensors\", test = \"test.safetensors\"",

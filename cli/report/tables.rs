@@ -12,11 +12,12 @@ pub(super) const NOTE: &str = "Mean ± standard deviation over seeds, one row pe
     the matrix. The best accuracy of each share kept is marked ★.";
 
 /// A metric: its name, its heading, what it is multiplied with, its digits.
-const COLUMNS: [(&str, &str, f64, usize); 6] = [
+const COLUMNS: [(&str, &str, f64, usize); 7] = [
     ("accuracy", "accuracy, %", 100.0, 2),
     ("accuracy_best", "best epoch, %", 100.0, 2),
     ("loss", "loss, nats", 1.0, 4),
     ("worst_class", "worst class, %", 100.0, 2),
+    ("worst_group", "worst group, %", 100.0, 2),
     ("ece", "calibration error, %", 100.0, 2),
     ("train_samples", "samples", 1.0, 0),
 ];

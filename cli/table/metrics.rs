@@ -109,6 +109,10 @@ impl Metrics {
     }
 }
 
+/// The shares of some kind of sample among those kept.
+const KEPT: [&str; 5] =
+    ["corrupted_kept", "minority_kept", "foreign_kept", "duplicate_kept", "changed_kept"];
+
 /// Tells whether less of a metric is better, by its name.
 pub(super) fn small_is_good(name: &str) -> bool {
     let parts = [
@@ -116,6 +120,9 @@ pub(super) fn small_is_good(name: &str) -> bool {
         "ece",
         "error",
         "corrupted",
+        "foreign",
+        "duplicate",
+        "gap",
         SECONDS,
         "train_samples",
         "brier",
@@ -128,8 +135,8 @@ pub(super) fn small_is_good(name: &str) -> bool {
 /// Tells whether a metric is a share by its name; whether its values are is looked at too.
 fn is_share(name: &str) -> bool {
     name.starts_with("accuracy")
-        || ["worst_class", "ece"].contains(&name)
-        || name.starts_with("corrupted_kept")
+        || ["worst_class", "worst_group", "group_gap", "ece"].contains(&name)
+        || KEPT.iter().any(|kept| name.starts_with(kept))
         || name.ends_with("_share")
 }
 
@@ -152,5 +159,6 @@ mod tests {
     fn less_loss_is_better_and_less_accuracy_is_not() {
         assert!(small_is_good("loss") && small_is_good("corrupted_kept") && small_is_good("ece"));
         assert!(!small_is_good("accuracy") && !small_is_good("worst_class"));
+        assert!(small_is_good("group_gap") && !small_is_good("worst_group"));
     }
 }

@@ -1,6 +1,11 @@
 //! The `data` artifact in memory: samples, labels, and what is known about them.
 //!
-//! How a data set gets here is `load`'s business, what is done to its labels `corrupt`'s.
+//! How a data set gets here is `load`'s business, what is done to it `corrupt`'s.
+
+mod error;
+mod groups;
+mod origin;
+mod take;
 
 use crate::{
     ArtifactError, Matrix, SampleId,
@@ -9,9 +14,14 @@ use crate::{
 };
 use cache::{Artifact, Blob, Bytes, Store};
 use engine::{StageCtx, StageError};
+pub use error::DatasetError;
+pub use groups::{GroupCounts, Groups, groups, put_groups};
+pub use origin::{Origin, OriginCount, Origins, origins, put_origins};
 use serde::{Deserialize, Serialize};
 use std::{ops::Range, sync::Arc};
-use thiserror::Error;
+
+/// The parts that only an evaluation may see: they are no part of what a selector is given.
+pub const FOR_EVALUATION: [&str; 4] = ["clean", "groups", "group_names", "origin"];
 
 /// What a data set is, apart from its samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +53,10 @@ pub struct Dataset {
     pub test: Split,
     /// The truth about corrupted labels. For evaluation only: no selector may see it.
     pub clean: Option<CleanLabels>,
+    /// The groups of the samples. For evaluation only.
+    pub groups: Option<Groups>,
+    /// What was done to training samples. For evaluation only.
+    pub origins: Option<Origins>,
 }
 
 /// The samples of one split, and their labels.
@@ -71,62 +85,6 @@ pub struct CleanLabels {
     /// The samples that were picked to be corrupted, sorted. Where the draw may
     /// fall on the sample's own class, a touched sample can still have its clean label.
     pub touched: Vec<SampleId>,
-}
-
-/// How the parts of a data set contradict each other.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum DatasetError {
-    /// The samples do not fill their shape.
-    #[error("split `{split}` has {found} elements, but {n} samples of {sample:?} have {wanted}")]
-    Elements {
-        /// The split.
-        split: &'static str,
-        /// How many elements it has.
-        found: usize,
-        /// How many samples.
-        n: usize,
-        /// The shape of one.
-        sample: Vec<usize>,
-        /// How many elements so many have.
-        wanted: usize,
-    },
-    /// There is not one label for each sample.
-    #[error("split `{split}` has {found} labels for {n} samples")]
-    LabelCount {
-        /// The split.
-        split: &'static str,
-        /// How many labels it has.
-        found: usize,
-        /// How many samples.
-        n: usize,
-    },
-    /// A label is no class.
-    #[error("label {label} of sample {sample} in `{split}` is not one of {classes} classes")]
-    Label {
-        /// The split, or `clean`.
-        split: &'static str,
-        /// The position of the sample.
-        sample: usize,
-        /// Its label.
-        label: u32,
-        /// How many classes there are.
-        classes: usize,
-    },
-    /// There is not one clean label for each training sample.
-    #[error("there are {found} clean labels for {n} samples")]
-    CleanCount {
-        /// How many there are.
-        found: usize,
-        /// How many training samples.
-        n: usize,
-    },
-    /// The positions of the touched samples are out of order, or beyond the training split.
-    #[error("the touched positions are not distinct, sorted and below {n}")]
-    Touched {
-        /// How many training samples there are.
-        n: usize,
-    },
 }
 
 impl Inputs {
@@ -164,11 +122,15 @@ impl Dataset {
         let (meta, train_labels, test_labels) = labels(ctx, port, artifact)?;
         let (train, test) = inputs(ctx, port, artifact)?;
         let clean = clean(ctx, port, artifact)?;
+        let groups = groups(ctx, port, artifact, &meta)?;
+        let origins = origins(ctx, port, artifact, &meta)?;
         let data = Self {
             meta,
             train: Split { inputs: train, labels: train_labels },
             test: Split { inputs: test, labels: test_labels },
             clean,
+            groups,
+            origins,
         };
         data.agree().map_err(|error| {
             let (port, part) = (port.to_owned(), "meta".to_owned());
@@ -177,9 +139,35 @@ impl Dataset {
         Ok(data)
     }
 
+    /// Stores it with all it knows about its samples. What another data set has too stays one object.
+    ///
+    /// # Errors
+    ///
+    /// Fails if its parts do not agree with each other, or the store fails.
+    pub fn put(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        self.agree().map_err(ArtifactError::from)?;
+        let mut parts = put(ctx, &self.meta, &self.train, &self.test)?;
+        if let Some(clean) = &self.clean {
+            parts.insert("clean".to_owned(), put_clean(ctx, clean)?);
+        }
+        if let Some(groups) = &self.groups {
+            parts.extend(put_groups(ctx, groups)?);
+        }
+        if let Some(origins) = &self.origins {
+            parts.insert("origin".to_owned(), put_origins(ctx, origins)?);
+        }
+        Ok(parts)
+    }
+
     fn agree(&self) -> Result<(), DatasetError> {
         self.meta.agree(&self.train, self.meta.train, "train")?;
         self.meta.agree(&self.test, self.meta.test, "test")?;
+        if let Some(groups) = &self.groups {
+            groups.agree(self.meta.train, self.meta.test)?;
+        }
+        if let Some(origins) = &self.origins {
+            origins.agree(self.meta.train)?;
+        }
         let Some(clean) = &self.clean else { return Ok(()) };
         clean.agree(self.meta.train, self.meta.classes.len())
     }
@@ -404,7 +392,7 @@ mod tests {
         };
         let split =
             |n: usize| Split { inputs: Inputs::Features(vec![0.5; n * 3]), labels: vec![1; n] };
-        Dataset { meta, train: split(2), test: split(1), clean: None }
+        Dataset { meta, train: split(2), test: split(1), clean: None, groups: None, origins: None }
     }
 
     #[test]

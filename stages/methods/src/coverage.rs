@@ -118,7 +118,8 @@ impl Stage for EvaluateCoverage {
             return Err(MethodError::ProxySamples { output: output(), found, n }.into());
         }
         if let Some(sample) = embeddings.first_unusable() {
-            return Err(MethodError::ProxyDiverged { output: output(), sample }.into());
+            let port = "proxy".to_owned();
+            return Err(MethodError::Unusable { port, output: output(), sample }.into());
         }
         let kept = Subset::read(ctx, n)?;
         let mut metrics = json!({ "kept": kept.len(), "samples": n });

@@ -5,8 +5,8 @@
 use crate::{
     command::{OutError, ProgramEnd},
     load::{FileError, FolderError, ImageError},
+    own_file::OwnFileError,
 };
-use artifacts::formats::{ArrayError, column::ColumnError};
 use artifacts::{SampleId, subset::SubsetError};
 use engine::MethodFailure;
 use std::{borrow::Cow, io, path::PathBuf, time::Duration};
@@ -99,6 +99,9 @@ pub enum MethodError {
     /// A data set does not say which of its labels are wrong.
     #[error("it is not known which labels of the data set are wrong")]
     NoCleanLabels,
+    /// A data set does not say what was done to its samples.
+    #[error("it is not known what was done to the samples of the data set")]
+    NoOrigins,
     /// There is a single class, whose labels cannot be wrong.
     #[error("there is no other class to take a wrong label from")]
     OneClass,
@@ -127,6 +130,43 @@ pub enum MethodError {
         /// How many classes the data have.
         classes: usize,
     },
+    /// Colours cannot be laid on what is not grey.
+    #[error("only grey images [1, h, w] can be coloured, and a sample has shape {sample:?}")]
+    NotGrey {
+        /// The shape of a sample.
+        sample: Vec<usize>,
+    },
+    /// Foreign samples are of another shape, or there are none.
+    #[error("{n} foreign samples of shape {foreign:?} cannot replace samples of shape {sample:?}")]
+    ForeignShape {
+        /// The shape of a sample.
+        sample: Vec<usize>,
+        /// The shape of a foreign one.
+        foreign: Vec<usize>,
+        /// How many of those there are.
+        n: usize,
+    },
+    /// Of two data sets one is of images and the other of features.
+    #[error("images cannot be replaced by features, nor features by images")]
+    ForeignKind,
+    /// Samples are no images, or have no colours to be changed.
+    #[error("what is to be done to images cannot be done to samples of shape {sample:?}")]
+    NoSuchImages {
+        /// The shape of a sample.
+        sample: Vec<usize>,
+    },
+    /// What is no image cannot be shifted.
+    #[error("only images can be shifted, and the samples are features")]
+    ShiftedFeatures,
+    /// Every sample is to become a copy, or is one or foreign already.
+    #[error("no sample is left to make copies of")]
+    NoOriginals,
+    /// There is no correlation with a single colour, and no telling apart of very many.
+    #[error("there are {n} colours: at least 2 and at most 360 can be given")]
+    ColourCount {
+        /// How many there are.
+        n: usize,
+    },
     /// A map has a class under its name and under its number.
     #[error("`map` speaks twice of class `{class}`, by name and by number")]
     MappedTwice {
@@ -148,9 +188,6 @@ pub enum MethodError {
     /// No sample has a score to go by.
     #[error("no sample has a score, and none can be extrapolated")]
     NothingScored,
-    /// A query has no sample.
-    #[error("the query has no sample")]
-    EmptyQuery,
 
     /// A proxy's logits are of other classes than its labels.
     #[error("the proxy's logits are of {logits} classes, its labels of {classes}")]
@@ -335,50 +372,6 @@ pub enum MethodError {
     },
 }
 
-/// What is wrong with a file that a setting names: a clause that follows its name.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum OwnFileError {
-    /// Its list of numbers does not read.
-    #[error(transparent)]
-    Column(#[from] ColumnError),
-    /// Its array does not read.
-    #[error(transparent)]
-    Array(#[from] ArrayError),
-    /// It has the embeddings, and no file is named for the labels.
-    #[error("holds one array: setting `{setting}` is missing")]
-    OneArray {
-        /// The setting that names the other file.
-        setting: String,
-    },
-    /// It has not one label for each sample.
-    #[error("has {labels} labels, but `{}` has {n} embeddings", embeddings.display())]
-    LabelCount {
-        /// How many labels it has.
-        labels: usize,
-        /// The file of the embeddings.
-        embeddings: PathBuf,
-        /// How many there are.
-        n: usize,
-    },
-    /// It has not one label for each training sample.
-    #[error("has {labels} labels, but there are {n} training samples")]
-    TrainLabels {
-        /// How many labels it has.
-        labels: usize,
-        /// How many training samples there are.
-        n: usize,
-    },
-    /// Its embeddings are longer or shorter than those to train on.
-    #[error("has embeddings of {found} values, but those to train on have {train}")]
-    Width {
-        /// How many values one has.
-        found: usize,
-        /// How many those to train on have.
-        train: usize,
-    },
-}
-
 impl MethodFailure for MethodError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
@@ -395,9 +388,17 @@ impl MethodFailure for MethodError {
             }
             Self::QueryWidth { .. } => "query and samples have to come from one network",
             Self::Unusable { .. } => "its training diverged: lower the learning rate",
+            Self::NoSuchImages { .. } => {
+                "it takes 8-bit images [c, h, w]; `saturate` those of three channels"
+            }
+            Self::NoOriginals => "lower `share`, or set `mode = \"append\"`",
+            Self::ForeignShape { .. } => "both data sets need samples of one shape",
             Self::QuotasTooFew { .. } => "give a quota to more classes, or keep fewer samples",
             Self::Center { .. } => "centres are positions in the training set, counted from 0",
             Self::NoCleanLabels => "connect `data` to the stage that corrupted the labels",
+            Self::NoOrigins => {
+                "connect `data` to a stage that changes samples, such as `corrupt.outliers`"
+            }
             Self::EqualGradients => "set a larger `rule.lambda`",
             Self::NoRecord => "give the proxy `record = \"inflight\"` or `\"clean\"`",
             Self::NoRecordedLogits { .. } => "give the proxy a larger `record-limit`",

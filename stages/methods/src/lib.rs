@@ -14,6 +14,7 @@ pub mod linalg;
 #[doc(hidden)]
 pub mod load;
 pub mod measure;
+mod normals;
 mod own_file;
 mod runtime;
 pub mod score;
@@ -22,8 +23,9 @@ pub mod select;
 mod timing;
 
 pub use command::{OutError, ProgramEnd};
-pub use error::{MethodError, OwnFileError};
+pub use error::MethodError;
 pub use load::{FileError, FolderError, ImageError, MatError};
+pub use own_file::OwnFileError;
 pub use runtime::Runtime;
 
 /// Returns the methods of this crate.

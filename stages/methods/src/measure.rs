@@ -69,6 +69,37 @@ pub fn measure(logits: &[f32], labels: &[u32], classes: usize) -> Measured {
     }
 }
 
+/// How good the predictions are within each group (Sagawa et al., 2020).
+#[derive(Debug, PartialEq)]
+pub struct GroupAccuracy {
+    /// The accuracy of each group; `None` for one without samples.
+    pub per_group: Vec<Option<f64>>,
+    /// The group with the smallest accuracy, of equals the first, and that accuracy.
+    pub worst: Option<(usize, f64)>,
+}
+
+/// Measures `logits`, \[n, `classes`\] row-major, against the labels, apart for each of `count` groups.
+pub fn by_group(
+    logits: &[f32],
+    labels: &[u32],
+    classes: usize,
+    groups: &[u32],
+    count: usize,
+) -> GroupAccuracy {
+    let mut counts = vec![(0_u64, 0_u64); count];
+    let rows = logits.chunks_exact(classes);
+    for ((row, label), group) in rows.zip(labels).zip(groups) {
+        let (right, all) = &mut counts[*group as usize];
+        *right += u64::from(argmax(row) == *label as usize);
+        *all += 1;
+    }
+    let share = |(right, all): &(u64, u64)| (*all > 0).then(|| *right as f64 / *all as f64);
+    let per_group: Vec<Option<f64>> = counts.iter().map(share).collect();
+    let known = per_group.iter().enumerate().filter_map(|(group, one)| Some((group, (*one)?)));
+    let worst = known.min_by(|(_, a), (_, b)| a.total_cmp(b));
+    GroupAccuracy { per_group, worst }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +120,21 @@ mod tests {
         assert_eq!(found.per_class, [Some(1.0), Some(0.5), None]);
         near(found.worst_class, 0.5);
         assert_eq!(found.confusion, [[1, 0, 0], [1, 1, 0], [0, 0, 0]]);
+    }
+
+    #[test]
+    fn the_worst_group_is_the_first_of_the_least_accurate() {
+        // Predicted 0, 1, 1, 0, 0.
+        let logits = [2.0, 1.0, 0.0, 1.0, 0.0, 1.0, 3.0, 1.0, 1.0, 0.0];
+        let found = by_group(&logits, &[0, 0, 1, 0, 1], 2, &[3, 1, 1, 3, 2], 5);
+        assert_eq!(found.per_group, [None, Some(0.5), Some(0.0), Some(1.0), None]);
+        assert_eq!(found.worst, Some((2, 0.0)));
+        let level = by_group(&logits, &[0, 0, 1, 0, 0], 2, &[0, 2, 2, 1, 1], 3);
+        assert_eq!(level.per_group, [Some(1.0), Some(1.0), Some(0.5)]);
+        let level = by_group(&logits, &[1, 0, 1, 1, 0], 2, &[2, 1, 1, 0, 0], 2 + 1);
+        assert_eq!(level.per_group, [Some(0.5), Some(0.5), Some(0.0)]);
+        let level = by_group(&logits[..4], &[0, 1], 2, &[1, 0], 2);
+        assert_eq!(level.worst, Some((0, 1.0)));
+        assert_eq!(by_group(&[], &[], 2, &[], 3).worst, None);
     }
 }

@@ -7,6 +7,7 @@ use artifacts::{
     parts::{self, DATA, METRICS, MODEL, Parts},
 };
 use engine::{ArtifactKind, Method, Needs, Port, Stage, StageCtx, StageError};
+use methods::measure::{by_group, measure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -30,8 +31,24 @@ connect the clean data set to judge a model trained on corrupted labels.
 - `train_samples`: how many samples it was trained on; `samples_seen`: how many its steps went through,
   where a `sampler` drew them; `corrupted_kept` is the share of them whose
   label a corruption had touched, where the data set was corrupted.
+- `foreign_kept`, `duplicate_kept`, `changed_kept`: the share of them that are of another data set, copies, or
+  changed images, where the training set has some (`corrupt.outliers`, `corrupt.duplicates`, `corrupt.images`).
 - `per_class`, `kept_per_class`: accuracy and training samples of each of `classes`;
   `confusion[label][prediction]` counts test samples.
+
+Where the samples of `data` are in groups (`corrupt.groups`, `corrupt.group-file`), as of a class and what
+it is seen with, also how the worst of them does (Sagawa et al., *Distributionally Robust Neural Networks \
+for Group Shifts*, ICLR 2020):
+
+- `worst_group`: the smallest of the groups' accuracies, of `worst_group_name`; groups without test samples
+  do not count. `group_gap` is `accuracy` less that.
+- `per_group`: the accuracy of each of `groups`.
+
+And of a model that was trained on samples in groups:
+
+- `minority_kept`: the share of the samples it was trained on that are of a minority group, one with fewer
+  training samples than the groups have on average; `minority_share` is that share of the whole training set.
+- `kept_per_group`: training samples of each group.
 ";
 
 /// Returns the registry entry.
@@ -84,7 +101,7 @@ impl Stage for Evaluate {
         }
         let feed = model.feed(&data.meta.sample, data.test.inputs)?;
         let logits = model.outputs(ctx, &feed, false)?.logits;
-        let found = methods::measure::measure(&logits, &labels, classes);
+        let found = measure(&logits, &labels, classes);
         let meta: ModelMeta = parts::part(ctx, "model", artifact, "meta")?.json()?;
         let history: History = parts::part(ctx, "model", artifact, "history")?.json()?;
         let mut out = Map::new();
@@ -105,10 +122,31 @@ impl Stage for Evaluate {
         if let Some(kept) = meta.corrupted_kept {
             say("corrupted_kept", json!(kept as f64 / meta.samples.max(1) as f64));
         }
+        for (origin, count) in meta.origins.iter().flatten() {
+            let share = count.kept as f64 / meta.samples.max(1) as f64;
+            say(&format!("{}_kept", origin.name()), json!(share));
+        }
         say("classes", json!(data.meta.classes));
         say("per_class", json!(found.per_class));
         say("kept_per_class", json!(meta.per_class));
         say("confusion", json!(found.confusion));
+        if let Some(groups) = &data.groups {
+            let count = groups.names.len();
+            let apart = by_group(&logits, &labels, classes, &groups.test, count);
+            if let Some((worst, accuracy)) = apart.worst {
+                say("worst_group", json!(accuracy));
+                say("worst_group_name", json!(groups.names[worst]));
+                say("group_gap", json!(found.accuracy - accuracy));
+            }
+            say("groups", json!(groups.names));
+            say("per_group", json!(apart.per_group));
+        }
+        if let Some(counts) = &meta.groups {
+            let (available, kept) = counts.minority_shares();
+            say("minority_kept", json!(kept));
+            say("minority_share", json!(available));
+            say("kept_per_group", json!(counts.kept));
+        }
         let metrics = parts::put_json(ctx, &Value::Object(out))?;
         Ok([("metrics".to_owned(), metrics)].into())
     }

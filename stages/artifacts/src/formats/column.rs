@@ -23,6 +23,8 @@ pub enum Column {
     Weights,
     /// One label a sample.
     Labels,
+    /// One group a sample.
+    Groups,
 }
 
 impl Column {
@@ -33,6 +35,7 @@ impl Column {
             Self::Indices => "indices",
             Self::Weights => "weights",
             Self::Labels => "labels",
+            Self::Groups => "groups",
         }
     }
 
@@ -42,6 +45,7 @@ impl Column {
             Self::Indices => "index",
             Self::Weights => "weight",
             Self::Labels => "label",
+            Self::Groups => "group",
         }
     }
 }

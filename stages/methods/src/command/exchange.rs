@@ -9,6 +9,7 @@
 //! ```
 
 use crate::MethodError;
+use artifacts::dataset;
 use cache::{Blob, make_folders, retrying};
 use engine::{StageCtx, StageError};
 use serde::{Serialize, de::IgnoredAny};
@@ -95,8 +96,8 @@ pub(super) fn lay_out(
         make(&folder.join("in").join(port))?;
         let mut parts = BTreeMap::new();
         for (part, blob) in &artifact.parts {
-            // The truth about corrupted labels is for those who measure, not for those who select.
-            if part == "clean" && request.output != "metrics" {
+            // The truth about corrupted samples is for those who measure, not for those who select.
+            if dataset::FOR_EVALUATION.contains(&part.as_str()) && request.output != "metrics" {
                 continue;
             }
             let json = serde_json::from_slice::<IgnoredAny>(&ctx.get(blob)?).is_ok();

@@ -180,6 +180,8 @@ pub(super) fn model(
     let source = dataset::input(ctx, "data")?;
     let (meta, labels, _) = dataset::labels(ctx, "data", source)?;
     let clean = dataset::clean(ctx, "data", source)?;
+    let groups = dataset::groups(ctx, "data", source, &meta)?;
+    let origins = dataset::origins(ctx, "data", source, &meta)?;
     let kept = Subset::read(ctx, labels.len())?;
     let path = out.join("model.safetensors");
     let bytes = read(out, "model.safetensors")?;
@@ -201,6 +203,8 @@ pub(super) fn model(
         per_class: kept.per_class(&labels, classes),
         corrupted_kept: clean.as_ref().map(|clean| kept.count_of(&clean.touched)),
         corrupted_total: clean.as_ref().map(|clean| clean.touched.len()),
+        groups: groups.as_ref().map(|groups| groups.count(&kept)),
+        origins: origins.as_ref().map(|origins| origins.count(&kept)),
     };
     Ok(Parts::from([
         ("weights".to_owned(), ctx.put(&adopted.weights)?),

@@ -1,23 +1,25 @@
-//! `corrupt.labels`: symmetric, pair-flip and asymmetric label noise, and noise of any matrix.
-//!
-//! Noise that depends on the sample itself is not made here.
+//! `corrupt.labels`: symmetric, pair-flip and asymmetric label noise, noise of any matrix, and noise that
+//! depends on the sample itself.
 
 use super::{
-    changed, relabelled,
+    changed,
+    class_ref::{self, ClassRef},
+    instance, relabelled,
     transition::{self, LabelMatrix, Preset},
 };
 use crate::MethodError;
 use artifacts::{
-    SampleId, dataset,
+    SampleId,
+    dataset::{self, Dataset},
     parts::{DATA, Parts},
     units::Fraction,
 };
 use engine::{ArtifactKind, Port, Problem, Stage, StageCtx, StageError};
 use rand::{Rng, RngExt as _, seq::index};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 pub(super) const MANUAL: &str = "\
 Gives a share `rate` of the training samples another label. The test split and the samples themselves \
@@ -35,19 +37,22 @@ really confuse, for data of ten classes in CIFAR-10's order (or of any ten, for 
 people's): the worst of three annotations of each image of CIFAR-10N, 40.2 % wrong if the classes are \
 equally large (Wei et al., arXiv:2110.12088; counted in the published labels and rounded to three decimals). \
 `corrupt.label-file` takes the labels themselves.
+- `instance-dependent`: what a sample looks like is what it is taken for (Xia et al., *Part-dependent Label \
+Noise*, NeurIPS 2020, in the form of the authors' code). Each class y has a random matrix W_y, standard normal; \
+the other classes get softmax(W_y x) of a sample x of y (standardised pixels or features), times the sample's own \
+rate, drawn from a normal distribution around `rate` with standard deviation 0.1 within 0 and 1. Every sample's \
+label is drawn on its own, so the share of wrong labels is about `rate`. Cost: O(n C d) for C classes and d \
+values, by all threads.
 
 `count = \"exact\"` touches exactly `rate` times the number of samples that can be, rounded; with a matrix \
 each class gets each label as often as its row says, rounded by the largest remainders. `bernoulli` \
 decides for each sample on its own. The log tells how many labels are wrong in the end.
 
-The output also says which samples were touched (with a matrix, those that got another label) and what \
-their labels were. Only `evaluate` and the models' summaries read that. Corrupting corrupted data draws on \
-the labels as they are by then, keeps the original ones as clean, and counts a sample as touched if it ever \
+The output also says which samples were touched (those that got another label, where labels are drawn from a \
+distribution) and what their labels were. Only `evaluate` and the models' summaries read that. Corrupting \
+corrupted data draws on the labels as they are by then, keeps the original ones as clean, and counts a sample as touched if it ever \
 was. Where nothing is touched (`rate = 0`), the output is the input, so that everything behind it is what \
 the clean run already did.";
-
-/// CIFAR-10's usual confusions.
-const CIFAR10: [(u32, u32); 5] = [(2, 0), (3, 5), (4, 7), (5, 3), (9, 1)];
 
 /// How labels are corrupted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -58,7 +63,7 @@ pub(super) struct Labels {
     /// The share of samples touched; for `asymmetric`, of those whose class is in the map. Not for
     /// `matrix`, which says it itself.
     rate: Fraction,
-    /// How that share is meant.
+    /// How that share is meant; not for `instance-dependent`, which draws every sample on its own.
     count: Counting,
     /// With `symmetric`: the drawn label may be the sample's own.
     own_class: bool,
@@ -86,6 +91,8 @@ enum Noise {
     Asymmetric,
     /// One drawn with the probabilities of its class.
     Matrix,
+    /// One drawn with the probabilities of the sample itself.
+    InstanceDependent,
 }
 
 /// How a share is meant.
@@ -109,81 +116,6 @@ impl Default for Labels {
             matrix: None,
             preset: None,
         }
-    }
-}
-
-/// A class as a user says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum ClassRef {
-    Number(u32),
-    Name(String),
-}
-
-impl ClassRef {
-    /// Returns the label this means, or what is wrong with it.
-    fn label(&self, classes: &[String]) -> Result<u32, MethodError> {
-        let named = |name: &str| classes.iter().position(|one| one == name);
-        let found = match self {
-            Self::Number(number) => Some(*number as usize),
-            Self::Name(name) => named(name).or_else(|| name.parse().ok()),
-        };
-        let label = found.filter(|label| *label < classes.len());
-        label.map(|label| label as u32).ok_or_else(|| MethodError::NoSuchClass {
-            class: self.to_string(),
-            classes: classes.to_vec(),
-        })
-    }
-}
-
-impl fmt::Display for ClassRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Name(name) => name.fmt(f),
-        }
-    }
-}
-
-impl Serialize for ClassRef {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Number(number) => to.serialize_u32(*number),
-            Self::Name(name) => to.serialize_str(name),
-        }
-    }
-}
-
-// By hand: `untagged` would lose the place of a mistake.
-impl<'de> Deserialize<'de> for ClassRef {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = ClassRef;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a class's name or number")
-            }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<ClassRef, E> {
-                let wrong = |_| E::invalid_value(de::Unexpected::Signed(number), &self);
-                u32::try_from(number).map(ClassRef::Number).map_err(wrong)
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<ClassRef, E> {
-                let wrong = |_| E::invalid_value(de::Unexpected::Unsigned(number), &self);
-                u32::try_from(number).map(ClassRef::Number).map_err(wrong)
-            }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<ClassRef, E> {
-                Ok(ClassRef::Name(name.to_owned()))
-            }
-        }
-        from.deserialize_any(Visitor)
-    }
-}
-
-impl JsonSchema for ClassRef {
-    fn schema_name() -> Cow<'static, str> {
-        "ClassRef".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "minimum": 0 })
     }
 }
 
@@ -230,6 +162,10 @@ impl Stage for Labels {
             let message = "`map` is empty";
             problem("map", message, "say what a class is taken for, such as `cat = \"dog\"`");
         }
+        if self.kind == Noise::InstanceDependent && self.count != Counting::Exact {
+            let message = "`count` means nothing where every sample has a rate of its own";
+            problem("count", message, "leave `count` out");
+        }
         if self.kind == Noise::Matrix {
             if self.rate != Self::default().rate {
                 let message = "`rate` means nothing with a matrix, which has its own";
@@ -261,6 +197,15 @@ impl Stage for Labels {
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let artifact = dataset::input(ctx, "data")?;
         let (meta, train, test) = dataset::labels(ctx, "data", artifact)?;
+        if self.kind == Noise::InstanceDependent && f64::from(self.rate) > 0.0 {
+            if meta.classes.len() < 2 {
+                return Err(MethodError::OneClass.into());
+            }
+            let data = Dataset::read(ctx, "data")?;
+            let labels = instance::flipped(&data, f64::from(self.rate), ctx.streams());
+            let touched = changed(&train, &labels);
+            return relabelled(ctx, artifact, (train, test), &labels, touched);
+        }
         let mut rng = ctx.streams().get("labels");
         let (labels, touched) = self.corrupt(&train, &meta.classes, &mut rng)?;
         relabelled(ctx, artifact, (train, test), &labels, touched)
@@ -284,7 +229,8 @@ impl Labels {
         }
         let map = match self.kind {
             Noise::Matrix => return self.draw(labels, classes.len(), rng),
-            Noise::Asymmetric => self.map(classes)?,
+            Noise::InstanceDependent => unreachable!("`run` draws it from the samples"),
+            Noise::Asymmetric => class_ref::map(self.map.as_ref(), classes)?,
             Noise::Symmetric => vec![None; classes.len()],
             Noise::PairFlip => (0..count).map(|label| Some((label + 1) % count)).collect(),
         };
@@ -345,36 +291,11 @@ impl Labels {
             }
         }
     }
-
-    /// Returns what each class is taken for, if for anything.
-    fn map(&self, classes: &[String]) -> Result<Vec<Option<u32>>, MethodError> {
-        let mut map = vec![None; classes.len()];
-        let Some(given) = &self.map else {
-            if classes.len() != 10 {
-                return Err(MethodError::NoMap);
-            }
-            for (from, to) in CIFAR10 {
-                map[from as usize] = Some(to);
-            }
-            return Ok(map);
-        };
-        for (from, to) in given {
-            let (from_label, to_label) =
-                (ClassRef::Name(from.clone()).label(classes)?, to.label(classes)?);
-            if from_label == to_label {
-                return Err(MethodError::MappedToItself { class: from.clone() });
-            }
-            if map[from_label as usize].replace(to_label).is_some() {
-                return Err(MethodError::MappedTwice { class: from.clone() });
-            }
-        }
-        Ok(map)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{class_ref::CIFAR10, *};
     use engine::Streams;
 
     fn ids(positions: &[u32]) -> Vec<SampleId> {
@@ -525,6 +446,8 @@ mod tests {
             (r#"{"kind": "matrix", "matrix": [[1]], "rate": 0.2}"#, "rate"),
             (r#"{"matrix": [[1]]}"#, "matrix"),
             (r#"{"preset": "cifar10n-worst"}"#, "preset"),
+            (r#"{"kind": "instance-dependent", "count": "bernoulli"}"#, "count"),
+            (r#"{"kind": "instance-dependent", "own-class": true}"#, "own-class"),
         ] {
             let noise: Labels = serde_json::from_str(text).expect("the settings are read");
             let settings: Vec<_> = noise.problems().into_iter().map(|one| one.setting).collect();

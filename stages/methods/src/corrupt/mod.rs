@@ -1,9 +1,18 @@
 //! What is done to a data set before anything is trained on it: `corrupt.*`.
 //!
-//! Only training labels are touched; the samples stay one object with the clean data set's.
+//! What a corruption does not touch stays one object with the clean data set's.
 
+mod class_ref;
+mod duplicates;
+mod group_file;
+mod groups;
+mod images;
+mod imbalance;
+mod instance;
 mod label_file;
 mod labels;
+mod outliers;
+mod stage;
 mod transition;
 
 use artifacts::{
@@ -33,6 +42,24 @@ pub(crate) fn methods() -> Vec<Method> {
             manual: label_file::MANUAL,
             parse: |with| Ok(Box::new(with.read::<label_file::LabelFile>()?)),
             schema: || schema_for!(label_file::LabelFile),
+        },
+        stage::method::<duplicates::Duplicates>(),
+        Method {
+            name: "corrupt.group-file",
+            summary: "takes the groups of the samples from files",
+            manual: group_file::MANUAL,
+            parse: |with| Ok(Box::new(with.read::<group_file::GroupFile>()?)),
+            schema: || schema_for!(group_file::GroupFile),
+        },
+        stage::method::<groups::SpuriousGroups>(),
+        stage::method::<images::Images>(),
+        stage::method::<imbalance::Imbalance>(),
+        Method {
+            name: "corrupt.outliers",
+            summary: "replaces a share of the training samples with those of another data set",
+            manual: outliers::MANUAL,
+            parse: |with| Ok(Box::new(with.read::<outliers::Outliers>()?)),
+            schema: || schema_for!(outliers::Outliers),
         },
         Method {
             name: "corrupt.none",
@@ -121,7 +148,44 @@ fn merge(known: Option<CleanLabels>, before: Vec<u32>, touched: Vec<SampleId>) -
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{stage::Corruption, *};
+    use artifacts::dataset::{Dataset, DatasetMeta, Inputs, Split};
+    use engine::Streams;
+
+    /// Returns grey images of two by two pixels, none of them black, of as many classes as there are
+    /// labels.
+    pub(super) fn grey(train: &[u32], test: &[u32]) -> Dataset {
+        let classes = train.iter().chain(test).max().map_or(0, |most| most + 1);
+        let classes = ["a", "b", "c", "d"].map(str::to_owned)[..classes as usize].to_vec();
+        let images = |n: usize| (0..n * 4).map(|at| (at * 7 % 251 + 1) as u8).collect::<Vec<_>>();
+        let split = |labels: &[u32]| Split {
+            inputs: Inputs::Images(images(labels.len()).into()),
+            labels: labels.to_vec(),
+        };
+        let meta = DatasetMeta {
+            name: "grey".to_owned(),
+            classes,
+            sample: vec![1, 2, 2],
+            train: train.len(),
+            test: test.len(),
+            mean: vec![0.5],
+            std: vec![0.25],
+        };
+        Dataset {
+            meta,
+            train: split(train),
+            test: split(test),
+            clean: None,
+            groups: None,
+            origins: None,
+        }
+    }
+
+    /// Returns what `corruption` makes of `data`.
+    pub(super) fn run<C: Corruption>(corruption: &C, data: Dataset) -> Result<Dataset, StageError> {
+        let streams = Streams::new(5, C::STREAMS);
+        Ok(corruption.corrupt(data, streams)?.expect("something is done").data)
+    }
 
     fn ids(positions: &[u32]) -> Vec<SampleId> {
         positions.iter().map(|position| SampleId::from(*position)).collect()

@@ -187,15 +187,21 @@ impl Loaded {
     /// Takes mean and standard deviation of each channel from the training images.
     pub(crate) fn with_moments(mut self) -> Self {
         let Inputs::Images(images) = &self.train.inputs else { return self };
-        let mut levels = Levels::new(self.meta.sample[0]);
-        images.chunks_exact(self.meta.each()).for_each(|image| levels.add(image));
-        (self.meta.mean, self.meta.std) = levels.moments();
+        (self.meta.mean, self.meta.std) = moments(images, &self.meta.sample);
         self
     }
 
     pub(crate) fn put(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         dataset::put(ctx, &self.meta, &self.train, &self.test)
     }
+}
+
+/// Returns mean and standard deviation of each channel of images of shape `sample`, `[c, h, w]`, with
+/// levels scaled to 0..1.
+pub(crate) fn moments(images: &[u8], sample: &[usize]) -> (Vec<f32>, Vec<f32>) {
+    let mut levels = Levels::new(sample[0]);
+    images.chunks_exact(sample.iter().product()).for_each(|image| levels.add(image));
+    levels.moments()
 }
 
 /// How often each grey level occurs in each channel. Counted, not summed: exact, and the same in
@@ -218,7 +224,7 @@ impl Levels {
     /// Returns mean and standard deviation of each channel, with levels scaled to 0..1.
     fn moments(&self) -> (Vec<f32>, Vec<f32>) {
         let moment = |count: &[u64; 256], f: &dyn Fn(f64) -> f64| {
-            let n = count.iter().sum::<u64>() as f64;
+            let n = count.iter().sum::<u64>().max(1) as f64;
             let levels = count.iter().enumerate();
             levels.map(|(level, times)| f(level as f64 / 255.0) * *times as f64).sum::<f64>() / n
         };

@@ -15,7 +15,7 @@ use crate::{NetworkError, device::Device, error::LESS_MEMORY};
 use artifacts::architecture::Network;
 use artifacts::subset::Subset;
 use artifacts::{
-    dataset::{CleanLabels, Dataset},
+    dataset::{CleanLabels, Dataset, Groups, Origins},
     network::History,
     parts::{self, Parts},
     record::{self, Detail},
@@ -51,6 +51,8 @@ pub(crate) struct TrainingSetup {
     pub(crate) test: Feed,
     pub(crate) test_labels: Vec<u32>,
     pub(crate) clean: Option<CleanLabels>,
+    pub(crate) groups: Option<Groups>,
+    pub(crate) origins: Option<Origins>,
     pub(crate) device: Device,
 }
 
@@ -89,6 +91,8 @@ pub(crate) fn prepare(
         test: Feed::new(device, &form, data.test.inputs),
         test_labels: data.test.labels,
         clean: data.clean,
+        groups: data.groups,
+        origins: data.origins,
         device,
         form,
     })
