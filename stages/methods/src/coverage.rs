@@ -1,10 +1,10 @@
 //! `evaluate.coverage`: how near the kept samples are to all.
 
-use crate::{MethodError, linalg::nearest_among};
+use crate::{linalg::nearest_among, select::outputs};
 use artifacts::{
     Matrix, SampleId,
-    parts::{self, METRICS, PROXY, Parts, SUBSET},
-    record::{self, LabelledSamples},
+    parts::{self, DATA, METRICS, PROXY, Parts, SUBSET},
+    record::LabelledSamples,
     subset::Subset,
 };
 use engine::{ArtifactKind, Method, Port, Stage, StageCtx, StageError};
@@ -19,7 +19,7 @@ struct EvaluateCoverage {}
 
 const MANUAL: &str = "\
 Measures how well a subset covers the training set it is of, in the Euclidean distances of a proxy's
-embeddings. It trains nothing and says nothing of accuracy: at a budget of a tenth, coresets that cover well
+embeddings, or of a data set's features. It trains nothing and says nothing of accuracy: at a budget of a tenth, coresets that cover well
 are often above random, and subsets of the hardest samples cover badly.
 
 - `mean_distance`: the mean over all samples of the distance to the nearest kept one, which k-medoids and
@@ -100,7 +100,7 @@ impl Stage for EvaluateCoverage {
     }
 
     fn inputs(&self) -> Vec<Port> {
-        vec![Port::one("subset", SUBSET), Port::one("proxy", PROXY)]
+        vec![Port::one("subset", SUBSET), Port::one_of("proxy", PROXY), Port::one_of("data", DATA)]
     }
 
     fn output(&self) -> ArtifactKind {
@@ -108,19 +108,9 @@ impl Stage for EvaluateCoverage {
     }
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
-        let proxy = ctx.input("proxy").ok_or(MethodError::NoInput)?;
-        let labels = LabelledSamples::of(ctx, "proxy", proxy)?.labels;
+        let labels = LabelledSamples::read(ctx, &["proxy", "data"])?.labels;
         let n = labels.len();
-        let embeddings = record::outputs(ctx, "proxy", proxy, "embeddings")?;
-        let output = || "embeddings".to_owned();
-        if embeddings.rows() != n {
-            let found = embeddings.rows();
-            return Err(MethodError::ProxySamples { output: output(), found, n }.into());
-        }
-        if let Some(sample) = embeddings.first_unusable() {
-            let port = "proxy".to_owned();
-            return Err(MethodError::Unusable { port, output: output(), sample }.into());
-        }
+        let embeddings = outputs(ctx, "embeddings", n)?;
         let kept = Subset::read(ctx, n)?;
         let mut metrics = json!({ "kept": kept.len(), "samples": n });
         if !kept.is_empty() {

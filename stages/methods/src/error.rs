@@ -174,11 +174,21 @@ pub enum MethodError {
         class: String,
     },
 
-    /// A score needs samples that the proxy was not trained on.
+    /// Budgets are to be divided among groups, and the data set has none.
     #[error(
-        "the proxy was trained on all samples, and none is held out: train it on a `subset`, with \
-         `record = \"clean\"`"
+        "the data set on port `groups` has no groups: `corrupt.group-file` and `corrupt.groups` give them"
     )]
+    NoGroups,
+    /// The groups are those of other samples.
+    #[error("the data set on port `groups` has {found} training samples, but there are {n}")]
+    GroupSamples {
+        /// How many it has.
+        found: usize,
+        /// How many there are.
+        n: usize,
+    },
+    /// A score needs samples that the proxy was not trained on.
+    #[error("the proxy was trained on all samples, and none is held out")]
     NoHeldOut,
     /// The record lacks the samples that the proxy was not trained on.
     #[error(
@@ -379,6 +389,9 @@ impl MethodFailure for MethodError {
             Self::File { .. } => "the file may be damaged or only half downloaded: get it again",
             Self::DamagedImages { .. } => {
                 "get them again, or set `damaged = \"skip\"` to leave them out"
+            }
+            Self::NoHeldOut => {
+                "train it on a `subset`, with `record = \"clean\"`; for `balance`, `folds` will do too"
             }
             Self::NoMap => "only data with ten classes have a default, CIFAR-10's",
             Self::NoSuchClass { classes, .. } => return Some(known_classes(classes).into()),

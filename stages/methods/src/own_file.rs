@@ -19,11 +19,16 @@ pub enum OwnFileError {
     /// Its array does not read.
     #[error(transparent)]
     Array(#[from] ArrayError),
-    /// It has the embeddings, and no file is named for the labels.
-    #[error("holds one array: setting `{setting}` is missing")]
-    OneArray {
-        /// The setting that names the other file.
-        setting: String,
+    /// Its labels leave out more classes than they name.
+    #[error(
+        "has label {label}, but only {distinct} different labels: number them from 0, with \
+         `numpy.unique(y, return_inverse=True)`, or name the classes with `classes`"
+    )]
+    SparseLabels {
+        /// The largest label.
+        label: usize,
+        /// How many different ones there are.
+        distinct: usize,
     },
     /// It has not one label for each sample.
     #[error("has {labels} labels, but `{}` has {n} embeddings", embeddings.display())]

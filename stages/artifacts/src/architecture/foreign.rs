@@ -3,7 +3,7 @@
 use super::{Architecture, Family, LayerError, Network, Role};
 use crate::{
     ArtifactError,
-    formats::{ArrayError, Scalar, array},
+    formats::{FormatError, Scalar, tensor},
     parts,
 };
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
@@ -32,7 +32,7 @@ pub enum AdoptError {
     Format(SafeTensorError),
     /// A tensor does not read.
     #[error(transparent)]
-    Array(#[from] ArrayError),
+    Array(#[from] FormatError),
     /// A tensor of the architecture is not there.
     #[error("has no tensor `{0}`")]
     Missing(String),
@@ -85,7 +85,7 @@ pub fn adopt(
             return Err(AdoptError::Missing(spec.name.clone()));
         };
         let name = left.swap_remove(at);
-        let found = array(bytes, &name)?;
+        let found = tensor(bytes, &name)?;
         let values = found.floats().filter(|_| found.shape == spec.shape).ok_or_else(|| {
             let (name, wanted) = (name.clone(), spec.shape.clone());
             AdoptError::Unfit { name, scalar: found.scalar, shape: found.shape.clone(), wanted }
@@ -97,7 +97,7 @@ pub fn adopt(
         if spec.role == Role::Mean {
             let counter = name.replace("running_mean", COUNTER);
             let found = left.iter().position(|one| *one == counter).map(|at| left.swap_remove(at));
-            let seen = found.and_then(|name| array(bytes, &name).ok()?.wholes()?.first().copied());
+            let seen = found.and_then(|name| tensor(bytes, &name).ok()?.wholes()?.first().copied());
             let seen = i64::try_from(seen.unwrap_or(0)).unwrap_or(0);
             counters.push((spec.name.replace("running_mean", COUNTER), seen.to_le_bytes()));
         }

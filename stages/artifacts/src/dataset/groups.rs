@@ -9,7 +9,7 @@ use cache::Artifact;
 use engine::{StageCtx, StageError};
 use serde::{Deserialize, Serialize};
 
-/// Which group each sample belongs to. For evaluation only: no selector may see it.
+/// Which group each sample belongs to. For evaluation, and for budgets by group: no rule that picks sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Groups {
     /// The names of the groups, such as `dress/red`; a group is a position in it.

@@ -82,7 +82,7 @@ impl Origins {
         }
         // Neither are these copies any more, nor are others copies of what they are now.
         if origin == Origin::Foreign {
-            let replaced = |sample| samples.binary_search(sample).is_ok();
+            let replaced = |sample: &SampleId| samples.binary_search(sample).is_ok();
             self.copies.retain(|(copy, of)| !replaced(copy) && !replaced(of));
         }
     }

@@ -1,8 +1,9 @@
-//! Arrays in the files other programs write: one tensor of a safetensors file, or a `.npy` file.
+//! Arrays of numbers in the files other programs write: their elements as numbers, embeddings and labels.
 
-use super::npy::{self, NpyError};
+use super::FormatError;
 use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::Dtype;
+use std::borrow::Cow;
 use thiserror::Error;
 
 /// The type of an element.
@@ -32,20 +33,22 @@ pub enum Scalar {
     U64,
     /// A 64-bit signed integer.
     I64,
+    /// 0 or 1, in a byte.
+    Bool,
 }
 
 impl Scalar {
     /// Returns how many bytes an element has.
     pub fn size(self) -> usize {
         match self {
-            Self::U8 | Self::I8 => 1,
+            Self::U8 | Self::I8 | Self::Bool => 1,
             Self::F16 | Self::Bf16 | Self::U16 | Self::I16 => 2,
             Self::F32 | Self::U32 | Self::I32 => 4,
             Self::F64 | Self::U64 | Self::I64 => 8,
         }
     }
 
-    fn of(dtype: Dtype) -> Option<Self> {
+    pub(super) fn of(dtype: Dtype) -> Option<Self> {
         Some(match dtype {
             Dtype::F16 => Self::F16,
             Dtype::BF16 => Self::Bf16,
@@ -59,70 +62,84 @@ impl Scalar {
             Dtype::I32 => Self::I32,
             Dtype::U64 => Self::U64,
             Dtype::I64 => Self::I64,
+            Dtype::BOOL => Self::Bool,
             _ => return None,
         })
     }
 }
 
-/// An array in the bytes it was read from, with as many elements as its shape says.
+/// An array, with as many elements as its shape says.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Array<'a> {
     /// The type of an element.
     pub scalar: Scalar,
     /// How long each dimension is.
     pub shape: Vec<usize>,
     /// The elements, little-endian, row-major.
-    pub data: &'a [u8],
+    pub data: Cow<'a, [u8]>,
+}
+
+/// What an array or a column holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values<'a> {
+    /// Numbers.
+    Numbers(Array<'a>),
+    /// Texts.
+    Texts(Vec<String>),
+}
+
+impl Values<'_> {
+    /// Returns the same, independent of what it was read from.
+    pub fn into_owned(self) -> Values<'static> {
+        match self {
+            Self::Numbers(Array { scalar, shape, data }) => {
+                Values::Numbers(Array { scalar, shape, data: data.into_owned().into() })
+            }
+            Self::Texts(texts) => Values::Texts(texts),
+        }
+    }
 }
 
 /// What is wrong with an array in a file: a clause that follows the file's name.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ArrayError {
-    /// The `.npy` file does not read.
+    /// The file does not read.
     #[error(transparent)]
-    Npy(#[from] NpyError),
-    /// It is in neither format.
-    #[error("is neither .npy nor whole safetensors: {0}")]
-    Format(SafeTensorError),
-    /// There is no tensor of that name.
-    #[error("has no tensor `{name}`: it holds {}", quoted(known))]
-    NoTensor {
-        /// The name.
-        name: String,
-        /// The names there are, sorted.
-        known: Vec<String>,
-    },
-    /// The elements are of a type that is not read.
-    #[error("has elements of type {dtype:?}, which are not read (tensor `{name}`)")]
-    Elements {
-        /// The tensor.
-        name: String,
-        /// The type of its elements.
-        dtype: Dtype,
-    },
+    Format(#[from] FormatError),
     /// Embeddings are a single number.
     #[error("has embeddings without dimensions: expected [n, d]")]
     NoDimensions,
     /// Embeddings are no matrix, or an empty one.
     #[error("has embeddings of shape {0:?}: expected [n, d]")]
     EmbeddingShape(Vec<usize>),
-    /// Embeddings are not floats.
-    #[error("has embeddings of type {0:?}: expected floats")]
-    EmbeddingType(Scalar),
+    /// Embeddings are texts.
+    #[error("has texts where embeddings are expected: numbers of shape [n, d]")]
+    EmbeddingTexts,
     /// An embedding holds a NaN or an infinity.
-    #[error("has the value {value} in the embedding of sample {sample}")]
+    #[error(
+        "has the value {value} in the embedding of sample {sample}, at {at}: leave the sample out, or fill it \
+         with `numpy.nan_to_num`"
+    )]
     NotFinite {
         /// The value.
         value: f32,
         /// The position of the sample.
         sample: usize,
+        /// The position in its embedding.
+        at: usize,
     },
     /// Labels are no vector.
-    #[error("has labels of shape {0:?}: expected [n]")]
+    #[error("has labels of shape {0:?}: expected [n]; one-hot rows become labels by `.argmax(1)`")]
     LabelShape(Vec<usize>),
-    /// Labels are not whole numbers.
-    #[error("has labels of type {0:?}: expected integers")]
-    LabelType(Scalar),
+    /// A label is not whole.
+    #[error("has label {label} for sample {sample}: expected whole numbers")]
+    LabelNotWhole {
+        /// The position of the sample.
+        sample: usize,
+        /// Its label.
+        label: f64,
+    },
     /// A label is no class.
     #[error("has label {label} for sample {sample}: expected 0 to {}", classes.saturating_sub(1))]
     Label {
@@ -133,30 +150,14 @@ pub enum ArrayError {
         /// How many classes there are.
         classes: usize,
     },
-}
-
-fn quoted(names: &[String]) -> String {
-    let names: Vec<_> = names.iter().map(|one| format!("`{one}`")).collect();
-    names.join(", ")
-}
-
-/// Returns the array of a `.npy` file, or the one called `name` of a safetensors file.
-pub fn array<'a>(bytes: &'a [u8], name: &str) -> Result<Array<'a>, ArrayError> {
-    if npy::is_npy(bytes) {
-        let npy::Npy { scalar, shape, data } = npy::read(bytes)?;
-        return Ok(Array { scalar, shape, data });
-    }
-    let all = SafeTensors::deserialize(bytes).map_err(ArrayError::Format)?;
-    let mut pairs = all.iter();
-    let Some((_, view)) = pairs.find(|(one, _)| *one == name) else {
-        let mut known: Vec<_> = all.names().into_iter().map(|one| one.to_string()).collect();
-        known.sort();
-        return Err(ArrayError::NoTensor { name: name.to_owned(), known });
-    };
-    let dtype = view.dtype();
-    let scalar =
-        Scalar::of(dtype).ok_or_else(|| ArrayError::Elements { name: name.to_owned(), dtype })?;
-    Ok(Array { scalar, shape: view.shape().to_vec(), data: view.data() })
+    /// A label is the name of no class.
+    #[error("has label `{label}` for sample {sample}, which is not one of the classes")]
+    NoSuchLabel {
+        /// The position of the sample.
+        sample: usize,
+        /// Its label.
+        label: String,
+    },
 }
 
 /// Returns what `read` makes of each element.
@@ -166,30 +167,68 @@ fn each<const N: usize, T>(data: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
 }
 
 impl Array<'_> {
+    /// Returns how many elements it has.
+    pub fn len(&self) -> usize {
+        self.data.len() / self.scalar.size()
+    }
+
+    /// Returns whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
     /// Returns the elements, if they are floats.
     pub fn floats(&self) -> Option<Vec<f32>> {
+        let data = &self.data;
         Some(match self.scalar {
-            Scalar::F16 => each(self.data, |b| f16::from_le_bytes(b).to_f32()),
-            Scalar::Bf16 => each(self.data, |b| bf16::from_le_bytes(b).to_f32()),
-            Scalar::F32 => each(self.data, f32::from_le_bytes),
-            Scalar::F64 => each(self.data, |b| f64::from_le_bytes(b) as f32),
+            Scalar::F16 => each(data, |b| f16::from_le_bytes(b).to_f32()),
+            Scalar::Bf16 => each(data, |b| bf16::from_le_bytes(b).to_f32()),
+            Scalar::F32 => each(data, f32::from_le_bytes),
+            Scalar::F64 => each(data, |b| f64::from_le_bytes(b) as f32),
             _ => return None,
         })
     }
 
-    /// Returns the elements, if they are whole numbers.
+    /// Returns the elements, if they are whole numbers by their type.
     pub fn wholes(&self) -> Option<Vec<i128>> {
+        let data = &self.data;
         Some(match self.scalar {
-            Scalar::U8 => each(self.data, |b| u8::from_le_bytes(b).into()),
-            Scalar::I8 => each(self.data, |b| i8::from_le_bytes(b).into()),
-            Scalar::U16 => each(self.data, |b| u16::from_le_bytes(b).into()),
-            Scalar::I16 => each(self.data, |b| i16::from_le_bytes(b).into()),
-            Scalar::U32 => each(self.data, |b| u32::from_le_bytes(b).into()),
-            Scalar::I32 => each(self.data, |b| i32::from_le_bytes(b).into()),
-            Scalar::U64 => each(self.data, |b| u64::from_le_bytes(b).into()),
-            Scalar::I64 => each(self.data, |b| i64::from_le_bytes(b).into()),
-            _ => return None,
+            Scalar::U8 | Scalar::Bool => each(data, |b| u8::from_le_bytes(b).into()),
+            Scalar::I8 => each(data, |b| i8::from_le_bytes(b).into()),
+            Scalar::U16 => each(data, |b| u16::from_le_bytes(b).into()),
+            Scalar::I16 => each(data, |b| i16::from_le_bytes(b).into()),
+            Scalar::U32 => each(data, |b| u32::from_le_bytes(b).into()),
+            Scalar::I32 => each(data, |b| i32::from_le_bytes(b).into()),
+            Scalar::U64 => each(data, |b| u64::from_le_bytes(b).into()),
+            Scalar::I64 => each(data, |b| i64::from_le_bytes(b).into()),
+            Scalar::F16 | Scalar::Bf16 | Scalar::F32 | Scalar::F64 => return None,
         })
+    }
+
+    /// Returns the elements as f64; whole numbers beyond 2^53 are rounded.
+    pub fn doubles(&self) -> Vec<f64> {
+        match (self.scalar, self.wholes()) {
+            (_, Some(wholes)) => wholes.into_iter().map(|whole| whole as f64).collect(),
+            (Scalar::F64, None) => each(&self.data, f64::from_le_bytes),
+            (_, None) => self.floats().unwrap_or_default().into_iter().map(f64::from).collect(),
+        }
+    }
+
+    /// Returns the elements, if they are whole numbers by their type or by their values.
+    pub fn whole_numbers(&self) -> Option<Vec<i128>> {
+        self.first_fraction().is_none().then(|| match self.wholes() {
+            Some(wholes) => wholes,
+            None => self.doubles().into_iter().map(|value| value as i128).collect(),
+        })
+    }
+
+    /// Returns the first element that is not whole, and its position.
+    pub fn first_fraction(&self) -> Option<(usize, f64)> {
+        if self.wholes().is_some() {
+            return None;
+        }
+        let odd = |value: &f64| value.fract() != 0.0 || !value.is_finite();
+        self.doubles().into_iter().enumerate().find(|(_, value)| odd(value))
     }
 
     /// Returns the values, the number of samples, and the number of values of each.
@@ -201,10 +240,14 @@ impl Array<'_> {
         if rest.is_empty() || n == 0 || d == 0 {
             return Err(ArrayError::EmbeddingShape(self.shape.clone()));
         }
-        let values = self.floats().ok_or(ArrayError::EmbeddingType(self.scalar))?;
+        let values = self
+            .floats()
+            .unwrap_or_else(|| self.doubles().into_iter().map(|value| value as f32).collect());
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok((values, n, d)),
-            Some(at) => Err(ArrayError::NotFinite { value: values[at], sample: at / d }),
+            Some(at) => {
+                Err(ArrayError::NotFinite { value: values[at], sample: at / d, at: at % d })
+            }
         }
     }
 
@@ -213,7 +256,11 @@ impl Array<'_> {
         if !matches!(self.shape.as_slice(), [_] | [_, 1]) {
             return Err(ArrayError::LabelShape(self.shape.clone()));
         }
-        let values = self.wholes().ok_or(ArrayError::LabelType(self.scalar))?;
+        let values = self.whole_numbers();
+        let values = values.ok_or_else(|| match self.first_fraction() {
+            Some((sample, label)) => ArrayError::LabelNotWhole { sample, label },
+            None => ArrayError::LabelShape(self.shape.clone()),
+        })?;
         let checked = values.into_iter().enumerate().map(|(sample, label)| {
             let class = u32::try_from(label).ok().filter(|one| (*one as usize) < classes);
             class.ok_or(ArrayError::Label { sample, label, classes })

@@ -1,15 +1,14 @@
-//! Numbers that other programs made: one array out of a file, checked before it is believed.
+//! Numbers that other programs made: one column out of a file, checked before it is believed.
 //!
 //! What is wrong comes back as a clause that follows the file's name.
 
-use super::{Array, ArrayError, Scalar, array};
+use super::{Array, ArrayError, DataFile, FormatError, Scalar, Values, Wanted};
 use crate::{
     SampleId,
     subset::{PickedSample, Subset, SubsetError},
 };
-use cache::retrying;
 use engine::SpecPath;
-use std::{fs, io, path::Path};
+use std::path::Path;
 use thiserror::Error;
 
 /// What a file gives for the samples of a training set.
@@ -39,6 +38,17 @@ impl Column {
         }
     }
 
+    /// Returns the names it has in files.
+    fn usual(self) -> &'static [&'static str] {
+        match self {
+            Self::Scores => &["scores", "score"],
+            Self::Indices => &["indices", "index", "idx"],
+            Self::Weights => &["weights", "weight"],
+            Self::Labels => &["labels", "label", "targets", "target"],
+            Self::Groups => &["groups", "group"],
+        }
+    }
+
     fn singular(self) -> &'static str {
         match self {
             Self::Scores => "score",
@@ -54,56 +64,16 @@ impl Column {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ColumnError {
-    /// The system does not read it.
-    #[error("cannot be read: {0}")]
-    Unread(io::Error),
-    /// Its array does not read.
+    /// The file does not read.
     #[error(transparent)]
     Array(#[from] ArrayError),
-    /// Its JSON is something else.
-    #[error("is not a list of numbers: {0}")]
-    Json(serde_json::Error),
-    /// It is not UTF-8.
-    #[error("is not text")]
-    NotText,
-    /// Its columns have other names.
-    #[error("has no column `{}` or `{}`: it has {head}", column.name(), column.singular())]
-    NoColumn {
-        /// The column wanted.
-        column: Column,
-        /// Its first line.
-        head: String,
-    },
-    /// Its columns have no names.
-    #[error("has several columns and no names: begin it with `{},...`", .0.singular())]
-    NoNames(Column),
-    /// A line's index is not that of its place.
-    #[error("has index `{found}` on line {line}: expected {wanted}, in order")]
-    Order {
-        /// What stands there.
-        found: String,
-        /// The line, counted from 1.
-        line: usize,
-        /// The index of that place.
-        wanted: usize,
-    },
-    /// A line has something else than a number.
-    #[error("has `{found}` on line {line}: expected {wanted}")]
-    Cell {
-        /// What stands there.
-        found: String,
-        /// The line, counted from 1.
-        line: usize,
-        /// What should, such as `a whole number`.
-        wanted: &'static str,
-    },
-    /// A number is a NaN or an infinity.
-    #[error("has {value} as {} {position}", column.singular())]
+    /// A number is a NaN or an infinity, or too large.
+    #[error("has {value} as {} {position}{}", column.singular(), beyond(*value))]
     NotFinite {
         /// The column read.
         column: Column,
         /// The value.
-        value: f32,
+        value: f64,
         /// Its position, counted from 0.
         position: usize,
     },
@@ -115,14 +85,33 @@ pub enum ColumnError {
         /// The shape.
         shape: Vec<usize>,
     },
-    /// Indices or labels are not whole numbers.
-    #[error("has {} of type {scalar:?}: expected integers", column.name())]
+    /// An index or a label is not a whole number.
+    #[error("has {value} as {} {position}: expected whole numbers", column.singular())]
     NotWhole {
         /// The column read.
         column: Column,
-        /// The type of its numbers.
-        scalar: Scalar,
+        /// The value.
+        value: f64,
+        /// Its position, counted from 0.
+        position: usize,
     },
+    /// Texts stand where numbers are expected.
+    #[error("has `{text}` as {} {position}: expected {wanted}", column.singular())]
+    Text {
+        /// The column read.
+        column: Column,
+        /// The text.
+        text: String,
+        /// Its position, counted from 0.
+        position: usize,
+        /// What should stand there.
+        wanted: &'static str,
+    },
+    /// Indices are all 0 or 1, and some stand there twice: a mask of integers.
+    #[error(
+        "has 0 and 1 alone, {0} of them, which looks like a mask: save `numpy.flatnonzero(mask)`, or the mask as bool"
+    )]
+    Mask(usize),
     /// There is not one weight for each index.
     #[error("has {indices} indices, but there are {weights} weights")]
     WeightCount {
@@ -154,6 +143,15 @@ pub enum ColumnError {
     Subset(#[from] SubsetError),
 }
 
+/// Returns what to add of a value that is finite and too large.
+fn beyond(value: f64) -> &'static str {
+    if value.is_finite() {
+        ", which is beyond a 32-bit float: divide them all by a constant"
+    } else {
+        ""
+    }
+}
+
 fn as_subset(error: &SubsetError) -> String {
     match error {
         SubsetError::Twice(sample) => format!("has index {sample} twice"),
@@ -164,54 +162,118 @@ fn as_subset(error: &SubsetError) -> String {
 /// Returns whether the file at `path` has a tensor or column of this name, where it can have
 /// several.
 pub fn has(path: &Path, column: Column) -> bool {
-    let Ok(bytes) = retrying(|| fs::read(path)) else { return false };
-    if is_text(path) {
-        let head = String::from_utf8_lossy(&bytes);
-        return position(head.lines().next().unwrap_or_default(), column).is_some();
+    DataFile::open(path).is_ok_and(|file| file.has(column.usual()))
+}
+
+/// A column of a file: its numbers or texts, one a row.
+struct ColumnValues {
+    file: DataFile,
+    name: String,
+}
+
+impl ColumnValues {
+    /// Finds `column` in `path`: under the name `given`, or under its usual ones.
+    fn open(path: &Path, column: Column, given: Option<&str>) -> Result<Self, ColumnError> {
+        let file = DataFile::open(path).map_err(ArrayError::from)?;
+        let setting = matches!(column, Column::Scores | Column::Labels).then_some("column");
+        let wanted = Wanted { given, usual: column.usual(), setting };
+        let name = file.find(wanted).map_err(ArrayError::from)?;
+        Ok(Self { file, name })
     }
-    let all = safetensors::SafeTensors::deserialize(&bytes);
-    all.is_ok_and(|all| all.names().into_iter().any(|name| name == column.name()))
+
+    fn values(&self) -> Result<Values<'_>, ColumnError> {
+        Ok(self.file.get(&self.name).map_err(ArrayError::from)?)
+    }
+
+    /// Returns the values as an array of one dimension.
+    fn array(&self, column: Column, wanted: &'static str) -> Result<Array<'_>, ColumnError> {
+        match self.values()? {
+            Values::Numbers(found) => match found.shape[..] {
+                [_] | [_, 1] => Ok(found),
+                _ => Err(ColumnError::Shape { column, shape: found.shape }),
+            },
+            Values::Texts(texts) => {
+                let (position, text) = (0, texts.into_iter().next().unwrap_or_default());
+                Err(ColumnError::Text { column, text, position, wanted })
+            }
+        }
+    }
+
+    /// Puts values, one a row, in the order that the file's index tells.
+    fn ordered<T: Clone>(&self, values: Vec<T>) -> Result<Vec<T>, FormatError> {
+        Ok(match self.file.order(values.len())? {
+            Some(rows) => rows.into_iter().map(|row| values[row].clone()).collect(),
+            None => values,
+        })
+    }
 }
 
 /// Returns the numbers of `column` in `path`, all of them finite.
+///
+/// # Errors
+///
+/// Says what the file has in place of them.
 pub fn floats(path: &Path, column: Column) -> Result<Vec<f32>, ColumnError> {
-    let bytes = read(path)?;
-    let values: Vec<f32> = if is_json(path) {
-        let all: Vec<f64> = json(&bytes)?;
-        all.into_iter().map(|value| value as f32).collect()
-    } else if is_text(path) {
-        lines(&bytes, column, "a number")?
-    } else {
-        let array = flat(&bytes, column)?;
-        array
-            .floats()
-            .or_else(|| Some(array.wholes()?.iter().map(|one| *one as f32).collect()))
-            .expect("every element is a float or whole")
-    };
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(values),
-        Some(position) => Err(ColumnError::NotFinite { column, value: values[position], position }),
+    Ok(doubles(path, column, None)?.into_iter().map(|value| value as f32).collect())
+}
+
+/// Returns the numbers of `column` in `path`, or of that called `given`: all of them finite, and none beyond
+/// what an f32 holds.
+///
+/// # Errors
+///
+/// Says what the file has in place of them.
+pub fn doubles(path: &Path, column: Column, given: Option<&str>) -> Result<Vec<f64>, ColumnError> {
+    let found = ColumnValues::open(path, column, given)?;
+    let values = found.array(column, "a number")?.doubles();
+    if let Some(position) = values.iter().position(|value| !(*value as f32).is_finite()) {
+        return Err(ColumnError::NotFinite { column, value: values[position], position });
+    }
+    match column {
+        // Indices and their weights are in any order.
+        Column::Weights | Column::Indices => Ok(values),
+        Column::Scores | Column::Labels | Column::Groups => {
+            Ok(found.ordered(values).map_err(ArrayError::from)?)
+        }
     }
 }
 
-/// Returns the positions in `path`, in the order of the file.
+/// Returns the positions in `path`, in the order of the file; of a mask of bools, those that are true.
+///
+/// # Errors
+///
+/// Says what the file has in place of them.
 pub fn indices(path: &Path) -> Result<Vec<i128>, ColumnError> {
-    wholes(path, Column::Indices)
+    let column = Column::Indices;
+    let found = ColumnValues::open(path, column, None)?;
+    let array = found.array(column, "a whole number")?;
+    let wholes = whole_numbers(&array, column)?;
+    if array.scalar == Scalar::Bool {
+        let kept = wholes.iter().enumerate().filter(|(_, kept)| **kept != 0);
+        return Ok(kept.map(|(at, _)| at as i128).collect());
+    }
+    if wholes.len() > 2 && wholes.iter().all(|one| matches!(one, 0 | 1)) {
+        return Err(ColumnError::Mask(wholes.len()));
+    }
+    Ok(wholes)
 }
 
-/// Returns the whole numbers of `column` in `path`, in the order of the file.
-pub fn wholes(path: &Path, column: Column) -> Result<Vec<i128>, ColumnError> {
-    let bytes = read(path)?;
-    if is_json(path) {
-        let all: Vec<i64> = json(&bytes)?;
-        return Ok(all.into_iter().map(i128::from).collect());
+/// Returns the whole numbers of `column` in `path`, or of that called `given`, in the order of the samples.
+///
+/// # Errors
+///
+/// Says what the file has in place of them.
+pub fn wholes(path: &Path, column: Column, given: Option<&str>) -> Result<Vec<i128>, ColumnError> {
+    let found = ColumnValues::open(path, column, given)?;
+    let wholes = whole_numbers(&found.array(column, "a whole number")?, column)?;
+    Ok(found.ordered(wholes).map_err(ArrayError::from)?)
+}
+
+fn whole_numbers(array: &Array<'_>, column: Column) -> Result<Vec<i128>, ColumnError> {
+    match array.first_fraction() {
+        Some((position, value)) => Err(ColumnError::NotWhole { column, value, position }),
+        None => Ok(array.whole_numbers().unwrap_or_default()),
     }
-    if is_text(path) {
-        return lines(&bytes, column, "a whole number");
-    }
-    let array = flat(&bytes, column)?;
-    let wholes = array.wholes();
-    wholes.ok_or(ColumnError::NotWhole { column, scalar: array.scalar })
 }
 
 /// Returns `found` as a subset of `n` samples, each with its weight.
@@ -245,84 +307,6 @@ pub fn missing(setting: &str, written: &SpecPath) -> Option<engine::Problem> {
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ColumnError> {
-    retrying(|| fs::read(path)).map_err(ColumnError::Unread)
-}
-
-fn ends(path: &Path, wanted: &[&str]) -> bool {
-    path.extension().and_then(|end| end.to_str()).is_some_and(|end| wanted.contains(&end))
-}
-
-fn is_json(path: &Path) -> bool {
-    ends(path, &["json"])
-}
-
-fn is_text(path: &Path) -> bool {
-    ends(path, &["csv", "txt"])
-}
-
-fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, ColumnError> {
-    serde_json::from_slice(bytes).map_err(ColumnError::Json)
-}
-
-/// Returns the array of a `.npy` file or the tensor named for `column`, which has one dimension.
-fn flat(bytes: &[u8], column: Column) -> Result<Array<'_>, ColumnError> {
-    let found = array(bytes, column.name())?;
-    match found.shape[..] {
-        [_] | [_, 1] => Ok(found),
-        _ => Err(ColumnError::Shape { column, shape: found.shape }),
-    }
-}
-
-/// Returns where `column` stands in a line of names.
-fn position(head: &str, column: Column) -> Option<usize> {
-    let names = [column.name(), column.singular()];
-    head.split(',').position(|cell| names.contains(&cell.trim()))
-}
-
-/// Reads one number a line: the only one, or that under the name of `column`.
-fn lines<T: std::str::FromStr>(
-    bytes: &[u8],
-    column: Column,
-    wanted: &'static str,
-) -> Result<Vec<T>, ColumnError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| ColumnError::NotText)?;
-    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).peekable();
-    let head = lines.peek().map(|(_, line)| *line).unwrap_or_default();
-    let is_head = head.split(',').any(|cell| cell.trim().parse::<f64>().is_err());
-    let at = match position(head, column) {
-        Some(at) => at,
-        None if is_head && !head.is_empty() => {
-            return Err(ColumnError::NoColumn { column, head: head.to_owned() });
-        }
-        None if head.contains(',') => return Err(ColumnError::NoNames(column)),
-        None => 0,
-    };
-    // Rows that carry their own position must stand in its order, or the values go astray.
-    let order = position(head, Column::Indices).filter(|_| {
-        // One for each sample, in order; indices and their weights are in any.
-        matches!(column, Column::Scores | Column::Labels)
-    });
-    let rows = lines.skip(usize::from(is_head)).enumerate();
-    rows.map(|(row, (number, line))| {
-        let cell = |at: usize| line.split(',').nth(at).unwrap_or_default().trim();
-        let line_number = number + 1;
-        if let Some(order) = order
-            && cell(order).parse() != Ok(row)
-        {
-            let found = cell(order).to_owned();
-            return Err(ColumnError::Order { found, line: line_number, wanted: row });
-        }
-        let found = cell(at);
-        found.parse().map_err(|_| ColumnError::Cell {
-            found: found.to_owned(),
-            line: line_number,
-            wanted,
-        })
-    })
-    .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,19 +326,54 @@ mod tests {
         assert_eq!(says(&[3], Some(&[-1.0])), "goes with the weight -1 of index 0");
     }
 
+    fn read<T>(
+        name: &str,
+        bytes: &[u8],
+        read: impl Fn(&Path) -> Result<T, ColumnError>,
+    ) -> Result<T, ColumnError> {
+        let place =
+            std::env::temp_dir().join(format!("coresift-column-{}-{name}", std::process::id()));
+        std::fs::write(&place, bytes).expect("a place to write to");
+        let found = read(&place);
+        std::fs::remove_file(&place).expect("it was just written");
+        found
+    }
+
     #[test]
     fn text_has_one_column_or_names_them() {
-        let read = |text: &str, column| lines::<f32>(text.as_bytes(), column, "a number");
-        let fine = |text: &str, column| read(text, column).expect("it reads");
-        assert_eq!(fine("1\n2.5\n\n", Column::Scores), [1.0, 2.5]);
+        let scores = |name: &str, text: &str| {
+            read(name, text.as_bytes(), |path| doubles(path, Column::Scores, None))
+        };
+        assert_eq!(scores("a.txt", "1\n2.5\n\n").expect("it reads"), [1.0, 2.5]);
         let table = "index,score,label\n0,0.25,7\n1,-3,0\n";
-        assert_eq!(fine(table, Column::Scores), [0.25, -3.0]);
-        assert_eq!(fine(table, Column::Indices), [0.0, 1.0]);
-        let says = |text: &str| read(text, Column::Scores).expect_err("it is refused").to_string();
-        assert_eq!(says("1\nx\n"), "has `x` on line 2: expected a number");
-        assert!(says("a,b\n1,2\n").starts_with("has no column `scores` or `score`"));
+        assert_eq!(scores("b.csv", table).expect("it reads"), [0.25, -3.0]);
+        let found = read("c.csv", table.as_bytes(), indices);
+        assert_eq!(found.expect("it reads"), [0, 1]);
+        // Rows that say where they belong are put there.
+        for head in ["index,score", ",score", "Unnamed: 0,score"] {
+            let astray = format!("{head}\n2,0.5\n0,0.25\n1,3\n");
+            assert_eq!(scores("d.csv", &astray).expect("it reads"), [0.25, 3.0, 0.5], "{head}");
+        }
+        let says = |text: &str| scores("e.csv", text).expect_err("it is refused").to_string();
+        assert_eq!(says("1\nx\n3\n4\n"), "has `x` on line 2: expected a number");
+        assert!(
+            says("a,b\n1,2\n").starts_with("has no column `scores`: it has `a`, `b`; `column`")
+        );
         assert!(says("1,2\n").starts_with("has several columns and no names"));
-        let astray = says("index,score\n1,0.5\n0,0.25\n");
-        assert_eq!(astray, "has index `1` on line 2: expected 0, in order");
+        let twice = says("index,score\n1,0.5\n1,0.25\n");
+        assert_eq!(twice, "has index 1 in row 1: expected each of 0 to 1 once");
+        assert!(says("score\n1\n1e300\n2\n").contains("has 1000000000000000"));
+    }
+
+    #[test]
+    fn a_mask_is_told_from_positions() {
+        let header = "{'descr': '|b1', 'fortran_order': False, 'shape': (4,), }";
+        let mask = crate::formats::npy::encode(1, header, &[0, 1, 0, 1]);
+        assert_eq!(read("m.npy", &mask, indices).expect("it is a mask"), [1, 3]);
+        let says =
+            |text: &[u8]| read("m.txt", text, indices).expect_err("it is refused").to_string();
+        assert!(says(b"0\n1\n1\n0\n").contains("looks like a mask"));
+        assert_eq!(says(b"0\n1.5\n2\n"), "has 1.5 as index 1: expected whole numbers");
+        assert_eq!(read("f.txt", b"0\n2.0\n", indices).expect("they are whole"), [0, 2]);
     }
 }

@@ -39,20 +39,25 @@ impl Columnar {
                 .map_err(|error| self.wrong(&error))?;
             let schema = builder.schema().as_ref().clone();
             let mask = ProjectionMask::roots(builder.parquet_schema(), only);
-            let reader = builder.with_projection(mask).build().map_err(|error| self.wrong(&error))?;
+            let reader =
+                builder.with_projection(mask).build().map_err(|error| self.wrong(&error))?;
             return Ok((schema, Box::new(reader)));
         }
         let projection = Some(only.into_iter().collect());
         let cursor = Cursor::new(self.bytes.clone());
         if self.bytes.starts_with(b"ARROW1") {
-            let schema = FileReader::try_new(cursor.clone(), None).map_err(|error| self.wrong(&error))?;
+            let schema =
+                FileReader::try_new(cursor.clone(), None).map_err(|error| self.wrong(&error))?;
             let schema = schema.schema().as_ref().clone();
-            let reader = FileReader::try_new(cursor, projection).map_err(|error| self.wrong(&error))?;
+            let reader =
+                FileReader::try_new(cursor, projection).map_err(|error| self.wrong(&error))?;
             return Ok((schema, Box::new(reader)));
         }
-        let schema = StreamReader::try_new(cursor.clone(), None).map_err(|error| self.wrong(&error))?;
+        let schema =
+            StreamReader::try_new(cursor.clone(), None).map_err(|error| self.wrong(&error))?;
         let schema = schema.schema().as_ref().clone();
-        let reader = StreamReader::try_new(cursor, projection).map_err(|error| self.wrong(&error))?;
+        let reader =
+            StreamReader::try_new(cursor, projection).map_err(|error| self.wrong(&error))?;
         Ok((schema, Box::new(reader)))
     }
 
@@ -79,9 +84,8 @@ impl Columnar {
             matches!(field.data_type(), DataType::Struct(_)).then(|| Some(inner.to_owned()))
         };
         let mut fields = schema.fields().iter().enumerate();
-        let (at, inner) = fields
-            .find_map(|(at, field)| Some((at, is_it(field)?)))
-            .ok_or(FormatError::Gone)?;
+        let (at, inner) =
+            fields.find_map(|(at, field)| Some((at, is_it(field)?))).ok_or(FormatError::Gone)?;
         let mut chunks = vec![];
         for batch in self.open(Some(at))?.1 {
             let batch = batch.map_err(|error| self.wrong(&error))?;
@@ -132,7 +136,12 @@ impl Columnar {
                     _ => {
                         let wanted = shape.get(1).copied().unwrap_or(1);
                         let name = name.to_owned();
-                        return Err(FormatError::Ragged { name, row: before, found: width, wanted });
+                        return Err(FormatError::Ragged {
+                            name,
+                            row: before,
+                            found: width,
+                            wanted,
+                        });
                     }
                 }
             }
@@ -148,7 +157,8 @@ impl Columnar {
             let shape = vec![data.len() / scalar.size()];
             Array { scalar, shape, data: data.into() }.doubles()
         };
-        let data = parts.into_iter().flat_map(double).flat_map(f64::to_le_bytes).collect::<Vec<u8>>();
+        let data =
+            parts.into_iter().flat_map(double).flat_map(f64::to_le_bytes).collect::<Vec<u8>>();
         Ok(Values::Numbers(Array { scalar: Scalar::F64, shape, data: data.into() }))
     }
 }
@@ -165,7 +175,7 @@ fn listed(
     let (values, each) = match array.data_type() {
         DataType::FixedSizeList(_, each) => {
             let list = array.as_fixed_size_list();
-            let (from, each) = (list.value_offset(0), usize::try_from(*each).unwrap_or(0));
+            let (from, each) = (list.value_offset_at(0), usize::try_from(*each).unwrap_or(0));
             let from = usize::try_from(from).unwrap_or(0);
             (list.values().slice(from, n * each), each)
         }
@@ -229,17 +239,39 @@ fn numbers(array: &ArrayRef) -> Option<(Scalar, Vec<u8>)> {
             let flags = array.as_boolean();
             (Scalar::Bool, flags.iter().map(|flag| u8::from(flag == Some(true))).collect())
         }
-        DataType::Int8 => elements::<Int8Type, 1>(array, Scalar::I8, |v| (v.to_le_bytes(), v.into())),
-        DataType::Int16 => elements::<Int16Type, 2>(array, Scalar::I16, |v| (v.to_le_bytes(), v.into())),
-        DataType::Int32 => elements::<Int32Type, 4>(array, Scalar::I32, |v| (v.to_le_bytes(), v.into())),
-        DataType::Int64 => elements::<Int64Type, 8>(array, Scalar::I64, |v| (v.to_le_bytes(), v as f64)),
-        DataType::UInt8 => elements::<UInt8Type, 1>(array, Scalar::U8, |v| (v.to_le_bytes(), v.into())),
-        DataType::UInt16 => elements::<UInt16Type, 2>(array, Scalar::U16, |v| (v.to_le_bytes(), v.into())),
-        DataType::UInt32 => elements::<UInt32Type, 4>(array, Scalar::U32, |v| (v.to_le_bytes(), v.into())),
-        DataType::UInt64 => elements::<UInt64Type, 8>(array, Scalar::U64, |v| (v.to_le_bytes(), v as f64)),
-        DataType::Float16 => elements::<Float16Type, 2>(array, Scalar::F16, |v| (v.to_le_bytes(), v.into())),
-        DataType::Float32 => elements::<Float32Type, 4>(array, Scalar::F32, |v| (v.to_le_bytes(), v.into())),
-        DataType::Float64 => elements::<Float64Type, 8>(array, Scalar::F64, |v| (v.to_le_bytes(), v)),
+        DataType::Int8 => {
+            elements::<Int8Type, 1>(array, Scalar::I8, |v| (v.to_le_bytes(), v.into()))
+        }
+        DataType::Int16 => {
+            elements::<Int16Type, 2>(array, Scalar::I16, |v| (v.to_le_bytes(), v.into()))
+        }
+        DataType::Int32 => {
+            elements::<Int32Type, 4>(array, Scalar::I32, |v| (v.to_le_bytes(), v.into()))
+        }
+        DataType::Int64 => {
+            elements::<Int64Type, 8>(array, Scalar::I64, |v| (v.to_le_bytes(), v as f64))
+        }
+        DataType::UInt8 => {
+            elements::<UInt8Type, 1>(array, Scalar::U8, |v| (v.to_le_bytes(), v.into()))
+        }
+        DataType::UInt16 => {
+            elements::<UInt16Type, 2>(array, Scalar::U16, |v| (v.to_le_bytes(), v.into()))
+        }
+        DataType::UInt32 => {
+            elements::<UInt32Type, 4>(array, Scalar::U32, |v| (v.to_le_bytes(), v.into()))
+        }
+        DataType::UInt64 => {
+            elements::<UInt64Type, 8>(array, Scalar::U64, |v| (v.to_le_bytes(), v as f64))
+        }
+        DataType::Float16 => {
+            elements::<Float16Type, 2>(array, Scalar::F16, |v| (v.to_le_bytes(), v.into()))
+        }
+        DataType::Float32 => {
+            elements::<Float32Type, 4>(array, Scalar::F32, |v| (v.to_le_bytes(), v.into()))
+        }
+        DataType::Float64 => {
+            elements::<Float64Type, 8>(array, Scalar::F64, |v| (v.to_le_bytes(), v))
+        }
         _ => return None,
     })
 }

@@ -46,7 +46,9 @@ pub enum FormatError {
     #[error(transparent)]
     Pickle(#[from] PickleError),
     /// It holds no array that is read.
-    #[error("holds no array of numbers or texts: save NumPy arrays or PyTorch tensors, alone or in a dictionary")]
+    #[error(
+        "holds no array of numbers or texts: save NumPy arrays or PyTorch tensors, alone or in a dictionary"
+    )]
     NoArrays,
     /// It is not whole safetensors.
     #[error("is neither .npy nor whole safetensors: {0}")]

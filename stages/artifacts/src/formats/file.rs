@@ -190,10 +190,7 @@ impl DataFile {
     }
 
     fn is_table(&self) -> bool {
-        matches!(
-            self.kind,
-            FileKind::Text | FileKind::Json | FileKind::Parquet | FileKind::Arrow
-        )
+        matches!(self.kind, FileKind::Text | FileKind::Json | FileKind::Parquet | FileKind::Arrow)
     }
 
     /// Whether it is a table of several columns without names.

@@ -56,7 +56,8 @@ impl FileKind {
     pub fn of(path: &Path, bytes: &[u8]) -> Self {
         let starts = |magic: &[u8]| bytes.starts_with(magic);
         let text = bytes.trim_ascii_start();
-        let page = |tag: &[u8]| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
+        let page =
+            |tag: &[u8]| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
         match () {
             () if bytes.is_empty() => Self::Empty,
             () if starts(b"\x93NUMPY") => Self::Npy,
@@ -94,9 +95,13 @@ impl FileKind {
             Self::Hdf5 => {
                 "in Python: `numpy.savez('out.npz', **{k: f[k][()] for k in f})` with `f = h5py.File(...)`"
             }
-            Self::Mat73 => "save it in MATLAB with `-v7`, or convert it with h5py and `numpy.savez`",
+            Self::Mat73 => {
+                "save it in MATLAB with `-v7`, or convert it with h5py and `numpy.savez`"
+            }
             Self::Mat5 => "in Python: `numpy.savez('out.npz', **scipy.io.loadmat(...))`",
-            Self::Html => "a download gave a page in place of the file: open it and look what it asks for",
+            Self::Html => {
+                "a download gave a page in place of the file: open it and look what it asks for"
+            }
             Self::Pointer => "fetch the file itself, with `git lfs pull` or `git annex get`",
             Self::Utf16 => "save it as UTF-8 (PowerShell: `Out-File -Encoding utf8`)",
             Self::Tar => "unpack it",
@@ -153,7 +158,8 @@ pub(super) fn named_as(path: &Path, endings: &[&str]) -> bool {
 
 fn is_json(path: &Path, text: &[u8]) -> bool {
     let opens = matches!(text.first(), Some(b'{' | b'['));
-    opens && (named_as(path, &["json", "jsonl", "ndjson"]) || !named_as(path, &["csv", "tsv", "txt"]))
+    opens
+        && (named_as(path, &["json", "jsonl", "ndjson"]) || !named_as(path, &["csv", "tsv", "txt"]))
 }
 
 fn contains(text: &[u8], wanted: &[u8]) -> bool {
@@ -186,7 +192,11 @@ mod tests {
             ("A.CSV", b"a,b\n1,2\n", FileKind::Text),
             ("a.tsv", b"[1]\t2\n", FileKind::Text),
             ("a.json", b" [1, 2]", FileKind::Json),
-            ("m.safetensors.index.json", b"{\"metadata\": {}, \"weight_map\": {}}", FileKind::Index),
+            (
+                "m.safetensors.index.json",
+                b"{\"metadata\": {}, \"weight_map\": {}}",
+                FileKind::Index,
+            ),
             ("a.csv", b"\xff\xfea\0", FileKind::Utf16),
             ("a.h5", b"\x89HDF\r\n\x1a\n", FileKind::Hdf5),
             ("a.dat", b"\0\x01\x02", FileKind::Unknown),

@@ -1,7 +1,20 @@
-//! Files that other programs write, read strictly: `.npy`, safetensors, CSV, text, JSON.
+//! Files that other programs write: arrays in `.npy`, `.npz`, safetensors, PyTorch's `.pt` and pickles;
+//! tables in Parquet, Arrow, CSV, TSV and JSON; numbers in plain text. Which it is, is told by the content.
 
+mod archive;
 mod array;
 pub mod column;
+mod columnar;
+mod error;
+mod file;
+mod kind;
 pub mod npy;
+mod pickle;
+mod python;
+mod text;
 
-pub use array::{Array, ArrayError, Scalar, array};
+pub use array::{Array, ArrayError, Scalar, Values};
+pub use error::FormatError;
+pub use file::{DataFile, Wanted, tensor};
+pub use kind::FileKind;
+pub use pickle::{Object, ObjectId, Pickle, PickleError};

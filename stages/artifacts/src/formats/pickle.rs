@@ -90,7 +90,8 @@ impl<'a> Pickle<'a> {
     ///
     /// Says what does not read.
     pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
-        let mut machine = Machine { bytes, at: 0, objects: vec![], stack: vec![], memo: HashMap::new() };
+        let mut machine =
+            Machine { bytes, at: 0, objects: vec![], stack: vec![], memo: HashMap::new() };
         let top = machine.run()?;
         Ok(Self { objects: machine.objects, top, length: machine.at })
     }
@@ -183,7 +184,8 @@ impl<'a> Machine<'a> {
     fn line(&mut self) -> Result<&'a str, PickleError> {
         let rest = &self.bytes[self.at..];
         let end = rest.iter().position(|byte| *byte == b'\n').ok_or(PickleError::Cut)?;
-        let line = std::str::from_utf8(&rest[..end]).map_err(|_| self.broken("a line is no text"))?;
+        let line =
+            std::str::from_utf8(&rest[..end]).map_err(|_| self.broken("a line is no text"))?;
         self.at += end + 1;
         Ok(line.trim_end_matches('\r'))
     }
@@ -236,7 +238,8 @@ impl<'a> Machine<'a> {
 
     /// Returns the bytes that protocol 2 writes as a text to be encoded in Latin-1.
     fn encoded(&self, callable: ObjectId, arguments: ObjectId) -> Option<Vec<u8>> {
-        let is_encode = matches!(&self.objects[callable.0], Object::Global(name) if name == "_codecs.encode");
+        let is_encode =
+            matches!(&self.objects[callable.0], Object::Global(name) if name == "_codecs.encode");
         let Object::Tuple(all) = &self.objects[arguments.0] else { return None };
         match (is_encode, all.first().map(|first| &self.objects[first.0])) {
             (true, Some(Object::Text(text))) => {
@@ -344,7 +347,8 @@ impl<'a> Machine<'a> {
             b'V' => Object::Text(self.line()?.into()),
             b'S' => {
                 let line = self.line()?.trim();
-                let inside = line.strip_prefix(['\'', '"']).and_then(|l| l.strip_suffix(['\'', '"']));
+                let inside =
+                    line.strip_prefix(['\'', '"']).and_then(|l| l.strip_suffix(['\'', '"']));
                 let inside = inside.ok_or_else(|| self.broken("a text has no quotes"))?;
                 Object::Bytes(unescaped(inside).into())
             }
@@ -552,7 +556,8 @@ mod tests {
     fn every_protocol_gives_the_same_object() {
         // pickle.dumps({'a': [1, -2, 300, 70000, 2.5, None, True], 'b': ('x', 2**40)}, protocol=P)
         let wanted = "{'a': [1, -2, 300, 70000, 2.5, None, true], 'b': ('x', 1099511627776)}";
-        let zero = b"(dp0\nVa\np1\n(lp2\nI1\naI-2\naI300\naI70000\naF2.5\naNaI01\nasVb\np3\n(Vx\np4\n\
+        let zero =
+            b"(dp0\nVa\np1\n(lp2\nI1\naI-2\naI300\naI70000\naF2.5\naNaI01\nasVb\np3\n(Vx\np4\n\
             L1099511627776L\ntp5\ns.";
         let two = b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00G@\
             \x04\x00\x00\x00\x00\x00\x00N\x88eX\x01\x00\x00\x00bq\x03X\x01\x00\x00\x00xq\x04\x8a\x06\x00\x00\
@@ -575,7 +580,8 @@ mod tests {
         let bytes = b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.";
         let pickle = Pickle::read(bytes).expect("it reads");
         assert_eq!(shown(&pickle, pickle.top()), "os.system('ls')");
-        let latin = b"\x80\x02c_codecs\nencode\nX\x03\x00\x00\x00a\xc3\xbfX\x06\x00\x00\x00latin1\x86R.";
+        let latin =
+            b"\x80\x02c_codecs\nencode\nX\x03\x00\x00\x00a\xc3\xbfX\x06\x00\x00\x00latin1\x86R.";
         let pickle = Pickle::read(latin).expect("it reads");
         assert_eq!(pickle.get(pickle.top()), &Object::Bytes(b"a\xff"[..].into()));
         let odd = Pickle::read(b"\x80\x05\x97.").expect_err("buffers out of band are not read");

@@ -145,7 +145,9 @@ impl<'a> Reader<'_, 'a> {
         match self.pickle.get(id) {
             Object::Bytes(bytes) => Some(bytes.clone()),
             // A bytearray is a call around its bytes.
-            Object::Call { arguments, .. } => self.bytes(*self.pickle.members(*arguments)?.first()?),
+            Object::Call { arguments, .. } => {
+                self.bytes(*self.pickle.members(*arguments)?.first()?)
+            }
             _ => None,
         }
     }
@@ -202,7 +204,9 @@ impl<'a> Reader<'_, 'a> {
             "torch._utils._rebuild_parameter" if depth < DEEPEST => {
                 self.array(*arguments.first()?, depth + 1)
             }
-            "torch._tensor._rebuild_from_type_v2" => self.rebuilt(self.pickle.members(*arguments.get(2)?)?),
+            "torch._tensor._rebuild_from_type_v2" => {
+                self.rebuilt(self.pickle.members(*arguments.get(2)?)?)
+            }
             "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => {
                 self.rebuilt(arguments)
             }
@@ -284,9 +288,11 @@ pub(super) fn strided(
     if bytes > data.len() && strides.contains(&0) && bytes > 1 << 30 {
         return None;
     }
-    let row_major = shape.iter().zip(strides).rev().try_fold(1usize, |step, (n, stride)| {
-        (*n <= 1 || *stride == step).then(|| step * n)
-    });
+    let row_major = shape
+        .iter()
+        .zip(strides)
+        .rev()
+        .try_fold(1usize, |step, (n, stride)| (*n <= 1 || *stride == step).then(|| step * n));
     if row_major.is_some() {
         let from = offset.checked_mul(size)?;
         return Some(data.get(from..from.checked_add(bytes)?)?.to_vec());
@@ -317,7 +323,8 @@ mod tests {
     #[test]
     fn strides_pick_rows_out_of_a_storage() {
         let data: Vec<u8> = (0..12).collect();
-        let picked = |offset, shape: &[usize], strides: &[usize]| strided(&data, 1, offset, shape, strides);
+        let picked =
+            |offset, shape: &[usize], strides: &[usize]| strided(&data, 1, offset, shape, strides);
         assert_eq!(picked(2, &[2, 3], &[3, 1]), Some(vec![2, 3, 4, 5, 6, 7]));
         assert_eq!(picked(0, &[3, 2], &[1, 3]), Some(vec![0, 3, 1, 4, 2, 5]));
         assert_eq!(picked(5, &[2, 2], &[0, 1]), Some(vec![5, 6, 5, 6]));

@@ -36,7 +36,8 @@ impl<'a> TextTable<'a> {
         let first = first.unwrap_or_default();
         table.columns = first.len();
         // Names are cells that are no numbers: a first line of which one is, and not merely missing.
-        let named = |cell: &str| !is_number(cell) && !MISSING.contains(&cell.to_lowercase().as_str());
+        let named =
+            |cell: &str| !is_number(cell) && !MISSING.contains(&cell.to_lowercase().as_str());
         if first.iter().any(named) {
             table.names = Some(first.iter().map(str::to_owned).collect());
         }
@@ -79,7 +80,9 @@ impl<'a> TextTable<'a> {
             Ok(())
         })?;
         let n = cells.len();
-        if let Some(wholes) = cells.iter().map(|c| c.parse::<i64>().ok()).collect::<Option<Vec<i64>>>() {
+        if let Some(wholes) =
+            cells.iter().map(|c| c.parse::<i64>().ok()).collect::<Option<Vec<i64>>>()
+        {
             let data: Vec<u8> = wholes.into_iter().flat_map(i64::to_le_bytes).collect();
             let array = Array { scalar: Scalar::I64, shape: vec![n], data: data.into() };
             return Ok(Values::Numbers(array));
@@ -87,11 +90,15 @@ impl<'a> TextTable<'a> {
         let odd = cells.iter().position(|cell| !is_number(cell));
         match odd {
             None => {
-                let floats = cells.iter().flat_map(|cell| {
-                    cell.parse::<f64>().unwrap_or(f64::NAN).to_le_bytes()
-                });
+                let floats = cells
+                    .iter()
+                    .flat_map(|cell| cell.parse::<f64>().unwrap_or(f64::NAN).to_le_bytes());
                 let data: Vec<u8> = floats.collect();
-                Ok(Values::Numbers(Array { scalar: Scalar::F64, shape: vec![n], data: data.into() }))
+                Ok(Values::Numbers(Array {
+                    scalar: Scalar::F64,
+                    shape: vec![n],
+                    data: data.into(),
+                }))
             }
             // One odd cell among numbers is a mistake in one line; texts are texts in most.
             Some(at) if cells.iter().filter(|cell| is_number(cell)).count() * 2 > n => {
@@ -108,9 +115,8 @@ impl<'a> TextTable<'a> {
         self.rows(|line, row| {
             for at in columns {
                 let cell = row.get(*at).unwrap_or_default();
-                let value: f32 = cell
-                    .parse()
-                    .map_err(|_| FormatError::Cell { found: cell.to_owned(), line })?;
+                let value: f32 =
+                    cell.parse().map_err(|_| FormatError::Cell { found: cell.to_owned(), line })?;
                 data.extend(value.to_le_bytes());
             }
             n += 1;
@@ -156,16 +162,19 @@ pub(super) fn json(bytes: &[u8]) -> Result<Vec<(String, Values<'static>)>, Forma
     let top = if documents.len() == 1 { documents.remove(0) } else { Value::Array(documents) };
     let columns = match &top {
         Value::Array(rows) if rows.iter().all(Value::is_object) && !rows.is_empty() => {
-            let names: Vec<String> = rows[0].as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
+            let names: Vec<String> =
+                rows[0].as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
             let cell = |row: &Value, name: &String| row.get(name).cloned().unwrap_or(Value::Null);
             let column = |name: &String| rows.iter().map(|row| cell(row, name)).collect::<Vec<_>>();
             names.iter().filter_map(|name| Some((name.clone(), of_list(&column(name))?))).collect()
         }
-        Value::Array(list) => of_list(list).map(|values| (String::new(), values)).into_iter().collect(),
+        Value::Array(list) => {
+            of_list(list).map(|values| (String::new(), values)).into_iter().collect()
+        }
         Value::Object(fields) => {
-            let lists = fields.iter().filter_map(|(name, value)| {
-                Some((name.clone(), of_list(value.as_array()?)?))
-            });
+            let lists = fields
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), of_list(value.as_array()?)?)));
             lists.collect()
         }
         _ => vec![],
@@ -184,15 +193,27 @@ fn of_list(list: &[Value]) -> Option<Values<'static>> {
     let n = list.len();
     if let Some(wholes) = list.iter().map(Value::as_i64).collect::<Option<Vec<i64>>>() {
         let data: Vec<u8> = wholes.into_iter().flat_map(i64::to_le_bytes).collect();
-        return Some(Values::Numbers(Array { scalar: Scalar::I64, shape: vec![n], data: data.into() }));
+        return Some(Values::Numbers(Array {
+            scalar: Scalar::I64,
+            shape: vec![n],
+            data: data.into(),
+        }));
     }
     if let Some(flags) = list.iter().map(Value::as_bool).collect::<Option<Vec<bool>>>() {
         let data: Vec<u8> = flags.into_iter().map(u8::from).collect();
-        return Some(Values::Numbers(Array { scalar: Scalar::Bool, shape: vec![n], data: data.into() }));
+        return Some(Values::Numbers(Array {
+            scalar: Scalar::Bool,
+            shape: vec![n],
+            data: data.into(),
+        }));
     }
     if let Some(floats) = list.iter().map(number).collect::<Option<Vec<f64>>>() {
         let data: Vec<u8> = floats.into_iter().flat_map(f64::to_le_bytes).collect();
-        return Some(Values::Numbers(Array { scalar: Scalar::F64, shape: vec![n], data: data.into() }));
+        return Some(Values::Numbers(Array {
+            scalar: Scalar::F64,
+            shape: vec![n],
+            data: data.into(),
+        }));
     }
     let rows: Option<Vec<&Vec<Value>>> = list.iter().map(Value::as_array).collect();
     let rows = rows?;
@@ -227,10 +248,15 @@ mod tests {
             "\"a\";\"b\"\n\"1\";\"2\"\n\"3\";\"4\"\n",
         ] {
             let table = TextTable::open(text.as_bytes()).expect("it is a table");
-            assert_eq!(table.names.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]), "{text}");
+            assert_eq!(
+                table.names.as_deref(),
+                Some(&["a".to_owned(), "b".to_owned()][..]),
+                "{text}"
+            );
             assert_eq!(wholes(&table.column(1).expect("it is there")), [2, 4], "{text}");
         }
-        let quoted = TextTable::open(b"path,score\n\"a, 1.jpg\",7\n\"b\",8\n").expect("it is a table");
+        let quoted =
+            TextTable::open(b"path,score\n\"a, 1.jpg\",7\n\"b\",8\n").expect("it is a table");
         assert_eq!(wholes(&quoted.column(1).expect("it is there")), [7, 8]);
         let plain = TextTable::open(b"5\n6\n").expect("it is a table");
         assert!(plain.names.is_none() && plain.columns == 1);
@@ -243,7 +269,10 @@ mod tests {
             let table = TextTable::open(text).expect("its first line is fine");
             table.column(at).expect_err("it is refused").to_string()
         };
-        assert_eq!(refused(b"a,b\n1,2\n3,x\n5,6\n7,8\n", 1), "has `x` on line 3: expected a number");
+        assert_eq!(
+            refused(b"a,b\n1,2\n3,x\n5,6\n7,8\n", 1),
+            "has `x` on line 3: expected a number"
+        );
         assert_eq!(refused(b"a,b\n1,2\n3\n", 0), "has 1 cells on line 3: expected 2");
         let latin = TextTable::open(b"a\n\xe9\n").map(|_| ()).expect_err("it is not UTF-8");
         assert_eq!(latin.to_string(), "is not UTF-8 text: line 2 holds other bytes");
@@ -252,7 +281,11 @@ mod tests {
     #[test]
     fn json_gives_columns() {
         let names = |text: &str| -> Vec<String> {
-            json(text.as_bytes()).expect("it has columns").into_iter().map(|(name, _)| name).collect()
+            json(text.as_bytes())
+                .expect("it has columns")
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect()
         };
         assert_eq!(names("[1, 2]"), [""]);
         assert_eq!(names("{\"scores\": [1.5], \"name\": \"x\", \"e\": [[1, 2]]}"), ["e", "scores"]);

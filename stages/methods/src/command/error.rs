@@ -2,7 +2,7 @@
 
 use artifacts::{
     architecture::AdoptError,
-    formats::{ArrayError, column::ColumnError},
+    formats::{ArrayError, FormatError, column::ColumnError},
 };
 use safetensors::SafeTensorError;
 use std::{io, os::unix::process::ExitStatusExt as _, process::ExitStatus};
@@ -46,6 +46,9 @@ pub enum OutError {
     /// Its array does not read.
     #[error(transparent)]
     Array(#[from] ArrayError),
+    /// Its tensor does not read.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// It is no state dict of the network.
     #[error(transparent)]
     Weights(#[from] AdoptError),

@@ -88,8 +88,8 @@ pub(super) fn data(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> 
 
 /// Returns the samples called `name` with their labels, and the shape of one.
 fn split(bytes: &[u8], name: &str, classes: usize) -> Result<(Split, Vec<usize>), OutError> {
-    let samples = formats::array(bytes, name)?;
-    let labels = formats::array(bytes, &format!("{name}_labels"))?.labels(classes)?;
+    let samples = formats::tensor(bytes, name)?;
+    let labels = formats::tensor(bytes, &format!("{name}_labels"))?.labels(classes)?;
     let (inputs, sample) = match (samples.scalar, &samples.shape[..]) {
         (Scalar::U8, [_, sample @ ..]) if sample.len() == 3 => {
             (Inputs::Images(samples.data.to_vec().into()), sample.to_vec())
@@ -127,7 +127,7 @@ pub(super) fn proxy(
         if !all.names().into_iter().any(|one| one == name) {
             continue;
         }
-        let array = formats::array(&bytes, name).map_err(|error| wrong(&path, error))?;
+        let array = formats::tensor(&bytes, name).map_err(|error| wrong(&path, error))?;
         let (values, rows, cols) = array.embeddings().map_err(|error| wrong(&path, error))?;
         if rows != n || (name == "logits" && cols != ground.classes) {
             let (output, columns) = (name, cols);
@@ -147,7 +147,7 @@ pub(super) fn proxy(
             break;
         }
         let (bytes, path) = (read(out, &name)?, out.join(&name));
-        let array = formats::array(&bytes, "logits").map_err(|error| wrong(&path, error))?;
+        let array = formats::tensor(&bytes, "logits").map_err(|error| wrong(&path, error))?;
         let logits = array.floats().filter(|_| array.shape == [n, ground.classes]);
         let logits = logits.ok_or_else(|| {
             let (shape, classes) = (array.shape.clone(), ground.classes);

@@ -59,7 +59,8 @@ impl GroupFile {
             path: path.clone(),
             error: Box::new(error),
         };
-        let found = column::wholes(&path, Column::Groups).map_err(|error| refused(error.into()))?;
+        let found =
+            column::wholes(&path, Column::Groups, None).map_err(|error| refused(error.into()))?;
         let groups = self.names.as_ref().map_or(MOST, Vec::len);
         let group = |(sample, group): (usize, &i128)| {
             let group = *group;

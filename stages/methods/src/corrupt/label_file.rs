@@ -20,9 +20,10 @@ Takes the training labels from a file, such as those that people gave: one for e
 their order, each the number of a class, counted from 0. The test split and the samples themselves stay as
 they are.
 
-A `.npy` file holds one array of integers; safetensors a tensor `labels`; JSON a list; `.csv` and `.txt` one
-number a line, or a column called `label` (with a column `index` beside it, the rows must stand in its
-order). What can be seen without the data (that the file is there and reads) is checked before anything
+Which kind the file is, is told by its content: NumPy's `.npy` and `.npz`, safetensors, PyTorch's `.pt`, pickles
+of arrays, Parquet, Arrow, JSON, CSV, TSV, or one number a line. Of several arrays or columns it is the one
+called `label` or `labels`, or what `column` names. In a table with a column `index`, or a first column without a
+name, each row goes where that says. What can be seen without the data (that the file is there and reads) is checked before anything
 runs. The path is relative to the pipeline file and not part of the key: the file's bytes are.
 
 The labels from before are kept as the clean ones, and the samples whose label differs from them count as
@@ -31,24 +32,27 @@ Corrupting corrupted data keeps the original labels as clean. Where the file say
 is the input.
 
 CIFAR-10N (Wei et al., arXiv:2110.12088) has five such lists for CIFAR-10, in the order in which `load.cifar10`
-reads it. Its authors publish them as `CIFAR-10_human.pt`; in Python, `torch.load(...)[\"worse_label\"]` is
-one, for `numpy.save`. `corrupt.labels` draws labels with the same confusions for other data.";
+reads it. Its authors publish them as `CIFAR-10_human.pt`: `column = \"worse_label\"` takes one of them.
+`corrupt.labels` draws labels with the same confusions for other data.";
 
 /// Where the labels are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct LabelFile {
-    /// The file with one label for each sample of the full training set, in its order: `.npy`,
-    /// safetensors, `.json`, `.csv` or `.txt`. Required.
+    /// The file with one label for each sample of the full training set. Required.
     #[serde(skip_serializing)]
     file: Option<SpecPath>,
+    /// The name of the array or column, in files that hold several. Default `labels` or `label`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<String>,
 }
 
 impl LabelFile {
     /// Returns what the file holds: whole numbers, which may be no classes.
     fn read(&self) -> Result<Vec<i128>, MethodError> {
         let written = self.file.as_ref().ok_or(MethodError::NoSetting("file"))?;
-        column::wholes(&written.path(), Column::Labels).map_err(|error| self.refused(error))
+        column::wholes(&written.path(), Column::Labels, self.column.as_deref())
+            .map_err(|error| self.refused(error))
     }
 
     /// Returns `found` as the labels of `n` samples of so many `classes`.

@@ -1,40 +1,53 @@
-//! `load.features`: embeddings and labels that were made elsewhere.
+//! `load.features`: embeddings that were made elsewhere, and their labels if there are any.
 
 use super::{Loaded, Loader, file, names};
 use crate::{MethodError, OwnFileError};
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
-    formats::{array, npy},
+    formats::{ArrayError, DataFile, FileKind, Values, Wanted},
     parts::Parts,
     units::Count,
 };
 use engine::{InputFile, Problem, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// A label beyond this is taken for a mistake: each class gets a name of its own.
 const MOST_CLASSES: usize = 1_000_000;
+
+/// Numbers that leave out more classes than this, and than they name, are taken for identifiers.
+const MOST_EMPTY: usize = 1000;
+
+/// What embeddings and labels are called in files.
+const EMBEDDINGS: [&str; 6] = ["embeddings", "embedding", "features", "feature", "vectors", "x"];
+const LABELS: [&str; 7] = ["labels", "label", "targets", "target", "classes", "class", "y"];
+
+/// Columns of a table of features that are none.
+const NO_FEATURES: [&str; 6] = ["", "unnamed: 0", "index", "idx", "id", "split"];
 
 /// Where the embeddings are, and what they are called.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct LoadFeatures {
-    /// The file with the embeddings to train on: safetensors or `.npy`. Required.
+    /// The file with the embeddings to train on. Required.
     #[serde(skip_serializing)]
     train: Option<PathBuf>,
-    /// The file with their labels, if that is another one. Needed beside a `.npy` file.
+    /// The file with their labels, if that is another one.
     #[serde(skip_serializing)]
     train_labels: Option<PathBuf>,
     /// The file with the embeddings to test on. Without it the test split is empty.
     #[serde(skip_serializing)]
     test: Option<PathBuf>,
-    /// The file with their labels, if that is another one. Needed beside a `.npy` file.
+    /// The file with their labels, if that is another one.
     #[serde(skip_serializing)]
     test_labels: Option<PathBuf>,
-    /// The name of the tensor of embeddings in safetensors files.
+    /// The name of the array or column of embeddings, in files that hold several.
     embeddings: String,
-    /// The name of the tensor of labels in safetensors files.
+    /// The name of the array or column of labels, in files that hold several.
     labels: String,
     /// What the data set is called in reports.
     name: String,
@@ -66,16 +79,24 @@ impl Default for LoadFeatures {
 
 impl Loader for LoadFeatures {
     const NAME: &'static str = "load.features";
-    const SUMMARY: &'static str = "embeddings and labels from safetensors or NumPy files";
+    const SUMMARY: &'static str =
+        "embeddings, and labels if there are any, from the files of other programs";
     const MANUAL: &'static str = "\
-Embeddings and labels made elsewhere, so that selectors can be run on them. Each file is safetensors \
-(tensors named by `embeddings` and `labels`) or NumPy's `.npy`; which one is told by its content. A \
-`.npy` file holds one array, so its labels come from a second file.
+Embeddings made elsewhere, and their labels if there are any, so that selectors can be run on them. Which kind
+a file is, is told by its content: NumPy's `.npy` (either order, numbers of any type) and `.npz`, safetensors,
+PyTorch's `.pt` and pickles of arrays (nothing in them is run), Parquet, Arrow, CSV, TSV and JSON, each also
+gzip'ed. HDF5 and MATLAB files are named, with the line that converts them.
 
-Embeddings are f16, bf16, f32 or f64 (kept as f32), of shape [n, ...], flattened to [n, d]. Labels are \
-whole numbers from 0, of shape [n]. A value that is not finite is refused. Of `.npy`, versions 1 to 3 \
-in C order and little-endian are read. Without test files the test split is empty. Nothing is \
-normalised. Paths are relative to the current directory and not part of the key: the files' bytes are.";
+A file that holds several arrays or columns has the embeddings under `embeddings` and the labels under `labels`,
+or under another usual name (`features`, `label`, `target`, `y`); the two settings give any other. In a
+table, embeddings are a column of lists, or all columns of numbers but labels, `index` and `id`. Labels may
+also stand in a file of their own. A single array in a file has no name and needs none.
+
+Embeddings are numbers of shape [n, ...], flattened to [n, d] and kept as f32. A value that is not finite is
+refused. Labels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
+`classes`). Without labels all samples are of one class, `unlabelled`: enough for selectors that look at
+embeddings. Without test files the test split is empty. Nothing is normalised. Paths are relative to the
+current directory and not part of the key: the files' bytes are.";
 
     fn problems(&self) -> Vec<Problem> {
         let mut all = names::problems(self.classes.as_deref());
@@ -84,23 +105,12 @@ normalised. Paths are relative to the current directory and not part of the key:
             all.push(Problem { setting: setting.to_owned(), message, hint });
         };
         if self.train.is_none() {
-            let hint = "give the path of a safetensors or .npy file";
+            let hint = "give the path of a file of embeddings";
             problem("train", "setting `train` is required".to_owned(), hint);
         }
         if self.test.is_none() && self.test_labels.is_some() {
             let message = "there are labels to test on, but no embeddings".to_owned();
             problem("test-labels", message, "set `test` too");
-        }
-        let pairs = [
-            ("train-labels", &self.train, &self.train_labels),
-            ("test-labels", &self.test, &self.test_labels),
-        ];
-        for (setting, embeddings, labels) in pairs {
-            let npy = |path: &PathBuf| path.extension().is_some_and(|end| end == "npy");
-            if labels.is_none() && embeddings.as_ref().is_some_and(npy) {
-                let message = format!("a .npy file holds one array: `{setting}` is missing");
-                problem(setting, message, "save the labels as a second .npy file");
-            }
         }
         all
     }
@@ -133,53 +143,226 @@ normalised. Paths are relative to the current directory and not part of the key:
     }
 }
 
+/// Labels as a file has them.
+enum Labels {
+    Numbers(Vec<u32>),
+    Texts(Vec<String>),
+    /// There are none, of so many samples.
+    None(usize),
+}
+
+impl Labels {
+    fn len(&self) -> usize {
+        match self {
+            Self::Numbers(labels) => labels.len(),
+            Self::Texts(labels) => labels.len(),
+            Self::None(n) => *n,
+        }
+    }
+}
+
+/// The embeddings of a split.
+struct Embeddings {
+    values: Vec<f32>,
+    n: usize,
+    d: usize,
+}
+
 impl LoadFeatures {
     fn read(&self, files: &[InputFile]) -> Result<Loaded, StageError> {
-        let (train, d) = self.split(files, "train")?;
-        let (test, other) = match files.iter().any(|file| file.role == "test") {
+        let (train, train_labels) = self.split(files, "train")?;
+        let (test, test_labels) = match files.iter().any(|file| file.role == "test") {
             true => self.split(files, "test")?,
-            false => (Split { inputs: Inputs::Features(vec![]), labels: vec![] }, d),
+            false => (Embeddings { values: vec![], n: 0, d: train.d }, Labels::None(0)),
         };
-        if other != d {
-            let error = OwnFileError::Width { found: other, train: d };
+        if test.d != train.d {
+            let error = OwnFileError::Width { found: test.d, train: train.d };
             return Err(refused(file::path(files, "test")?, error));
         }
-        let labels = [train.labels.as_slice(), &test.labels];
+        let path = |role: &str| match file::path(files, &format!("{role}-labels")) {
+            Ok(path) => Ok(path),
+            Err(_) => file::path(files, role),
+        };
+        let (classes, labels) = self.classes([&train_labels, &test_labels], &path)?;
+        let [train_labels, test_labels] = labels;
         let meta = DatasetMeta {
             name: self.name.clone(),
-            classes: self.classes.clone().unwrap_or_else(|| names::numbers(&labels)),
-            sample: vec![d],
-            train: train.labels.len(),
-            test: test.labels.len(),
+            classes,
+            sample: vec![train.d],
+            train: train.n,
+            test: test.n,
             mean: vec![0.0],
             std: vec![1.0],
         };
-        Ok(Loaded::new(meta, train, test))
+        let split =
+            |one: Embeddings, labels| Split { inputs: Inputs::Features(one.values), labels };
+        Ok(Loaded::new(meta, split(train, train_labels), split(test, test_labels)))
     }
 
-    /// Reads the split called `which`, and how many values a sample has.
-    fn split(&self, files: &[InputFile], which: &str) -> Result<(Split, usize), StageError> {
+    /// Reads the embeddings and labels of the split called `which`.
+    fn split(&self, files: &[InputFile], which: &str) -> Result<(Embeddings, Labels), StageError> {
         let path = file::path(files, which)?;
-        let bytes = file::read(path)?;
+        let wrong = |error: ArrayError| refused(path, error);
+        let opened = DataFile::open(path).map_err(|error| wrong(error.into()))?;
+        let (values, n, d) = self.embeddings(&opened).map_err(wrong)?;
         let role = format!("{which}-labels");
-        let own = files.iter().any(|file| file.role == role);
-        if !own && npy::is_npy(&bytes) {
-            return Err(refused(path, OwnFileError::OneArray { setting: role }));
+        let labels = if files.iter().any(|file| file.role == role) {
+            let other = file::path(files, &role)?;
+            let wrong = |error: ArrayError| refused(other, error);
+            let opened = DataFile::open(other).map_err(|error| wrong(error.into()))?;
+            let (_, found) =
+                opened.pick(self.wanted_labels()).map_err(|error| wrong(error.into()))?;
+            let labels = self.labels_of(found).map_err(wrong)?;
+            if labels.len() != n {
+                let error = OwnFileError::LabelCount {
+                    labels: labels.len(),
+                    embeddings: path.to_owned(),
+                    n,
+                };
+                return Err(refused(other, error));
+            }
+            labels
+        } else {
+            let labels = self.own_labels(&opened, n).map_err(wrong)?;
+            if labels.len() != n {
+                let error = OwnFileError::LabelCount {
+                    labels: labels.len(),
+                    embeddings: path.to_owned(),
+                    n,
+                };
+                return Err(refused(path, error));
+            }
+            labels
+        };
+        Ok((Embeddings { values, n, d }, labels))
+    }
+
+    fn embeddings(&self, file: &DataFile) -> Result<(Vec<f32>, usize, usize), ArrayError> {
+        let wanted = self.wanted_embeddings();
+        let names = file.names()?;
+        let is = |name: &String, names: &[&str]| {
+            names.iter().any(|one| name.trim().eq_ignore_ascii_case(one))
+        };
+        let found = file.find(wanted);
+        if found.is_err() && wanted.given.is_none() && is_table(file.kind()) {
+            // A table with a column for each feature.
+            let labels = self.wanted_labels();
+            let features = names.iter().filter(|name| {
+                let label = labels.given.map_or(is(name, labels.usual), |given| **name == given);
+                !label && !is(name, &NO_FEATURES)
+            });
+            let features: Vec<String> = features.cloned().collect();
+            if !features.is_empty() {
+                return array(file.matrix(&features)?)?.embeddings();
+            }
         }
-        let (values, n, d) = array(&bytes, &self.embeddings)
-            .and_then(|array| array.embeddings())
-            .map_err(|error| refused(path, error))?;
-        let labels_path = if own { file::path(files, &role)? } else { path };
-        let others = if own { file::read(labels_path)? } else { bytes };
-        let classes = self.classes.as_ref().map_or(MOST_CLASSES, Vec::len);
-        let labels = array(&others, &self.labels)
-            .and_then(|array| array.labels(classes))
-            .map_err(|error| refused(labels_path, error))?;
-        if labels.len() != n {
-            let (labels, embeddings) = (labels.len(), path.to_owned());
-            return Err(refused(labels_path, OwnFileError::LabelCount { labels, embeddings, n }));
+        let found = found?;
+        let values = file.get(&found)?;
+        array(values)?.embeddings()
+    }
+
+    /// Returns the labels in the file of the embeddings, if it has any.
+    fn own_labels(&self, file: &DataFile, n: usize) -> Result<Labels, ArrayError> {
+        let wanted = self.wanted_labels();
+        let several = file.names()?.len() > 1;
+        if several && (wanted.given.is_some() || file.has(wanted.usual)) {
+            return self.labels_of(file.pick(wanted)?.1);
         }
-        Ok((Split { inputs: Inputs::Features(values), labels }, d))
+        Ok(Labels::None(n))
+    }
+
+    fn labels_of(&self, values: Values<'_>) -> Result<Labels, ArrayError> {
+        match values {
+            Values::Texts(texts) => Ok(Labels::Texts(texts)),
+            Values::Numbers(array) => {
+                let classes = self.classes.as_ref().map_or(MOST_CLASSES, Vec::len);
+                array.labels(classes).map(Labels::Numbers)
+            }
+        }
+    }
+
+    fn wanted_embeddings(&self) -> Wanted<'_> {
+        let given = (self.embeddings != EMBEDDINGS[0]).then_some(self.embeddings.as_str());
+        Wanted { given, usual: &EMBEDDINGS, setting: Some("embeddings") }
+    }
+
+    fn wanted_labels(&self) -> Wanted<'_> {
+        let given = (self.labels != LABELS[0]).then_some(self.labels.as_str());
+        Wanted { given, usual: &LABELS, setting: Some("labels") }
+    }
+
+    /// Returns the names of the classes, and the labels of both splits as positions among them. `path` is
+    /// the file of a split's labels.
+    fn classes<'p>(
+        &self,
+        labels: [&Labels; 2],
+        path: &dyn Fn(&str) -> Result<&'p Path, MethodError>,
+    ) -> Result<(Vec<String>, [Vec<u32>; 2]), StageError> {
+        let texts = labels.iter().filter_map(|labels| match labels {
+            Labels::Texts(texts) => Some(texts),
+            _ => None,
+        });
+        let mut named: Vec<String> = texts.flatten().cloned().collect();
+        named.sort();
+        named.dedup();
+        let numbers: Vec<&[u32]> = labels
+            .iter()
+            .map(|labels| match labels {
+                Labels::Numbers(numbers) => &numbers[..],
+                _ => &[],
+            })
+            .collect();
+        let classes = match &self.classes {
+            Some(classes) => classes.clone(),
+            None if !named.is_empty() => named,
+            None if numbers.iter().all(|labels| labels.is_empty()) => vec!["unlabelled".to_owned()],
+            None => {
+                let mut seen: Vec<u32> = numbers.concat();
+                seen.sort_unstable();
+                seen.dedup();
+                let classes = seen.last().map_or(0, |last| *last as usize + 1);
+                if classes > seen.len() + seen.len().max(MOST_EMPTY) {
+                    let (label, distinct) = (classes - 1, seen.len());
+                    return Err(refused(
+                        path("train")?,
+                        OwnFileError::SparseLabels { label, distinct },
+                    ));
+                }
+                names::numbers(&numbers)
+            }
+        };
+        let places: BTreeMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
+        let place = |labels: &Labels, role: &str| -> Result<Vec<u32>, StageError> {
+            match labels {
+                Labels::Numbers(numbers) => Ok(numbers.clone()),
+                Labels::None(n) => Ok(vec![0; *n]),
+                Labels::Texts(texts) => {
+                    let one = |(sample, text): (usize, &String)| {
+                        let place = places.get(text.as_str()).copied();
+                        place.ok_or_else(|| ArrayError::NoSuchLabel { sample, label: text.clone() })
+                    };
+                    let found: Result<Vec<u32>, ArrayError> =
+                        texts.iter().enumerate().map(one).collect();
+                    match found {
+                        Ok(labels) => Ok(labels),
+                        Err(error) => Err(refused(path(role)?, error)),
+                    }
+                }
+            }
+        };
+        let labels = [place(labels[0], "train")?, place(labels[1], "test")?];
+        Ok((classes, labels))
+    }
+}
+
+fn is_table(kind: FileKind) -> bool {
+    matches!(kind, FileKind::Text | FileKind::Json | FileKind::Parquet | FileKind::Arrow)
+}
+
+fn array(values: Values<'_>) -> Result<artifacts::formats::Array<'_>, ArrayError> {
+    match values {
+        Values::Numbers(array) => Ok(array),
+        Values::Texts(_) => Err(ArrayError::EmbeddingTexts),
     }
 }
 
@@ -217,7 +400,7 @@ mod tests {
     fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
         let header =
             format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
-        npy::encode(1, &header, data)
+        artifacts::formats::npy::encode(1, &header, data)
     }
 
     fn load(stage: &LoadFeatures) -> Result<Loaded, StageError> {
@@ -266,18 +449,17 @@ mod tests {
             ),
             (tensors((Dtype::F32, &[1, 2], &good), labels), "has 2 labels, but"),
             (tensors((Dtype::F32, &[2], &good), labels), "of shape [2]: expected [n, d]"),
-            (tensors((Dtype::I32, &[2, 1], &good), labels), "of type I32: expected floats"),
             (
                 tensors((Dtype::F32, &[2, 1], &good), (Dtype::I64, &[2], &i64s(&[0, -1]))),
                 "has label -1 for sample 1: expected 0 to 999999",
             ),
             (
-                tensors((Dtype::F32, &[2, 1], &good), (Dtype::F32, &[2], &good)),
-                "labels of type F32: expected integers",
+                tensors((Dtype::F32, &[2, 1], &good), (Dtype::F32, &[2], &bad)),
+                "has label NaN for sample 1: expected whole numbers",
             ),
-            (npy("<f4", "(2, 1)", &good), "setting `train-labels` is missing"),
             (whole[..whole.len() - 1].to_vec(), "is neither .npy nor whole safetensors"),
-            (u64::MAX.to_le_bytes().to_vec(), "is neither .npy nor whole safetensors"),
+            (u64::MAX.to_le_bytes().to_vec(), "is of a kind that is not known"),
+            (b"<!DOCTYPE html><html>".to_vec(), "is a web page"),
         ] {
             let train = Some(scratch.write("x", &bytes));
             let error = load(&LoadFeatures { train, ..LoadFeatures::default() })
@@ -289,6 +471,46 @@ mod tests {
         let labels = "target".to_owned();
         let error =
             load(&LoadFeatures { train, labels, ..LoadFeatures::default() }).expect_err("no such");
-        assert!(error.to_string().ends_with("no tensor `target`: it holds `embeddings`, `labels`"));
+        let found = error.to_string();
+        assert!(found.ends_with(
+            "has no tensor `target`: it has `embeddings`, `labels`; `labels` names another"
+        ));
+    }
+
+    #[test]
+    fn a_table_has_a_column_for_each_feature_and_texts_are_classes() {
+        let scratch = Scratch::new("features-table");
+        let text = b"id,width,height,species\n7,1,2.5,cat\n8,3,4,ant\n9,5,6,cat\n";
+        let stage = LoadFeatures {
+            train: Some(scratch.write("x.csv", text)),
+            labels: "species".to_owned(),
+            ..LoadFeatures::default()
+        };
+        let found = load(&stage).expect("it is a table");
+        assert_eq!(found.train.inputs, Inputs::Features(vec![1.0, 2.5, 3.0, 4.0, 5.0, 6.0]));
+        assert_eq!(found.meta.classes, ["ant", "cat"]);
+        assert_eq!(found.train.labels, [1, 0, 1]);
+        let classes = Some(names::owned(&["cat", "dog"]));
+        let error = load(&LoadFeatures { classes, ..stage }).expect_err("ant is no class");
+        assert!(error.to_string().contains("has label `ant` for sample 1"), "{error}");
+    }
+
+    #[test]
+    fn labels_may_be_missing_and_may_not_be_identifiers() {
+        let scratch = Scratch::new("features-labels");
+        let x = scratch.write("x.npy", &npy("<f4", "(3, 1)", &f32s(&[1.0, 2.0, 3.0])));
+        let alone = LoadFeatures { train: Some(x), ..LoadFeatures::default() };
+        let found = load(&alone).expect("it is whole");
+        assert_eq!(
+            (found.meta.classes, found.train.labels),
+            (names::owned(&["unlabelled"]), vec![0; 3])
+        );
+        let y = scratch.write("y.npy", &npy("<i8", "(3,)", &i64s(&[0, 1, 900_000])));
+        let error =
+            load(&LoadFeatures { train_labels: Some(y), ..alone }).expect_err("it is an id");
+        assert!(
+            error.to_string().contains("has label 900000, but only 3 different labels"),
+            "{error}"
+        );
     }
 }

@@ -18,10 +18,12 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct ImportScores {
-    /// The file with one score for each sample of the full training set, in its order: `.npy`,
-    /// safetensors, `.json`, `.csv` or `.txt`. Required.
+    /// The file with one score for each sample of the full training set. Required.
     #[serde(skip_serializing)]
     file: Option<SpecPath>,
+    /// The name of the array or column, in files that hold several. Default `scores` or `score`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<String>,
     /// Which end of the scores is the hard one: `high` or `low`. Scores that run the other way
     /// are turned round, and kept as they are beside.
     hard: Hard,
@@ -40,11 +42,15 @@ const MANUAL: &str = "\
 Takes scores that another program computed. `data` or `proxy` says of which training set they are: there
 must be one finite number for each of its samples, in their order.
 
-A `.npy` file holds one array of numbers; safetensors a tensor `scores`; JSON a list; `.csv` and `.txt` one
-number a line, or a column called `score` (with a column `index` beside it, the rows must stand in its
-order). What can be seen without the data (that the file is there, reads, and holds no NaN) is checked
-before anything runs. The path is relative to the pipeline file and not part of the key: the file's bytes
-are.";
+Which kind the file is, is told by its content: NumPy's `.npy` and `.npz`, safetensors, PyTorch's `.pt`, pickles
+of arrays, Parquet, Arrow, JSON, CSV, TSV, or one number a line. Of several arrays or columns it is the one
+called `score`, or what `column` names. In a table with a column `index`, or a first column without a name as
+pandas writes it, each row goes where that says. What can be seen without the data (that the file is there, reads,
+and holds no NaN) is checked before anything runs. The path is relative to the pipeline file and not part of the
+key: the file's bytes are.
+
+Scores are kept as 32-bit floats. Where these would make scores equal that are not, as with large whole numbers,
+the smallest is taken off all first; where that does not do, their ranks are kept. The log tells.";
 
 /// Returns the registry entry.
 pub(super) fn method() -> Method {
@@ -58,9 +64,9 @@ pub(super) fn method() -> Method {
 }
 
 impl ImportScores {
-    fn read(&self) -> Result<Vec<f32>, MethodError> {
+    fn read(&self) -> Result<Vec<f64>, MethodError> {
         let path = self.file.as_ref().ok_or(MethodError::NoSetting("file"))?.path();
-        let found = column::floats(&path, Column::Scores);
+        let found = column::doubles(&path, Column::Scores, self.column.as_deref());
         found.map_err(|error| MethodError::OwnFile { path, error: Box::new(error.into()) })
     }
 }
@@ -98,10 +104,68 @@ impl Stage for ImportScores {
         let ground = record::LabelledSamples::read(ctx, &["data", "proxy"])?;
         let found = self.read()?;
         ground.one_each(found.len(), "scores")?;
+        let (found, narrowing) = narrowed(&found);
+        match narrowing {
+            Narrowing::None => {}
+            Narrowing::Shifted(by) => ctx.log(format!(
+                "{by} is taken off every score: 32-bit floats would have made some equal that are not"
+            )),
+            Narrowing::Ranked => ctx.log(
+                "the ranks of the scores are kept: 32-bit floats would have made some equal that are not"
+                    .to_owned(),
+            ),
+        }
         let values = match self.hard {
             Hard::High => Scores::harder_when_high(found),
             Hard::Low => Scores::harder_when_low(found),
         };
         scores::put(ctx, "score.import", &values, ground.blob, ground.classes)
+    }
+}
+
+/// What became of scores on the way to 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Narrowing {
+    /// They were rounded, none to another.
+    None,
+    /// So much was taken off first.
+    Shifted(f64),
+    /// Their ranks stand for them.
+    Ranked,
+}
+
+/// Returns scores as f32, so that no two become equal that are not.
+fn narrowed(values: &[f64]) -> (Vec<f32>, Narrowing) {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.dedup();
+    let apart = |off: f64| {
+        sorted.windows(2).all(|pair| ((pair[0] - off) as f32) < ((pair[1] - off) as f32))
+    };
+    let rounded = |off: f64| values.iter().map(|value| (value - off) as f32).collect();
+    let least = sorted.first().copied().unwrap_or(0.0);
+    match () {
+        () if apart(0.0) => (rounded(0.0), Narrowing::None),
+        () if apart(least) => (rounded(least), Narrowing::Shifted(least)),
+        () => {
+            let rank = |value: &f64| sorted.partition_point(|one| one < value) as f32;
+            (values.iter().map(rank).collect(), Narrowing::Ranked)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_that_differ_stay_apart() {
+        assert_eq!(narrowed(&[2.5, -1.0, 2.5]), (vec![2.5, -1.0, 2.5], Narrowing::None));
+        // Beyond 2^24 a 32-bit float has no odd numbers.
+        let large = [16_777_217.0, 16_777_216.0, 16_777_219.0];
+        assert_eq!(narrowed(&large), (vec![1.0, 0.0, 3.0], Narrowing::Shifted(16_777_216.0)));
+        // Both ends of a range that no shift helps.
+        let wide = [0.0, 1e15, 1e15 + 1.0, 1e15];
+        assert_eq!(narrowed(&wide), (vec![0.0, 1.0, 2.0, 1.0], Narrowing::Ranked));
     }
 }

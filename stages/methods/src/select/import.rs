@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct ImportSubset {
     /// The file with the positions of the samples to keep, counted from 0 in the full training
-    /// set: `.npy`, safetensors, `.json`, `.csv` or `.txt`. Required.
+    /// set, or with a mask of it. Required.
     #[serde(skip_serializing)]
     file: Option<SpecPath>,
     /// The file with their weights, in the same order, if that is another one.
@@ -32,9 +32,10 @@ Takes a subset that another program selected. `data`, `proxy` or `scores` says o
 is: each position must be one of its samples, and none may stand twice. The order of the file does not
 matter: a subset is kept sorted.
 
-A `.npy` file holds one array of integers; safetensors a tensor `indices`, and if the samples are weighted
-`weights`; JSON a list; `.csv` and `.txt` one number a line, or columns called `index` and `weight`.
-Weights of their own file are read in the same ways. What can be seen without the data (that the file is
+Which kind the file is, is told by its content: NumPy's `.npy` and `.npz`, safetensors, PyTorch's `.pt`, pickles
+of arrays, Parquet, Arrow, JSON, CSV, TSV, or one number a line. Of several arrays or columns it is the one
+called `index` or `indices`, and if the samples are weighted `weight` or `weights`; weights of their own file are
+read in the same ways. An array of bools is a mask: the samples where it is true are kept. What can be seen without the data (that the file is
 there, reads, and has no position twice) is checked before anything runs. Paths are relative to the
 pipeline file and not part of the key: the files' bytes are.";
 

@@ -142,7 +142,11 @@ impl Inputs {
 }
 
 /// Returns `output` of the proxy, or the features of the data set in its place.
-fn outputs(ctx: &StageCtx<'_>, output: &str, n: usize) -> Result<Matrix<'static>, StageError> {
+pub(crate) fn outputs(
+    ctx: &StageCtx<'_>,
+    output: &str,
+    n: usize,
+) -> Result<Matrix<'static>, StageError> {
     if let Some(proxy) = ctx.input("proxy") {
         return usable("proxy", output, record::outputs(ctx, "proxy", proxy, output)?, n);
     }

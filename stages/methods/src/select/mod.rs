@@ -4,6 +4,7 @@
 //! it picks. Stores and ports are in `stage.rs`, budgets of classes in `budget.rs`, and neither is
 //! known to a method.
 
+mod balance;
 mod beta;
 mod bottom;
 mod budget;
@@ -66,6 +67,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use budget::{divide, rounded};
 pub(crate) use group::{Group, TrainingSet, Watch};
+pub(crate) use inputs::outputs;
 pub(crate) use query::Query;
 pub(crate) use residuals::residuals;
 

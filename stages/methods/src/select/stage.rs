@@ -1,12 +1,14 @@
 //! The stage around every selecting method: what it reads, the budgets of its groups, what it writes.
 
 use super::{
-    Group, Picks, Selector, TrainingSet, Watch, budget,
+    Group, Picks, Selector, TrainingSet, Watch,
+    balance::{Balance, BalanceBy, Division, Share, Strata},
+    budget,
     inputs::{self, Inputs},
 };
 use crate::{MethodError, Runtime, linalg::Compute};
 use artifacts::{
-    InGroup, SampleId,
+    InGroup,
     parts::{self, Parts},
     subset::{PickedSample, Subset},
     units::{Fraction, NonNegative},
@@ -29,24 +31,19 @@ pub(super) struct Select<S> {
     budget: Option<usize>,
     /// How the budget is divided among classes: `none` (all compete), `class` (in proportion to
     /// class sizes), `equal` (the same for each, as far as they reach), `given` (in proportion to
-    /// `quotas`), or `class-rounded` (each class's share rounded by itself, as DeepCore does: the
-    /// total may be off by a few).
+    /// `quotas`), `class-rounded` (each class's share rounded by itself, as DeepCore does: the
+    /// total may be off by a few), `drop` (in proportion to 1 - recall) or `metriq` (in proportion to
+    /// class size times 1 - recall), where the recall is that of the proxy on port `recall` over samples it
+    /// was not trained on: one with `folds`, or trained on a subset. (Vysogorets, Ahuja & Kempe, *DRoP:
+    /// Distributionally Robust Data Pruning*, ICLR 2025: its code has `drop`, its paper and MetriQ `metriq`.)
     balance: Balance,
-    /// The weight of each class in the budget, for `balance = "given"`.
+    /// Among what it is divided: `class`, or `group`, those of the data set on port `groups`.
+    #[serde(skip_serializing_if = "BalanceBy::is_class")]
+    balance_by: BalanceBy,
+    /// The weight of each class or group in the budget, for `balance = "given"`.
     quotas: Option<Vec<NonNegative>>,
     /// The method's own settings.
     rule: S,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Balance {
-    #[default]
-    None,
-    Class,
-    Equal,
-    Given,
-    ClassRounded,
 }
 
 /// Returns the registry entry of `S`.
@@ -60,61 +57,47 @@ pub(super) fn method<S: Selector>() -> Method {
     }
 }
 
-/// A group to pick from: the whole training set, or a class of it.
-#[derive(Clone, Debug, PartialEq)]
-struct Share {
-    /// The class, or 0 for the whole.
-    index: u64,
-    /// Its samples, ascending.
-    members: Vec<SampleId>,
-    /// How many of them to keep.
-    budget: usize,
-}
-
 impl<S: Selector> Select<S> {
-    /// Returns the groups to pick from, each with its budget.
-    fn groups(&self, labels: &[u32], classes: usize) -> Result<Vec<Share>, StageError> {
-        let n = labels.len();
+    fn division(&self) -> Division<'_> {
+        let Self { keep, balance, balance_by: by, quotas, .. } = self;
+        Division { balance: *balance, by: *by, quotas: quotas.as_deref(), keep: *keep }
+    }
+
+    /// Returns how many of `n` samples to keep.
+    fn total(&self, n: usize) -> Result<usize, MethodError> {
         let total = match (self.keep, self.budget) {
             _ if S::WHOLE => n,
             (Some(keep), _) => budget::rounded(keep.into(), n),
             (None, Some(budget)) => budget,
             (None, None) => 0,
         };
-        if total > n {
-            return Err(MethodError::Budget { budget: total, n }.into());
+        if total > n { Err(MethodError::Budget { budget: total, n }) } else { Ok(total) }
+    }
+
+    /// Returns what to pick from, each with its budget.
+    fn shares(
+        &self,
+        ctx: &StageCtx<'_>,
+        labels: &[u32],
+        classes: usize,
+    ) -> Result<Vec<Share>, StageError> {
+        let (total, division) = (self.total(labels.len())?, self.division());
+        if S::WHOLE {
+            return Ok(vec![Share::whole(labels.len(), total)]);
         }
-        if S::WHOLE || self.balance == Balance::None {
-            return Ok(vec![Share {
-                index: 0,
-                members: SampleId::all(n).collect(),
-                budget: total,
-            }]);
-        }
-        let mut members = vec![vec![]; classes];
-        for (sample, label) in SampleId::all(n).zip(labels) {
-            members[*label as usize].push(sample);
-        }
-        let available: Vec<usize> = members.iter().map(Vec::len).collect();
-        let weights: Vec<f64> = match (self.balance, &self.quotas) {
-            (Balance::Equal, _) => vec![1.0; classes],
-            (Balance::Given, Some(quotas)) if quotas.len() == classes => {
-                quotas.iter().map(|quota| f64::from(*quota)).collect()
-            }
-            (Balance::Given, quotas) => {
-                let given = quotas.as_ref().map_or(0, Vec::len);
-                return Err(MethodError::QuotaCount { classes, quotas: given }.into());
-            }
-            _ => available.iter().map(|n| *n as f64).collect(),
+        let groups = division.groups(ctx, labels.len())?;
+        let strata = match &groups {
+            Some((of, count)) => Strata { of, count: *count },
+            None => Strata { of: labels, count: classes },
         };
-        let budgets = if let (Balance::ClassRounded, Some(keep)) = (self.balance, self.keep) {
-            Some(available.iter().map(|n| budget::rounded(keep.into(), *n)).collect())
-        } else {
-            budget::divide(total, &weights, &available)
-        };
-        let budgets = budgets.ok_or(MethodError::QuotasTooFew { budget: total })?;
-        let groups = (0..).zip(members).zip(budgets);
-        Ok(groups.map(|((index, members), budget)| Share { index, members, budget }).collect())
+        let recall = division.recall(ctx, &strata)?;
+        let shares = division.shares(total, &strata, recall.as_deref())?;
+        if let Some(recall) = recall {
+            let each = recall.iter().zip(&shares);
+            let each = each.map(|(recall, share)| format!("{recall:.3}: {}", share.budget));
+            ctx.log(format!("recall and budget of each: {}", each.collect::<Vec<_>>().join(", ")));
+        }
+        Ok(shares)
     }
 }
 
@@ -132,7 +115,11 @@ impl<S: Selector> Stage for Select<S> {
     }
 
     fn inputs(&self) -> Vec<Port> {
-        inputs::ports(S::READS, S::READS_AT_LEAST)
+        let mut ports = inputs::ports(S::READS, S::READS_AT_LEAST);
+        if !S::WHOLE {
+            ports.extend(self.division().ports());
+        }
+        ports
     }
 
     fn output(&self) -> ArtifactKind {
@@ -168,24 +155,7 @@ impl<S: Selector> Stage for Select<S> {
             )),
             _ => {}
         }
-        match (self.balance, &self.quotas) {
-            (Balance::Given, None) => {
-                all.push(problem(
-                    "balance",
-                    "the quotas of the classes are not given",
-                    Some("set `quotas`"),
-                ));
-            }
-            (Balance::Given, Some(_)) | (_, None) => {}
-            (_, Some(_)) => all.push(problem(
-                "quotas",
-                "quotas are given, but the balance is not by them",
-                Some("set `balance = \"given\"`"),
-            )),
-        }
-        if self.balance == Balance::ClassRounded && self.keep.is_none() && !S::WHOLE {
-            all.push(problem("balance", "`class-rounded` rounds a share: it needs `keep`", None));
-        }
+        all.extend(self.division().problems(S::WHOLE));
         let inside = |problem: Problem| Problem {
             setting: format!("rule.{}", problem.setting).trim_end_matches('.').to_owned(),
             ..problem
@@ -214,11 +184,11 @@ impl<S: Selector> Stage for Select<S> {
         for remark in self.rule.remarks(&ground) {
             ctx.log(remark);
         }
-        let groups = self.groups(labels, classes)?;
-        let total = groups.iter().map(|group| group.budget).sum();
+        let shares = self.shares(ctx, labels, classes)?;
+        let total = shares.iter().map(|share| share.budget).sum();
         let compute = Runtime::of(ctx).compute(S::ON_DEVICE);
         let picked =
-            compute.guarded(MEMORY_HINT, || pick(&self.rule, ctx, &ground, &groups, &compute))?;
+            compute.guarded(MEMORY_HINT, || pick(&self.rule, ctx, &ground, &shares, &compute))?;
         let subset = Subset::new(labels.len(), picked).map_err(MethodError::from)?;
         subset.put(ctx, labels, classes, total)
     }
@@ -227,17 +197,17 @@ impl<S: Selector> Stage for Select<S> {
 const MEMORY_HINT: &str = "`balance = \"class\"` selects class by class and takes less, and `--jobs 1` \
                            runs one stage at a time; `--device cpu` works in tiles";
 
-/// Picks from every group.
+/// Picks from every share.
 fn pick<S: Selector>(
     rule: &S,
     ctx: &StageCtx<'_>,
     ground: &TrainingSet<'_>,
-    groups: &[Share],
+    shares: &[Share],
     compute: &Compute,
 ) -> Result<Vec<PickedSample>, StageError> {
-    let total: usize = groups.iter().map(|group| group.budget).sum();
+    let total: usize = shares.iter().map(|share| share.budget).sum();
     let (mut picked, mut before) = (vec![], 0);
-    for Share { index, members, budget } in groups {
+    for Share { index, members, budget } in shares {
         ctx.check_cancelled()?;
         if *budget == 0 {
             continue;
@@ -305,40 +275,18 @@ impl Watch for Reporting<'_> {
 mod tests {
     use super::*;
     use crate::select::top::Top;
-
-    fn rule(keep: f64, balance: Balance) -> Select<Top> {
-        let keep = Fraction::try_from(keep).ok();
-        Select { keep, balance, ..Select::default() }
-    }
+    use artifacts::SampleId;
 
     #[test]
-    fn groups_follow_the_balance() {
-        let labels = [0, 1, 0, 0, 1, 0];
-        let groups = |rule: &Select<Top>| rule.groups(&labels, 3).expect("there is room");
-        let share = |index, members: &[u32], budget| {
-            let members = members.iter().map(|sample| SampleId::from(*sample)).collect();
-            Share { index, members, budget }
-        };
-        assert_eq!(groups(&rule(0.5, Balance::None)), [share(0, &[0, 1, 2, 3, 4, 5], 3)]);
-        let class = groups(&rule(0.5, Balance::Class));
-        assert_eq!(class, [share(0, &[0, 2, 3, 5], 2), share(1, &[1, 4], 1), share(2, &[], 0)]);
-        let equal = groups(&rule(0.9, Balance::Equal));
-        assert_eq!(equal.iter().map(|group| group.budget).collect::<Vec<_>>(), [3, 2, 0]);
-        // 0.25 of 4 and of 2, each rounded by itself: 1 and 0, though 0.25 of 6 is 2.
-        let rounded = groups(&rule(0.25, Balance::ClassRounded));
-        assert_eq!(rounded.iter().map(|group| group.budget).collect::<Vec<_>>(), [1, 0, 0]);
-        let too_many = Select::<Top> { budget: Some(7), ..Select::default() };
-        assert!(too_many.groups(&labels, 3).is_err());
-    }
-
-    #[test]
-    fn contradictions_are_found_before_the_run() {
+    fn how_much_is_kept_is_said_once() {
+        let keep = Fraction::try_from(0.5).ok();
         assert_eq!(Select::<Top>::default().problems().len(), 1);
-        let both =
-            Select::<Top> { budget: Some(1), quotas: Some(vec![]), ..rule(0.5, Balance::None) };
+        let both = Select::<Top> { budget: Some(1), keep, ..Select::default() };
         let settings: Vec<String> = both.problems().into_iter().map(|p| p.setting).collect();
-        assert_eq!(settings, ["budget", "quotas"]);
-        assert!(rule(0.5, Balance::Class).problems().is_empty());
+        assert_eq!(settings, ["budget"]);
+        let too_many = Select::<Top> { budget: Some(7), ..Select::default() };
+        assert!(too_many.total(6).is_err() && too_many.total(7).is_ok());
+        assert_eq!(Select::<Top> { keep, ..Select::default() }.total(5).ok(), Some(2));
     }
 
     #[test]
