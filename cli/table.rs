@@ -8,6 +8,7 @@ mod pivot;
 mod ranking;
 mod rows;
 mod sheet;
+mod subsets;
 mod summary;
 mod write;
 

@@ -1,6 +1,8 @@
 //! The tables other commands end in: a run's, and an ablation's with metrics of its own.
 
-use super::{averaged, estimate::Judge, metrics::Metrics, rows::ResultTable, write::on_stdout};
+use super::{
+    averaged, estimate::Judge, metrics::Metrics, rows::ResultTable, subsets, write::on_stdout,
+};
 use crate::{
     context::{Failure, eprint_line, shell},
     results::{self, Grid, MetricValue},
@@ -14,8 +16,8 @@ use std::{collections::BTreeMap, rc::Rc, slice, sync::Arc};
 /// A run with more cells than this does not end in a table.
 const CELLS_OF_A_RUN: usize = 200;
 
-/// Returns the table a run ends in, or nothing where its targets give no metrics. For a large
-/// matrix it says on stderr how to get it.
+/// Returns the table a run ends in: of its metrics, or, where its targets give none, of its subsets. For a
+/// large matrix it says on stderr how to get it.
 pub(crate) fn of_run(
     plan: &Plan,
     store: &Store,
@@ -28,7 +30,10 @@ pub(crate) fn of_run(
         eprint_line(&format!("{cells} cells: `coresift table {path}` shows them"));
         return String::new();
     }
-    table_of_run(plan, store, outputs, keys).map(|table| on_stdout(&table)).unwrap_or_default()
+    match table_of_run(plan, store, outputs, keys) {
+        Some(table) => on_stdout(&table),
+        None => subsets::of_run(plan, store, outputs),
+    }
 }
 
 /// Returns the table of what a run gave; `None` if there is nothing in it.

@@ -5,7 +5,7 @@
 #![no_main]
 
 use artifacts::formats::{
-    array,
+    DataFile, Values,
     column::{self, Column},
 };
 use libfuzzer_sys::fuzz_target;
@@ -39,7 +39,7 @@ fn list(end: &str, body: &[u8]) {
     if let Ok(found) = column::indices(&path)
         && let Ok(picked) = column::picked(&found, weights.as_deref(), 1000)
     {
-        assert!(picked.iter().all(|(index, _)| *index < 1000));
+        assert!(picked.samples().iter().all(|sample| sample.index() < 1000));
     }
 }
 
@@ -56,13 +56,15 @@ fuzz_target!(|bytes: &[u8]| {
     match kind & 7 {
         0..=2 => list(LISTS[usize::from(kind & 7)], body),
         3 => {
-            for name in ["scores", "embeddings", "labels"] {
-                if let Ok(found) = array(body, name) {
-                    let elements: usize = found.shape.iter().product();
-                    assert!(found.data.len() >= elements);
-                    assert!(found.floats().is_some() || found.wholes().is_some());
-                    let _ = (found.embeddings(), found.labels(10));
+            if let Ok(file) = DataFile::new(Path::new("brought"), body.to_vec()) {
+                for name in file.names().unwrap_or_default() {
+                    if let Ok(Values::Numbers(found)) = file.get(&name) {
+                        let elements: usize = found.shape.iter().product();
+                        assert_eq!(found.len(), elements);
+                        let _ = (found.embeddings(), found.labels(10), found.whole_numbers());
+                    }
                 }
+                let _ = file.order(10);
             }
             list("npy", body);
         }

@@ -210,18 +210,40 @@ pub fn open(store: &Store, artifact: &Artifact) -> Result<Vec<SampleId>, PartErr
     PartBytes::open(store, artifact, "subset")?.indices("indices")
 }
 
+/// What a subset is, apart from its samples.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SubsetSummary {
+    /// Of how many training samples it is.
+    pub n: usize,
+    /// How many samples of each class there are.
+    pub per_class: PerClass,
+}
+
+/// How many samples of each class there are.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PerClass {
+    /// In the subset.
+    pub kept: Vec<usize>,
+    /// In the training set.
+    pub available: Vec<usize>,
+}
+
+/// Returns the summary of a `subset` artifact in `store`.
+///
+/// # Errors
+///
+/// Fails if it does not read.
+pub fn open_summary(store: &Store, artifact: &Artifact) -> Result<SubsetSummary, PartError> {
+    PartBytes::open(store, artifact, "meta")?.json()
+}
+
 /// Returns of how many training samples a `subset` artifact in `store` is.
 ///
 /// # Errors
 ///
 /// Fails if its summary does not read.
 pub fn samples(store: &Store, artifact: &Artifact) -> Result<usize, PartError> {
-    #[derive(Deserialize)]
-    struct SubsetMeta {
-        n: usize,
-    }
-    let SubsetMeta { n } = PartBytes::open(store, artifact, "meta")?.json()?;
-    Ok(n)
+    Ok(open_summary(store, artifact)?.n)
 }
 
 #[cfg(test)]

@@ -17,22 +17,32 @@ pub struct Measured {
     pub worst_class: f64,
     /// The accuracy of each class; `None` for one without samples.
     pub per_class: Vec<Option<f64>>,
-    /// How often each class was predicted for each: \[label\]\[prediction\].
-    pub confusion: Vec<Vec<u64>>,
+    /// How often each class was predicted for each: \[label\]\[prediction\]. `None` where that would be
+    /// too large to be of use.
+    pub confusion: Option<Vec<Vec<u64>>>,
 }
 
 const BINS: usize = 15;
 
+/// Of more classes than these nobody reads which is taken for which, and all pairs would fill the memory.
+const MOST_CONFUSED: usize = 1000;
+
 /// Measures `logits`, \[n, `classes`\] row-major with n above 0, against the labels.
 pub fn measure(logits: &[f32], labels: &[u32], classes: usize) -> Measured {
     let n = labels.len() as f64;
-    let mut confusion = vec![vec![0u64; classes]; classes];
+    let mut confusion = (classes <= MOST_CONFUSED).then(|| vec![vec![0u64; classes]; classes]);
+    // Per class: samples, right ones.
+    let mut counts = vec![(0u64, 0u64); classes];
     let (mut loss, mut brier) = (0.0, 0.0);
     // Per bin: samples, right ones, sum of confidences.
     let mut bins = [(0u64, 0u64, 0.0); BINS];
     for (row, label) in logits.chunks_exact(classes).zip(labels) {
         let (top, label) = (argmax(row), *label as usize);
-        confusion[label][top] += 1;
+        if let Some(confusion) = &mut confusion {
+            confusion[label][top] += 1;
+        }
+        counts[label].0 += 1;
+        counts[label].1 += u64::from(top == label);
         let largest = f64::from(row[top]);
         let weights: Vec<f64> = row.iter().map(|z| (f64::from(*z) - largest).exp()).collect();
         let total: f64 = weights.iter().sum();
@@ -48,15 +58,9 @@ pub fn measure(logits: &[f32], labels: &[u32], classes: usize) -> Measured {
         bins[bin].1 += u64::from(top == label);
         bins[bin].2 += confidence;
     }
-    let per_class: Vec<Option<f64>> = confusion
-        .iter()
-        .enumerate()
-        .map(|(class, row)| {
-            let all: u64 = row.iter().sum();
-            (all > 0).then(|| row[class] as f64 / all as f64)
-        })
-        .collect();
-    let right: u64 = confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
+    let share = |(all, right): &(u64, u64)| (*all > 0).then(|| *right as f64 / *all as f64);
+    let per_class: Vec<Option<f64>> = counts.iter().map(share).collect();
+    let right: u64 = counts.iter().map(|(_, right)| right).sum();
     let gaps = bins.iter().map(|(_, right, sum)| (*right as f64 - sum).abs());
     Measured {
         accuracy: right as f64 / n,
@@ -119,7 +123,10 @@ mod tests {
         near(found.ece, (0.5 + 0.5) / 3.0);
         assert_eq!(found.per_class, [Some(1.0), Some(0.5), None]);
         near(found.worst_class, 0.5);
-        assert_eq!(found.confusion, [[1, 0, 0], [1, 1, 0], [0, 0, 0]]);
+        let confusion = [[1, 0, 0], [1, 1, 0], [0, 0, 0]].map(|row| row.to_vec()).to_vec();
+        assert_eq!(found.confusion, Some(confusion));
+        let many = measure(&vec![0.0; 5000], &[3], 5000);
+        assert_eq!((many.confusion, many.per_class[3]), (None, Some(0.0)));
     }
 
     #[test]

@@ -34,7 +34,7 @@ connect the clean data set to judge a model trained on corrupted labels.
 - `foreign_kept`, `duplicate_kept`, `changed_kept`: the share of them that are of another data set, copies, or
   changed images, where the training set has some (`corrupt.outliers`, `corrupt.duplicates`, `corrupt.images`).
 - `per_class`, `kept_per_class`: accuracy and training samples of each of `classes`;
-  `confusion[label][prediction]` counts test samples.
+  `confusion[label][prediction]` counts test samples, of up to 1,000 classes.
 
 Where the samples of `data` are in groups (`corrupt.groups`, `corrupt.group-file`), as of a class and what
 it is seen with, also how the worst of them does (Sagawa et al., *Distributionally Robust Neural Networks \
@@ -129,7 +129,9 @@ impl Stage for Evaluate {
         say("classes", json!(data.meta.classes));
         say("per_class", json!(found.per_class));
         say("kept_per_class", json!(meta.per_class));
-        say("confusion", json!(found.confusion));
+        if let Some(confusion) = found.confusion {
+            say("confusion", json!(confusion));
+        }
         if let Some(groups) = &data.groups {
             let count = groups.names.len();
             let apart = by_group(&logits, &labels, classes, &groups.test, count);

@@ -80,3 +80,75 @@ impl<'a> Zipped<'a> {
 fn unzipped(error: ZipError) -> FormatError {
     FormatError::Unzip { reason: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::{DataFile, FileKind, Wanted};
+    use std::{io::Write, path::Path};
+    use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+    fn zipped(members: &[(&str, Vec<u8>)], method: CompressionMethod) -> Vec<u8> {
+        let mut writer = ZipWriter::new(Cursor::new(vec![]));
+        for (name, bytes) in members {
+            let options = SimpleFileOptions::default().compression_method(method);
+            writer.start_file(*name, options).expect("it can be begun");
+            writer.write_all(bytes).expect("it can be written");
+        }
+        writer.finish().expect("it can be ended").into_inner()
+    }
+
+    fn wholes(values: &Values<'_>) -> Option<Vec<i128>> {
+        let Values::Numbers(array) = values else { return None };
+        array.whole_numbers()
+    }
+
+    #[test]
+    fn the_arrays_of_an_npz_have_names() {
+        let array = |values: &[u8]| {
+            let shape = values.len();
+            let header =
+                format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({shape},), }}");
+            npy::encode(1, &header, values)
+        };
+        let members = [("x.npy", array(&[1, 2, 3])), ("scores.npy", array(&[7; 200]))];
+        for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+            let bytes = zipped(&members, method);
+            let file = DataFile::new(Path::new("a.bin"), bytes.clone()).expect("it is an archive");
+            assert_eq!(
+                (file.kind(), file.names().expect("it has names").len()),
+                (FileKind::Zip, 2)
+            );
+            assert_eq!(wholes(&file.get("x").expect("it is there")), Some(vec![1, 2, 3]));
+            let wanted = Wanted { given: None, usual: &["scores"], setting: None };
+            assert_eq!(file.pick(wanted).expect("it is there").0, "scores");
+            for cut in [4, bytes.len() / 2, bytes.len() - 1] {
+                let file = DataFile::new(Path::new("a.npz"), bytes[..cut].to_vec());
+                assert!(file.is_err() || file.is_ok_and(|file| file.names().is_err()), "{cut}");
+            }
+        }
+        let other = zipped(&[("readme.txt", vec![1])], CompressionMethod::Stored);
+        let file = DataFile::new(Path::new("a.zip"), other).expect("it is an archive");
+        assert!(matches!(file.names(), Err(FormatError::ForeignZip)));
+    }
+
+    #[test]
+    fn the_tensors_of_pytorch_have_the_names_of_their_dictionary() {
+        // torch.save({'x': torch.arange(6.).reshape(2, 3).T, 'y': [1, 2]}, ...), as version 2 writes it.
+        let program = b"\x80\x02}q\x00(X\x01\x00\x00\x00xq\x01ctorch._utils\n_rebuild_tensor_v2\nq\x02((X\x07\
+            \x00\x00\x00storageq\x03ctorch\nFloatStorage\nq\x04X\x01\x00\x00\x000q\x05X\x03\x00\x00\x00cpuq\
+            \x06K\x06tq\x07QK\x00K\x03K\x02\x86q\x08K\x01K\x03\x86q\x09\x89ccollections\nOrderedDict\nq\x0a)R\
+            q\x0btq\x0cRq\x0dX\x01\x00\x00\x00yq\x0e]q\x0f(K\x01K\x02eu.";
+        let storage: Vec<u8> = (0..6).flat_map(|one| (one as f32).to_le_bytes()).collect();
+        let members = [("a/data.pkl", program.to_vec()), ("a/data/0", storage)];
+        let bytes = zipped(&members, CompressionMethod::Stored);
+        let file = DataFile::new(Path::new("a.pt"), bytes).expect("it is an archive");
+        assert_eq!(file.names().expect("it has names"), ["x", "y"]);
+        let Ok(Values::Numbers(x)) = file.get("x") else { panic!("it is a tensor") };
+        assert_eq!(
+            (x.shape.clone(), x.floats()),
+            (vec![3, 2], Some(vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0]))
+        );
+        assert_eq!(wholes(&file.get("y").expect("it is there")), Some(vec![1, 2]));
+    }
+}

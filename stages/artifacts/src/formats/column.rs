@@ -7,7 +7,7 @@ use crate::{
     SampleId,
     subset::{PickedSample, Subset, SubsetError},
 };
-use engine::SpecPath;
+use engine::{Problem, SpecPath};
 use std::path::Path;
 use thiserror::Error;
 
@@ -298,13 +298,28 @@ pub fn picked(found: &[i128], weights: Option<&[f32]>, n: usize) -> Result<Subse
 }
 
 /// Returns what is wrong with the file that a setting names, if nothing is there.
-pub fn missing(setting: &str, written: &SpecPath) -> Option<engine::Problem> {
-    let path = written.path();
-    (!path.is_file()).then(|| engine::Problem {
-        setting: setting.to_owned(),
-        message: format!("there is no file `{}`", path.display()),
-        hint: Some("a path is relative to the pipeline file".to_owned()),
-    })
+pub fn missing(setting: &str, written: &SpecPath) -> Option<Problem> {
+    no_file(setting, &written.path(), "the pipeline file")
+}
+
+/// Returns what is wrong with the file at `path`, which setting `setting` names relative to `base`, if
+/// there is none.
+pub fn no_file(setting: &str, path: &Path, base: &str) -> Option<Problem> {
+    if path.is_file() {
+        return None;
+    }
+    let (message, hint) = if path.is_dir() {
+        let hint = "name a file in it".to_owned();
+        (format!("`{}` is a folder, not a file", path.display()), hint)
+    } else {
+        let home = path.components().any(|part| part.as_os_str() == "~");
+        let hint = match home {
+            true => "`~` is not expanded here: write the home folder out".to_owned(),
+            false => format!("a path is relative to {base}"),
+        };
+        (format!("there is no file `{}`", path.display()), hint)
+    };
+    Some(Problem { setting: setting.to_owned(), message, hint: Some(hint) })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{Loaded, Loader, file, names};
 use crate::{MethodError, OwnFileError};
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
-    formats::{ArrayError, DataFile, FileKind, Values, Wanted},
+    formats::{ArrayError, DataFile, FileKind, Values, Wanted, column},
     parts::Parts,
     units::Count,
 };
@@ -125,10 +125,8 @@ current directory and not part of the key: the files' bytes are.";
         let mut files = vec![];
         for (role, path) in given {
             let Some(path) = path else { continue };
-            if !path.is_file() {
-                let message = format!("there is no file `{}`", path.display());
-                let hint = Some("a path is relative to the current directory".to_owned());
-                return Err(Problem { setting: role.to_owned(), message, hint });
+            if let Some(problem) = column::no_file(role, path, "the current directory") {
+                return Err(problem);
             }
             files.push(InputFile { role: role.to_owned(), path: path.clone() });
         }

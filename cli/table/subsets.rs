@@ -1,0 +1,76 @@
+//! The table of a run that ends in subsets: what each keeps.
+
+use super::sheet::Sheet;
+use crate::{output::thousands, sources::ResultSource};
+use artifacts::{
+    parts,
+    subset::{self, SubsetSummary},
+};
+use cache::{Artifact, Store};
+use engine::Plan;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// More subsets than these are not listed.
+const LISTED: usize = 40;
+
+/// Returns a row for each subset that a run was to make; nothing if there is none, or there are many.
+pub(super) fn of_run(plan: &Plan, store: &Store, outputs: &[Option<Arc<Artifact>>]) -> String {
+    let targets =
+        plan.cells.iter().flat_map(|cell| cell.targets.iter().map(|target| target.index()));
+    let is_subset =
+        |at: &usize| outputs[*at].as_ref().is_some_and(|output| output.kind == parts::SUBSET.0);
+    let targets: BTreeSet<usize> = targets.filter(is_subset).collect();
+    if targets.is_empty() || targets.len() > LISTED {
+        return String::new();
+    }
+    let keys = vec![None; outputs.len()];
+    let Ok(source) = ResultSource::of_result(plan, store, outputs, &keys, false) else {
+        return String::new();
+    };
+    let row = |at: usize| -> Option<Vec<String>> {
+        let summary = subset::open_summary(store, outputs[at].as_ref()?).ok()?;
+        Some(line(source.describe(at), &summary))
+    };
+    let head = ["subset", "kept", "of", "%", "classes", "least", "most", "left out"];
+    let sheet = Sheet {
+        caption: None,
+        head: head.map(str::to_owned).to_vec(),
+        rows: targets.into_iter().filter_map(row).collect(),
+        numbers: 1..head.len(),
+        notes: vec![],
+    };
+    sheet.text()
+}
+
+/// Returns what a subset keeps: how many samples, of how many; of how many classes, the least and the most of
+/// one; and how many classes it leaves out that have samples.
+fn line(name: String, summary: &SubsetSummary) -> Vec<String> {
+    let kept: usize = summary.per_class.kept.iter().sum();
+    let there = summary.per_class.available.iter().zip(&summary.per_class.kept);
+    let there: Vec<usize> = there.filter(|(n, _)| **n > 0).map(|(_, kept)| *kept).collect();
+    let left_out = there.iter().filter(|kept| **kept == 0).count();
+    let share = 100.0 * kept as f64 / summary.n.max(1) as f64;
+    vec![
+        name,
+        thousands(kept),
+        thousands(summary.n),
+        format!("{share:.2}"),
+        there.len().to_string(),
+        thousands(there.iter().copied().min().unwrap_or(0)),
+        thousands(there.iter().copied().max().unwrap_or(0)),
+        left_out.to_string(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use artifacts::subset::PerClass;
+
+    #[test]
+    fn a_class_without_samples_is_not_left_out() {
+        let per_class = PerClass { kept: vec![3, 0, 0], available: vec![10, 5, 0] };
+        let row = line("s".to_owned(), &SubsetSummary { n: 15, per_class });
+        assert_eq!(row, ["s", "3", "15", "20.00", "2", "0", "3", "1"]);
+    }
+}
