@@ -30,7 +30,7 @@ use write::{TableFormat, write_each, write_rows};
 pub(crate) use summary::{SummaryExtras, of_run, summary};
 
 /// The metrics shown when none are named, where an evaluation gives them.
-const USUAL: [&str; 10] = [
+const USUAL: [&str; 13] = [
     "accuracy",
     "accuracy_best",
     "loss",
@@ -40,6 +40,9 @@ const USUAL: [&str; 10] = [
     "train_samples",
     "corrupted_kept",
     "minority_kept",
+    "foreign_kept",
+    "duplicate_kept",
+    "changed_kept",
     SECONDS,
 ];
 /// The method that paired tests compare with by default.

@@ -50,6 +50,7 @@ pub(super) fn example(method: &Method) -> String {
         ("corrupt", "imbalance") => "factor = 50",
         ("corrupt", "label-file") => "file = \"labels.npy\"",
         ("corrupt", "labels") => "kind = \"symmetric\", rate = 0.2",
+        ("corrupt", "outliers") => "share = 0.1",
         ("proxy-train", _) => "model = \"mlp\", epochs = 10, lr = 0.05",
         ("train", _) => "model = \"mlp\", epochs = 100, lr = 0.05",
         ("load", "features") => "train = \"train.safetensors\", test = \"test.safetensors\"",

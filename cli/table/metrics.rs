@@ -109,9 +109,24 @@ impl Metrics {
     }
 }
 
+/// The shares of some kind of sample among those kept.
+const KEPT: [&str; 5] =
+    ["corrupted_kept", "minority_kept", "foreign_kept", "duplicate_kept", "changed_kept"];
+
 /// Tells whether less of a metric is better, by its name.
 pub(super) fn small_is_good(name: &str) -> bool {
-    let parts = ["loss", "ece", "error", "corrupted", "gap", SECONDS, "train_samples", "brier"];
+    let parts = [
+        "loss",
+        "ece",
+        "error",
+        "corrupted",
+        "foreign",
+        "duplicate",
+        "gap",
+        SECONDS,
+        "train_samples",
+        "brier",
+    ];
     name.split('_').any(|part| parts.contains(&part)) || parts.contains(&name)
 }
 
@@ -119,8 +134,7 @@ pub(super) fn small_is_good(name: &str) -> bool {
 fn is_share(name: &str) -> bool {
     name.starts_with("accuracy")
         || ["worst_class", "worst_group", "group_gap", "ece"].contains(&name)
-        || name.starts_with("corrupted_kept")
-        || name.starts_with("minority_kept")
+        || KEPT.iter().any(|kept| name.starts_with(kept))
         || name.ends_with("_share")
 }
 

@@ -3,6 +3,7 @@
 //! How a data set gets here is `load`'s business, what is done to it `corrupt`'s.
 
 mod groups;
+mod origin;
 mod take;
 
 use crate::{
@@ -13,12 +14,13 @@ use crate::{
 use cache::{Artifact, Blob, Bytes, Store};
 use engine::{StageCtx, StageError};
 pub use groups::{GroupCounts, Groups, groups, put_groups};
+pub use origin::{Origin, OriginCount, Origins, origins, put_origins};
 use serde::{Deserialize, Serialize};
 use std::{ops::Range, sync::Arc};
 use thiserror::Error;
 
 /// The parts that only an evaluation may see: they are no part of what a selector is given.
-pub const FOR_EVALUATION: [&str; 3] = ["clean", "groups", "group_names"];
+pub const FOR_EVALUATION: [&str; 4] = ["clean", "groups", "group_names", "origin"];
 
 /// What a data set is, apart from its samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +54,8 @@ pub struct Dataset {
     pub clean: Option<CleanLabels>,
     /// The groups of the samples. For evaluation only.
     pub groups: Option<Groups>,
+    /// What was done to training samples. For evaluation only.
+    pub origins: Option<Origins>,
 }
 
 /// The samples of one split, and their labels.
@@ -158,6 +162,23 @@ pub enum DatasetError {
         /// How many groups have a name.
         groups: usize,
     },
+    /// It is not said of each training sample what was done to it.
+    #[error("it is said of {found} samples what was done to them, and there are {n}")]
+    OriginCount {
+        /// Of how many it is said.
+        found: usize,
+        /// How many training samples.
+        n: usize,
+    },
+    /// What was done to a sample is none of what can be.
+    #[error("{byte} stands for nothing that is done to samples")]
+    Origin {
+        /// What it is said to be.
+        byte: u8,
+    },
+    /// A copy is no duplicate, or of no other sample.
+    #[error("the copies are not distinct, sorted duplicates of other samples")]
+    Copies,
 }
 
 impl Inputs {
@@ -196,12 +217,14 @@ impl Dataset {
         let (train, test) = inputs(ctx, port, artifact)?;
         let clean = clean(ctx, port, artifact)?;
         let groups = groups(ctx, port, artifact, &meta)?;
+        let origins = origins(ctx, port, artifact, &meta)?;
         let data = Self {
             meta,
             train: Split { inputs: train, labels: train_labels },
             test: Split { inputs: test, labels: test_labels },
             clean,
             groups,
+            origins,
         };
         data.agree().map_err(|error| {
             let (port, part) = (port.to_owned(), "meta".to_owned());
@@ -224,6 +247,9 @@ impl Dataset {
         if let Some(groups) = &self.groups {
             parts.extend(put_groups(ctx, groups)?);
         }
+        if let Some(origins) = &self.origins {
+            parts.insert("origin".to_owned(), put_origins(ctx, origins)?);
+        }
         Ok(parts)
     }
 
@@ -232,6 +258,9 @@ impl Dataset {
         self.meta.agree(&self.test, self.meta.test, "test")?;
         if let Some(groups) = &self.groups {
             groups.agree(self.meta.train, self.meta.test)?;
+        }
+        if let Some(origins) = &self.origins {
+            origins.agree(self.meta.train)?;
         }
         let Some(clean) = &self.clean else { return Ok(()) };
         clean.agree(self.meta.train, self.meta.classes.len())
@@ -436,7 +465,7 @@ mod tests {
         };
         let split =
             |n: usize| Split { inputs: Inputs::Features(vec![0.5; n * 3]), labels: vec![1; n] };
-        Dataset { meta, train: split(2), test: split(1), clean: None, groups: None }
+        Dataset { meta, train: split(2), test: split(1), clean: None, groups: None, origins: None }
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use crate::{
     architecture::Architecture,
-    dataset::GroupCounts,
+    dataset::{GroupCounts, Origin, OriginCount},
     parts::{PartBytes, PartError},
 };
 use cache::{Artifact, Store};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One epoch of a training, as its history has it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,6 +97,9 @@ pub struct ModelMeta {
     /// How many of each group; only if the data set has groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<GroupCounts>,
+    /// How many were put in or changed, by what was done; only if some were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origins: Option<BTreeMap<Origin, OriginCount>>,
 }
 
 /// What the summaries of proxies and models both say of their network.

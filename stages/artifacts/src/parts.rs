@@ -15,7 +15,8 @@ use std::{collections::BTreeMap, error::Error as StdError, ops::Range};
 use thiserror::Error;
 
 /// `data`: parts `images` or `features`, `labels`, `meta`, and what only an evaluation may see: `clean` if
-/// labels were corrupted, `groups` and `group_names` if its samples are in groups.
+/// labels were corrupted, `groups` and `group_names` if its samples are in groups, `origin` if samples were
+/// put in or changed.
 pub const DATA: ArtifactKind = ArtifactKind("data");
 /// `proxy`: parts `weights`, `outputs`, `labels`, `history`, `meta`, and the training record.
 pub const PROXY: ArtifactKind = ArtifactKind("proxy");
@@ -347,6 +348,12 @@ impl Part<'_> {
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.bytes.into_bytes()
+    }
+
+    /// Returns the bytes of the part, which it keeps.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes.0
     }
 
     /// Returns a tensor of positions or labels.

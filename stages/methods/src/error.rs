@@ -133,6 +133,19 @@ pub enum MethodError {
         /// The shape of a sample.
         sample: Vec<usize>,
     },
+    /// Foreign samples are of another shape, or there are none.
+    #[error("{n} foreign samples of shape {foreign:?} cannot replace samples of shape {sample:?}")]
+    ForeignShape {
+        /// The shape of a sample.
+        sample: Vec<usize>,
+        /// The shape of a foreign one.
+        foreign: Vec<usize>,
+        /// How many of those there are.
+        n: usize,
+    },
+    /// Of two data sets one is of images and the other of features.
+    #[error("images cannot be replaced by features, nor features by images")]
+    ForeignKind,
     /// There is no correlation with a single colour, and no telling apart of very many.
     #[error("there are {n} colours: at least 2 and at most 360 can be given")]
     ColourCount {
@@ -385,6 +398,7 @@ impl MethodFailure for MethodError {
             Self::NoMap => "only data with ten classes have a default, CIFAR-10's",
             Self::NoSuchClass { classes, .. } => return Some(known_classes(classes).into()),
             Self::MatrixClasses { .. } => "a matrix has a row and a column for each class",
+            Self::ForeignShape { .. } => "both data sets need samples of one shape",
             Self::ProxyDiverged { .. } => "its training diverged: lower the learning rate",
             Self::QuotasTooFew { .. } => "give a quota to more classes, or keep fewer samples",
             Self::Center { .. } => "centres are positions in the training set, counted from 0",

@@ -30,6 +30,8 @@ connect the clean data set to judge a model trained on corrupted labels.
 - `worst_class`: the smallest of the classes' accuracies.
 - `train_samples`: how many samples it was trained on; `corrupted_kept` is the share of them whose
   label a corruption had touched, where the data set was corrupted.
+- `foreign_kept`, `duplicate_kept`, `changed_kept`: the share of them that are of another data set, copies, or
+  changed images, where the training set has some (`corrupt.outliers`, `corrupt.duplicates`, `corrupt.images`).
 - `per_class`, `kept_per_class`: accuracy and training samples of each of `classes`;
   `confusion[label][prediction]` counts test samples.
 
@@ -115,6 +117,10 @@ impl Stage for Evaluate {
         say("train_samples", json!(meta.samples));
         if let Some(kept) = meta.corrupted_kept {
             say("corrupted_kept", json!(kept as f64 / meta.samples.max(1) as f64));
+        }
+        for (origin, count) in meta.origins.iter().flatten() {
+            let share = count.kept as f64 / meta.samples.max(1) as f64;
+            say(&format!("{}_kept", origin.name()), json!(share));
         }
         say("classes", json!(data.meta.classes));
         say("per_class", json!(found.per_class));

@@ -108,6 +108,7 @@ impl Stage for Train {
             corrupted_kept: setup.clean.as_ref().map(|clean| kept.count_of(&clean.touched)),
             corrupted_total: setup.clean.as_ref().map(|clean| clean.touched.len()),
             groups: setup.groups.as_ref().map(|groups| groups.count(&kept)),
+            origins: setup.origins.as_ref().map(|origins| origins.count(&kept)),
             sample: setup.form.sample.clone(),
             mean: setup.form.mean.clone(),
             std: setup.form.std.clone(),

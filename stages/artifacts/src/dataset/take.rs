@@ -36,6 +36,9 @@ impl Dataset {
         if let Some(groups) = &mut self.groups {
             groups.train = picked(&groups.train, from);
         }
+        if let Some(origins) = &mut self.origins {
+            *origins = origins.take(from);
+        }
     }
 }
 
@@ -84,6 +87,7 @@ mod tests {
             test: split(&[9.0, 9.1], &[1]),
             clean: Some(CleanLabels { labels: vec![1, 1, 2], touched: ids(&[0]) }),
             groups: Some(Groups { names: names.to_vec(), train: vec![2, 1, 0], test: vec![1] }),
+            origins: None,
         };
         data.take(&ids(&[2, 0, 0]));
         assert_eq!(data.meta.train, 3);

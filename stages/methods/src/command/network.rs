@@ -181,6 +181,7 @@ pub(super) fn model(
     let (meta, labels, _) = dataset::labels(ctx, "data", source)?;
     let clean = dataset::clean(ctx, "data", source)?;
     let groups = dataset::groups(ctx, "data", source, &meta)?;
+    let origins = dataset::origins(ctx, "data", source, &meta)?;
     let kept = Subset::read(ctx, labels.len())?;
     let path = out.join("model.safetensors");
     let bytes = read(out, "model.safetensors")?;
@@ -202,6 +203,7 @@ pub(super) fn model(
         corrupted_kept: clean.as_ref().map(|clean| kept.count_of(&clean.touched)),
         corrupted_total: clean.as_ref().map(|clean| clean.touched.len()),
         groups: groups.as_ref().map(|groups| groups.count(&kept)),
+        origins: origins.as_ref().map(|origins| origins.count(&kept)),
     };
     Ok(Parts::from([
         ("weights".to_owned(), ctx.put(&adopted.weights)?),

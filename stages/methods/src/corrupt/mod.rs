@@ -7,6 +7,7 @@ mod groups;
 mod imbalance;
 mod label_file;
 mod labels;
+mod outliers;
 mod stage;
 mod transition;
 
@@ -47,6 +48,13 @@ pub(crate) fn methods() -> Vec<Method> {
         },
         stage::method::<groups::SpuriousGroups>(),
         stage::method::<imbalance::Imbalance>(),
+        Method {
+            name: "corrupt.outliers",
+            summary: "replaces a share of the training samples with those of another data set",
+            manual: outliers::MANUAL,
+            parse: |with| Ok(Box::new(with.read::<outliers::Outliers>()?)),
+            schema: || schema_for!(outliers::Outliers),
+        },
         Method {
             name: "corrupt.none",
             summary: "passes the data on as it is",
@@ -157,7 +165,14 @@ mod tests {
             mean: vec![0.5],
             std: vec![0.25],
         };
-        Dataset { meta, train: split(train), test: split(test), clean: None, groups: None }
+        Dataset {
+            meta,
+            train: split(train),
+            test: split(test),
+            clean: None,
+            groups: None,
+            origins: None,
+        }
     }
 
     /// Returns what `corruption` makes of `data`.

@@ -15,7 +15,7 @@ use crate::{NetworkError, device::Device, error::LESS_MEMORY};
 use artifacts::architecture::Network;
 use artifacts::subset::Subset;
 use artifacts::{
-    dataset::{CleanLabels, Dataset, Groups},
+    dataset::{CleanLabels, Dataset, Groups, Origins},
     network::History,
     parts::{self, Parts},
     record::{self, Detail},
@@ -52,6 +52,7 @@ pub(crate) struct TrainingSetup {
     pub(crate) test_labels: Vec<u32>,
     pub(crate) clean: Option<CleanLabels>,
     pub(crate) groups: Option<Groups>,
+    pub(crate) origins: Option<Origins>,
     pub(crate) device: Device,
 }
 
@@ -91,6 +92,7 @@ pub(crate) fn prepare(
         test_labels: data.test.labels,
         clean: data.clean,
         groups: data.groups,
+        origins: data.origins,
         device,
         form,
     })
