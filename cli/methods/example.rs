@@ -45,6 +45,7 @@ pub(super) fn example(method: &Method) -> String {
              output = \"subset\", keep = 0.1"
         }
         ("select", _) => "keep = 0.1, balance = \"class\"",
+        ("corrupt", "duplicates") => "share = 0.1, noise = 0.02",
         ("corrupt", "group-file") => "train = \"train-groups.npy\", test = \"test-groups.npy\"",
         ("corrupt", "groups") => "correlation = 0.95",
         ("corrupt", "imbalance") => "factor = 50",

@@ -146,6 +146,12 @@ pub enum MethodError {
     /// Of two data sets one is of images and the other of features.
     #[error("images cannot be replaced by features, nor features by images")]
     ForeignKind,
+    /// What is no image cannot be shifted.
+    #[error("only images can be shifted, and the samples are features")]
+    ShiftedFeatures,
+    /// Every sample is to become a copy, or is one or foreign already.
+    #[error("no sample is left to make copies of")]
+    NoOriginals,
     /// There is no correlation with a single colour, and no telling apart of very many.
     #[error("there are {n} colours: at least 2 and at most 360 can be given")]
     ColourCount {
@@ -398,6 +404,7 @@ impl MethodFailure for MethodError {
             Self::NoMap => "only data with ten classes have a default, CIFAR-10's",
             Self::NoSuchClass { classes, .. } => return Some(known_classes(classes).into()),
             Self::MatrixClasses { .. } => "a matrix has a row and a column for each class",
+            Self::NoOriginals => "lower `share`, or set `mode = \"append\"`",
             Self::ForeignShape { .. } => "both data sets need samples of one shape",
             Self::ProxyDiverged { .. } => "its training diverged: lower the learning rate",
             Self::QuotasTooFew { .. } => "give a quota to more classes, or keep fewer samples",

@@ -13,6 +13,7 @@ pub mod linalg;
 #[doc(hidden)]
 pub mod load;
 pub mod measure;
+mod normals;
 mod own_file;
 mod runtime;
 pub mod score;

@@ -2,6 +2,7 @@
 //!
 //! What a corruption does not touch stays one object with the clean data set's.
 
+mod duplicates;
 mod group_file;
 mod groups;
 mod imbalance;
@@ -39,6 +40,7 @@ pub(crate) fn methods() -> Vec<Method> {
             parse: |with| Ok(Box::new(with.read::<label_file::LabelFile>()?)),
             schema: || schema_for!(label_file::LabelFile),
         },
+        stage::method::<duplicates::Duplicates>(),
         Method {
             name: "corrupt.group-file",
             summary: "takes the groups of the samples from files",

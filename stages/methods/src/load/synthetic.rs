@@ -1,6 +1,7 @@
 //! `load.synthetic`: Gaussian classes with samples whose nature is known.
 
 use super::{Loaded, Loader, names};
+use crate::normals::normals;
 use artifacts::{
     SampleId,
     dataset::{self, CleanLabels, DatasetMeta, Inputs, Split},
@@ -12,7 +13,7 @@ use rand::{Rng, RngExt as _, seq::index};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, f64::consts::TAU};
+use std::collections::BTreeSet;
 
 /// 16 GiB of f32.
 const MOST_VALUES: usize = 1 << 32;
@@ -261,19 +262,6 @@ fn sample(rng: &mut impl Rng, row: &mut [f32], own: &[f64], far: Option<&Vec<f64
     for (at, value) in row.iter_mut().enumerate() {
         let moved = far.map_or(0.0, |far| NEAR_THE_BORDER * (far[at] - own[at]));
         *value = (own[at] + moved + values[at]) as f32;
-    }
-}
-
-/// Fills `out` with draws from N(0, 1), two at a time (Box and Muller, 1958).
-fn normals(rng: &mut impl Rng, out: &mut [f64]) {
-    for pair in out.chunks_mut(2) {
-        // 1 - u lies in (0, 1]: its logarithm is finite.
-        let (u, angle): (f64, f64) = (rng.random(), rng.random());
-        let radius = (-2.0 * (1.0 - u).ln()).sqrt();
-        let (sin, cos) = (TAU * angle).sin_cos();
-        for (value, part) in pair.iter_mut().zip([cos, sin]) {
-            *value = radius * part;
-        }
     }
 }
 
