@@ -48,6 +48,7 @@ pub(super) fn example(method: &Method) -> String {
         ("corrupt", "duplicates") => "share = 0.1, noise = 0.02",
         ("corrupt", "group-file") => "train = \"train-groups.npy\", test = \"test-groups.npy\"",
         ("corrupt", "groups") => "correlation = 0.95",
+        ("corrupt", "images") => "kind = \"gaussian-noise\", severity = 3",
         ("corrupt", "imbalance") => "factor = 50",
         ("corrupt", "label-file") => "file = \"labels.npy\"",
         ("corrupt", "labels") => "kind = \"symmetric\", rate = 0.2",

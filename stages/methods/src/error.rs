@@ -146,6 +146,12 @@ pub enum MethodError {
     /// Of two data sets one is of images and the other of features.
     #[error("images cannot be replaced by features, nor features by images")]
     ForeignKind,
+    /// Samples are no images, or have no colours to be changed.
+    #[error("what is to be done to images cannot be done to samples of shape {sample:?}")]
+    NoSuchImages {
+        /// The shape of a sample.
+        sample: Vec<usize>,
+    },
     /// What is no image cannot be shifted.
     #[error("only images can be shifted, and the samples are features")]
     ShiftedFeatures,
@@ -404,6 +410,9 @@ impl MethodFailure for MethodError {
             Self::NoMap => "only data with ten classes have a default, CIFAR-10's",
             Self::NoSuchClass { classes, .. } => return Some(known_classes(classes).into()),
             Self::MatrixClasses { .. } => "a matrix has a row and a column for each class",
+            Self::NoSuchImages { .. } => {
+                "it takes 8-bit images [c, h, w]; `saturate` those of three channels"
+            }
             Self::NoOriginals => "lower `share`, or set `mode = \"append\"`",
             Self::ForeignShape { .. } => "both data sets need samples of one shape",
             Self::ProxyDiverged { .. } => "its training diverged: lower the learning rate",

@@ -5,6 +5,7 @@
 mod duplicates;
 mod group_file;
 mod groups;
+mod images;
 mod imbalance;
 mod label_file;
 mod labels;
@@ -49,6 +50,7 @@ pub(crate) fn methods() -> Vec<Method> {
             schema: || schema_for!(group_file::GroupFile),
         },
         stage::method::<groups::SpuriousGroups>(),
+        stage::method::<images::Images>(),
         stage::method::<imbalance::Imbalance>(),
         Method {
             name: "corrupt.outliers",

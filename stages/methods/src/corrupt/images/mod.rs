@@ -1,0 +1,362 @@
+//! `corrupt.images`: the image corruptions of CIFAR-10-C.
+
+mod blur;
+mod colour;
+mod noise;
+
+use super::{
+    outliers::sorted,
+    stage::{Corrupted, Corruption},
+};
+use crate::MethodError;
+use artifacts::{
+    SampleId,
+    dataset::{Dataset, Inputs, Origin, Origins, Split},
+    units::{Count, Fraction},
+};
+use engine::{Problem, StageError, Streams};
+use noise::Photons;
+use rand::seq::index;
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is done to which images.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct Images {
+    /// What is done to an image.
+    kind: ImageCorruption,
+    /// How much of it, from 1 to 5.
+    severity: Count,
+    /// Which images it is done to.
+    split: Splits,
+    /// The share of those that it is done to; which is drawn.
+    share: Fraction,
+}
+
+/// What is done to an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum ImageCorruption {
+    /// Normal noise, as of a sensor in the dark.
+    GaussianNoise,
+    /// The noise of counting photons (Poisson).
+    ShotNoise,
+    /// Some values are black or full: salt and pepper.
+    ImpulseNoise,
+    /// Normal noise, larger where it is bright.
+    SpeckleNoise,
+    /// A Gaussian blur.
+    GaussianBlur,
+    /// The blur of a lens out of focus.
+    DefocusBlur,
+    /// It is brighter.
+    Brightness,
+    /// It has less contrast.
+    Contrast,
+    /// Its colours are fainter (1, 2) or stronger (3 to 5).
+    Saturate,
+    /// It is coarser.
+    Pixelate,
+}
+
+/// Which images something is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Splits {
+    /// Those to train on.
+    Train,
+    /// Those to test with.
+    Test,
+    /// All.
+    Both,
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self {
+            kind: ImageCorruption::GaussianNoise,
+            severity: Count::try_from(3).expect("3 is not 0"),
+            split: Splits::Train,
+            share: Fraction::try_from(1.0).expect("1 is a fraction"),
+        }
+    }
+}
+
+impl Corruption for Images {
+    const NAME: &'static str = "corrupt.images";
+    const SUMMARY: &'static str = "changes images as noise, blur, light or a coarse sensor do";
+    const MANUAL: &'static str = "\
+Changes images as they are changed in CIFAR-10-C: Hendrycks & Dietterich, *Benchmarking Neural Network Robustness \
+to Common Corruptions and Perturbations*, ICLR 2019, with the constants of the authors' code for images of 32 x 32, \
+whatever the size. Done to `test`, it measures how a model stands images of another kind; done to `train`, what a \
+selector makes of them.
+
+At severities 1 to 5, of values from 0 to 1:
+
+- `gaussian-noise`: normal noise of standard deviation .04 .06 .08 .09 .10.
+- `shot-noise`: a photon count (Poisson) of mean 500 250 100 75 50 where it is brightest.
+- `impulse-noise`: a share .01 .02 .03 .05 .07 of values becomes 0 or 1.
+- `speckle-noise`: normal noise of .06 .10 .12 .16 .20 times the value.
+- `gaussian-blur`: a Gaussian of standard deviation .4 .6 .7 .8 1.
+- `defocus-blur`: a disc of radius .3 .4 .5 1 1.5, smoothed by a Gaussian of .4 .5 .6 .2 .1.
+- `brightness`: value of HSV plus .05 .1 .15 .2 .3. `saturate`: its saturation times .3 .1 1.5 2 2.5, plus 0 0 0 \
+.1 .2; colour images only.
+- `contrast`: the distance from each channel's mean times .75 .5 .4 .3 .15.
+- `pixelate`: .95 .9 .85 .75 .65 of the pixels of each side, by box filters.
+
+Levels are cut off at 0 and 255 and rounded down, as in that code. Left out are kinds that need pictures of frost, \
+an encoder or what the libraries of the time did: glass, motion and zoom blur, snow, frost, fog, spatter, elastic \
+transforms and JPEG.
+
+Exactly `share` times the images of a split, rounded, are changed; every image has random numbers of its own, so \
+that those of a share do not change with others. Labels stay, as do mean and standard deviation. The output says \
+which training samples were changed; only `evaluate`, the models' summaries and `evaluate.scores` (with \
+`of = \"changed\"`) read that.
+
+Cost: a pass over the changed images, by all threads; the changed split is held in memory.";
+    const STREAMS: &'static [&'static str] = &["train", "test", "train-images", "test-images"];
+
+    fn problems(&self) -> Vec<Problem> {
+        if self.severity.get() <= 5 {
+            return vec![];
+        }
+        vec![Problem {
+            setting: "severity".to_owned(),
+            message: format!("there is no severity {}", self.severity.get()),
+            hint: Some("severities go from 1 to 5".to_owned()),
+        }]
+    }
+
+    fn corrupt(
+        &self,
+        mut data: Dataset,
+        streams: Streams,
+    ) -> Result<Option<Corrupted>, StageError> {
+        let (train, test) = match self.split {
+            Splits::Train => (self.share.of(data.meta.train), 0),
+            Splits::Test => (0, self.share.of(data.meta.test)),
+            Splits::Both => (self.share.of(data.meta.train), self.share.of(data.meta.test)),
+        };
+        if train + test == 0 {
+            return Ok(None);
+        }
+        let sample = data.meta.sample.clone();
+        let changed =
+            self.change(&mut data.train, &sample, train, ("train", "train-images"), streams)?;
+        self.change(&mut data.test, &sample, test, ("test", "test-images"), streams)?;
+        if !changed.is_empty() {
+            let origins = data.origins.get_or_insert_with(|| Origins::none(data.meta.train));
+            origins.set(&changed, Origin::Changed);
+        }
+        let log = format!("{train} training images and {test} test images changed");
+        Ok(Some(Corrupted { data, log }))
+    }
+}
+
+impl Images {
+    /// Changes `count` of the images of a split, and returns which.
+    fn change(
+        &self,
+        split: &mut Split,
+        sample: &[usize],
+        count: usize,
+        (which, own): (&'static str, &'static str),
+        streams: Streams,
+    ) -> Result<Vec<SampleId>, MethodError> {
+        if count == 0 {
+            return Ok(vec![]);
+        }
+        let unfit = || MethodError::NoSuchImages { sample: sample.to_vec() };
+        let &[channels, h, w] = sample else { return Err(unfit()) };
+        if self.kind == ImageCorruption::Saturate && channels != 3 {
+            return Err(unfit());
+        }
+        let Inputs::Images(images) = &split.inputs else { return Err(unfit()) };
+        let each = channels * h * w;
+        let n = split.labels.len();
+        let picked = index::sample(&mut streams.get(which), n, count).into_vec();
+        let picked = sorted(picked);
+        let mut images = images.to_vec();
+        let photons = match self.kind {
+            ImageCorruption::ShotNoise => Some(Photons::new(self.constant())),
+            _ => None,
+        };
+        images.par_chunks_mut(each.max(1)).enumerate().for_each(|(at, image)| {
+            if picked.binary_search(&SampleId::at(at)).is_ok() {
+                let draws = ImageDraws { streams, own, at: at as u64 };
+                self.change_one(image, (channels, h, w), photons.as_ref(), draws);
+            }
+        });
+        split.inputs = Inputs::Images(images.into());
+        Ok(picked)
+    }
+
+    fn change_one(
+        &self,
+        levels: &mut [u8],
+        (channels, h, w): (usize, usize, usize),
+        photons: Option<&Photons>,
+        draws: ImageDraws,
+    ) {
+        if self.kind == ImageCorruption::Pixelate {
+            let coarse = blur::pixelate(levels, (h, w), self.constant());
+            levels.copy_from_slice(&coarse);
+            return;
+        }
+        let mut image: Vec<f64> = levels.iter().map(|level| f64::from(*level) / 255.0).collect();
+        let rng = &mut draws.streams.at(draws.own, draws.at);
+        match self.kind {
+            ImageCorruption::GaussianNoise => noise::gaussian(&mut image, self.constant(), rng),
+            ImageCorruption::ShotNoise => {
+                if let Some(photons) = photons {
+                    photons.shot(levels, &mut image, rng);
+                }
+            }
+            ImageCorruption::ImpulseNoise => noise::impulse(&mut image, self.constant(), rng),
+            ImageCorruption::SpeckleNoise => noise::speckle(&mut image, self.constant(), rng),
+            ImageCorruption::GaussianBlur => blur::gaussian(&mut image, (h, w), self.constant()),
+            ImageCorruption::DefocusBlur => {
+                blur::defocus(&mut image, (h, w), self.constant(), self.second());
+            }
+            ImageCorruption::Brightness => colour::brighten(&mut image, channels, self.constant()),
+            ImageCorruption::Contrast => colour::contrast(&mut image, channels, self.constant()),
+            ImageCorruption::Saturate => {
+                colour::saturate(&mut image, self.constant(), self.second())
+            }
+            ImageCorruption::Pixelate => {}
+        }
+        for (level, value) in levels.iter_mut().zip(image) {
+            // Rounded down, as the authors' code does.
+            *level = (value.clamp(0.0, 1.0) * 255.0) as u8;
+        }
+    }
+
+    /// Returns the constant of the kind at this severity.
+    fn constant(&self) -> f64 {
+        let all = match self.kind {
+            ImageCorruption::GaussianNoise => [0.04, 0.06, 0.08, 0.09, 0.1],
+            ImageCorruption::ShotNoise => [500.0, 250.0, 100.0, 75.0, 50.0],
+            ImageCorruption::ImpulseNoise => [0.01, 0.02, 0.03, 0.05, 0.07],
+            ImageCorruption::SpeckleNoise => [0.06, 0.1, 0.12, 0.16, 0.2],
+            ImageCorruption::GaussianBlur => [0.4, 0.6, 0.7, 0.8, 1.0],
+            ImageCorruption::DefocusBlur => [0.3, 0.4, 0.5, 1.0, 1.5],
+            ImageCorruption::Brightness => [0.05, 0.1, 0.15, 0.2, 0.3],
+            ImageCorruption::Contrast => [0.75, 0.5, 0.4, 0.3, 0.15],
+            ImageCorruption::Saturate => [0.3, 0.1, 1.5, 2.0, 2.5],
+            ImageCorruption::Pixelate => [0.95, 0.9, 0.85, 0.75, 0.65],
+        };
+        all[self.severity.get().min(5) - 1]
+    }
+
+    /// Returns the second constant, of kinds that have one.
+    fn second(&self) -> f64 {
+        let all = match self.kind {
+            ImageCorruption::DefocusBlur => [0.4, 0.5, 0.6, 0.2, 0.1],
+            ImageCorruption::Saturate => [0.0, 0.0, 0.0, 0.1, 0.2],
+            _ => [0.0; 5],
+        };
+        all[self.severity.get().min(5) - 1]
+    }
+}
+
+/// Where the random numbers of an image come from.
+struct ImageDraws {
+    streams: Streams,
+    own: &'static str,
+    at: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corrupt::tests::{grey, run};
+
+    const KINDS: [ImageCorruption; 10] = [
+        ImageCorruption::GaussianNoise,
+        ImageCorruption::ShotNoise,
+        ImageCorruption::ImpulseNoise,
+        ImageCorruption::SpeckleNoise,
+        ImageCorruption::GaussianBlur,
+        ImageCorruption::DefocusBlur,
+        ImageCorruption::Brightness,
+        ImageCorruption::Contrast,
+        ImageCorruption::Saturate,
+        ImageCorruption::Pixelate,
+    ];
+
+    fn images(text: &str) -> Images {
+        serde_json::from_str(text).expect("the settings are read")
+    }
+
+    fn pixels(split: &Split) -> &[u8] {
+        let Inputs::Images(pixels) = &split.inputs else { panic!("not images") };
+        pixels
+    }
+
+    #[test]
+    fn every_kind_changes_an_image_more_at_a_higher_severity() {
+        // Stripes of three colours, of which none is full.
+        let sample = [3, 8, 8];
+        let levels = (0..192).map(|at| [60, 120, 200, 90, 30][at % 8 % 5] + (at / 64 * 13) as u8);
+        let levels: Vec<u8> = levels.collect();
+        for kind in KINDS {
+            let apart = |severity| {
+                let severity = Count::try_from(severity).expect("not 0");
+                let one = Images { kind, severity, ..Images::default() };
+                let mut split =
+                    Split { inputs: Inputs::Images(levels.clone().into()), labels: vec![0] };
+                let streams = Streams::new(4, Images::STREAMS);
+                let names = ("train", "train-images");
+                let which = one.change(&mut split, &sample, 1, names, streams);
+                assert_eq!(which.expect("it is an image"), [SampleId::at(0)]);
+                let pairs = pixels(&split).iter().zip(&levels);
+                pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum::<u32>()
+            };
+            assert!(apart(5) > apart(1) && apart(1) > 0, "{kind:?}: {} {}", apart(1), apart(5));
+        }
+    }
+
+    #[test]
+    fn a_share_is_changed_and_known() {
+        let labels = vec![0; 40];
+        let before = grey(&labels, &labels);
+        let half = images(r#"{"kind": "brightness", "severity": 5, "share": 0.5}"#);
+        let found = run(&half, grey(&labels, &labels)).expect("they are images");
+        let kinds = found.origins.as_ref().expect("some were changed").kinds.clone();
+        assert_eq!(kinds.iter().filter(|kind| **kind == Origin::Changed).count(), 20);
+        let pairs = pixels(&before.train).chunks_exact(4).zip(pixels(&found.train).chunks_exact(4));
+        for ((old, new), kind) in pairs.zip(kinds) {
+            assert_eq!(old != new, kind == Origin::Changed);
+        }
+        assert_eq!(found.test, before.test);
+        let test = images(r#"{"kind": "contrast", "split": "test"}"#);
+        let found = run(&test, grey(&labels, &labels)).expect("they are images");
+        assert!(found.origins.is_none() && found.train == before.train);
+        assert!(found.test != before.test);
+    }
+
+    #[test]
+    fn an_image_has_random_numbers_of_its_own() {
+        let labels = vec![0; 30];
+        let all = run(&images(r#"{"split": "both"}"#), grey(&labels, &labels)).expect("images");
+        let some = run(&images(r#"{"share": 0.5}"#), grey(&labels, &labels)).expect("images");
+        let kinds = some.origins.expect("some were changed").kinds;
+        let pairs = pixels(&all.train).chunks_exact(4).zip(pixels(&some.train).chunks_exact(4));
+        for ((all, some), _) in pairs.zip(kinds).filter(|(_, kind)| *kind == Origin::Changed) {
+            assert_eq!(all, some);
+        }
+        assert!(pixels(&all.train) != pixels(&all.test), "the splits draw apart");
+    }
+
+    #[test]
+    fn what_is_no_image_of_that_kind_is_refused() {
+        let mut data = grey(&[0, 0], &[]);
+        data.train.inputs = Inputs::Features(vec![0.0; 8]);
+        assert!(run(&Images::default(), data).is_err());
+        let grey = run(&images(r#"{"kind": "saturate"}"#), grey(&[0, 0], &[])).err();
+        assert!(grey.expect("it has no colour").to_string().contains("[1, 2, 2]"));
+        assert_eq!(images(r#"{"severity": 6}"#).problems().len(), 1);
+    }
+}
