@@ -1,14 +1,14 @@
-//! `corrupt.labels`: symmetric, pair-flip and asymmetric label noise, and noise of any matrix.
-//!
-//! Noise that depends on the sample itself is not made here.
+//! `corrupt.labels`: symmetric, pair-flip and asymmetric label noise, noise of any matrix, and noise that
+//! depends on the sample itself.
 
 use super::{
-    changed, relabelled,
+    changed, instance, relabelled,
     transition::{self, LabelMatrix, Preset},
 };
 use crate::MethodError;
 use artifacts::{
-    SampleId, dataset,
+    SampleId,
+    dataset::{self, Dataset},
     parts::{DATA, Parts},
     units::Fraction,
 };
@@ -35,12 +35,19 @@ really confuse, for data of ten classes in CIFAR-10's order (or of any ten, for 
 people's): the worst of three annotations of each image of CIFAR-10N, 40.2 % wrong if the classes are \
 equally large (Wei et al., arXiv:2110.12088; counted in the published labels and rounded to three decimals). \
 `corrupt.label-file` takes the labels themselves.
+- `instance-dependent`: what a sample looks like is what it is taken for (Xia et al., *Part-dependent Label \
+Noise*, NeurIPS 2020, in the form of the authors' code). Each class y has a random matrix W_y, standard normal; \
+the other classes get softmax(W_y x) of a sample x of y (standardised pixels or features), times the sample's own \
+rate, drawn from a normal distribution around `rate` with standard deviation 0.1 within 0 and 1. Every sample's \
+label is drawn on its own, so the share of wrong labels is about `rate`. Cost: O(n C d) for C classes and d \
+values, by all threads.
 
 `count = \"exact\"` touches exactly `rate` times the number of samples that can be, rounded; with a matrix \
 each class gets each label as often as its row says, rounded by the largest remainders. `bernoulli` \
 decides for each sample on its own. The log tells how many labels are wrong in the end.
 
-The output also says which samples were touched (with a matrix, those that got another label) and what \
+The output also says which samples were touched (those that got another label, where labels are drawn from a \
+distribution) and what \
 their labels were. Only `evaluate` and the models' summaries read that. Corrupting corrupted data draws on \
 the labels as they are by then, keeps the original ones as clean, and counts a sample as touched if it ever \
 was. Where nothing is touched (`rate = 0`), the output is the input, so that everything behind it is what \
@@ -58,7 +65,7 @@ pub(super) struct Labels {
     /// The share of samples touched; for `asymmetric`, of those whose class is in the map. Not for
     /// `matrix`, which says it itself.
     rate: Fraction,
-    /// How that share is meant.
+    /// How that share is meant; not for `instance-dependent`, which draws every sample on its own.
     count: Counting,
     /// With `symmetric`: the drawn label may be the sample's own.
     own_class: bool,
@@ -86,6 +93,8 @@ enum Noise {
     Asymmetric,
     /// One drawn with the probabilities of its class.
     Matrix,
+    /// One drawn with the probabilities of the sample itself.
+    InstanceDependent,
 }
 
 /// How a share is meant.
@@ -230,6 +239,10 @@ impl Stage for Labels {
             let message = "`map` is empty";
             problem("map", message, "say what a class is taken for, such as `cat = \"dog\"`");
         }
+        if self.kind == Noise::InstanceDependent && self.count != Counting::Exact {
+            let message = "`count` means nothing where every sample has a rate of its own";
+            problem("count", message, "leave `count` out");
+        }
         if self.kind == Noise::Matrix {
             if self.rate != Self::default().rate {
                 let message = "`rate` means nothing with a matrix, which has its own";
@@ -261,6 +274,15 @@ impl Stage for Labels {
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let artifact = dataset::input(ctx, "data")?;
         let (meta, train, test) = dataset::labels(ctx, "data", artifact)?;
+        if self.kind == Noise::InstanceDependent && f64::from(self.rate) > 0.0 {
+            if meta.classes.len() < 2 {
+                return Err(MethodError::OneClass.into());
+            }
+            let data = Dataset::read(ctx, "data")?;
+            let labels = instance::flipped(&data, f64::from(self.rate), ctx.streams());
+            let touched = changed(&train, &labels);
+            return relabelled(ctx, artifact, (train, test), &labels, touched);
+        }
         let mut rng = ctx.streams().get("labels");
         let (labels, touched) = self.corrupt(&train, &meta.classes, &mut rng)?;
         relabelled(ctx, artifact, (train, test), &labels, touched)
@@ -284,6 +306,7 @@ impl Labels {
         }
         let map = match self.kind {
             Noise::Matrix => return self.draw(labels, classes.len(), rng),
+            Noise::InstanceDependent => unreachable!("`run` draws it from the samples"),
             Noise::Asymmetric => self.map(classes)?,
             Noise::Symmetric => vec![None; classes.len()],
             Noise::PairFlip => (0..count).map(|label| Some((label + 1) % count)).collect(),
@@ -525,6 +548,8 @@ mod tests {
             (r#"{"kind": "matrix", "matrix": [[1]], "rate": 0.2}"#, "rate"),
             (r#"{"matrix": [[1]]}"#, "matrix"),
             (r#"{"preset": "cifar10n-worst"}"#, "preset"),
+            (r#"{"kind": "instance-dependent", "count": "bernoulli"}"#, "count"),
+            (r#"{"kind": "instance-dependent", "own-class": true}"#, "own-class"),
         ] {
             let noise: Labels = serde_json::from_str(text).expect("the settings are read");
             let settings: Vec<_> = noise.problems().into_iter().map(|one| one.setting).collect();

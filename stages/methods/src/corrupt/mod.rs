@@ -7,6 +7,7 @@ mod group_file;
 mod groups;
 mod images;
 mod imbalance;
+mod instance;
 mod label_file;
 mod labels;
 mod outliers;

@@ -168,7 +168,7 @@ pub(super) fn each(matrix: &LabelMatrix, labels: &[u32], rng: &mut impl Rng) -> 
 }
 
 /// Returns the label of `row` in whose part of 0 to 1 `drawn` lies: one of positive probability.
-fn label_at(row: &[f64], drawn: f64) -> u32 {
+pub(super) fn label_at(row: &[f64], drawn: f64) -> u32 {
     let mut left = drawn * row.iter().sum::<f64>();
     let mut last = 0;
     for (label, probability) in (0u32..).zip(row) {
