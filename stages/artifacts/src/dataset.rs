@@ -2,6 +2,7 @@
 //!
 //! How a data set gets here is `load`'s business, what is done to it `corrupt`'s.
 
+mod error;
 mod groups;
 mod origin;
 mod take;
@@ -13,11 +14,11 @@ use crate::{
 };
 use cache::{Artifact, Blob, Bytes, Store};
 use engine::{StageCtx, StageError};
+pub use error::DatasetError;
 pub use groups::{GroupCounts, Groups, groups, put_groups};
 pub use origin::{Origin, OriginCount, Origins, origins, put_origins};
 use serde::{Deserialize, Serialize};
 use std::{ops::Range, sync::Arc};
-use thiserror::Error;
 
 /// The parts that only an evaluation may see: they are no part of what a selector is given.
 pub const FOR_EVALUATION: [&str; 4] = ["clean", "groups", "group_names", "origin"];
@@ -84,101 +85,6 @@ pub struct CleanLabels {
     /// The samples that were picked to be corrupted, sorted. Where the draw may
     /// fall on the sample's own class, a touched sample can still have its clean label.
     pub touched: Vec<SampleId>,
-}
-
-/// How the parts of a data set contradict each other.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum DatasetError {
-    /// The samples do not fill their shape.
-    #[error("split `{split}` has {found} elements, but {n} samples of {sample:?} have {wanted}")]
-    Elements {
-        /// The split.
-        split: &'static str,
-        /// How many elements it has.
-        found: usize,
-        /// How many samples.
-        n: usize,
-        /// The shape of one.
-        sample: Vec<usize>,
-        /// How many elements so many have.
-        wanted: usize,
-    },
-    /// There is not one label for each sample.
-    #[error("split `{split}` has {found} labels for {n} samples")]
-    LabelCount {
-        /// The split.
-        split: &'static str,
-        /// How many labels it has.
-        found: usize,
-        /// How many samples.
-        n: usize,
-    },
-    /// A label is no class.
-    #[error("label {label} of sample {sample} in `{split}` is not one of {classes} classes")]
-    Label {
-        /// The split, or `clean`.
-        split: &'static str,
-        /// The position of the sample.
-        sample: usize,
-        /// Its label.
-        label: u32,
-        /// How many classes there are.
-        classes: usize,
-    },
-    /// There is not one clean label for each training sample.
-    #[error("there are {found} clean labels for {n} samples")]
-    CleanCount {
-        /// How many there are.
-        found: usize,
-        /// How many training samples.
-        n: usize,
-    },
-    /// The positions of the touched samples are out of order, or beyond the training split.
-    #[error("the touched positions are not distinct, sorted and below {n}")]
-    Touched {
-        /// How many training samples there are.
-        n: usize,
-    },
-    /// There is not one group for each sample.
-    #[error("split `{split}` has {found} groups for {n} samples")]
-    GroupCount {
-        /// The split.
-        split: &'static str,
-        /// How many groups are given.
-        found: usize,
-        /// How many samples.
-        n: usize,
-    },
-    /// A group has no name.
-    #[error("group {group} of sample {sample} in `{split}` is not one of {groups} groups")]
-    Group {
-        /// The split.
-        split: &'static str,
-        /// The position of the sample.
-        sample: usize,
-        /// Its group.
-        group: u32,
-        /// How many groups have a name.
-        groups: usize,
-    },
-    /// It is not said of each training sample what was done to it.
-    #[error("it is said of {found} samples what was done to them, and there are {n}")]
-    OriginCount {
-        /// Of how many it is said.
-        found: usize,
-        /// How many training samples.
-        n: usize,
-    },
-    /// What was done to a sample is none of what can be.
-    #[error("{byte} stands for nothing that is done to samples")]
-    Origin {
-        /// What it is said to be.
-        byte: u8,
-    },
-    /// A copy is no duplicate, or of no other sample.
-    #[error("the copies are not distinct, sorted duplicates of other samples")]
-    Copies,
 }
 
 impl Inputs {

@@ -2,7 +2,9 @@
 //! depends on the sample itself.
 
 use super::{
-    changed, instance, relabelled,
+    changed,
+    class_ref::ClassRef,
+    instance, relabelled,
     transition::{self, LabelMatrix, Preset},
 };
 use crate::MethodError;
@@ -14,10 +16,10 @@ use artifacts::{
 };
 use engine::{ArtifactKind, Port, Problem, Stage, StageCtx, StageError};
 use rand::{Rng, RngExt as _, seq::index};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 pub(super) const MANUAL: &str = "\
 Gives a share `rate` of the training samples another label. The test split and the samples themselves \
@@ -47,9 +49,8 @@ each class gets each label as often as its row says, rounded by the largest rema
 decides for each sample on its own. The log tells how many labels are wrong in the end.
 
 The output also says which samples were touched (those that got another label, where labels are drawn from a \
-distribution) and what \
-their labels were. Only `evaluate` and the models' summaries read that. Corrupting corrupted data draws on \
-the labels as they are by then, keeps the original ones as clean, and counts a sample as touched if it ever \
+distribution) and what their labels were. Only `evaluate` and the models' summaries read that. Corrupting \
+corrupted data draws on the labels as they are by then, keeps the original ones as clean, and counts a sample as touched if it ever \
 was. Where nothing is touched (`rate = 0`), the output is the input, so that everything behind it is what \
 the clean run already did.";
 
@@ -118,81 +119,6 @@ impl Default for Labels {
             matrix: None,
             preset: None,
         }
-    }
-}
-
-/// A class as a user says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum ClassRef {
-    Number(u32),
-    Name(String),
-}
-
-impl ClassRef {
-    /// Returns the label this means, or what is wrong with it.
-    fn label(&self, classes: &[String]) -> Result<u32, MethodError> {
-        let named = |name: &str| classes.iter().position(|one| one == name);
-        let found = match self {
-            Self::Number(number) => Some(*number as usize),
-            Self::Name(name) => named(name).or_else(|| name.parse().ok()),
-        };
-        let label = found.filter(|label| *label < classes.len());
-        label.map(|label| label as u32).ok_or_else(|| MethodError::NoSuchClass {
-            class: self.to_string(),
-            classes: classes.to_vec(),
-        })
-    }
-}
-
-impl fmt::Display for ClassRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Name(name) => name.fmt(f),
-        }
-    }
-}
-
-impl Serialize for ClassRef {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Number(number) => to.serialize_u32(*number),
-            Self::Name(name) => to.serialize_str(name),
-        }
-    }
-}
-
-// By hand: `untagged` would lose the place of a mistake.
-impl<'de> Deserialize<'de> for ClassRef {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = ClassRef;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a class's name or number")
-            }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<ClassRef, E> {
-                let wrong = |_| E::invalid_value(de::Unexpected::Signed(number), &self);
-                u32::try_from(number).map(ClassRef::Number).map_err(wrong)
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<ClassRef, E> {
-                let wrong = |_| E::invalid_value(de::Unexpected::Unsigned(number), &self);
-                u32::try_from(number).map(ClassRef::Number).map_err(wrong)
-            }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<ClassRef, E> {
-                Ok(ClassRef::Name(name.to_owned()))
-            }
-        }
-        from.deserialize_any(Visitor)
-    }
-}
-
-impl JsonSchema for ClassRef {
-    fn schema_name() -> Cow<'static, str> {
-        "ClassRef".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "minimum": 0 })
     }
 }
 

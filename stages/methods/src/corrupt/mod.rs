@@ -2,6 +2,7 @@
 //!
 //! What a corruption does not touch stays one object with the clean data set's.
 
+mod class_ref;
 mod duplicates;
 mod group_file;
 mod groups;
