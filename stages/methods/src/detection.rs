@@ -1,8 +1,8 @@
-//! `evaluate.scores`: how well a score finds the samples whose labels are wrong.
+//! `evaluate.scores`: how well a score finds the samples that were corrupted.
 
 use crate::MethodError;
 use artifacts::{
-    dataset,
+    dataset::{self, DatasetMeta, Origin},
     parts::{self, DATA, METRICS, Parts, SCORES},
     scores,
 };
@@ -11,15 +11,35 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What `evaluate.scores` takes: nothing.
+/// What a score is to find.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct EvaluateScores {}
+struct EvaluateScores {
+    /// The samples that are to be found.
+    #[serde(skip_serializing_if = "Sought::is_usual")]
+    of: Sought,
+}
+
+/// The samples a score is to find.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Sought {
+    /// Those whose label is not the clean one.
+    #[default]
+    WrongLabels,
+    /// Those of another data set.
+    Foreign,
+    /// Copies of other samples.
+    Duplicates,
+    /// Those whose image was changed.
+    Changed,
+}
 
 const MANUAL: &str = "\
-Takes a score for a detector of label noise: the hardest are called wrong. `data` is the corrupted data set
-the score was made on, whose clean labels only an evaluation sees; a sample is wrong where its label is not
-the clean one.
+Takes a score for a detector of corrupted samples: the hardest are called wrong. `data` is the corrupted data
+set the score was made on, whose truth only an evaluation sees. By default a sample is wrong where its label
+is not the clean one; with `of`, where it is `foreign` (`corrupt.outliers`), one of the `duplicates`
+(`corrupt.duplicates`, the copies and not their originals) or `changed` (`corrupt.images`).
 
 - `auroc`: the area under the ROC curve, the probability that a wrong sample scores above a right one, ties
   counting half (Hanley and McNeil, 1982). 0.5 is chance, below it the wrong ones are called easy.
@@ -34,7 +54,7 @@ Cost: O(n log n).";
 pub(crate) fn methods() -> Vec<Method> {
     vec![Method {
         name: "evaluate.scores",
-        summary: "measures how well a score finds the samples whose labels are wrong",
+        summary: "measures how well a score finds the samples that were corrupted",
         manual: MANUAL,
         parse: |with| Ok(Box::new(with.read::<EvaluateScores>()?)),
         schema: || schemars::schema_for!(EvaluateScores),
@@ -80,6 +100,40 @@ impl Detection {
     }
 }
 
+impl Sought {
+    /// Returns whether it is what a setting left out means: keys from before know no other.
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns of each training sample of the data set on port `data` whether it is sought.
+    fn wrong(
+        self,
+        ctx: &StageCtx<'_>,
+        meta: &DatasetMeta,
+        labels: &[u32],
+    ) -> Result<Vec<bool>, StageError> {
+        let source = dataset::input(ctx, "data")?;
+        let origin = match self {
+            Self::WrongLabels => {
+                let clean = dataset::clean(ctx, "data", source)?;
+                let clean = clean.ok_or(MethodError::NoCleanLabels)?.labels;
+                return Ok(labels
+                    .iter()
+                    .zip(&clean)
+                    .map(|(label, clean)| label != clean)
+                    .collect());
+            }
+            Self::Foreign => Origin::Foreign,
+            Self::Duplicates => Origin::Duplicate,
+            Self::Changed => Origin::Changed,
+        };
+        let known = dataset::origins(ctx, "data", source, meta)?;
+        let kinds = known.ok_or(MethodError::NoOrigins)?.kinds;
+        Ok(kinds.iter().map(|kind| *kind == origin).collect())
+    }
+}
+
 impl Stage for EvaluateScores {
     fn method(&self) -> &'static str {
         "evaluate.scores"
@@ -103,11 +157,9 @@ impl Stage for EvaluateScores {
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let source = dataset::input(ctx, "data")?;
-        let (_, labels, _) = dataset::labels(ctx, "data", source)?;
-        let clean = dataset::clean(ctx, "data", source)?.ok_or(MethodError::NoCleanLabels)?;
+        let (meta, labels, _) = dataset::labels(ctx, "data", source)?;
+        let wrong = self.of.wrong(ctx, &meta, &labels)?;
         let scores = scores::read(ctx, "scores", labels.len())?;
-        let wrong: Vec<bool> =
-            labels.iter().zip(&clean.labels).map(|(label, clean)| label != clean).collect();
         let count = wrong.iter().filter(|wrong| **wrong).count();
         let mut metrics = json!({ "wrong": count, "samples": labels.len() });
         if let Some(found) = Detection::of(&scores, &wrong) {
@@ -139,6 +191,14 @@ mod tests {
         assert_eq!(Detection::of(&[0.0, -0.0], &[true, false]).map(|found| found.auroc), Some(0.5));
         assert_eq!(Detection::of(&[1.0, 2.0], &[false, false]), None);
         assert_eq!(Detection::of(&[1.0, 2.0], &[true, true]), None);
+    }
+
+    #[test]
+    fn what_is_sought_by_default_has_the_key_it_had() {
+        assert_eq!(EvaluateScores::default().settings(), json!({}));
+        let other: EvaluateScores =
+            serde_json::from_str(r#"{"of": "duplicates"}"#).expect("the settings are read");
+        assert_eq!(other.settings(), json!({ "of": "duplicates" }));
     }
 
     #[test]

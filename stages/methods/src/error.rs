@@ -99,6 +99,9 @@ pub enum MethodError {
     /// A data set does not say which of its labels are wrong.
     #[error("it is not known which labels of the data set are wrong")]
     NoCleanLabels,
+    /// A data set does not say what was done to its samples.
+    #[error("it is not known what was done to the samples of the data set")]
+    NoOrigins,
     /// There is a single class, whose labels cannot be wrong.
     #[error("there is no other class to take a wrong label from")]
     OneClass,
@@ -419,6 +422,9 @@ impl MethodFailure for MethodError {
             Self::QuotasTooFew { .. } => "give a quota to more classes, or keep fewer samples",
             Self::Center { .. } => "centres are positions in the training set, counted from 0",
             Self::NoCleanLabels => "connect `data` to the stage that corrupted the labels",
+            Self::NoOrigins => {
+                "connect `data` to a stage that changes samples, such as `corrupt.outliers`"
+            }
             Self::EqualGradients => "set a larger `rule.lambda`",
             Self::NoRecord => "give the proxy `record = \"inflight\"` or `\"clean\"`",
             Self::NoRecordedLogits { .. } => "give the proxy a larger `record-limit`",
