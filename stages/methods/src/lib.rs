@@ -22,8 +22,9 @@ pub mod select;
 mod timing;
 
 pub use command::{OutError, ProgramEnd};
-pub use error::{MethodError, OwnFileError};
+pub use error::MethodError;
 pub use load::{FileError, FolderError, ImageError, MatError};
+pub use own_file::OwnFileError;
 pub use runtime::Runtime;
 
 /// Returns the methods of this crate.

@@ -1,9 +1,12 @@
-//! A class of a data set, by its name or its number.
+//! A class of a data set, by its name or its number; and what classes are taken for.
 
 use crate::MethodError;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+/// CIFAR-10's usual confusions.
+pub(super) const CIFAR10: [(u32, u32); 5] = [(2, 0), (3, 5), (4, 7), (5, 3), (9, 1)];
 
 /// A class as a user says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,4 +81,32 @@ impl JsonSchema for ClassRef {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "integer"], "minimum": 0 })
     }
+}
+
+/// Returns what each class is taken for, if for anything, as `given` says it by names and numbers.
+pub(super) fn map(
+    given: Option<&BTreeMap<String, ClassRef>>,
+    classes: &[String],
+) -> Result<Vec<Option<u32>>, MethodError> {
+    let mut map = vec![None; classes.len()];
+    let Some(given) = given else {
+        if classes.len() != 10 {
+            return Err(MethodError::NoMap);
+        }
+        for (from, to) in CIFAR10 {
+            map[from as usize] = Some(to);
+        }
+        return Ok(map);
+    };
+    for (from, to) in given {
+        let (from_label, to_label) =
+            (ClassRef::Name(from.clone()).label(classes)?, to.label(classes)?);
+        if from_label == to_label {
+            return Err(MethodError::MappedToItself { class: from.clone() });
+        }
+        if map[from_label as usize].replace(to_label).is_some() {
+            return Err(MethodError::MappedTwice { class: from.clone() });
+        }
+    }
+    Ok(map)
 }

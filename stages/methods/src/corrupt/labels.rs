@@ -3,7 +3,7 @@
 
 use super::{
     changed,
-    class_ref::ClassRef,
+    class_ref::{self, ClassRef},
     instance, relabelled,
     transition::{self, LabelMatrix, Preset},
 };
@@ -53,9 +53,6 @@ distribution) and what their labels were. Only `evaluate` and the models' summar
 corrupted data draws on the labels as they are by then, keeps the original ones as clean, and counts a sample as touched if it ever \
 was. Where nothing is touched (`rate = 0`), the output is the input, so that everything behind it is what \
 the clean run already did.";
-
-/// CIFAR-10's usual confusions.
-const CIFAR10: [(u32, u32); 5] = [(2, 0), (3, 5), (4, 7), (5, 3), (9, 1)];
 
 /// How labels are corrupted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -233,7 +230,7 @@ impl Labels {
         let map = match self.kind {
             Noise::Matrix => return self.draw(labels, classes.len(), rng),
             Noise::InstanceDependent => unreachable!("`run` draws it from the samples"),
-            Noise::Asymmetric => self.map(classes)?,
+            Noise::Asymmetric => class_ref::map(self.map.as_ref(), classes)?,
             Noise::Symmetric => vec![None; classes.len()],
             Noise::PairFlip => (0..count).map(|label| Some((label + 1) % count)).collect(),
         };
@@ -294,36 +291,11 @@ impl Labels {
             }
         }
     }
-
-    /// Returns what each class is taken for, if for anything.
-    fn map(&self, classes: &[String]) -> Result<Vec<Option<u32>>, MethodError> {
-        let mut map = vec![None; classes.len()];
-        let Some(given) = &self.map else {
-            if classes.len() != 10 {
-                return Err(MethodError::NoMap);
-            }
-            for (from, to) in CIFAR10 {
-                map[from as usize] = Some(to);
-            }
-            return Ok(map);
-        };
-        for (from, to) in given {
-            let (from_label, to_label) =
-                (ClassRef::Name(from.clone()).label(classes)?, to.label(classes)?);
-            if from_label == to_label {
-                return Err(MethodError::MappedToItself { class: from.clone() });
-            }
-            if map[from_label as usize].replace(to_label).is_some() {
-                return Err(MethodError::MappedTwice { class: from.clone() });
-            }
-        }
-        Ok(map)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{class_ref::CIFAR10, *};
     use engine::Streams;
 
     fn ids(positions: &[u32]) -> Vec<SampleId> {
