@@ -3,6 +3,7 @@
 mod changes;
 mod command;
 mod compare;
+mod corruption;
 mod crash;
 mod edge;
 mod features;
