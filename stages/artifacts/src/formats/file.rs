@@ -275,6 +275,21 @@ impl DataFile {
     }
 }
 
+/// Returns the numbers of a `.npy` file, or the tensor called `name` of a safetensors file.
+///
+/// # Errors
+///
+/// As [`tensor`], and if a `.npy` file holds no numbers.
+pub fn array<'a>(bytes: &'a [u8], name: &str) -> Result<Array<'a>, FormatError> {
+    if !npy::is_npy(bytes) {
+        return tensor(bytes, name);
+    }
+    match npy::read(bytes)? {
+        npy::Npy::Values(Values::Numbers(array)) => Ok(array),
+        npy::Npy::Values(Values::Texts(_)) | npy::Npy::Pickle(_) => Err(FormatError::NoArrays),
+    }
+}
+
 /// Returns the tensor called `name` of a safetensors file.
 ///
 /// # Errors
