@@ -315,9 +315,10 @@ mod tests {
         for at in 0..a.len() {
             sum += a[at][at].ln();
             for row in at + 1..a.len() {
-                let factor = a[row][at] / a[at][at];
-                for col in at..a.len() {
-                    a[row][col] -= factor * a[at][col];
+                let (above, below) = a.split_at_mut(row);
+                let factor = below[0][at] / above[at][at];
+                for (value, pivot) in below[0].iter_mut().zip(&above[at]).skip(at) {
+                    *value -= factor * pivot;
                 }
             }
         }
