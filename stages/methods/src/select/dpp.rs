@@ -30,8 +30,8 @@ fn log_add(a: f64, b: f64) -> f64 {
     if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
 }
 
-/// Draws `count` of the eigenvalues, a set with a chance in proportion to its product (Kulesza & Taskar 2012,
-/// algorithm 8); the last first.
+/// Draws `count` of the eigenvalues, a set with a chance in proportion to its product (Kulesza & Taskar 2012);
+/// the last first.
 fn eigenvalues(stream: &mut impl Rng, values: &[f64], count: usize) -> Vec<usize> {
     let n = values.len();
     // The logarithms of the elementary symmetric polynomials, [count + 1, n + 1].
@@ -132,9 +132,8 @@ determinant above 0. So the budget is drawn in rounds of `rule.round` samples, e
 left: within a round samples repel each other, between rounds they do not.
 
 Kulesza & Taskar, *Determinantal Point Processes for Machine Learning*, Foundations and Trends in Machine
-Learning 2012: the dual representation (section 3.3) and k-DPPs (algorithm 8). Rounds are our own. Cost: O(n
-d^2 + d^3) a round for the eigenvectors of the d by d dual, then O(n r) a pick for rounds of r; memory O(n
-r).";
+Learning 2012: the dual representation and k-DPPs. Rounds are our own. Cost: O(n d^2 + d^3) a round for the
+eigenvectors of the d by d dual, then O(n r) a pick for rounds of r; memory O(n r).";
     const STREAMS: &'static [&'static str] = &["picks"];
     const READS: &'static [SelectInput] = &[SelectInput::Embeddings];
 

@@ -234,9 +234,9 @@ larger than all the rest. Of equal gains the earlier sample is picked.
 
 Iyer, Khargoankar, Bilmes & Asnani, *Submodular Combinatorial Information Measures*, ALT 2021; Kothawade,
 Kaushal, Ramakrishnan, Bilmes & Iyer, *PRISM: A Rich Class of Parameterized Submodular Information Measures
-for Guided Data Subset Selection*, AAAI 2022, section 3. Constant factors that change no pick are left out.
-Cost for n samples and q of the query: `flqmi` O(n q d), then O(q) a gain, with n q numbers held where they
-fit into `--memory`; `gcmi` O((n + q) d); `log-det` O(n d^2), then O(n d) a pick; `flcg` O(n^2 d), as
+for Guided Data Subset Selection*, AAAI 2022. Constant factors that change no pick are left out. Cost for n
+samples and q of the query: `flqmi` O(n q d), then O(q) a gain, with n q numbers held where they fit into
+`--memory`; `gcmi` O((n + q) d); `log-det` O(n d^2), then O(n d) a pick; `flcg` O(n^2 d), as
 `select.facility-location`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: &'static [SelectInput] = &[SelectInput::Embeddings, SelectInput::Query];

@@ -181,7 +181,7 @@ first; of equal gains the earlier.
 With `rule.gain = \"released\"` the gain of a sample is that of the authors' code, `tanh((N_i + c_i) / eta)
 - tanh(N_i / eta)`: it looks at the sample's own N only, where the paper's sum is over all its neighbours'.
 
-Park, Choi, Kim, Bae & Lee, *Robust Data Pruning under Label Noise via Maximizing Re-labeling Accuracy*,
+Park, Choi, Kim, Song & Lee, *Robust Data Pruning under Label Noise via Maximizing Re-labeling Accuracy*,
 NeurIPS 2023. They pick in turns from the classes of the noisy labels: `balance = \"equal\"`, where
 neighbours are those of the class. Their proxy is trained for ten epochs and predicts strongly augmented
 images. Trained plainly, without relabelling, its picks are easy samples. tau and eta are the release's.

@@ -128,10 +128,10 @@ its like brings nothing. Within 1 - 1/e of the best; of equal gains the earlier 
 With an alpha above the share that is kept nothing saturates, and the picks are those most like all others;
 a small one spreads them. Left out it is half that share.
 
-Lin & Bilmes, *A Class of Submodular Functions for Document Summarization*, ACL 2011, equation 4. Cost: O(n
-(C + d)) a pick, and O(n (C + d)) for each step in which a sample comes near to its share, of which there
-are some for every sample: O(n^2 (C + d)) in all; memory O(n) beside the vectors. `naive` and `lazy` are the
-same here: every gain is kept up to date.";
+Lin & Bilmes, *A Class of Submodular Functions for Document Summarization*, ACL 2011. Cost: O(n (C + d)) a
+pick, and O(n (C + d)) for each step in which a sample comes near to its share, of which there are some for
+every sample: O(n^2 (C + d)) in all; memory O(n) beside the vectors. `naive` and `lazy` are the same here:
+every gain is kept up to date.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const READS_AT_LEAST: &'static [SelectInput] = &[SelectInput::Embeddings];

@@ -118,9 +118,9 @@ Without replacement, the default, the chances to be kept are m q(x), or 1 where 
 is a systematic one in a random order, which keeps exactly the budget; weights are 1 over these chances.
 With replacement, as in the paper, repeated draws of a sample add their weights, and fewer samples are kept.
 
-Bachem, Lucic & Krause, *Scalable k-Means Clustering via Lightweight Coresets*, KDD 2018, algorithm 1: there
-the picks are a coreset of k-means within an additive error. It is of the inputs alone: a network's loss
-promises nothing of the kind. Cost: O(n d).";
+Bachem, Lucic & Krause, *Scalable k-Means Clustering via Lightweight Coresets*, KDD 2018: there the picks
+are a coreset of k-means within an additive error. It is of the inputs alone: a network's loss promises
+nothing of the kind. Cost: O(n d).";
     const STREAMS: &'static [&'static str] = &["picks"];
     const READS: &'static [SelectInput] = &[SelectInput::Embeddings];
 
