@@ -80,6 +80,16 @@ pub enum FormatError {
         /// Its type.
         type_name: String,
     },
+    /// A table's columns are to be features, and one holds no numbers.
+    #[error(
+        "has a column `{name}` of {what} among those of features: `embeddings` names the one that holds them"
+    )]
+    NoFeature {
+        /// The column.
+        name: String,
+        /// `lists`, or `texts`.
+        what: &'static str,
+    },
     /// A column of lists has lists of several lengths.
     #[error("has a list of {found} values in row {row} of `{name}`: the first has {wanted}")]
     Ragged {

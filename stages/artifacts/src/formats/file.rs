@@ -218,9 +218,13 @@ impl DataFile {
         for name in names {
             match self.get(name)? {
                 Values::Numbers(array) if array.shape.len() == 1 => columns.push(array.doubles()),
-                Values::Numbers(_) | Values::Texts(_) => {
-                    let (name, type_name) = (name.clone(), "lists or texts".to_owned());
-                    return Err(FormatError::ColumnType { name, type_name });
+                // A column of lists alone is the matrix.
+                values @ Values::Numbers(_) if names.len() == 1 => return Ok(values),
+                Values::Numbers(_) => {
+                    return Err(FormatError::NoFeature { name: name.clone(), what: "lists" });
+                }
+                Values::Texts(_) => {
+                    return Err(FormatError::NoFeature { name: name.clone(), what: "texts" });
                 }
             }
         }

@@ -101,7 +101,7 @@ impl<'a> TextTable<'a> {
                 }))
             }
             // One odd cell among numbers is a mistake in one line; texts are texts in most.
-            Some(at) if cells.iter().filter(|cell| is_number(cell)).count() * 2 > n => {
+            Some(at) if cells.iter().filter(|cell| is_number(cell)).count() * 2 >= n => {
                 Err(FormatError::Cell { found: cells[at].clone(), line: lines[at] })
             }
             Some(_) => Ok(Values::Texts(cells)),
