@@ -176,7 +176,6 @@ fn listed(
         DataType::FixedSizeList(_, each) => {
             let list = array.as_fixed_size_list();
             let (from, each) = (list.value_offset_at(0), usize::try_from(*each).unwrap_or(0));
-            let from = usize::try_from(from).unwrap_or(0);
             (list.values().slice(from, n * each), each)
         }
         DataType::List(_) => even(array.as_list::<i32>().value_offsets(), name, before)

@@ -4,7 +4,7 @@
 //! Written here because the crates for it either refuse what NumPy and PyTorch write (calls, persistent
 //! storage) or bring a tensor library.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::BTreeMap};
 use thiserror::Error;
 
 /// The place of an object of a pickle.
@@ -91,7 +91,7 @@ impl<'a> Pickle<'a> {
     /// Says what does not read.
     pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
         let mut machine =
-            Machine { bytes, at: 0, objects: vec![], stack: vec![], memo: HashMap::new() };
+            Machine { bytes, at: 0, objects: vec![], stack: vec![], memo: BTreeMap::new() };
         let top = machine.run()?;
         Ok(Self { objects: machine.objects, top, length: machine.at })
     }
@@ -153,7 +153,7 @@ struct Machine<'a> {
     objects: Vec<Object<'a>>,
     /// Objects, and `None` for a mark.
     stack: Vec<Option<ObjectId>>,
-    memo: HashMap<u64, ObjectId>,
+    memo: BTreeMap<u64, ObjectId>,
 }
 
 impl<'a> Machine<'a> {
