@@ -29,7 +29,12 @@ impl Columnar {
     }
 
     fn wrong(&self, error: &dyn std::error::Error) -> FormatError {
-        FormatError::Columnar { kind: self.kind, reason: error.to_string() }
+        let reason = error.to_string();
+        // What the reader says of a compression that it was built without.
+        if reason.contains("Disabled feature") {
+            return FormatError::Compression;
+        }
+        FormatError::Columnar { kind: self.kind, reason }
     }
 
     /// Returns the schema, and the rows of column `only` of it, or of none.

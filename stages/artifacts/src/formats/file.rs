@@ -331,5 +331,9 @@ fn names_of(columns: &[(String, Values<'_>)]) -> Vec<String> {
 fn pickled(bytes: &[u8]) -> Result<Vec<(String, Values<'_>)>, FormatError> {
     let pickle = Pickle::read(bytes)?;
     let columns = python::columns(&pickle, &|_| None);
-    if columns.is_empty() { Err(FormatError::NoArrays) } else { Ok(columns) }
+    match columns.is_empty() {
+        true if python::is_pandas(&pickle) => Err(FormatError::Pandas),
+        true => Err(FormatError::NoArrays),
+        false => Ok(columns),
+    }
 }

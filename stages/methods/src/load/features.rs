@@ -150,6 +150,19 @@ enum Labels {
 }
 
 impl Labels {
+    /// Puts them where a table's index says: first that of row `rows[0]`.
+    fn ordered(self, rows: Option<&[usize]>) -> Self {
+        match (self, rows) {
+            (Self::Numbers(labels), Some(rows)) if labels.len() == rows.len() => {
+                Self::Numbers(rows.iter().map(|row| labels[*row]).collect())
+            }
+            (Self::Texts(labels), Some(rows)) if labels.len() == rows.len() => {
+                Self::Texts(rows.iter().map(|row| labels[*row].clone()).collect())
+            }
+            (labels, _) => labels,
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Numbers(labels) => labels.len(),
@@ -202,7 +215,11 @@ impl LoadFeatures {
         let path = file::path(files, which)?;
         let wrong = |error: ArrayError| refused(path, error);
         let opened = DataFile::open(path).map_err(|error| wrong(error.into()))?;
-        let (values, n, d) = self.embeddings(&opened).map_err(wrong)?;
+        let (mut values, n, d) = self.embeddings(&opened).map_err(wrong)?;
+        let order = opened.order(n).map_err(|error| wrong(error.into()))?;
+        if let Some(rows) = &order {
+            values = rows.iter().flat_map(|row| &values[row * d..][..d]).copied().collect();
+        }
         let role = format!("{which}-labels");
         let labels = if files.iter().any(|file| file.role == role) {
             let other = file::path(files, &role)?;
@@ -211,6 +228,8 @@ impl LoadFeatures {
             let (_, found) =
                 opened.pick(self.wanted_labels()).map_err(|error| wrong(error.into()))?;
             let labels = self.labels_of(found).map_err(wrong)?;
+            let order = opened.order(labels.len()).map_err(|error| wrong(error.into()))?;
+            let labels = labels.ordered(order.as_deref());
             if labels.len() != n {
                 let error = OwnFileError::LabelCount {
                     labels: labels.len(),
@@ -221,7 +240,7 @@ impl LoadFeatures {
             }
             labels
         } else {
-            let labels = self.own_labels(&opened, n).map_err(wrong)?;
+            let labels = self.own_labels(&opened, n).map_err(wrong)?.ordered(order.as_deref());
             if labels.len() != n {
                 let error = OwnFileError::LabelCount {
                     labels: labels.len(),
@@ -478,7 +497,8 @@ mod tests {
     #[test]
     fn a_table_has_a_column_for_each_feature_and_texts_are_classes() {
         let scratch = Scratch::new("features-table");
-        let text = b"id,width,height,species\n7,1,2.5,cat\n8,3,4,ant\n9,5,6,cat\n";
+        // The rows say where they belong.
+        let text = b"index,width,height,species\n2,5,6,cat\n0,1,2.5,cat\n1,3,4,ant\n";
         let stage = LoadFeatures {
             train: Some(scratch.write("x.csv", text)),
             labels: "species".to_owned(),
