@@ -86,9 +86,24 @@ fn what_is_wrong_with_a_folder_is_found_before_anything_runs() {
     says("data.with.dir=\"nowhere\"", "there is no folder `nowhere`");
     says("data.with.channels=2", "expected 1 or 3 channels, found 2");
     says("data.with.test-fraction=1.0", "nothing would be left to train on");
-    place.write("pets/dog/a.webp", "");
-    says("seed=0", "is an image that cannot be read");
-    fs::remove_file(place.path("pets/dog/a.webp")).expect("gone");
     fs::create_dir(place.path("pets/empty")).expect("a folder");
     says("seed=0", "has no image in it");
+    fs::create_dir(place.path("pets/Test")).expect("a folder");
+    fs::create_dir(place.path("pets/val")).expect("a folder");
+    says("seed=0", "which look like splits, not like classes");
+}
+
+#[test]
+fn the_log_says_what_was_loaded_and_what_was_passed_over() {
+    let place = place();
+    fs::create_dir(place.path("pets/ant")).expect("a folder");
+    let keep = ["--set", "data.with.empty-classes=\"keep\""];
+    let (_, said) = place.run("p.toml", &keep);
+    for want in [
+        "9 + 3 samples of [3, 8, 8] in 3 classes: `ant` 0 + 0, `cat` 3 + 1, `dog` 6 + 2",
+        "no sample to train on of `ant`",
+        "passed over 1 files that are no images: 1 `.txt`",
+    ] {
+        assert!(said.contains(want), "{want}: {said}");
+    }
 }

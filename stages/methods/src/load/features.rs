@@ -1,26 +1,24 @@
 //! `load.features`: embeddings that were made elsewhere, and their labels if there are any.
 
-use super::{Loaded, Loader, file, names};
-use crate::{MethodError, OwnFileError};
+use super::{
+    Loaded, Loader, file,
+    labels::{self, Labels, refused},
+    names,
+};
+use crate::OwnFileError;
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
-    formats::{ArrayError, DataFile, FileKind, Values, Wanted, column},
+    formats::{ArrayError, DataFile, FileKind, Scalar, Values, Wanted, column},
     parts::Parts,
     units::Count,
 };
 use engine::{InputFile, Problem, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
-/// A label beyond this is taken for a mistake: each class gets a name of its own.
-const MOST_CLASSES: usize = 1_000_000;
-
-/// Numbers that leave out more classes than this, and than they name, are taken for identifiers.
-const MOST_EMPTY: usize = 1000;
+/// The class of samples without labels.
+pub(super) const UNLABELLED: &str = "unlabelled";
 
 /// What embeddings and labels are called in files.
 const EMBEDDINGS: [&str; 6] = ["embeddings", "embedding", "features", "feature", "vectors", "x"];
@@ -92,7 +90,7 @@ or under another usual name (`features`, `label`, `target`, `y`); the two settin
 table, embeddings are a column of lists, or all columns of numbers but labels, `index` and `id`. Labels may
 also stand in a file of their own. A single array in a file has no name and needs none.
 
-Embeddings are numbers of shape [n, ...], flattened to [n, d] and kept as f32. A value that is not finite is
+Embeddings are numbers of shape [n, ...], of images too (`load.image-arrays` keeps those as images), flattened to [n, d] and kept as f32. A value that is not finite is
 refused. Labels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
 `classes`). Without labels all samples are of one class, `unlabelled`: enough for selectors that look at
 embeddings. Without test files the test split is empty. Nothing is normalised. Paths are relative to the
@@ -136,26 +134,11 @@ current directory and not part of the key: the files' bytes are.";
     fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let mut loaded = self.read(ctx.files())?;
         ctx.check_cancelled()?;
+        if let Some(line) = self.looks_like_images(ctx.files()) {
+            ctx.log(line);
+        }
         loaded.limit(self.train_limit, self.test_limit);
         loaded.put(ctx)
-    }
-}
-
-/// Labels as a file has them.
-enum Labels {
-    Numbers(Vec<u32>),
-    Texts(Vec<String>),
-    /// There are none, of so many samples.
-    None(usize),
-}
-
-impl Labels {
-    fn len(&self) -> usize {
-        match self {
-            Self::Numbers(labels) => labels.len(),
-            Self::Texts(labels) => labels.len(),
-            Self::None(n) => *n,
-        }
     }
 }
 
@@ -181,7 +164,8 @@ impl LoadFeatures {
             Ok(path) => Ok(path),
             Err(_) => file::path(files, role),
         };
-        let (classes, labels) = self.classes([&train_labels, &test_labels], &path)?;
+        let given = self.classes.as_deref();
+        let (classes, labels) = labels::classes(given, [&train_labels, &test_labels], &path)?;
         let [train_labels, test_labels] = labels;
         let meta = DatasetMeta {
             name: self.name.clone(),
@@ -259,6 +243,21 @@ impl LoadFeatures {
         array(values)?.embeddings()
     }
 
+    /// Returns what to say of embeddings that are images in truth.
+    fn looks_like_images(&self, files: &[InputFile]) -> Option<String> {
+        let path = file::path(files, "train").ok()?;
+        let opened = DataFile::open(path).ok()?;
+        let Values::Numbers(array) = opened.pick(self.wanted_embeddings()).ok()?.1 else {
+            return None;
+        };
+        let shape = super::image_arrays::layout(&array.shape).filter(|_| array.shape.len() == 4)?;
+        let bytes = array.scalar == Scalar::U8;
+        bytes.then(|| {
+            let (path, shape) = (path.display(), shape.sample());
+            format!("`{path}` holds images of {shape:?}: `load.image-arrays` keeps them as images")
+        })
+    }
+
     /// Returns the labels in the file of the embeddings, if it has any.
     fn own_labels(&self, file: &DataFile, n: usize) -> Result<Labels, ArrayError> {
         let wanted = self.wanted_labels();
@@ -270,13 +269,7 @@ impl LoadFeatures {
     }
 
     fn labels_of(&self, values: Values<'_>) -> Result<Labels, ArrayError> {
-        match values {
-            Values::Texts(texts) => Ok(Labels::Texts(texts)),
-            Values::Numbers(array) => {
-                let classes = self.classes.as_ref().map_or(MOST_CLASSES, Vec::len);
-                array.labels(classes).map(Labels::Numbers)
-            }
-        }
+        Labels::of(values, self.classes.as_deref())
     }
 
     fn wanted_embeddings(&self) -> Wanted<'_> {
@@ -287,69 +280,6 @@ impl LoadFeatures {
     fn wanted_labels(&self) -> Wanted<'_> {
         let given = (self.labels != LABELS[0]).then_some(self.labels.as_str());
         Wanted { given, usual: &LABELS, setting: Some("labels") }
-    }
-
-    /// Returns the names of the classes, and the labels of both splits as positions among them. `path` is
-    /// the file of a split's labels.
-    fn classes<'p>(
-        &self,
-        labels: [&Labels; 2],
-        path: &dyn Fn(&str) -> Result<&'p Path, MethodError>,
-    ) -> Result<(Vec<String>, [Vec<u32>; 2]), StageError> {
-        let texts = labels.iter().filter_map(|labels| match labels {
-            Labels::Texts(texts) => Some(texts),
-            _ => None,
-        });
-        let mut named: Vec<String> = texts.flatten().cloned().collect();
-        named.sort();
-        named.dedup();
-        let numbers: Vec<&[u32]> = labels
-            .iter()
-            .map(|labels| match labels {
-                Labels::Numbers(numbers) => &numbers[..],
-                _ => &[],
-            })
-            .collect();
-        let classes = match &self.classes {
-            Some(classes) => classes.clone(),
-            None if !named.is_empty() => named,
-            None if numbers.iter().all(|labels| labels.is_empty()) => vec!["unlabelled".to_owned()],
-            None => {
-                let mut seen: Vec<u32> = numbers.concat();
-                seen.sort_unstable();
-                seen.dedup();
-                let classes = seen.last().map_or(0, |last| *last as usize + 1);
-                if classes > seen.len() + seen.len().max(MOST_EMPTY) {
-                    let (label, distinct) = (classes - 1, seen.len());
-                    return Err(refused(
-                        path("train")?,
-                        OwnFileError::SparseLabels { label, distinct },
-                    ));
-                }
-                names::numbers(&numbers)
-            }
-        };
-        let places: BTreeMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
-        let place = |labels: &Labels, role: &str| -> Result<Vec<u32>, StageError> {
-            match labels {
-                Labels::Numbers(numbers) => Ok(numbers.clone()),
-                Labels::None(n) => Ok(vec![0; *n]),
-                Labels::Texts(texts) => {
-                    let one = |(sample, text): (usize, &String)| {
-                        let place = places.get(text.as_str()).copied();
-                        place.ok_or_else(|| ArrayError::NoSuchLabel { sample, label: text.clone() })
-                    };
-                    let found: Result<Vec<u32>, ArrayError> =
-                        texts.iter().enumerate().map(one).collect();
-                    match found {
-                        Ok(labels) => Ok(labels),
-                        Err(error) => Err(refused(path(role)?, error)),
-                    }
-                }
-            }
-        };
-        let labels = [place(labels[0], "train")?, place(labels[1], "test")?];
-        Ok((classes, labels))
     }
 }
 
@@ -362,10 +292,6 @@ fn array(values: Values<'_>) -> Result<artifacts::formats::Array<'_>, ArrayError
         Values::Numbers(array) => Ok(array),
         Values::Texts(_) => Err(ArrayError::EmbeddingTexts),
     }
-}
-
-fn refused(path: &Path, error: impl Into<OwnFileError>) -> StageError {
-    MethodError::OwnFile { path: path.to_owned(), error: Box::new(error.into()) }.into()
 }
 
 #[cfg(test)]

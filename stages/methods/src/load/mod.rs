@@ -1,12 +1,18 @@
 //! Where data comes from: `load.*`. What is done to it afterwards is the business of others.
 
+mod archived;
+mod aside;
 mod cifar;
 mod digits;
+mod emnist;
 mod error;
 mod features;
 mod file;
 mod idx;
+mod idx_file;
+mod image_arrays;
 mod images;
+mod labels;
 mod mat;
 mod names;
 mod published;
@@ -14,6 +20,7 @@ mod qmnist;
 pub mod readers;
 mod svhn;
 mod synthetic;
+mod told;
 
 use artifacts::{
     dataset::{self, DatasetMeta, Inputs, Split},
@@ -151,12 +158,16 @@ pub(crate) fn methods() -> Vec<Method> {
         loader::<features::LoadFeatures>(),
         loader::<images::folder::ImageFolder>(),
         loader::<idx::Idx>(),
+        loader::<image_arrays::ImageArrays>(),
         loader::<images::imagenet::ImageNet>(),
+        loader::<images::table::ImagesTable>(),
         loader::<OnDisk<idx::Mnist>>(),
+        loader::<images::parquet::ParquetImages>(),
         loader::<OnDisk<qmnist::Qmnist>>(),
         loader::<svhn::Svhn>(),
         loader::<synthetic::Synthetic>(),
         loader::<images::tiny::TinyImageNet>(),
+        loader::<images::webdataset::WebDataset>(),
     ]
 }
 
@@ -192,6 +203,9 @@ impl Loaded {
     }
 
     pub(crate) fn put(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        for line in told::lines(&self.meta, &self.train.labels, &self.test.labels) {
+            ctx.log(line);
+        }
         dataset::put(ctx, &self.meta, &self.train, &self.test)
     }
 }
