@@ -107,3 +107,29 @@ fn the_log_says_what_was_loaded_and_what_was_passed_over() {
         assert!(said.contains(want), "{want}: {said}");
     }
 }
+
+#[test]
+fn images_of_all_classes_in_a_folder_have_their_labels_in_a_table() {
+    let place = place();
+    let table = "image_id,dx,split\n0,nv,train\n1,mel,train\n2,nv,train\n3,mel,test\n";
+    place.write("labels.csv", table);
+    let with = |more: &str| {
+        let stage = "use  = \"load.images-table\"\nwith = { dir = \"pets/dog\", table = \"labels.csv\", size = 8";
+        let text = PIPELINE.split_once("[stage.student]").map_or("", |(_, rest)| rest);
+        place.write("t.toml", &format!("[stage.data]\n{stage}{more} }}\n[stage.student]{text}"));
+    };
+    with("");
+    let (counts, said) = place.run("t.toml", &[]);
+    assert_eq!(counts, (0, 3));
+    let want = "3 + 1 samples of [3, 8, 8] in 2 classes: `mel` 1 + 1, `nv` 2 + 0";
+    assert!(said.contains(want), "{said}");
+    // A share is drawn from all rows, whatever a column says.
+    with(", test-fraction = 0.5");
+    let (_, said) = place.run("t.toml", &[]);
+    assert!(said.contains("`mel` 1 + 1, `nv` 1 + 1"), "{said}");
+    place.write("labels.csv", &format!("{table}99,nv,train\n"));
+    let output = place.output(&["run", "t.toml"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("names 1 images that are not in `pets/dog`: `99`"), "{said}");
+}

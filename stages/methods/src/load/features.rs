@@ -1,14 +1,14 @@
 //! `load.features`: embeddings that were made elsewhere, and their labels if there are any.
 
 use super::{
-    Loaded, Loader, file,
+    Loaded, Loader, file, image_arrays,
     labels::{self, Labels, refused},
     names,
 };
 use crate::OwnFileError;
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
-    formats::{ArrayError, DataFile, FileKind, Scalar, Values, Wanted, column},
+    formats::{Array, ArrayError, DataFile, FileKind, Scalar, Values, Wanted, column},
     parts::Parts,
     units::Count,
 };
@@ -134,9 +134,6 @@ current directory and not part of the key: the files' bytes are.";
     fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let mut loaded = self.read(ctx.files())?;
         ctx.check_cancelled()?;
-        if let Some(line) = self.looks_like_images(ctx.files()) {
-            ctx.log(line);
-        }
         loaded.limit(self.train_limit, self.test_limit);
         loaded.put(ctx)
     }
@@ -147,14 +144,28 @@ struct Embeddings {
     values: Vec<f32>,
     n: usize,
     d: usize,
+    /// The shape of an image, if they are images in truth.
+    images: Option<Vec<usize>>,
+}
+
+impl Embeddings {
+    fn of(array: &Array<'_>) -> Result<Self, ArrayError> {
+        let (values, n, d) = array.embeddings()?;
+        let is_images = array.scalar == Scalar::U8 && array.shape.len() == 4;
+        let layout = image_arrays::layout(&array.shape).filter(|_| is_images);
+        Ok(Self { values, n, d, images: layout.map(image_arrays::Layout::sample) })
+    }
 }
 
 impl LoadFeatures {
     fn read(&self, files: &[InputFile]) -> Result<Loaded, StageError> {
-        let (train, train_labels) = self.split(files, "train")?;
+        let (mut train, train_labels) = self.split(files, "train")?;
         let (test, test_labels) = match files.iter().any(|file| file.role == "test") {
             true => self.split(files, "test")?,
-            false => (Embeddings { values: vec![], n: 0, d: train.d }, Labels::None(0)),
+            false => {
+                let none = Embeddings { values: vec![], n: 0, d: train.d, images: None };
+                (none, Labels::None(0))
+            }
         };
         if test.d != train.d {
             let error = OwnFileError::Width { found: test.d, train: train.d };
@@ -178,7 +189,11 @@ impl LoadFeatures {
         };
         let split =
             |one: Embeddings, labels| Split { inputs: Inputs::Features(one.values), labels };
-        Ok(Loaded::new(meta, split(train, train_labels), split(test, test_labels)))
+        let note = train.images.take().map(|shape| {
+            format!("these are images of {shape:?}: `load.image-arrays` keeps them as images")
+        });
+        let loaded = Loaded::new(meta, split(train, train_labels), split(test, test_labels));
+        Ok(Loaded { note, ..loaded })
     }
 
     /// Reads the embeddings and labels of the split called `which`.
@@ -186,7 +201,8 @@ impl LoadFeatures {
         let path = file::path(files, which)?;
         let wrong = |error: ArrayError| refused(path, error);
         let opened = DataFile::open(path).map_err(|error| wrong(error.into()))?;
-        let (values, n, d) = self.embeddings(&opened).map_err(wrong)?;
+        let embeddings = self.embeddings(&opened).map_err(wrong)?;
+        let n = embeddings.n;
         let role = format!("{which}-labels");
         let labels = if files.iter().any(|file| file.role == role) {
             let other = file::path(files, &role)?;
@@ -216,10 +232,10 @@ impl LoadFeatures {
             }
             labels
         };
-        Ok((Embeddings { values, n, d }, labels))
+        Ok((embeddings, labels))
     }
 
-    fn embeddings(&self, file: &DataFile) -> Result<(Vec<f32>, usize, usize), ArrayError> {
+    fn embeddings(&self, file: &DataFile) -> Result<Embeddings, ArrayError> {
         let wanted = self.wanted_embeddings();
         let names = file.names()?;
         let is = |name: &String, names: &[&str]| {
@@ -235,27 +251,12 @@ impl LoadFeatures {
             });
             let features: Vec<String> = features.cloned().collect();
             if !features.is_empty() {
-                return array(file.matrix(&features)?)?.embeddings();
+                return Embeddings::of(&array(file.matrix(&features)?)?);
             }
         }
         let found = found?;
         let values = file.get(&found)?;
-        array(values)?.embeddings()
-    }
-
-    /// Returns what to say of embeddings that are images in truth.
-    fn looks_like_images(&self, files: &[InputFile]) -> Option<String> {
-        let path = file::path(files, "train").ok()?;
-        let opened = DataFile::open(path).ok()?;
-        let Values::Numbers(array) = opened.pick(self.wanted_embeddings()).ok()?.1 else {
-            return None;
-        };
-        let shape = super::image_arrays::layout(&array.shape).filter(|_| array.shape.len() == 4)?;
-        let bytes = array.scalar == Scalar::U8;
-        bytes.then(|| {
-            let (path, shape) = (path.display(), shape.sample());
-            format!("`{path}` holds images of {shape:?}: `load.image-arrays` keeps them as images")
-        })
+        Embeddings::of(&array(values)?)
     }
 
     /// Returns the labels in the file of the embeddings, if it has any.
@@ -287,7 +288,7 @@ fn is_table(kind: FileKind) -> bool {
     matches!(kind, FileKind::Text | FileKind::Json | FileKind::Parquet | FileKind::Arrow)
 }
 
-fn array(values: Values<'_>) -> Result<artifacts::formats::Array<'_>, ArrayError> {
+fn array(values: Values<'_>) -> Result<Array<'_>, ArrayError> {
     match values {
         Values::Numbers(array) => Ok(array),
         Values::Texts(_) => Err(ArrayError::EmbeddingTexts),

@@ -177,11 +177,13 @@ pub(crate) struct Loaded {
     meta: DatasetMeta,
     train: Split,
     test: Split,
+    /// What to tell of it besides.
+    note: Option<String>,
 }
 
 impl Loaded {
     pub(crate) fn new(meta: DatasetMeta, train: Split, test: Split) -> Self {
-        Self { meta, train, test }
+        Self { meta, train, test, note: None }
     }
 
     /// Keeps the first `train` and the first `test` samples.
@@ -203,7 +205,8 @@ impl Loaded {
     }
 
     pub(crate) fn put(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
-        for line in told::lines(&self.meta, &self.train.labels, &self.test.labels) {
+        let told = told::lines(&self.meta, &self.train.labels, &self.test.labels);
+        for line in told.into_iter().chain(self.note.clone()) {
             ctx.log(line);
         }
         dataset::put(ctx, &self.meta, &self.train, &self.test)

@@ -79,7 +79,8 @@ pub enum ImageError {
     #[error("does not decode: {0:?}")]
     Jpeg(DecodeErrors),
     /// A PNG is broken.
-    #[error("does not decode: {0:?}")]
+    // The decoder's texts end with a line's end.
+    #[error("does not decode: {}", format!("{_0:?}").trim_end())]
     Png(PngDecodeErrors),
     /// The decoder panics at it.
     #[error("breaks the decoder")]

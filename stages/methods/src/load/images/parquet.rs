@@ -114,6 +114,32 @@ fn noted(note: &str, column: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::{
+        file::Scratch,
+        images::decode::{ImageShape, Resize, decode_bytes},
+    };
+
+    /// What pyarrow writes of two grey images of 2x2, `dog` of 10 and `cat` of 20, and a `dog` that is a path
+    /// alone, in two groups of rows.
+    const FILE: &[u8] = include_bytes!("test.parquet");
+
+    #[test]
+    fn images_and_labels_are_read_from_their_columns() {
+        let scratch = Scratch::new("parquet");
+        let path = scratch.write("train-0.parquet", FILE);
+        let found = shard(&path).expect("it is whole");
+        let labels: Vec<&str> = found.iter().map(|one| one.label.as_str()).collect();
+        assert_eq!(labels, ["1", "0", "1"]);
+        let shape = ImageShape { size: 2, resize: Resize::Crop, channels: 1 };
+        for (one, level) in found.iter().zip([10, 20]) {
+            assert_eq!(decode_bytes(&one.bytes, shape).expect("it is whole"), [level; 4]);
+        }
+        assert!(found[2].bytes.is_empty() && found[2].place.ends_with("train-0.parquet/row 2"));
+        let names = Some(["cat", "dog"].map(str::to_owned).into());
+        assert_eq!(class_names(&path).expect("it is whole"), names);
+        let path = scratch.write("cut.parquet", &FILE[..FILE.len() - 9]);
+        assert!(shard(&path).is_err());
+    }
 
     #[test]
     fn classes_have_the_names_that_are_noted() {
