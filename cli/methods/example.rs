@@ -63,6 +63,10 @@ pub(super) fn example(method: &Method) -> String {
         ("proxy-train", _) => "model = \"mlp\", epochs = 10, lr = 0.05",
         ("train", _) => "model = \"mlp\", epochs = 100, lr = 0.05",
         ("load", "features") => "train = \"train.safetensors\", test = \"test.safetensors\"",
+        ("load", "folder") => "dir = \"pets\", test-fraction = 0.2",
+        ("load", "image-arrays") => "train = \"pathmnist.npz\"",
+        ("load", "images-table") => "dir = \"images\", table = \"labels.csv\", test-fraction = 0.2",
+        ("load", "parquet-images" | "webdataset") => "dir = \"my-data\", test-fraction = 0.2",
         ("load", "idx") => "dir = \"my-data\"",
         _ => "",
     };

@@ -86,9 +86,50 @@ fn what_is_wrong_with_a_folder_is_found_before_anything_runs() {
     says("data.with.dir=\"nowhere\"", "there is no folder `nowhere`");
     says("data.with.channels=2", "expected 1 or 3 channels, found 2");
     says("data.with.test-fraction=1.0", "nothing would be left to train on");
-    place.write("pets/dog/a.webp", "");
-    says("seed=0", "is an image that cannot be read");
-    fs::remove_file(place.path("pets/dog/a.webp")).expect("gone");
     fs::create_dir(place.path("pets/empty")).expect("a folder");
     says("seed=0", "has no image in it");
+    fs::create_dir(place.path("pets/Test")).expect("a folder");
+    fs::create_dir(place.path("pets/val")).expect("a folder");
+    says("seed=0", "which look like splits, not like classes");
+}
+
+#[test]
+fn the_log_says_what_was_loaded_and_what_was_passed_over() {
+    let place = place();
+    fs::create_dir(place.path("pets/ant")).expect("a folder");
+    let keep = ["--set", "data.with.empty-classes=\"keep\""];
+    let (_, said) = place.run("p.toml", &keep);
+    for want in [
+        "9 + 3 samples of [3, 8, 8] in 3 classes: `ant` 0 + 0, `cat` 3 + 1, `dog` 6 + 2",
+        "no sample to train on of `ant`",
+        "passed over 1 files that are no images: 1 `.txt`",
+    ] {
+        assert!(said.contains(want), "{want}: {said}");
+    }
+}
+
+#[test]
+fn images_of_all_classes_in_a_folder_have_their_labels_in_a_table() {
+    let place = place();
+    let table = "image_id,dx,split\n0,nv,train\n1,mel,train\n2,nv,train\n3,mel,test\n";
+    place.write("labels.csv", table);
+    let with = |more: &str| {
+        let stage = "use  = \"load.images-table\"\nwith = { dir = \"pets/dog\", table = \"labels.csv\", size = 8";
+        let text = PIPELINE.split_once("[stage.student]").map_or("", |(_, rest)| rest);
+        place.write("t.toml", &format!("[stage.data]\n{stage}{more} }}\n[stage.student]{text}"));
+    };
+    with("");
+    let (counts, said) = place.run("t.toml", &[]);
+    assert_eq!(counts, (0, 3));
+    let want = "3 + 1 samples of [3, 8, 8] in 2 classes: `mel` 1 + 1, `nv` 2 + 0";
+    assert!(said.contains(want), "{said}");
+    // A share is drawn from all rows, whatever a column says.
+    with(", test-fraction = 0.5");
+    let (_, said) = place.run("t.toml", &[]);
+    assert!(said.contains("`mel` 1 + 1, `nv` 1 + 1"), "{said}");
+    place.write("labels.csv", &format!("{table}99,nv,train\n"));
+    let output = place.output(&["run", "t.toml"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("names 1 images that are not in `pets/dog`: `99`"), "{said}");
 }

@@ -386,7 +386,7 @@ impl MethodFailure for MethodError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
             Self::Budget { .. } => "lower `budget`, or set `keep` instead",
-            Self::File { .. } => "the file may be damaged or only half downloaded: get it again",
+            Self::File { error, .. } => error.hint()?,
             Self::DamagedImages { .. } => {
                 "get them again, or set `damaged = \"skip\"` to leave them out"
             }

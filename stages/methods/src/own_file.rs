@@ -2,7 +2,7 @@
 
 use crate::MethodError;
 use artifacts::formats::{
-    ArrayError,
+    ArrayError, Scalar,
     column::{self, ColumnError},
 };
 use engine::{InputFile, Problem, SpecPath};
@@ -66,6 +66,55 @@ pub enum OwnFileError {
         /// How many groups there are.
         groups: usize,
     },
+    /// Its array has not the shape of images.
+    #[error("has images of shape {0:?}: expected [n, h, w], [n, h, w, 3] or [n, 3, h, w]")]
+    ImageArray(Vec<usize>),
+    /// Its images are no bytes.
+    #[error(
+        "has images of type {0:?}: expected unsigned bytes; of images in 0..1, save \
+         `(255 * x).round().astype(numpy.uint8)`"
+    )]
+    ImageScalar(Scalar),
+    /// Its images have another shape than those to train on.
+    #[error("has images of {found:?}, but those to train on are {train:?}")]
+    ImageShape {
+        /// Their shape.
+        found: Vec<usize>,
+        /// The shape of those to train on.
+        train: Vec<usize>,
+    },
+    /// It has not one label for each image.
+    #[error("has {labels} labels, but `{}` has {n} images", images.display())]
+    ImageLabels {
+        /// How many labels it has.
+        labels: usize,
+        /// The file of the images.
+        images: PathBuf,
+        /// How many there are.
+        n: usize,
+    },
+    /// It names images that are not there.
+    #[error("names {} images that are not in `{}`: {}", missing.len(), dir.display(), few(missing))]
+    NoImages {
+        /// What it calls them.
+        missing: Vec<String>,
+        /// Where they were looked for.
+        dir: PathBuf,
+    },
+    /// A column says in which split each row is, and none is to train on.
+    #[error("has no row to train on: column `{column}` holds {}", few(found))]
+    NoTrainRows {
+        /// The column.
+        column: String,
+        /// What stands in it.
+        found: Vec<String>,
+    },
+    /// A sample of an archive has no class.
+    #[error("has no class for `{0}`")]
+    NoClass(String),
+    /// Its rows are to be files or splits, and are no texts.
+    #[error("has something else than texts or whole numbers in column `{0}`")]
+    NotNames(String),
     /// Its embeddings are longer or shorter than those to train on.
     #[error("has embeddings of {found} values, but those to train on have {train}")]
     Width {
@@ -74,6 +123,17 @@ pub enum OwnFileError {
         /// How many those to train on have.
         train: usize,
     },
+}
+
+/// More names than these are told as their count.
+const NAMED: usize = 10;
+
+fn few(names: &[String]) -> String {
+    let mut shown: Vec<String> = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    if names.len() > NAMED {
+        shown.push(format!("{} more", names.len() - NAMED));
+    }
+    shown.join(", ")
 }
 
 /// Returns the input file that setting `file` names, if it does.

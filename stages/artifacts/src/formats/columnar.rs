@@ -107,6 +107,23 @@ impl Columnar {
         Ok(chunks)
     }
 
+    /// Returns the bytes in each row of the column called `name`; where they are missing there are none.
+    pub(super) fn blobs(&self, name: &str) -> Result<Vec<Vec<u8>>, FormatError> {
+        let chunks = self.chunks(name)?;
+        let each = chunks.iter().map(|chunk| {
+            blobs(chunk).ok_or_else(|| FormatError::ColumnType {
+                name: name.to_owned(),
+                type_name: chunk.data_type().to_string(),
+            })
+        });
+        Ok(each.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// Returns what stands under `key` in the notes of the schema.
+    pub(super) fn note(&self, key: &str) -> Result<Option<String>, FormatError> {
+        Ok(self.open(None)?.0.metadata.get(key).cloned())
+    }
+
     /// Returns the column called `name`.
     pub(super) fn get(&self, name: &str) -> Result<Values<'static>, FormatError> {
         let chunks = self.chunks(name)?;
@@ -231,6 +248,17 @@ fn texts(array: &ArrayRef) -> Option<Vec<String>> {
             };
             keys.into_iter().enumerate().map(one).collect()
         }
+        _ => return None,
+    })
+}
+
+/// Returns bytes; where they are missing there are none.
+fn blobs(array: &ArrayRef) -> Option<Vec<Vec<u8>>> {
+    let owned = |bytes: Option<&[u8]>| bytes.unwrap_or_default().to_vec();
+    Some(match array.data_type() {
+        DataType::Binary => array.as_binary::<i32>().iter().map(owned).collect(),
+        DataType::LargeBinary => array.as_binary::<i64>().iter().map(owned).collect(),
+        DataType::BinaryView => array.as_binary_view().iter().map(owned).collect(),
         _ => return None,
     })
 }

@@ -270,6 +270,31 @@ impl DataFile {
         Ok((!in_order).then_some(places))
     }
 
+    /// Returns the bytes in each row of the column called `name` of Parquet or Arrow; where they are missing
+    /// there are none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such column, it holds something else, or the file is of another kind.
+    pub fn blobs(&self, name: &str) -> Result<Vec<Vec<u8>>, FormatError> {
+        match self.kind {
+            FileKind::Parquet | FileKind::Arrow => self.columnar().blobs(name),
+            kind => Err(FormatError::Foreign { kind }),
+        }
+    }
+
+    /// Returns what the schema of Parquet or Arrow notes under `key`, such as `huggingface`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file does not read.
+    pub fn note(&self, key: &str) -> Result<Option<String>, FormatError> {
+        match self.kind {
+            FileKind::Parquet | FileKind::Arrow => self.columnar().note(key),
+            _ => Ok(None),
+        }
+    }
+
     fn columnar(&self) -> Columnar {
         Columnar::new(self.kind, self.bytes.clone())
     }

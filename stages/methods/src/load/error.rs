@@ -1,6 +1,7 @@
 //! What is wrong with the files and folders of data sets, as data: clauses that follow their names.
 
 use super::mat::MatError;
+use artifacts::formats::ArrayError;
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -46,6 +47,14 @@ pub enum FileError {
         wanted: &'static [u8],
         /// The bytes that it begins with.
         found: Vec<u8>,
+    },
+    /// It is an IDX file of elements of a type that is not read there.
+    #[error("holds {found}: expected {wanted}")]
+    IdxType {
+        /// What its elements are.
+        found: &'static str,
+        /// What they should be.
+        wanted: &'static str,
     },
     /// Its array has too few dimensions or too many.
     #[error("has {found} dimensions: expected {}", either(wanted))]
@@ -117,6 +126,15 @@ pub enum FileError {
     /// It lacks an array.
     #[error("has no array `{0}`")]
     NoArray(&'static str),
+    /// It is no file of arrays that is read, or not of those that are wanted.
+    #[error(transparent)]
+    Array(#[from] ArrayError),
+    /// It is an archive that does not unpack.
+    #[error("is an archive that does not unpack: {0}")]
+    Archive(io::Error),
+    /// It is an archive that lacks a file.
+    #[error("has no file `{0}` in it")]
+    NotArchived(&'static str),
     /// It is no MATLAB file that is read.
     #[error(transparent)]
     Mat(#[from] MatError),
@@ -148,6 +166,23 @@ pub enum FileError {
     /// It labels an image that is not there.
     #[error("has a line for `{0}`, which is not there")]
     StrayLine(String),
+}
+
+impl FileError {
+    /// Returns what can be done about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::IdxType { .. } => Some(
+                "write it anew with unsigned bytes: `(255 * images).astype(numpy.uint8)` of images in 0..1",
+            ),
+            Self::Mat(MatError::Version73) => {
+                Some("in MATLAB: `save(name, 'X', 'y', '-v7')`; in Python: `scipy.io.savemat`")
+            }
+            // Their message says what to do.
+            Self::Array(_) | Self::Mat(MatError::BigEndian) => None,
+            _ => Some("the file may be damaged or only half downloaded: get it again"),
+        }
+    }
 }
 
 /// What is wrong with a folder of images: a clause that follows its name.

@@ -1,26 +1,24 @@
 //! `load.features`: embeddings that were made elsewhere, and their labels if there are any.
 
-use super::{Loaded, Loader, file, names};
-use crate::{MethodError, OwnFileError};
+use super::{
+    Loaded, Loader, file, image_arrays,
+    labels::{self, Labels, refused},
+    names,
+};
+use crate::OwnFileError;
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
-    formats::{ArrayError, DataFile, FileKind, Values, Wanted, column},
+    formats::{Array, ArrayError, DataFile, FileKind, Scalar, Values, Wanted, column},
     parts::Parts,
     units::Count,
 };
 use engine::{InputFile, Problem, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
-/// A label beyond this is taken for a mistake: each class gets a name of its own.
-const MOST_CLASSES: usize = 1_000_000;
-
-/// Numbers that leave out more classes than this, and than they name, are taken for identifiers.
-const MOST_EMPTY: usize = 1000;
+/// The class of samples without labels.
+pub(super) const UNLABELLED: &str = "unlabelled";
 
 /// What embeddings and labels are called in files.
 const EMBEDDINGS: [&str; 6] = ["embeddings", "embedding", "features", "feature", "vectors", "x"];
@@ -92,7 +90,7 @@ or under another usual name (`features`, `label`, `target`, `y`); the two settin
 table, embeddings are a column of lists, or all columns of numbers but labels, `index` and `id`. Labels may
 also stand in a file of their own. A single array in a file has no name and needs none.
 
-Embeddings are numbers of shape [n, ...], flattened to [n, d] and kept as f32. A value that is not finite is
+Embeddings are numbers of shape [n, ...], of images too (`load.image-arrays` keeps those as images), flattened to [n, d] and kept as f32. A value that is not finite is
 refused. Labels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
 `classes`). Without labels all samples are of one class, `unlabelled`: enough for selectors that look at
 embeddings. Without test files the test split is empty. Nothing is normalised. Paths are relative to the
@@ -141,50 +139,33 @@ current directory and not part of the key: the files' bytes are.";
     }
 }
 
-/// Labels as a file has them.
-enum Labels {
-    Numbers(Vec<u32>),
-    Texts(Vec<String>),
-    /// There are none, of so many samples.
-    None(usize),
-}
-
-impl Labels {
-    /// Puts them where a table's index says: first that of row `rows[0]`.
-    fn ordered(self, rows: Option<&[usize]>) -> Self {
-        match (self, rows) {
-            (Self::Numbers(labels), Some(rows)) if labels.len() == rows.len() => {
-                Self::Numbers(rows.iter().map(|row| labels[*row]).collect())
-            }
-            (Self::Texts(labels), Some(rows)) if labels.len() == rows.len() => {
-                Self::Texts(rows.iter().map(|row| labels[*row].clone()).collect())
-            }
-            (labels, _) => labels,
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Numbers(labels) => labels.len(),
-            Self::Texts(labels) => labels.len(),
-            Self::None(n) => *n,
-        }
-    }
-}
-
 /// The embeddings of a split.
 struct Embeddings {
     values: Vec<f32>,
     n: usize,
     d: usize,
+    /// The shape of an image, if they are images in truth.
+    images: Option<Vec<usize>>,
+}
+
+impl Embeddings {
+    fn of(array: &Array<'_>) -> Result<Self, ArrayError> {
+        let (values, n, d) = array.embeddings()?;
+        let is_images = array.scalar == Scalar::U8 && array.shape.len() == 4;
+        let layout = image_arrays::layout(&array.shape).filter(|_| is_images);
+        Ok(Self { values, n, d, images: layout.map(image_arrays::Layout::sample) })
+    }
 }
 
 impl LoadFeatures {
     fn read(&self, files: &[InputFile]) -> Result<Loaded, StageError> {
-        let (train, train_labels) = self.split(files, "train")?;
+        let (mut train, train_labels) = self.split(files, "train")?;
         let (test, test_labels) = match files.iter().any(|file| file.role == "test") {
             true => self.split(files, "test")?,
-            false => (Embeddings { values: vec![], n: 0, d: train.d }, Labels::None(0)),
+            false => {
+                let none = Embeddings { values: vec![], n: 0, d: train.d, images: None };
+                (none, Labels::None(0))
+            }
         };
         if test.d != train.d {
             let error = OwnFileError::Width { found: test.d, train: train.d };
@@ -194,7 +175,8 @@ impl LoadFeatures {
             Ok(path) => Ok(path),
             Err(_) => file::path(files, role),
         };
-        let (classes, labels) = self.classes([&train_labels, &test_labels], &path)?;
+        let given = self.classes.as_deref();
+        let (classes, labels) = labels::classes(given, [&train_labels, &test_labels], &path)?;
         let [train_labels, test_labels] = labels;
         let meta = DatasetMeta {
             name: self.name.clone(),
@@ -207,7 +189,11 @@ impl LoadFeatures {
         };
         let split =
             |one: Embeddings, labels| Split { inputs: Inputs::Features(one.values), labels };
-        Ok(Loaded::new(meta, split(train, train_labels), split(test, test_labels)))
+        let note = train.images.take().map(|shape| {
+            format!("these are images of {shape:?}: `load.image-arrays` keeps them as images")
+        });
+        let loaded = Loaded::new(meta, split(train, train_labels), split(test, test_labels));
+        Ok(Loaded { note, ..loaded })
     }
 
     /// Reads the embeddings and labels of the split called `which`.
@@ -215,10 +201,12 @@ impl LoadFeatures {
         let path = file::path(files, which)?;
         let wrong = |error: ArrayError| refused(path, error);
         let opened = DataFile::open(path).map_err(|error| wrong(error.into()))?;
-        let (mut values, n, d) = self.embeddings(&opened).map_err(wrong)?;
+        let mut embeddings = self.embeddings(&opened).map_err(wrong)?;
+        let (n, d) = (embeddings.n, embeddings.d);
         let order = opened.order(n).map_err(|error| wrong(error.into()))?;
         if let Some(rows) = &order {
-            values = rows.iter().flat_map(|row| &values[row * d..][..d]).copied().collect();
+            let row = |row: &usize| embeddings.values[row * d..][..d].iter().copied();
+            embeddings.values = rows.iter().flat_map(row).collect();
         }
         let role = format!("{which}-labels");
         let labels = if files.iter().any(|file| file.role == role) {
@@ -251,10 +239,10 @@ impl LoadFeatures {
             }
             labels
         };
-        Ok((Embeddings { values, n, d }, labels))
+        Ok((embeddings, labels))
     }
 
-    fn embeddings(&self, file: &DataFile) -> Result<(Vec<f32>, usize, usize), ArrayError> {
+    fn embeddings(&self, file: &DataFile) -> Result<Embeddings, ArrayError> {
         let wanted = self.wanted_embeddings();
         let names = file.names()?;
         let is = |name: &String, names: &[&str]| {
@@ -270,12 +258,12 @@ impl LoadFeatures {
             });
             let features: Vec<String> = features.cloned().collect();
             if !features.is_empty() {
-                return array(file.matrix(&features)?)?.embeddings();
+                return Embeddings::of(&array(file.matrix(&features)?)?);
             }
         }
         let found = found?;
         let values = file.get(&found)?;
-        array(values)?.embeddings()
+        Embeddings::of(&array(values)?)
     }
 
     /// Returns the labels in the file of the embeddings, if it has any.
@@ -289,13 +277,7 @@ impl LoadFeatures {
     }
 
     fn labels_of(&self, values: Values<'_>) -> Result<Labels, ArrayError> {
-        match values {
-            Values::Texts(texts) => Ok(Labels::Texts(texts)),
-            Values::Numbers(array) => {
-                let classes = self.classes.as_ref().map_or(MOST_CLASSES, Vec::len);
-                array.labels(classes).map(Labels::Numbers)
-            }
-        }
+        Labels::of(values, self.classes.as_deref())
     }
 
     fn wanted_embeddings(&self) -> Wanted<'_> {
@@ -307,84 +289,17 @@ impl LoadFeatures {
         let given = (self.labels != LABELS[0]).then_some(self.labels.as_str());
         Wanted { given, usual: &LABELS, setting: Some("labels") }
     }
-
-    /// Returns the names of the classes, and the labels of both splits as positions among them. `path` is
-    /// the file of a split's labels.
-    fn classes<'p>(
-        &self,
-        labels: [&Labels; 2],
-        path: &dyn Fn(&str) -> Result<&'p Path, MethodError>,
-    ) -> Result<(Vec<String>, [Vec<u32>; 2]), StageError> {
-        let texts = labels.iter().filter_map(|labels| match labels {
-            Labels::Texts(texts) => Some(texts),
-            _ => None,
-        });
-        let mut named: Vec<String> = texts.flatten().cloned().collect();
-        named.sort();
-        named.dedup();
-        let numbers: Vec<&[u32]> = labels
-            .iter()
-            .map(|labels| match labels {
-                Labels::Numbers(numbers) => &numbers[..],
-                _ => &[],
-            })
-            .collect();
-        let classes = match &self.classes {
-            Some(classes) => classes.clone(),
-            None if !named.is_empty() => named,
-            None if numbers.iter().all(|labels| labels.is_empty()) => vec!["unlabelled".to_owned()],
-            None => {
-                let mut seen: Vec<u32> = numbers.concat();
-                seen.sort_unstable();
-                seen.dedup();
-                let classes = seen.last().map_or(0, |last| *last as usize + 1);
-                if classes > seen.len() + seen.len().max(MOST_EMPTY) {
-                    let (label, distinct) = (classes - 1, seen.len());
-                    return Err(refused(
-                        path("train")?,
-                        OwnFileError::SparseLabels { label, distinct },
-                    ));
-                }
-                names::numbers(&numbers)
-            }
-        };
-        let places: BTreeMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
-        let place = |labels: &Labels, role: &str| -> Result<Vec<u32>, StageError> {
-            match labels {
-                Labels::Numbers(numbers) => Ok(numbers.clone()),
-                Labels::None(n) => Ok(vec![0; *n]),
-                Labels::Texts(texts) => {
-                    let one = |(sample, text): (usize, &String)| {
-                        let place = places.get(text.as_str()).copied();
-                        place.ok_or_else(|| ArrayError::NoSuchLabel { sample, label: text.clone() })
-                    };
-                    let found: Result<Vec<u32>, ArrayError> =
-                        texts.iter().enumerate().map(one).collect();
-                    match found {
-                        Ok(labels) => Ok(labels),
-                        Err(error) => Err(refused(path(role)?, error)),
-                    }
-                }
-            }
-        };
-        let labels = [place(labels[0], "train")?, place(labels[1], "test")?];
-        Ok((classes, labels))
-    }
 }
 
 fn is_table(kind: FileKind) -> bool {
     matches!(kind, FileKind::Text | FileKind::Json | FileKind::Parquet | FileKind::Arrow)
 }
 
-fn array(values: Values<'_>) -> Result<artifacts::formats::Array<'_>, ArrayError> {
+fn array(values: Values<'_>) -> Result<Array<'_>, ArrayError> {
     match values {
         Values::Numbers(array) => Ok(array),
         Values::Texts(_) => Err(ArrayError::EmbeddingTexts),
     }
-}
-
-fn refused(path: &Path, error: impl Into<OwnFileError>) -> StageError {
-    MethodError::OwnFile { path: path.to_owned(), error: Box::new(error.into()) }.into()
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use super::FileError;
 use crate::MethodError;
 use engine::{InputFile, StageError};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use std::{
     fs,
-    io::{BufReader, Read, Seek as _},
+    io::{self, BufRead as _, BufReader, Read, Seek as _},
     path::Path,
 };
 
@@ -20,7 +20,7 @@ pub(super) fn broken(path: &Path, error: impl Into<FileError>) -> StageError {
     MethodError::File { path: path.to_owned(), error: Box::new(error.into()) }.into()
 }
 
-fn unreadable(path: &Path, reason: std::io::Error) -> StageError {
+fn unreadable(path: &Path, reason: io::Error) -> StageError {
     MethodError::Unread { path: path.to_owned(), reason }.into()
 }
 
@@ -35,6 +35,68 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, StageError> {
     fs::read(path).map_err(|error| unreadable(path, error))
 }
 
+/// Returns the bytes of the file at `path`, unpacked on the way if it is gzip (told by its content).
+pub(super) fn reader(path: &Path) -> Result<Box<dyn Read>, StageError> {
+    opened(path).map(|(reader, _)| reader)
+}
+
+/// Returns what reads the file at `path`, unpacking it if it is gzip, and the most that can come out of it.
+fn opened(path: &Path) -> Result<(Box<dyn Read>, u64), StageError> {
+    let refused = |error: io::Error| unreadable(path, error);
+    let mut file = fs::File::open(path).map_err(refused)?;
+    let size = file.metadata().map_err(refused)?.len();
+    let mut magic = Vec::new();
+    file.by_ref().take(2).read_to_end(&mut magic).map_err(refused)?;
+    file.rewind().map_err(refused)?;
+    let file = BufReader::with_capacity(1 << 18, file);
+    Ok(if magic == [0x1f, 0x8b] {
+        (Box::new(Unpacked::new(file)), size.saturating_mul(DENSEST))
+    } else {
+        (Box::new(file), size)
+    })
+}
+
+/// What is in a gzip file: all members of it, one behind the other. Zeros behind the last one, with which tapes
+/// and blocks are filled up, are passed over.
+pub(super) struct Unpacked<R: Read> {
+    /// The member that is read; `None` behind the last one.
+    member: Option<GzDecoder<BufReader<R>>>,
+}
+
+impl<R: Read> Unpacked<R> {
+    pub(super) fn new(packed: BufReader<R>) -> Self {
+        Self { member: Some(GzDecoder::new(packed)) }
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(into)?;
+            if read > 0 || into.is_empty() {
+                return Ok(read);
+            }
+            let rest = self.member.take().map(GzDecoder::into_inner);
+            self.member = rest.map(behind_zeros).transpose()?.flatten().map(GzDecoder::new);
+        }
+        Ok(0)
+    }
+}
+
+/// Returns what is left of `rest` behind its first zeros, if there is anything.
+fn behind_zeros<R: Read>(mut rest: BufReader<R>) -> io::Result<Option<BufReader<R>>> {
+    loop {
+        let bytes = rest.fill_buf()?;
+        let (zeros, len) = (bytes.iter().take_while(|byte| **byte == 0).count(), bytes.len());
+        rest.consume(zeros);
+        match () {
+            () if len == 0 => return Ok(None),
+            () if zeros < len => return Ok(Some(rest)),
+            () => {}
+        }
+    }
+}
+
 /// A file read from its beginning to its end.
 pub(super) struct Source<'a> {
     path: &'a Path,
@@ -46,19 +108,8 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     /// Opens `path`, unpacking it on the way if it is a gzip file (told by its content).
     pub(super) fn open(path: &'a Path) -> Result<Self, StageError> {
-        let refused = |error: std::io::Error| unreadable(path, error);
-        let mut file = fs::File::open(path).map_err(refused)?;
-        let size = file.metadata().map_err(refused)?.len();
-        let mut magic = Vec::new();
-        file.by_ref().take(2).read_to_end(&mut magic).map_err(refused)?;
-        file.rewind().map_err(refused)?;
-        let file = BufReader::with_capacity(1 << 18, file);
-        Ok(if magic == [0x1f, 0x8b] {
-            let reader = Box::new(MultiGzDecoder::new(file));
-            Self { path, reader, at_most: size.saturating_mul(DENSEST) }
-        } else {
-            Self { path, reader: Box::new(file), at_most: size }
-        })
+        let (reader, at_most) = opened(path)?;
+        Ok(Self { path, reader, at_most })
     }
 
     /// Returns the next `N` bytes.
@@ -93,8 +144,16 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn failed(&self, error: std::io::Error) -> StageError {
-        use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    /// Returns all bytes that are left, at most `most`.
+    pub(super) fn rest(mut self, most: u64) -> Result<Vec<u8>, StageError> {
+        let mut bytes = vec![];
+        let read = self.reader.by_ref().take(most).read_to_end(&mut bytes);
+        read.map_err(|error| self.failed(error))?;
+        Ok(bytes)
+    }
+
+    fn failed(&self, error: io::Error) -> StageError {
+        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         match error.kind() {
             InvalidData | InvalidInput | UnexpectedEof => {
                 broken(self.path, FileError::Unpack(error))

@@ -1,11 +1,12 @@
 //! IDX, the format of MNIST and its kin: `load.idx`, `load.mnist`, `load.fashion-mnist`.
 //!
-//! Only unsigned bytes are read, as all of these sets are.
+//! Images are unsigned bytes, as all of these sets have them.
 
 use super::{
     FileError, Loaded, Loader,
-    file::{self, Source, broken},
-    names,
+    emnist::{self, Emnist},
+    file::{self, broken},
+    idx_file, names,
     published::{Published, PublishedSet, Wanted},
 };
 use artifacts::{
@@ -16,7 +17,7 @@ use artifacts::{
 use engine::{InputFile, Problem, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const FILES: [Wanted; 4] = [
     Wanted {
@@ -89,6 +90,7 @@ stages behind are cache hits. Normalised with mean .1307, standard deviation .30
         places: &["data/mnist", "data/MNIST", "data/MNIST/raw"],
         nested: &["", "raw", "MNIST/raw"],
         files: &FILES,
+        archives: &[],
         hint: "download MNIST's four files (`train-images-idx3-ubyte.gz`, `train-labels-idx1-ubyte.gz`, \
                `t10k-images-idx3-ubyte.gz`, `t10k-labels-idx1-ubyte.gz`) from \
                yann.lecun.com/exdb/mnist into `data/mnist`, or say with \
@@ -122,6 +124,7 @@ Normalised with mean .2860, standard deviation .3530.";
         ],
         nested: &["", "raw", "FashionMNIST/raw"],
         files: &FILES,
+        archives: &[],
         hint: "install the Debian package `dataset-fashion-mnist`, or download Fashion-MNIST's four \
                files (`train-images-idx3-ubyte.gz` and so on) from \
                github.com/zalandoresearch/fashion-mnist into `data/fashion-mnist`, or say with \
@@ -139,10 +142,14 @@ pub(super) struct Idx {
     // Skipped on the way out: what is written is what is keyed.
     #[serde(skip_serializing)]
     dir: Option<PathBuf>,
+    /// What the names of the files begin with, such as `emnist-letters`, where `dir` holds several sets.
+    /// Not part of the key: the files' bytes are.
+    #[serde(skip_serializing)]
+    prefix: Option<String>,
     /// What the data set is called in reports.
     name: String,
-    /// The names of the classes, in the order of the labels. Without it, the labels are their own
-    /// names, from 0 to the highest one found.
+    /// The names of the classes, in the order of the labels. Without it, those of EMNIST have their
+    /// characters, and other labels are their own names, from 0 to the highest one found.
     classes: Option<Vec<String>>,
     /// Keep only the first so many training samples, in the order of the files.
     train_limit: Option<Count>,
@@ -153,7 +160,8 @@ pub(super) struct Idx {
 impl Default for Idx {
     fn default() -> Self {
         let name = "idx".to_owned();
-        Self { dir: None, name, classes: None, train_limit: None, test_limit: None }
+        let (dir, prefix, classes) = (None, None, None);
+        Self { dir, prefix, name, classes, train_limit: None, test_limit: None }
     }
 }
 
@@ -163,9 +171,10 @@ static ANY: Published = Published {
     places: &[],
     nested: &["", "raw"],
     files: &FILES,
+    archives: &[],
     hint: "the folder must hold `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, \
            `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each as it is or as `.gz`",
-    read: |files| read(files, "idx", None),
+    read: |files| read(files, "idx", None, None),
 };
 
 impl Loader for Idx {
@@ -174,8 +183,13 @@ impl Loader for Idx {
     const MANUAL: &'static str = "\
 Any data set in MNIST's format (KMNIST, EMNIST, your own): `train-images-idx3-ubyte`, \
 `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte` in `dir`, each as it \
-is or as `.gz`. Elements are unsigned bytes. Images have the dimensions [n, h, w], or [n, c, h, w] for \
-colour.
+is or as `.gz`, or in a folder of its own name. Images are unsigned bytes of the dimensions [n, h, w], or \
+[n, c, h, w] for colour; labels are whole numbers of any type.
+
+EMNIST (Cohen et al., arXiv:1702.05373) is read under its own names, such as \
+`emnist-letters-train-images-idx3-ubyte.gz`; where several of its sets lie in `dir`, `prefix` says which. Its \
+images, which stand column by column, are turned upright, and its classes are called by their characters; the \
+labels of its letters, which begin with 1, begin with 0.
 
 Mean and standard deviation of each channel are measured on the whole training split, before \
 `train-limit`.";
@@ -190,11 +204,24 @@ Mean and standard deviation of each channel are measured on the whole training s
             let hint = Some(format!("set `dir`: {}", ANY.hint));
             return Err(Problem { setting: "dir".to_owned(), message, hint });
         };
-        ANY.find(Some(dir))
+        let usual = match self.prefix {
+            None => ANY.find(Some(dir)),
+            Some(ref prefix) => {
+                let message =
+                    format!("there is no set of IDX files `{prefix}` in `{}`", dir.display());
+                Err(Problem {
+                    setting: "prefix".to_owned(),
+                    message,
+                    hint: Some(ANY.hint.to_owned()),
+                })
+            }
+        };
+        usual.or_else(|problem| emnist::find(dir, self.prefix.as_deref())?.ok_or(problem))
     }
 
     fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
-        let mut loaded = read(ctx.files(), &self.name, self.classes.clone())?;
+        let (set, files) = Emnist::of(ctx.files());
+        let mut loaded = read(&files, &self.name, self.classes.clone(), set)?;
         ctx.check_cancelled()?;
         loaded.limit(self.train_limit, self.test_limit);
         loaded.put(ctx)
@@ -209,7 +236,7 @@ fn known(
     mean: f32,
     std: f32,
 ) -> Result<Loaded, StageError> {
-    let mut loaded = read(files, name, Some(names::owned(classes)))?;
+    let mut loaded = read(files, name, Some(names::owned(classes)), None)?;
     let sample = &loaded.meta.sample;
     if *sample != [1, 28, 28] {
         let path = file::path(files, "train-images")?;
@@ -220,15 +247,20 @@ fn known(
     Ok(loaded)
 }
 
-fn read(files: &[InputFile], name: &str, given: Option<Vec<String>>) -> Result<Loaded, StageError> {
-    let limit = given.as_ref().map_or(256, Vec::len);
-    let (train, sample) = split(files, "train", limit)?;
-    let (test, other) = split(files, "test", limit)?;
+fn read(
+    files: &[InputFile],
+    name: &str,
+    given: Option<Vec<String>>,
+    set: Option<Emnist>,
+) -> Result<Loaded, StageError> {
+    let (train, sample) = split(files, "train", given.as_deref(), set.as_ref())?;
+    let (test, other) = split(files, "test", given.as_deref(), set.as_ref())?;
     if sample != other {
         let path = file::path(files, "test-images")?;
         return Err(broken(path, FileError::SplitShape { found: other, train: sample }));
     }
-    let classes = given.unwrap_or_else(|| names::numbers(&[&train.labels, &test.labels]));
+    let classes = given.or(set.map(|set| set.classes));
+    let classes = classes.unwrap_or_else(|| names::numbers(&[&train.labels, &test.labels]));
     let meta = DatasetMeta {
         name: name.to_owned(),
         classes,
@@ -241,55 +273,34 @@ fn read(files: &[InputFile], name: &str, given: Option<Vec<String>>) -> Result<L
     Ok(Loaded::new(meta, train, test).with_moments())
 }
 
+/// Labels are below this where nobody says how many classes there are.
+const MOST_CLASSES: usize = 65_536;
+
 /// Reads the images and labels called `which`, and the shape of an image.
 fn split(
     files: &[InputFile],
     which: &str,
-    classes: usize,
+    given: Option<&[String]>,
+    set: Option<&Emnist>,
 ) -> Result<(Split, Vec<usize>), StageError> {
     let path = file::path(files, &format!("{which}-images"))?;
-    let (mut shape, images) = array(path, &[3, 4], "pixels")?;
+    let (mut shape, mut images) = idx_file::array(path, &[3, 4], "pixels")?;
     let labels_path = file::path(files, &format!("{which}-labels"))?;
-    let (count, labels) = array(labels_path, &[1], "labels")?;
+    let classes = given.or(set.map(|set| &set.classes[..])).map_or(MOST_CLASSES, <[_]>::len);
+    let labels = idx_file::labels(labels_path, set.map_or(0, |set| set.first), classes)?;
     let n = shape.remove(0);
-    if count[0] != n {
-        let (labels, images) = (count[0], path.to_owned());
+    if labels.len() != n {
+        let (labels, images) = (labels.len(), path.to_owned());
         return Err(broken(labels_path, FileError::LabelCount { labels, images, n }));
     }
     if shape.len() == 2 {
         shape.insert(0, 1);
     }
-    let labels = file::labels(labels_path, labels, classes)?;
+    if let (Some(_), [1, h, w]) = (set, &mut shape[..]) {
+        emnist::upright(&mut images, (*h, *w));
+        std::mem::swap(h, w);
+    }
     Ok((Split { inputs: Inputs::Images(images.into()), labels }, shape))
-}
-
-/// Reads one IDX file of bytes: its dimensions, of which there are as many as `ranks` allows, and
-/// its elements.
-pub(super) fn array(
-    path: &Path,
-    ranks: &[u8],
-    what: &str,
-) -> Result<(Vec<usize>, Vec<u8>), StageError> {
-    let mut source = Source::open(path)?;
-    let magic: [u8; 4] = source.header()?;
-    let [0, 0, 8, rank] = magic else {
-        let (what, wanted) = ("an IDX file of bytes", &[0, 0, 8]);
-        return Err(broken(path, FileError::Magic { what, wanted, found: magic[..3].to_vec() }));
-    };
-    if !ranks.contains(&rank) {
-        return Err(broken(path, FileError::Rank { found: rank, wanted: ranks.to_vec() }));
-    }
-    let mut dims = vec![];
-    for _ in 0..rank {
-        dims.push(u32::from_be_bytes(source.header()?));
-    }
-    let size = dims.iter().try_fold(1_u64, |all, one| all.checked_mul(u64::from(*one)));
-    let Some(size @ 1..) = size else {
-        return Err(broken(path, FileError::Dimensions(dims)));
-    };
-    let bytes = source.body(size, what)?;
-    source.end()?;
-    Ok((dims.iter().map(|one| *one as usize).collect(), bytes))
 }
 
 #[cfg(test)]
@@ -321,7 +332,7 @@ mod tests {
     }
 
     fn load(scratch: &Scratch) -> Result<Loaded, StageError> {
-        read(&ANY.find(Some(scratch.path())).expect("all four are there"), "few", None)
+        read(&ANY.find(Some(scratch.path())).expect("all four are there"), "few", None, None)
     }
 
     fn says(scratch: &Scratch) -> String {
@@ -345,6 +356,42 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_of_any_whole_type_and_zeros_may_fill_up_gzip() {
+        let scratch = Scratch::new("idx-types");
+        set(&scratch);
+        let images = [gz(&idx(&[3, 1, 2], &[0, 255, 0, 255, 0, 255])), vec![0; 70_000]].concat();
+        scratch.write("train-images-idx3-ubyte.gz", &images);
+        let labels = [2_i32, 0, 300].map(i32::to_be_bytes).concat();
+        let labels = [&[0, 0, 12, 1, 0, 0, 0, 3], &labels[..]].concat();
+        scratch.write("train-labels-idx1-ubyte", &labels);
+        let loaded = load(&scratch).expect("all is read");
+        assert_eq!(loaded.train.labels, [2, 0, 300]);
+        let floats = [0, 0, 13, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0];
+        scratch.write("train-images-idx3-ubyte.gz", &floats);
+        let error = load(&scratch).expect_err("they are floats");
+        assert!(error.to_string().ends_with("holds floats of 32 bits: expected unsigned bytes"));
+        scratch.write("train-images-idx3-ubyte.gz", &[&images[..], &[1]].concat());
+        assert!(says(&scratch).contains("does not unpack"));
+    }
+
+    #[test]
+    fn letters_of_emnist_stand_upright_and_begin_with_a() {
+        let scratch = Scratch::new("idx-emnist");
+        for which in ["train", "test"] {
+            let name = |what: &str| format!("emnist-letters-{which}-{what}-ubyte");
+            scratch.write(&name("images-idx3"), &idx(&[2, 2, 2], &[1, 2, 3, 4, 5, 6, 7, 8]));
+            scratch.write(&name("labels-idx1"), &idx(&[2], &[1, 26]));
+        }
+        let stage = Idx { dir: Some(scratch.path().to_owned()), ..Idx::default() };
+        let (set, files) = Emnist::of(&stage.files().expect("all four are there"));
+        let loaded = read(&files, "letters", None, set).expect("they are whole");
+        assert_eq!(loaded.train.inputs, Inputs::Images(vec![1, 3, 2, 4, 5, 7, 6, 8].into()));
+        assert_eq!((loaded.train.labels, loaded.meta.classes.len()), (vec![0, 25], 26));
+        let other = Idx { prefix: Some("emnist-digits".to_owned()), ..stage };
+        assert!(other.files().expect_err("only letters").message.contains("`emnist-digits`"));
+    }
+
+    #[test]
     fn damaged_files_are_named() {
         let scratch = Scratch::new("idx-damaged");
         set(&scratch);
@@ -358,7 +405,9 @@ mod tests {
                 idx(&[u32::MAX], &[2]),
                 "should hold 4294967295 bytes of labels, but has room for only 9",
             ),
-            (vec![0, 0, 9, 1, 0, 0, 0, 1, 1], "expected 00 00 08, found 00 00 09"),
+            (vec![0, 0, 10, 1, 0, 0, 0, 1, 1], "expected 00 00 08, found 00 00 0a"),
+            (vec![0, 0, 13, 1, 0, 0, 0, 1, 1], "holds floats of 32 bits: expected whole numbers"),
+            (vec![0, 0, 9, 1, 0, 0, 0, 3, 2, 255, 1], "has label -1 for sample 1"),
             (vec![], "should hold 4 bytes of a header, but has room for only 0"),
         ] {
             scratch.write(labels, &bytes);

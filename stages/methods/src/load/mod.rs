@@ -1,12 +1,18 @@
 //! Where data comes from: `load.*`. What is done to it afterwards is the business of others.
 
+mod archived;
+mod aside;
 mod cifar;
 mod digits;
+mod emnist;
 mod error;
 mod features;
 mod file;
 mod idx;
+mod idx_file;
+mod image_arrays;
 mod images;
+mod labels;
 mod mat;
 mod names;
 mod published;
@@ -14,6 +20,7 @@ mod qmnist;
 pub mod readers;
 mod svhn;
 mod synthetic;
+mod told;
 
 use artifacts::{
     dataset::{self, DatasetMeta, Inputs, Split},
@@ -151,12 +158,16 @@ pub(crate) fn methods() -> Vec<Method> {
         loader::<features::LoadFeatures>(),
         loader::<images::folder::ImageFolder>(),
         loader::<idx::Idx>(),
+        loader::<image_arrays::ImageArrays>(),
         loader::<images::imagenet::ImageNet>(),
+        loader::<images::table::ImagesTable>(),
         loader::<OnDisk<idx::Mnist>>(),
+        loader::<images::parquet::ParquetImages>(),
         loader::<OnDisk<qmnist::Qmnist>>(),
         loader::<svhn::Svhn>(),
         loader::<synthetic::Synthetic>(),
         loader::<images::tiny::TinyImageNet>(),
+        loader::<images::webdataset::WebDataset>(),
     ]
 }
 
@@ -166,11 +177,13 @@ pub(crate) struct Loaded {
     meta: DatasetMeta,
     train: Split,
     test: Split,
+    /// What to tell of it besides.
+    note: Option<String>,
 }
 
 impl Loaded {
     pub(crate) fn new(meta: DatasetMeta, train: Split, test: Split) -> Self {
-        Self { meta, train, test }
+        Self { meta, train, test, note: None }
     }
 
     /// Keeps the first `train` and the first `test` samples.
@@ -192,6 +205,10 @@ impl Loaded {
     }
 
     pub(crate) fn put(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        let told = told::lines(&self.meta, &self.train.labels, &self.test.labels);
+        for line in told.into_iter().chain(self.note.clone()) {
+            ctx.log(line);
+        }
         dataset::put(ctx, &self.meta, &self.train, &self.test)
     }
 }

@@ -6,6 +6,7 @@ use engine::{InputFile, Problem, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
+    iter,
     marker::PhantomData,
     path::{Path, PathBuf},
 };
@@ -44,13 +45,16 @@ pub(super) struct Published {
     /// The folders below `dir` searched: where archives unpack to.
     pub(super) nested: &'static [&'static str],
     pub(super) files: &'static [Wanted],
+    /// The archives that hold all of the files, by the names they are downloaded under. One that lies in a
+    /// folder searched, or above it, is read where the files are not found unpacked.
+    pub(super) archives: &'static [&'static str],
     /// What to get, and where to put it.
     pub(super) hint: &'static str,
     pub(super) read: fn(&[InputFile]) -> Result<Loaded, StageError>,
 }
 
 impl Published {
-    /// Returns the files, all from one folder.
+    /// Returns the files, all from one folder; or the archive that holds them, in the role [`ARCHIVE`].
     ///
     /// # Errors
     ///
@@ -71,11 +75,24 @@ impl Published {
                 best = (count, format!("; `{place}` has other files of it, but no `{name}`"));
             }
         }
+        if let Some(path) = self.archive(dir, &places) {
+            return Ok(vec![InputFile { role: ARCHIVE.to_owned(), path }]);
+        }
         let names: Vec<_> = places.iter().map(|one| format!("`{}`", tidy(one))).collect();
         let message = format!("{} is not in {}{}", self.title, names.join(", "), best.1);
         Err(Problem { setting: "dir".to_owned(), message, hint: Some(self.hint.to_owned()) })
     }
+
+    fn archive(&self, dir: Option<&Path>, places: &[PathBuf]) -> Option<PathBuf> {
+        let above = places.iter().filter(|_| dir.is_none()).filter_map(|place| place.parent());
+        let folders = places.iter().map(PathBuf::as_path).chain(above);
+        let mut paths = folders.flat_map(|place| self.archives.iter().map(|name| place.join(name)));
+        paths.find(|path| path.is_file())
+    }
 }
+
+/// The role of an archive that holds all files of a data set.
+pub(super) const ARCHIVE: &str = "archive";
 
 // `join("")` leaves a slash behind.
 fn tidy(path: &Path) -> String {
@@ -84,7 +101,11 @@ fn tidy(path: &Path) -> String {
 
 impl Wanted {
     fn find(&self, place: &Path) -> Option<InputFile> {
-        let paths = self.names.iter().map(|name| place.join(name));
+        // Some archives unpack to a folder for each file, of the file's own name.
+        let paths = self.names.iter().flat_map(|name| {
+            let inside = self.names.iter().map(move |inner| place.join(name).join(inner));
+            iter::once(place.join(name)).chain(inside)
+        });
         let path = paths.into_iter().find(|path| path.is_file())?;
         Some(InputFile { role: self.role.to_owned(), path })
     }
@@ -139,6 +160,7 @@ mod tests {
         places: &["no/such/place", "nor/this"],
         nested: &["", "unpacked"],
         files: &[Wanted { role: "a", names: &["a", "a.gz"] }, Wanted { role: "b", names: &["b"] }],
+        archives: &["pair.tar.gz"],
         hint: "get it",
         read: |_| Err(crate::MethodError::NoInput.into()),
     };
@@ -158,7 +180,10 @@ mod tests {
         let problem = SET.find(Some(scratch.path())).expect_err("b is missing");
         assert!(problem.message.ends_with("has other files of it, but no `b`"), "{problem:?}");
         scratch.write("unpacked/a.gz", b"");
-        let b = scratch.write("unpacked/b", b"");
+        let archive = scratch.write("unpacked/pair.tar.gz", b"");
+        let files = SET.find(Some(scratch.path())).expect("the archive is there");
+        assert_eq!(files, [InputFile { role: ARCHIVE.to_owned(), path: archive }]);
+        let b = scratch.write("unpacked/b/b", b"");
         let files = SET.find(Some(scratch.path())).expect("both are in the folder below");
         assert_eq!(files[1], InputFile { role: "b".to_owned(), path: b });
         assert!(files[0].path.ends_with("unpacked/a.gz"));

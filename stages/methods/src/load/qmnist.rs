@@ -3,7 +3,7 @@
 use super::{
     FileError, Loaded,
     file::{self, Source, broken},
-    idx, names,
+    idx, idx_file, names,
     published::{Published, PublishedSet, Wanted},
 };
 use artifacts::dataset::{DatasetMeta, Inputs, Split};
@@ -47,6 +47,7 @@ in `dir` (and `raw`, `QMNIST/raw` below it) if that is given.
                 names: &["qmnist-test-labels-idx2-int.gz", "qmnist-test-labels-idx2-int"],
             },
         ],
+        archives: &[],
         hint: "download QMNIST's four files (`qmnist-train-images-idx3-ubyte.gz`, \
                `qmnist-train-labels-idx2-int.gz`, `qmnist-test-images-idx3-ubyte.gz`, \
                `qmnist-test-labels-idx2-int.gz`) from github.com/facebookresearch/qmnist into \
@@ -74,7 +75,7 @@ const COLUMNS: u32 = 8;
 
 fn split(files: &[InputFile], which: &str) -> Result<Split, StageError> {
     let path = file::path(files, &format!("{which}-images"))?;
-    let (shape, images) = idx::array(path, &[3], "pixels")?;
+    let (shape, images) = idx_file::array(path, &[3], "pixels")?;
     if shape[1..] != [28, 28] {
         let (found, wanted) = (shape[1..].to_vec(), "[28, 28]");
         return Err(broken(path, FileError::ImageShape { found, wanted }));

@@ -1,6 +1,6 @@
 //! The readers of single files, open to the fuzz targets: each reads a file or refuses it.
 
-use super::{idx, images, mat};
+use super::{idx_file, images, mat};
 use engine::StageError;
 use std::path::Path;
 
@@ -48,7 +48,7 @@ pub fn matlab(path: &Path) -> Result<(), StageError> {
 ///
 /// Panics if it has not as many bytes as its dimensions say.
 pub fn idx(path: &Path) -> Result<(), StageError> {
-    let (dims, bytes) = idx::array(path, &[1, 2, 3, 4], "bytes")?;
+    let (dims, bytes) = idx_file::array(path, &[1, 2, 3, 4], "bytes")?;
     assert_eq!(bytes.len(), dims.iter().product::<usize>());
     Ok(())
 }

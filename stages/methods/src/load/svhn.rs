@@ -50,6 +50,7 @@ const PLAIN: Published = Published {
     places: PLACES,
     nested: &["", "svhn"],
     files: &[TRAIN, TEST],
+    archives: &[],
     hint: "download `train_32x32.mat` and `test_32x32.mat` (format 2, cropped digits) from \
            ufldl.stanford.edu/housenumbers into `data/svhn`, or say with `dir` where they are",
     read,
@@ -72,7 +73,8 @@ Street View House Numbers (Netzer et al., 2011), the cropped digits: `train_32x3
 `test_32x32.mat`, with `extra` also `extra_32x32.mat`. Searched in `data/svhn` and `data/SVHN` below \
 the current directory, or only in `dir` (and `svhn` below it) if that is given.
 
-The files' class 10 is the digit 0. Normalised with mean .4377 .4438 .4728, standard deviation .1980 \
+The files' class 10 is the digit 0. Files written anew after 10 was made 0, as other libraries do, are read \
+too: they have a 0 and no 10. Normalised with mean .4377 .4438 .4728, standard deviation .1980 \
 .2010 .1970, with `extra` too. A file is held in memory about three times while it is read.";
 
     fn files(&self) -> Result<Vec<InputFile>, Problem> {
@@ -129,11 +131,14 @@ fn digits(path: &Path) -> Result<(Vec<u8>, Vec<u32>), StageError> {
     if given.len() != *n {
         return Err(broken(path, FileError::OwnLabelCount { labels: given.len(), n: *n }));
     }
+    // Written anew with 0 for the digit 0.
+    let renumbered = given.contains(&0.0) && !given.contains(&10.0);
+    let (first, last) = if renumbered { (0, 9) } else { (1, 10) };
     let labels = given.into_iter().enumerate().map(|(at, label)| {
-        if label.fract() == 0.0 && (1.0..=10.0).contains(&label) {
+        if label.fract() == 0.0 && (first as f64..=last as f64).contains(&label) {
             return Ok(label as u32 % 10);
         }
-        Err(broken(path, FileError::Label { sample: at, label, first: 1, last: 10 }))
+        Err(broken(path, FileError::Label { sample: at, label, first, last }))
     });
     let labels = labels.collect::<Result<_, _>>()?;
     let mut images = vec![0; pixels.len()];
@@ -204,7 +209,8 @@ mod tests {
         for (elements, want) in [
             (vec![x(1)], "has no array `y`"),
             (vec![x(2), y(&[1])], "has 1 labels for 2 images"),
-            (vec![x(2), y(&[1, 0])], "has label 0 for sample 1: expected 1 to 10"),
+            (vec![x(2), y(&[10, 0])], "has label 0 for sample 1: expected 1 to 10"),
+            (vec![x(2), y(&[0, 11])], "has label 11 for sample 1: expected 0 to 9"),
             (vec![x(1), y(&[11])], "has label 11 for sample 0"),
             (
                 vec![array_of_bytes("X", &[4, 1], &[1; 4]), y(&[1])],
@@ -219,6 +225,8 @@ mod tests {
             let found = digits(&path).expect_err("it is wrong").to_string();
             assert!(found.contains(want) && found.contains("wrong.mat"), "{found}");
         }
+        let path = scratch.write("anew.mat", &packed_file(&[x(2), y(&[9, 0])]));
+        assert_eq!(digits(&path).expect("it was written anew").1, [9, 0]);
         let path = scratch.write("text.mat", &[b'x'; 200]);
         let found = digits(&path).expect_err("it is text").to_string();
         assert!(found.contains("is no MATLAB file of version 5"), "{found}");

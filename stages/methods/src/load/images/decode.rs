@@ -1,14 +1,20 @@
 //! One image file, decoded and brought to the size asked for.
 
-use super::super::file;
+use super::{
+    super::file::{self, Unpacked},
+    content::Content,
+    jpeg,
+};
 use engine::StageError;
 use fast_image_resize::{
     FilterType, ImageBufferError, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer,
     images::{Image, ImageRef},
 };
+use image::{DynamicImage, ImageError as ImageCrateError, ImageFormat, ImageReader};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
+    io::{BufReader, Cursor, Read as _},
     panic::{self, AssertUnwindSafe},
     path::Path,
 };
@@ -54,9 +60,18 @@ pub enum ImageError {
     /// The file is empty.
     #[error("is empty")]
     Empty,
-    /// It is in another format.
-    #[error("is neither a JPEG nor a PNG image")]
+    /// It is no image of a kind that is known.
+    #[error("is no image of a kind that is read")]
     Format,
+    /// It is of a kind that is not read.
+    #[error("{0}")]
+    Unread(&'static str),
+    /// It is gzip, and broken, or too large.
+    #[error("does not unpack")]
+    Unpack,
+    /// An image of another format is broken.
+    #[error("does not decode: {0}")]
+    Other(ImageCrateError),
     /// A JPEG ends before its pixels do.
     #[error("is cut short")]
     Cut,
@@ -64,7 +79,8 @@ pub enum ImageError {
     #[error("does not decode: {0:?}")]
     Jpeg(DecodeErrors),
     /// A PNG is broken.
-    #[error("does not decode: {0:?}")]
+    // The decoder's texts end with a line's end.
+    #[error("does not decode: {}", format!("{_0:?}").trim_end())]
     Png(PngDecodeErrors),
     /// The decoder panics at it.
     #[error("breaks the decoder")]
@@ -72,7 +88,7 @@ pub enum ImageError {
     /// A JPEG does not say how large it is.
     #[error("has no header")]
     NoHeader,
-    /// A PNG's pixels are neither grey nor in colour.
+    /// An image's pixels are neither grey nor in colour.
     #[error("has pixels of an unknown kind")]
     PixelKind,
     /// It has too few pixels or too many.
@@ -102,11 +118,15 @@ pub(super) fn decode(
     path: &Path,
     shape: ImageShape,
 ) -> Result<Result<Vec<u8>, ImageError>, StageError> {
-    let bytes = file::read(path)?;
+    Ok(decode_bytes(&file::read(path)?, shape))
+}
+
+/// Returns the pixels of the image that a file of these bytes holds, `[c, h, w]`, or what is wrong with it.
+pub(super) fn decode_bytes(bytes: &[u8], shape: ImageShape) -> Result<Vec<u8>, ImageError> {
     // What a decoder does not see coming must not cost the name of the file.
-    let decoded = panic::catch_unwind(AssertUnwindSafe(|| pixels(&bytes)));
+    let decoded = panic::catch_unwind(AssertUnwindSafe(|| pixels(bytes)));
     let decoded = decoded.unwrap_or(Err(ImageError::Panicked));
-    Ok(decoded.and_then(|raw| raw.shaped(shape)))
+    decoded.and_then(|raw| raw.shaped(shape))
 }
 
 /// A decoded image, its channels side by side.
@@ -117,23 +137,54 @@ struct Raw {
     bytes: Vec<u8>,
 }
 
+/// The most an image inside gzip unpacks to.
+const MOST_UNPACKED: u64 = 1 << 28;
+
 fn pixels(bytes: &[u8]) -> Result<Raw, ImageError> {
-    match bytes {
-        [0xff, 0xd8, 0xff, ..] => jpeg(bytes),
-        [0x89, b'P', b'N', b'G', ..] => png(bytes),
-        [] => Err(ImageError::Empty),
-        _ => Err(ImageError::Format),
+    match Content::of(bytes) {
+        None if bytes.is_empty() => Err(ImageError::Empty),
+        None => Err(ImageError::Format),
+        Some(Content::Jpeg) => jpeg(bytes),
+        Some(Content::Png) => png(bytes),
+        Some(Content::Other(format)) => other(bytes, format),
+        Some(Content::Unread(why)) => Err(ImageError::Unread(why)),
+        Some(Content::Gzip) => {
+            let mut unpacked = vec![];
+            let mut packed = Unpacked::new(BufReader::new(bytes)).take(MOST_UNPACKED);
+            packed.read_to_end(&mut unpacked).map_err(|_| ImageError::Unpack)?;
+            match Content::of(&unpacked) {
+                Some(Content::Gzip) => Err(ImageError::Format),
+                _ => pixels(&unpacked),
+            }
+        }
     }
 }
 
+/// Decodes an image by the crate `image`: of a film, its first picture.
+fn other(bytes: &[u8], format: ImageFormat) -> Result<Raw, ImageError> {
+    let decoded = ImageReader::with_format(Cursor::new(bytes), format).decode();
+    let image = decoded.map_err(ImageError::Other)?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    // The upper half of 16 bits, as of a PNG.
+    let upper = |values: Vec<u16>| values.into_iter().map(|value| (value >> 8) as u8).collect();
+    let (channels, bytes) = match image {
+        DynamicImage::ImageLuma8(image) => (1, image.into_raw()),
+        DynamicImage::ImageLumaA8(image) => (2, image.into_raw()),
+        DynamicImage::ImageRgb8(image) => (3, image.into_raw()),
+        DynamicImage::ImageRgba8(image) => (4, image.into_raw()),
+        DynamicImage::ImageLuma16(image) => (1, upper(image.into_raw())),
+        DynamicImage::ImageLumaA16(image) => (2, upper(image.into_raw())),
+        DynamicImage::ImageRgb16(image) => (3, upper(image.into_raw())),
+        DynamicImage::ImageRgba16(image) => (4, upper(image.into_raw())),
+        _ => return Err(ImageError::PixelKind),
+    };
+    Ok(Raw { width, height, channels, bytes })
+}
+
 fn jpeg(bytes: &[u8]) -> Result<Raw, ImageError> {
-    // The decoder paints over what is missing. After the last start of a scan, inside which no
-    // such bytes can stand, there must be an end.
-    let position = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| *pair == marker);
-    let scan = position([0xff, 0xda]).ok_or(ImageError::Cut)?;
-    if position([0xff, 0xd9]).is_none_or(|end| end < scan) {
-        return Err(ImageError::Cut);
-    }
+    // The decoder paints over what is missing.
+    let end = jpeg::end(bytes).ok_or(ImageError::Cut)?;
+    let bytes = &bytes[..end];
     let options =
         DecoderOptions::default().set_strict_mode(false).jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
@@ -311,6 +362,29 @@ mod tests {
         let mut flipped = png.clone();
         flipped[45] ^= 1;
         assert!(shaped(&flipped, all).is_err());
-        assert_eq!(shaped(b"GIF89a", all), Err("is neither a JPEG nor a PNG image".to_owned()));
+        let page = shaped(b" <!DOCTYPE html>", all).expect_err("it is none");
+        assert!(page.starts_with("is a web page"), "{page}");
+        assert_eq!(shaped(b"text", all), Err("is no image of a kind that is read".to_owned()));
+        assert!(shaped(b"GIF89a", all).expect_err("it is cut").starts_with("does not decode"));
+    }
+
+    #[test]
+    fn other_kinds_are_read_by_their_content_and_in_gzip() {
+        let colour = shape(2, Resize::Crop, 3);
+        let levels = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120];
+        let planes = vec![10, 40, 70, 100, 20, 50, 80, 110, 30, 60, 90, 120];
+        let ppm = [b"P6\n2 2\n255\n", &levels[..]].concat();
+        assert_eq!(shaped(&ppm, colour), Ok(planes.clone()));
+        // Rows from the last to the first, blue before red, filled up to four bytes.
+        let mut bmp = [&b"BM"[..], &[70, 0, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0]].concat();
+        bmp.extend([2, 0, 0, 0, 2, 0, 0, 0, 1, 0, 24, 0, 0, 0, 0, 0, 16, 0, 0, 0]);
+        bmp.extend([0; 16]);
+        bmp.extend([90, 80, 70, 120, 110, 100, 0, 0, 30, 20, 10, 60, 50, 40, 0, 0]);
+        assert_eq!(shaped(&bmp, colour), Ok(planes.clone()));
+        let mut packed = flate2::write::GzEncoder::new(vec![], Compression::fast());
+        packed.write_all(&ppm).expect("a vector takes all");
+        let packed = packed.finish().expect("a vector takes all");
+        assert_eq!(shaped(&packed, colour), Ok(planes));
+        assert_eq!(shaped(&packed[..20], colour), Err("does not unpack".to_owned()));
     }
 }

@@ -1,21 +1,23 @@
 //! `load.folder`: any images, sorted into a folder for each class.
 
 use super::{
-    super::Loader,
+    super::{Loader, aside},
     Channels,
     decode::{ImageShape, Resize},
-    known, labelled, meta, names, scan, too_large,
-    write::{self, Damaged, Picture, Pictures},
+    known, labelled, meta, names,
+    scan::{self, EmptyClasses, Search},
+    splits::{self, Splits},
+    too_large,
+    write::{self, Damaged, Pictures},
 };
 use artifacts::{
-    draw,
     parts::Parts,
     units::{Count, Fraction},
 };
-use engine::{InputFolder as Listed, Problem, StageCtx, StageError, Streams};
+use engine::{InputFolder as Listed, Problem, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Any folder of images.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -38,9 +40,14 @@ pub(in super::super) struct ImageFolder {
     /// Where there is no folder of test images: the share of each class to test on, drawn from
     /// the stage's seed.
     test_fraction: Option<Fraction>,
-    /// What becomes of a damaged image: `refuse` is an error that names them all, `skip` leaves
-    /// them out and logs them.
+    /// What becomes of a damaged image, a link to nothing and a name that is not text: `refuse` is an
+    /// error that names them all, `skip` leaves them out and logs them.
     damaged: Damaged,
+    /// What becomes of the folder of a class without an image: `refuse` is an error, `keep` makes it a
+    /// class without samples, which the log names.
+    // Left out where it is the default, so that older keys hold.
+    #[serde(skip_serializing_if = "EmptyClasses::is_refused")]
+    empty_classes: EmptyClasses,
     /// Keep only the first so many images of each class, in the order of their names, before any
     /// are put aside to test on.
     train_per_class: Option<Count>,
@@ -58,26 +65,31 @@ impl Default for ImageFolder {
             channels: Channels::default(),
             test_fraction: None,
             damaged: Damaged::default(),
+            empty_classes: EmptyClasses::default(),
             train_per_class: None,
             test_per_class: None,
         }
     }
 }
 
-/// What the folder of test images may be called, in the order they are looked for.
-const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
 const HINT: &str = "put the images there, or say with `dir` where they are: `train/CLASS/IMAGE` and `test/CLASS/IMAGE` (or `val`), or \
                     `CLASS/IMAGE` and `test-fraction` says how many of them are to test on";
 
 impl Loader for ImageFolder {
     const NAME: &'static str = "load.folder";
-    const SUMMARY: &'static str = "any JPEG and PNG images, in a folder for each class";
+    const SUMMARY: &'static str = "any images, in a folder for each class";
     const MANUAL: &'static str = "\
 Any images, each class a folder: `DIR/train/CLASS/IMAGE` and `DIR/test/CLASS/IMAGE` (or `val`, `valid`, \
-`validation`); or only `DIR/train/CLASS/IMAGE` or `DIR/CLASS/IMAGE`, and `test-fraction` of each class \
-is drawn from the stage's seed to test on. Classes are sorted by name, images by their path in the \
-folder of the class. JPEG and PNG are read, told by their content; another kind of image is an error, \
-other files are passed over.
+`validation`, `Training` and `Testing`, in any case); or only `DIR/train/CLASS/IMAGE` or `DIR/CLASS/IMAGE`, \
+and `test-fraction` of each class is drawn from the stage's seed to test on. A folder to test on without \
+folders of classes in it, or of other classes than those to train on, is passed over if there is another. \
+Classes are sorted by name, images by their path in the folder of the class.
+
+JPEG, PNG, GIF, WebP, BMP, TIFF and PNM are read, also inside gzip, told by their content, whatever the files \
+are called; of a film the first picture is read. Files called like images that are none, and images of kinds that \
+are not read (HEIF, AVIF, JPEG 2000, JPEG XL), count as damaged. Other files are passed over, as are hidden \
+ones and what systems leave behind (`__MACOSX`, `Thumbs.db`). Links are followed; a folder is read once, so \
+one that leads back is passed over. The log says how many samples of each class were loaded, and what was passed over.
 
 Images are resized with a bilinear filter as wide as the pixels it makes (antialiased). Transparency \
 is left out, 16 bits become 8, grey is 0.299 R + 0.587 G + 0.114 B, and an orientation in the file's \
@@ -109,30 +121,35 @@ name, size and dates, so a second plan reads no image.";
         if !dir.is_dir() {
             return Err(scan::problem(format!("there is no folder `{}`", dir.display()), HINT));
         }
-        let (most, test_most) =
-            (self.train_per_class.map(Count::get), self.test_per_class.map(Count::get));
-        let train = dir.join("train");
-        let train = if train.is_dir() { train } else { dir.clone() };
-        let test = TEST.iter().map(|name| dir.join(name)).find(|path| path.is_dir());
-        match (test.filter(|_| train != *dir), self.test_fraction) {
+        let found = Splits::find(dir)?;
+        let train = found.train.as_deref().unwrap_or(dir);
+        if found.train.is_none() {
+            splits::check_classes(dir)?;
+        }
+        let (damaged, empty) = (self.damaged, self.empty_classes);
+        let most = self.train_per_class.map(Count::get);
+        let mut all = Search { most, damaged, empty }.classes(train, "train")?;
+        let most = self.test_per_class.map(Count::get);
+        let test = match &found.test[..] {
+            _ if found.train.is_none() => None,
+            [] => None,
+            tests => self.test(tests, &all, Search { most, damaged, empty })?,
+        };
+        match (test, self.test_fraction) {
             (Some(test), None) => {
-                let mut all = scan::classes(&train, "train", most)?;
-                let test = scan::classes(&test, "test", test_most)?;
                 known(&all, &test, HINT)?;
                 all.extend(test);
                 Ok(all)
             }
-            (None, Some(_)) => scan::classes(&train, "train", most),
+            (None, Some(_)) => Ok(all),
             (Some(test), Some(_)) => {
+                let place = test.first().and_then(|one| one.path.parent()).unwrap_or(dir);
                 let message =
-                    format!("there are images to test on already, in `{}`", test.display());
+                    format!("there are images to test on already, in `{}`", place.display());
                 let (setting, hint) = ("test-fraction".to_owned(), "leave it out".to_owned());
                 Err(Problem { setting, message, hint: Some(hint) })
             }
-            (None, None) => {
-                let message = format!("`{}` has no images to test on", train.display());
-                Err(scan::problem(message, HINT))
-            }
+            (None, None) => Err(no_test(train, &found.test)),
         }
     }
 
@@ -141,7 +158,7 @@ name, size and dates, so a second plan reads no image.";
         let mut train = labelled(ctx.folders(), "train", &classes)?;
         let test = match self.test_fraction {
             None => labelled(ctx.folders(), "test", &classes)?,
-            Some(share) => split(&mut train, share, ctx.streams()),
+            Some(share) => aside::split(&mut train, |one| one.label, share, ctx.streams()),
         };
         let shape =
             ImageShape { size: self.size.get(), resize: self.resize, channels: self.channels.0 };
@@ -150,62 +167,35 @@ name, size and dates, so a second plan reads no image.";
     }
 }
 
-/// Takes `share` of each class out of `all`, rounded, but never the whole of it; both stay in
-/// order.
-fn split<'a>(all: &mut Vec<Picture<'a>>, share: Fraction, streams: Streams) -> Vec<Picture<'a>> {
-    let mut rng = streams.get("split");
-    let (mut train, mut test) = (vec![], vec![]);
-    for class in all.chunk_by(|one, next| one.label == next.label) {
-        let mut order: Vec<u32> = (0..class.len() as u32).collect();
-        draw::shuffle(&mut rng, &mut order);
-        let taken = &mut order[..share.of(class.len()).min(class.len() - 1)];
-        // Positions are distinct.
-        taken.sort_unstable();
-        for (at, one) in class.iter().enumerate() {
-            let picked = taken.binary_search(&(at as u32)).is_ok();
-            if picked { test.push(*one) } else { train.push(*one) }
+impl ImageFolder {
+    /// Returns the classes in the first of the folders `tests` that has some of those in `train`; of one alone
+    /// whatever it has. `None` if none has a folder of a class.
+    fn test(
+        &self,
+        tests: &[PathBuf],
+        train: &[Listed],
+        search: Search,
+    ) -> Result<Option<Vec<Listed>>, Problem> {
+        let mut first = None;
+        for dir in tests {
+            let names = scan::folders(dir)?;
+            if names.iter().any(|name| train.iter().any(|one| one.name == *name)) {
+                return search.classes(dir, "test").map(Some);
+            }
+            if first.is_none() && !names.is_empty() {
+                first = Some(dir);
+            }
         }
+        first.map(|dir| search.classes(dir, "test")).transpose()
     }
-    *all = train;
-    test
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::Path;
-
-    #[test]
-    fn a_share_of_each_class_is_drawn() {
-        let pictures: Vec<Picture<'_>> = [(0, 10), (1, 1), (2, 6)]
-            .iter()
-            .flat_map(|(label, n)| {
-                let file =
-                    |at: i32| ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"][at as usize];
-                (0..*n).map(move |at| Picture {
-                    folder: Path::new(""),
-                    file: file(at),
-                    label: *label,
-                })
-            })
-            .collect();
-        let drawn = |seed| {
-            let mut train = pictures.clone();
-            let share = Fraction::try_from(0.3).expect("it is a fraction");
-            let test = split(&mut train, share, Streams::new(seed, &["split"]));
-            (train, test)
-        };
-        let (train, test) = drawn(1);
-        let count =
-            |all: &[Picture<'_>], label| all.iter().filter(|one| one.label == label).count();
-        assert_eq!([0, 1, 2].map(|label| count(&test, label)), [3, 0, 2]);
-        assert_eq!([0, 1, 2].map(|label| count(&train, label)), [7, 1, 4]);
-        for split in [&train, &test] {
-            assert!(split.is_sorted_by_key(|one| (one.label, one.file)));
-            assert!(split.iter().all(|one| pictures.contains(one)));
-        }
-        assert!(test.iter().all(|one| !train.contains(one)));
-        assert!((2..20).any(|seed| drawn(seed) != (train.clone(), test.clone())));
-        assert_eq!(drawn(1), (train, test));
-    }
+fn no_test(train: &Path, tests: &[PathBuf]) -> Problem {
+    let Some(test) = tests.first() else {
+        return scan::problem(format!("`{}` has no images to test on", train.display()), HINT);
+    };
+    let message = format!("`{}` has no folder of a class in it", test.display());
+    let hint = "images without classes cannot be tested on: `test-fraction` says how many of those to train on are \
+                put aside";
+    scan::problem(message, hint)
 }

@@ -6,7 +6,7 @@ use super::{
         file::{self, broken},
     },
     Images, known, labelled, limit, meta, names,
-    scan::{self, Home},
+    scan::{self, Home, Search},
     tiny::{called, words},
     write::{self, Picture, Pictures},
 };
@@ -105,14 +105,18 @@ The images are decoded once, in parallel, into one object of the store: 200 GB a
 
     fn folders(&self) -> Result<Vec<InputFolder>, Problem> {
         let (root, answers) = self.find()?;
-        let (most, test_most) =
-            (self.0.train_per_class.map(Count::get), self.0.test_per_class.map(Count::get));
-        let mut folders = scan::classes(&root.join("train"), "train", most)?;
+        let damaged = self.0.damaged;
+        let search = |most: Option<Count>| Search {
+            most: most.map(Count::get),
+            damaged,
+            ..Search::default()
+        };
+        let mut folders = search(self.0.train_per_class).classes(&root.join("train"), "train")?;
         let val = root.join("val");
         if answers.is_some() {
-            folders.push(scan::images(&val, "test", "val", None)?);
+            folders.push(search(None).images(&val, "test", "val")?);
         } else {
-            let test = scan::classes(&val, "test", test_most)?;
+            let test = search(self.0.test_per_class).classes(&val, "test")?;
             known(&folders, &test, HOME.hint)?;
             folders.extend(test);
         }

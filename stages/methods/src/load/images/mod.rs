@@ -1,14 +1,24 @@
-//! Data sets that are folders of image files: `load.folder`, `load.imagenet`,
-//! `load.tiny-imagenet`.
+//! Data sets that are folders of image files: `load.folder`, `load.imagenet`, `load.images-table`,
+//! `load.tiny-imagenet`; and of images inside other files: `load.parquet-images`, `load.webdataset`.
 //!
 //! Images are decoded once, into one tensor in the store.
 
 pub(super) mod folder;
 pub(super) mod imagenet;
+pub(super) mod parquet;
+pub(super) mod table;
 pub(super) mod tiny;
+pub(super) mod webdataset;
 
+mod content;
 mod decode;
+mod gather;
+mod jpeg;
+mod passed;
+mod rows;
 mod scan;
+mod shards;
+mod splits;
 mod write;
 
 use super::FolderError;

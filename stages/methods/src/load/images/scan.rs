@@ -1,15 +1,30 @@
 //! Finding the images: folders of classes, sorted.
 
+use super::{
+    content::{begins_like_image, ending, is_named_as_image},
+    passed::PassedOver,
+    write::Damaged,
+};
 use engine::{InputFolder, Problem};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// What is read.
-const READ: [&str; 3] = ["jpg", "jpeg", "png"];
-/// What would be missed if it was passed over in silence.
-const UNREAD: [&str; 8] = ["bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "avif"];
+/// What systems and programs leave behind, in lower case: never a class and never an image.
+const JUNK: [&str; 8] = [
+    "__macosx",
+    "thumbs.db",
+    "desktop.ini",
+    "@eadir",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "icon\r",
+];
 
 /// Where a data set of images is looked for.
 pub(super) struct Home {
@@ -61,95 +76,332 @@ pub(super) fn problem(message: String, hint: &str) -> Problem {
     Problem { setting: "dir".to_owned(), message, hint: Some(hint.to_owned()) }
 }
 
-/// Returns the classes in `dir`, one folder each, with the first `most` images of each; both in
-/// the order of their names.
-///
-/// # Errors
-///
-/// Says which folder cannot be read, has no class or no image, or holds images of a kind that is
-/// not read.
-pub(super) fn classes(
-    dir: &Path,
-    role: &str,
-    most: Option<usize>,
-) -> Result<Vec<InputFolder>, Problem> {
-    let mut folders = vec![];
-    for (name, is_dir) in entries(dir)? {
-        if is_dir {
-            folders.push(images(&dir.join(&name), role, &name, most)?);
-        }
-    }
-    if folders.is_empty() {
-        let message = format!("`{}` has no folder of a class in it", dir.display());
-        return Err(problem(message, "each class has a folder of its own, with its images in it"));
-    }
-    Ok(folders)
+/// What becomes of the folder of a class without an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum EmptyClasses {
+    /// It is an error.
+    #[default]
+    Refuse,
+    /// It is a class without samples, and the log says so.
+    Keep,
 }
 
-/// Returns the first `most` images in `dir` and the folders below it.
-///
-/// # Errors
-///
-/// As [`classes`].
-pub(super) fn images(
-    dir: &Path,
-    role: &str,
-    name: &str,
-    most: Option<usize>,
-) -> Result<InputFolder, Problem> {
-    let mut files = vec![];
-    collect(dir, "", &mut files)?;
-    if files.is_empty() {
-        let message = format!("`{}` has no image in it", dir.display());
-        return Err(problem(message, "images end in `.jpg`, `.jpeg` or `.png`"));
+impl EmptyClasses {
+    pub(super) fn is_refused(&self) -> bool {
+        *self == Self::Refuse
+    }
+}
+
+/// How folders are searched for images.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Search {
+    /// Only the first so many of each folder.
+    pub(super) most: Option<usize>,
+    /// What becomes of links to nothing and names that are not text.
+    pub(super) damaged: Damaged,
+    pub(super) empty: EmptyClasses,
+}
+
+impl Search {
+    /// Returns the classes in `dir`, one folder each, with the images of each; both in the order of their
+    /// names.
+    ///
+    /// # Errors
+    ///
+    /// Says which folder cannot be read, has no class or no image, or holds what cannot be read by its name.
+    pub(super) fn classes(&self, dir: &Path, role: &str) -> Result<Vec<InputFolder>, Problem> {
+        let mut classes = vec![];
+        for name in folders(dir)? {
+            classes.push(self.images(&dir.join(&name), role, &name)?);
+        }
+        if classes.is_empty() {
+            let message = format!("`{}` has no folder of a class in it", dir.display());
+            let usual = "each class has a folder of its own, with its images in it";
+            return Err(problem(message, &other_loader(dir).unwrap_or_else(|| usual.to_owned())));
+        }
+        if classes.iter().all(|one| one.files.is_empty()) {
+            return Err(no_image(dir));
+        }
+        Ok(classes)
+    }
+
+    /// Returns the images in `dir` and the folders below it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::classes`].
+    pub(super) fn images(
+        &self,
+        dir: &Path,
+        role: &str,
+        name: &str,
+    ) -> Result<InputFolder, Problem> {
+        let Found { mut files, passed, .. } = Found::below(dir)?;
+        if self.damaged == Damaged::Refuse
+            && let Some(problem) = passed.problem()
+        {
+            return Err(problem);
+        }
+        if files.is_empty() && self.empty == EmptyClasses::Refuse {
+            return Err(no_image(dir));
+        }
+        // Paths in one folder are distinct.
+        files.sort_unstable();
+        files.truncate(self.most.unwrap_or(usize::MAX));
+        let (role, name) = (role.to_owned(), name.to_owned());
+        Ok(InputFolder { role, name, path: dir.to_owned(), files })
+    }
+}
+
+fn no_image(dir: &Path) -> Problem {
+    let message = format!("`{}` has no image in it", dir.display());
+    let usual = "put images there, or move the folder away; `load.folder` takes it for a class without samples with \
+                 `empty-classes = \"keep\"`";
+    problem(message, &other_loader(dir).unwrap_or_else(|| usual.to_owned()))
+}
+
+/// Returns which method reads what lies in `dir` in place of images, or beside it.
+fn other_loader(dir: &Path) -> Option<String> {
+    let names = |dir: &Path| -> Vec<String> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    };
+    let inside = names(dir);
+    let has = |names: &[String], wanted: &[&str]| {
+        names.iter().any(|name| wanted.contains(&ending(name).as_str()))
+    };
+    let table = ["csv", "tsv", "parquet"];
+    let beside = dir.parent().is_some_and(|parent| has(&names(parent), &table));
+    if inside.iter().any(|name| is_named_as_image(name)) {
+        let table = if beside || has(&inside, &table) { ", such as the one here" } else { "" };
+        return Some(format!(
+            "each class has a folder of its own; images of all classes in one folder are read by \
+             `load.images-table`, with a table of their labels{table}"
+        ));
+    }
+    if has(&inside, &["parquet"]) {
+        return Some(
+            "it holds Parquet files: `load.parquet-images` reads images in them".to_owned(),
+        );
+    }
+    if has(&inside, &["tar"]) {
+        return Some("it holds tar archives: `load.webdataset` reads those of WebDataset; others have to be unpacked".to_owned());
+    }
+    None
+}
+
+/// Returns what was passed over in `folders`, and beside them.
+pub(super) fn passed_over(folders: &[InputFolder]) -> Result<PassedOver, Problem> {
+    let mut all = PassedOver::default();
+    let mut parents = BTreeSet::new();
+    for folder in folders {
+        all.add(Found::below(&folder.path)?.passed);
+        parents.extend(folder.path.parent());
+    }
+    for parent in parents {
+        let (entries, _) = entries(parent)?;
+        let beside = |one: &&Entry| one.kind == Kind::File && is_named_as_image(&one.name);
+        all.beside += entries.iter().filter(beside).count();
+    }
+    Ok(all)
+}
+
+/// The images below a folder: paths relative to it.
+#[derive(Default)]
+struct Found {
+    files: Vec<String>,
+    passed: PassedOver,
+    /// The folders that were read, by their canonical paths.
+    read: BTreeSet<PathBuf>,
+}
+
+impl Found {
+    fn below(dir: &Path) -> Result<Self, Problem> {
+        let mut found = Self::default();
+        found.collect(dir, "")?;
+        Ok(found)
+    }
+
+    fn collect(&mut self, dir: &Path, below: &str) -> Result<(), Problem> {
+        let canonical = fs::canonicalize(dir).map_err(|error| unreadable(dir, &error))?;
+        let above = self.read.iter().any(|one| one.starts_with(&canonical));
+        if above || !self.read.insert(canonical) {
+            self.passed.loops.push(dir.to_owned());
+            return Ok(());
+        }
+        let (entries, unnamed) = entries(dir)?;
+        self.passed.unnamed.extend(unnamed);
+        for Entry { name, kind } in entries {
+            let (inside, path) = (format!("{below}{name}"), dir.join(&name));
+            match kind {
+                Kind::Folder => self.collect(&path, &format!("{inside}/"))?,
+                Kind::File if is_named_as_image(&name) => self.files.push(inside),
+                // A file that is not to be read is none of ours.
+                Kind::File if begins_like_image(&path).unwrap_or(false) => self.files.push(inside),
+                Kind::Dangling if is_named_as_image(&name) => self.passed.dangling.push(path),
+                Kind::File | Kind::Dangling | Kind::Special => self.passed.other(&name),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    File,
+    /// A link to nothing.
+    Dangling,
+    /// A pipe, a socket or a device.
+    Special,
+}
+
+struct Entry {
+    name: String,
+    kind: Kind,
+}
+
+/// Returns the names of the folders in `dir`, sorted.
+pub(super) fn folders(dir: &Path) -> Result<Vec<String>, Problem> {
+    let (entries, _) = entries(dir)?;
+    let folders = entries.into_iter().filter(|one| one.kind == Kind::Folder);
+    Ok(folders.map(|one| one.name).collect())
+}
+
+/// Returns the files in `dir` and the folders below it, sorted: paths relative to it.
+pub(super) fn files(dir: &Path) -> Result<Vec<String>, Problem> {
+    let mut found = vec![];
+    let mut left = vec![String::new()];
+    let mut read = BTreeSet::new();
+    while let Some(below) = left.pop() {
+        let path = dir.join(&below);
+        if !read.insert(fs::canonicalize(&path).map_err(|error| unreadable(&path, &error))?) {
+            continue;
+        }
+        for Entry { name, kind } in entries(&path)?.0 {
+            match kind {
+                Kind::Folder => left.push(format!("{below}{name}/")),
+                Kind::File => found.push(format!("{below}{name}")),
+                Kind::Dangling | Kind::Special => {}
+            }
+        }
     }
     // Paths in one folder are distinct.
-    files.sort_unstable();
-    files.truncate(most.unwrap_or(usize::MAX));
-    Ok(InputFolder { role: role.to_owned(), name: name.to_owned(), path: dir.to_owned(), files })
-}
-
-fn collect(dir: &Path, below: &str, files: &mut Vec<String>) -> Result<(), Problem> {
-    for (name, is_dir) in entries(dir)? {
-        let path = format!("{below}{name}");
-        if is_dir {
-            collect(&dir.join(&name), &format!("{path}/"), files)?;
-            continue;
-        }
-        let extension = Path::new(&name).extension().and_then(|end| end.to_str());
-        let extension = extension.unwrap_or_default().to_ascii_lowercase();
-        if READ.contains(&extension.as_str()) {
-            files.push(path);
-        } else if UNREAD.contains(&extension.as_str()) {
-            let message =
-                format!("`{}` is an image that cannot be read", dir.join(&name).display());
-            return Err(problem(message, "only JPEG and PNG are read: convert it or move it away"));
-        }
-    }
-    Ok(())
-}
-
-/// Returns what is in `dir`, sorted, and whether it is a folder. Hidden names are left out.
-fn entries(dir: &Path) -> Result<Vec<(String, bool)>, Problem> {
-    let fail = |error: io::Error| {
-        problem(format!("cannot read `{}`: {error}", dir.display()), "say with `dir` where it is")
-    };
-    let mut found = vec![];
-    for entry in fs::read_dir(dir).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        let name = entry.file_name().into_string().map_err(|name| {
-            let message = format!("`{}` has a name that is not text: {name:?}", dir.display());
-            problem(message, "rename it")
-        })?;
-        if name.starts_with('.') {
-            continue;
-        }
-        let kind = entry.file_type().map_err(fail)?;
-        // Only links need a look of their own.
-        let is_dir = if kind.is_symlink() { entry.path().is_dir() } else { kind.is_dir() };
-        found.push((name, is_dir));
-    }
-    // Names in one folder are distinct.
     found.sort_unstable();
     Ok(found)
+}
+
+fn unreadable(dir: &Path, error: &io::Error) -> Problem {
+    problem(format!("cannot read `{}`: {error}", dir.display()), "say with `dir` where it is")
+}
+
+/// Returns what is in `dir`, sorted, and the paths whose names are not text. Hidden names and what systems leave
+/// behind are left out.
+fn entries(dir: &Path) -> Result<(Vec<Entry>, Vec<PathBuf>), Problem> {
+    let fail = |error: io::Error| unreadable(dir, &error);
+    let (mut found, mut unnamed) = (vec![], vec![]);
+    for entry in fs::read_dir(dir).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let Ok(name) = entry.file_name().into_string() else {
+            unnamed.push(entry.path());
+            continue;
+        };
+        if name.starts_with('.') || JUNK.contains(&name.to_lowercase().as_str()) {
+            continue;
+        }
+        let mut kind = entry.file_type().map_err(fail)?;
+        if kind.is_symlink() {
+            match fs::metadata(entry.path()) {
+                Ok(metadata) => kind = metadata.file_type(),
+                Err(_) => {
+                    found.push(Entry { name, kind: Kind::Dangling });
+                    continue;
+                }
+            }
+        }
+        let kind = match () {
+            () if kind.is_dir() => Kind::Folder,
+            () if kind.is_file() => Kind::File,
+            () => Kind::Special,
+        };
+        found.push(Entry { name, kind });
+    }
+    // Names in one folder are distinct.
+    found.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    unnamed.sort_unstable();
+    Ok((found, unnamed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::file::Scratch;
+    use std::os::unix::fs::symlink;
+
+    const JPEG: &[u8] = &[0xff, 0xd8, 0xff, 0xe0, 0, 16];
+
+    #[test]
+    fn images_are_found_by_their_content_and_the_rest_is_counted() {
+        let scratch = Scratch::new("scan");
+        for name in ["a.jpg", "b.jfif", "c", "d.jpg_large", "e.heic", "f.jpg ", "G.PNG"] {
+            scratch.write(&format!("cat/{name}"), JPEG);
+        }
+        for name in ["notes.txt", "more.TXT", "Makefile", "Thumbs.db", ".DS_Store"] {
+            scratch.write(&format!("cat/{name}"), b"BM is how text may begin");
+        }
+        scratch.write("__MACOSX/cat/._a.jpg", JPEG);
+        scratch.write("b.jpg", JPEG);
+        let found = Search::default().classes(scratch.path(), "train").expect("there is a class");
+        assert_eq!(found.len(), 1);
+        let want = ["G.PNG", "a.jpg", "b.jfif", "c", "d.jpg_large", "e.heic", "f.jpg "];
+        assert_eq!(found[0].files, want);
+        let passed = passed_over(&found).expect("it can be read").lines();
+        let want = [
+            "passed over 3 files that are no images: 1 without an ending, 2 `.txt`",
+            "passed over 1 images that lie beside the folders of classes",
+        ];
+        assert_eq!(passed, want);
+    }
+
+    #[test]
+    fn links_are_followed_once_and_links_to_nothing_are_named() {
+        let scratch = Scratch::new("scan-links");
+        scratch.write("cat/1.jpg", JPEG);
+        scratch.write("cat/old/2.jpg", JPEG);
+        let link = |to: &str, name: &str| symlink(to, scratch.path().join(name)).expect("a link");
+        link("..", "cat/latest");
+        link("old", "cat/young");
+        link("../cat/1.jpg", "cat/3.jpg");
+        let search = Search::default();
+        let images = || search.images(&scratch.path().join("cat"), "train", "cat");
+        let found = images().expect("all links lead somewhere");
+        assert_eq!(found.files, ["1.jpg", "3.jpg", "old/2.jpg"]);
+        let lines = passed_over(&[found]).expect("it can be read").lines();
+        let want = "passed over: links to folders that are read already: ";
+        assert!(lines[0].starts_with(want) && lines[0].contains("young"), "{lines:?}");
+        link("gone.jpg", "cat/9.jpg");
+        let problem = images().expect_err("a link leads nowhere");
+        assert!(problem.message.starts_with("there are links to nothing: "), "{problem:?}");
+        let skip = Search { damaged: Damaged::Skip, ..search };
+        let found = skip.images(&scratch.path().join("cat"), "train", "cat").expect("left out");
+        assert_eq!(found.files.len(), 3);
+    }
+
+    #[test]
+    fn a_folder_without_images_is_a_class_if_that_is_wanted() {
+        let scratch = Scratch::new("scan-empty");
+        scratch.write("cat/1.jpg", JPEG);
+        scratch.write("dog/1.txt", b"");
+        let search = Search::default();
+        let problem = search.classes(scratch.path(), "train").expect_err("dog is empty");
+        assert!(problem.message.ends_with("dog` has no image in it"), "{problem:?}");
+        let keep = Search { empty: EmptyClasses::Keep, ..search };
+        let found = keep.classes(scratch.path(), "train").expect("it is allowed");
+        assert_eq!((found.len(), found[1].files.len()), (2, 0));
+        fs::remove_file(scratch.path().join("cat/1.jpg")).expect("it is there");
+        scratch.write("cat/train-00000-of-00001.parquet", b"PAR1");
+        let problem = search.classes(scratch.path(), "train").expect_err("no images");
+        assert!(problem.hint.expect("there is one").contains("`load.parquet-images`"));
+    }
 }

@@ -5,8 +5,8 @@ use super::{
         FileError, Loader,
         file::{self, broken},
     },
-    Images, labelled, limit, meta, names,
-    scan::{self, Home},
+    Images, known, labelled, limit, meta, names,
+    scan::{self, Home, Search},
     write::{self, Picture, Pictures},
 };
 use artifacts::{parts::Parts, units::Count};
@@ -24,7 +24,7 @@ static HOME: Home = Home {
         "data/tiny-imagenet/tiny-imagenet-200",
     ],
     nested: &["", "tiny-imagenet-200"],
-    needs: &["train", "val/images", "val/val_annotations.txt", "wnids.txt", "words.txt"],
+    needs: &["train", "val", "wnids.txt", "words.txt"],
     hint: "download `tiny-imagenet-200.zip` from cs231n.stanford.edu and unpack it in `data`, or \
            say with `dir` where the folder with `wnids.txt` is",
 };
@@ -49,7 +49,8 @@ Tiny ImageNet (Stanford, cs231n): 200 classes of ImageNet at 64x64, 500 images o
 `data/tiny-imagenet` and `data/tiny-imagenet/tiny-imagenet-200` below the current directory, or only \
 in `dir` (and `tiny-imagenet-200` below it) if that is given.
 
-The test split is the archive's `val`, labelled by `val_annotations.txt`. Its own `test` has no labels \
+The test split is the archive's `val`, labelled by `val_annotations.txt`, or by its folders where a script \
+has sorted the images into one for each class. Its own `test` has no labels \
 and is not read; DeepCore's loader takes it for the test split, so its accuracies mean nothing. \
 Classes are sorted by number, images by name. Normalised with mean .4802 .4481 .3975, standard \
 deviation .2770 .2691 .2821 (grey images with what is measured).";
@@ -65,33 +66,58 @@ deviation .2770 .2691 .2821 (grey images with what is measured).";
     fn files(&self) -> Result<Vec<InputFile>, Problem> {
         let root = HOME.find(self.0.dir.as_deref())?;
         let file = |role: &str, name| InputFile { role: role.to_owned(), path: root.join(name) };
-        Ok(vec![
-            file("classes", "wnids.txt"),
-            file("words", "words.txt"),
-            file("test-labels", "val/val_annotations.txt"),
-        ])
+        let mut files = vec![file("classes", "wnids.txt"), file("words", "words.txt")];
+        if !is_sorted(&root) {
+            let labels = file("test-labels", "val/val_annotations.txt");
+            if !labels.path.is_file() {
+                let message = format!("there is no file `{}`", labels.path.display());
+                return Err(scan::problem(message, HOME.hint));
+            }
+            files.push(labels);
+        }
+        Ok(files)
     }
 
     fn folders(&self) -> Result<Vec<InputFolder>, Problem> {
         let root = HOME.find(self.0.dir.as_deref())?;
+        let damaged = self.0.damaged;
         let most = self.0.train_per_class.map(Count::get);
-        let mut folders = scan::classes(&root.join("train"), "train", most)?;
-        folders.push(scan::images(&root.join("val/images"), "test", "val", None)?);
+        let search = Search { damaged, ..Search::default() };
+        let mut folders = Search { most, ..search }.classes(&root.join("train"), "train")?;
+        if is_sorted(&root) {
+            let most = self.0.test_per_class.map(Count::get);
+            let test = Search { most, ..search }.classes(&root.join("val"), "test")?;
+            known(&folders, &test, HOME.hint)?;
+            folders.extend(test);
+        } else {
+            folders.push(search.images(&root.join("val/images"), "test", "val")?);
+        }
         Ok(folders)
     }
 
     fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let wnids = wnids(ctx)?;
         let train = labelled(ctx.folders(), "train", &wnids)?;
-        let labels = file::path(ctx.files(), "test-labels")?;
-        let mut test = annotated(ctx.folders(), labels, &wnids)?;
-        limit(&mut test, self.0.test_per_class, wnids.len());
+        let test = match file::path(ctx.files(), "test-labels") {
+            Err(_) => labelled(ctx.folders(), "test", &wnids)?,
+            Ok(labels) => {
+                let mut test = annotated(ctx.folders(), labels, &wnids)?;
+                limit(&mut test, self.0.test_per_class, wnids.len());
+                test
+            }
+        };
         let words = words(file::path(ctx.files(), "words")?)?;
         let classes = wnids.iter().map(|wnid| called(wnid, words.get(wnid))).collect();
         let shape = self.0.shape(SIZE);
         let meta = meta("tiny-imagenet", classes, shape, Some((MEAN, STD)));
         write::put(ctx, meta, Pictures { train, test }, shape, self.0.damaged)
     }
+}
+
+/// Whether the images to test on lie in a folder for each class, as a script often sorts them, and not in
+/// `val/images`, as the archive unpacks.
+fn is_sorted(root: &Path) -> bool {
+    !root.join("val/images").is_dir()
 }
 
 /// Returns the classes, sorted: the folders to train on, which the list of them must agree with.
@@ -207,16 +233,28 @@ mod tests {
         for name in ["train/n01/images/a.JPEG", "val/images/b.JPEG", "wnids.txt", "words.txt"] {
             scratch.write(&format!("tiny-imagenet-200/{name}"), b"");
         }
-        let problem = HOME.find(Some(scratch.path())).expect_err("a file is missing");
-        assert!(problem.message.ends_with("but no `val/val_annotations.txt`"), "{problem:?}");
+        let stage =
+            TinyImageNet(Images { dir: Some(scratch.path().to_owned()), ..Images::default() });
+        let problem = stage.files().expect_err("a file is missing");
+        assert!(problem.message.ends_with("val/val_annotations.txt`"), "{problem:?}");
         assert!(problem.hint.expect("there is a way out").contains("cs231n.stanford.edu"));
         scratch.write("tiny-imagenet-200/val/val_annotations.txt", b"");
-        let root = HOME.find(Some(scratch.path())).expect("all is there");
-        assert_eq!(root, scratch.path().join("tiny-imagenet-200"));
-        let train = scan::classes(&root.join("train"), "train", None).expect("one class");
-        assert_eq!(
-            (train[0].name.as_str(), &train[0].files[..]),
-            ("n01", &["images/a.JPEG".to_owned()][..])
-        );
+        assert_eq!(stage.files().expect("all is there").len(), 3);
+        let folders = stage.folders().expect("all is there");
+        let found: Vec<_> = folders.iter().map(|one| (&one.name[..], &one.files[..])).collect();
+        let want = [("n01", &["images/a.JPEG".to_owned()][..]), ("val", &["b.JPEG".to_owned()])];
+        assert_eq!(found, want);
+        // As the usual script leaves it: a folder for each class, and no `val/images`.
+        let val = scratch.path().join("tiny-imagenet-200/val");
+        std::fs::rename(val.join("images"), val.join("n01")).expect("it is there");
+        assert_eq!(stage.files().expect("no labels are needed").len(), 2);
+        let folders = stage.folders().expect("all is there");
+        let test = InputFolder {
+            role: "test".to_owned(),
+            name: "n01".to_owned(),
+            path: val.join("n01"),
+            files: vec!["b.JPEG".to_owned()],
+        };
+        assert_eq!(folders[1..], [test]);
     }
 }

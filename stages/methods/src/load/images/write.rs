@@ -1,8 +1,9 @@
 //! Decoding images into the store: in parallel, in order, and never all in memory.
 
 use super::{
-    super::Levels,
+    super::{Levels, told},
     decode::{self, ImageError, ImageShape},
+    scan,
 };
 use crate::MethodError;
 use artifacts::{
@@ -101,7 +102,13 @@ pub(super) fn put(
         (meta.mean, meta.std) = written.levels.moments();
     }
     let labels = |split: &[Picture<'_>]| split.iter().map(|one| one.label).collect::<Vec<u32>>();
-    let labels = dataset::put_labels(ctx, &labels(&pictures.train), &labels(&pictures.test))?;
+    let (train, test) = (labels(&pictures.train), labels(&pictures.test));
+    // What cannot be searched any more was read all the same.
+    let passed = scan::passed_over(ctx.folders()).unwrap_or_default();
+    for line in passed.lines().into_iter().chain(told::lines(&meta, &train, &test)) {
+        ctx.log(line);
+    }
+    let labels = dataset::put_labels(ctx, &train, &test)?;
     let meta = parts::put_json(ctx, &meta)?;
     let parts = [("images", written.images), ("labels", labels), ("meta", meta)];
     Ok(parts.map(|(name, blob)| (name.to_owned(), blob)).into())

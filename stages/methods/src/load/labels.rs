@@ -1,0 +1,155 @@
+//! Labels as files give them, numbers or texts, made into positions among the names of classes.
+
+use super::{features::UNLABELLED, names};
+use crate::{MethodError, OwnFileError};
+use artifacts::formats::{ArrayError, Values};
+use engine::StageError;
+use std::{collections::BTreeMap, path::Path};
+
+/// A label beyond this is taken for a mistake: each class gets a name of its own.
+const MOST_CLASSES: usize = 1_000_000;
+
+/// Numbers that leave out more classes than this, and than they name, are taken for identifiers.
+const MOST_EMPTY: usize = 1000;
+
+/// Labels as a file has them.
+#[derive(Debug)]
+pub(super) enum Labels {
+    Numbers(Vec<u32>),
+    Texts(Vec<String>),
+    /// There are none, of so many samples.
+    None(usize),
+}
+
+/// What finds the file of the labels of a split, `train` or `test`.
+pub(super) type LabelFile<'p, 'f> = &'f dyn Fn(&str) -> Result<&'p Path, MethodError>;
+
+impl Labels {
+    /// Takes the labels out of an array or a column; `classes` are the names that the user gave.
+    pub(super) fn of(values: Values<'_>, classes: Option<&[String]>) -> Result<Self, ArrayError> {
+        match values {
+            Values::Texts(texts) => Ok(Self::Texts(texts)),
+            Values::Numbers(array) => {
+                let classes = classes.map_or(MOST_CLASSES, <[_]>::len);
+                array.labels(classes).map(Self::Numbers)
+            }
+        }
+    }
+
+    /// Puts them where a table's index says: first that of row `rows[0]`.
+    pub(super) fn ordered(self, rows: Option<&[usize]>) -> Self {
+        match (self, rows) {
+            (Self::Numbers(labels), Some(rows)) if labels.len() == rows.len() => {
+                Self::Numbers(rows.iter().map(|row| labels[*row]).collect())
+            }
+            (Self::Texts(labels), Some(rows)) if labels.len() == rows.len() => {
+                Self::Texts(rows.iter().map(|row| labels[*row].clone()).collect())
+            }
+            (labels, _) => labels,
+        }
+    }
+
+    /// Returns the labels written out.
+    pub(super) fn texts(self) -> Vec<String> {
+        match self {
+            Self::Numbers(numbers) => numbers.iter().map(u32::to_string).collect(),
+            Self::Texts(texts) => texts,
+            Self::None(n) => vec![String::new(); n],
+        }
+    }
+
+    /// Returns the labels of both splits as they are written: numbers if all are, else texts.
+    pub(super) fn both(train: Vec<String>, test: Vec<String>) -> [Self; 2] {
+        let numbers = |labels: &[String]| -> Option<Vec<u32>> {
+            labels.iter().map(|text| text.trim().parse().ok()).collect()
+        };
+        match (numbers(&train), numbers(&test)) {
+            (Some(train), Some(test)) => [Self::Numbers(train), Self::Numbers(test)],
+            _ => [Self::Texts(train), Self::Texts(test)],
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Numbers(labels) => labels.len(),
+            Self::Texts(labels) => labels.len(),
+            Self::None(n) => *n,
+        }
+    }
+}
+
+/// Returns the names of the classes, those `given` or those that are found, and the labels of both splits as
+/// positions among them. `path` is the file of a split's labels.
+pub(super) fn classes(
+    given: Option<&[String]>,
+    labels: [&Labels; 2],
+    path: LabelFile<'_, '_>,
+) -> Result<(Vec<String>, [Vec<u32>; 2]), StageError> {
+    let classes = match given {
+        Some(given) => given.to_vec(),
+        None => found(labels, path)?,
+    };
+    let places: BTreeMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
+    let place = |labels: &Labels, role: &str| -> Result<Vec<u32>, StageError> {
+        let checked: Result<Vec<u32>, ArrayError> = match labels {
+            Labels::None(n) => Ok(vec![0; *n]),
+            Labels::Numbers(numbers) => numbers
+                .iter()
+                .enumerate()
+                .map(|(sample, label)| {
+                    let (label, classes) = (*label, classes.len());
+                    let known = (label as usize) < classes;
+                    let wrong = || ArrayError::Label { sample, label: label.into(), classes };
+                    known.then_some(label).ok_or_else(wrong)
+                })
+                .collect(),
+            Labels::Texts(texts) => texts
+                .iter()
+                .enumerate()
+                .map(|(sample, text)| {
+                    let place = places.get(text.as_str()).copied();
+                    place.ok_or_else(|| ArrayError::NoSuchLabel { sample, label: text.clone() })
+                })
+                .collect(),
+        };
+        match checked {
+            Ok(labels) => Ok(labels),
+            Err(error) => Err(refused(path(role)?, error)),
+        }
+    };
+    let labels = [place(labels[0], "train")?, place(labels[1], "test")?];
+    Ok((classes, labels))
+}
+
+/// Returns the names of the classes that labels have: the texts in their alphabetical order, or the numbers
+/// from 0 on.
+fn found(labels: [&Labels; 2], path: LabelFile<'_, '_>) -> Result<Vec<String>, StageError> {
+    let (mut texts, mut numbers): (Vec<String>, Vec<&[u32]>) = (vec![], vec![]);
+    for labels in labels {
+        match labels {
+            Labels::Numbers(given) => numbers.push(given),
+            Labels::Texts(given) => texts.extend_from_slice(given),
+            Labels::None(_) => {}
+        }
+    }
+    if !texts.is_empty() {
+        texts.sort();
+        texts.dedup();
+        return Ok(texts);
+    }
+    let mut seen: Vec<u32> = numbers.concat();
+    seen.sort_unstable();
+    seen.dedup();
+    let Some(last) = seen.last() else { return Ok(vec![UNLABELLED.to_owned()]) };
+    let classes = *last as usize + 1;
+    if classes > seen.len() + seen.len().max(MOST_EMPTY) {
+        let (label, distinct) = (classes - 1, seen.len());
+        return Err(refused(path("train")?, OwnFileError::SparseLabels { label, distinct }));
+    }
+    Ok(names::numbers(&numbers))
+}
+
+/// Returns the error of a file that a setting names and that is not what it should be.
+pub(super) fn refused(path: &Path, error: impl Into<OwnFileError>) -> StageError {
+    MethodError::OwnFile { path: path.to_owned(), error: Box::new(error.into()) }.into()
+}

@@ -1,0 +1,101 @@
+//! What a loader tells of the data set it read: samples, shape and classes, in a line of the log.
+
+use artifacts::dataset::DatasetMeta;
+
+/// Of more classes than these, only the fewest and the most samples are told.
+const EACH: usize = 12;
+/// More names than these are told as their count.
+const NAMED: usize = 10;
+
+/// Returns what was loaded: how many samples of which shape and how many of each class, to train on and to
+/// test on. A second line names the classes without a sample to train on, and a third says that there is one
+/// class alone.
+pub(super) fn lines(meta: &DatasetMeta, train: &[u32], test: &[u32]) -> Vec<String> {
+    let classes = meta.classes.len();
+    let (train, test) = (counts(train, classes), counts(test, classes));
+    let (n, m) = (train.iter().sum::<usize>(), test.iter().sum::<usize>());
+    let told = if classes <= EACH {
+        let each = meta.classes.iter().zip(train.iter().zip(&test));
+        let each = each.map(|(name, (train, test))| format!("`{name}` {train} + {test}"));
+        each.collect::<Vec<_>>().join(", ")
+    } else {
+        format!("{} to train on and {} to test on of each", between(&train), between(&test))
+    };
+    let kind = if classes == 1 { "class" } else { "classes" };
+    let shape = &meta.sample;
+    let mut lines = vec![format!("{n} + {m} samples of {shape:?} in {classes} {kind}: {told}")];
+    let empty = meta.classes.iter().zip(&train).filter(|(_, n)| **n == 0);
+    let empty: Vec<&str> = empty.map(|(name, _)| name.as_str()).collect();
+    if !empty.is_empty() {
+        lines.push(format!("no sample to train on of {}", some(&empty)));
+    }
+    if let [only] = &meta.classes[..]
+        && only != super::features::UNLABELLED
+    {
+        lines.push(format!("all samples are of one class, `{only}`: nothing can be told apart"));
+    }
+    lines
+}
+
+fn counts(labels: &[u32], classes: usize) -> Vec<usize> {
+    let mut counts = vec![0; classes];
+    for label in labels {
+        if let Some(count) = counts.get_mut(*label as usize) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+fn between(counts: &[usize]) -> String {
+    let fewest = counts.iter().min().copied().unwrap_or(0);
+    let most = counts.iter().max().copied().unwrap_or(0);
+    if fewest == most { most.to_string() } else { format!("{fewest} to {most}") }
+}
+
+/// Returns the first of `names`, and how many more there are.
+pub(super) fn some(names: &[&str]) -> String {
+    let shown = names.iter().take(NAMED).map(|name| format!("`{name}`"));
+    let mut shown: Vec<String> = shown.collect();
+    if names.len() > NAMED {
+        shown.push(format!("{} more", names.len() - NAMED));
+    }
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(classes: usize, train: &[u32], test: &[u32]) -> Vec<String> {
+        let meta = DatasetMeta {
+            name: "few".to_owned(),
+            classes: (0..classes).map(|class| format!("c{class}")).collect(),
+            sample: vec![3, 2, 2],
+            train: train.len(),
+            test: test.len(),
+            mean: vec![],
+            std: vec![],
+        };
+        lines(&meta, train, test)
+    }
+
+    #[test]
+    fn samples_are_counted_by_class_and_empty_classes_named() {
+        let found = told(3, &[2, 0, 2], &[1]);
+        assert_eq!(
+            found,
+            [
+                "3 + 1 samples of [3, 2, 2] in 3 classes: `c0` 1 + 0, `c1` 0 + 1, `c2` 2 + 0",
+                "no sample to train on of `c1`"
+            ]
+        );
+        let many: Vec<u32> = (0..13).chain([4]).collect();
+        let found = told(13, &many, &many[..13]);
+        let want = "14 + 13 samples of [3, 2, 2] in 13 classes: 1 to 2 to train on and 1 to test on of each";
+        assert_eq!(found, [want]);
+        let found = told(30, &[0], &[]);
+        assert!(found[1].ends_with("`c9`, `c10`, 19 more"), "{found:?}");
+        assert_eq!(told(1, &[0], &[]).len(), 2);
+    }
+}
