@@ -155,10 +155,10 @@ fn ports(stage: &dyn Stage) -> Vec<(String, String)> {
     let ports = stage.inputs();
     let alone = |choice| ports.iter().filter(|port| port.choice() == Some(choice)).count() < 2;
     let text = |arity| match arity {
-        Arity::One => "".to_owned(),
+        Arity::One => String::new(),
         Arity::Optional => ", optional".to_owned(),
         Arity::Many => ", one or a list".to_owned(),
-        Arity::OneOf(choice) if alone(choice) => "".to_owned(),
+        Arity::OneOf(choice) if alone(choice) => String::new(),
         Arity::OneOf(Choice("input")) => ", exactly one of these".to_owned(),
         Arity::OneOf(Choice(choice)) => format!(", exactly one of these for the {choice}"),
         Arity::ManyOf(_) => ", one or a list, exactly one of these".to_owned(),

@@ -37,8 +37,8 @@ pub(super) fn example(method: &Method) -> String {
             let before = &kinds[..before.next().unwrap_or_default()];
             port.arity != Arity::Optional || !before.contains(&port.kind)
         });
-        let pairs: Vec<String> =
-            ports.iter().map(|port| format!("{} = \"{}\"", port.name, stage_for(port))).collect();
+        let pair = |port: &Port| format!("{} = \"{}\"", port.name, stage_for(port, label));
+        let pairs: Vec<String> = ports.iter().map(pair).collect();
         if !pairs.is_empty() {
             let _ = writeln!(out, "from = {{ {} }}", pairs.join(", "));
         }
@@ -76,9 +76,13 @@ pub(super) fn example(method: &Method) -> String {
     out
 }
 
-/// Returns the name of a stage that gives what `port` takes.
-fn stage_for(port: &Port) -> &'static str {
-    if port.name == "query-data" { "wanted" } else { port.kind.0 }
+/// Returns the name of a stage that gives what `port` takes to the stage called `label`.
+fn stage_for(port: &Port, label: &str) -> &'static str {
+    match port.kind.0 {
+        _ if port.name == "query-data" => "wanted",
+        "scores" if label == "scores" => "known",
+        kind => kind,
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +102,7 @@ mod tests {
                 ("wanted", "use = \"load.digits\""),
                 ("proxy", "use = \"proxy-train\"\nfrom = { data = \"data\" }"),
                 ("scores", "use = \"score.grand\"\nfrom = { proxy = \"proxy\" }"),
+                ("known", "use = \"score.grand\"\nfrom = { proxy = \"proxy\" }"),
                 (
                     "subset",
                     "use = \"select.random\"\nfrom = { data = \"data\" }\nwith = { keep = 0.5 }",

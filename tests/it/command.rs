@@ -162,7 +162,10 @@ fn what_goes_wrong_is_said() {
     for (script, says) in [
         ("seq 59 > out/scores.txt", "there are 59 scores for 60 samples"),
         ("(seq 59; echo nan) > out/scores.txt", "has NaN as score 59"),
-        ("(echo index,score; echo 1,0.5) > out/scores.csv", "has index `1` on line 2: expected 0"),
+        (
+            "(echo index,score; echo 2,0.5) > out/scores.csv",
+            "has index 2 in row 0: expected each of",
+        ),
     ] {
         place.write("mine.sh", script);
         let said = fails(&place, &scores);

@@ -278,7 +278,10 @@ fn numbers_nothing_can_be_made_of_are_refused() {
             let text = pipeline(method, with, "");
             let (_, outputs, failures) = run(&store, &text);
             let own = text.split("[stage.it]").nth(1).expect("the stage");
-            if own.contains("from = { proxy") {
+            // Its input is the record alone, where all is well.
+            if method == "select.trajectory-clusters" {
+                assert!(failures.is_empty(), "{failures:?}");
+            } else if own.contains("from = { proxy") {
                 assert!(outputs.is_empty(), "{method} takes {bad}");
                 assert!(failures[0].contains("of sample 40 are not finite"), "{failures:?}");
             } else if outputs.is_empty() {

@@ -68,7 +68,7 @@ pub enum ColumnError {
     #[error(transparent)]
     Array(#[from] ArrayError),
     /// A number is a NaN or an infinity, or too large.
-    #[error("has {value} as {} {position}{}", column.singular(), beyond(*value))]
+    #[error("has {} as {} {position}{}", plain(*value), column.singular(), beyond(*value))]
     NotFinite {
         /// The column read.
         column: Column,
@@ -143,6 +143,11 @@ pub enum ColumnError {
     Subset(#[from] SubsetError),
 }
 
+/// Returns a number as it is written, a large one with its power of ten.
+fn plain(value: f64) -> String {
+    if value.is_finite() && value.abs() >= 1e16 { format!("{value:e}") } else { value.to_string() }
+}
+
 /// Returns what to add of a value that is finite and too large.
 fn beyond(value: f64) -> &'static str {
     if value.is_finite() {
@@ -193,7 +198,9 @@ impl ColumnValues {
                 _ => Err(ColumnError::Shape { column, shape: found.shape }),
             },
             Values::Texts(texts) => {
-                let (position, text) = (0, texts.into_iter().next().unwrap_or_default());
+                let odd = texts.iter().position(|text| text.parse::<f64>().is_err());
+                let position = odd.unwrap_or(0);
+                let text = texts.into_iter().nth(position).unwrap_or_default();
                 Err(ColumnError::Text { column, text, position, wanted })
             }
         }
@@ -377,7 +384,7 @@ mod tests {
         assert!(says("1,2\n").starts_with("has several columns and no names"));
         let twice = says("index,score\n1,0.5\n1,0.25\n");
         assert_eq!(twice, "has index 1 in row 1: expected each of 0 to 1 once");
-        assert!(says("score\n1\n1e300\n2\n").contains("has 1000000000000000"));
+        assert!(says("score\n1\n1e300\n2\n").contains("has 1e300 as score 1, which is beyond"));
     }
 
     #[test]

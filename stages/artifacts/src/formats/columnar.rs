@@ -29,7 +29,12 @@ impl Columnar {
     }
 
     fn wrong(&self, error: &dyn std::error::Error) -> FormatError {
-        FormatError::Columnar { kind: self.kind, reason: error.to_string() }
+        let reason = error.to_string();
+        // What the reader says of a compression that it was built without.
+        if reason.contains("Disabled feature") {
+            return FormatError::Compression;
+        }
+        FormatError::Columnar { kind: self.kind, reason }
     }
 
     /// Returns the schema, and the rows of column `only` of it, or of none.
@@ -193,7 +198,6 @@ fn listed(
         DataType::FixedSizeList(_, each) => {
             let list = array.as_fixed_size_list();
             let (from, each) = (list.value_offset_at(0), usize::try_from(*each).unwrap_or(0));
-            let from = usize::try_from(from).unwrap_or(0);
             (list.values().slice(from, n * each), each)
         }
         DataType::List(_) => even(array.as_list::<i32>().value_offsets(), name, before)

@@ -50,6 +50,14 @@ pub enum FormatError {
         "holds no array of numbers or texts: save NumPy arrays or PyTorch tensors, alone or in a dictionary"
     )]
     NoArrays,
+    /// It is a pickle of one of pandas' tables.
+    #[error("is a pickle of a pandas table: save it with `df.to_parquet(...)` or `df.to_csv(...)`")]
+    Pandas,
+    /// It is packed in a way that is not read.
+    #[error(
+        "is Parquet packed in a way that is not read: write it with `compression=\"zstd\"` or \"snappy\""
+    )]
+    Compression,
     /// It is not whole safetensors.
     #[error("is neither .npy nor whole safetensors: {0}")]
     Safetensors(SafeTensorError),
@@ -79,6 +87,16 @@ pub enum FormatError {
         name: String,
         /// Its type.
         type_name: String,
+    },
+    /// A table's columns are to be features, and one holds no numbers.
+    #[error(
+        "has a column `{name}` of {what} among those of features: `embeddings` names the one that holds them"
+    )]
+    NoFeature {
+        /// The column.
+        name: String,
+        /// `lists`, or `texts`.
+        what: &'static str,
     },
     /// A column of lists has lists of several lengths.
     #[error("has a list of {found} values in row {row} of `{name}`: the first has {wanted}")]

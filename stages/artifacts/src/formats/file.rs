@@ -218,9 +218,13 @@ impl DataFile {
         for name in names {
             match self.get(name)? {
                 Values::Numbers(array) if array.shape.len() == 1 => columns.push(array.doubles()),
-                Values::Numbers(_) | Values::Texts(_) => {
-                    let (name, type_name) = (name.clone(), "lists or texts".to_owned());
-                    return Err(FormatError::ColumnType { name, type_name });
+                // A column of lists alone is the matrix.
+                values @ Values::Numbers(_) if names.len() == 1 => return Ok(values),
+                Values::Numbers(_) => {
+                    return Err(FormatError::NoFeature { name: name.clone(), what: "lists" });
+                }
+                Values::Texts(_) => {
+                    return Err(FormatError::NoFeature { name: name.clone(), what: "texts" });
                 }
             }
         }
@@ -300,6 +304,21 @@ impl DataFile {
     }
 }
 
+/// Returns the numbers of a `.npy` file, or the tensor called `name` of a safetensors file.
+///
+/// # Errors
+///
+/// As [`tensor`], and if a `.npy` file holds no numbers.
+pub fn array<'a>(bytes: &'a [u8], name: &str) -> Result<Array<'a>, FormatError> {
+    if !npy::is_npy(bytes) {
+        return tensor(bytes, name);
+    }
+    match npy::read(bytes)? {
+        npy::Npy::Values(Values::Numbers(array)) => Ok(array),
+        npy::Npy::Values(Values::Texts(_)) | npy::Npy::Pickle(_) => Err(FormatError::NoArrays),
+    }
+}
+
 /// Returns the tensor called `name` of a safetensors file.
 ///
 /// # Errors
@@ -337,5 +356,9 @@ fn names_of(columns: &[(String, Values<'_>)]) -> Vec<String> {
 fn pickled(bytes: &[u8]) -> Result<Vec<(String, Values<'_>)>, FormatError> {
     let pickle = Pickle::read(bytes)?;
     let columns = python::columns(&pickle, &|_| None);
-    if columns.is_empty() { Err(FormatError::NoArrays) } else { Ok(columns) }
+    match columns.is_empty() {
+        true if python::is_pandas(&pickle) => Err(FormatError::Pandas),
+        true => Err(FormatError::NoArrays),
+        false => Ok(columns),
+    }
 }

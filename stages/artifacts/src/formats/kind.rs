@@ -167,11 +167,12 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
     beginning.windows(wanted.len()).any(|one| one == wanted)
 }
 
-/// Returns whether bytes look like text: no zero, and few control characters at the beginning.
+/// Returns whether bytes look like text: no control characters at the beginning, and most of it ASCII.
 fn is_text(bytes: &[u8]) -> bool {
     let beginning = &bytes[..bytes.len().min(4096)];
     let control = |byte: &u8| *byte < 32 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c);
-    !beginning.iter().any(control)
+    let ascii = beginning.iter().filter(|byte| byte.is_ascii()).count();
+    !beginning.iter().any(control) && 2 * ascii >= beginning.len()
 }
 
 #[cfg(test)]

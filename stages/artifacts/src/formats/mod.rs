@@ -15,6 +15,6 @@ mod text;
 
 pub use array::{Array, ArrayError, Scalar, Values};
 pub use error::FormatError;
-pub use file::{DataFile, Wanted, tensor};
+pub use file::{DataFile, Wanted, array, tensor};
 pub use kind::FileKind;
 pub use pickle::{Object, ObjectId, Pickle, PickleError};

@@ -108,6 +108,11 @@ pub enum NpyError {
     },
 }
 
+/// Returns whether `bytes` begin like a `.npy` file.
+pub(super) fn is_npy(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
 /// Reads `bytes`, the whole of a file.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //! Written here because the crates for it either refuse what NumPy and PyTorch write (calls, persistent
 //! storage) or bring a tensor library.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::BTreeMap};
 use thiserror::Error;
 
 /// The place of an object of a pickle.
@@ -91,7 +91,7 @@ impl<'a> Pickle<'a> {
     /// Says what does not read.
     pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
         let mut machine =
-            Machine { bytes, at: 0, objects: vec![], stack: vec![], memo: HashMap::new() };
+            Machine { bytes, at: 0, objects: vec![], stack: vec![], memo: BTreeMap::new() };
         let top = machine.run()?;
         Ok(Self { objects: machine.objects, top, length: machine.at })
     }
@@ -153,7 +153,7 @@ struct Machine<'a> {
     objects: Vec<Object<'a>>,
     /// Objects, and `None` for a mark.
     stack: Vec<Option<ObjectId>>,
-    memo: HashMap<u64, ObjectId>,
+    memo: BTreeMap<u64, ObjectId>,
 }
 
 impl<'a> Machine<'a> {
@@ -180,14 +180,18 @@ impl<'a> Machine<'a> {
         self.take(usize::try_from(length).map_err(|_| PickleError::Cut)?)
     }
 
-    /// Takes what stands before the end of the line.
-    fn line(&mut self) -> Result<&'a str, PickleError> {
+    /// Takes the bytes before the end of the line.
+    fn raw_line(&mut self) -> Result<&'a [u8], PickleError> {
         let rest = &self.bytes[self.at..];
         let end = rest.iter().position(|byte| *byte == b'\n').ok_or(PickleError::Cut)?;
-        let line =
-            std::str::from_utf8(&rest[..end]).map_err(|_| self.broken("a line is no text"))?;
         self.at += end + 1;
-        Ok(line.trim_end_matches('\r'))
+        Ok(rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]))
+    }
+
+    /// Takes what stands before the end of the line.
+    fn line(&mut self) -> Result<&'a str, PickleError> {
+        let line = self.raw_line()?;
+        std::str::from_utf8(line).map_err(|_| self.broken("a line is no text"))
     }
 
     fn text(&self, bytes: &'a [u8]) -> Result<Object<'a>, PickleError> {
@@ -344,7 +348,7 @@ impl<'a> Machine<'a> {
                 let bytes = self.counted(8)?;
                 self.text(bytes)?
             }
-            b'V' => Object::Text(self.line()?.into()),
+            b'V' => Object::Text(raw_unicode(self.raw_line()?).into()),
             b'S' => {
                 let line = self.line()?.trim();
                 let inside =
@@ -496,6 +500,33 @@ impl<'a> Machine<'a> {
     }
 }
 
+/// Returns a text of which each byte is a character, but for those written as `\u` or `\U` and their number.
+fn raw_unicode(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    let mut rest = bytes;
+    while let [first, after @ ..] = rest {
+        let digits = match (first, after.first()) {
+            (b'\\', Some(b'u')) => 4,
+            (b'\\', Some(b'U')) => 8,
+            _ => 0,
+        };
+        let number = after.get(1..=digits).filter(|_| digits > 0);
+        let number = number.and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = number.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        match escaped.and_then(char::from_u32) {
+            Some(character) => {
+                out.push(character);
+                rest = &after[1 + digits..];
+            }
+            None => {
+                out.push(char::from(*first));
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
 /// Returns the bytes of a text in Python's notation.
 fn unescaped(text: &str) -> Vec<u8> {
     let mut out = vec![];
@@ -584,6 +615,8 @@ mod tests {
             b"\x80\x02c_codecs\nencode\nX\x03\x00\x00\x00a\xc3\xbfX\x06\x00\x00\x00latin1\x86R.";
         let pickle = Pickle::read(latin).expect("it reads");
         assert_eq!(pickle.get(pickle.top()), &Object::Bytes(b"a\xff"[..].into()));
+        let raw = Pickle::read(b"Va\xff\\u20ac\\u000a\\x\n.").expect("it reads");
+        assert_eq!(raw.text(raw.top()), Some("a\u{ff}\u{20ac}\n\\x"));
         let odd = Pickle::read(b"\x80\x05\x97.").expect_err("buffers out of band are not read");
         assert_eq!(odd, PickleError::Instruction { code: 0x97, at: 2 });
         assert!(Pickle::read(b"a.").is_err() && Pickle::read(b"h\x00.").is_err());

@@ -25,6 +25,12 @@ pub(super) fn columns<'a>(
     reader.found
 }
 
+/// Whether what was pickled is one of pandas' tables or columns.
+pub(super) fn is_pandas(pickle: &Pickle<'_>) -> bool {
+    let Object::Call { callable, .. } = pickle.get(pickle.top()) else { return false };
+    matches!(pickle.get(*callable), Object::Global(name) if name.starts_with("pandas."))
+}
+
 struct Reader<'p, 'a> {
     pickle: &'p Pickle<'a>,
     storages: &'p Storages<'p>,
@@ -158,13 +164,7 @@ impl<'a> Reader<'_, 'a> {
             Object::Float(value) => Some(Number::Float(*value)),
             Object::Int(_) | Object::Bool(_) => Some(Number::Whole(self.pickle.whole(id)?)),
             Object::Call { .. } => {
-                let (arguments, _) = self.numpy(id, "scalar")?;
-                let [dtype, data, ..] = arguments[..] else { return None };
-                let (element, swapped) = self.dtype(dtype)?;
-                let layout = Layout { element, swapped, fortran: false, shape: vec![1] };
-                let Values::Numbers(array) = layout.values(self.bytes(data)?).ok()? else {
-                    return None;
-                };
+                let Values::Numbers(array) = self.scalar(id)? else { return None };
                 match array.wholes() {
                     Some(wholes) => Some(Number::Whole(*wholes.first()?)),
                     None => Some(Number::Float(*array.doubles().first()?)),
@@ -174,11 +174,30 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
+    /// Returns a text: Python's own, or one of NumPy's.
+    fn text(&self, id: ObjectId) -> Option<String> {
+        if let Some(text) = self.pickle.text(id) {
+            return Some(text.to_owned());
+        }
+        match self.scalar(id)? {
+            Values::Texts(texts) => texts.into_iter().next(),
+            Values::Numbers(_) => None,
+        }
+    }
+
+    /// Returns one of NumPy's numbers or texts, as an array of one.
+    fn scalar(&self, id: ObjectId) -> Option<Values<'a>> {
+        let (arguments, _) = self.numpy(id, "scalar")?;
+        let [dtype, data, ..] = arguments[..] else { return None };
+        let (element, swapped) = self.dtype(dtype)?;
+        Layout { element, swapped, fortran: false, shape: vec![1] }.values(self.bytes(data)?).ok()
+    }
+
     fn list(&self, members: &[ObjectId]) -> Option<Values<'a>> {
         if members.is_empty() {
             return None;
         }
-        let texts = members.iter().map(|one| self.pickle.text(*one).map(str::to_owned));
+        let texts = members.iter().map(|one| self.text(*one));
         if let Some(texts) = texts.collect::<Option<Vec<String>>>() {
             return Some(Values::Texts(texts));
         }

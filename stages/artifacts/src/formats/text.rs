@@ -10,9 +10,14 @@ pub(super) struct TextTable<'a> {
     delimiter: u8,
     /// The names of the columns, if the first line gives them.
     pub(super) names: Option<Vec<String>>,
+    /// Whether that line is a comment.
+    marked: bool,
     /// How many columns there are.
     pub(super) columns: usize,
 }
+
+/// What a line that is no row begins with.
+const COMMENT: char = '#';
 
 /// How cells that hold no number are written: R, pandas, Excel.
 const MISSING: [&str; 8] = ["", "nan", "na", "n/a", "null", "none", "inf", "-inf"];
@@ -29,12 +34,27 @@ impl<'a> TextTable<'a> {
             let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
             FormatError::NotText { line: line + 1 }
         })?;
-        let head = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let comment = |line: &&str| line.trim_start().starts_with(COMMENT);
+        let lines = || text.lines().filter(|line| !line.trim().is_empty());
+        let head = lines().find(|line| !comment(line)).unwrap_or_default();
         let delimiter = delimiter_of(head);
-        let mut table = Self { text, delimiter, names: None, columns: 0 };
+        let mut table = Self { text, delimiter, names: None, marked: false, columns: 0 };
         let first = table.reader().records().next().transpose().map_err(|e| wrong(&e))?;
         let first = first.unwrap_or_default();
         table.columns = first.len();
+        // NumPy writes the names of columns behind a mark of comments.
+        let marked =
+            lines().take_while(comment).last().map(|line| line.trim().trim_matches('#').trim());
+        let marked: Vec<String> = marked
+            .map(|line| {
+                line.split(char::from(delimiter)).map(|name| name.trim().to_owned()).collect()
+            })
+            .unwrap_or_default();
+        if marked.len() > 1 && marked.len() == table.columns && first.iter().all(is_number) {
+            table.marked = true;
+            table.names = Some(marked);
+            return Ok(table);
+        }
         // Names are cells that are no numbers: a first line of which one is, and not merely missing.
         let named =
             |cell: &str| !is_number(cell) && !MISSING.contains(&cell.to_lowercase().as_str());
@@ -48,6 +68,7 @@ impl<'a> TextTable<'a> {
         ReaderBuilder::new()
             .delimiter(self.delimiter)
             .has_headers(false)
+            .comment(Some(COMMENT as u8))
             .trim(Trim::All)
             .from_reader(self.text.as_bytes())
     }
@@ -59,7 +80,7 @@ impl<'a> TextTable<'a> {
     ) -> Result<(), FormatError> {
         let mut reader = self.reader();
         let mut record = StringRecord::new();
-        let mut names = self.names.is_some();
+        let mut names = self.names.is_some() && !self.marked;
         while reader.read_record(&mut record).map_err(|error| wrong(&error))? {
             let line = record.position().map_or(0, csv::Position::line) as usize;
             if !std::mem::take(&mut names) {
@@ -79,6 +100,15 @@ impl<'a> TextTable<'a> {
             lines.push(line);
             Ok(())
         })?;
+        // Where a semicolon separates cells, a comma may stand for the point.
+        if self.delimiter == b';' {
+            for cell in cells.iter_mut().filter(|cell| !is_number(cell)) {
+                let pointed = cell.replace(',', ".");
+                if is_number(&pointed) {
+                    *cell = pointed;
+                }
+            }
+        }
         let n = cells.len();
         if let Some(wholes) =
             cells.iter().map(|c| c.parse::<i64>().ok()).collect::<Option<Vec<i64>>>()
@@ -101,7 +131,7 @@ impl<'a> TextTable<'a> {
                 }))
             }
             // One odd cell among numbers is a mistake in one line; texts are texts in most.
-            Some(at) if cells.iter().filter(|cell| is_number(cell)).count() * 2 > n => {
+            Some(at) if cells.iter().filter(|cell| is_number(cell)).count() * 2 >= n => {
                 Err(FormatError::Cell { found: cells[at].clone(), line: lines[at] })
             }
             Some(_) => Ok(Values::Texts(cells)),
@@ -115,8 +145,12 @@ impl<'a> TextTable<'a> {
         self.rows(|line, row| {
             for at in columns {
                 let cell = row.get(*at).unwrap_or_default();
-                let value: f32 =
-                    cell.parse().map_err(|_| FormatError::Cell { found: cell.to_owned(), line })?;
+                let value: Option<f32> = match cell.parse().ok() {
+                    None if self.delimiter == b';' => cell.replace(',', ".").parse().ok(),
+                    value => value,
+                };
+                let value =
+                    value.ok_or_else(|| FormatError::Cell { found: cell.to_owned(), line })?;
                 data.extend(value.to_le_bytes());
             }
             n += 1;
@@ -137,7 +171,9 @@ fn delimiter_of(line: &str) -> u8 {
             _ => {}
         }
     }
-    b','
+    // Numbers with blanks between them, as `numpy.savetxt` writes.
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    if words.len() > 1 && words.iter().all(|word| is_number(word)) { b' ' } else { b',' }
 }
 
 fn wrong(error: &csv::Error) -> FormatError {
@@ -172,14 +208,25 @@ pub(super) fn json(bytes: &[u8]) -> Result<Vec<(String, Values<'static>)>, Forma
             of_list(list).map(|values| (String::new(), values)).into_iter().collect()
         }
         Value::Object(fields) => {
-            let lists = fields
-                .iter()
-                .filter_map(|(name, value)| Some((name.clone(), of_list(value.as_array()?)?)));
+            let lists = fields.iter().filter_map(|(name, value)| {
+                let list = value.as_array().cloned().or_else(|| by_row(value))?;
+                Some((name.clone(), of_list(&list)?))
+            });
             lists.collect()
         }
         _ => vec![],
     };
     if columns.is_empty() { Err(FormatError::NoArrays) } else { Ok(columns) }
+}
+
+/// Returns the values of an object whose keys are the numbers of rows, in their order, as pandas writes a
+/// column.
+fn by_row(value: &Value) -> Option<Vec<Value>> {
+    let rows = value.as_object()?.iter();
+    let rows = rows.map(|(row, value)| Some((row.parse::<usize>().ok()?, value)));
+    let mut rows: Vec<(usize, &Value)> = rows.collect::<Option<_>>()?;
+    rows.sort_by_key(|(row, _)| *row);
+    Some(rows.into_iter().map(|(_, value)| value.clone()).collect())
 }
 
 /// Returns a list of numbers, of texts, or of equally long lists of numbers.
@@ -264,6 +311,22 @@ mod tests {
     }
 
     #[test]
+    fn what_numpy_and_a_european_excel_write_is_read() {
+        let floats = |text: &str, at| -> (Option<Vec<String>>, Vec<f64>) {
+            let table = TextTable::open(text.as_bytes()).expect("it is a table");
+            let Values::Numbers(array) = table.column(at).expect("it is there") else {
+                panic!("it is numbers")
+            };
+            (table.names, array.doubles())
+        };
+        let names = Some(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(floats("# a,b\n1,2.5\n3,4\n", 1), (names.clone(), vec![2.5, 4.0]));
+        assert_eq!(floats("# made by hand\na,b\n1,2.5\n", 1), (names.clone(), vec![2.5]));
+        assert_eq!(floats("a;b\n1;2,5\n3;4\n", 1), (names, vec![2.5, 4.0]));
+        assert_eq!(floats("1.0e+00 2.5e+00\n3 4\n", 1), (None, vec![2.5, 4.0]));
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_line() {
         let refused = |text: &[u8], at: usize| {
             let table = TextTable::open(text).expect("its first line is fine");
@@ -291,6 +354,9 @@ mod tests {
         assert_eq!(names("{\"scores\": [1.5], \"name\": \"x\", \"e\": [[1, 2]]}"), ["e", "scores"]);
         assert_eq!(names("[{\"i\": 1, \"s\": 2.5}, {\"i\": 2, \"s\": 1}]"), ["i", "s"]);
         assert_eq!(names("{\"i\": 1}\n{\"i\": 2}\n"), ["i"]);
+        // pandas' default; the rows are 0, 2 and 10.
+        let columns = json(b"{\"s\": {\"10\": 3, \"0\": 1, \"2\": 2}}").expect("it has columns");
+        assert_eq!(wholes(&columns[0].1), [1, 2, 3]);
         assert!(json(b"{\"a\": 1}").is_err() && json(b"[1,").is_err());
     }
 }

@@ -127,7 +127,7 @@ pub(super) fn proxy(
         if !all.names().into_iter().any(|one| one == name) {
             continue;
         }
-        let array = formats::tensor(&bytes, name).map_err(|error| wrong(&path, error))?;
+        let array = formats::array(&bytes, name).map_err(|error| wrong(&path, error))?;
         let (values, rows, cols) = array.embeddings().map_err(|error| wrong(&path, error))?;
         if rows != n || (name == "logits" && cols != ground.classes) {
             let (output, columns) = (name, cols);
@@ -147,7 +147,7 @@ pub(super) fn proxy(
             break;
         }
         let (bytes, path) = (read(out, &name)?, out.join(&name));
-        let array = formats::tensor(&bytes, "logits").map_err(|error| wrong(&path, error))?;
+        let array = formats::array(&bytes, "logits").map_err(|error| wrong(&path, error))?;
         let logits = array.floats().filter(|_| array.shape == [n, ground.classes]);
         let logits = logits.ok_or_else(|| {
             let (shape, classes) = (array.shape.clone(), ground.classes);

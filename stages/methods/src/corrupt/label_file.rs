@@ -173,13 +173,17 @@ mod tests {
         let place = tempfile::tempdir().expect("a place");
         let header = "{'descr': '<i8', 'fortran_order': False, 'shape': (1, 2), }\n";
         let wide = npy::encode(1, header, &i64s(&[0, 1]));
-        let floats = npy::encode(1, &header.replace("i8", "f8").replace("1, 2", "2,"), &[0; 16]);
+        let floats = npy::encode(1, &header.replace("i8", "f8").replace("1, 2", "2,"), &[0xff; 16]);
         for (name, bytes, wanted) in [
-            ("a.txt", b"0\n1.5\n".as_slice(), "has `1.5` on line 2: expected a whole number"),
-            ("b.csv", b"index,label\n1,0\n", "has index `1` on line 2: expected 0, in order"),
-            ("c.csv", b"index,class\n0,0\n", "has no column `labels` or `label`"),
+            ("a.txt", b"0\n1.5\n".as_slice(), "has 1.5 as label 1: expected whole numbers"),
+            (
+                "b.csv",
+                b"index,label\n2,0\n0,1\n",
+                "has index 2 in row 0: expected each of 0 to 1 once",
+            ),
+            ("c.csv", b"index,class\n0,0\n", "has no column `labels`: it has `index`, `class`"),
             ("d.npy", &wide, "has labels of shape [1, 2]: expected [n]"),
-            ("e.npy", &floats, "has labels of type F64: expected integers"),
+            ("e.npy", &floats, "has NaN as label 0: expected whole numbers"),
         ] {
             let problems = from(place.path(), name, bytes).problems();
             assert_eq!(problems.len(), 1, "{name}");

@@ -201,8 +201,13 @@ impl LoadFeatures {
         let path = file::path(files, which)?;
         let wrong = |error: ArrayError| refused(path, error);
         let opened = DataFile::open(path).map_err(|error| wrong(error.into()))?;
-        let embeddings = self.embeddings(&opened).map_err(wrong)?;
-        let n = embeddings.n;
+        let mut embeddings = self.embeddings(&opened).map_err(wrong)?;
+        let (n, d) = (embeddings.n, embeddings.d);
+        let order = opened.order(n).map_err(|error| wrong(error.into()))?;
+        if let Some(rows) = &order {
+            let row = |row: &usize| embeddings.values[row * d..][..d].iter().copied();
+            embeddings.values = rows.iter().flat_map(row).collect();
+        }
         let role = format!("{which}-labels");
         let labels = if files.iter().any(|file| file.role == role) {
             let other = file::path(files, &role)?;
@@ -211,6 +216,8 @@ impl LoadFeatures {
             let (_, found) =
                 opened.pick(self.wanted_labels()).map_err(|error| wrong(error.into()))?;
             let labels = self.labels_of(found).map_err(wrong)?;
+            let order = opened.order(labels.len()).map_err(|error| wrong(error.into()))?;
+            let labels = labels.ordered(order.as_deref());
             if labels.len() != n {
                 let error = OwnFileError::LabelCount {
                     labels: labels.len(),
@@ -221,7 +228,7 @@ impl LoadFeatures {
             }
             labels
         } else {
-            let labels = self.own_labels(&opened, n).map_err(wrong)?;
+            let labels = self.own_labels(&opened, n).map_err(wrong)?.ordered(order.as_deref());
             if labels.len() != n {
                 let error = OwnFileError::LabelCount {
                     labels: labels.len(),
@@ -405,7 +412,8 @@ mod tests {
     #[test]
     fn a_table_has_a_column_for_each_feature_and_texts_are_classes() {
         let scratch = Scratch::new("features-table");
-        let text = b"id,width,height,species\n7,1,2.5,cat\n8,3,4,ant\n9,5,6,cat\n";
+        // The rows say where they belong.
+        let text = b"index,width,height,species\n2,5,6,cat\n0,1,2.5,cat\n1,3,4,ant\n";
         let stage = LoadFeatures {
             train: Some(scratch.write("x.csv", text)),
             labels: "species".to_owned(),

@@ -36,6 +36,19 @@ impl Labels {
         }
     }
 
+    /// Puts them where a table's index says: first that of row `rows[0]`.
+    pub(super) fn ordered(self, rows: Option<&[usize]>) -> Self {
+        match (self, rows) {
+            (Self::Numbers(labels), Some(rows)) if labels.len() == rows.len() => {
+                Self::Numbers(rows.iter().map(|row| labels[*row]).collect())
+            }
+            (Self::Texts(labels), Some(rows)) if labels.len() == rows.len() => {
+                Self::Texts(rows.iter().map(|row| labels[*row].clone()).collect())
+            }
+            (labels, _) => labels,
+        }
+    }
+
     /// Returns the labels written out.
     pub(super) fn texts(self) -> Vec<String> {
         match self {

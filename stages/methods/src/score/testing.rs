@@ -83,7 +83,8 @@ impl TrainedProxy for InMemory {
         Ok(self.epochs[epoch - 1].clone())
     }
     fn held_out(&self) -> Result<Vec<bool>, StageError> {
-        Ok(SampleId::all(self.labels.len()).map(|one| self.held_out.contains(&one)).collect())
+        let held = |one: SampleId| self.held_out.binary_search(&one).is_ok();
+        Ok(SampleId::all(self.labels.len()).map(held).collect())
     }
     fn scores(&self) -> Result<Vec<f32>, StageError> {
         Ok(self.known.clone())

@@ -33,9 +33,16 @@ fn scores_of(n: usize) {
     for (at, h) in embeddings.iter_mut().enumerate() {
         *h += means[labels[at / D] as usize * D + at % D];
     }
+    // A tenth is held out and is the query, a fifth has scores.
+    let tenth: Vec<u32> = (0..n as u32).filter(|i| i % 10 == 0).collect();
+    let known: Vec<f32> = (0..n).map(|i| if i % 5 == 0 { i as f32 } else { f32::NAN }).collect();
     let proxy = InMemory { embeddings, ..InMemory::recorded(&labels, CLASSES, &epochs) };
+    let proxy = proxy.holding_out(&tenth).knowing(&known).asking(&tenth);
     time::<super::cartography::Cartography>(&proxy);
+    time::<super::cld::Cld>(&proxy);
     time::<super::eva::Eva>(&proxy);
+    time::<super::extrapolate::Extrapolate>(&proxy);
+    time::<super::influence::Influence>(&proxy);
     time::<super::lbpe::Lbpe>(&proxy);
     time::<super::tdds::Tdds>(&proxy);
     time::<super::prototype::Prototype>(&proxy);

@@ -21,17 +21,19 @@ impl Selector for Crust {
     const NAME: &'static str = "select.crust";
     const SUMMARY: &'static str = "medoids of the gradients in the logits, against wrong labels";
     const MANUAL: &'static str = "\
-Facility location on the distances between the gradients `p - y` in the logits within a class: greedily minimises the sum,
-over all samples, of the distance to the nearest kept one. The weight of a kept sample is the number of samples of its class
-nearest to it. Gradients of right labels lie close together and those of wrong ones apart, so that few medoids stand
-for most, and the weights of wrong labels are small. Of equal gains the earlier sample is picked. Without
-balance the classes compete for the budget, each starting as far from served as its farthest pair is apart.
+Facility location on the distances between the gradients `p - y` in the logits within a class: greedily
+minimises the sum, over all samples, of the distance to the nearest kept one. The weight of a kept sample is
+the number of samples of its class nearest to it. Gradients of right labels lie close together and those of
+wrong ones apart, so that few medoids stand for most, and the weights of wrong labels are small. Of equal
+gains the earlier sample is picked. Without balance the classes compete for the budget, each starting as far
+from served as its farthest pair is apart.
 
-Mirzasoleiman, Cao & Leskovec, *Coresets for Robust Training of Neural Networks against Noisy Labels*, NeurIPS 2020. In
-its code half of each class is selected anew before every epoch from the fifth on, with the gradients of that epoch; here
-once, with those of the proxy: train it for few epochs, before it learns the wrong labels, and take
-`balance = \"class\"`. `select.craig` is the same with the gradients of the last layer, embeddings included. Cost: O(n_c^2 C) for
-the distances of a class; O(n_c) a gain; memory n_c^2 while it fits, else tiles.";
+Mirzasoleiman, Cao & Leskovec, *Coresets for Robust Training of Neural Networks against Noisy Labels*,
+NeurIPS 2020. In its code half of each class is selected anew before every epoch from the fifth on, with the
+gradients of that epoch; here once, with those of the proxy: train it for few epochs, before it learns the
+wrong labels, and take `balance = \"class\"`. `select.craig` is the same with the gradients of the last
+layer, embeddings included. Cost: O(n_c^2 C) for the distances of a class; O(n_c) a gain; memory n_c^2 while
+it fits, else tiles.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: &'static [SelectInput] = &[SelectInput::Logits];
     const ON_DEVICE: bool = true;

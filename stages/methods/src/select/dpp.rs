@@ -30,8 +30,8 @@ fn log_add(a: f64, b: f64) -> f64 {
     if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
 }
 
-/// Draws `count` of the eigenvalues, a set with a chance in proportion to its product (Kulesza & Taskar 2012,
-/// algorithm 8); the last first.
+/// Draws `count` of the eigenvalues, a set with a chance in proportion to its product (Kulesza & Taskar 2012);
+/// the last first.
 fn eigenvalues(stream: &mut impl Rng, values: &[f64], count: usize) -> Vec<usize> {
     let n = values.len();
     // The logarithms of the elementary symmetric polynomials, [count + 1, n + 1].
@@ -122,18 +122,18 @@ impl Selector for Dpp {
     const NAME: &'static str = "select.dpp";
     const SUMMARY: &'static str = "a random draw of samples that are unlike each other";
     const MANUAL: &'static str = "\
-Draws from a determinantal point process of fixed size (k-DPP): a set S with a chance in proportion to `det s_SS`, s =
-(1 + cosine) / 2 of embeddings. Sets of samples that are alike are rare, whole regions are met as often as they are
-wide, and each seed gives another set; `select.log-det` finds the set of the largest determinant instead. No score is
-read and neither end of any is kept.
+Draws from a determinantal point process of fixed size (k-DPP): a set S with a chance in proportion to `det
+s_SS`, s = (1 + cosine) / 2 of embeddings. Sets of samples that are alike are rare, whole regions are met as
+often as they are wide, and each seed gives another set; `select.log-det` finds the set of the largest
+determinant instead. No score is read and neither end of any is kept.
 
 No set larger than the rank of s, which is at most one more than the width of the embeddings, has a
-determinant above 0. So the budget is drawn in rounds of `rule.round` samples, each from those that are left: within
-a round samples repel each other, between rounds they do not.
+determinant above 0. So the budget is drawn in rounds of `rule.round` samples, each from those that are
+left: within a round samples repel each other, between rounds they do not.
 
-Kulesza & Taskar, *Determinantal Point Processes for Machine Learning*, Foundations and Trends in Machine Learning
-2012: the dual representation (section 3.3) and k-DPPs (algorithm 8). Rounds are our own. Cost: O(n d^2 + d^3) a round for
-the eigenvectors of the d by d dual, then O(n r) a pick for rounds of r; memory O(n r).";
+Kulesza & Taskar, *Determinantal Point Processes for Machine Learning*, Foundations and Trends in Machine
+Learning 2012: the dual representation and k-DPPs. Rounds are our own. Cost: O(n d^2 + d^3) a round for the
+eigenvectors of the d by d dual, then O(n r) a pick for rounds of r; memory O(n r).";
     const STREAMS: &'static [&'static str] = &["picks"];
     const READS: &'static [SelectInput] = &[SelectInput::Embeddings];
 

@@ -121,17 +121,17 @@ impl Selector for FeatureBased {
     const NAME: &'static str = "select.feature-based";
     const SUMMARY: &'static str = "samples that have as much as possible of every feature";
     const MANUAL: &'static str = "\
-Greedily maximises `f(S) = sum_u g(sum_{j in S} x_ju)` over the features u of the embeddings, g concave and all weights
-1: what has much of a feature is kept until others have had their share. Features are taken as they are, so a scale
-of their own is a weight. They must be from 0 up: one below 0 is made two, what is above 0 and what is below, or with
-`rule.negative = \"clip\"` counts as 0; embeddings behind a ReLU stay as they are. Within 1 - 1/e of the best; of
-equal gains the earlier sample is picked.
+Greedily maximises `f(S) = sum_u g(sum_{j in S} x_ju)` over the features u of the embeddings, g concave and
+all weights 1: what has much of a feature is kept until others have had their share. Features are taken as
+they are, so a scale of their own is a weight. They must be from 0 up: one below 0 is made two, what is
+above 0 and what is below, or with `rule.negative = \"clip\"` counts as 0; embeddings behind a ReLU stay as
+they are. Within 1 - 1/e of the best; of equal gains the earlier sample is picked.
 
-No similarities are computed, so it scales as no other method of coverage does. Cost: O(n d) to start, then O(d) a
-gain; memory O(n d).
+No similarities are computed, so it scales as no other method of coverage does. Cost: O(n d) to start, then
+O(d) a gain; memory O(n d).
 
-Kirchhoff & Bilmes, *Submodularity for Data Selection in Machine Translation*, EMNLP 2014, whose features are
-weighted n-grams: such come in by `load.features`. g is the square root, as there, or `log(1 + x)`.";
+Kirchhoff & Bilmes, *Submodularity for Data Selection in Machine Translation*, EMNLP 2014, whose features
+are weighted n-grams: such come in by `load.features`. g is the square root, as there, or `log(1 + x)`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: &'static [SelectInput] = &[SelectInput::Embeddings];
 

@@ -217,25 +217,27 @@ impl Selector for MutualInformation {
     const NAME: &'static str = "select.mutual-information";
     const SUMMARY: &'static str = "picks that tell most of a query, or most beyond it";
     const MANUAL: &'static str = "\
-Greedily maximises a submodular function of the picks A and a query Q, with the similarity s = (1 + cosine) / 2 of
-embeddings, the gains of `select.facility-location`, `select.graph-cut` and `select.log-det` seen from a query:
+Greedily maximises a submodular function of the picks A and a query Q, with the similarity s = (1 + cosine)
+/ 2 of embeddings, the gains of `select.facility-location`, `select.graph-cut` and `select.log-det` seen
+from a query:
 
-- `flqmi`: `sum_q max_{a in A} s_qa + eta sum_{a in A} max_q s_qa`. Every sample of the query has a pick like it, and
-  with a larger `rule.eta` picks are more like the query and less unlike each other.
+- `flqmi`: `sum_q max_{a in A} s_qa + eta sum_{a in A} max_q s_qa`. Every sample of the query has a pick
+  like it, and with a larger `rule.eta` picks are more like the query and less unlike each other.
 - `gcmi`: `sum_q sum_{a in A} s_qa`, the samples most like the query in the mean; they may be copies.
 - `log-det`: `log det S_A - log det (S_A - eta^2 S_AQ S_Q^-1 S_QA)`, `rule.ridge` on the diagonals.
-- `flcg`: `sum_i max(max_{a in A} s_ia - nu max_q s_iq, 0)`: covers what the query does not. The query is avoided, as
-  samples that must not leak or are kept already.
+- `flcg`: `sum_i max(max_{a in A} s_ia - nu max_q s_iq, 0)`: covers what the query does not. The query is
+  avoided, as samples that must not leak or are kept already.
 
 The query is the training split of a data set with features on port `query-data`, of the same width as the
-embeddings, or picks of the training set itself on port `query`; those are kept only where the budget is larger
-than all the rest. Of equal gains the earlier sample is picked.
+embeddings, or picks of the training set itself on port `query`; those are kept only where the budget is
+larger than all the rest. Of equal gains the earlier sample is picked.
 
-Iyer, Khargoankar, Bilmes & Asnani, *Submodular Combinatorial Information Measures*, ALT 2021; Kothawade, Kaushal,
-Ramakrishnan, Bilmes & Iyer, *PRISM: A Rich Class of Parameterized Submodular Information Measures for Guided
-Data Subset Selection*, AAAI 2022, section 3. Constant factors that change no pick are left out. Cost for n samples and q of the
-query: `flqmi` O(n q d), then O(q) a gain, with n q numbers held where they fit into `--memory`; `gcmi` O((n + q) d);
-`log-det` O(n d^2), then O(n d) a pick; `flcg` O(n^2 d), as `select.facility-location`.";
+Iyer, Khargoankar, Bilmes & Asnani, *Submodular Combinatorial Information Measures*, ALT 2021; Kothawade,
+Kaushal, Ramakrishnan, Bilmes & Iyer, *PRISM: A Rich Class of Parameterized Submodular Information Measures
+for Guided Data Subset Selection*, AAAI 2022. Constant factors that change no pick are left out. Cost for n
+samples and q of the query: `flqmi` O(n q d), then O(q) a gain, with n q numbers held where they fit into
+`--memory`; `gcmi` O((n + q) d); `log-det` O(n d^2), then O(n d) a pick; `flcg` O(n^2 d), as
+`select.facility-location`.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: &'static [SelectInput] = &[SelectInput::Embeddings, SelectInput::Query];
     const ON_DEVICE: bool = true;
@@ -313,9 +315,10 @@ mod tests {
         for at in 0..a.len() {
             sum += a[at][at].ln();
             for row in at + 1..a.len() {
-                let factor = a[row][at] / a[at][at];
-                for col in at..a.len() {
-                    a[row][col] -= factor * a[at][col];
+                let (above, below) = a.split_at_mut(row);
+                let factor = below[0][at] / above[at][at];
+                for (value, pivot) in below[0].iter_mut().zip(&above[at]).skip(at) {
+                    *value -= factor * pivot;
                 }
             }
         }

@@ -133,17 +133,18 @@ impl Selector for NearestQuery {
     const MANUAL: &'static str = "\
 Compares every sample with every sample of a query by the cosine of embeddings, and keeps the nearest. In
 `round-robin` the samples of the query, in their order, take the nearest that is left to each, over and over
-until the budget is full; `mean` and `max` rank by the mean or the largest cosine. Of equally near samples the
-earlier is taken.
+until the budget is full; `mean` and `max` rank by the mean or the largest cosine. Of equally near samples
+the earlier is taken.
 
 The query is the training split of a data set with features on port `query-data`, of the same width as the
-embeddings, or picks of the training set itself on port `query`, such as those of `select.import`. The second
-are kept only where the budget is larger than all the rest, for a query is apart from what is selected from.
+embeddings, or picks of the training set itself on port `query`, such as those of `select.import`. The
+second are kept only where the budget is larger than all the rest, for a query is apart from what is
+selected from.
 
-Ivison, Zhang, Brahman, Koh & Dasigi, *Large-Scale Data Selection for Instruction Tuning*, 2025, whose RDS+ is
-`round-robin` on embeddings that are means over the tokens of a text, later ones weighing more: those are made
-elsewhere and come in by `load.features`. Cost: O(n q d) in tiles for n samples and q of the query, O(n + k)
-memory beside the embeddings; `mean` O((n + q) d).";
+Ivison, Zhang, Brahman, Koh & Dasigi, *Large-Scale Data Selection for Instruction Tuning*, 2025, whose RDS+
+is `round-robin` on embeddings that are means over the tokens of a text, later ones weighing more: those are
+made elsewhere and come in by `load.features`. Cost: O(n q d) in tiles for n samples and q of the query, O(n
++ k) memory beside the embeddings; `mean` O((n + q) d).";
     const READS: &'static [SelectInput] = &[SelectInput::Embeddings, SelectInput::Query];
 
     fn variants() -> Vec<Self> {

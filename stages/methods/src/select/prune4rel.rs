@@ -172,18 +172,20 @@ impl Selector for Prune4Rel {
     const NAME: &'static str = "select.prune4rel";
     const SUMMARY: &'static str = "neighbours the proxy is sure of, for training that relabels";
     const MANUAL: &'static str = "\
-Samples are neighbours where the cosine s of their embeddings is at least `rule.tau`. A sample receives from its picked
-neighbours, itself included, the proxy's confidence c in each, `max p`, times the cosine: `N_j = sum_{i in S} s_ij c_i`.
-Greedily maximises `sum_j tanh(N_j / eta)`: every sample should have neighbours that are predicted with confidence, by which a
-training that relabels can correct it. The surest are picked first; of equal gains the earlier.
+Samples are neighbours where the cosine s of their embeddings is at least `rule.tau`. A sample receives from
+its picked neighbours, itself included, the proxy's confidence c in each, `max p`, times the cosine: `N_j =
+sum_{i in S} s_ij c_i`. Greedily maximises `sum_j tanh(N_j / eta)`: every sample should have neighbours that
+are predicted with confidence, by which a training that relabels can correct it. The surest are picked
+first; of equal gains the earlier.
 
-With `rule.gain = \"released\"` the gain of a sample is that of the authors' code, `tanh((N_i + c_i) / eta) -
-tanh(N_i / eta)`: it looks at the sample's own N only, where the paper's sum is over all its neighbours'.
+With `rule.gain = \"released\"` the gain of a sample is that of the authors' code, `tanh((N_i + c_i) / eta)
+- tanh(N_i / eta)`: it looks at the sample's own N only, where the paper's sum is over all its neighbours'.
 
-Park, Choi, Kim, Bae & Lee, *Robust Data Pruning under Label Noise via Maximizing Re-labeling Accuracy*, NeurIPS 2023.
-They pick in turns from the classes of the noisy labels: `balance = \"equal\"`, where neighbours are those of the class. Their proxy
-is trained for ten epochs and predicts strongly augmented images. Trained plainly, without relabelling, its picks are easy samples. tau and eta
-are the release's. Cost: O(n^2 d) for the neighbours, which are listed where they fit into `--memory`; then the number of
+Park, Choi, Kim, Song & Lee, *Robust Data Pruning under Label Noise via Maximizing Re-labeling Accuracy*,
+NeurIPS 2023. They pick in turns from the classes of the noisy labels: `balance = \"equal\"`, where
+neighbours are those of the class. Their proxy is trained for ten epochs and predicts strongly augmented
+images. Trained plainly, without relabelling, its picks are easy samples. tau and eta are the release's.
+Cost: O(n^2 d) for the neighbours, which are listed where they fit into `--memory`; then the number of
 neighbours a gain.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];

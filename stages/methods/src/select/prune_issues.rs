@@ -28,17 +28,19 @@ impl Selector for PruneIssues {
     const NAME: &'static str = "select.prune-issues";
     const SUMMARY: &'static str = "drops flagged labels, then keeps some of the rest";
     const MANUAL: &'static str = "\
-Confident learning flags labels that are likely wrong (prune by noise rate: see `score.label-issue`). Flagged samples are
-dropped; of the others as many as the budget has room for are drawn at random, or with `rule.order = \"self-confidence\"`
-those with the largest probability of their label: the easy end. Where the others are fewer than the budget, the
-flagged samples with the largest probability of their label fill it. Of equally probable ones the earlier is kept.
+Confident learning flags labels that are likely wrong (prune by noise rate: see `score.label-issue`).
+Flagged samples are dropped; of the others as many as the budget has room for are drawn at random, or with
+`rule.order = \"self-confidence\"` those with the largest probability of their label: the easy end. Where
+the others are fewer than the budget, the flagged samples with the largest probability of their label fill
+it. Of equally probable ones the earlier is kept.
 
-Connect a proxy trained with `folds` to `proxy`: a network that has seen a label has learnt it. The log has how many
-are flagged. `select.robust` cuts as much, but by a score of training, and covers what is left.
+Connect a proxy trained with `folds` to `proxy`: a network that has seen a label has learnt it. The log has
+how many are flagged. `select.robust` cuts as much, but by a score of training, and covers what is left.
 
-Northcutt, Jiang & Chuang, *Confident Learning: Estimating Uncertainty in Dataset Labels*, JAIR 2021. There all that is
-not flagged is kept, and the number that is follows from the data; here the budget is given. In cleanlab some samples were
-flagged that the network predicts as they are labelled until it took that back; so does this. Cost: O(n C + n log n).";
+Northcutt, Jiang & Chuang, *Confident Learning: Estimating Uncertainty in Dataset Labels*, JAIR 2021. There
+all that is not flagged is kept, and the number that is follows from the data; here the budget is given. In
+cleanlab some samples were flagged that the network predicts as they are labelled until it took that back;
+so does this. Cost: O(n C + n log n).";
     const READS: &'static [SelectInput] = &[SelectInput::Logits];
     const STREAMS: &'static [&'static str] = &["picks"];
 

@@ -109,17 +109,18 @@ impl Selector for Sensitivity {
     const NAME: &'static str = "select.sensitivity";
     const SUMMARY: &'static str = "a weighted draw that stands for all: lightweight coresets";
     const MANUAL: &'static str = "\
-Draws samples x with the chance `q(x) = 1/2 1/n + 1/2 d(x, mu)^2 / sum d(x', mu)^2`, d the Euclidean distance of
-embeddings and mu their mean, and gives each the weight `1 / (m q(x))` for m draws: sums over the picks are then sums
-over all in the mean. What is far from the mean is drawn more often, for it counts most in sums of squares, and weighs less.
+Draws samples x with the chance `q(x) = 1/2 1/n + 1/2 d(x, mu)^2 / sum d(x', mu)^2`, d the Euclidean
+distance of embeddings and mu their mean, and gives each the weight `1 / (m q(x))` for m draws: sums over
+the picks are then sums over all in the mean. What is far from the mean is drawn more often, for it counts
+most in sums of squares, and weighs less.
 
-Without replacement, the default, the chances to be kept are m q(x), or 1 where that is more, and the draw is a
-systematic one in a random order, which keeps exactly the budget; weights are 1 over these chances. With
-replacement, as in the paper, repeated draws of a sample add their weights, and fewer samples are kept.
+Without replacement, the default, the chances to be kept are m q(x), or 1 where that is more, and the draw
+is a systematic one in a random order, which keeps exactly the budget; weights are 1 over these chances.
+With replacement, as in the paper, repeated draws of a sample add their weights, and fewer samples are kept.
 
-Bachem, Lucic & Krause, *Scalable k-Means Clustering via Lightweight Coresets*, KDD 2018, algorithm 1: there the picks
-are a coreset of k-means within an additive error. It is of the inputs alone: a network's loss promises nothing of the
-kind. Cost: O(n d).";
+Bachem, Lucic & Krause, *Scalable k-Means Clustering via Lightweight Coresets*, KDD 2018: there the picks
+are a coreset of k-means within an additive error. It is of the inputs alone: a network's loss promises
+nothing of the kind. Cost: O(n d).";
     const STREAMS: &'static [&'static str] = &["picks"];
     const READS: &'static [SelectInput] = &[SelectInput::Embeddings];
 

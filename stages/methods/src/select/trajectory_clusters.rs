@@ -75,19 +75,20 @@ impl Selector for TrajectoryClusters {
     const NAME: &'static str = "select.trajectory-clusters";
     const SUMMARY: &'static str = "as many samples of each course that the loss takes in training";
     const MANUAL: &'static str = "\
-The trajectory of a sample is its loss after each epoch of the proxy's training, in the record of `proxy`. k-means
-(Euclidean, k-means++ start) finds `rule.clusters` clusters of them; from the smallest to the largest each
-gets an equal share of what is left of the budget, drawn at random from it, or all it has if that is less. So
-what is rarely learnt so is kept whole, and of what most samples do alike a few stand for all. Clusters of one or
-two samples come last. Neither end of any score is kept.
+The trajectory of a sample is its loss after each epoch of the proxy's training, in the record of `proxy`.
+k-means (Euclidean, k-means++ start) finds `rule.clusters` clusters of them; from the smallest to the
+largest each gets an equal share of what is left of the budget, drawn at random from it, or all it has if
+that is less. So what is rarely learnt so is kept whole, and of what most samples do alike a few stand for
+all. Clusters of one or two samples come last. Neither end of any score is kept.
 
-An epoch that did not see a sample counts as the last before it that did; the authors' code takes a loss of 0.
-`balance = \"equal\"` gives classes the part of the paper's sources of data.
+An epoch that did not see a sample counts as the last before it that did; the authors' code takes a loss of
+0. `balance = \"equal\"` gives classes the part of the paper's sources of data.
 
-Yang, Mishra, Chiang & Mirzasoleiman, *SmallToLarge (S2L): Scalable Data Selection for Fine-tuning Large Language
-Models by Summarizing Training Trajectories of Small Models*, NeurIPS 2024; 100 clusters and 20 steps are the
-release's. The rounds of its code after the first index another pool than they draw from: here there is one. The paper's proxy is a small
-model of the same family as the one to be trained. Cost: O(n T k) a step for T epochs and k clusters.";
+Yang, Mishra, Chiang & Mirzasoleiman, *SmallToLarge (S2L): Scalable Data Selection for Fine-tuning Large
+Language Models by Summarizing Training Trajectories of Small Models*, NeurIPS 2024; 100 clusters and 20
+steps are the release's. The rounds of its code after the first index another pool than they draw from: here
+there is one. The paper's proxy is a small model of the same family as the one to be trained. Cost: O(n T k)
+a step for T epochs and k clusters.";
     const STREAMS: &'static [&'static str] = &["clusters", "picks"];
     const READS: &'static [SelectInput] = &[SelectInput::Losses];
 

@@ -298,8 +298,8 @@ mod tests {
     #[test]
     fn every_kind_changes_an_image_more_at_a_higher_severity() {
         // Stripes of three colours, of which none is full.
-        let sample = [3, 8, 8];
-        let levels = (0..192).map(|at| [60, 120, 200, 90, 30][at % 8 % 5] + (at / 64 * 13) as u8);
+        let sample = [3, 16, 16];
+        let levels = (0..768).map(|at| [60, 120, 200, 90, 30][at % 8 % 5] + (at / 256 * 13) as u8);
         let levels: Vec<u8> = levels.collect();
         for kind in KINDS {
             let apart = |severity| {
