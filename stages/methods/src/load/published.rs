@@ -16,8 +16,8 @@ use std::{
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 #[schemars(inline)]
 pub(super) struct PublishedFolder {
-    /// The folder the files lie in, relative to the current directory. Without it, the usual
-    /// places are searched. Not part of the key: the files' bytes are.
+    /// The folder the files lie in, or the archive that holds them, relative to the current directory. Without
+    /// it, the usual places are searched. Not part of the key: the files' bytes are.
     // Skipped on the way out: what is written is what is keyed.
     #[serde(skip_serializing)]
     dir: Option<PathBuf>,
@@ -84,6 +84,9 @@ impl Published {
     }
 
     fn archive(&self, dir: Option<&Path>, places: &[PathBuf]) -> Option<PathBuf> {
+        if let Some(file) = dir.filter(|dir| dir.is_file() && !self.archives.is_empty()) {
+            return Some(file.to_owned());
+        }
         let above = places.iter().filter(|_| dir.is_none()).filter_map(|place| place.parent());
         let folders = places.iter().map(PathBuf::as_path).chain(above);
         let mut paths = folders.flat_map(|place| self.archives.iter().map(|name| place.join(name)));
@@ -182,7 +185,9 @@ mod tests {
         scratch.write("unpacked/a.gz", b"");
         let archive = scratch.write("unpacked/pair.tar.gz", b"");
         let files = SET.find(Some(scratch.path())).expect("the archive is there");
-        assert_eq!(files, [InputFile { role: ARCHIVE.to_owned(), path: archive }]);
+        let found = [InputFile { role: ARCHIVE.to_owned(), path: archive.clone() }];
+        assert_eq!(files, found);
+        assert_eq!(SET.find(Some(&archive)).expect("the archive is named"), found);
         let b = scratch.write("unpacked/b/b", b"");
         let files = SET.find(Some(scratch.path())).expect("both are in the folder below");
         assert_eq!(files[1], InputFile { role: "b".to_owned(), path: b });

@@ -146,7 +146,8 @@ name, size and dates, so a second plan reads no image.";
                 let place = test.first().and_then(|one| one.path.parent()).unwrap_or(dir);
                 let message =
                     format!("there are images to test on already, in `{}`", place.display());
-                let (setting, hint) = ("test-fraction".to_owned(), "leave it out".to_owned());
+                let hint = format!("leave it out: `{}` is what is trained on", train.display());
+                let setting = "test-fraction".to_owned();
                 Err(Problem { setting, message, hint: Some(hint) })
             }
             (None, None) => Err(no_test(train, &found.test)),

@@ -212,6 +212,8 @@ pub(super) fn passed_over(folders: &[InputFolder]) -> Result<PassedOver, Problem
 struct Found {
     files: Vec<String>,
     passed: PassedOver,
+    /// The folder that is searched, by its canonical path.
+    root: Option<PathBuf>,
     /// The folders that were read, by their canonical paths.
     read: BTreeSet<PathBuf>,
 }
@@ -225,7 +227,9 @@ impl Found {
 
     fn collect(&mut self, dir: &Path, below: &str) -> Result<(), Problem> {
         let canonical = fs::canonicalize(dir).map_err(|error| unreadable(dir, &error))?;
-        let above = self.read.iter().any(|one| one.starts_with(&canonical));
+        let root = self.root.get_or_insert_with(|| canonical.clone());
+        // What the class itself lies in holds other classes.
+        let above = !below.is_empty() && root.starts_with(&canonical);
         if above || !self.read.insert(canonical) {
             self.passed.loops.push(dir.to_owned());
             return Ok(());

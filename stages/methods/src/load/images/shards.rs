@@ -128,6 +128,8 @@ fn listed(dir: &Path, endings: &[&str]) -> Result<(PathBuf, Vec<String>), Proble
     if dir.is_file() {
         let name = dir.file_name().and_then(|name| name.to_str());
         if let (Some(name), Some(parent)) = (name, dir.parent()) {
+            // That of a bare name is empty: the current directory.
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             return Ok((parent.to_owned(), vec![name.to_owned()]));
         }
     }
@@ -199,6 +201,9 @@ mod tests {
             (found.len(), &found[0].files[..]),
             (1, &["a/b/imagenet-train-0.tar".to_owned()][..])
         );
+        let file = scratch.path().join("a/b/imagenet-train-0.tar");
+        let found = Shards { dir: Some(file), ..drawn.clone() }.folders(&["tar"]);
+        assert_eq!(found.expect("it is a file")[0].files, ["imagenet-train-0.tar"]);
         scratch.write("a/b/imagenet-val-0.tar.gz", b"");
         assert_eq!(stage.folders(&["tar"]).expect("both are there").len(), 2);
         assert!(drawn.folders(&["tar"]).is_err());
