@@ -22,11 +22,13 @@ pub(crate) struct MethodsArgs {
 
 pub(crate) fn run(args: &MethodsArgs, context: &Context) -> Result<ExitCode, Failure> {
     let mut all: Vec<&Method> = context.registry.iter().collect();
-    // By name within a family, as they came; those of a family within it stand behind.
-    all.sort_by_key(|method| {
+    // By what they take and by name within a family; those of a family within it stand behind.
+    all.sort_by_cached_key(|method| {
         let family = family(method);
         let depth = method.name.matches('.').count();
-        (FAMILIES.iter().position(|one| *one == family).unwrap_or(FAMILIES.len()), family, depth)
+        let at = FAMILIES.iter().position(|one| *one == family).unwrap_or(FAMILIES.len());
+        let takes = if depth == 1 { heading(method) } else { None };
+        (at, family, depth, takes.as_ref().map_or(0, String::len), takes)
     });
     if let Some((name, protocol)) =
         args.name.as_ref().and_then(|name| protocols::find(&context.registry, name))
@@ -87,15 +89,51 @@ fn alike(one: &str, other: &str) -> bool {
     !other.is_empty() && (one.contains(&other) || other.contains(&one))
 }
 
+/// Returns what a score or a selector takes, as the heading over those that take the same.
+fn heading(method: &Method) -> Option<String> {
+    let family = family(method);
+    if !["score", "select"].contains(&family) {
+        return None;
+    }
+    let ports = method.sample()?.inputs();
+    let mut groups: Vec<(Option<Choice>, Vec<&str>)> = vec![];
+    for port in ports.iter().filter(|port| port.arity != Arity::Optional) {
+        match (port.choice(), groups.last_mut()) {
+            (Some(choice), Some((Some(last), names))) if *last == choice => names.push(port.name),
+            (choice, _) => groups.push((choice, vec![port.name])),
+        }
+    }
+    let groups: Vec<String> = groups.iter().map(|(_, names)| names.join(" or ")).collect();
+    // Which of its ports comes first tells what it reads of a data set.
+    let what = match groups[..] {
+        [ref only] if only.starts_with("data or") => "labels alone: ",
+        [ref only] if only == "proxy or data" => "embeddings: ",
+        _ => "",
+    };
+    Some(format!("{family}, from {what}{}", groups.join(" and ")))
+}
+
 fn list(all: &[&Method]) -> String {
     let rows: Vec<Vec<String>> =
         all.iter().map(|method| vec![method.name.to_owned(), method.summary.to_owned()]).collect();
     let text = columns(&rows, |_| false);
     let mut out = String::new();
-    for (position, (line, method)) in text.lines().zip(all).enumerate() {
-        if position > 0 && family(all[position - 1]) != family(method) {
+    let group = |method: &Method| {
+        let plain = method.name.matches('.').count() == 1;
+        (family(method), if plain { heading(method) } else { None })
+    };
+    let mut before = None;
+    for (line, method) in text.lines().zip(all) {
+        let this = group(method);
+        if before.as_ref().is_some_and(|before| *before != this) {
             out.push('\n');
         }
+        if let (_, Some(heading)) = &this
+            && before.as_ref() != Some(&this)
+        {
+            let _ = writeln!(out, "# {heading}");
+        }
+        before = Some(this);
         out.push_str(line);
         out.push('\n');
     }

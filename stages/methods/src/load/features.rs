@@ -4,11 +4,12 @@ use super::{
     Loaded, Loader, file, image_arrays,
     labels::{self, Labels, refused},
     names,
+    split_files::SplitFiles,
 };
 use crate::OwnFileError;
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
-    formats::{Array, ArrayError, DataFile, FileKind, Scalar, Values, Wanted, column},
+    formats::{Array, ArrayError, DataFile, FileKind, Scalar, Values, Wanted},
     parts::Parts,
     units::Count,
 };
@@ -98,37 +99,12 @@ current directory and not part of the key: the files' bytes are.";
 
     fn problems(&self) -> Vec<Problem> {
         let mut all = names::problems(self.classes.as_deref());
-        let mut problem = |setting: &str, message: String, hint: &str| {
-            let hint = Some(hint.to_owned());
-            all.push(Problem { setting: setting.to_owned(), message, hint });
-        };
-        if self.train.is_none() {
-            let hint = "give the path of a file of embeddings";
-            problem("train", "setting `train` is required".to_owned(), hint);
-        }
-        if self.test.is_none() && self.test_labels.is_some() {
-            let message = "there are labels to test on, but no embeddings".to_owned();
-            problem("test-labels", message, "set `test` too");
-        }
+        all.extend(self.split_files().problems("embeddings"));
         all
     }
 
     fn files(&self) -> Result<Vec<InputFile>, Problem> {
-        let given = [
-            ("train", &self.train),
-            ("train-labels", &self.train_labels),
-            ("test", &self.test),
-            ("test-labels", &self.test_labels),
-        ];
-        let mut files = vec![];
-        for (role, path) in given {
-            let Some(path) = path else { continue };
-            if let Some(problem) = column::no_file(role, path, "the current directory") {
-                return Err(problem);
-            }
-            files.push(InputFile { role: role.to_owned(), path: path.clone() });
-        }
-        Ok(files)
+        self.split_files().files()
     }
 
     fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
@@ -158,6 +134,15 @@ impl Embeddings {
 }
 
 impl LoadFeatures {
+    fn split_files(&self) -> SplitFiles<'_> {
+        SplitFiles {
+            train: self.train.as_ref(),
+            train_labels: self.train_labels.as_ref(),
+            test: self.test.as_ref(),
+            test_labels: self.test_labels.as_ref(),
+        }
+    }
+
     fn read(&self, files: &[InputFile]) -> Result<Loaded, StageError> {
         let (mut train, train_labels) = self.split(files, "train")?;
         let (test, test_labels) = match files.iter().any(|file| file.role == "test") {

@@ -4,11 +4,12 @@ use super::{
     Loaded, Loader, file,
     labels::{self, Labels, refused},
     names,
+    split_files::SplitFiles,
 };
 use crate::OwnFileError;
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
-    formats::{Array, ArrayError, DataFile, Scalar, Values, Wanted, column},
+    formats::{Array, ArrayError, DataFile, Scalar, Values, Wanted},
     parts::Parts,
     units::Count,
 };
@@ -99,36 +100,12 @@ Cost: a file is held in memory twice while it is read.";
 
     fn problems(&self) -> Vec<Problem> {
         let mut all = names::problems(self.classes.as_deref());
-        let mut problem = |setting: &str, message: &str, hint: &str| {
-            let (message, hint) = (message.to_owned(), Some(hint.to_owned()));
-            all.push(Problem { setting: setting.to_owned(), message, hint });
-        };
-        if self.train.is_none() {
-            problem("train", "setting `train` is required", "give the path of a file of images");
-        }
-        if self.test.is_none() && self.test_labels.is_some() {
-            let message = "there are labels to test on, but no images";
-            problem("test-labels", message, "set `test` too");
-        }
+        all.extend(self.split_files().problems("images"));
         all
     }
 
     fn files(&self) -> Result<Vec<InputFile>, Problem> {
-        let given = [
-            ("train", &self.train),
-            ("train-labels", &self.train_labels),
-            ("test", &self.test),
-            ("test-labels", &self.test_labels),
-        ];
-        let mut files = vec![];
-        for (role, path) in given {
-            let Some(path) = path else { continue };
-            if let Some(problem) = column::no_file(role, path, "the current directory") {
-                return Err(problem);
-            }
-            files.push(InputFile { role: role.to_owned(), path: path.clone() });
-        }
-        Ok(files)
+        self.split_files().files()
     }
 
     fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
@@ -175,6 +152,15 @@ struct Found {
 }
 
 impl ImageArrays {
+    fn split_files(&self) -> SplitFiles<'_> {
+        SplitFiles {
+            train: self.train.as_ref(),
+            train_labels: self.train_labels.as_ref(),
+            test: self.test.as_ref(),
+            test_labels: self.test_labels.as_ref(),
+        }
+    }
+
     fn read(&self, files: &[InputFile]) -> Result<Loaded, StageError> {
         let train_path = file::path(files, "train")?;
         let opened =

@@ -18,6 +18,7 @@ mod names;
 mod published;
 mod qmnist;
 pub mod readers;
+mod split_files;
 mod svhn;
 mod synthetic;
 mod told;
