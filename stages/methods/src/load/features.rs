@@ -91,8 +91,8 @@ or under another usual name (`features`, `label`, `target`, `y`); the two settin
 table, embeddings are a column of lists, or all columns of numbers but labels, `index` and `id`. Labels may
 also stand in a file of their own. A single array in a file has no name and needs none.
 
-Embeddings are numbers of shape [n, ...], of images too (`load.image-arrays` keeps those as images), flattened to [n, d] and kept as f32. A value that is not finite is
-refused. Labels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
+Embeddings are numbers of shape [n, ...], of images too (`load.image-arrays` keeps those as images), flattened
+to [n, d] and kept as f32. A value that is not finite is refused. Labels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
 `classes`). Without labels all samples are of one class, `unlabelled`: enough for selectors that look at
 embeddings. Without test files the test split is empty. Nothing is normalised. Paths are relative to the
 current directory and not part of the key: the files' bytes are.";
