@@ -109,6 +109,18 @@ impl Subset {
         self.samples.is_empty()
     }
 
+    /// Returns whether each of `n` samples is left out of it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is of more than `n` samples.
+    #[must_use]
+    pub fn leaves_out(&self, n: usize) -> Vec<bool> {
+        let mut left_out = vec![true; n];
+        self.samples.iter().for_each(|sample| left_out[sample.index()] = false);
+        left_out
+    }
+
     /// Returns how many samples of each of `classes` it has, by the labels of the whole training set.
     ///
     /// # Panics

@@ -24,24 +24,16 @@ impl<'a> Zipped<'a> {
         Ok(Self { archive, torch })
     }
 
-    /// Returns the names of what it holds.
-    pub(super) fn names(&mut self) -> Result<Vec<String>, FormatError> {
-        if self.torch.is_some() {
-            return Ok(self.tensors()?.into_iter().map(|(name, _)| name).collect());
-        }
+    /// Returns the names of the arrays of an `.npz`.
+    pub(super) fn names(&self) -> Result<Vec<String>, FormatError> {
         let members = self.archive.file_names();
         let arrays: Vec<String> =
             members.filter_map(|name| name.strip_suffix(".npy")).map(str::to_owned).collect();
         if arrays.is_empty() { Err(FormatError::ForeignZip) } else { Ok(arrays) }
     }
 
-    /// Returns what is called `name`.
+    /// Returns the array of an `.npz` called `name`.
     pub(super) fn get(&mut self, name: &str) -> Result<Values<'static>, FormatError> {
-        if self.torch.is_some() {
-            let mut all = self.tensors()?.into_iter();
-            let found = all.find(|(one, _)| one == name);
-            return found.map(|(_, values)| values).ok_or(FormatError::Gone);
-        }
         let bytes = self.member(&format!("{name}.npy"))?;
         match npy::read(&bytes)? {
             npy::Npy::Values(values) => Ok(values.into_owned()),
@@ -65,15 +57,19 @@ impl<'a> Zipped<'a> {
         Ok(bytes)
     }
 
-    fn tensors(&mut self) -> Result<Vec<(String, Values<'static>)>, FormatError> {
-        let folder = self.torch.clone().unwrap_or_default();
+    /// Returns the tensors of a file of PyTorch's, each with its name; `None` if it is none.
+    pub(super) fn tensors(
+        &mut self,
+    ) -> Result<Option<Vec<(String, Values<'static>)>>, FormatError> {
+        let Some(folder) = self.torch.clone() else { return Ok(None) };
         let program = self.member(&format!("{folder}data.pkl"))?;
         let pickle = Pickle::read(&program)?;
         // Each storage is read when its tensor is met.
         let archive = std::cell::RefCell::new(self);
         let storage = |key: &str| archive.borrow_mut().member(&format!("{folder}data/{key}")).ok();
         let all = python::columns(&pickle, &storage).into_iter();
-        Ok(all.map(|(name, values)| (name, values.into_owned())).collect())
+        let all: Vec<_> = all.map(|(name, values)| (name, values.into_owned())).collect();
+        if all.is_empty() { Err(FormatError::NoArrays) } else { Ok(Some(all)) }
     }
 }
 

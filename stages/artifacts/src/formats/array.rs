@@ -89,6 +89,17 @@ pub enum Values<'a> {
 }
 
 impl Values<'_> {
+    /// Returns the same, borrowed.
+    pub(super) fn view(&self) -> Values<'_> {
+        match self {
+            Self::Numbers(Array { scalar, shape, data }) => {
+                let data = Cow::Borrowed(&data[..]);
+                Values::Numbers(Array { scalar: *scalar, shape: shape.clone(), data })
+            }
+            Self::Texts(texts) => Values::Texts(texts.clone()),
+        }
+    }
+
     /// Returns the same, independent of what it was read from.
     pub fn into_owned(self) -> Values<'static> {
         match self {

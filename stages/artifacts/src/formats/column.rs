@@ -384,6 +384,10 @@ mod tests {
         assert!(says("1,2\n").starts_with("has several columns and no names"));
         let twice = says("index,score\n1,0.5\n1,0.25\n");
         assert_eq!(twice, "has index 1 in row 1: expected each of 0 to 1 once");
+        let uneven = br#"{"index": [1, 0], "scores": [1, 2, 3]}"#;
+        let uneven = read("u.json", uneven, |path| doubles(path, Column::Scores, None));
+        let uneven = uneven.expect_err("a row has no index").to_string();
+        assert_eq!(uneven, "has 2 rows in `index`, but 3 in another column");
         assert!(says("score\n1\n1e300\n2\n").contains("has 1e300 as score 1, which is beyond"));
     }
 

@@ -98,6 +98,16 @@ pub enum FormatError {
         /// `lists`, or `texts`.
         what: &'static str,
     },
+    /// A column has fewer rows than another, or more.
+    #[error("has {found} rows in `{name}`, but {wanted} in another column")]
+    Uneven {
+        /// The column.
+        name: String,
+        /// How many rows it has.
+        found: usize,
+        /// How many the other has.
+        wanted: usize,
+    },
     /// A column of lists has lists of several lengths.
     #[error("has a list of {found} values in row {row} of `{name}`: the first has {wanted}")]
     Ragged {

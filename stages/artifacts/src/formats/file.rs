@@ -29,6 +29,8 @@ pub struct Wanted<'a> {
 pub struct DataFile {
     kind: FileKind,
     bytes: Bytes,
+    /// What it holds, with its names, where one part cannot be read without the others.
+    decoded: Option<Vec<(String, Values<'static>)>>,
 }
 
 /// What a first column without a name of its own is called: by R and pandas, and by pandas once it was
@@ -70,7 +72,10 @@ impl DataFile {
             | FileKind::Json
             | FileKind::Text
             | FileKind::Parquet
-            | FileKind::Arrow => Ok(Self { kind, bytes: bytes.into() }),
+            | FileKind::Arrow => {
+                let decoded = decoded(kind, &bytes)?;
+                Ok(Self { kind, bytes: bytes.into(), decoded })
+            }
             kind => Err(FormatError::Foreign { kind }),
         }
     }
@@ -86,11 +91,11 @@ impl DataFile {
     ///
     /// Says what does not read.
     pub fn names(&self) -> Result<Vec<String>, FormatError> {
+        if let Some(decoded) = &self.decoded {
+            return Ok(decoded.iter().map(|(name, _)| name.clone()).collect());
+        }
         Ok(match self.kind {
-            FileKind::Npy => match npy::read(&self.bytes)? {
-                npy::Npy::Values(_) => vec![String::new()],
-                npy::Npy::Pickle(rest) => names_of(&pickled(rest)?),
-            },
+            FileKind::Npy => vec![String::new()],
             FileKind::Safetensors => {
                 let mut names: Vec<String> =
                     self.tensors()?.names().into_iter().map(|one| one.to_string()).collect();
@@ -98,8 +103,6 @@ impl DataFile {
                 names
             }
             FileKind::Zip => Zipped::open(&self.bytes)?.names()?,
-            FileKind::Pickle => names_of(&pickled(&self.bytes)?),
-            FileKind::Json => names_of(&text::json(&self.bytes)?),
             FileKind::Parquet | FileKind::Arrow => self.columnar().names()?,
             _ => {
                 let table = text::TextTable::open(&self.bytes)?;
@@ -119,19 +122,17 @@ impl DataFile {
     ///
     /// Says what does not read.
     pub fn get(&self, name: &str) -> Result<Values<'_>, FormatError> {
-        let of = |all: Vec<(String, Values<'_>)>| {
-            let found = all.into_iter().find(|(one, _)| one == name);
-            found.map(|(_, values)| values.into_owned()).ok_or(FormatError::Gone)
-        };
+        if let Some(decoded) = &self.decoded {
+            let found = decoded.iter().find(|(one, _)| one == name);
+            return found.map(|(_, values)| values.view()).ok_or(FormatError::Gone);
+        }
         match self.kind {
             FileKind::Npy => match npy::read(&self.bytes)? {
                 npy::Npy::Values(values) => Ok(values),
-                npy::Npy::Pickle(rest) => of(pickled(rest)?),
+                npy::Npy::Pickle(_) => Err(FormatError::Gone),
             },
             FileKind::Safetensors => Ok(Values::Numbers(tensor(&self.bytes, name)?)),
             FileKind::Zip => Zipped::open(&self.bytes)?.get(name),
-            FileKind::Pickle => of(pickled(&self.bytes)?),
-            FileKind::Json => of(text::json(&self.bytes)?),
             FileKind::Parquet | FileKind::Arrow => self.columnar().get(name),
             _ => {
                 let names = self.names()?;
@@ -229,6 +230,10 @@ impl DataFile {
             }
         }
         let n = columns.first().map_or(0, Vec::len);
+        if let Some(at) = columns.iter().position(|column| column.len() != n) {
+            let (name, found) = (names[at].clone(), columns[at].len());
+            return Err(FormatError::Uneven { name, found, wanted: n });
+        }
         let rows = (0..n).flat_map(|row| columns.iter().map(move |column| column[row] as f32));
         let data: Vec<u8> = rows.flat_map(f32::to_le_bytes).collect();
         let shape = vec![n, names.len()];
@@ -254,6 +259,10 @@ impl DataFile {
         let Some(name) = index.or(first) else { return Ok(None) };
         let Values::Numbers(array) = self.get(name)? else { return Ok(None) };
         let Some(wholes) = array.whole_numbers() else { return Ok(None) };
+        if wholes.len() != n {
+            let (name, found) = (name.clone(), wholes.len());
+            return Err(FormatError::Uneven { name, found, wanted: n });
+        }
         // R counts from 1.
         if wholes.iter().enumerate().all(|(row, index)| *index == row as i128 + 1) {
             return Ok(None);
@@ -349,8 +358,24 @@ fn unpack(mut packed: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-fn names_of(columns: &[(String, Values<'_>)]) -> Vec<String> {
-    columns.iter().map(|(name, _)| name.clone()).collect()
+/// Returns what a file of `kind` holds, if its parts are read together or not at all.
+fn decoded(
+    kind: FileKind,
+    bytes: &[u8],
+) -> Result<Option<Vec<(String, Values<'static>)>>, FormatError> {
+    let owned = |all: Vec<(String, Values<'_>)>| {
+        all.into_iter().map(|(name, values)| (name, values.into_owned())).collect()
+    };
+    Ok(match kind {
+        FileKind::Json => Some(text::json(bytes)?),
+        FileKind::Pickle => Some(owned(pickled(bytes)?)),
+        FileKind::Npy => match npy::read(bytes)? {
+            npy::Npy::Values(_) => None,
+            npy::Npy::Pickle(rest) => Some(owned(pickled(rest)?)),
+        },
+        FileKind::Zip => Zipped::open(bytes)?.tensors()?,
+        _ => None,
+    })
 }
 
 fn pickled(bytes: &[u8]) -> Result<Vec<(String, Values<'_>)>, FormatError> {

@@ -274,10 +274,7 @@ impl TrainedProxy for Stored<'_> {
         if !self.artifact.parts.contains_key("subset") {
             return Ok(vec![false; n]);
         }
-        let mut held_out = vec![true; n];
-        let seen = Subset::of(self.ctx, self.port, self.artifact, n)?;
-        seen.samples().iter().for_each(|sample| held_out[sample.index()] = false);
-        Ok(held_out)
+        Ok(Subset::of(self.ctx, self.port, self.artifact, n)?.leaves_out(n))
     }
 
     fn scores(&self) -> Result<Vec<f32>, StageError> {

@@ -242,9 +242,7 @@ fn held_out(ctx: &StageCtx<'_>, port: &str, n: usize) -> Result<Vec<bool>, Stage
     if !artifact.parts.contains_key("subset") {
         return Err(MethodError::NoHeldOut.into());
     }
-    let mut held_out = vec![true; n];
-    let seen = Subset::of(ctx, port, artifact, n)?;
-    seen.samples().iter().for_each(|sample| held_out[sample.index()] = false);
+    let held_out = Subset::of(ctx, port, artifact, n)?.leaves_out(n);
     if held_out.contains(&true) { Ok(held_out) } else { Err(MethodError::NoHeldOut.into()) }
 }
 
