@@ -5,6 +5,10 @@ mod table;
 mod tensor;
 
 use crate::context::{Cells, Context, Failure, Pipeline, bytes_of, print_bytes, write_file};
+use artifacts::{
+    columns::{COLUMNS, SampleColumns},
+    parts::SUBSET,
+};
 use cache::{Artifact, Store};
 use engine::{Forecast, NodeId, Outlook, Plan};
 use safetensors::SafeTensors;
@@ -61,6 +65,8 @@ enum ExportFormat {
     Safetensors,
     /// One whole number per line (.txt).
     Indices,
+    /// One id per line, of data that has ids (.txt).
+    Ids,
     /// Text, or tensors as lists of numbers (.json).
     Json,
 }
@@ -79,6 +85,11 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<ExitCode, Fail
     };
     let to_stdout = args.to.as_os_str() == "-";
     let format = format(args, &record.output.kind, to_stdout)?;
+    let format = match (format, args.format) {
+        // What is named by its ending goes by ids where there are any.
+        (ExportFormat::Indices, None) if has_ids(&store, &record.output)? => ExportFormat::Ids,
+        _ => format,
+    };
     let bytes = encode(&store, &record.output, format, args)?;
     if to_stdout {
         print_bytes(&bytes);
@@ -195,12 +206,26 @@ fn encode(
         ExportFormat::Npy => part.npy(),
         ExportFormat::Indices => part.indices(),
         ExportFormat::Json => part.json(),
+        ExportFormat::Ids => {
+            let ids = ids(store, artifact)?.ok_or_else(|| {
+                let without = Failure::mistake("the data behind it has no ids");
+                without.hint("take --format indices, or name the column of ids where it is loaded")
+            })?;
+            let positions = part.table(None)?.positions();
+            let lines: Vec<&str> = positions.iter().map(|at| ids[*at].as_str()).collect();
+            Ok(self::lines(lines.join("\n").as_bytes()))
+        }
         ExportFormat::Csv | ExportFormat::Parquet | ExportFormat::Safetensors => {
             let labels = artifact.parts.get("labels").filter(|_| artifact.kind == "scores");
             let labels = labels.map(|blob| store.get(blob)).transpose()?;
             let labels = labels.as_ref().map(|bytes| tensors("labels", bytes)).transpose()?;
             let labels = labels.as_ref().filter(|_| name == "scores");
-            let table = part.table(labels.and_then(|all| all.tensor("train").ok()))?;
+            let mut table = part.table(labels.and_then(|all| all.tensor("train").ok()))?;
+            if ["subset", "scores"].contains(&name.as_str())
+                && let Some(ids) = ids(store, artifact)?
+            {
+                table.ids(table.positions().iter().map(|at| ids[*at].clone()).collect());
+            }
             if format != ExportFormat::Parquet {
                 return Ok(table.csv());
             }
@@ -209,6 +234,19 @@ fn encode(
             parquet::file(&table).map_err(cannot)
         }
     }
+}
+
+/// Returns the ids of the training samples behind `artifact`, if their data has any.
+fn ids(store: &Store, artifact: &Artifact) -> Result<Option<Vec<String>>, Failure> {
+    let columns = SampleColumns::open(store, artifact).map_err(|error| {
+        Failure::failed(format!("part `{COLUMNS}` does not read")).because(error)
+    })?;
+    Ok(columns.and_then(|columns| columns.ids))
+}
+
+/// Whether `artifact` is a subset of samples that have ids.
+fn has_ids(store: &Store, artifact: &Artifact) -> Result<bool, Failure> {
+    Ok(artifact.kind == SUBSET.0 && ids(store, artifact)?.is_some())
 }
 
 /// Returns the part of `artifact` that has a tensor called `tensor`: the usual one, or the only

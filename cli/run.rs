@@ -239,6 +239,7 @@ fn forced(plan: &Plan, stages: &[String]) -> Result<BTreeSet<NodeId>, Failure> {
 /// Opens the device that `choice` names. Where `auto` has to take the CPU, it says why.
 pub(crate) fn open_device(choice: DeviceChoice, context: &Context) -> Result<Device, Failure> {
     let folders = device_folders();
+    let kept = folders.has_kernels();
     let device = match choice {
         DeviceChoice::Auto => {
             let (device, lack) = Device::best(&folders);
@@ -250,6 +251,11 @@ pub(crate) fn open_device(choice: DeviceChoice, context: &Context) -> Result<Dev
         choice => Device::open(choice, &folders)?,
     };
     if !device.is_cpu() {
+        if !kept && !context.global.quiet {
+            eprint_line(
+                "kernels are compiled and the fastest picked, once for each GPU: trainings begin a minute or two late",
+            );
+        }
         let name = device.name();
         engine::explain_panics_of_stages(move |panic| networks::explain_device_panic(panic, &name));
     }

@@ -1,9 +1,9 @@
 //! A table as a Parquet file: one row group, every column required.
 
-use super::table::{SampleTable, TableNumber};
+use super::table::{SampleTable, TableValue};
 use parquet::{
-    basic::{Repetition, Type as Kind},
-    data_type::{DoubleType, FloatType, Int64Type},
+    basic::{LogicalType, Repetition, Type as Kind},
+    data_type::{ByteArray, ByteArrayType, DoubleType, FloatType, Int64Type},
     errors::Result,
     file::{properties::WriterProperties, writer::SerializedFileWriter},
     schema::types::Type,
@@ -15,6 +15,7 @@ enum ParquetValues {
     Whole(Vec<i64>),
     Single(Vec<f32>),
     Double(Vec<f64>),
+    Text(Vec<ByteArray>),
 }
 
 /// Returns `table` as a Parquet file.
@@ -31,8 +32,10 @@ pub(super) fn file(table: &SampleTable<'_>) -> Result<Vec<u8>> {
             ParquetValues::Whole(_) => Kind::INT64,
             ParquetValues::Single(_) => Kind::FLOAT,
             ParquetValues::Double(_) => Kind::DOUBLE,
+            ParquetValues::Text(_) => Kind::BYTE_ARRAY,
         };
-        let field = Type::primitive_type_builder(name, kind);
+        let text = matches!(values, ParquetValues::Text(_)).then_some(LogicalType::String);
+        let field = Type::primitive_type_builder(name, kind).with_logical_type(text);
         field.with_repetition(Repetition::REQUIRED).build().map(Arc::new)
     };
     let fields = names.iter().zip(&columns).map(field).collect::<Result<_>>()?;
@@ -53,6 +56,9 @@ pub(super) fn file(table: &SampleTable<'_>) -> Result<Vec<u8>> {
             ParquetValues::Double(all) => {
                 column.typed::<DoubleType>().write_batch(all, None, None)?
             }
+            ParquetValues::Text(all) => {
+                column.typed::<ByteArrayType>().write_batch(all, None, None)?
+            }
         };
         column.close()?;
     }
@@ -64,13 +70,15 @@ fn values(table: &SampleTable<'_>, column: usize) -> ParquetValues {
     let mut all = ParquetValues::Whole(vec![]);
     for row in 0..table.rows {
         match (table.cell(row, column), &mut all) {
-            (TableNumber::Whole(value), ParquetValues::Whole(all)) => all.push(value),
-            (TableNumber::Single(value), ParquetValues::Single(all)) => all.push(value),
-            (TableNumber::Double(value), ParquetValues::Double(all)) => all.push(value),
+            (TableValue::Whole(value), ParquetValues::Whole(all)) => all.push(value),
+            (TableValue::Single(value), ParquetValues::Single(all)) => all.push(value),
+            (TableValue::Double(value), ParquetValues::Double(all)) => all.push(value),
+            (TableValue::Text(value), ParquetValues::Text(all)) => all.push(value.as_str().into()),
             // The first tells what the others are.
-            (TableNumber::Whole(value), _) => all = ParquetValues::Whole(vec![value]),
-            (TableNumber::Single(value), _) => all = ParquetValues::Single(vec![value]),
-            (TableNumber::Double(value), _) => all = ParquetValues::Double(vec![value]),
+            (TableValue::Whole(value), _) => all = ParquetValues::Whole(vec![value]),
+            (TableValue::Single(value), _) => all = ParquetValues::Single(vec![value]),
+            (TableValue::Double(value), _) => all = ParquetValues::Double(vec![value]),
+            (TableValue::Text(value), _) => all = ParquetValues::Text(vec![value.as_str().into()]),
         }
     }
     all
@@ -90,13 +98,18 @@ mod tests {
         let mut table = SampleTable::of(2);
         table.add("score".to_owned(), TensorElements::of(&view).expect("numbers"), 1, 0);
         table.number("index");
-        let bytes = file(&table).expect("it holds numbers");
+        table.ids(vec!["a".to_owned(), "b, \"c\"".to_owned()]);
+        assert_eq!(table.csv(), b"index,id,score\n0,a,0.5\n1,\"b, \"\"c\"\"\",0.25\n");
+        let bytes = file(&table).expect("it holds them");
         assert!(file(&table).is_ok_and(|again| again == bytes), "equal tables, equal files");
         let mut disk = tempfile::tempfile().expect("a file");
         disk.write_all(&bytes).expect("written");
         let reader = SerializedFileReader::new(disk).expect("Parquet");
         let rows = reader.get_row_iter(None).expect("rows");
         let rows: Vec<String> = rows.map(|row| row.expect("a row").to_string()).collect();
-        assert_eq!(rows, ["{index: 0, score: 0.5}", "{index: 1, score: 0.25}"]);
+        assert_eq!(
+            rows,
+            [r#"{index: 0, id: "a", score: 0.5}"#, r#"{index: 1, id: "b, "c"", score: 0.25}"#]
+        );
     }
 }

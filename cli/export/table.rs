@@ -6,23 +6,26 @@ use std::fmt::Write as _;
 /// Numbers in rows and columns that have names.
 pub(super) struct SampleTable<'a> {
     pub(super) rows: usize,
-    columns: Vec<(String, Numbers<'a>)>,
+    columns: Vec<(String, Values<'a>)>,
 }
 
-/// The numbers of a column: computed, or elements of a tensor.
-enum Numbers<'a> {
+/// The values of a column: computed, elements of a tensor, or texts.
+enum Values<'a> {
     /// The row's own number.
     Position,
     /// In a tensor of so many to a row, at this place in the row.
     Of { tensor: TensorElements<'a>, width: usize, at: usize },
+    /// Ids.
+    Texts(Vec<String>),
 }
 
-/// One number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum TableNumber {
+/// One value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum TableValue {
     Whole(i64),
     Single(f32),
     Double(f64),
+    Text(String),
 }
 
 impl<'a> SampleTable<'a> {
@@ -33,7 +36,21 @@ impl<'a> SampleTable<'a> {
 
     /// Adds the numbers of the rows as the first column.
     pub(super) fn number(&mut self, name: &str) {
-        self.columns.insert(0, (name.to_owned(), Numbers::Position));
+        self.columns.insert(0, (name.to_owned(), Values::Position));
+    }
+
+    /// Adds the ids of the rows as the second column.
+    pub(super) fn ids(&mut self, ids: Vec<String>) {
+        self.columns.insert(self.columns.len().min(1), ("id".to_owned(), Values::Texts(ids)));
+    }
+
+    /// Returns the number that the first column has in each row.
+    pub(super) fn positions(&self) -> Vec<usize> {
+        let position = |row| match self.cell(row, 0) {
+            TableValue::Whole(position) => usize::try_from(position).ok(),
+            _ => None,
+        };
+        (0..self.rows).filter_map(position).collect()
     }
 
     /// Adds place `at` of the `width` that `tensor` has in each row.
@@ -44,24 +61,26 @@ impl<'a> SampleTable<'a> {
         width: usize,
         at: usize,
     ) {
-        self.columns.push((name, Numbers::Of { tensor, width, at }));
+        self.columns.push((name, Values::Of { tensor, width, at }));
     }
 
     pub(super) fn names(&self) -> Vec<String> {
         self.columns.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    pub(super) fn cell(&self, row: usize, column: usize) -> TableNumber {
+    pub(super) fn cell(&self, row: usize, column: usize) -> TableValue {
         match &self.columns[column].1 {
-            Numbers::Position => TableNumber::Whole(row as i64),
-            Numbers::Of { tensor, width, at } => tensor.cell(row * width + at),
+            Values::Position => TableValue::Whole(row as i64),
+            Values::Of { tensor, width, at } => tensor.cell(row * width + at),
+            Values::Texts(texts) => TableValue::Text(texts[row].clone()),
         }
     }
 
-    fn text(&self, row: usize, numbers: &Numbers<'_>) -> String {
-        match numbers {
-            Numbers::Position => row.to_string(),
-            Numbers::Of { tensor, width, at } => tensor.text(row * width + at),
+    fn text(&self, row: usize, values: &Values<'_>) -> String {
+        match values {
+            Values::Position => row.to_string(),
+            Values::Of { tensor, width, at } => tensor.text(row * width + at),
+            Values::Texts(texts) => quoted(&texts[row]),
         }
     }
 
@@ -71,9 +90,18 @@ impl<'a> SampleTable<'a> {
         out.push('\n');
         for row in 0..self.rows {
             let line: Vec<String> =
-                self.columns.iter().map(|(_, numbers)| self.text(row, numbers)).collect();
+                self.columns.iter().map(|(_, values)| self.text(row, values)).collect();
             writeln!(out, "{}", line.join(",")).ok();
         }
         out.into_bytes()
+    }
+}
+
+/// Returns `text` as a field of CSV: in quotes where it would not be one without.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     lines,
-    table::{SampleTable, TableNumber},
+    table::{SampleTable, TableValue},
     wrong,
 };
 use crate::context::Failure;
@@ -197,13 +197,11 @@ impl<'a> TensorElements<'a> {
         }
     }
 
-    pub(super) fn cell(&self, at: usize) -> TableNumber {
+    pub(super) fn cell(&self, at: usize) -> TableValue {
         match self.single(at) {
-            _ if self.whole => {
-                TableNumber::Whole(i64::try_from(self.whole(at)).unwrap_or(i64::MAX))
-            }
-            Some(value) => TableNumber::Single(value),
-            None => TableNumber::Double(f64::from_le_bytes(self.bytes(at))),
+            _ if self.whole => TableValue::Whole(i64::try_from(self.whole(at)).unwrap_or(i64::MAX)),
+            Some(value) => TableValue::Single(value),
+            None => TableValue::Double(f64::from_le_bytes(self.bytes(at))),
         }
     }
 

@@ -27,30 +27,35 @@ pub(super) fn of_run(plan: &Plan, store: &Store, outputs: &[Option<Arc<Artifact>
     let Ok(source) = ResultSource::of_result(plan, store, outputs, &keys, false) else {
         return String::new();
     };
-    let row = |at: usize| -> Option<Vec<String>> {
+    let summary = |at: usize| -> Option<(String, SubsetSummary)> {
         let summary = subset::open_summary(store, outputs[at].as_ref()?).ok()?;
-        Some(line(source.describe(at), &summary))
+        Some((source.describe(at), summary))
     };
+    let summaries: Vec<(String, SubsetSummary)> = targets.into_iter().filter_map(summary).collect();
+    let counts = summaries.iter().flat_map(|(_, summary)| summary.counts.keys().cloned());
+    let counts: Vec<String> = counts.collect::<BTreeSet<_>>().into_iter().collect();
     let head = ["subset", "kept", "of", "%", "classes", "least", "most", "left out"];
+    let mut head: Vec<String> = head.map(str::to_owned).to_vec();
+    head.extend(counts.iter().cloned());
     let sheet = Sheet {
         caption: None,
-        head: head.map(str::to_owned).to_vec(),
-        rows: targets.into_iter().filter_map(row).collect(),
+        rows: summaries.into_iter().map(|(name, one)| line(name, &one, &counts)).collect(),
         numbers: 1..head.len(),
+        head,
         notes: vec![],
     };
     sheet.text()
 }
 
 /// Returns what a subset keeps: how many samples, of how many; of how many classes, the least and the most of
-/// one; and how many classes it leaves out that have samples.
-fn line(name: String, summary: &SubsetSummary) -> Vec<String> {
+/// one; how many classes it leaves out that have samples; and how much of each of `counts`.
+fn line(name: String, summary: &SubsetSummary, counts: &[String]) -> Vec<String> {
     let kept: usize = summary.per_class.kept.iter().sum();
     let there = summary.per_class.available.iter().zip(&summary.per_class.kept);
     let there: Vec<usize> = there.filter(|(n, _)| **n > 0).map(|(_, kept)| *kept).collect();
     let left_out = there.iter().filter(|kept| **kept == 0).count();
     let share = 100.0 * kept as f64 / summary.n.max(1) as f64;
-    vec![
+    let mut line = vec![
         name,
         thousands(kept),
         thousands(summary.n),
@@ -59,18 +64,30 @@ fn line(name: String, summary: &SubsetSummary) -> Vec<String> {
         thousands(there.iter().copied().min().unwrap_or(0)),
         thousands(there.iter().copied().max().unwrap_or(0)),
         left_out.to_string(),
-    ]
+    ];
+    line.extend(counts.iter().map(|name| {
+        let count = summary.counts.get(name);
+        count.map_or_else(String::new, |count| {
+            thousands(usize::try_from(count.kept).unwrap_or(usize::MAX))
+        })
+    }));
+    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use artifacts::subset::PerClass;
+    use artifacts::subset::{Kept, PerClass};
 
     #[test]
     fn a_class_without_samples_is_not_left_out() {
         let per_class = PerClass { kept: vec![3, 0, 0], available: vec![10, 5, 0] };
-        let row = line("s".to_owned(), &SubsetSummary { n: 15, per_class });
-        assert_eq!(row, ["s", "3", "15", "20.00", "2", "0", "3", "1"]);
+        let counts = [("tokens".to_owned(), Kept { kept: 1200, available: 9000 })].into();
+        let row = line(
+            "s".to_owned(),
+            &SubsetSummary { n: 15, per_class, counts },
+            &["tokens".to_owned()],
+        );
+        assert_eq!(row, ["s", "3", "15", "20.00", "2", "0", "3", "1", "1,200"]);
     }
 }

@@ -116,3 +116,57 @@ fn what_features_cannot_give_is_refused_with_a_way_out() {
     let said = ["on port `data` the features of sample 1 are not finite"];
     refused(&format!("{LOADED}{herding}"), 1, &said);
 }
+
+#[test]
+fn ids_and_counts_travel_from_a_table_to_what_is_exported() {
+    let place = Place::new();
+    place.write(
+        "pool.csv",
+        "id,u,v,tokens\nd4,4,0,40\na1,1,0,10\nc3,3,0,500\nb2,2,0,20\ne5,5,0,30\n",
+    );
+    // By id, in another order, and with a row of a sample that is not there.
+    place.write("hard.csv", "id,score\nb2,0.2\nz9,9.9\na1,0.9\ne5,0.5\nd4,0.4\nc3,0.3\n");
+    let stages = |with: &str| {
+        format!(
+            r#"
+            [stage.data]
+            use  = "load.features"
+            with = {{ train = "pool.csv", counts = ["tokens"] }}
+            [stage.hard]
+            use  = "score.import"
+            from = {{ data = "data" }}
+            with = {{ file = "hard.csv" }}
+            [stage.subset]
+            use  = "select.top"
+            from = {{ scores = "hard" }}
+            with = {{ balance = "none", {with} }}
+            "#
+        )
+    };
+    let kept = |with: &str| {
+        place.write("p.toml", &stages(with));
+        let output = place.output(&["run", "p.toml", "--device", "cpu"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let table = String::from_utf8_lossy(&output.stdout).into_owned();
+        let ids = place.ok(&["export", "p.toml", "subset", "--to", "-"]);
+        (ids.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), table)
+    };
+    // The hardest are a1 (.9), e5 (.5), d4 (.4), c3 (.3), b2 (.2).
+    assert_eq!(kept("budget = 2").0, ["a1", "e5"]);
+    // 10 + 30 + 40 tokens fit; with the 500 of c3 they do not.
+    let (ids, table) = kept("budget = 100, unit = \"tokens\"");
+    assert_eq!(ids, ["d4", "a1", "e5"]);
+    assert!(table.contains("tokens") && table.contains(" 80"), "{table}");
+    // A tenth of 600.
+    assert_eq!(kept("keep = 0.1, unit = \"tokens\"").0, ["a1", "e5"]);
+    let csv = place.ok(&["export", "p.toml", "subset", "--to", "-", "--format", "csv"]);
+    assert_eq!(csv, "index,id\n1,a1\n4,e5\n");
+    let positions = place.ok(&["export", "p.toml", "subset", "--to", "-", "--format", "indices"]);
+    assert_eq!(positions, "1\n4\n");
+    place.write("p.toml", &stages("budget = 100, unit = \"bytes\""));
+    let output = place.output(&["run", "p.toml", "--device", "cpu"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("no count called `bytes`; it has `tokens`"), "{said}");
+}

@@ -9,6 +9,7 @@ mod take;
 
 use crate::{
     ArtifactError, Matrix, SampleId,
+    columns::{COLUMNS, SampleColumns},
     parts::{self, PartBytes, PartError, Parts, StoredTensor},
     pixels::Pixels,
 };
@@ -57,6 +58,8 @@ pub struct Dataset {
     pub groups: Option<Groups>,
     /// What was done to training samples. For evaluation only.
     pub origins: Option<Origins>,
+    /// Ids and counts of the training samples.
+    pub columns: Option<SampleColumns>,
 }
 
 /// The samples of one split, and their labels.
@@ -124,6 +127,7 @@ impl Dataset {
         let clean = clean(ctx, port, artifact)?;
         let groups = groups(ctx, port, artifact, &meta)?;
         let origins = origins(ctx, port, artifact, &meta)?;
+        let columns = SampleColumns::read(ctx, port, artifact)?;
         let data = Self {
             meta,
             train: Split { inputs: train, labels: train_labels },
@@ -131,6 +135,7 @@ impl Dataset {
             clean,
             groups,
             origins,
+            columns,
         };
         data.agree().map_err(|error| {
             let (port, part) = (port.to_owned(), "meta".to_owned());
@@ -156,6 +161,9 @@ impl Dataset {
         if let Some(origins) = &self.origins {
             parts.insert("origin".to_owned(), put_origins(ctx, origins)?);
         }
+        if let Some(columns) = &self.columns {
+            parts.insert(COLUMNS.to_owned(), columns.put(ctx)?);
+        }
         Ok(parts)
     }
 
@@ -167,6 +175,10 @@ impl Dataset {
         }
         if let Some(origins) = &self.origins {
             origins.agree(self.meta.train)?;
+        }
+        let n = self.meta.train;
+        if let Some((column, found)) = self.columns.as_ref().and_then(|all| all.unlike(n)) {
+            return Err(DatasetError::ColumnLength { column: column.to_owned(), found, n });
         }
         let Some(clean) = &self.clean else { return Ok(()) };
         clean.agree(self.meta.train, self.meta.classes.len())
@@ -392,7 +404,8 @@ mod tests {
         };
         let split =
             |n: usize| Split { inputs: Inputs::Features(vec![0.5; n * 3]), labels: vec![1; n] };
-        Dataset { meta, train: split(2), test: split(1), clean: None, groups: None, origins: None }
+        let (train, test) = (split(2), split(1));
+        Dataset { meta, train, test, clean: None, groups: None, origins: None, columns: None }
     }
 
     #[test]

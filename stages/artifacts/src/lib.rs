@@ -4,6 +4,7 @@
 //! This crate has never heard of a method or of a tensor library.
 
 pub mod architecture;
+pub mod columns;
 pub mod dataset;
 pub mod draw;
 mod error;

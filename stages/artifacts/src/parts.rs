@@ -64,6 +64,14 @@ impl<'a> StoredTensor<'a> {
         let bytes = values.iter().flat_map(word).collect::<Vec<u8>>();
         Self { name, dtype: Dtype::I64, shape: vec![values.len()], bytes: bytes.into() }
     }
+
+    /// Returns a tensor of whole numbers, i64 on disk. What is larger than an i64 holds is its largest.
+    #[must_use]
+    pub fn wholes(name: &'a str, values: &[u64]) -> Self {
+        let word = |value: &u64| i64::try_from(*value).unwrap_or(i64::MAX).to_le_bytes();
+        let bytes = values.iter().flat_map(word).collect::<Vec<u8>>();
+        Self { name, dtype: Dtype::I64, shape: vec![values.len()], bytes: bytes.into() }
+    }
 }
 
 /// Stores `tensors` as one safetensors object. The same tensors give the same bytes.
@@ -191,6 +199,12 @@ impl PartBytes {
         self.0
     }
 
+    /// Returns the bytes, which it keeps.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Returns the part read as JSON.
     ///
     /// # Errors
@@ -261,16 +275,33 @@ impl PartBytes {
     ///
     /// Fails if there is no such tensor, or one of its numbers is no position.
     pub fn indices<I: From<u32>>(&self, name: &str) -> Result<Vec<I>, PartError> {
-        let all = self.tensors()?;
-        let view = all.tensor(name)?;
+        let position = |word| u32::try_from(word).ok().map(I::from);
+        self.i64s(name)?.map(position).collect::<Option<_>>().ok_or_else(|| no_position(name))
+    }
+
+    /// Returns a tensor of whole numbers, i64 on disk.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such tensor, or one of its numbers is negative.
+    pub fn wholes(&self, name: &str) -> Result<Vec<u64>, PartError> {
+        let whole = |word| u64::try_from(word).ok();
+        self.i64s(name)?.map(whole).collect::<Option<_>>().ok_or_else(|| no_position(name))
+    }
+
+    fn i64s(&self, name: &str) -> Result<impl Iterator<Item = i64>, PartError> {
+        let view = self.tensors()?.tensor(name)?;
         if view.dtype() != Dtype::I64 {
             let found = view.dtype();
             return Err(PartError::Type { tensor: name.to_owned(), found, wanted: "I64" });
         }
         let (words, _) = view.data().as_chunks::<8>();
-        let values = words.iter().map(|word| u32::try_from(i64::from_le_bytes(*word)).map(I::from));
-        values.collect::<Result<_, _>>().map_err(|_| PartError::Position(name.to_owned()))
+        Ok(words.iter().map(|word| i64::from_le_bytes(*word)))
     }
+}
+
+fn no_position(tensor: &str) -> PartError {
+    PartError::Position(tensor.to_owned())
 }
 
 /// One part of an artifact on an input port: its errors name the port.
@@ -354,6 +385,12 @@ impl Part<'_> {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes.0
+    }
+
+    /// Returns the part without its port.
+    #[must_use]
+    pub fn without_port(&self) -> &PartBytes {
+        &self.bytes
     }
 
     /// Returns a tensor of positions or labels.

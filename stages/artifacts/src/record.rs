@@ -6,7 +6,8 @@
 
 use crate::{
     ArtifactError, Matrix,
-    parts::{self, Part, PartBytes, PartError, StoredTensor},
+    columns::{COLUMNS, SampleColumns},
+    parts::{self, Part, PartBytes, PartError, Parts, StoredTensor},
 };
 use cache::{Artifact, Blob, Store};
 use engine::{StageCtx, StageError};
@@ -273,8 +274,10 @@ pub struct LabelledSamples {
     pub labels: Vec<u32>,
     /// How many classes there are.
     pub classes: usize,
-    /// The part that holds the labels, to be shared.
-    pub blob: Blob,
+    /// Ids and counts of the samples, if their data has any.
+    pub columns: Option<SampleColumns>,
+    /// The parts that an artifact made from them shares: their labels and columns.
+    pub shared: Parts,
 }
 
 impl LabelledSamples {
@@ -299,7 +302,8 @@ impl LabelledSamples {
         let labels = part.indices("train")?;
         let classes = classes(ctx, port, artifact)?;
         check_labels(&labels, classes).map_err(|wrong| part.wrong(wrong))?;
-        Ok(Self { labels, classes, blob: artifact.parts["labels"] })
+        let columns = SampleColumns::read(ctx, port, artifact)?;
+        Ok(Self { labels, classes, columns, shared: shared_parts(artifact) })
     }
 
     /// Checks that there are as many of `what` as samples.
@@ -307,6 +311,14 @@ impl LabelledSamples {
         let n = self.labels.len();
         if found == n { Ok(()) } else { Err(ArtifactError::NotOneEach { what, found, n }) }
     }
+}
+
+/// Returns the parts of `artifact` that everything made from its samples has too: labels and columns.
+#[must_use]
+pub fn shared_parts(artifact: &Artifact) -> Parts {
+    let parts = artifact.parts.iter();
+    let shared = parts.filter(|(name, _)| ["labels", COLUMNS].contains(&name.as_str()));
+    shared.map(|(name, blob)| (name.clone(), *blob)).collect()
 }
 
 /// Returns the training labels behind a data set, a proxy or scores in `store`.

@@ -30,12 +30,12 @@ impl Scores {
     }
 }
 
-/// Stores the values that `name` gave samples with these `labels`.
+/// Stores the values that `name` gave samples of `classes`, whose labels and columns are `shared`.
 pub fn put(
     ctx: &StageCtx<'_>,
     name: &str,
     values: &Scores,
-    labels: Blob,
+    shared: Parts,
     classes: usize,
 ) -> Result<Parts, StageError> {
     let shape = [values.scores.len()];
@@ -44,11 +44,10 @@ pub fn put(
         tensors.push(StoredTensor::f32("published", &shape, published));
     }
     let meta = serde_json::json!({ "name": name, "n": shape[0], "classes": classes });
-    Ok(Parts::from([
-        ("scores".to_owned(), parts::put_tensors(ctx, &tensors)?),
-        ("labels".to_owned(), labels),
-        ("meta".to_owned(), parts::put_json(ctx, &meta)?),
-    ]))
+    let mut parts = shared;
+    parts.insert("scores".to_owned(), parts::put_tensors(ctx, &tensors)?);
+    parts.insert("meta".to_owned(), parts::put_json(ctx, &meta)?);
+    Ok(parts)
 }
 
 /// Reads the scores on `port`: one for each of `n` samples.

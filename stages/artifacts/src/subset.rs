@@ -2,11 +2,14 @@
 
 use crate::{
     ArtifactError, SampleId,
+    columns::COLUMNS,
     parts::{self, PartBytes, PartError, Parts, StoredTensor},
+    record::LabelledSamples,
 };
 use cache::{Artifact, Store};
 use engine::{StageCtx, StageError};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// A sample that was picked, and its weight if the picks are weighted.
@@ -133,13 +136,24 @@ impl Subset {
         counts
     }
 
+    /// Returns how much of a column of counts its samples have together, and how much there is.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a sample is beyond the column.
+    #[must_use]
+    pub fn count(&self, of: &[u64]) -> Kept {
+        let kept = self.samples.iter().map(|sample| of[sample.index()]).sum();
+        Kept { kept, available: of.iter().sum() }
+    }
+
     /// Returns how many of its samples are among `others`, which are sorted.
     #[must_use]
     pub fn count_of(&self, others: &[SampleId]) -> usize {
         self.samples.iter().filter(|sample| others.binary_search(sample).is_ok()).count()
     }
 
-    /// Stores it, kept out of samples with these `labels` for a `budget`.
+    /// Stores it, kept out of `samples` for a `budget` of them.
     ///
     /// # Errors
     ///
@@ -147,25 +161,30 @@ impl Subset {
     pub fn put(
         &self,
         ctx: &StageCtx<'_>,
-        labels: &[u32],
-        classes: usize,
+        samples: &LabelledSamples,
         budget: usize,
     ) -> Result<Parts, StageError> {
+        let LabelledSamples { labels, classes, .. } = samples;
+        let classes = *classes;
         let available = Self::all(labels.len()).per_class(labels, classes);
         let mut tensors = vec![StoredTensor::indices("indices", &self.samples)];
         if let Some(weights) = &self.weights {
             tensors.push(StoredTensor::f32("weights", &[weights.len()], weights));
         }
-        let meta = serde_json::json!({
+        let mut meta = serde_json::json!({
             "n": labels.len(),
             "budget": budget,
             "keep": budget as f64 / (labels.len().max(1)) as f64,
             "per_class": { "kept": self.per_class(labels, classes), "available": available },
         });
-        Ok(Parts::from([
-            ("subset".to_owned(), parts::put_tensors(ctx, &tensors)?),
-            ("meta".to_owned(), parts::put_json(ctx, &meta)?),
-        ]))
+        let mut parts = Parts::from([("subset".to_owned(), parts::put_tensors(ctx, &tensors)?)]);
+        if let Some(columns) = &samples.columns {
+            let counts = columns.counts.iter().map(|(name, of)| (name.clone(), self.count(of)));
+            meta["counts"] = serde_json::json!(counts.collect::<BTreeMap<_, _>>());
+            parts.insert(COLUMNS.to_owned(), samples.shared[COLUMNS]);
+        }
+        parts.insert("meta".to_owned(), parts::put_json(ctx, &meta)?);
+        Ok(parts)
     }
 
     /// Reads the subset on port `subset`, or returns all of the `n` samples if none is connected.
@@ -222,6 +241,15 @@ pub fn open(store: &Store, artifact: &Artifact) -> Result<Vec<SampleId>, PartErr
     PartBytes::open(store, artifact, "subset")?.indices("indices")
 }
 
+/// How much of a count, such as tokens, a subset keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// In the subset.
+    pub kept: u64,
+    /// In the training set.
+    pub available: u64,
+}
+
 /// What a subset is, apart from its samples.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SubsetSummary {
@@ -229,6 +257,9 @@ pub struct SubsetSummary {
     pub n: usize,
     /// How many samples of each class there are.
     pub per_class: PerClass,
+    /// How much of each count of the data, such as tokens.
+    #[serde(default)]
+    pub counts: BTreeMap<String, Kept>,
 }
 
 /// How many samples of each class there are.

@@ -250,6 +250,14 @@ pub enum MethodError {
         /// How many quotas are given.
         quotas: usize,
     },
+    /// A budget counts what the data has no column of.
+    #[error("the data has no count called `{unit}`; it has {}", listed(there))]
+    NoUnit {
+        /// The column asked for.
+        unit: String,
+        /// Those that there are.
+        there: Vec<String>,
+    },
     /// The classes with a quota are too small together.
     #[error("the classes with a quota have fewer than the {budget} samples asked for")]
     QuotasTooFew {
@@ -406,6 +414,9 @@ impl MethodFailure for MethodError {
             }
             Self::NoOriginals => "lower `share`, or set `mode = \"append\"`",
             Self::ForeignShape { .. } => "both data sets need samples of one shape",
+            Self::NoUnit { .. } => {
+                "name columns with `counts` where the data is loaded; `load.text` counts `tokens` and `bytes`"
+            }
             Self::QuotasTooFew { .. } => "give a quota to more classes, or keep fewer samples",
             Self::Center { .. } => "centres are positions in the training set, counted from 0",
             Self::NoCleanLabels => "connect `data` to the stage that corrupted the labels",
@@ -492,4 +503,12 @@ mod tests {
             "lower `budget`, or set `keep` instead; the program's directory is kept: `there`";
         assert_eq!(kept.hint().as_deref(), Some(hint));
     }
+}
+
+/// Returns `names` one after the other, or that there are none.
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

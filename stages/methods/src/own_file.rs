@@ -1,12 +1,12 @@
 //! A file that a setting names: what plans say of it, for every stage that reads one.
 
-use crate::MethodError;
+use crate::{MethodError, load::columns};
 use artifacts::formats::{
-    ArrayError, Scalar,
+    ArrayError, DataFile, Scalar,
     column::{self, ColumnError},
 };
 use engine::{InputFile, Problem, SpecPath};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// What is wrong with a file that a setting names: a clause that follows its name.
@@ -163,4 +163,20 @@ pub(crate) fn problems<T>(
         hint: None,
     };
     read().err().map(problem).into_iter().collect()
+}
+
+/// Returns the row of each of the `samples` in the table at `path`, whose rows are as they are read; `None` if it
+/// has no column of ids.
+pub(crate) fn rows(path: &Path, samples: &[String]) -> Result<Option<Vec<usize>>, MethodError> {
+    let found = || -> Result<Option<Vec<usize>>, ArrayError> {
+        let file = DataFile::open(path)?;
+        let Some(ids) = columns::ids(&file)? else { return Ok(None) };
+        let order = file.order(ids.len())?;
+        let ids = columns::ordered(ids, order.as_deref());
+        columns::rows_of(&ids, samples).map(Some)
+    };
+    found().map_err(|error| MethodError::OwnFile {
+        path: path.to_owned(),
+        error: Box::new(error.into()),
+    })
 }

@@ -15,6 +15,7 @@ use artifacts::{
     dataset,
     network::History,
     parts::{self, DATA, PROXY, Parts, SUBSET, StoredTensor},
+    record,
     units::Count,
 };
 use engine::{ArtifactKind, Method, Needs, Port, Problem, Stage, StageCtx, StageError, Trajectory};
@@ -149,8 +150,7 @@ impl ProxyTrain {
             parts::put_json(ctx, &self.meta(setup, setup.train.len(), found.epochs))?,
         );
         let source = dataset::input(ctx, "data")?;
-        let labels = source.parts.get("labels").expect("the data set was read with its labels");
-        parts.insert("labels".to_owned(), *labels);
+        parts.extend(record::shared_parts(source));
         Ok(parts)
     }
 }
@@ -232,8 +232,7 @@ impl Stage for ProxyTrain {
         parts.insert("outputs".to_owned(), parts::put_tensors(ctx, &outputs)?);
         parts.insert("meta".to_owned(), parts::put_json(ctx, &meta)?);
         let source = dataset::input(ctx, "data")?;
-        let labels = source.parts.get("labels").expect("the data set was read with its labels");
-        parts.insert("labels".to_owned(), *labels);
+        parts.extend(record::shared_parts(source));
         parts.extend(trained.records);
         if let Some(trained_on) = ctx.input("subset").and_then(|input| input.parts.get("subset")) {
             parts.insert("subset".to_owned(), *trained_on);

@@ -56,6 +56,16 @@ pub enum DatasetError {
         /// How many training samples there are.
         n: usize,
     },
+    /// A column has not one value for each training sample.
+    #[error("column `{column}` has {found} values for {n} samples")]
+    ColumnLength {
+        /// The column: `id`, or the name of a count.
+        column: String,
+        /// How many values it has.
+        found: usize,
+        /// How many training samples.
+        n: usize,
+    },
     /// There is not one group for each sample.
     #[error("split `{split}` has {found} groups for {n} samples")]
     GroupCount {

@@ -39,6 +39,9 @@ impl Dataset {
         if let Some(origins) = &mut self.origins {
             *origins = origins.take(from);
         }
+        if let Some(columns) = &mut self.columns {
+            *columns = columns.take(from);
+        }
     }
 }
 
@@ -59,7 +62,10 @@ fn picked<T: Copy>(all: &[T], from: &[SampleId]) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::{DatasetMeta, Groups, Split};
+    use crate::{
+        columns::SampleColumns,
+        dataset::{DatasetMeta, Groups, Split},
+    };
 
     fn ids(positions: &[u32]) -> Vec<SampleId> {
         positions.iter().map(|at| SampleId::from(*at)).collect()
@@ -88,6 +94,10 @@ mod tests {
             clean: Some(CleanLabels { labels: vec![1, 1, 2], touched: ids(&[0]) }),
             groups: Some(Groups { names: names.to_vec(), train: vec![2, 1, 0], test: vec![1] }),
             origins: None,
+            columns: Some(SampleColumns {
+                ids: Some(names.to_vec()),
+                counts: [("tokens".to_owned(), vec![7, 8, 9])].into(),
+            }),
         };
         data.take(&ids(&[2, 0, 0]));
         assert_eq!(data.meta.train, 3);
@@ -96,6 +106,9 @@ mod tests {
         assert_eq!(data.clean, Some(clean));
         let groups = data.groups.as_ref().expect("they stay");
         assert_eq!((&groups.train[..], &groups.test[..]), (&[0, 2, 2][..], &[1][..]));
+        let columns = data.columns.as_ref().expect("they stay");
+        assert_eq!(columns.ids.as_deref(), Some(&["c", "a", "a"].map(str::to_owned)[..]));
+        assert_eq!(columns.counts["tokens"], [9, 7, 7]);
         data.take(&ids(&[1]));
         assert_eq!((data.meta.train, data.train.labels.clone()), (1, vec![0]));
         assert_eq!(data.test, split(&[9.0, 9.1], &[1]));

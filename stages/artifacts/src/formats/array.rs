@@ -161,6 +161,34 @@ pub enum ArrayError {
         /// How many classes there are.
         classes: usize,
     },
+    /// An id stands there twice.
+    #[error("has the id `{id}` for samples {first} and {second}")]
+    IdTwice {
+        /// The id.
+        id: String,
+        /// The position of the first.
+        first: usize,
+        /// The position of the second.
+        second: usize,
+    },
+    /// The id of a sample is not there.
+    #[error("has no row with the id `{id}` of sample {sample}")]
+    IdMissing {
+        /// The id.
+        id: String,
+        /// The position of the sample.
+        sample: usize,
+    },
+    /// A count is not a whole number from 0 up.
+    #[error("has {value} as `{name}` of sample {sample}: expected whole numbers from 0 up")]
+    NoCount {
+        /// The column.
+        name: String,
+        /// The position of the sample.
+        sample: usize,
+        /// The value.
+        value: String,
+    },
     /// A label is the name of no class.
     #[error("has label `{label}` for sample {sample}, which is not one of the classes")]
     NoSuchLabel {

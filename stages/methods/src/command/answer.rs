@@ -100,7 +100,7 @@ impl Command {
             let error = OutError::IndexCount { found: picked.len(), budget };
             return Err(wrong(&path, error).into());
         }
-        picked.put(ctx, &ground.labels, ground.classes, budget)
+        picked.put(ctx, ground, budget)
     }
 }
 
@@ -113,7 +113,7 @@ fn take_scores(
     let found = column::floats(&path, Column::Scores).map_err(|error| wrong(&path, error))?;
     ground.one_each(found.len(), "scores")?;
     let values = Scores::harder_when_high(found);
-    scores::put(ctx, "command", &values, ground.blob, ground.classes)
+    scores::put(ctx, "command", &values, ground.shared.clone(), ground.classes)
 }
 
 fn metrics(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> {

@@ -163,7 +163,7 @@ pub(super) fn proxy(
         .map(|(name, values, cols)| StoredTensor::f32(name, &[n, *cols], values))
         .collect();
     parts.insert("outputs".to_owned(), parts::put_tensors(ctx, &tensors)?);
-    parts.insert("labels".to_owned(), ground.blob);
+    parts.extend(ground.shared.clone());
     let meta = json!({ "classes": ground.classes, "epochs": epochs });
     parts.insert("meta".to_owned(), parts::put_json(ctx, &meta)?);
     Ok(parts)

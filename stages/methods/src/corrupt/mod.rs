@@ -178,6 +178,7 @@ mod tests {
             clean: None,
             groups: None,
             origins: None,
+            columns: None,
         }
     }
 

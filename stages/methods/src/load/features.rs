@@ -1,13 +1,16 @@
 //! `load.features`: embeddings that were made elsewhere, and their labels if there are any.
 
 use super::{
-    Loaded, Loader, file, image_arrays,
+    Loaded, Loader,
+    columns::WantedColumns,
+    file, image_arrays,
     labels::{self, Labels, refused},
     names,
     split_files::SplitFiles,
 };
 use crate::OwnFileError;
 use artifacts::{
+    columns::SampleColumns,
     dataset::{DatasetMeta, Inputs, Split},
     formats::{Array, ArrayError, DataFile, FileKind, Scalar, Values, Wanted},
     parts::Parts,
@@ -48,6 +51,13 @@ pub(super) struct LoadFeatures {
     embeddings: String,
     /// The name of the array or column of labels, in files that hold several.
     labels: String,
+    /// The name of the column of the samples' ids, in a table that has one. Without it, a column called
+    /// `id`, `uid`, `sample_id` or `key`, if there is one and no id stands there twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ids: Option<String>,
+    /// The names of columns of whole numbers that budgets may count, such as `["tokens"]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    counts: Vec<String>,
     /// What the data set is called in reports.
     name: String,
     /// The names of the classes, in the order of the labels. Without it, the labels are their own
@@ -68,6 +78,8 @@ impl Default for LoadFeatures {
             test_labels: None,
             embeddings: "embeddings".to_owned(),
             labels: "labels".to_owned(),
+            ids: None,
+            counts: vec![],
             name: "features".to_owned(),
             classes: None,
             train_limit: None,
@@ -78,6 +90,8 @@ impl Default for LoadFeatures {
 
 impl Loader for LoadFeatures {
     const NAME: &'static str = "load.features";
+    // 2: ids of the samples are kept.
+    const REVISION: u32 = 2;
     const SUMMARY: &'static str =
         "embeddings, and labels if there are any, from the files of other programs";
     const MANUAL: &'static str = "\
@@ -94,7 +108,8 @@ also stand in a file of their own. A single array in a file has no name and need
 Embeddings are numbers of shape [n, ...], of images too (`load.image-arrays` keeps those as images), flattened
 to [n, d] and kept as f32. A value that is not finite is refused. Labels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
 `classes`). Without labels all samples are of one class, `unlabelled`: enough for selectors that look at
-embeddings. Without test files the test split is empty. Nothing is normalised. Paths are relative to the
+embeddings. Ids of the training samples (`ids`) and counts (`counts`: tokens, bytes) travel with them: exports and
+imports go by the ids, `unit` of a selector by a count. Without test files the test split is empty. Nothing is normalised. Paths are relative to the
 current directory and not part of the key: the files' bytes are.";
 
     fn problems(&self) -> Vec<Problem> {
@@ -122,6 +137,7 @@ struct Embeddings {
     d: usize,
     /// The shape of an image, if they are images in truth.
     images: Option<Vec<usize>>,
+    columns: SampleColumns,
 }
 
 impl Embeddings {
@@ -129,7 +145,8 @@ impl Embeddings {
         let (values, n, d) = array.embeddings()?;
         let is_images = array.scalar == Scalar::U8 && array.shape.len() == 4;
         let layout = image_arrays::layout(&array.shape).filter(|_| is_images);
-        Ok(Self { values, n, d, images: layout.map(image_arrays::Layout::sample) })
+        let images = layout.map(image_arrays::Layout::sample);
+        Ok(Self { values, n, d, images, columns: SampleColumns::default() })
     }
 }
 
@@ -148,7 +165,8 @@ impl LoadFeatures {
         let (test, test_labels) = match files.iter().any(|file| file.role == "test") {
             true => self.split(files, "test")?,
             false => {
-                let none = Embeddings { values: vec![], n: 0, d: train.d, images: None };
+                let columns = SampleColumns::default();
+                let none = Embeddings { values: vec![], n: 0, d: train.d, images: None, columns };
                 (none, Labels::None(0))
             }
         };
@@ -177,8 +195,9 @@ impl LoadFeatures {
         let note = train.images.take().map(|shape| {
             format!("these are images of {shape:?}: `load.image-arrays` keeps them as images")
         });
+        let columns = std::mem::take(&mut train.columns);
         let loaded = Loaded::new(meta, split(train, train_labels), split(test, test_labels));
-        Ok(Loaded { note, ..loaded })
+        Ok(Loaded { note, columns, ..loaded })
     }
 
     /// Reads the embeddings and labels of the split called `which`.
@@ -192,6 +211,10 @@ impl LoadFeatures {
         if let Some(rows) = &order {
             let row = |row: &usize| embeddings.values[row * d..][..d].iter().copied();
             embeddings.values = rows.iter().flat_map(row).collect();
+        }
+        if which == "train" {
+            let columns = self.wanted_columns().read(&opened, n, order.as_deref());
+            embeddings.columns = columns.map_err(wrong)?;
         }
         let role = format!("{which}-labels");
         let labels = if files.iter().any(|file| file.role == role) {
@@ -239,7 +262,7 @@ impl LoadFeatures {
             let labels = self.wanted_labels();
             let features = names.iter().filter(|name| {
                 let label = labels.given.map_or(is(name, labels.usual), |given| **name == given);
-                !label && !is(name, &NO_FEATURES)
+                !label && !is(name, &NO_FEATURES) && !self.wanted_columns().has(name)
             });
             let features: Vec<String> = features.cloned().collect();
             if !features.is_empty() {
@@ -263,6 +286,10 @@ impl LoadFeatures {
 
     fn labels_of(&self, values: Values<'_>) -> Result<Labels, ArrayError> {
         Labels::of(values, self.classes.as_deref())
+    }
+
+    fn wanted_columns(&self) -> WantedColumns<'_> {
+        WantedColumns { ids: self.ids.as_deref(), counts: &self.counts }
     }
 
     fn wanted_embeddings(&self) -> Wanted<'_> {

@@ -3,6 +3,7 @@
 mod archived;
 mod aside;
 mod cifar;
+pub(crate) mod columns;
 mod digits;
 mod emnist;
 mod error;
@@ -24,6 +25,7 @@ mod synthetic;
 mod told;
 
 use artifacts::{
+    columns::{COLUMNS, SampleColumns},
     dataset::{self, DatasetMeta, Inputs, Split},
     parts::{DATA, Parts},
     units::Count,
@@ -178,13 +180,15 @@ pub(crate) struct Loaded {
     meta: DatasetMeta,
     train: Split,
     test: Split,
+    /// Ids and counts of the training samples.
+    columns: SampleColumns,
     /// What to tell of it besides.
     note: Option<String>,
 }
 
 impl Loaded {
     pub(crate) fn new(meta: DatasetMeta, train: Split, test: Split) -> Self {
-        Self { meta, train, test, note: None }
+        Self { meta, train, test, columns: SampleColumns::default(), note: None }
     }
 
     /// Keeps the first `train` and the first `test` samples.
@@ -196,6 +200,7 @@ impl Loaded {
             split.inputs.truncate(n.get(), each);
         }
         (self.meta.train, self.meta.test) = (self.train.labels.len(), self.test.labels.len());
+        self.columns.truncate(self.meta.train);
     }
 
     /// Takes mean and standard deviation of each channel from the training images.
@@ -207,10 +212,15 @@ impl Loaded {
 
     pub(crate) fn put(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let told = told::lines(&self.meta, &self.train.labels, &self.test.labels);
-        for line in told.into_iter().chain(self.note.clone()) {
+        let columns = told::columns(&self.columns);
+        for line in told.into_iter().chain(columns).chain(self.note.clone()) {
             ctx.log(line);
         }
-        dataset::put(ctx, &self.meta, &self.train, &self.test)
+        let mut parts = dataset::put(ctx, &self.meta, &self.train, &self.test)?;
+        if !self.columns.is_empty() {
+            parts.insert(COLUMNS.to_owned(), self.columns.put(ctx)?);
+        }
+        Ok(parts)
     }
 }
 

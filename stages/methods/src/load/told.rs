@@ -1,6 +1,6 @@
 //! What a loader tells of the data set it read: samples, shape and classes, in a line of the log.
 
-use artifacts::dataset::DatasetMeta;
+use artifacts::{columns::SampleColumns, dataset::DatasetMeta};
 
 /// Of more classes than these, only the fewest and the most samples are told.
 const EACH: usize = 12;
@@ -35,6 +35,16 @@ pub(super) fn lines(meta: &DatasetMeta, train: &[u32], test: &[u32]) -> Vec<Stri
         lines.push(format!("all samples are of one class, `{only}`: nothing can be told apart"));
     }
     lines
+}
+
+/// Returns a line about the ids and counts of the training samples, if there are any.
+pub(super) fn columns(columns: &SampleColumns) -> Option<String> {
+    let id = columns.ids.as_ref().and_then(|ids| ids.first());
+    let ids = id.map(|first| format!("ids, the first `{first}`"));
+    let counts = columns.counts.iter();
+    let counts = counts.map(|(name, all)| format!("{} {name} in all", all.iter().sum::<u64>()));
+    let told: Vec<String> = ids.into_iter().chain(counts).collect();
+    (!told.is_empty()).then(|| format!("training samples have {}", told.join(", ")))
 }
 
 fn counts(labels: &[u32], classes: usize) -> Vec<usize> {

@@ -5,7 +5,7 @@ use artifacts::scores::{self, Scores};
 use artifacts::{
     formats::column::{self, Column},
     parts::{self, Parts},
-    record,
+    record::LabelledSamples,
 };
 use engine::{
     ArtifactKind, InputFile, Method, Port, Problem, SpecPath, Stage, StageCtx, StageError,
@@ -44,7 +44,8 @@ must be one finite number for each of its samples, in their order.
 
 Which kind the file is, is told by its content: NumPy's `.npy` and `.npz`, safetensors, PyTorch's `.pt`, pickles
 of arrays, Parquet, Arrow, JSON, CSV, TSV, or one number a line. Of several arrays or columns it is the one
-called `score`, or what `column` names. In a table with a column `index`, or a first column without a name as
+called `score`, or what `column` names. Where the data has ids and the table a column of them (`id`, `uid`,
+`sample_id`, `key`), scores are joined by id, and rows of other ids passed over. In a table with a column `index`, or a first column without a name as
 pandas writes it, each row goes where that says. What can be seen without the data (that the file is there, reads,
 and holds no NaN) is checked before anything runs. The path is relative to the pipeline file and not part of the
 key: the file's bytes are.
@@ -68,6 +69,13 @@ impl ImportScores {
         let path = self.file.as_ref().ok_or(MethodError::NoSetting("file"))?.path();
         let found = column::doubles(&path, Column::Scores, self.column.as_deref());
         found.map_err(|error| MethodError::OwnFile { path, error: Box::new(error.into()) })
+    }
+
+    /// Returns the row of each sample in the file, if both have ids.
+    fn rows(&self, ground: &LabelledSamples) -> Result<Option<Vec<usize>>, MethodError> {
+        let samples = ground.columns.as_ref().and_then(|columns| columns.ids.as_deref());
+        let (Some(samples), Some(file)) = (samples, &self.file) else { return Ok(None) };
+        own_file::rows(&file.path(), samples)
     }
 }
 
@@ -101,9 +109,15 @@ impl Stage for ImportScores {
     }
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
-        let ground = record::LabelledSamples::read(ctx, &["data", "proxy"])?;
-        let found = self.read()?;
-        ground.one_each(found.len(), "scores")?;
+        let ground = LabelledSamples::read(ctx, &["data", "proxy"])?;
+        let mut found = self.read()?;
+        match self.rows(&ground)? {
+            Some(rows) => {
+                ctx.log("the scores are joined by id".to_owned());
+                found = rows.iter().map(|row| found[*row]).collect();
+            }
+            None => ground.one_each(found.len(), "scores")?,
+        }
         let (found, narrowing) = narrowed(&found);
         match narrowing {
             Narrowing::None => {}
@@ -119,7 +133,7 @@ impl Stage for ImportScores {
             Hard::High => Scores::harder_when_high(found),
             Hard::Low => Scores::harder_when_low(found),
         };
-        scores::put(ctx, "score.import", &values, ground.blob, ground.classes)
+        scores::put(ctx, "score.import", &values, ground.shared, ground.classes)
     }
 }
 

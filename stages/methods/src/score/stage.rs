@@ -9,7 +9,7 @@ use artifacts::{
     scores::{self, Scores},
     subset::Subset,
 };
-use cache::{Artifact, Blob};
+use cache::Artifact;
 use engine::{ArtifactKind, Method, Port, Problem, Stage, StageCtx, StageError, StageProgress};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -111,7 +111,7 @@ impl<S: Scorer> Stage for Score<S> {
 pub struct ProxyScores<'a> {
     ctx: &'a StageCtx<'a>,
     port: &'a str,
-    blob: Blob,
+    shared: Parts,
     labels: Vec<u32>,
     classes: usize,
     total: Totals,
@@ -127,8 +127,8 @@ impl<'a> ProxyScores<'a> {
         let first = ctx.inputs(port).first();
         let first = first.ok_or(MethodError::NoInput)?;
         let samples = LabelledSamples::of(ctx, port, first)?;
-        let LabelledSamples { labels, classes, blob } = samples;
-        Ok(Self { ctx, port, blob, labels, classes, total: Totals::default() })
+        let LabelledSamples { labels, classes, shared, .. } = samples;
+        Ok(Self { ctx, port, shared, labels, classes, total: Totals::default() })
     }
 
     /// Returns how many training samples there are.
@@ -142,7 +142,7 @@ impl<'a> ProxyScores<'a> {
     ///
     /// Fails if it was not.
     pub fn check(&self, at: usize, artifact: &Artifact) -> Result<(), StageError> {
-        if scores::labels_blob(self.port, artifact)? == self.blob {
+        if scores::labels_blob(self.port, artifact)? == self.shared["labels"] {
             return Ok(());
         }
         let all = self.ctx.inputs(self.port).len();
@@ -170,7 +170,7 @@ impl<'a> ProxyScores<'a> {
         if far > 0 {
             ctx.log(format!("{far} samples have an infinite score"));
         }
-        scores::put(ctx, name, &values, self.blob, self.classes)
+        scores::put(ctx, name, &values, self.shared, self.classes)
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) struct Share {
     pub(super) index: u64,
     /// Its samples, ascending.
     pub(super) members: Vec<SampleId>,
-    /// How many of them to keep.
+    /// How many of them to keep, or how much of what the budget counts.
     pub(super) budget: usize,
 }
 
@@ -92,6 +92,17 @@ pub(super) struct Strata<'a> {
     pub(super) of: &'a [u32],
     /// How many there are.
     pub(super) count: usize,
+    /// How much of the budget each sample takes, if not 1.
+    pub(super) sizes: Option<&'a [u64]>,
+}
+
+impl Strata<'_> {
+    /// Returns what `members` take together of the budget.
+    fn size(&self, members: &[SampleId]) -> usize {
+        let Some(sizes) = self.sizes else { return members.len() };
+        let all: u64 = members.iter().map(|sample| sizes[sample.index()]).sum();
+        usize::try_from(all).unwrap_or(usize::MAX)
+    }
 }
 
 impl Division<'_> {
@@ -144,7 +155,7 @@ impl Division<'_> {
         for (sample, stratum) in SampleId::all(strata.of.len()).zip(strata.of) {
             members[*stratum as usize].push(sample);
         }
-        let available: Vec<usize> = members.iter().map(Vec::len).collect();
+        let available: Vec<usize> = members.iter().map(|members| strata.size(members)).collect();
         let sizes = || available.iter().map(|n| *n as f64);
         let missed = || recall.unwrap_or_default().iter().map(|recall| 1.0 - recall);
         let weights: Vec<f64> = match (self.balance, self.quotas) {
@@ -257,7 +268,7 @@ mod tests {
 
     #[test]
     fn shares_follow_the_balance() {
-        let strata = Strata { of: &[0, 1, 0, 0, 1, 0], count: 3 };
+        let strata = Strata { of: &[0, 1, 0, 0, 1, 0], count: 3, sizes: None };
         let shares = |keep: f64, balance, total| {
             division(keep, balance).shares(total, &strata, None).expect("there is room")
         };
@@ -278,7 +289,7 @@ mod tests {
     fn quotas_by_recall_worked_by_hand() {
         // 60, 30 and 10 samples, of which .9, .5 and .5 are recognised.
         let of: Vec<u32> = [vec![0; 60], vec![1; 30], vec![2; 10]].concat();
-        let strata = Strata { of: &of, count: 3 };
+        let strata = Strata { of: &of, count: 3, sizes: None };
         let budgets = |balance, total, recall: &[f64]| -> Vec<usize> {
             let shares = division(0.5, balance).shares(total, &strata, Some(recall));
             shares.expect("there is room").iter().map(|share| share.budget).collect()

@@ -127,6 +127,6 @@ impl Stage for ImportSubset {
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let ground = LabelledSamples::read(ctx, &["data", "proxy", "scores"])?;
         let picked = self.read(ground.labels.len()).map_err(|(_, error)| error)?;
-        picked.put(ctx, &ground.labels, ground.classes, picked.len())
+        picked.put(ctx, &ground, picked.len())
     }
 }

@@ -247,7 +247,7 @@ fn epochs_on_record(proxy: &Artifact, asked: Option<Count>) -> Result<usize, Met
 /// Whether what came in on `port`, if anything did, has other labels than `samples`.
 fn stands_on_other_labels(ctx: &StageCtx<'_>, port: &str, samples: &LabelledSamples) -> bool {
     let labels = ctx.input(port).and_then(|input| input.parts.get("labels"));
-    labels.is_some_and(|labels| *labels != samples.blob)
+    labels.is_some_and(|labels| *labels != samples.shared["labels"])
 }
 
 /// Returns the probability that the proxy on `port` gave each of `labels`, averaged over those of the

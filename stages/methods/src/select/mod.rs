@@ -58,6 +58,7 @@ mod stage;
 mod timing;
 mod top;
 mod trajectory_clusters;
+mod unit;
 mod window;
 
 use artifacts::{InGroup, units::Count};

@@ -5,6 +5,7 @@ use super::{
     balance::{Balance, BalanceBy, Division, Share, Strata},
     budget,
     inputs::{self, Inputs},
+    unit,
 };
 use crate::{MethodError, Runtime, linalg::Compute};
 use artifacts::{
@@ -29,6 +30,10 @@ pub(super) struct Select<S> {
     keep: Option<Fraction>,
     /// How many samples to keep. Either this or `keep`.
     budget: Option<usize>,
+    /// What `keep` and `budget` count instead of samples: a column of counts of the data, such as `tokens`.
+    /// The largest number of samples is picked that fits, which takes a few selections instead of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<String>,
     /// How the budget is divided among classes: `none` (all compete), `class` (in proportion to
     /// class sizes), `equal` (the same for each, as far as they reach), `given` (in proportion to
     /// `quotas`), `class-rounded` (each class's share rounded by itself, as DeepCore does: the
@@ -63,7 +68,7 @@ impl<S: Selector> Select<S> {
         Division { balance: *balance, by: *by, quotas: quotas.as_deref(), keep: *keep }
     }
 
-    /// Returns how many of `n` samples to keep.
+    /// Returns how many to keep of `n` samples, or of `n` of what the budget counts.
     fn total(&self, n: usize) -> Result<usize, MethodError> {
         let total = match (self.keep, self.budget) {
             _ if S::WHOLE => n,
@@ -80,15 +85,18 @@ impl<S: Selector> Select<S> {
         ctx: &StageCtx<'_>,
         labels: &[u32],
         classes: usize,
+        sizes: Option<&[u64]>,
     ) -> Result<Vec<Share>, StageError> {
-        let (total, division) = (self.total(labels.len())?, self.division());
+        let all = sizes.map_or(labels.len() as u64, |sizes| sizes.iter().sum());
+        let total = self.total(usize::try_from(all).unwrap_or(usize::MAX))?;
+        let division = self.division();
         if S::WHOLE {
             return Ok(vec![Share::whole(labels.len(), total)]);
         }
         let groups = division.groups(ctx, labels.len())?;
         let strata = match &groups {
-            Some((of, count)) => Strata { of, count: *count },
-            None => Strata { of: labels, count: classes },
+            Some((of, count)) => Strata { of, count: *count, sizes },
+            None => Strata { of: labels, count: classes, sizes },
         };
         let recall = division.recall(ctx, &strata)?;
         let shares = division.shares(total, &strata, recall.as_deref())?;
@@ -184,25 +192,32 @@ impl<S: Selector> Stage for Select<S> {
         for remark in self.rule.remarks(&ground) {
             ctx.log(remark);
         }
-        let shares = self.shares(ctx, labels, classes)?;
-        let total = shares.iter().map(|share| share.budget).sum();
+        let unit = self.unit.as_deref().filter(|_| !S::WHOLE);
+        let sizes = unit.map(|unit| unit::sizes(inputs.samples.columns.as_ref(), unit));
+        let sizes = sizes.transpose()?;
+        let shares = self.shares(ctx, labels, classes, sizes)?;
         let compute = Runtime::of(ctx).compute(S::ON_DEVICE);
-        let picked =
-            compute.guarded(MEMORY_HINT, || pick(&self.rule, ctx, &ground, &shares, &compute))?;
+        let picked = compute
+            .guarded(MEMORY_HINT, || pick(&self.rule, ctx, &ground, &shares, sizes, &compute))?;
         let subset = Subset::new(labels.len(), picked).map_err(MethodError::from)?;
-        subset.put(ctx, labels, classes, total)
+        let total = match sizes {
+            Some(_) => subset.len(),
+            None => shares.iter().map(|share| share.budget).sum(),
+        };
+        subset.put(ctx, &inputs.samples, total)
     }
 }
 
 const MEMORY_HINT: &str = "`balance = \"class\"` selects class by class and takes less, and `--jobs 1` \
                            runs one stage at a time; `--device cpu` works in tiles";
 
-/// Picks from every share.
+/// Picks from every share. The budgets are in samples, or in `sizes`.
 fn pick<S: Selector>(
     rule: &S,
     ctx: &StageCtx<'_>,
     ground: &TrainingSet<'_>,
     shares: &[Share],
+    sizes: Option<&[u64]>,
     compute: &Compute,
 ) -> Result<Vec<PickedSample>, StageError> {
     let total: usize = shares.iter().map(|share| share.budget).sum();
@@ -215,8 +230,20 @@ fn pick<S: Selector>(
         let watch = Reporting { ctx, before, total };
         let (index, streams) = (*index, ctx.streams());
         let group = Group { ground, members, index, streams, watch: &watch, compute };
-        let picks = rule.select(&group, *budget)?;
-        picked.extend(placed(&picks, &group, *budget)?);
+        match sizes {
+            None => picked.extend(placed(&rule.select(&group, *budget)?, &group, *budget)?),
+            Some(sizes) => {
+                let size = |picks: &Picks| {
+                    picks.places.iter().map(|place| sizes[group.sample(*place).index()]).sum()
+                };
+                let all = members.iter().map(|sample| sizes[sample.index()]).sum();
+                let picks = unit::fill((group.len(), all), *budget as u64, size, |count| {
+                    ctx.check_cancelled()?;
+                    rule.select(&group, count)
+                })?;
+                picked.extend(placed(&picks, &group, picks.places.len())?);
+            }
+        }
         before += budget;
     }
     Ok(picked)

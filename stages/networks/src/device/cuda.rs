@@ -86,7 +86,7 @@ pub(super) fn free_memory(index: usize) -> Option<u64> {
 }
 
 /// Checks that GPU `index` can be used, down to a kernel that is compiled, loaded and run, and lets the
-/// tensor library keep its autotune choices in `folders`.
+/// tensor library keep its kernels in `folders`.
 ///
 /// # Errors
 ///
@@ -167,14 +167,14 @@ fn context(index: usize) -> Result<Arc<CudaContext>, DriverError> {
     Ok(context)
 }
 
-/// Lets the tensor library keep its autotune choices, which kernels are fastest, in `folder`. What a
-/// `cubecl.toml` says goes first. Only the first call in a process counts. Compiled kernels are not kept:
-/// the library files them by kernel alone, and a wrong one would be a wrong result.
+/// Lets the tensor library keep its autotune choices, which kernels are fastest, in `folder`, and what it
+/// compiles in a folder within. What a `cubecl.toml` says goes first. Only the first call in a process counts.
+/// The library files compiled kernels by their names and settings alone, and a wrong one would be a wrong result:
+/// so each build of the program has a folder of its own.
 fn keep_kernels(folder: &Path) {
     // The library panics where it cannot write.
     let tag = folder.join("CACHEDIR.TAG");
-    let text =
-        "Signature: 8a477f597d28d172789f06886806bc55\n# Which GPU kernels are fastest here.\n";
+    let text = "Signature: 8a477f597d28d172789f06886806bc55\n# GPU kernels: compiled, and which are fastest here.\n";
     if fs::create_dir_all(folder).and_then(|()| fs::write(tag, text)).is_err() {
         return;
     }
@@ -185,6 +185,11 @@ fn keep_kernels(folder: &Path) {
     let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
     if matches!(config.autotune.cache, CacheConfig::Target) {
         config.autotune.cache = CacheConfig::File(folder.to_owned());
+    }
+    if config.compilation.cache.is_none()
+        && let Some(build) = super::compiled_by_this_build()
+    {
+        config.compilation.cache = Some(CacheConfig::File(folder.join(build)));
     }
     *state = Some(Arc::new(config));
 }

@@ -15,7 +15,7 @@ pub(crate) use fault::is_lasting;
 pub use fault::{explain_device_panic, keep_device_panics};
 
 use burn::DispatchDevice;
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{env, fmt, fs, path::PathBuf, str::FromStr, time::UNIX_EPOCH};
 use thiserror::Error;
 
 /// The folders that a GPU's kernels need. The program reads them from its environment.
@@ -26,6 +26,25 @@ pub struct DeviceFolders {
     /// Where compiled kernels, and which of them are fastest, are kept from run to run. `None` leaves
     /// that to the tensor library.
     pub kernels: Option<PathBuf>,
+}
+
+impl DeviceFolders {
+    /// Returns whether this build of the program has kept compiled kernels: if not, the first trainings on a
+    /// GPU wait for them.
+    #[must_use]
+    pub fn has_kernels(&self) -> bool {
+        let build = compiled_by_this_build();
+        let gpus = self.kernels.as_ref().and_then(|folder| fs::read_dir(folder).ok());
+        let mut gpus = gpus.into_iter().flatten().flatten();
+        build.is_some_and(|build| gpus.any(|gpu| gpu.path().join(&build).exists()))
+    }
+}
+
+/// Returns the name of the folder for kernels that this build of the program compiles: its size and date.
+fn compiled_by_this_build() -> Option<String> {
+    let program = fs::metadata(env::current_exe().ok()?).ok()?;
+    let date = program.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(format!("compiled-{:x}-{:x}", program.len(), date.as_nanos()))
 }
 
 /// What the user asked for: `auto`, `cpu`, `cuda`, or `cuda:N`.
@@ -235,6 +254,19 @@ mod tests {
         assert!("gpu".parse::<DeviceChoice>().is_err());
         assert!("cuda:-1".parse::<DeviceChoice>().is_err());
         assert_eq!(Device::from_name("auto"), None);
+    }
+
+    #[test]
+    fn kernels_that_another_build_compiled_are_not_taken() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folders = DeviceFolders { kernels: Some(root.path().into()), ..Default::default() };
+        assert!(!folders.has_kernels());
+        let gpu = root.path().join("nvidia-h100-sm-90-nvrtc-13.0");
+        fs::create_dir_all(gpu.join("compiled-1-2")).expect("it can be made");
+        assert!(!folders.has_kernels());
+        fs::create_dir_all(gpu.join(compiled_by_this_build().expect("a program is running")))
+            .expect("it can be made");
+        assert!(folders.has_kernels());
     }
 
     #[test]

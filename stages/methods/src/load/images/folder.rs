@@ -77,6 +77,8 @@ const HINT: &str = "put the images there, or say with `dir` where they are: `tra
 
 impl Loader for ImageFolder {
     const NAME: &'static str = "load.folder";
+    // 2: the files' names are kept as ids.
+    const REVISION: u32 = 2;
     const SUMMARY: &'static str = "any images, in a folder for each class";
     const MANUAL: &'static str = "\
 Any images, each class a folder: `DIR/train/CLASS/IMAGE` and `DIR/test/CLASS/IMAGE` (or `val`, `valid`, \
@@ -164,7 +166,7 @@ name, size and dates, so a second plan reads no image.";
         let shape =
             ImageShape { size: self.size.get(), resize: self.resize, channels: self.channels.0 };
         let meta = meta(&self.name, classes, shape, None);
-        write::put(ctx, meta, Pictures { train, test }, shape, self.damaged)
+        write::put(ctx, meta, Pictures { train, test, named_by_class: true }, shape, self.damaged)
     }
 }
 

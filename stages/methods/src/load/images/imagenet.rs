@@ -72,6 +72,8 @@ fn above(root: &Path, name: &str) -> Option<PathBuf> {
 
 impl Loader for ImageNet {
     const NAME: &'static str = "load.imagenet";
+    // 2: the files' names are kept as ids.
+    const REVISION: u32 = 2;
     const SUMMARY: &'static str =
         "ImageNet (ILSVRC 2012): 1,281,167 + 50,000 colour images in 1,000 classes";
     const MANUAL: &'static str = "\
@@ -141,7 +143,13 @@ The images are decoded once, in parallel, into one object of the store: 200 GB a
         let classes = wnids.iter().map(|wnid| called(wnid, words.get(wnid))).collect();
         let shape = self.0.shape(SIZE);
         let meta = meta("imagenet", classes, shape, Some((MEAN, STD)));
-        write::put(ctx, meta, Pictures { train, test }, shape, self.0.damaged)
+        write::put(
+            ctx,
+            meta,
+            Pictures { train, test, named_by_class: false },
+            shape,
+            self.0.damaged,
+        )
     }
 }
 

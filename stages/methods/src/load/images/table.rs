@@ -99,6 +99,8 @@ impl Default for ImagesTable {
 
 impl Loader for ImagesTable {
     const NAME: &'static str = "load.images-table";
+    // 2: the files' names are kept as ids.
+    const REVISION: u32 = 2;
     const SUMMARY: &'static str = "any images in one folder, and a table of their labels";
     const MANUAL: &'static str = "\
 Images of all classes in one folder, `dir`, and a table with the name of each and its class, `table`: HAM10000, \
@@ -194,7 +196,7 @@ Cost: that of `load.folder`.";
                 each.map(|((picture, _), label)| Picture { label: *label, ..picture }).collect()
             },
         );
-        let mut pictures = Pictures { train, test };
+        let mut pictures = Pictures { train, test, named_by_class: false };
         if let Some(share) = self.test_fraction {
             let all = &mut pictures.train;
             pictures.test = aside::split(all, |one| one.label, share, ctx.streams());

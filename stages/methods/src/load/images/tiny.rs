@@ -41,6 +41,8 @@ pub(in super::super) struct TinyImageNet(Images);
 
 impl Loader for TinyImageNet {
     const NAME: &'static str = "load.tiny-imagenet";
+    // 2: the files' names are kept as ids.
+    const REVISION: u32 = 2;
     const SUMMARY: &'static str =
         "Tiny ImageNet: 100,000 + 10,000 colour images of 64x64 in 200 classes";
     const MANUAL: &'static str = "\
@@ -110,7 +112,13 @@ deviation .2770 .2691 .2821 (grey images with what is measured).";
         let classes = wnids.iter().map(|wnid| called(wnid, words.get(wnid))).collect();
         let shape = self.0.shape(SIZE);
         let meta = meta("tiny-imagenet", classes, shape, Some((MEAN, STD)));
-        write::put(ctx, meta, Pictures { train, test }, shape, self.0.damaged)
+        write::put(
+            ctx,
+            meta,
+            Pictures { train, test, named_by_class: false },
+            shape,
+            self.0.damaged,
+        )
     }
 }
 

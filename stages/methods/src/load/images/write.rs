@@ -7,6 +7,7 @@ use super::{
 };
 use crate::MethodError;
 use artifacts::{
+    columns::{COLUMNS, SampleColumns},
     dataset::{self, DatasetMeta},
     parts::{self, Parts},
 };
@@ -16,7 +17,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     io::Write as _,
     path::{Path, PathBuf},
 };
@@ -54,6 +55,21 @@ impl Picture<'_> {
 pub(super) struct Pictures<'a> {
     pub(super) train: Vec<Picture<'a>>,
     pub(super) test: Vec<Picture<'a>>,
+    /// Whether a file's name tells one image from another only within its class.
+    pub(super) named_by_class: bool,
+}
+
+impl Pictures<'_> {
+    /// Returns the id of each training image: its file, `cat/0001.jpg`. `None` if one stands there twice.
+    fn ids(&self, classes: &[String]) -> Option<Vec<String>> {
+        let id = |one: &Picture<'_>| match classes.get(one.label as usize) {
+            Some(class) if self.named_by_class => format!("{class}/{}", one.file),
+            _ => one.file.to_owned(),
+        };
+        let ids: Vec<String> = self.train.iter().map(id).collect();
+        let mut seen = HashSet::with_capacity(ids.len());
+        ids.iter().all(|id| seen.insert(id.as_str())).then_some(ids)
+    }
 }
 
 /// What was written, and the grey levels of the training images.
@@ -105,13 +121,19 @@ pub(super) fn put(
     let (train, test) = (labels(&pictures.train), labels(&pictures.test));
     // What cannot be searched any more was read all the same.
     let passed = scan::passed_over(ctx.folders()).unwrap_or_default();
-    for line in passed.lines().into_iter().chain(told::lines(&meta, &train, &test)) {
+    let columns = SampleColumns { ids: pictures.ids(&meta.classes), ..SampleColumns::default() };
+    let told = passed.lines().into_iter().chain(told::lines(&meta, &train, &test));
+    for line in told.chain(told::columns(&columns)) {
         ctx.log(line);
     }
     let labels = dataset::put_labels(ctx, &train, &test)?;
     let meta = parts::put_json(ctx, &meta)?;
     let parts = [("images", written.images), ("labels", labels), ("meta", meta)];
-    Ok(parts.map(|(name, blob)| (name.to_owned(), blob)).into())
+    let mut parts: Parts = parts.map(|(name, blob)| (name.to_owned(), blob)).into();
+    if !columns.is_empty() {
+        parts.insert(COLUMNS.to_owned(), columns.put(ctx)?);
+    }
+    Ok(parts)
 }
 
 /// Writes all images, or returns those that are damaged and why.

@@ -1,0 +1,204 @@
+//! Ids and counts of samples as files give them.
+
+use artifacts::{
+    columns::SampleColumns,
+    formats::{ArrayError, DataFile, FormatError, Values, Wanted},
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// What a column of ids is called.
+const IDS: [&str; 6] = ["id", "ids", "uid", "uuid", "sample_id", "key"];
+
+/// The columns that are asked for.
+#[derive(Clone, Copy)]
+pub(super) struct WantedColumns<'a> {
+    /// The name of the column of ids; if it is not given, a column that has a usual name.
+    pub(super) ids: Option<&'a str>,
+    /// The names of the columns of counts.
+    pub(super) counts: &'a [String],
+}
+
+impl WantedColumns<'_> {
+    /// Whether a column of this name is one of them, and no feature.
+    pub(super) fn has(&self, name: &str) -> bool {
+        let usual = || IDS.iter().any(|id| name.trim().eq_ignore_ascii_case(id));
+        self.ids.map_or_else(usual, |ids| ids == name)
+            || self.counts.iter().any(|count| count == name)
+    }
+
+    /// Reads them for `n` samples, put where `rows` says: first that of row `rows[0]`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a column that was named is not there, an id stands there twice, or a count is not a whole
+    /// number from 0 up.
+    pub(super) fn read(
+        &self,
+        file: &DataFile,
+        n: usize,
+        rows: Option<&[usize]>,
+    ) -> Result<SampleColumns, ArrayError> {
+        let several = file.names()?.len() > 1;
+        let mut found = SampleColumns::default();
+        if several && (self.ids.is_some() || file.has(&IDS)) {
+            let wanted = Wanted { given: self.ids, usual: &IDS, setting: Some("ids") };
+            let (name, values) = file.pick(wanted)?;
+            let ids = texts(values);
+            check(&name, ids.len(), n)?;
+            let ids = ordered(ids, rows);
+            match repeated(&ids) {
+                None => found.ids = Some(ids),
+                // A column that was not asked for may be anything.
+                Some(_) if self.ids.is_none() => {}
+                Some((first, second)) => {
+                    let id = ids[second].clone();
+                    return Err(ArrayError::IdTwice { id, first, second });
+                }
+            }
+        }
+        for name in self.counts {
+            let wanted = Wanted { given: Some(name), usual: &[], setting: Some("counts") };
+            let (_, values) = file.pick(wanted)?;
+            let counts = counts(name, &values)?;
+            check(name, counts.len(), n)?;
+            found.counts.insert(name.clone(), ordered(counts, rows));
+        }
+        Ok(found)
+    }
+}
+
+fn check(name: &str, found: usize, wanted: usize) -> Result<(), FormatError> {
+    match found == wanted {
+        true => Ok(()),
+        false => Err(FormatError::Uneven { name: name.to_owned(), found, wanted }),
+    }
+}
+
+/// Returns ids as texts: whole numbers without a point.
+pub(crate) fn texts(values: Values<'_>) -> Vec<String> {
+    match values {
+        Values::Texts(texts) => texts,
+        Values::Numbers(array) => match array.whole_numbers() {
+            Some(wholes) => wholes.iter().map(i128::to_string).collect(),
+            None => array.doubles().iter().map(f64::to_string).collect(),
+        },
+    }
+}
+
+fn counts(name: &str, values: &Values<'_>) -> Result<Vec<u64>, ArrayError> {
+    let wrong = |sample: usize, value: String| {
+        Err(ArrayError::NoCount { name: name.to_owned(), sample, value })
+    };
+    let array = match values {
+        Values::Texts(texts) => return wrong(0, texts.first().cloned().unwrap_or_default()),
+        Values::Numbers(array) => array,
+    };
+    let Some(wholes) = array.whole_numbers() else {
+        let (sample, value) = array.first_fraction().unwrap_or((0, f64::NAN));
+        return wrong(sample, value.to_string());
+    };
+    let mut counts = Vec::with_capacity(wholes.len());
+    for (sample, whole) in wholes.into_iter().enumerate() {
+        match u64::try_from(whole) {
+            Ok(count) => counts.push(count),
+            Err(_) => return wrong(sample, whole.to_string()),
+        }
+    }
+    Ok(counts)
+}
+
+/// Returns the values where `rows` says: first that of row `rows[0]`.
+pub(crate) fn ordered<T: Clone>(values: Vec<T>, rows: Option<&[usize]>) -> Vec<T> {
+    match rows {
+        Some(rows) => rows.iter().map(|row| values[*row].clone()).collect(),
+        None => values,
+    }
+}
+
+/// Returns the positions of the first id that stands there twice.
+fn repeated(ids: &[String]) -> Option<(usize, usize)> {
+    let mut seen = HashMap::with_capacity(ids.len());
+    ids.iter().enumerate().find_map(|(at, id)| seen.insert(id, at).map(|first| (first, at)))
+}
+
+/// Returns the row of `ids` at which each of `samples` stands.
+///
+/// # Errors
+///
+/// Fails if an id stands there twice, or one of the samples does not.
+pub(crate) fn rows_of(ids: &[String], samples: &[String]) -> Result<Vec<usize>, ArrayError> {
+    if let Some((first, second)) = repeated(ids) {
+        return Err(ArrayError::IdTwice { id: ids[second].clone(), first, second });
+    }
+    let rows: BTreeMap<&str, usize> =
+        ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
+    let row = |(sample, id): (usize, &String)| {
+        let found = rows.get(id.as_str()).copied();
+        found.ok_or_else(|| ArrayError::IdMissing { id: id.clone(), sample })
+    };
+    samples.iter().enumerate().map(row).collect()
+}
+
+/// Returns the column of ids of a table, if it has one.
+///
+/// # Errors
+///
+/// Says what does not read.
+pub(crate) fn ids(file: &DataFile) -> Result<Option<Vec<String>>, ArrayError> {
+    if file.names()?.len() < 2 || !file.has(&IDS) {
+        return Ok(None);
+    }
+    let wanted = Wanted { given: None, usual: &IDS, setting: None };
+    Ok(Some(texts(file.pick(wanted)?.1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn table(text: &str) -> DataFile {
+        DataFile::new(Path::new("a.csv"), text.as_bytes().to_vec()).expect("it is a table")
+    }
+
+    fn texts_of(values: &[&str]) -> Vec<String> {
+        values.iter().map(|value| (*value).to_owned()).collect()
+    }
+
+    #[test]
+    fn ids_and_counts_follow_the_order_of_the_samples() {
+        let file = table("id,x,tokens\nb,1,20\na,2,10\n");
+        let counts = ["tokens".to_owned()];
+        let wanted = WantedColumns { ids: None, counts: &counts };
+        let found = wanted.read(&file, 2, Some(&[1, 0])).expect("it reads");
+        assert_eq!(found.ids, Some(texts_of(&["a", "b"])));
+        assert_eq!(found.counts["tokens"], [10, 20]);
+        assert!(wanted.has("ID") && wanted.has("tokens") && !wanted.has("x"));
+    }
+
+    #[test]
+    fn what_is_no_id_and_no_count_is_refused() {
+        let read = |text: &str, ids, count: &str| {
+            let counts = [count.to_owned()];
+            let wanted = WantedColumns { ids, counts: &counts };
+            wanted.read(&table(text), 2, None).map_err(|error| error.to_string())
+        };
+        let twice = "id,n\na,1\na,2\n";
+        assert_eq!(read(twice, None, "n").map(|found| found.ids), Ok(None));
+        let error = read(twice, Some("id"), "n").expect_err("an id stands there twice");
+        assert!(error.contains("`a`") && error.contains("0 and 1"), "{error}");
+        let error = read("id,n\na,1\nb,-2\n", None, "n").expect_err("a count is negative");
+        assert!(error.contains("-2") && error.contains("sample 1"), "{error}");
+        let error = read("id,n\na,1\nb,2.5\n", None, "n").expect_err("a count is no whole number");
+        assert!(error.contains("2.5"), "{error}");
+        assert!(read("id,n\na,1\nb,2\n", None, "m").is_err());
+    }
+
+    #[test]
+    fn rows_are_found_by_id() {
+        let (a, b) = (texts_of(&["x", "y", "z"]), texts_of(&["z", "x"]));
+        assert_eq!(rows_of(&a, &b).ok(), Some(vec![2, 0]));
+        let error = rows_of(&b, &a).expect_err("one is missing").to_string();
+        assert!(error.contains("`y`") && error.contains("sample 1"), "{error}");
+    }
+}
