@@ -40,10 +40,12 @@ pub(crate) fn watch_job() -> Result<(Arc<AtomicBool>, Arc<AtomicBool>), Failure>
     let (cancel, warned) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let flags = (Arc::clone(&cancel), Arc::clone(&warned));
     listen(move |signal| {
-        let first = !flags.0.swap(true, Ordering::Relaxed);
-        if signal == SIGUSR1 && first {
+        let first = !flags.0.load(Ordering::Relaxed);
+        if first && signal == SIGUSR1 {
             flags.1.store(true, Ordering::Relaxed);
-        } else if !first && !flags.1.load(Ordering::Relaxed) {
+        }
+        flags.0.store(true, Ordering::Relaxed);
+        if !first && !flags.1.load(Ordering::Relaxed) {
             low_level::exit(Exit::Interrupted.code().into());
         }
         if first {

@@ -102,6 +102,12 @@ pub(crate) fn run(args: &SubmitArgs, context: &Context) -> Result<ExitCode, Fail
         memory: BTreeMap::new(),
         rounds: vec![],
     };
+    for path in [&submission.store, &submission.folder] {
+        if path.to_str().is_none_or(|path| path.contains(char::is_control)) {
+            let what = format!("`{}` has letters that no batch script may hold", path.display());
+            return Err(Failure::mistake(what));
+        }
+    }
     submission.add_round(&plan, &missing);
     if args.dry_run {
         submission.program = frozen::program(&store, true)?;

@@ -252,34 +252,46 @@ pub(super) fn ends(ids: &[&str]) -> BTreeMap<(String, u32), JobEnd> {
     }
     let format = "JobID,State,ExitCode,ReqMem";
     let accounting = answer("sacct", &["-X", "-n", "-P", "-j", &ids.join(","), "-o", format]);
-    all.extend(accounting.iter().flat_map(|text| text.lines()).filter_map(accounted));
+    all.extend(accounting.iter().flat_map(|text| text.lines()).flat_map(accounted));
     for id in ids {
         // What accounting has not heard of yet, the controller still knows for some minutes.
         let known = answer("scontrol", &["show", "job", *id, "-o"]);
-        all.extend(known.iter().flat_map(|text| text.lines()).filter_map(controlled));
+        all.extend(known.iter().flat_map(|text| text.lines()).flat_map(controlled));
     }
     all.retain(|_, end| !LIVE.contains(&end.state.as_str()));
     all
 }
 
 /// Reads a line of `sacct`: `29_1|OUT_OF_MEMORY|0:125|100M`.
-fn accounted(line: &str) -> Option<((String, u32), JobEnd)> {
-    let mut fields = line.split('|');
-    let (array, number) = fields.next()?.split_once('_')?;
-    let state = fields.next()?;
-    let exit = fields.next()?;
-    let memory = fields.next().and_then(|text| text.parse().ok());
-    Some(((array.to_owned(), number.parse().ok()?), end(state, exit, memory)))
+fn accounted(line: &str) -> Vec<((String, u32), JobEnd)> {
+    let fields: Vec<&str> = line.split('|').collect();
+    let [job, state, exit, memory, ..] = fields[..] else { return vec![] };
+    let Some((array, some)) = job.split_once('_') else { return vec![] };
+    let end = end(state, exit, memory.parse().ok());
+    numbers(some).map(|number| ((array.to_owned(), number), end.clone())).collect()
 }
 
 /// Reads a line of `scontrol show job -o`.
-fn controlled(line: &str) -> Option<((String, u32), JobEnd)> {
-    let field =
-        |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-    let number = field("ArrayTaskId")?.parse().ok()?;
-    let memory = field("MinMemoryNode").and_then(|text| text.parse().ok());
-    let end = end(field("JobState")?, field("ExitCode")?, memory);
-    Some(((field("ArrayJobId")?.to_owned(), number), end))
+fn controlled(line: &str) -> Vec<((String, u32), JobEnd)> {
+    let field = |name: &str| {
+        line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).unwrap_or("")
+    };
+    let end = end(field("JobState"), field("ExitCode"), field("MinMemoryNode").parse().ok());
+    let array = field("ArrayJobId");
+    numbers(field("ArrayTaskId")).map(|number| ((array.to_owned(), number), end.clone())).collect()
+}
+
+/// Returns the numbers in `3`, `[4-7]`, `0-1,5` or `0-7%2`: jobs that never began are told together.
+fn numbers(text: &str) -> impl Iterator<Item = u32> {
+    let text = text.trim_matches(['[', ']']).split('%').next().unwrap_or_default();
+    text.split(',').flat_map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        match (first.parse(), last.parse()) {
+            (Ok(first), Ok(last)) => first..=last,
+            // No number is in it.
+            _ => 1..=0,
+        }
+    })
 }
 
 fn end(state: &str, exit: &str, memory: Option<Megabytes>) -> JobEnd {
@@ -346,22 +358,29 @@ mod tests {
 
     #[test]
     fn what_slurm_says_of_ended_jobs_is_read() {
-        let line = "29_1|OUT_OF_MEMORY|0:125|100M";
-        let (job, end) = accounted(line).expect("it reads");
+        let one = |mut all: Vec<((String, u32), JobEnd)>| {
+            assert_eq!(all.len(), 1);
+            all.remove(0)
+        };
+        let (job, end) = one(accounted("29_1|OUT_OF_MEMORY|0:125|100M"));
         assert_eq!(job, ("29".to_owned(), 1));
         assert_eq!((end.signal, end.memory), (125, Some(Megabytes(100))));
         assert_eq!(JobEnd::verdict(Some(&end), true), Verdict::MoreMemory);
         let line = "JobId=31 ArrayJobId=29 ArrayTaskId=2 JobName=coresift UserId=a(1) JobState=FAILED \
                     Reason=JobLaunchFailure ExitCode=0:9 NumNodes=1 MinMemoryNode=2G Features=(null)";
-        let (job, end) = controlled(line).expect("it reads");
+        let (job, end) = one(controlled(line));
         assert_eq!(job, ("29".to_owned(), 2));
         assert_eq!(JobEnd::verdict(Some(&end), false), Verdict::MoreMemory);
         assert_eq!(JobEnd::verdict(Some(&end), true), Verdict::StageFailed);
-        let (_, end) = accounted("29_3|CANCELLED by 1000|0:0|").expect("it reads");
+        let (_, end) = one(accounted("29_3|CANCELLED by 1000|0:0|"));
         assert_eq!((end.state.as_str(), end.memory), ("CANCELLED", None));
         assert_eq!(JobEnd::verdict(Some(&end), false), Verdict::Again);
         assert_eq!(JobEnd::verdict(None, false), Verdict::Again);
-        assert_eq!(accounted("29_[4-7]|PENDING|0:0|100M"), None);
+        let told: Vec<u32> =
+            accounted("29_[4-6,9%2]|PENDING|0:0|100M").iter().map(|(job, _)| job.1).collect();
+        assert_eq!(told, [4, 5, 6, 9]);
+        let single = "JobId=12 JobName=x JobState=COMPLETED ExitCode=0:0 MinMemoryNode=1M";
+        assert_eq!(controlled(single), []);
     }
 
     #[test]

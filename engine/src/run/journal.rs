@@ -112,7 +112,7 @@ impl<'a> Journal<'a> {
     }
 
     fn seconds(&self) -> f64 {
-        (self.began.elapsed().as_secs_f64() * 1e4).round() / 1e4
+        ((self.offset + self.began.elapsed().as_secs_f64()) * 1e4).round() / 1e4
     }
 
     fn is_due(&mut self, event: &Event) -> bool {
@@ -267,8 +267,8 @@ pub struct LogTail {
     file: File,
     rest: Vec<u8>,
     submitted: Option<SubmittedRun>,
-    /// How much of each job's log was read, by its name.
-    jobs: BTreeMap<OsString, u64>,
+    /// How much of each job's log was read, by its name, and the time of the last line.
+    jobs: BTreeMap<OsString, (u64, f64)>,
 }
 
 impl LogTail {
@@ -307,7 +307,7 @@ impl LogTail {
         let mut lines = vec![];
         for path in self.job_logs() {
             let Some(name) = path.file_name() else { continue };
-            let read = self.jobs.entry(name.to_owned()).or_default();
+            let (read, last) = self.jobs.entry(name.to_owned()).or_default();
             if fs::metadata(&path).map_or(0, |data| data.len()) <= *read {
                 continue;
             }
@@ -320,7 +320,12 @@ impl LogTail {
                 && let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n')
             {
                 *read += end as u64 + 1;
-                lines.extend(parse(&bytes[..=end]));
+                for mut line in parse(&bytes[..=end]) {
+                    // A job may go on where another clock is behind: its lines stay in order.
+                    line.t = line.t.max(*last);
+                    *last = line.t;
+                    lines.push(line);
+                }
             }
         }
         lines
@@ -339,7 +344,13 @@ impl LogTail {
     /// the lock; or the run was submitted, and has not ended.
     #[must_use]
     pub fn is_growing(&self) -> bool {
-        self.submitted.as_ref().is_some_and(SubmittedRun::is_open) || is_locked(&self.file)
+        self.awaits_jobs() || is_locked(&self.file)
+    }
+
+    /// Tells whether the run was submitted and has not ended.
+    #[must_use]
+    pub fn awaits_jobs(&self) -> bool {
+        self.submitted.as_ref().is_some_and(SubmittedRun::is_open)
     }
 
     /// Tells whether a process is writing the log, or a job one of the others.

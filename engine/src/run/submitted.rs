@@ -95,7 +95,7 @@ impl SubmittedRun {
         store: &Store,
     ) -> Result<(), StoreError> {
         let mut record = RunRecord::new(plan, options);
-        record.process.clear();
+        record.process = "jobs".to_owned();
         mark_hits(&mut record, forecast);
         record.write(store)?;
         let mut nobody = |_: &Event| {};
@@ -185,6 +185,12 @@ impl SubmittedRun {
         record.seconds = options.now.saturating_sub(record.started) as f64;
         record.write(store)?;
         store.flush()?;
+        let mut nobody = |_: &Event| {};
+        let mut log = LoggingSink::resumed(plan, options, &mut nobody, record.started);
+        log.begin(store);
+        log.emit(&Event::RunFinished { summary });
+        drop(log);
+        // Last: who follows the log reads on until it is gone.
         let path = self.marker();
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -192,10 +198,6 @@ impl SubmittedRun {
             }
             _ => {}
         }
-        let mut nobody = |_: &Event| {};
-        let mut log = LoggingSink::resumed(plan, options, &mut nobody, record.started);
-        log.begin(store);
-        log.emit(&Event::RunFinished { summary });
         Ok(summary)
     }
 
