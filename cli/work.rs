@@ -31,7 +31,7 @@ pub(crate) fn run(args: &WorkArgs, context: &Context) -> Result<ExitCode, Failur
     let (record, submitted) = submit::find(&store, &args.run)?;
     let unknown = || Failure::mistake(format!("no job is called `{}`", args.job.join(" ")));
     if args.job == ["close"] {
-        return submit::close(&record, &submitted, &store, context);
+        return submit::closing::close(&record, &submitted, &store, context);
     }
     let numbers: Vec<u32> = args.job.iter().filter_map(|word| word.parse().ok()).collect();
     let [round, array, number] = numbers[..] else { return Err(unknown()) };

@@ -123,7 +123,7 @@ impl FromStr for Megabytes {
             _ => return Err(wrong()),
         };
         let whole = mebibytes.ceil();
-        if whole < 1.0 || whole > 1e9 { Err(wrong()) } else { Ok(Self(whole as u64)) }
+        if (1.0..=1e9).contains(&whole) { Ok(Self(whole as u64)) } else { Err(wrong()) }
     }
 }
 

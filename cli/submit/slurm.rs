@@ -284,14 +284,11 @@ fn controlled(line: &str) -> Vec<((String, u32), JobEnd)> {
 /// Returns the numbers in `3`, `[4-7]`, `0-1,5` or `0-7%2`: jobs that never began are told together.
 fn numbers(text: &str) -> impl Iterator<Item = u32> {
     let text = text.trim_matches(['[', ']']).split('%').next().unwrap_or_default();
-    text.split(',').flat_map(|part| {
+    let ranges = text.split(',').filter_map(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        match (first.parse(), last.parse()) {
-            (Ok(first), Ok(last)) => first..=last,
-            // No number is in it.
-            _ => 1..=0,
-        }
-    })
+        Some(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?)
+    });
+    ranges.flatten()
 }
 
 fn end(state: &str, exit: &str, memory: Option<Megabytes>) -> JobEnd {

@@ -18,11 +18,16 @@ fn slurm(name: &str, args: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
 /// Returns a place whose jobs ask for little, with `more` in its `coresift.toml`; `None` without a
 /// Slurm.
 fn place(more: &str) -> Option<Place> {
     if slurm("sinfo", &["-h", "-o", "%T"]).is_none_or(|states| states.trim().is_empty()) {
-        println!("skipped: no Slurm answers");
+        skipped("no Slurm answers");
         return None;
     }
     let place = Place::new();
@@ -170,7 +175,7 @@ fn a_stage_that_lacks_memory_gets_twice_as_much() {
     let Some(place) = place("mem = \"150M\"") else { return };
     let config = slurm("scontrol", &["show", "config"]).unwrap_or_default();
     if !config.contains("proctrack/cgroup") {
-        println!("skipped: this Slurm has no control groups");
+        skipped("this Slurm has no control groups");
         return;
     }
     place.write("p.toml", COMMAND);
