@@ -24,6 +24,8 @@ pub(crate) enum Exit {
     Damaged = 3,
     /// `plan --exit-code`: there are stages to run. No failure.
     ToDo = 10,
+    /// A job was told to end, and is to go on later.
+    Unfinished = 85,
     /// The program itself has a defect (sysexits.h, EX_SOFTWARE).
     Defect = 70,
     /// The program of a stage cannot be started, as a shell says it.

@@ -55,13 +55,15 @@ impl Follow {
     pub(crate) fn take(&mut self) -> (Vec<LogLine>, bool) {
         // Asked first: what is written between the two is read.
         let growing = self.tail.is_growing();
+        // One that was submitted again has an end before the end.
+        let awaited = self.tail.awaits_jobs();
         self.ahead.extend(self.tail.read_new());
         let clock = self.began.elapsed().as_secs_f64();
         let due = |entry: &LogLine| self.speed.is_none_or(|speed| entry.t <= clock * speed);
         let count = self.ahead.iter().take_while(|entry| due(entry)).count();
         let now: Vec<LogLine> = self.ahead.drain(..count).collect();
         self.finished |= now.iter().any(|one| matches!(one.event, Event::RunFinished { .. }));
-        let more = !self.finished && (growing || !self.ahead.is_empty());
+        let more = (!self.finished || awaited) && (growing || !self.ahead.is_empty());
         (now, more)
     }
 }

@@ -30,9 +30,12 @@ mod signals;
 mod site;
 mod sources;
 mod stats;
+mod stop;
+mod submit;
 mod supervise;
 mod table;
 mod watch;
+mod work;
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use context::{Context, Global};
@@ -55,6 +58,13 @@ struct CommandLine {
 enum ProgramCommand {
     /// Run a pipeline: take what the store has, make the rest.
     Run(run::RunArgs),
+    /// Hand a pipeline to Slurm as jobs, and leave.
+    Submit(submit::SubmitArgs),
+    /// Cancel the jobs of a run that was submitted.
+    Stop(stop::StopArgs),
+    /// Compute what a job of a submitted run is to.
+    #[command(hide = true)]
+    Work(work::WorkArgs),
     /// Run a pipeline at several settings, and say what each does to results, subsets and cost.
     Ablate(ablate::AblateArgs),
     /// Say what a run would do, and why; runs nothing.
@@ -126,6 +136,9 @@ fn answer() -> ExitCode {
     let context = Context::new(args.global);
     let result = match args.command {
         ProgramCommand::Run(args) => run::run(&args, &context),
+        ProgramCommand::Submit(args) => submit::run(&args, &context),
+        ProgramCommand::Stop(args) => stop::run(&args, &context),
+        ProgramCommand::Work(args) => work::run(&args, &context),
         ProgramCommand::Ablate(args) => ablate::run(&args, &context),
         ProgramCommand::Plan(args) => plan::run(&args, &context),
         ProgramCommand::Explain(args) => explain::run(&args, &context),

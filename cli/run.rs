@@ -19,7 +19,10 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -104,6 +107,22 @@ impl From<DeviceError> for Failure {
 impl ExecutionArgs {
     /// Opens the device, watches for signals, and returns what a run that begins now is given.
     pub(crate) fn options(&self, store: &Store, context: &Context) -> Result<RunOptions, Failure> {
+        self.options_with(store, context, signals::watch()?)
+    }
+
+    /// Returns what a job of a batch system runs with that was given so many cores.
+    pub(crate) fn of_job(device: DeviceChoice, cores: Option<u16>) -> Self {
+        Self { device, jobs: cores, threads: cores, memory: None }
+    }
+
+    /// Opens the device and returns what a run that begins now is given. It stops when `cancel` is
+    /// set.
+    pub(crate) fn options_with(
+        &self,
+        store: &Store,
+        context: &Context,
+        cancel: Arc<AtomicBool>,
+    ) -> Result<RunOptions, Failure> {
         let device = open_device(self.device, context)?;
         let memory = self.memory.map_or(methods::linalg::DEFAULT_MEMORY, |Size(bytes)| {
             usize::try_from(bytes).unwrap_or(usize::MAX)
@@ -129,7 +148,8 @@ impl ExecutionArgs {
             now: started / 1000,
             force: BTreeSet::new(),
             fail_fast: false,
-            cancel: signals::watch()?,
+            part: None,
+            cancel,
         })
     }
 }
@@ -187,7 +207,7 @@ pub(crate) fn run_id(store: &Store, millis: u64) -> Result<String, Failure> {
 }
 
 /// Reads the name that a user gives a run.
-fn run_name(text: &str) -> Result<String, String> {
+pub(crate) fn run_name(text: &str) -> Result<String, String> {
     let fine = |letter: char| letter.is_alphanumeric() || ['-', '_', '.'].contains(&letter);
     match text {
         "last" => Err("`last` is taken: it is whichever run is the newest".to_owned()),

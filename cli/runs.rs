@@ -3,8 +3,9 @@
 use crate::context::{
     Context, Failure, axis_names, columns, duration_of, print, print_line, time_of,
 };
+use crate::submit;
 use cache::Store;
-use engine::{PipelineFile, RunNode, RunRecord, RunState, RunStatus};
+use engine::{PipelineFile, RunNode, RunRecord, RunState, RunStatus, SubmittedRun};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -165,6 +166,10 @@ fn forget(runs: &[String], store: &Store, context: &Context) -> Result<ExitCode,
     let found: Vec<RunRecord> =
         runs.iter().map(|name| find(store, name)).collect::<Result<_, _>>()?;
     for run in &found {
+        if SubmittedRun::find(store, &run.id).is_some_and(|run| run.is_open()) {
+            let failure = Failure::mistake(format!("run {} has not ended", run.id));
+            return Err(failure.hint(format!("`coresift stop {}` ends it", run.id)));
+        }
         if run.status(store)? == RunStatus::GoingOn {
             let failure = Failure::mistake(format!("run {} is going on", run.id));
             return Err(failure
@@ -175,6 +180,7 @@ fn forget(runs: &[String], store: &Store, context: &Context) -> Result<ExitCode,
         RunRecord::remove(store, &run.id)?;
         context.note(&format!("forgot run {}", run.id));
     }
+    submit::frozen::forget_programs(store);
     if context.global.json {
         let ids: Vec<&str> = found.iter().map(|run| run.id.as_str()).collect();
         print_line(&json!({ "forgot": ids }).to_string());

@@ -5,10 +5,10 @@ use crate::{
         Cells, Context, Failure, bytes_of, columns, duration_of, print, print_line, time_of,
     },
     explain::recipe_text,
-    follow, runs,
+    follow, runs, submit,
 };
 use cache::{Record, Store};
-use engine::{RunNode, RunRecord, RunState, RunStatus};
+use engine::{RunNode, RunRecord, RunState, RunStatus, SubmittedRun};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -55,11 +55,15 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<ExitCode, Failur
     if context.global.json {
         let with_records = args.stage.is_some();
         let status = run.status(&store)?;
-        print_line(&json(&run, status, &nodes, with_records.then_some(&store))?.to_string());
+        let mut value = json(&run, status, &nodes, with_records.then_some(&store))?;
+        if let Some(queue) = queue(&run, &store)? {
+            value["queue"] = queue.into();
+        }
+        print_line(&value.to_string());
         return Ok(ExitCode::SUCCESS);
     }
     if args.stage.is_none() {
-        print(&text(&run, run.status(&store)?, &nodes));
+        print(&text(&run, run.status(&store)?, queue(&run, &store)?.as_deref(), &nodes));
         let why = run.failures(&store)?;
         let shown = |node: &RunNode| nodes.iter().any(|one| std::ptr::eq(*one, node));
         for (at, why) in why {
@@ -80,7 +84,13 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<ExitCode, Failur
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(run: &RunRecord, status: RunStatus, nodes: &[&RunNode]) -> String {
+/// Says how the jobs of a submitted run stand in the queue, if it has not ended.
+fn queue(run: &RunRecord, store: &Store) -> Result<Option<String>, Failure> {
+    let submitted = SubmittedRun::find(store, &run.id).filter(SubmittedRun::is_open);
+    submitted.map(|submitted| submit::queue_line(&submitted)).transpose()
+}
+
+fn text(run: &RunRecord, status: RunStatus, queue: Option<&str>, nodes: &[&RunNode]) -> String {
     let mut out = format!("run       {}\npipeline  {}\n", run.id, run.pipeline);
     for (what, text) in [("title", &run.title), ("name", &run.name), ("note", &run.note)] {
         if let Some(text) = text {
@@ -108,6 +118,9 @@ fn text(run: &RunRecord, status: RunStatus, nodes: &[&RunNode]) -> String {
         ),
     }
     .ok();
+    if let Some(queue) = queue {
+        writeln!(out, "queue     {queue}").ok();
+    }
     let mut rows = vec![["state", "took", "key", "stage"].map(str::to_owned).to_vec()];
     for node in nodes {
         let took = match node.state {

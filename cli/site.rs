@@ -2,6 +2,7 @@
 
 use crate::context::Failure;
 use crate::quantities::{DurationArg, Size};
+use crate::submit::settings::SlurmSettings;
 use serde::{Deserialize, Deserializer, de};
 use std::{env, fs, str::FromStr};
 
@@ -14,6 +15,8 @@ pub(crate) const NAME: &str = "coresift.toml";
 pub(crate) struct Site {
     /// The limits of `cache gc`.
     pub(crate) cache: CacheSettings,
+    /// What jobs ask Slurm for.
+    pub(crate) slurm: SlurmSettings,
 }
 
 /// The table `[cache]`.
@@ -50,7 +53,9 @@ impl Site {
         let text = fs::read_to_string(&path).map_err(|error| refused().because(error))?;
         toml::from_str(&text).map_err(|error| {
             // It has the line, and what is wrong underlined.
-            refused().because(error).hint("the guide's page on the cache lists what it may say")
+            refused().because(error).hint(
+                "docs/guide/cache.md lists what `[cache]` may say, docs/cluster.md what `[slurm]`",
+            )
         })
     }
 }

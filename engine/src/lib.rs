@@ -18,10 +18,10 @@ pub use plan::{FormerName, NodeId, Plan, PlanAxis, PlanCell, PlanNode};
 pub use protocol::Protocol;
 pub use registry::{Becomes, Method, Parse, Registry, Renamed};
 pub use run::{
-    Forecast, Journal, LogLine, LogTail, Outlook, PipelineFile, Reason, ResultUse, RunError,
-    RunFailure, RunHistory, RunNode, RunOptions, RunRecord, RunResult, RunSource, RunState,
-    RunStatus, Utc, differences, explain_panics_of_stages, keep_panics_of_stages, run,
-    trajectory_key,
+    Bundle, Forecast, Journal, LogLine, LogTail, Outlook, PipelineFile, Reason, ResultUse,
+    RunError, RunFailure, RunHistory, RunNode, RunOptions, RunPart, RunRecord, RunResult,
+    RunSource, RunState, RunStatus, SubmittedRun, Utc, Weight, closure, dependents, differences,
+    explain_panics_of_stages, keep_panics_of_stages, run, trajectory_key,
 };
 pub use seed::Streams;
 pub use spec::{

@@ -33,6 +33,7 @@ fn options(id: u64) -> RunOptions {
         note: None,
         force: BTreeSet::new(),
         fail_fast: false,
+        part: None,
         cancel: Arc::new(AtomicBool::new(false)),
     }
 }

@@ -76,6 +76,7 @@ fn run(store: &Store, text: &str) -> (Plan, Vec<Artifact>, Vec<String>) {
         note: None,
         force: BTreeSet::new(),
         fail_fast: false,
+        part: None,
         cancel: Arc::new(AtomicBool::new(false)),
     };
     let mut failures = vec![];

@@ -17,6 +17,7 @@ mod program;
 mod protocols;
 mod report;
 mod share;
+mod slurm;
 mod snapshot;
 mod trouble;
 mod whole;

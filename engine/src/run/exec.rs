@@ -52,6 +52,22 @@ pub struct RunOptions {
     pub fail_fast: bool,
     /// The cancellation flag: once set, stages stop at their next step.
     pub cancel: Arc<AtomicBool>,
+    /// The part of a submitted run to compute; `None` for a run of all of the plan.
+    pub part: Option<RunPart>,
+}
+
+/// A part of a submitted run: what one of its jobs computes. The run's record is not written; the
+/// job has a log of its own.
+#[derive(Clone, Debug)]
+pub struct RunPart {
+    /// The name of the job.
+    pub job: String,
+    /// The computations to make, and all that they need.
+    pub only: BTreeSet<NodeId>,
+    /// Those of them whose hits are logged: what no other job computes.
+    pub own: BTreeSet<NodeId>,
+    /// When the run was submitted, in seconds since 1970 (UTC).
+    pub submitted: u64,
 }
 
 /// The result of a run: its summary, and the outputs and keys of its nodes.
@@ -86,9 +102,10 @@ pub fn run(
     sink: &mut dyn Sink,
 ) -> Result<RunResult, RunError> {
     let clock = Instant::now();
-    let mut sink = LoggingSink::new(plan, &options.id, sink);
+    let mut sink = LoggingSink::new(plan, options, sink);
+    let part = options.part.as_ref();
     sink.emit(&Event::RunStarted {
-        nodes: plan.nodes().len(),
+        nodes: part.map_or(plan.nodes().len(), |part| part.only.len()),
         cells: plan.cells.len(),
         pipeline: plan.path.display().to_string(),
         stages: journal::stages(plan),
@@ -111,9 +128,14 @@ pub fn run(
         device_jobs: options.device_jobs,
         fail_fast: options.fail_fast,
     };
-    let mut scheduler = Scheduler::new(NodeGraph::of(plan), limits);
+    let graph = NodeGraph::of(plan);
+    let mut scheduler = match part {
+        None => Scheduler::new(graph, limits),
+        Some(part) => Scheduler::of_some(graph, limits, &part.only),
+    };
     let mut recorder = Recorder {
         store,
+        is_part: part.is_some(),
         record: RunRecord::new(plan, options),
         sink: &mut sink,
         summary: RunSummary::default(),
@@ -140,7 +162,11 @@ pub fn run(
     record.seconds = clock.elapsed().as_secs_f64();
     record.summary = Some(summary);
     record.interrupted = options.cancel.load(Ordering::Relaxed);
-    let kept = record.write(store).and_then(|()| store.flush());
+    let kept = match part {
+        None => record.write(store),
+        Some(_) => Ok(()),
+    };
+    let kept = kept.and_then(|()| store.flush());
     // A run of hits alone succeeds on a read-only store; a full disk or a store that is gone is
     // reported already.
     if record_written && ended.is_ok() && halt.is_none_or(|halt| halt == Halt::FailFast) {
@@ -177,6 +203,8 @@ impl Drop for StopOnUnwind<'_> {
 /// The listener that keeps the run's record and summary, and emits events.
 struct Recorder<'a, 'b> {
     store: &'a Store,
+    /// Whether this is a part of a submitted run, whose record is there already.
+    is_part: bool,
     record: RunRecord,
     sink: &'a mut LoggingSink<'b>,
     summary: RunSummary,
@@ -236,7 +264,9 @@ impl Listener for Recorder<'_, '_> {
     type Error = RunError;
 
     fn begin(&mut self) -> Result<(), RunError> {
-        self.record.write(self.store)?;
+        if !self.is_part {
+            self.record.write(self.store)?;
+        }
         self.record_written = true;
         self.sink.begin(self.store);
         self.store.wait_for_collection()?;

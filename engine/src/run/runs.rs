@@ -5,6 +5,7 @@ use super::{
     history::{PipelineFile, full_path},
     journal::LogTail,
     run_id,
+    submitted::SubmittedRun,
 };
 use crate::{Event, NodeId, Plan, RunSummary, spec::SpecSource};
 use cache::{Key, Store, StoreError};
@@ -143,7 +144,9 @@ impl RunFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunStatus {
-    /// Its process is running.
+    /// It was submitted to a batch system, and none of its jobs is running.
+    Queued,
+    /// Its process is running, or a job of it.
     GoingOn,
     /// All targets are in the store.
     Done,
@@ -160,6 +163,7 @@ impl RunStatus {
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::GoingOn => "going on",
             Self::Done => "done",
             Self::Failed => "failed",
@@ -243,7 +247,8 @@ impl RunRecord {
     pub fn status(&self, store: &Store) -> Result<RunStatus, StoreError> {
         Ok(match self.summary {
             None => match LogTail::open(store, &self.id)? {
-                Some(tail) if tail.is_growing() => RunStatus::GoingOn,
+                Some(tail) if tail.has_writer() => RunStatus::GoingOn,
+                Some(tail) if tail.is_growing() => RunStatus::Queued,
                 _ => RunStatus::Killed,
             },
             Some(summary) => {
@@ -271,6 +276,8 @@ impl RunRecord {
             let Some(at) = entry.event.node().map(NodeId::index) else { continue };
             let Some(node) = self.nodes.get_mut(at) else { continue };
             match entry.event {
+                // Another job of a submitted run finds what one of them computed.
+                Event::Hit { key, .. } if node.state == RunState::Computed => node.key = Some(key),
                 Event::Hit { key, .. } => {
                     node.state = RunState::Hit;
                     node.key = Some(key);
@@ -347,8 +354,11 @@ impl RunRecord {
         }
         let entries =
             LogTail::open(store, &self.id)?.map(|mut tail| tail.read_new()).unwrap_or_default();
+        let still = |node: NodeId| {
+            self.nodes.get(node.index()).is_some_and(|node| node.state == RunState::Failed)
+        };
         let failed = entries.into_iter().filter_map(|entry| match entry.event {
-            Event::Failed { node, causes, hint } => {
+            Event::Failed { node, causes, hint } if still(node) => {
                 Some((node.index(), RunFailure { causes, hint }))
             }
             _ => None,
@@ -377,7 +387,8 @@ impl RunRecord {
     /// Fails if the store cannot be written.
     pub fn remove(store: &Store, id: &str) -> Result<(), StoreError> {
         store.remove_document(FOLDER, &format!("{id}.json"))?;
-        Self::forget_events(store, id)
+        Self::forget_events(store, id)?;
+        SubmittedRun::remove(store, id)
     }
 
     /// Returns the newest run of `pipeline`, or of any if `None`, after leaving out `skip`.

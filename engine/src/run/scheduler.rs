@@ -234,6 +234,18 @@ impl Scheduler {
         scheduler
     }
 
+    /// Returns the scheduler of the nodes `only`, among which are the inputs of each.
+    pub(super) fn of_some(graph: NodeGraph, limits: Limits, only: &BTreeSet<NodeId>) -> Self {
+        let mut scheduler = Self::new(graph, limits);
+        for index in 0..scheduler.states.len() {
+            if !only.contains(&node_at(index)) {
+                scheduler.ready.remove(&node_at(index));
+                scheduler.states[index] = NodeState::Lost;
+            }
+        }
+        scheduler
+    }
+
     /// Returns the oldest news not yet taken.
     pub(super) fn take_news(&mut self) -> Option<News> {
         self.news.pop_front()

@@ -11,23 +11,31 @@ pub(super) struct Turns {
     waiting: BTreeSet<NodeId>,
 }
 
+/// Returns the trainings of each trajectory of `plan`, the shortest first.
+pub(super) fn chains(plan: &Plan) -> Vec<Vec<NodeId>> {
+    let mut groups: BTreeMap<_, Vec<(u64, NodeId)>> = BTreeMap::new();
+    for (id, node) in plan.nodes() {
+        let Some(trajectory) = node.stage.trajectory() else { continue };
+        let settings = trajectory.settings.to_string();
+        let identity = (node.stage.method(), settings, node.seed, &node.inputs);
+        groups.entry(identity).or_default().push((trajectory.last_step, id));
+    }
+    let sorted = |mut group: Vec<(u64, NodeId)>| {
+        // Equally long ones are one computation.
+        group.sort_unstable();
+        group.into_iter().map(|(_, id)| id).collect()
+    };
+    groups.into_values().map(sorted).collect()
+}
+
 impl Turns {
     pub(super) fn of(plan: &Plan) -> Self {
-        let mut groups: BTreeMap<_, Vec<(u64, NodeId)>> = BTreeMap::new();
-        for (id, node) in plan.nodes() {
-            let Some(trajectory) = node.stage.trajectory() else { continue };
-            let settings = trajectory.settings.to_string();
-            let identity = (node.stage.method(), settings, node.seed, &node.inputs);
-            groups.entry(identity).or_default().push((trajectory.last_step, id));
-        }
         let mut turns =
             Self { before: BTreeMap::new(), after: BTreeMap::new(), waiting: BTreeSet::new() };
-        for mut group in groups.into_values() {
-            // Equally long ones are one computation.
-            group.sort_unstable();
-            for pair in group.windows(2) {
-                turns.before.insert(pair[1].1, pair[0].1);
-                turns.after.insert(pair[0].1, pair[1].1);
+        for chain in chains(plan) {
+            for pair in chain.windows(2) {
+                turns.before.insert(pair[1], pair[0]);
+                turns.after.insert(pair[0], pair[1]);
             }
         }
         turns
