@@ -2,7 +2,7 @@
 
 use crate::context::Failure;
 use crate::quantities::{DurationArg, Size};
-use crate::submit::settings::SlurmSettings;
+use crate::submit::{ray::RaySettings, settings::SlurmSettings};
 use serde::{Deserialize, Deserializer, de};
 use std::{env, fs, str::FromStr};
 
@@ -17,6 +17,8 @@ pub(crate) struct Site {
     pub(crate) cache: CacheSettings,
     /// What jobs ask Slurm for.
     pub(crate) slurm: SlurmSettings,
+    /// Where Ray is, and what jobs ask it for.
+    pub(crate) ray: RaySettings,
 }
 
 /// The table `[cache]`.
@@ -54,7 +56,7 @@ impl Site {
         toml::from_str(&text).map_err(|error| {
             // It has the line, and what is wrong underlined.
             refused().because(error).hint(
-                "docs/guide/cache.md lists what `[cache]` may say, docs/cluster.md what `[slurm]`",
+                "docs/guide/cache.md lists what `[cache]` may say, docs/cluster.md what `[slurm]` and `[ray]`",
             )
         })
     }

@@ -3,11 +3,12 @@
 pub(crate) mod closing;
 pub(crate) mod frozen;
 pub(crate) mod jobs;
+pub(crate) mod ray;
 pub(crate) mod settings;
 pub(crate) mod slurm;
 
 use crate::{
-    context::{Context, Failure, Pipeline, now_millis, print, print_line, shell},
+    context::{Context, Exit, Failure, Pipeline, now_millis, print, print_line, shell},
     run, runs,
     site::Site,
 };
@@ -15,9 +16,10 @@ use cache::Store;
 use engine::{
     Bundle, Forecast, NodeId, Outlook, Plan, RunOptions, RunRecord, SubmittedRun, Weight,
 };
-use jobs::{JobArray, Round, Submission};
+use jobs::{BatchSystem, JobArray, Round, Submission};
 use networks::DeviceChoice;
 use serde_json::json;
+use settings::SlurmSettings;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -47,6 +49,12 @@ pub(crate) struct SubmitArgs {
     /// Where the jobs run networks: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// Who runs the jobs: Slurm, or a Ray cluster.
+    #[arg(long, value_enum, default_value = "slurm", conflicts_with = "again")]
+    on: On,
+    /// The Ray cluster: auto, or ray://HOST:10001 [default: as coresift.toml says, else one is started here]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "again")]
+    address: Option<String>,
     /// Print the scripts of the jobs, and submit nothing.
     #[arg(long)]
     dry_run: bool,
@@ -58,6 +66,14 @@ pub(crate) struct SubmitArgs {
     note: Option<String>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum On {
+    /// Slurm.
+    Slurm,
+    /// Ray.
+    Ray,
+}
+
 pub(crate) fn run(args: &SubmitArgs, context: &Context) -> Result<ExitCode, Failure> {
     if let Some(name) = &args.again {
         return again(name, args.dry_run, context);
@@ -67,8 +83,7 @@ pub(crate) fn run(args: &SubmitArgs, context: &Context) -> Result<ExitCode, Fail
         set: args.set.clone(),
         target: args.target.clone(),
     })?;
-    let mut settings = Site::read()?.slurm;
-    settings.at_once = args.at_once.or(settings.at_once);
+    let (system, settings) = system(args)?;
     let plan = context.plan(&pipeline)?;
     context.tell_of_former_names(&plan);
     let store = context.store()?;
@@ -90,6 +105,7 @@ pub(crate) fn run(args: &SubmitArgs, context: &Context) -> Result<ExitCode, Fail
         program: PathBuf::new(),
         store: fs::canonicalize(store.root()).map_err(cannot)?,
         folder: std::env::current_dir().map_err(cannot)?,
+        system,
         device: args.device.to_string(),
         at: options.now,
         retries_left: settings.retries,
@@ -117,7 +133,47 @@ pub(crate) fn run(args: &SubmitArgs, context: &Context) -> Result<ExitCode, Fail
         frozen::forget_programs(&store);
         return Err(failure);
     }
-    Ok(tell(&submission, context))
+    sent(&submission, &submitted, &store, context)
+}
+
+/// Returns who is to run the jobs, and what they ask for.
+fn system(args: &SubmitArgs) -> Result<(BatchSystem, SlurmSettings), Failure> {
+    let site = Site::read()?;
+    if args.on == On::Slurm {
+        if args.address.is_some() {
+            return Err(Failure::mistake("--address is of a Ray cluster").hint("add `--on ray`"));
+        }
+        let mut settings = site.slurm;
+        settings.at_once = args.at_once.or(settings.at_once);
+        return Ok((BatchSystem::Slurm, settings));
+    }
+    if args.at_once.is_some() {
+        let failure = Failure::mistake("--at-once is of Slurm's arrays");
+        return Err(failure.hint("Ray runs as many tasks as its cores and GPUs do"));
+    }
+    Ok((BatchSystem::Ray(site.ray.cluster(args.address.as_deref())), site.ray.jobs()))
+}
+
+/// Does what is left once the last round is sent: with Slurm nothing, with Ray, whose tasks have ended, the
+/// work of a closing job.
+fn sent(
+    submission: &Submission,
+    submitted: &SubmittedRun,
+    store: &Store,
+    context: &Context,
+) -> Result<ExitCode, Failure> {
+    if submission.system == BatchSystem::Slurm {
+        return Ok(tell(submission, context));
+    }
+    let (record, _) = find(store, &submission.run)?;
+    if is_stopped(submitted) {
+        if submitted.is_open() {
+            stop(&record, submitted, store, context)?;
+        }
+        context.note(&format!("stopped; `{}` goes on", again_command(&record.id)));
+        return Ok(Exit::Interrupted.into());
+    }
+    closing::close(&record, submitted, store, context)
 }
 
 /// Freezes what is submitted, and begins the run.
@@ -232,6 +288,9 @@ fn send(
     context: &Context,
 ) -> Result<(), Failure> {
     submission.write(submitted)?;
+    if let BatchSystem::Ray(cluster) = &submission.system {
+        return ray::run(cluster, submission, submitted, context);
+    }
     let round = submission.rounds.len() - 1;
     let mut ids: Vec<Option<String>> = vec![];
     let mut refused = None;
@@ -314,7 +373,7 @@ fn again(name: &str, dry: bool, context: &Context) -> Result<ExitCode, Failure> 
     let store = context.store()?;
     let (record, submitted) = find(&store, name)?;
     let mut submission = Submission::read(&submitted)?;
-    if submitted.is_open() {
+    if submitted.is_open() && submission.system == BatchSystem::Slurm {
         let queue = slurm::in_queue(&submission.ids()).unwrap_or_default();
         if !queue.is_empty() {
             let what = format!("run {} has jobs in the queue: {}", record.id, listed(&queue));
@@ -337,7 +396,7 @@ fn again(name: &str, dry: bool, context: &Context) -> Result<ExitCode, Failure> 
     fs::remove_file(submitted.folder().join(STOPPED)).ok();
     submitted.reopen(&store)?;
     send(&mut submission, &submitted, context)?;
-    Ok(tell(&submission, context))
+    sent(&submission, &submitted, &store, context)
 }
 
 /// Reads the plan of a submitted run as it was submitted, under the name of its file.
@@ -412,6 +471,12 @@ pub(crate) fn listed(queue: &BTreeMap<String, usize>) -> String {
 /// Says how the jobs of an open run stand in the queue.
 pub(crate) fn queue_line(submitted: &SubmittedRun) -> Result<String, Failure> {
     let submission = Submission::read(submitted)?;
+    if submission.system != BatchSystem::Slurm {
+        let again = again_command(&submission.run);
+        return Ok(format!(
+            "with Ray; if no `coresift submit` is at work on them, `{again}` goes on"
+        ));
+    }
     Ok(match slurm::in_queue(&submission.ids()) {
         None => "not known: squeue does not answer".to_owned(),
         Some(queue) if queue.is_empty() => format!(

@@ -5,7 +5,7 @@ use crate::{
     progress::ProgressDisplay,
     run::{self, ExecutionArgs},
     signals,
-    submit::{self, jobs::Submission, slurm},
+    submit::{self, jobs::Submission, ray, slurm},
 };
 use cache::{Key, Store};
 use engine::{Event, NodeId, RunPart, RunRecord, Sink as _, SubmittedRun};
@@ -59,7 +59,8 @@ fn compute(
         submission.device.parse().map_err(|error: <DeviceChoice as FromStr>::Err| {
             Failure::failed("the device of the run does not read").because(error)
         })?;
-    let how = ExecutionArgs::of_job(device, slurm::cores_of_this_job());
+    let cores = ray::cores_of_this_job().or_else(slurm::cores_of_this_job);
+    let how = ExecutionArgs::of_job(device, cores);
     let (cancel, warned) = signals::watch_job()?;
     let mut options = how.options_with(store, context, cancel)?;
     options.id.clone_from(&record.id);

@@ -3,7 +3,7 @@
 
 use super::{
     frozen_plan, is_stopped,
-    jobs::Submission,
+    jobs::{BatchSystem, Submission},
     missing, options_of, send,
     slurm::{self, JobEnd, Verdict},
     tell,
@@ -38,7 +38,9 @@ pub(crate) fn close(
         judge(&mut submission, submitted, &missing, context);
         let lost = engine::dependents(&plan, submission.failed.iter().copied());
         let rest: BTreeSet<NodeId> = missing.difference(&lost).copied().collect();
-        if !rest.is_empty() && submission.retries_left > 0 {
+        // Ray has tried again by itself.
+        let again = submission.system == BatchSystem::Slurm && submission.retries_left > 0;
+        if !rest.is_empty() && again {
             submission.retries_left -= 1;
             submission.add_round(&plan, &rest);
             match send(&mut submission, submitted, context) {

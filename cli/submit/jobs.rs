@@ -1,7 +1,10 @@
 //! The jobs of a submitted run: arrays of them, what each computes and waits for, and the file that
 //! remembers them. Knows no batch system: an id is a text.
 
-use super::settings::{JobResources, SlurmSettings};
+use super::{
+    ray::RayCluster,
+    settings::{JobResources, SlurmSettings},
+};
 use crate::context::{Failure, write_file};
 use engine::{Bundle, NodeId, SubmittedRun};
 use serde::{Deserialize, Serialize};
@@ -29,6 +32,8 @@ pub(crate) struct Submission {
     pub(crate) store: PathBuf,
     /// The folder the jobs run in.
     pub(crate) folder: PathBuf,
+    /// Who runs the jobs.
+    pub(crate) system: BatchSystem,
     /// The device the stages use, as the command line says it.
     pub(crate) device: String,
     /// When it was submitted, in seconds since 1970 (UTC).
@@ -43,6 +48,16 @@ pub(crate) struct Submission {
     pub(crate) memory: BTreeMap<NodeId, u64>,
     /// What was sent, the last round last.
     pub(crate) rounds: Vec<Round>,
+}
+
+/// Who runs the jobs of a submitted run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum BatchSystem {
+    /// Slurm: the program leaves.
+    Slurm,
+    /// Ray: the program stays until its tasks have ended.
+    Ray(RayCluster),
 }
 
 /// Jobs that were sent together.
