@@ -2,8 +2,9 @@
 
 use crate::context::Failure;
 use crate::quantities::{DurationArg, Size};
+use crate::remote::RemoteSettings;
 use serde::{Deserialize, Deserializer, de};
-use std::{env, fs, str::FromStr};
+use std::{env, fs, path::PathBuf, str::FromStr};
 
 /// The name of the file.
 pub(crate) const NAME: &str = "coresift.toml";
@@ -14,6 +15,8 @@ pub(crate) const NAME: &str = "coresift.toml";
 pub(crate) struct Site {
     /// The limits of `cache gc`.
     pub(crate) cache: CacheSettings,
+    /// The remote tier.
+    pub(crate) remote: RemoteSettings,
 }
 
 /// The table `[cache]`.
@@ -48,10 +51,12 @@ impl Site {
         };
         let refused = || Failure::mistake(format!("cannot read `{}`", path.display()));
         let text = fs::read_to_string(&path).map_err(|error| refused().because(error))?;
-        toml::from_str(&text).map_err(|error| {
+        let mut site: Self = toml::from_str(&text).map_err(|error| {
             // It has the line, and what is wrong underlined.
             refused().because(error).hint("the guide's page on the cache lists what it may say")
-        })
+        })?;
+        site.remote.folder = path.parent().map(PathBuf::from).unwrap_or_default();
+        Ok(site)
     }
 }
 
