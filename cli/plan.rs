@@ -84,7 +84,9 @@ fn json(plan: &Plan, forecast: &Forecast, store: &Store) -> serde_json::Value {
         match &forecast.outlooks[id.index()] {
             Outlook::Hit(record) => {
                 value["state"] = "hit".into();
-                value["remote"] = is_remote(forecast, id, store).into();
+                if is_remote(forecast, id, store) {
+                    value["remote"] = true.into();
+                }
                 value["seconds"] = record.provenance.seconds.into();
             }
             Outlook::Run(reasons) => {

@@ -20,6 +20,8 @@ pub(crate) enum Manner {
     Serve(Duration),
     /// With 403 to everything that would change something.
     RefuseWrites,
+    /// With no word to what would change something.
+    IgnoreWrites,
     /// As a web server does this many times; then it breaks connections off in mid-answer.
     BreakOffAfter(usize),
 }
@@ -91,8 +93,12 @@ fn serve(stream: TcpStream, folder: &Path, manner: Manner, told: &Told) {
         if let Manner::Serve(pause) = manner {
             thread::sleep(pause);
         }
-        let file = fs::read(folder.join(path.trim_start_matches('/')));
         let reads = method == "GET" || method == "HEAD";
+        if manner == Manner::IgnoreWrites && !reads {
+            thread::sleep(Duration::from_secs(60));
+            return;
+        }
+        let file = fs::read(folder.join(path.trim_start_matches('/')));
         let (status, body) = match file {
             _ if manner == Manner::RefuseWrites && !reads => ("403 Forbidden", vec![]),
             _ if !reads => ("405 Method Not Allowed", vec![]),
