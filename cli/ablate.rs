@@ -5,6 +5,7 @@ mod agreement;
 mod cost;
 mod sweep;
 
+use crate::remote::{RemoteArgs, RemoteUse};
 use crate::{
     context::{Context, Failure, Pipeline, now_millis, print, print_line, stream_name},
     progress::ProgressDisplay,
@@ -81,7 +82,7 @@ pub(crate) fn run(args: &AblateArgs, context: &Context) -> Result<ExitCode, Fail
     for horizon in &horizons {
         context.note(&horizon.why);
     }
-    let store = context.store()?;
+    let store = context.store_at(&RemoteArgs::of_environment(), RemoteUse::AsConfigured)?;
     let mut options = args.how.options(&store, context)?;
     run::keep_panics();
     let mut parts = vec![];
@@ -97,6 +98,7 @@ pub(crate) fn run(args: &AblateArgs, context: &Context) -> Result<ExitCode, Fail
         let result = engine::run(plan, &store, &options, &mut progress);
         progress.end();
         let result = result?;
+        context.finish_remote(&store, &options.cancel)?;
         let source = ResultSource::of_result(plan, &store, &result.outputs, &result.keys, true)?;
         let code = run::exit_code(result.summary, options.cancel.load(Ordering::Relaxed));
         if code != ExitCode::SUCCESS {

@@ -1,6 +1,7 @@
 //! `coresift cache`: what the store holds, whether it is whole, and what may go.
 
 mod gc;
+mod remote;
 mod rm;
 mod share;
 
@@ -21,7 +22,7 @@ pub(crate) struct CacheArgs {
 #[derive(clap::Subcommand)]
 enum CacheCommand {
     /// Say how much the store holds of what.
-    Stats,
+    Stats(StatsArgs),
     /// List the results in the store.
     Ls(LsArgs),
     /// Read the store and set aside what is damaged; the next run makes it again.
@@ -31,8 +32,18 @@ enum CacheCommand {
     Gc(gc::GcArgs),
     /// Forget results of a stage: the next run makes them again.
     Rm(rm::RmArgs),
+    /// Make or show the key that records are signed with on their way to a remote store.
+    #[cfg(feature = "remote")]
+    Key(crate::keys::KeyArgs),
     /// Open the store to its group: everybody in it may then read, run and collect.
     Share(share::ShareArgs),
+}
+
+#[derive(clap::Args)]
+struct StatsArgs {
+    /// Say how much the remote store holds. It is listed for that, which may take a while.
+    #[arg(long)]
+    remote: bool,
 }
 
 #[derive(clap::Args)]
@@ -67,9 +78,18 @@ struct VerifyArgs {
 }
 
 pub(crate) fn run(args: &CacheArgs, context: &Context) -> Result<ExitCode, Failure> {
-    let store = context.store()?;
+    #[cfg(feature = "remote")]
+    if let CacheCommand::Key(args) = &args.command {
+        return crate::keys::run(args, context);
+    }
+    if let CacheCommand::Stats(StatsArgs { remote: true }) = &args.command {
+        return remote::stats(context);
+    }
+    let store = context.local_store()?;
     match &args.command {
-        CacheCommand::Stats => stats(&store, context),
+        #[cfg(feature = "remote")]
+        CacheCommand::Key(args) => crate::keys::run(args, context),
+        CacheCommand::Stats(_) => stats(&store, context),
         CacheCommand::Ls(args) => ls(args, &store, context),
         CacheCommand::Verify(args) => verify(args, &store, context),
         CacheCommand::Gc(args) => gc::run(args, &store, context),

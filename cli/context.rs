@@ -4,7 +4,8 @@ pub(crate) use crate::failure::{Exit, Failure, chain};
 pub(crate) use crate::matrix::{Cells, axis_names};
 use crate::output::Stream;
 pub(crate) use crate::output::{eprint, eprint_line, print, print_bytes, print_line};
-use cache::Store;
+use crate::remote::{RemoteArgs, RemoteUse};
+use cache::{RemoteTier, Store};
 use clap::Args;
 use engine::{Plan, PlanRequest, Registry, SpecErrors};
 use std::{
@@ -16,6 +17,7 @@ use std::{
     os::unix::fs::FileTypeExt as _,
     path::{Component, Path, PathBuf},
     rc::Rc,
+    sync::Arc,
     thread,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -83,6 +85,8 @@ pub(crate) struct Context {
     streams: RefCell<BTreeMap<PathBuf, Rc<str>>>,
     /// Whether it was said that the pipeline's project has another store.
     told_of_store: Cell<bool>,
+    /// The remote tier of the store, once that is open.
+    pub(crate) remote: RefCell<Option<Arc<RemoteTier>>>,
 }
 
 impl Context {
@@ -92,6 +96,7 @@ impl Context {
             registry: networks::registry(),
             streams: RefCell::default(),
             told_of_store: Cell::default(),
+            remote: RefCell::default(),
         }
     }
 
@@ -103,8 +108,13 @@ impl Context {
         store_of(&env::current_dir().unwrap_or_default())
     }
 
-    /// Opens the store, creating it if need be.
+    /// Opens the store, creating it if need be, with the remote tier to read from.
     pub(crate) fn store(&self) -> Result<Store, Failure> {
+        self.store_at(&RemoteArgs::of_environment(), RemoteUse::Read)
+    }
+
+    /// Opens the store alone, creating it if need be.
+    pub(crate) fn local_store(&self) -> Result<Store, Failure> {
         Ok(Store::open(self.store_path())?)
     }
 

@@ -179,6 +179,7 @@ pub(crate) fn line(entry: &LogLine) -> Option<String> {
         }
         Event::Stopped { .. } => format!("stop   {name}"),
         Event::Skipped { .. } => format!("skip   {name}: one it needs failed"),
+        Event::Remote { what } => what.clone(),
         Event::StorageFull { met } => full(*met),
         Event::RunFinished { summary } => {
             format!(

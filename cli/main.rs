@@ -11,6 +11,8 @@ mod export;
 mod failure;
 mod follow;
 mod graph;
+#[cfg(feature = "remote")]
+mod keys;
 mod matrix;
 mod methods;
 mod mistakes;
@@ -19,7 +21,9 @@ mod output;
 mod plan;
 mod plot;
 mod progress;
+mod push;
 mod quantities;
+mod remote;
 mod report;
 mod results;
 mod run;
@@ -89,6 +93,10 @@ enum ProgramCommand {
     Plot(plot::PlotArgs),
     /// Write an artifact to a file: indices, scores, tensors.
     Export(export::ExportArgs),
+    /// Send the results of runs to the remote store.
+    Push(push::PushArgs),
+    /// Fetch the results of runs from the remote store.
+    Pull(push::PullArgs),
     /// Look after the store.
     Cache(cache_cmd::CacheArgs),
     /// List the methods, or show the manual of one.
@@ -151,6 +159,8 @@ fn answer() -> ExitCode {
         ProgramCommand::Report(args) => report::run(&args, &context),
         ProgramCommand::Plot(args) => plot::run(&args, &context),
         ProgramCommand::Export(args) => export::run(&args, &context),
+        ProgramCommand::Push(args) => push::push(&args, &context),
+        ProgramCommand::Pull(args) => push::pull(&args, &context),
         ProgramCommand::Cache(args) => cache_cmd::run(&args, &context),
         ProgramCommand::Methods(args) => methods::run(&args, &context),
         ProgramCommand::New(args) => new::run(&args, &context),
@@ -165,6 +175,7 @@ fn answer() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
     };
+    context.tell_of_remote();
     result.unwrap_or_else(|failure: Failure| failure.report(as_json))
 }
 

@@ -1,6 +1,8 @@
 //! `coresift plan`: what a run would do, and why.
 
 use crate::context::{Context, Exit, Failure, Pipeline, print, print_line};
+use crate::remote::{RemoteArgs, RemoteUse};
+use cache::Store;
 use engine::{Forecast, NodeId, Outlook, Plan};
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -8,6 +10,8 @@ use std::{fmt::Write as _, process::ExitCode};
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pipeline: Pipeline,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// List the hits too.
     #[arg(long)]
     all: bool,
@@ -19,23 +23,26 @@ pub(crate) struct PlanArgs {
 pub(crate) fn run(args: &PlanArgs, context: &Context) -> Result<ExitCode, Failure> {
     let plan = context.plan(&args.pipeline)?;
     context.tell_of_former_names(&plan);
-    let store = context.store()?;
+    let store = context.store_at(&args.remote, RemoteUse::Read)?;
     let forecast = Forecast::of(&plan, &store)?;
     if context.global.json {
-        print_line(&json(&plan, &forecast).to_string());
+        print_line(&json(&plan, &forecast, &store).to_string());
     } else {
-        print(&text(&plan, &forecast, args.all));
+        print(&text(&plan, &forecast, &store, args.all));
     }
     let (_, run, waiting) = forecast.counts();
     let to_do = args.exit_code && run + waiting > 0;
     Ok(if to_do { Exit::ToDo.into() } else { ExitCode::SUCCESS })
 }
 
-fn text(plan: &Plan, forecast: &Forecast, all: bool) -> String {
+fn text(plan: &Plan, forecast: &Forecast, store: &Store, all: bool) -> String {
     let mut out = String::new();
     for (id, _) in plan.nodes() {
         let name = plan.describe(id);
         match &forecast.outlooks[id.index()] {
+            Outlook::Hit(_) if all && is_remote(forecast, id, store) => {
+                writeln!(out, "remote hit {name}")
+            }
             Outlook::Hit(_) if all => writeln!(out, "hit    {name}"),
             Outlook::Hit(_) => Ok(()),
             Outlook::Run(reasons) => {
@@ -49,8 +56,16 @@ fn text(plan: &Plan, forecast: &Forecast, all: bool) -> String {
     let (hits, run, wait) = forecast.counts();
     let cells = plan.cells.len();
     let noun = if cells == 1 { "cell" } else { "cells" };
-    writeln!(out, "{cells} {noun}: {hits} hits, {run} to run, {wait} waiting on them").ok();
+    let remote = plan.nodes().filter(|(id, _)| is_remote(forecast, *id, store)).count();
+    let there = if remote > 0 { format!(" ({remote} remote)") } else { String::new() };
+    writeln!(out, "{cells} {noun}: {hits} hits{there}, {run} to run, {wait} waiting on them").ok();
     out
+}
+
+/// Tells whether `node` is a hit of the remote store and not of the one here.
+fn is_remote(forecast: &Forecast, node: NodeId, store: &Store) -> bool {
+    let is_hit = matches!(forecast.outlooks[node.index()], Outlook::Hit(_));
+    is_hit && forecast.keys[node.index()].is_some_and(|key| store.is_remote(key))
 }
 
 fn names(plan: &Plan, nodes: &[NodeId]) -> String {
@@ -58,7 +73,7 @@ fn names(plan: &Plan, nodes: &[NodeId]) -> String {
     names.join(", ")
 }
 
-fn json(plan: &Plan, forecast: &Forecast) -> serde_json::Value {
+fn json(plan: &Plan, forecast: &Forecast, store: &Store) -> serde_json::Value {
     let nodes = plan.nodes().map(|(id, node)| {
         let mut value = serde_json::json!({
             "stage": &*node.label,
@@ -69,6 +84,9 @@ fn json(plan: &Plan, forecast: &Forecast) -> serde_json::Value {
         match &forecast.outlooks[id.index()] {
             Outlook::Hit(record) => {
                 value["state"] = "hit".into();
+                if is_remote(forecast, id, store) {
+                    value["remote"] = true.into();
+                }
                 value["seconds"] = record.provenance.seconds.into();
             }
             Outlook::Run(reasons) => {

@@ -229,6 +229,7 @@ impl Sink for ProgressDisplay<'_> {
                 self.say(&format!("skip   {}: {} failed", name(node), name(because)));
                 self.count(*node);
             }
+            Event::Remote { what } => self.say(what),
             Event::StorageFull { met } => self.insist(full(*met)),
             Event::RunFinished { summary } => self.summary = Some(*summary),
             _ => {}

@@ -6,6 +6,7 @@ use crate::{
         Cells, Context, Exit, Failure, Pipeline, eprint_line, now_millis, print, print_line,
     },
     progress::ProgressDisplay,
+    remote::{RemoteArgs, RemoteUse},
     signals, supervise, table, watch,
 };
 use cache::Store;
@@ -32,6 +33,8 @@ pub(crate) struct RunArgs {
     pipeline: Pipeline,
     #[command(flatten)]
     how: ExecutionArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// Run only these cells of the matrix: `keep=0.1`, `selector!=random`; several values of one
     /// axis are alternatives.
     #[arg(long = "where", visible_alias = "cell", value_name = "AXIS=VALUE")]
@@ -79,7 +82,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure
     let mut plan = context.plan(&args.pipeline)?;
     context.tell_of_former_names(&plan);
     pick_cells(&mut plan, &args.cells)?;
-    let store = context.store()?;
+    let store = context.store_at(&args.remote, RemoteUse::AsConfigured)?;
     let mut options = args.how.options(&store, context)?;
     options.force = forced(&plan, &args.force)?;
     options.fail_fast = args.fail_fast;
@@ -87,6 +90,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure
     options.note.clone_from(&args.note);
     keep_panics();
     let result = follow(args, context, &plan, &store, &options)?;
+    context.finish_remote(&store, &options.cancel)?;
     // With --json, stdout has the events and nothing else.
     if !args.no_table && !context.global.quiet && !context.global.json {
         let shown = table::of_run(&plan, &store, &result.outputs, &result.keys);
@@ -94,6 +98,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure
             print(&shown);
         }
     }
+    context.sum_up_remote();
     Ok(exit_code(result.summary, options.cancel.load(Ordering::Relaxed)))
 }
 

@@ -35,7 +35,7 @@ enum RunsCommand {
 }
 
 pub(crate) fn run(args: &RunsArgs, context: &Context) -> Result<ExitCode, Failure> {
-    let store = context.store()?;
+    let store = context.local_store()?;
     if let Some(RunsCommand::Rm { runs }) = &args.command {
         return forget(runs, &store, context);
     }

@@ -2,9 +2,10 @@
 
 use crate::context::Failure;
 use crate::quantities::{DurationArg, Size};
+use crate::remote::RemoteSettings;
 use crate::submit::{ray::RaySettings, settings::SlurmSettings};
 use serde::{Deserialize, Deserializer, de};
-use std::{env, fs, str::FromStr};
+use std::{env, fs, path::PathBuf, str::FromStr};
 
 /// The name of the file.
 pub(crate) const NAME: &str = "coresift.toml";
@@ -19,6 +20,8 @@ pub(crate) struct Site {
     pub(crate) slurm: SlurmSettings,
     /// Where Ray is, and what jobs ask it for.
     pub(crate) ray: RaySettings,
+    /// The remote tier.
+    pub(crate) remote: RemoteSettings,
 }
 
 /// The table `[cache]`.
@@ -53,12 +56,15 @@ impl Site {
         };
         let refused = || Failure::mistake(format!("cannot read `{}`", path.display()));
         let text = fs::read_to_string(&path).map_err(|error| refused().because(error))?;
-        toml::from_str(&text).map_err(|error| {
+        let mut site: Self = toml::from_str(&text).map_err(|error| {
             // It has the line, and what is wrong underlined.
             refused().because(error).hint(
-                "docs/guide/cache.md lists what `[cache]` may say, docs/cluster.md what `[slurm]` and `[ray]`",
+                "docs/guide/cache.md lists what `[cache]` may say, docs/cluster.md what `[slurm]` and `[ray]`, \
+                 docs/remote.md what `[remote]`",
             )
-        })
+        })?;
+        site.remote.folder = path.parent().map(PathBuf::from).unwrap_or_default();
+        Ok(site)
     }
 }
 

@@ -146,6 +146,8 @@ impl ResultSource {
 
     /// Returns `run` with what the store still has of it.
     pub(crate) fn of_run(name: &str, run: &RunRecord, store: &Store) -> Result<Self, Failure> {
+        let keys: Vec<Key> = run.nodes.iter().filter_map(|node| node.key).collect();
+        store.prefetch_records(&keys);
         let mut nodes: Vec<SourceNode> = vec![];
         let mut made: BTreeMap<_, usize> = BTreeMap::new();
         for (at, node) in run.nodes.iter().enumerate() {

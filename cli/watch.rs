@@ -44,7 +44,7 @@ pub(crate) struct WatchArgs {
 }
 
 pub(crate) fn run(args: &WatchArgs, context: &Context) -> Result<ExitCode, Failure> {
-    let store = context.store()?;
+    let store = context.local_store()?;
     let run = find(&store, &args.run)?;
     if !Screen::is_possible() || context.global.json {
         return follow::print_all(&store, &run, args.speed, context);

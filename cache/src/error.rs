@@ -34,6 +34,12 @@ pub enum Damage {
         /// The error of the system.
         why: String,
     },
+    /// It is in no store here, and did not come from the remote one.
+    #[error("could not be fetched ({why})")]
+    NotFetched {
+        /// Why: a clause.
+        why: String,
+    },
     /// The file was replaced while it was read.
     #[error("changed while it was read")]
     Unsteady,

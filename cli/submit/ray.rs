@@ -188,11 +188,12 @@ fn work(cluster: &RayCluster, submission: &Submission, submitted: &SubmittedRun)
                 "work".to_owned(),
                 submission.run.clone(),
             ];
+            let command = [&program[..], &place[..]].concat();
             let memory = array.resources.mem.map(|mem| mem.0.saturating_mul(1 << 20));
             jobs.push(json!({
                 "log": submitted.folder().join("log").join(format!("{name}.txt")),
                 "name": name,
-                "command": [&program[..], &place[..]].concat(),
+                "command": command,
                 "folder": submission.folder,
                 "after": before(arrays, &array.after, *number),
                 "cpus": array.resources.cpus.unwrap_or(1),

@@ -188,6 +188,11 @@ pub enum Event {
         /// Why: a clause.
         because: String,
     },
+    /// The remote store fails or refuses something. The run goes on without it.
+    Remote {
+        /// What is the matter, for people.
+        what: String,
+    },
     /// The store's disk is full. Emitted once, at the end of a run that was halted for it.
     StorageFull {
         /// How many stages failed for it.
@@ -207,6 +212,7 @@ impl Event {
         match self {
             Self::RunStarted { .. }
             | Self::NotBegun { .. }
+            | Self::Remote { .. }
             | Self::StorageFull { .. }
             | Self::RunFinished { .. } => None,
             Self::Hit { node, .. }

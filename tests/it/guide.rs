@@ -103,6 +103,8 @@ fn run_document(path: &PathBuf) -> usize {
                 .current_dir(place.path(""))
                 .env("CORESIFT_STORE", place.path("store"))
                 .env("NO_COLOR", "1")
+                .env("XDG_CONFIG_HOME", place.path("config"))
+                .env_remove("CORESIFT_REMOTE")
                 .output()
                 .expect("a shell");
             let said = String::from_utf8_lossy(&output.stdout);

@@ -34,6 +34,13 @@ impl Place {
             .current_dir(self.dir.path())
             .env("CORESIFT_STORE", self.path("store"))
             .env("NO_COLOR", "1")
+            // Keys and remote stores of whoever runs the tests are none of theirs.
+            .env("XDG_CONFIG_HOME", self.path("config"))
+            .env("NO_PROXY", "127.0.0.1")
+            .env_remove("CORESIFT_REMOTE")
+            .env_remove("AWS_ACCESS_KEY_ID")
+            .env_remove("AWS_SECRET_ACCESS_KEY")
+            .env_remove("AWS_ENDPOINT_URL")
             .env_remove("RUST_BACKTRACE");
         command
     }

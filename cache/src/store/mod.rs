@@ -10,6 +10,7 @@
 //! runs/                               documents of the engine
 //! collecting                          locked by a collection; runs that begin wait for it
 //! files  folders                      digests of files outside, by inode and date, sealed
+//! remote-…/  unsent/                  records of a remote tier, and keys of what is to go there
 //! tmp/  quarantine/                   files on their way in; files found damaged
 //! ```
 //!
@@ -41,15 +42,20 @@ pub use files::Fingerprint;
 pub use folders::folder_digest;
 pub use gc::{GcLock, GcOptions, GcReport, KeepSet};
 pub use lease::{Lease, host};
+pub(crate) use objects::object_path;
 pub use objects::{Bytes, ObjectWriter};
 pub use records::{Commit, DamagedPart, Lookup, LookupDamage};
+pub(crate) use records::{record_path, unseal_record};
 pub use retry::{make_folders, retrying};
 pub use share::ShareReport;
 pub use stats::{KindStats, Stats};
 pub use verify::{EntryKind, Finding, Verify, VerifyReport};
 pub use work::WorkFolder;
 
-use crate::{Digest, NotAStoreReason, StoreError};
+use crate::{
+    Digest, NotAStoreReason, StoreError,
+    remote::{RemoteTier, Uploads},
+};
 use rustix::{
     fs::{Access, AtFlags, FileType, Mode, OFlags, RawMode, Stat},
     io::Errno,
@@ -61,7 +67,7 @@ use std::{
     os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::SystemTime,
@@ -94,6 +100,9 @@ pub struct Store {
     verified: Mutex<BTreeMap<Digest, objects::InodeAndDate>>,
     files: Mutex<Option<files::DigestMemo<files::HashedFile>>>,
     folders: Mutex<Option<files::DigestMemo<folders::HashedFolder>>>,
+    // Where to look for what is not here, and what is on its way there.
+    pub(crate) remote: Option<Arc<RemoteTier>>,
+    pub(crate) uploads: Option<Uploads>,
 }
 
 impl Store {
@@ -144,6 +153,8 @@ impl Store {
             verified: Mutex::default(),
             files: Mutex::default(),
             folders: Mutex::default(),
+            remote: None,
+            uploads: None,
         })
     }
 
@@ -169,6 +180,7 @@ impl Store {
         if self.read_only.is_some() {
             return Ok(());
         }
+        self.keep_fetched()?;
         self.save_digests()?;
         if !self.dirty.swap(false, Ordering::AcqRel) {
             return Ok(());
@@ -301,6 +313,28 @@ impl Store {
         Ok(file)
     }
 
+    /// Creates a file in `tmp/` for what another store sends.
+    pub(crate) fn remote_temporary(&self) -> Result<NamedTempFile, StoreError> {
+        self.temporary(0o444)
+    }
+
+    /// Places a file that another store sent under `name`, and tells whether it did; with
+    /// `only_new`, a file of that name stays.
+    pub(crate) fn place_remote(
+        &self,
+        file: NamedTempFile,
+        name: &str,
+        only_new: bool,
+    ) -> Result<bool, StoreError> {
+        objects::set_date_of_object(&file);
+        self.mark_unflushed();
+        if only_new {
+            self.place_new(file, name)
+        } else {
+            self.place_over(file, name).map(|()| true)
+        }
+    }
+
     /// Renames `file` to `relative`, replacing a file of that name.
     fn place_over(&self, file: NamedTempFile, relative: &str) -> Result<(), StoreError> {
         self.sync_for_others(&file)?;
@@ -381,7 +415,7 @@ impl Store {
     }
 
     /// Returns the bytes of a small file, or `None` if there is none.
-    fn read_small(&self, relative: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn read_small(&self, relative: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let read = || {
             let file = rustix::fs::openat(&self.dir, relative, flags, Mode::empty())?;
@@ -443,7 +477,7 @@ fn sharded(folder: &str, hex: &str, end: &str) -> String {
 }
 
 /// Locks `mutex`, poisoned or not: no value behind one is left half-changed by a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -552,6 +586,11 @@ fn is_store(root: &Path) -> Result<bool, StoreError> {
     }
 }
 
+/// Returns what the file `format` of a store says.
+pub(crate) fn format_line() -> String {
+    format!("{FORMAT_NAME}{FORMAT}\n")
+}
+
 fn create(root: &Path) -> Result<(), StoreError> {
     let fail = |path: &Path, error: io::Error| StoreError::io("create", path, error);
     if !root.is_dir() {
@@ -584,7 +623,7 @@ fn create(root: &Path) -> Result<(), StoreError> {
         retry::retrying(place).map_err(|error| fail(&root.join(name), error))
     };
     // First, so that a creation killed half-way leaves either nothing or a store.
-    write("format", &format!("{FORMAT_NAME}{FORMAT}\n"))?;
+    write("format", &format_line())?;
     write(".gitignore", "*\n")?;
     write("CACHEDIR.TAG", CACHEDIR_TAG)?;
     let store = Store::attach(root.to_owned())?;

@@ -138,6 +138,16 @@ impl ObjectWriter<'_> {
         Ok(())
     }
 
+    /// Places the object in the store if it is `wanted`, and tells whether it is.
+    pub(crate) fn finish_as(mut self, wanted: &Blob) -> Result<bool, StoreError> {
+        self.flush().map_err(|error| self.store.io_or_gone("write", self.file.path(), error))?;
+        let digest = Digest::from_hash(self.hasher.finalize());
+        if (Blob { digest, size: self.size }) != *wanted {
+            return Ok(false);
+        }
+        self.store.install(self.file, wanted).map(|()| true)
+    }
+
     /// Places the object in the store and returns its digest and length.
     ///
     /// # Errors
@@ -208,13 +218,27 @@ impl Store {
         })
     }
 
-    /// Returns the bytes of `blob`, verified against its digest.
+    /// Returns the bytes of `blob`, verified against its digest. An object that is not here whole is
+    /// fetched from the remote tier, if there is one.
     ///
     /// # Errors
     ///
     /// [`StoreError::Damaged`] if the object is missing or holds other bytes, in which case it is
     /// in quarantine; [`StoreError::Io`] if it cannot be read.
     pub fn get(&self, blob: &Blob) -> Result<Bytes, StoreError> {
+        match self.get_here(blob) {
+            Err(here @ StoreError::Damaged { .. }) if self.remote.is_some() => {
+                match self.fetch(blob) {
+                    // What is wrong here says more than that it is not there either.
+                    Err(StoreError::Damaged { .. }) if !is_missing(&here) => Err(here),
+                    fetched => fetched.and_then(|_| self.get_here(blob)),
+                }
+            }
+            other => other,
+        }
+    }
+
+    fn get_here(&self, blob: &Blob) -> Result<Bytes, StoreError> {
         let mut tries = retry::Retries::default();
         loop {
             match self.get_once(blob) {
@@ -277,6 +301,11 @@ impl Store {
             lock(&self.verified).insert(blob.digest, stamp);
         }
         Ok(bytes)
+    }
+
+    /// Tells whether the object is here and whole, by its size and modification time.
+    pub(crate) fn has_object(&self, blob: &Blob) -> Result<bool, StoreError> {
+        Ok(matches!(self.health(blob)?, Health::Whole { .. }))
     }
 
     /// Returns the health of the object of `blob`, by its size and modification time; where these
@@ -356,8 +385,7 @@ impl Store {
 
     fn install(&self, file: NamedTempFile, blob: &Blob) -> Result<(), StoreError> {
         let fail = |error: io::Error| self.io_or_gone("write", file.path(), error);
-        // On a file system without dates an object is hashed on every use.
-        let _ = rustix::fs::futimens(file.as_fd(), &OBJECT_DATE);
+        set_date_of_object(&file);
         let relative = object_path(&blob.digest);
         if blob.size < LARGE {
             self.place_over(file, &relative)?;
@@ -433,13 +461,23 @@ pub(super) fn hash(mut file: &File) -> io::Result<(Digest, u64)> {
     }
 }
 
-pub(super) fn object_path(digest: &Digest) -> String {
+/// Sets the modification time (mtime) every object has. On a file system without dates an object is
+/// hashed on every use.
+pub(super) fn set_date_of_object(file: &NamedTempFile) {
+    let _ = rustix::fs::futimens(file.as_fd(), &OBJECT_DATE);
+}
+
+pub(crate) fn object_path(digest: &Digest) -> String {
     sharded("objects", blake3::Hash::from_bytes(*digest.as_bytes()).to_hex().as_str(), "")
 }
 
 /// Returns the name of a damaged object in quarantine.
 fn quarantine_name(digest: &Digest) -> String {
     format!("object-{digest}")
+}
+
+fn is_missing(error: &StoreError) -> bool {
+    matches!(error, StoreError::Damaged { what: Damage::Missing, .. })
 }
 
 /// Tells whether a failed read is damage to one object (EIO), not trouble of the whole store.

@@ -1,7 +1,8 @@
 //! Records: the recipe, the output and the provenance of each finished computation, by key.
 
 use super::{Store, objects::Health, retry, seal, sharded};
-use crate::{Artifact, Damage, Digest, Key, Recipe, Record, StoreError};
+use crate::{Artifact, Damage, Digest, Key, Recipe, Record, StoreError, remote};
+use rustix::fs::{Access, AtFlags};
 use serde::ser::Error as _;
 use std::{fmt, fs, io};
 
@@ -73,7 +74,8 @@ pub enum Commit {
 }
 
 impl Store {
-    /// Returns the record of `key`, if it and all its objects are whole.
+    /// Returns the record of `key`, if it and all its objects are whole; otherwise that of the remote
+    /// tier, if there is one, whose objects may be there.
     ///
     /// An object with the right size and modification time counts as whole; [`get`](Self::get)
     /// always verifies the digest.
@@ -82,6 +84,22 @@ impl Store {
     ///
     /// [`StoreError::Io`] if the store cannot be read. Damage is not an error.
     pub fn lookup(&self, key: Key) -> Result<Lookup, StoreError> {
+        let found = self.lookup_here(key)?;
+        Ok(self.or_remote(key, found, |record| Box::new(record.clone())))
+    }
+
+    /// Returns `found` if it is a hit, otherwise what the remote tier has of `key`.
+    fn or_remote<T>(&self, key: Key, found: Lookup<T>, of: impl Fn(&Record) -> T) -> Lookup<T> {
+        match found {
+            Lookup::Hit(_) => found,
+            Lookup::Absent | Lookup::Damaged(_) => match self.remote_record(key) {
+                Some(remote) => Lookup::Hit(of(&remote.record)),
+                None => found,
+            },
+        }
+    }
+
+    fn lookup_here(&self, key: Key) -> Result<Lookup, StoreError> {
         let record = match self.read_record(key)? {
             None => return Ok(Lookup::Absent),
             Some(Err(what)) => {
@@ -99,10 +117,20 @@ impl Store {
     ///
     /// As [`lookup`](Self::lookup).
     pub fn lookup_output(&self, key: Key, recipe: &Recipe) -> Result<Lookup<Artifact>, StoreError> {
+        let found = self.lookup_output_here(key, recipe)?;
+        Ok(self.or_remote(key, found, |record| record.output.clone()))
+    }
+
+    fn lookup_output_here(
+        &self,
+        key: Key,
+        recipe: &Recipe,
+    ) -> Result<Lookup<Artifact>, StoreError> {
         let Some(sealed) = self.read_small(&record_path(key))? else { return Ok(Lookup::Absent) };
         let expected = || {
             let recipe = serde_json::to_vec(recipe).ok()?;
-            let body = seal::body(LABEL, &sealed)?.strip_prefix(b"{\"recipe\":")?;
+            let body =
+                seal::body(LABEL, remote::record_line(&sealed))?.strip_prefix(b"{\"recipe\":")?;
             let output = body.strip_prefix(&recipe[..])?.strip_prefix(b",\"output\":")?;
             serde_json::Deserializer::from_slice(output).into_iter::<Artifact>().next()?.ok()
         };
@@ -110,7 +138,7 @@ impl Store {
             return self.hit_if_whole(output, |output| output);
         }
         // Damaged, or encoded in another way by another build.
-        Ok(match self.lookup(key)? {
+        Ok(match self.lookup_here(key)? {
             Lookup::Hit(record) => Lookup::Hit(record.output),
             Lookup::Absent => Lookup::Absent,
             Lookup::Damaged(what) => Lookup::Damaged(what),
@@ -137,14 +165,28 @@ impl Store {
         })
     }
 
-    /// Returns the record of `key`, whether or not its objects are in the store. A damaged record
-    /// counts as none, and stays where it is.
+    /// Returns the record of `key`, whether or not its objects are in the store; where there is none,
+    /// that of the remote tier. A damaged record counts as none, and stays where it is.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] if the store cannot be read.
     pub fn record(&self, key: Key) -> Result<Option<Record>, StoreError> {
-        Ok(self.peek_record(key)?.and_then(Result::ok).map(|record| *record))
+        let here = self.peek_record(key)?.and_then(Result::ok).map(|record| *record);
+        Ok(here.or_else(|| Some(self.remote_record(key)?.record.clone())))
+    }
+
+    /// Tells whether there is a record of `key` here, whole or not.
+    pub(crate) fn has_record(&self, key: Key) -> bool {
+        let path = record_path(key);
+        rustix::fs::accessat(&self.dir, path, Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// Places the file of a record, whose objects are here, unless there is one.
+    pub(crate) fn place_record(&self, key: Key, file: &[u8]) -> Result<(), StoreError> {
+        self.place_new(self.temporary_with(file, 0o444)?, &record_path(key))?;
+        self.mark_unflushed();
+        Ok(())
     }
 
     /// Commits a record: makes it visible under its key, after its objects. The first record under
@@ -155,6 +197,14 @@ impl Store {
     /// [`StoreError::Damaged`] if one of its objects is missing, [`StoreError::BadRecord`] if it
     /// does not encode as JSON, [`StoreError::Io`] if it cannot be written.
     pub fn commit(&self, record: &Record) -> Result<Commit, StoreError> {
+        let committed = self.commit_here(record)?;
+        if committed == Commit::Stored {
+            self.send_if_worth(record.recipe.key(), record);
+        }
+        Ok(committed)
+    }
+
+    fn commit_here(&self, record: &Record) -> Result<Commit, StoreError> {
         self.writable()?;
         let key = record.recipe.key();
         let bad = |source| StoreError::BadRecord { key, source };
@@ -163,7 +213,12 @@ impl Store {
         }
         let sealed = seal::seal(LABEL, &serde_json::to_vec(record).map_err(bad)?);
         for blob in record.output.parts.values() {
-            match self.health(blob)? {
+            let mut health = self.health(blob)?;
+            // A part that it shares with an input may be in the remote tier still.
+            if !matches!(health, Health::Whole { .. }) && self.fetch(blob)? {
+                health = self.health(blob)?;
+            }
+            match health {
                 Health::Whole { last_touched } => self.touch_for_gc(blob, last_touched),
                 other => {
                     let what = other.damage().unwrap_or(Damage::Missing);
@@ -264,16 +319,25 @@ impl Store {
     /// Returns the record of `key`, or its damage. A damaged record stays where it is.
     fn peek_record(&self, key: Key) -> Result<Option<ReadRecord>, StoreError> {
         let Some(sealed) = self.read_small(&record_path(key))? else { return Ok(None) };
-        Ok(Some(seal::unseal::<Box<Record>>(LABEL, &sealed).and_then(|record| {
-            let own = record.recipe.key();
-            if own == key { Ok(record) } else { Err(Damage::OfAnotherKey { key: own }) }
-        })))
+        Ok(Some(unseal(key, &sealed)))
     }
+}
+
+/// Returns the record in a file, whose key is to be `key`, or its damage.
+fn unseal(key: Key, file: &[u8]) -> ReadRecord {
+    let record: Box<Record> = seal::unseal(LABEL, remote::record_line(file))?;
+    let own = record.recipe.key();
+    if own == key { Ok(record) } else { Err(Damage::OfAnotherKey { key: own }) }
+}
+
+/// Returns the record in a file, if it is whole and its key is `key`.
+pub(crate) fn unseal_record(key: Key, file: &[u8]) -> Option<Record> {
+    unseal(key, file).ok().map(|record| *record)
 }
 
 /// A record, or its damage.
 type ReadRecord = Result<Box<Record>, Damage>;
 
-fn record_path(key: Key) -> String {
+pub(crate) fn record_path(key: Key) -> String {
     sharded("records", blake3::Hash::from_bytes(*key.as_bytes()).to_hex().as_str(), ".json")
 }

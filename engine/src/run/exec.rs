@@ -9,7 +9,7 @@ use super::{
     worker::RunContext,
 };
 use crate::{Event, NodeId, Plan, RunSummary, Sink, StageError, StageProgress};
-use cache::{Artifact, Key, Store, StoreError};
+use cache::{Artifact, Key, RemoteTier, Store, StoreError};
 use std::{
     any::Any,
     borrow::Cow,
@@ -122,6 +122,7 @@ pub fn run(
         began: options.now,
         clock,
         force: &options.force,
+        targets: plan.cells.iter().flat_map(|cell| cell.targets.iter().copied()).collect(),
     };
     let limits = Limits {
         jobs: options.jobs,
@@ -340,6 +341,9 @@ impl Listener for Recorder<'_, '_> {
     }
 
     fn pause(&mut self) {
+        for what in self.store.remote().map(RemoteTier::take_notes).unwrap_or_default() {
+            self.sink.emit(&Event::Remote { what });
+        }
         self.sink.write_down();
     }
 }

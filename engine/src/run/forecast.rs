@@ -36,6 +36,7 @@ impl Forecast {
     ///
     /// Fails if the store or a file outside it cannot be read.
     pub fn of(plan: &Plan, store: &Store) -> Result<Self, StoreError> {
+        prefetch(plan, store)?;
         let count = plan.nodes().len();
         let mut outputs: Vec<Option<Digest>> = vec![None; count];
         let mut forecast = Self {
@@ -113,4 +114,40 @@ impl Forecast {
             _ => None,
         }
     }
+}
+
+/// Asks the remote tier of `store`, if it has one, for what is not here: level by level, for a key is
+/// known once its inputs are, and all of a level at once.
+fn prefetch(plan: &Plan, store: &Store) -> Result<(), StoreError> {
+    if store.remote().is_none() {
+        return Ok(());
+    }
+    let count = plan.nodes().len();
+    let mut levels: Vec<Vec<NodeId>> = vec![];
+    let mut level_of = vec![0; count];
+    for (id, node) in plan.nodes() {
+        let above = node.inputs.iter().map(|(_, source)| level_of[source.index()] + 1).max();
+        let level: usize = above.unwrap_or(0);
+        level_of[id.index()] = level;
+        levels.resize_with(levels.len().max(level + 1), Vec::new);
+        levels[level].push(id);
+    }
+    let mut outputs: Vec<Option<Digest>> = vec![None; count];
+    for level in levels {
+        let mut keys = vec![];
+        for id in level {
+            let inputs = plan.node(id).inputs.iter().map(|(_, source)| outputs[source.index()]);
+            let Some(inputs) = inputs.collect::<Option<Vec<Digest>>>() else { continue };
+            // A file that cannot be read is told with the forecast itself.
+            let Ok(resolved) = resolve::recipe(plan, store, id, &inputs) else { continue };
+            keys.push((id, resolved.recipe.key()));
+        }
+        store.prefetch_records(&keys.iter().map(|(_, key)| *key).collect::<Vec<_>>());
+        for (id, key) in keys {
+            if let Lookup::Hit(record) = store.lookup(key)? {
+                outputs[id.index()] = Some(record.output.digest());
+            }
+        }
+    }
+    Ok(())
 }

@@ -314,6 +314,38 @@ impl RunRecord {
         store.put_document(FOLDER, &format!("{}.json", self.id), &bytes)
     }
 
+    /// Sends this record to the remote tier of `store`, and tells whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub fn send(&self, store: &Store) -> Result<bool, StoreError> {
+        let name = format!("{}.json", self.id);
+        let bytes = store.document(FOLDER, &name)?;
+        let remote = store.remote();
+        Ok(remote.is_some_and(|remote| remote.write(&format!("{FOLDER}/{name}"), &bytes)))
+    }
+
+    /// Fetches the record of the run `id` from the remote tier of `store`; `None` if it is not there
+    /// or does not decode.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written to.
+    pub fn fetch(store: &Store, id: &str) -> Result<Option<Self>, StoreError> {
+        let name = format!("{id}.json");
+        // Not a path: what is fetched is written under the same name.
+        let remote = store.remote().filter(|_| !id.contains('/') && !id.starts_with('.'));
+        let bytes = remote.and_then(|remote| remote.read(&format!("{FOLDER}/{name}")));
+        let decoded = bytes.and_then(|bytes| {
+            let run: Self = serde_json::from_slice(&bytes).ok()?;
+            (run.id == id).then_some((run, bytes))
+        });
+        let Some((run, bytes)) = decoded else { return Ok(None) };
+        store.put_document(FOLDER, &name, &bytes)?;
+        Ok(Some(run))
+    }
+
     /// Returns the names of the runs in `store`, oldest first.
     ///
     /// # Errors

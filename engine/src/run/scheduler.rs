@@ -573,21 +573,27 @@ impl Scheduler {
         digest: Digest,
         what: Damage,
     ) {
-        if !self.may_try_again(node) {
+        let sources: BTreeSet<NodeId> = self.graph.inputs[node.index()].iter().copied().collect();
+        let gave = |producer: &NodeId| match &self.states[producer.index()] {
+            NodeState::Done { output, hit, .. } => {
+                let mut parts = output.artifact.parts.values();
+                parts.any(|blob| blob.digest == digest).then_some((*producer, *hit))
+            }
+            _ => None,
+        };
+        let producers: Vec<(NodeId, bool)> = sources.iter().filter_map(gave).collect();
+        // Counted for each producer: where many are damaged, each is found in its turn. No producer
+        // has it if it was part of a checkpoint: the stage resumes from an older one.
+        let may_try = match producers.is_empty() {
+            true => self.may_try_again(node),
+            false => producers.iter().all(|(producer, _)| self.may_try_again(*producer)),
+        };
+        if !may_try {
             let error = StageError::Store(StoreError::Damaged { digest, what });
             return self.fail_equal(computation, error);
         }
         let equal = self.computing.remove(&computation.key).unwrap_or_default();
-        let sources: BTreeSet<NodeId> = self.graph.inputs[node.index()].iter().copied().collect();
-        // No producer has it if it was part of a checkpoint: the stage resumes from an older one.
-        for producer in sources {
-            let NodeState::Done { output, hit, .. } = &self.states[producer.index()] else {
-                continue;
-            };
-            if output.artifact.parts.values().all(|blob| blob.digest != digest) {
-                continue;
-            }
-            let hit = *hit;
+        for (producer, hit) in producers {
             let object = format!("object {} {what}", digest.short());
             self.news.push_back(News::Damaged(producer, object));
             self.news.push_back(News::TakenBack { node: producer, hit });

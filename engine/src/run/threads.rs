@@ -140,6 +140,7 @@ fn run_worker(
         let Ok(task) = task else { return };
         match task {
             ExecutorTask::LookUp(nodes) => {
+                context.prefetch(&nodes);
                 let look =
                     |(node, outputs): (NodeId, Vec<_>)| (node, context.look_up(node, &outputs));
                 tx.send(ExecutorMessage::LookedUp(nodes.into_iter().map(look).collect())).ok();

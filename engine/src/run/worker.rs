@@ -33,9 +33,33 @@ pub(super) struct RunContext<'a> {
     pub(super) clock: Instant,
     /// The nodes to compute even if their results are in the store.
     pub(super) force: &'a BTreeSet<NodeId>,
+    /// The nodes that were asked for; the others are run for their sake.
+    pub(super) targets: BTreeSet<NodeId>,
 }
 
 impl RunContext<'_> {
+    /// Asks the remote tier of the store, if it has one, for the records of `nodes`, all at once, and
+    /// fetches the outputs of those that were asked for by the run.
+    pub(super) fn prefetch(&self, nodes: &[(NodeId, Vec<NodeOutput>)]) {
+        if self.store.remote().is_none() {
+            return;
+        }
+        // An error is told when the node is looked up.
+        let keys = guard::guarded(|| {
+            let key = |(node, outputs): &(NodeId, Vec<NodeOutput>)| {
+                let digests: Vec<Digest> = outputs.iter().map(|output| output.digest).collect();
+                let made = resolve::recipe(self.plan, self.store, *node, &digests).ok()?;
+                Some((*node, made.recipe.key()))
+            };
+            nodes.iter().filter_map(key).collect::<Vec<_>>()
+        });
+        let keys = keys.unwrap_or_default();
+        self.store.prefetch_records(&keys.iter().map(|(_, key)| *key).collect::<Vec<_>>());
+        let asked_for = keys.iter().filter(|(node, _)| self.targets.contains(node));
+        // Nothing else in the run would notice that they are gone.
+        self.store.prefetch_objects(&asked_for.map(|(_, key)| *key).collect::<Vec<_>>()).ok();
+    }
+
     /// Makes the recipe of `node` and looks it up.
     pub(super) fn look_up(&self, node: NodeId, outputs: &[NodeOutput]) -> LookUpResult {
         guard::guarded(|| {
