@@ -16,6 +16,7 @@ mod outside;
 mod program;
 mod protocols;
 mod remote;
+mod ray;
 mod report;
 mod server;
 mod share;
