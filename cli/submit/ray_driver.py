@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import ray
 
@@ -31,7 +32,11 @@ def run(command, folder, log, cpus, *before):
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )
         try:
-            code = process.wait()
+            code = None
+            while code is None:
+                # A wait without end would not hear that the task is cancelled.
+                time.sleep(0.1)
+                code = process.poll()
         except BaseException:
             # Cancelled: it keeps a checkpoint.
             process.terminate()

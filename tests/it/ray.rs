@@ -65,7 +65,11 @@ fn the_table_is_that_of_a_run_and_each_key_is_computed_once() {
     assert!(output.status.success(), "{said}");
     assert!(said.contains("21 of 21 jobs"), "{said}");
     let mut keys: Vec<String> = vec![];
-    for log in place.stored("submitted").iter().filter(|path| path.extension().is_some_and(|end| end == "jsonl")) {
+    for log in place
+        .stored("submitted")
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "jsonl"))
+    {
         let text = fs::read_to_string(log).expect("text");
         let ended = text.lines().filter(|line| line.contains("\"event\":\"finished\""));
         keys.extend(ended.map(|line| {
@@ -116,7 +120,8 @@ fn a_job_that_is_killed_runs_again_and_a_stage_that_fails_does_not() {
     let Some(place) = place() else { return };
     place.write("p.toml", COMMAND);
     let count = place.path("count");
-    let script = format!("echo once >> {0}\n[ $(wc -l < {0}) -gt 1 ] || sleep 100\n", count.display());
+    let script =
+        format!("echo once >> {0}\n[ $(wc -l < {0}) -gt 1 ] || sleep 100\n", count.display());
     place.write("mine.sh", &format!("{script}echo no luck >&2\nexit 3\n"));
     let mut child = submit(&place, "p.toml").spawn().expect("it starts");
     wait(&mut child, || count.exists());

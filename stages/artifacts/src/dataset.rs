@@ -336,10 +336,10 @@ pub fn train_features(
         return Err(ArtifactError::NoFeatures { port: port.to_owned() }.into());
     }
     let part = parts::part(ctx, port, artifact, "features")?;
-    let (shape, values) = part.f32("train")?;
+    let (shape, values) = part.into_floats("train")?;
     match shape[..] {
         [rows, cols] => Ok(Matrix::new(values, rows, cols)),
-        _ => Err(part.wrong(PartError::NotAMatrix("train".to_owned()))),
+        _ => Err(parts::wrong(port, "features", PartError::NotAMatrix("train".to_owned()))),
     }
 }
 

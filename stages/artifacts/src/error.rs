@@ -34,6 +34,9 @@ pub enum ArtifactError {
     /// Safetensors does not take a tensor.
     #[error("cannot encode a tensor: {0}")]
     Tensor(SafeTensorError),
+    /// Tensors cannot be written.
+    #[error("cannot write tensors")]
+    Unwritten(#[source] std::io::Error),
     /// The header of an object of tensors cannot be written.
     #[error("cannot encode a tensor: {0}")]
     TensorHeader(serde_json::Error),

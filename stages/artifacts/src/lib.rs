@@ -8,6 +8,7 @@ pub mod columns;
 pub mod dataset;
 pub mod draw;
 mod error;
+pub mod floats;
 pub mod formats;
 mod ids;
 pub mod logits;

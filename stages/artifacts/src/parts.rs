@@ -3,7 +3,7 @@
 //! Tensors are safetensors, the rest is JSON. A part that two artifacts share (the images of a
 //! clean and a corrupted data set, the labels behind scores) is one object in the store.
 
-use crate::ArtifactError;
+use crate::{ArtifactError, floats::Floats};
 use cache::{Artifact, Blob, Bytes, Store, StoreError};
 use engine::{ArtifactKind, StageCtx, StageError};
 use safetensors::{
@@ -11,7 +11,10 @@ use safetensors::{
     tensor::{Metadata, TensorInfo, TensorView},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, error::Error as StdError, ops::Range};
+use std::{
+    borrow::Cow, collections::BTreeMap, error::Error as StdError, io::Write as _, ops::Range,
+    sync::Arc,
+};
 use thiserror::Error;
 
 /// `data`: parts `images` or `features`, `labels`, `meta`, and what only an evaluation may see: `clean` if
@@ -41,15 +44,20 @@ pub struct StoredTensor<'a> {
     /// How long each dimension is.
     pub shape: Vec<usize>,
     /// The elements.
-    pub bytes: std::borrow::Cow<'a, [u8]>,
+    pub bytes: Cow<'a, [u8]>,
 }
 
 impl<'a> StoredTensor<'a> {
-    /// Returns a tensor of f32.
+    /// Returns a tensor of f32. Borrowed numbers are not copied.
     #[must_use]
-    pub fn f32(name: &'a str, shape: &[usize], values: &[f32]) -> Self {
-        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-        Self { name, dtype: Dtype::F32, shape: shape.to_vec(), bytes: bytes.into() }
+    pub fn f32(name: &'a str, shape: &[usize], values: impl Into<Cow<'a, [f32]>>) -> Self {
+        let bytes = match values.into() {
+            Cow::Borrowed(values) if cfg!(target_endian = "little") => {
+                bytemuck::cast_slice(values).into()
+            }
+            values => values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into(),
+        };
+        Self { name, dtype: Dtype::F32, shape: shape.to_vec(), bytes }
     }
 
     /// Returns a tensor of bytes.
@@ -76,7 +84,29 @@ impl<'a> StoredTensor<'a> {
 
 /// Stores `tensors` as one safetensors object. The same tensors give the same bytes.
 pub fn put_tensors(ctx: &StageCtx<'_>, tensors: &[StoredTensor<'_>]) -> Result<Blob, StageError> {
-    ctx.put(&encode_tensors(tensors)?)
+    if tensors.iter().map(|one| one.bytes.len()).sum::<usize>() <= IN_MEMORY {
+        return ctx.put(&encode_tensors(tensors)?);
+    }
+    let mut writer = ctx.writer()?;
+    for piece in pieces(tensors)? {
+        writer.write_all(&piece).map_err(ArtifactError::Unwritten)?;
+    }
+    Ok(writer.finish()?)
+}
+
+/// Larger tensors are written one after the other, not laid out in memory first.
+const IN_MEMORY: usize = 4 << 20;
+
+/// Returns the bytes of [`encode_tensors`] in pieces: what stands before the tensors, and each of them.
+fn pieces<'a>(tensors: &'a [StoredTensor<'_>]) -> Result<Vec<Cow<'a, [u8]>>, ArtifactError> {
+    // As safetensors lays them out: the widest elements first, then by name.
+    let mut sorted: Vec<&StoredTensor<'_>> = tensors.iter().collect();
+    sorted.sort_by(|a, b| b.dtype.cmp(&a.dtype).then(a.name.cmp(b.name)));
+    let shapes: Vec<(&str, Dtype, Vec<usize>)> =
+        sorted.iter().map(|one| (one.name, one.dtype, one.shape.clone())).collect();
+    let header = header(&shapes)?;
+    let bodies = sorted.into_iter().map(|one| Cow::Borrowed(&*one.bytes));
+    Ok(std::iter::once(Cow::Owned(header)).chain(bodies).collect())
 }
 
 /// Returns `tensors` as safetensors. The same tensors give the same bytes.
@@ -92,11 +122,18 @@ pub fn encode_tensors(tensors: &[StoredTensor<'_>]) -> Result<Vec<u8>, ArtifactE
 /// Returns what stands before the tensors in an object of tensors of bytes, whose names are given
 /// in order. Written so, they are the object [`put_tensors`] makes of them.
 pub fn header_of_bytes(tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, ArtifactError> {
+    let of_bytes = tensors.iter().map(|(name, shape)| (*name, Dtype::U8, shape.clone()));
+    header(&of_bytes.collect::<Vec<_>>())
+}
+
+/// Returns what stands before these tensors, which follow in this order.
+fn header(tensors: &[(&str, Dtype, Vec<usize>)]) -> Result<Vec<u8>, ArtifactError> {
     let mut end = 0_usize;
-    let infos = tensors.iter().map(|(name, shape)| {
+    let infos = tensors.iter().map(|(name, dtype, shape)| {
         let from = end;
-        end = shape.iter().fold(1, |all: usize, one| all.saturating_mul(*one)).saturating_add(end);
-        let (dtype, shape) = (Dtype::U8, shape.clone());
+        let elements = shape.iter().fold(1, |all: usize, one| all.saturating_mul(*one));
+        end = elements.saturating_mul(dtype.bitsize() / 8).saturating_add(end);
+        let (dtype, shape) = (*dtype, shape.clone());
         ((*name).to_owned(), TensorInfo { dtype, shape, data_offsets: (from, end) })
     });
     let metadata = Metadata::new(None, infos.collect()).map_err(ArtifactError::Tensor)?;
@@ -247,18 +284,38 @@ impl PartBytes {
         Ok((view.shape().to_vec(), values))
     }
 
+    /// Returns the shape and the numbers of a tensor of floats, where the store has them if they are f32.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::f32`].
+    pub fn into_floats(self, name: &str) -> Result<(Vec<usize>, Floats), PartError> {
+        let view = self.tensors()?.tensor(name)?;
+        if view.dtype() != Dtype::F32 {
+            let (shape, values) = self.f32(name)?;
+            return Ok((shape, values.into()));
+        }
+        let shape = view.shape().to_vec();
+        let range = self.range(name, Dtype::F32)?;
+        Ok((shape, Floats::stored(&Arc::new(self.0), range)))
+    }
+
     /// Returns where in the part's bytes a tensor of bytes lies.
     ///
     /// # Errors
     ///
     /// Fails if there is no such tensor of bytes, or it is cut short.
     pub fn u8(&self, name: &str) -> Result<Range<usize>, PartError> {
+        self.range(name, Dtype::U8)
+    }
+
+    fn range(&self, name: &str, wanted: Dtype) -> Result<Range<usize>, PartError> {
         let (length, all) = SafeTensors::read_metadata(&self.0)?;
         let missing = || SafeTensorError::TensorNotFound(name.to_owned());
         let info = all.info(name).ok_or_else(missing)?;
-        if info.dtype != Dtype::U8 {
-            let found = info.dtype;
-            return Err(PartError::Type { tensor: name.to_owned(), found, wanted: "U8" });
+        if info.dtype != wanted {
+            let (found, wanted) = (info.dtype, if wanted == Dtype::U8 { "U8" } else { "F32" });
+            return Err(PartError::Type { tensor: name.to_owned(), found, wanted });
         }
         // Eight bytes of length, then the header, then the tensors.
         let (from, to) = info.data_offsets;
@@ -326,6 +383,15 @@ pub fn part<'a>(
     Ok(Part { port, name, bytes: PartBytes(ctx.get(blob)?) })
 }
 
+/// Returns the error of a part of the artifact on `port` that is not what it should be.
+pub(crate) fn wrong(
+    port: &str,
+    part: &str,
+    source: impl StdError + Send + Sync + 'static,
+) -> StageError {
+    StageError::Decode { port: port.to_owned(), part: part.to_owned(), source: source.into() }
+}
+
 /// Returns the error of an artifact on `port` without part `name`.
 pub(crate) fn absent(port: &str, name: &str) -> StageError {
     let source = PartError::Absent.into();
@@ -335,8 +401,7 @@ pub(crate) fn absent(port: &str, name: &str) -> StageError {
 impl Part<'_> {
     /// Returns the error of a part that is not what it should be, for this reason.
     pub fn wrong(&self, source: impl StdError + Send + Sync + 'static) -> StageError {
-        let (port, part) = (self.port.to_owned(), self.name.to_owned());
-        StageError::Decode { port, part, source: source.into() }
+        wrong(self.port, self.name, source)
     }
 
     /// Returns the part read as JSON.
@@ -364,6 +429,16 @@ impl Part<'_> {
     /// As [`PartBytes::f32`].
     pub fn f32(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), StageError> {
         self.bytes.f32(name).map_err(|error| self.wrong(error))
+    }
+
+    /// Returns the shape and the numbers of a float tensor, where the store has them.
+    ///
+    /// # Errors
+    ///
+    /// As [`PartBytes::f32`].
+    pub fn into_floats(self, name: &str) -> Result<(Vec<usize>, Floats), StageError> {
+        let Self { port, name: part, bytes } = self;
+        bytes.into_floats(name).map_err(|source| wrong(port, part, source))
     }
 
     /// Returns where in the part's bytes a tensor of bytes lies.
@@ -417,6 +492,16 @@ mod tests {
             StoredTensor::u8("test", &shapes[0].1, &test),
         ];
         let whole = encode_tensors(&tensors).expect("it encodes");
-        assert_eq!(whole, [ahead, test, train].concat());
+        assert_eq!(whole, [ahead, test.clone(), train.clone()].concat());
+        // Of any types, in pieces as whole.
+        let (floats, wholes) = ([0.5, -1.0, 2.0], [7_u64, 9]);
+        let tensors = [
+            StoredTensor::u8("b", &[20], &train),
+            StoredTensor::f32("z", &[3, 1], &floats),
+            StoredTensor::wholes("y", &wholes),
+            StoredTensor::f32("a", &[3], &floats),
+        ];
+        let whole = encode_tensors(&tensors).expect("it encodes");
+        assert_eq!(whole, pieces(&tensors).expect("it encodes").concat());
     }
 }

@@ -261,11 +261,11 @@ pub fn outputs(
     if !part.tensors()?.names().contains(&name) {
         return Err(ArtifactError::NoOutput { output: name.to_owned() }.into());
     }
-    let (shape, values) = part.f32(name)?;
-    let [rows, cols] = shape[..] else {
-        return Err(part.wrong(PartError::NotAMatrix(name.to_owned())));
-    };
-    Ok(Matrix::new(values, rows, cols))
+    let (shape, values) = part.into_floats(name)?;
+    match shape[..] {
+        [rows, cols] => Ok(Matrix::new(values, rows, cols)),
+        _ => Err(parts::wrong(port, "outputs", PartError::NotAMatrix(name.to_owned()))),
+    }
 }
 
 /// The training samples behind an artifact: their labels, each of them a class.

@@ -77,8 +77,9 @@ pub fn adopt(
     let network = Network::new(architecture, sample, classes)?;
     let all = SafeTensors::deserialize(bytes).map_err(AdoptError::Format)?;
     let mut left: Vec<String> = all.names().into_iter().map(|name| name.to_string()).collect();
-    let (mut tensors, mut counters) = (vec![], vec![]);
-    for spec in network.specs() {
+    let (mut found_values, mut counters) = (vec![], vec![]);
+    let specs: Vec<_> = network.specs().into_iter().collect();
+    for spec in &specs {
         let theirs = architecture.name.torchvision(&spec.name);
         let names = [&spec.name, &theirs];
         let Some(at) = left.iter().position(|name| names.contains(&name)) else {
@@ -93,7 +94,7 @@ pub fn adopt(
         if values.iter().any(|value| !value.is_finite()) {
             return Err(AdoptError::NotFinite(name));
         }
-        tensors.push(parts::StoredTensor::f32(&spec.name, &spec.shape, &values));
+        found_values.push(values);
         if spec.role == Role::Mean {
             let counter = name.replace("running_mean", COUNTER);
             let found = left.iter().position(|one| *one == counter).map(|at| left.swap_remove(at));
@@ -105,6 +106,10 @@ pub fn adopt(
     left.sort();
     if let Some(name) = left.first() {
         return Err(AdoptError::Extra(name.clone()));
+    }
+    let mut tensors = vec![];
+    for (spec, values) in specs.iter().zip(&found_values) {
+        tensors.push(parts::StoredTensor::f32(&spec.name, &spec.shape, values));
     }
     tensors.extend(counters.iter().map(|(name, bytes)| parts::StoredTensor {
         name,

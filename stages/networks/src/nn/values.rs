@@ -50,7 +50,7 @@ impl NetworkValues {
         for spec in network.specs() {
             let next = if spec.trained() { params.next() } else { stats.next() };
             let values = download(next.expect("there is a value for every spec"));
-            tensors.push(parts::StoredTensor::f32(&spec.name, &spec.shape, &values));
+            tensors.push(parts::StoredTensor::f32(&spec.name, &spec.shape, values));
             if spec.role == Role::Mean {
                 let module = spec.name.trim_end_matches("running_mean");
                 counters.push(format!("{module}num_batches_tracked"));

@@ -1,0 +1,64 @@
+//! Elements of a large tensor of f32: in memory, or memory-mapped where the store has them.
+
+use cache::Bytes;
+use std::{
+    fmt,
+    ops::{Deref, Range},
+    sync::Arc,
+};
+
+/// 32-bit floats, of which those in the store are never copied into memory.
+#[derive(Clone)]
+pub struct Floats(Held);
+
+#[derive(Clone)]
+enum Held {
+    Owned(Vec<f32>),
+    /// A part of an object that lies as the machine's own numbers do.
+    Stored(Arc<Bytes>, Range<usize>),
+}
+
+impl Floats {
+    /// Returns the numbers at `range` of an object's bytes, which are little-endian.
+    pub fn stored(object: &Arc<Bytes>, range: Range<usize>) -> Self {
+        let bytes = &object[range.clone()];
+        // A file mapped into memory begins at a page, and tensors in it at multiples of eight.
+        if cfg!(target_endian = "little") && bytemuck::try_cast_slice::<u8, f32>(bytes).is_ok() {
+            return Self(Held::Stored(Arc::clone(object), range));
+        }
+        let (words, _) = bytes.as_chunks::<4>();
+        Self(Held::Owned(words.iter().map(|word| f32::from_le_bytes(*word)).collect()))
+    }
+
+    /// Returns the numbers in memory of their own.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<f32> {
+        match self.0 {
+            Held::Owned(values) => values,
+            Held::Stored(..) => self.to_vec(),
+        }
+    }
+}
+
+impl Deref for Floats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &self.0 {
+            Held::Owned(values) => values,
+            Held::Stored(object, range) => bytemuck::cast_slice(&object[range.clone()]),
+        }
+    }
+}
+
+impl From<Vec<f32>> for Floats {
+    fn from(values: Vec<f32>) -> Self {
+        Self(Held::Owned(values))
+    }
+}
+
+impl fmt::Debug for Floats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
