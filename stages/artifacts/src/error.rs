@@ -40,6 +40,9 @@ pub enum ArtifactError {
     /// A summary cannot be written as JSON.
     #[error("cannot encode a summary: {0}")]
     Summary(serde_json::Error),
+    /// The store does not take the rows of texts.
+    #[error("cannot write the rows to the store: {0}")]
+    Unwritten(std::io::Error),
     /// An epoch's logits are not one row a sample.
     #[error("{logits} logits are not {classes} for each of {n} samples")]
     LogitCount {

@@ -92,11 +92,25 @@ pub fn encode_tensors(tensors: &[StoredTensor<'_>]) -> Result<Vec<u8>, ArtifactE
 /// Returns what stands before the tensors in an object of tensors of bytes, whose names are given
 /// in order. Written so, they are the object [`put_tensors`] makes of them.
 pub fn header_of_bytes(tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, ArtifactError> {
+    header_of((Dtype::U8, 1), tensors)
+}
+
+/// As [`header_of_bytes`], for tensors of f32.
+pub fn header_of_f32(tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, ArtifactError> {
+    header_of((Dtype::F32, 4), tensors)
+}
+
+/// Returns the header of tensors of one type, whose elements have so many bytes.
+fn header_of(
+    (dtype, size): (Dtype, usize),
+    tensors: &[(&str, Vec<usize>)],
+) -> Result<Vec<u8>, ArtifactError> {
     let mut end = 0_usize;
     let infos = tensors.iter().map(|(name, shape)| {
         let from = end;
-        end = shape.iter().fold(1, |all: usize, one| all.saturating_mul(*one)).saturating_add(end);
-        let (dtype, shape) = (Dtype::U8, shape.clone());
+        let bytes = shape.iter().fold(size, |all: usize, one| all.saturating_mul(*one));
+        end = bytes.saturating_add(end);
+        let shape = shape.clone();
         ((*name).to_owned(), TensorInfo { dtype, shape, data_offsets: (from, end) })
     });
     let metadata = Metadata::new(None, infos.collect()).map_err(ArtifactError::Tensor)?;

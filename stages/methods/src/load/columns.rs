@@ -116,7 +116,7 @@ pub(crate) fn ordered<T: Clone>(values: Vec<T>, rows: Option<&[usize]>) -> Vec<T
 }
 
 /// Returns the positions of the first id that stands there twice.
-fn repeated(ids: &[String]) -> Option<(usize, usize)> {
+pub(super) fn repeated(ids: &[String]) -> Option<(usize, usize)> {
     let mut seen = HashMap::with_capacity(ids.len());
     ids.iter().enumerate().find_map(|(at, id)| seen.insert(id, at).map(|first| (first, at)))
 }
