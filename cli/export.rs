@@ -90,7 +90,9 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<ExitCode, Fail
     };
     if let Some(to) = &args.rows {
         let written = rows::write(&store, &record.output, to)?;
-        context.note(&format!("{written} of {} to `{}`", plan.describe(node), to.display()));
+        if to.as_os_str() != "-" {
+            context.note(&format!("{written} of {} to `{}`", plan.describe(node), to.display()));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let to = args.to.as_deref().unwrap_or_else(|| Path::new("-"));

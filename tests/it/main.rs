@@ -19,5 +19,6 @@ mod report;
 mod share;
 mod slurm;
 mod snapshot;
+mod text;
 mod trouble;
 mod whole;

@@ -14,9 +14,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, error::Error as StdError, ops::Range};
 use thiserror::Error;
 
-/// `data`: parts `images` or `features`, `labels`, `meta`, and what only an evaluation may see: `clean` if
-/// labels were corrupted, `groups` and `group_names` if its samples are in groups, `origin` if samples were
-/// put in or changed.
+/// `data`: parts `images` or `features`, `labels`, `meta`, `columns` if its samples have ids or counts, `rows` and what
+/// belongs to it if they are texts, and what only an evaluation may see: `clean` if labels were corrupted, `groups` and
+/// `group_names` if its samples are in groups, `origin` if samples were put in or changed.
 pub const DATA: ArtifactKind = ArtifactKind("data");
 /// `proxy`: parts `weights`, `outputs`, `labels`, `history`, `meta`, and the training record.
 pub const PROXY: ArtifactKind = ArtifactKind("proxy");

@@ -107,10 +107,11 @@ names, a plain text a line, each also gzip'ed; a folder holds a text in each of 
 
 Features are n-grams of tokens hashed into `dimension` buckets, weighted by `weighting` and divided by their
 Euclidean length, so that products are cosines. Tokens are the words, numbers and single signs of the text in lower
-case, as Unicode divides words (UAX 29): no network's tokens, of which there are more. Weinberger, Dasgupta,
-Langford, Smola & Attenberg, *Feature Hashing for Large Scale Multitask Learning*, ICML 2009, here without signs.
-Embeddings of a network are better features where there are some: `load.features` takes them. `tf-idf` weighs by the
-texts of its own `train`, so a query from another file is not in its space: use `tf` for both.
+case, as Unicode divides words (UAX 29): no network's tokens, of which there are more. Networks get the features times
+the root of `dimension`, so that their mean square is 1. Weinberger, Dasgupta, Langford, Smola & Attenberg, *Feature
+Hashing for Large Scale Multitask Learning*, ICML 2009, here without signs. Embeddings of a network are better features
+where there are some: `load.features` takes them. `tf-idf` weighs by the texts of its own `train`, so a query from another
+file is not in its space: use `tf` for both.
 
 Two counts travel with the samples, `tokens` and `bytes` (those of the text): `unit = \"tokens\"` makes a selector's
 budget one of tokens, and a random subset by tokens the baseline of equal length. The rows travel too: `coresift
@@ -190,7 +191,7 @@ memory. Paths are relative to the current directory and not part of the key: the
             train: train.rows.len(),
             test: test.as_ref().map_or(0, |test| test.rows.len()),
             mean: vec![0.0],
-            std: vec![1.0],
+            std: vec![(self.dimension.get() as f32).sqrt().recip()],
         };
         let columns = train.columns(self.ids.is_some())?;
         let told = told::lines(&meta, &train_labels, &test_labels);
