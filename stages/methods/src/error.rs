@@ -497,6 +497,14 @@ fn known_classes(classes: &[String]) -> String {
     format!("classes are 0 to {last}, or {}{more}", few.join(", "))
 }
 
+/// Returns `names` one after the other, or that there are none.
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -526,12 +534,4 @@ mod tests {
             "lower `budget`, or set `keep` instead; the program's directory is kept: `there`";
         assert_eq!(kept.hint().as_deref(), Some(hint));
     }
-}
-
-/// Returns `names` one after the other, or that there are none.
-fn listed(names: &[String]) -> String {
-    if names.is_empty() {
-        return "none".to_owned();
-    }
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

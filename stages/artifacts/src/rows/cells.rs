@@ -1,6 +1,6 @@
 //! Rows of a table as text.
 
-use super::{Row, RowError, RowFields, RowsError};
+use super::{Row, RowError, RowFields, RowsError, behind_bom};
 use crate::formats::FormatError;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use std::ops::Range;
@@ -84,7 +84,7 @@ impl Cells {
 
 /// Finds the rows of the table in `bytes`.
 pub(super) fn find(bytes: &[u8], delimiter: u8, fields: &RowFields) -> Result<Found, RowsError> {
-    let begin = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let begin = behind_bom(bytes);
     let mut reader = reader(&bytes[begin..], delimiter, 1 << 16);
     let (mut starts, mut names) = (vec![], vec![]);
     let mut record = ByteRecord::new();

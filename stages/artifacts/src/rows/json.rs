@@ -1,6 +1,6 @@
 //! Rows that are JSON documents.
 
-use super::{Row, RowError, RowFields, RowsError};
+use super::{Row, RowError, RowFields, RowsError, behind_bom};
 use serde_json::Value;
 use std::ops::Range;
 
@@ -66,7 +66,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<(Vec<Range<usize>>, Vec<String>), Row
         line
     };
     let blank = |from: usize| bytes[from..].len() - bytes[from..].trim_ascii_start().len();
-    let mut at = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let mut at = behind_bom(bytes);
     at += blank(at) + 1;
     at += blank(at);
     if bytes.get(at) == Some(&b']') {

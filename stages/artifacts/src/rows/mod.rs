@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, ops::Range, path::Path};
 pub use stored::{ROW_PARTS, StoredRows};
 
+/// What Windows begins a file of UTF-8 with.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// How rows stand in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -243,7 +246,7 @@ impl Rows {
 
     /// Finds the lines that are not blank.
     fn lines(&mut self) {
-        let mut from = if self.bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let mut from = behind_bom(&self.bytes);
         let mut line = 0usize;
         while from < self.bytes.len() {
             let end = self.bytes[from..].iter().position(|byte| *byte == b'\n');
@@ -300,6 +303,10 @@ impl Columns {
 
 /// Returns how rows stand in a file of this kind and name.
 fn form(path: &Path, kind: FileKind, bytes: &[u8]) -> Result<RowForm, FormatError> {
+    let (kind, bytes) = match bytes.strip_prefix(BOM) {
+        Some(bytes) => (FileKind::of(path, bytes), bytes),
+        None => (kind, bytes),
+    };
     let json_lines = named_as(path, &["jsonl", "ndjson"]);
     let table = named_as(path, &["csv", "tsv"]);
     let opens_list = bytes.trim_ascii_start().first() == Some(&b'[');
@@ -315,6 +322,11 @@ fn form(path: &Path, kind: FileKind, bytes: &[u8]) -> Result<RowForm, FormatErro
         FileKind::Unknown if named_as(path, &["txt", "text"]) => RowForm::Lines,
         kind => return Err(FormatError::Foreign { kind }),
     })
+}
+
+/// Returns where the text in `bytes` begins.
+fn behind_bom(bytes: &[u8]) -> usize {
+    if bytes.starts_with(BOM) { BOM.len() } else { 0 }
 }
 
 /// Returns the ranges at `from`, in that order.

@@ -435,6 +435,8 @@ mod tests {
         assert_eq!(read(&scratch, "a.jsonl", chat, fields), ["Hi\nthere|3|a"]);
         let list = b"[\n {\"t\": \"one\"},\n\n {\"t\": \"two\", \"u\": 2}\n]";
         assert_eq!(read(&scratch, "a.json", list, ["t", "", ""]), ["one", "two"]);
+        let marked = [&b"\xef\xbb\xbf"[..], list].concat();
+        assert_eq!(read(&scratch, "a.json", &marked, ["t", "", ""]), ["one", "two"]);
         let csv = b"k,t,y\r\n1,\"a, \"\"b\"\"\nc\",x\r\n\r\n2,#d,y\r\n3,e\r\n";
         assert_eq!(
             read(&scratch, "a.csv", csv, ["t", "y", "k"]),
