@@ -1,6 +1,7 @@
 //! `coresift export`: an artifact as a file other programs read.
 
 mod parquet;
+mod rows;
 mod table;
 mod tensor;
 
@@ -14,7 +15,7 @@ use engine::{Forecast, NodeId, Outlook, Plan};
 use safetensors::SafeTensors;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 use tensor::TensorPart;
@@ -26,8 +27,12 @@ pub(crate) struct ExportArgs {
     /// The stage whose output is written.
     stage: String,
     /// The file, or `-` for stdout.
-    #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "rows")]
+    to: Option<PathBuf>,
+    /// The file for the kept rows of a `load.text`, byte for byte as they came, or `-` for stdout; a new folder where
+    /// the texts came as files.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "part", "tensor", "format", "names"])]
+    rows: Option<PathBuf>,
     /// Which cell of the matrix: `keep=0.1`.
     #[arg(long, value_name = "AXIS=VALUE")]
     cell: Vec<String>,
@@ -83,8 +88,16 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<ExitCode, Fail
         let command = Pipeline { target, ..args.pipeline.clone() }.run_command();
         return Err(failure.hint(format!("`{command}` computes it")));
     };
-    let to_stdout = args.to.as_os_str() == "-";
-    let format = format(args, &record.output.kind, to_stdout)?;
+    if let Some(to) = &args.rows {
+        let written = rows::write(&store, &record.output, to)?;
+        if to.as_os_str() != "-" {
+            context.note(&format!("{written} of {} to `{}`", plan.describe(node), to.display()));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let to = args.to.as_deref().unwrap_or_else(|| Path::new("-"));
+    let to_stdout = to.as_os_str() == "-";
+    let format = format(args, to, &record.output.kind)?;
     let format = match (format, args.format) {
         // What is named by its ending goes by ids where there are any.
         (ExportFormat::Indices, None) if has_ids(&store, &record.output)? => ExportFormat::Ids,
@@ -95,9 +108,9 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<ExitCode, Fail
         print_bytes(&bytes);
         return Ok(ExitCode::SUCCESS);
     }
-    write_file(&args.to, &bytes)?;
+    write_file(to, &bytes)?;
     let size = bytes_of(bytes.len() as u64);
-    context.note(&format!("{} to `{}`, {size}", plan.describe(node), args.to.display()));
+    context.note(&format!("{} to `{}`, {size}", plan.describe(node), to.display()));
     if context.global.json {
         let value =
             serde_json::json!({ "key": forecast.keys[node.index()], "output": record.output });
@@ -135,11 +148,12 @@ fn only(plan: &Plan, forecast: &Forecast, cells: &Cells, stage: &str) -> Result<
     Err(failure.hint(format!("pick one with {}", axes.join(" "))))
 }
 
-fn format(args: &ExportArgs, kind: &str, to_stdout: bool) -> Result<ExportFormat, Failure> {
+fn format(args: &ExportArgs, to: &Path, kind: &str) -> Result<ExportFormat, Failure> {
+    let to_stdout = to.as_os_str() == "-";
     if let Some(format) = args.format {
         return Ok(format);
     }
-    let end = args.to.extension().map(|end| end.to_string_lossy().to_lowercase());
+    let end = to.extension().map(|end| end.to_string_lossy().to_lowercase());
     let found = match (end.as_deref(), kind) {
         (Some("npy"), _) => Some(ExportFormat::Npy),
         (Some("csv"), _) => Some(ExportFormat::Csv),

@@ -68,6 +68,7 @@ pub(super) fn example(method: &Method) -> String {
         ("load", "images-table") => "dir = \"images\", table = \"labels.csv\", test-fraction = 0.2",
         ("load", "parquet-images" | "webdataset") => "dir = \"my-data\", test-fraction = 0.2",
         ("load", "idx") => "dir = \"my-data\"",
+        ("load", "text") => "train = \"pool.jsonl\", text = [\"messages.content\"]",
         _ => "",
     };
     if !with.is_empty() {

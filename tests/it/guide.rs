@@ -1,7 +1,7 @@
 //! The documents: what they show is what the program does.
 //!
 //! A block marked `console run` holds commands after `$ ` and what they print; `console run fails`
-//! a command that must not succeed; `toml file=NAME` a file. The blocks of a document share a
+//! a command that must not succeed; `toml file=NAME`, or another word before `file`, a file. The blocks of a document share a
 //! folder and a store. In what is shown, `…` stands for anything, and a line `…` for any lines.
 //! Commands in other blocks are only read: their names and flags must be the program's.
 
@@ -93,7 +93,7 @@ fn run_document(path: &PathBuf) -> usize {
     let folder = program.parent().expect("it lies in a folder").display();
     let mut count = 0;
     for block in blocks(&fs::read_to_string(path).expect("readable")) {
-        if let Some(file) = block.info.strip_prefix("toml file=") {
+        if let Some((_, file)) = block.info.split_once(" file=") {
             place.write(file, &block.text);
         }
         let Some(mode) = block.info.strip_prefix("console run") else { continue };

@@ -37,13 +37,25 @@ from = { data = "noisy" }
 with = { keep = 0.1 }
 "#;
 
-const WIRINGS: [&str; 6] = [
+/// As many texts, for what reads such.
+const TEXTS: &str = r#"
+[stage.texts]
+use  = "load.text"
+with = { train = "FILE", dimension = 64 }
+[stage.some-texts]
+use  = "select.random"
+from = { data = "texts" }
+with = { keep = 0.1 }
+"#;
+
+const WIRINGS: [&str; 7] = [
     r#"{ scores = "scores" }"#,
     r#"{ proxy = "proxy" }"#,
     r#"{ data = "noisy" }"#,
     r#"{ proxy = "proxy", data = "noisy" }"#,
     r#"{ scores = "scores", proxy = "proxy" }"#,
     r#"{ proxy = "proxy", query = "few" }"#,
+    r#"{ data = "texts", query = "some-texts" }"#,
 ];
 
 fn read(text: &str) -> Result<Plan, Vec<String>> {
@@ -55,8 +67,11 @@ fn read(text: &str) -> Result<Plan, Vec<String>> {
 
 /// Returns a pipeline in which stage `it` uses `method`, wired in the first way that fits.
 fn pipeline(method: &str, with: &str, matrix: &str) -> String {
+    let file = crate::program::repository("tests/it/texts.txt");
+    let texts = TEXTS.replace("FILE", file.to_str().expect("text"));
     let text = |from: &str| {
-        format!("{STAGES}\n[stage.it]\nuse = \"{method}\"\nfrom = {from}\nwith = {with}\n{matrix}")
+        let it = format!("[stage.it]\nuse = \"{method}\"\nfrom = {from}\nwith = {with}\n{matrix}");
+        format!("{STAGES}{texts}\n{it}")
     };
     let fits = WIRINGS.into_iter().map(text).find(|text| read(text).is_ok());
     fits.unwrap_or_else(|| panic!("{method}: {:?}", read(&text(WIRINGS[0])).err()))

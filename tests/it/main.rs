@@ -22,5 +22,6 @@ mod server;
 mod share;
 mod slurm;
 mod snapshot;
+mod text;
 mod trouble;
 mod whole;

@@ -12,6 +12,7 @@ use crate::{
     columns::{COLUMNS, SampleColumns},
     parts::{self, PartBytes, PartError, Parts, StoredTensor},
     pixels::Pixels,
+    rows::StoredRows,
 };
 use cache::{Artifact, Blob, Bytes, Store};
 use engine::{StageCtx, StageError};
@@ -60,6 +61,8 @@ pub struct Dataset {
     pub origins: Option<Origins>,
     /// Ids and counts of the training samples.
     pub columns: Option<SampleColumns>,
+    /// What the training samples were in their file, if they are texts.
+    pub rows: Option<StoredRows>,
 }
 
 /// The samples of one split, and their labels.
@@ -128,6 +131,7 @@ impl Dataset {
         let groups = groups(ctx, port, artifact, &meta)?;
         let origins = origins(ctx, port, artifact, &meta)?;
         let columns = SampleColumns::read(ctx, port, artifact)?;
+        let rows = StoredRows::read(ctx, port, artifact)?;
         let data = Self {
             meta,
             train: Split { inputs: train, labels: train_labels },
@@ -136,6 +140,7 @@ impl Dataset {
             groups,
             origins,
             columns,
+            rows,
         };
         data.agree().map_err(|error| {
             let (port, part) = (port.to_owned(), "meta".to_owned());
@@ -164,6 +169,9 @@ impl Dataset {
         if let Some(columns) = &self.columns {
             parts.insert(COLUMNS.to_owned(), columns.put(ctx)?);
         }
+        if let Some(rows) = &self.rows {
+            parts.extend(rows.put(ctx)?);
+        }
         Ok(parts)
     }
 
@@ -179,6 +187,9 @@ impl Dataset {
         let n = self.meta.train;
         if let Some((column, found)) = self.columns.as_ref().and_then(|all| all.unlike(n)) {
             return Err(DatasetError::ColumnLength { column: column.to_owned(), found, n });
+        }
+        if let Some(found) = self.rows.as_ref().map(StoredRows::len).filter(|found| *found != n) {
+            return Err(DatasetError::ColumnLength { column: "rows".to_owned(), found, n });
         }
         let Some(clean) = &self.clean else { return Ok(()) };
         clean.agree(self.meta.train, self.meta.classes.len())
@@ -405,7 +416,16 @@ mod tests {
         let split =
             |n: usize| Split { inputs: Inputs::Features(vec![0.5; n * 3]), labels: vec![1; n] };
         let (train, test) = (split(2), split(1));
-        Dataset { meta, train, test, clean: None, groups: None, origins: None, columns: None }
+        Dataset {
+            meta,
+            train,
+            test,
+            clean: None,
+            groups: None,
+            origins: None,
+            columns: None,
+            rows: None,
+        }
     }
 
     #[test]

@@ -34,15 +34,15 @@ pub enum ArtifactError {
     /// Safetensors does not take a tensor.
     #[error("cannot encode a tensor: {0}")]
     Tensor(SafeTensorError),
-    /// Tensors cannot be written.
-    #[error("cannot write tensors")]
-    Unwritten(#[source] std::io::Error),
     /// The header of an object of tensors cannot be written.
     #[error("cannot encode a tensor: {0}")]
     TensorHeader(serde_json::Error),
     /// A summary cannot be written as JSON.
     #[error("cannot encode a summary: {0}")]
     Summary(serde_json::Error),
+    /// The store does not take what is written piece by piece.
+    #[error("cannot write to the store: {0}")]
+    Unwritten(std::io::Error),
     /// An epoch's logits are not one row a sample.
     #[error("{logits} logits are not {classes} for each of {n} samples")]
     LogitCount {

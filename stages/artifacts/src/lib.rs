@@ -17,6 +17,7 @@ pub mod network;
 pub mod parts;
 pub mod pixels;
 pub mod record;
+pub mod rows;
 pub mod scores;
 pub mod subset;
 pub mod units;

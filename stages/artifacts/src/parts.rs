@@ -17,9 +17,9 @@ use std::{
 };
 use thiserror::Error;
 
-/// `data`: parts `images` or `features`, `labels`, `meta`, and what only an evaluation may see: `clean` if
-/// labels were corrupted, `groups` and `group_names` if its samples are in groups, `origin` if samples were
-/// put in or changed.
+/// `data`: parts `images` or `features`, `labels`, `meta`, `columns` if its samples have ids or counts, `rows` and what
+/// belongs to it if they are texts, and what only an evaluation may see: `clean` if labels were corrupted, `groups` and
+/// `group_names` if its samples are in groups, `origin` if samples were put in or changed.
 pub const DATA: ArtifactKind = ArtifactKind("data");
 /// `proxy`: parts `weights`, `outputs`, `labels`, `history`, `meta`, and the training record.
 pub const PROXY: ArtifactKind = ArtifactKind("proxy");
@@ -122,8 +122,17 @@ pub fn encode_tensors(tensors: &[StoredTensor<'_>]) -> Result<Vec<u8>, ArtifactE
 /// Returns what stands before the tensors in an object of tensors of bytes, whose names are given
 /// in order. Written so, they are the object [`put_tensors`] makes of them.
 pub fn header_of_bytes(tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, ArtifactError> {
-    let of_bytes = tensors.iter().map(|(name, shape)| (*name, Dtype::U8, shape.clone()));
-    header(&of_bytes.collect::<Vec<_>>())
+    header_of(Dtype::U8, tensors)
+}
+
+/// As [`header_of_bytes`], for tensors of f32.
+pub fn header_of_f32(tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, ArtifactError> {
+    header_of(Dtype::F32, tensors)
+}
+
+fn header_of(dtype: Dtype, tensors: &[(&str, Vec<usize>)]) -> Result<Vec<u8>, ArtifactError> {
+    let all = tensors.iter().map(|(name, shape)| (*name, dtype, shape.clone()));
+    header(&all.collect::<Vec<_>>())
 }
 
 /// Returns what stands before these tensors, which follow in this order.

@@ -8,6 +8,7 @@ use crate::{
     ArtifactError, Matrix,
     columns::{COLUMNS, SampleColumns},
     parts::{self, Part, PartBytes, PartError, Parts, StoredTensor},
+    rows::ROW_PARTS,
 };
 use cache::{Artifact, Blob, Store};
 use engine::{StageCtx, StageError};
@@ -276,7 +277,7 @@ pub struct LabelledSamples {
     pub classes: usize,
     /// Ids and counts of the samples, if their data has any.
     pub columns: Option<SampleColumns>,
-    /// The parts that an artifact made from them shares: their labels and columns.
+    /// The parts that an artifact made from them shares: their labels, columns and rows.
     pub shared: Parts,
 }
 
@@ -313,11 +314,12 @@ impl LabelledSamples {
     }
 }
 
-/// Returns the parts of `artifact` that everything made from its samples has too: labels and columns.
+/// Returns the parts of `artifact` that everything made from its samples has too: labels, columns, rows of texts.
 #[must_use]
 pub fn shared_parts(artifact: &Artifact) -> Parts {
     let parts = artifact.parts.iter();
-    let shared = parts.filter(|(name, _)| ["labels", COLUMNS].contains(&name.as_str()));
+    let is_shared = |name: &str| ["labels", COLUMNS].contains(&name) || ROW_PARTS.contains(&name);
+    let shared = parts.filter(|(name, _)| is_shared(name));
     shared.map(|(name, blob)| (name.clone(), *blob)).collect()
 }
 

@@ -5,6 +5,7 @@ use crate::{
     columns::COLUMNS,
     parts::{self, PartBytes, PartError, Parts, StoredTensor},
     record::LabelledSamples,
+    rows::ROW_PARTS,
 };
 use cache::{Artifact, Store};
 use engine::{StageCtx, StageError};
@@ -183,6 +184,8 @@ impl Subset {
             meta["counts"] = serde_json::json!(counts.collect::<BTreeMap<_, _>>());
             parts.insert(COLUMNS.to_owned(), samples.shared[COLUMNS]);
         }
+        let rows = samples.shared.iter().filter(|(name, _)| ROW_PARTS.contains(&name.as_str()));
+        parts.extend(rows.map(|(name, blob)| (name.clone(), *blob)));
         parts.insert("meta".to_owned(), parts::put_json(ctx, &meta)?);
         Ok(parts)
     }

@@ -7,7 +7,7 @@ use crate::{
     load::{FileError, FolderError, ImageError},
     own_file::OwnFileError,
 };
-use artifacts::{SampleId, subset::SubsetError};
+use artifacts::{SampleId, rows::RowError, subset::SubsetError};
 use engine::MethodFailure;
 use std::{borrow::Cow, io, path::PathBuf, time::Duration};
 use thiserror::Error;
@@ -95,6 +95,25 @@ pub enum MethodError {
     /// The store does not take the images.
     #[error("cannot write the images to the store: {0}")]
     ImagesUnwritten(io::Error),
+    /// The store does not take the samples.
+    #[error("cannot write the samples to the store: {0}")]
+    SamplesUnwritten(io::Error),
+    /// A method reads texts, and the data are none.
+    #[error("the data on port `{port}` are no texts")]
+    NoTexts {
+        /// The port.
+        port: String,
+    },
+    /// A text in the store does not read any more.
+    #[error("text {sample} on port `{port}` {error}")]
+    Text {
+        /// The port.
+        port: String,
+        /// The position of the text.
+        sample: usize,
+        /// What is wrong with it.
+        error: RowError,
+    },
 
     /// A data set does not say which of its labels are wrong.
     #[error("it is not known which labels of the data set are wrong")]
@@ -395,6 +414,10 @@ impl MethodFailure for MethodError {
         let hint = match self {
             Self::Budget { .. } => "lower `budget`, or set `keep` instead",
             Self::File { error, .. } => error.hint()?,
+            Self::NoTexts { .. } => "load them with `load.text`, which keeps the texts",
+            Self::OwnFile { error, .. } if matches!(**error, OwnFileError::BadRows { .. }) => {
+                "mend them, or set `bad-rows = \"skip\"` to leave them out"
+            }
             Self::DamagedImages { .. } => {
                 "get them again, or set `damaged = \"skip\"` to leave them out"
             }
@@ -474,6 +497,14 @@ fn known_classes(classes: &[String]) -> String {
     format!("classes are 0 to {last}, or {}{more}", few.join(", "))
 }
 
+/// Returns `names` one after the other, or that there are none.
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -503,12 +534,4 @@ mod tests {
             "lower `budget`, or set `keep` instead; the program's directory is kept: `there`";
         assert_eq!(kept.hint().as_deref(), Some(hint));
     }
-}
-
-/// Returns `names` one after the other, or that there are none.
-fn listed(names: &[String]) -> String {
-    if names.is_empty() {
-        return "none".to_owned();
-    }
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -14,6 +14,7 @@ pub mod linalg;
 #[doc(hidden)]
 pub mod load;
 pub mod measure;
+mod ngrams;
 mod normals;
 mod own_file;
 mod runtime;

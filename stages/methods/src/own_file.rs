@@ -1,9 +1,12 @@
 //! A file that a setting names: what plans say of it, for every stage that reads one.
 
 use crate::{MethodError, load::columns};
-use artifacts::formats::{
-    ArrayError, DataFile, Scalar,
-    column::{self, ColumnError},
+use artifacts::{
+    formats::{
+        ArrayError, DataFile, Scalar,
+        column::{self, ColumnError},
+    },
+    rows::{RowError, RowsError},
 };
 use engine::{InputFile, Problem, SpecPath};
 use std::path::{Path, PathBuf};
@@ -19,6 +22,20 @@ pub enum OwnFileError {
     /// Its array does not read.
     #[error(transparent)]
     Array(#[from] ArrayError),
+    /// Its rows do not read.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// Rows of it are not what they should be.
+    #[error("has {} of {all} rows that cannot be used: {}", bad.len(), few_rows(bad))]
+    BadRows {
+        /// What to call each, and what is wrong with it.
+        bad: Vec<(String, RowError)>,
+        /// How many rows there are.
+        all: usize,
+    },
+    /// It has no text to train on.
+    #[error("has no text to train on")]
+    NoTexts,
     /// Its labels leave out more classes than they name.
     #[error(
         "has label {label}, but only {distinct} different labels: number them from 0, with \
@@ -127,6 +144,15 @@ pub enum OwnFileError {
 
 /// More names than these are told as their count.
 const NAMED: usize = 10;
+
+fn few_rows(bad: &[(String, RowError)]) -> String {
+    let shown = bad.iter().take(NAMED).map(|(name, why)| format!("{name} {why}"));
+    let mut shown: Vec<String> = shown.collect();
+    if bad.len() > NAMED {
+        shown.push(format!("and {} more", bad.len() - NAMED));
+    }
+    shown.join("; ")
+}
 
 fn few(names: &[String]) -> String {
     let mut shown: Vec<String> = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect();

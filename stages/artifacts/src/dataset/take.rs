@@ -42,6 +42,9 @@ impl Dataset {
         if let Some(columns) = &mut self.columns {
             *columns = columns.take(from);
         }
+        if let Some(rows) = &mut self.rows {
+            *rows = rows.take(from);
+        }
     }
 }
 
@@ -98,6 +101,7 @@ mod tests {
                 ids: Some(names.to_vec()),
                 counts: [("tokens".to_owned(), vec![7, 8, 9])].into(),
             }),
+            rows: None,
         };
         data.take(&ids(&[2, 0, 0]));
         assert_eq!(data.meta.train, 3);

@@ -1,6 +1,6 @@
 //! Parquet and Arrow IPC: columns of numbers, of texts, and of lists of numbers.
 
-use super::{Array, FileKind, FormatError, Scalar, Values};
+use super::{Array, FileKind, FormatError, Scalar, Values, nested};
 use arrow_array::{
     Array as ArrowArray, ArrayRef, RecordBatch,
     cast::AsArray,
@@ -9,14 +9,27 @@ use arrow_array::{
         Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
-use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_schema::{ArrowError, DataType, Field, Schema};
+use arrow_ipc::{
+    reader::{FileReader, StreamReader},
+    writer::{FileWriter, StreamWriter},
+};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
-use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
-use std::io::Cursor;
+use parquet::{
+    arrow::{
+        ARROW_SCHEMA_META_KEY, ArrowWriter, ProjectionMask,
+        arrow_reader::ParquetRecordBatchReaderBuilder,
+    },
+    basic::Compression,
+    file::{
+        metadata::{ColumnChunkMetaData, KeyValue},
+        properties::WriterProperties,
+    },
+};
+use std::{io::Cursor, sync::Arc};
 
 /// A file of columns.
-pub(super) struct Columnar {
+pub(crate) struct Columnar {
     kind: FileKind,
     bytes: Bytes,
 }
@@ -24,7 +37,7 @@ pub(super) struct Columnar {
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
 
 impl Columnar {
-    pub(super) fn new(kind: FileKind, bytes: Bytes) -> Self {
+    pub(crate) fn new(kind: FileKind, bytes: Bytes) -> Self {
         Self { kind, bytes }
     }
 
@@ -64,6 +77,50 @@ impl Columnar {
         let reader =
             StreamReader::try_new(cursor, projection).map_err(|error| self.wrong(&error))?;
         Ok((schema, Box::new(reader)))
+    }
+
+    /// Returns how many rows it has.
+    pub(crate) fn rows(&self) -> Result<usize, FormatError> {
+        let batches = self.open(None)?.1;
+        let counts = batches.map(|batch| batch.map(|batch| batch.num_rows()));
+        counts.sum::<Result<usize, _>>().map_err(|error| self.wrong(&error))
+    }
+
+    /// Returns the texts of each row in the column called `name`, which may be a field of structs, or of lists of
+    /// them, after a dot: one behind the other. `None` where there is none.
+    pub(crate) fn texts(&self, name: &str) -> Result<Vec<Option<String>>, FormatError> {
+        let (schema, _) = self.open(None)?;
+        let mut fields = schema.fields().iter().enumerate();
+        let found = fields.find_map(|(at, field)| Some((at, nested::inside(field.name(), name)?)));
+        let Some((at, inner)) = found else {
+            let (what, name, known) = ("column", name.to_owned(), self.names()?);
+            return Err(FormatError::NoColumn { what, name, known, setting: Some("text") });
+        };
+        let mut all = vec![];
+        for batch in self.open(Some(at))?.1 {
+            let batch = batch.map_err(|error| self.wrong(&error))?;
+            let column = batch.column(0);
+            let texts = nested::texts(column, inner).ok_or_else(|| FormatError::ColumnType {
+                name: name.to_owned(),
+                type_name: column.data_type().to_string(),
+            })?;
+            all.extend(texts);
+        }
+        Ok(all)
+    }
+
+    /// Returns a file of the same schema of these rows, in this order.
+    pub(crate) fn kept(&self, rows: &[usize]) -> Result<Vec<u8>, FormatError> {
+        let (schema, notes, packed) = self.whole()?;
+        let (schema, mut batches, mut ends) = (schema, vec![], vec![]);
+        for batch in self.all()? {
+            let batch = batch.map_err(|error| self.wrong(&error))?;
+            ends.push(ends.last().copied().unwrap_or(0) + batch.num_rows());
+            batches.push(batch);
+        }
+        let slices = runs(rows, &ends);
+        let slices = slices.into_iter().map(|(at, from, len)| batches[at].slice(from, len));
+        self.written(slices, &schema, notes, packed).map_err(|error| self.wrong(&*error))
     }
 
     /// Returns the names of the columns; of one that has fields, those of the fields, after a dot.
@@ -183,6 +240,93 @@ impl Columnar {
             parts.into_iter().flat_map(double).flat_map(f64::to_le_bytes).collect::<Vec<u8>>();
         Ok(Values::Numbers(Array { scalar: Scalar::F64, shape, data: data.into() }))
     }
+}
+
+impl Columnar {
+    /// Returns the schema, and of Parquet its notes and how its first column is packed.
+    fn whole(&self) -> Result<(SchemaRef, Option<Vec<KeyValue>>, Compression), FormatError> {
+        if self.kind != FileKind::Parquet {
+            return Ok((Arc::new(self.open(None)?.0), None, Compression::UNCOMPRESSED));
+        }
+        let builder = ParquetRecordBatchReaderBuilder::try_new(self.bytes.clone())
+            .map_err(|error| self.wrong(&error))?;
+        let file = builder.metadata();
+        let notes = file.file_metadata().key_value_metadata().map(|notes| {
+            notes.iter().filter(|note| note.key != ARROW_SCHEMA_META_KEY).cloned().collect()
+        });
+        let column = file.row_groups().first().and_then(|group| group.columns().first());
+        let packed = column.map_or(Compression::UNCOMPRESSED, ColumnChunkMetaData::compression);
+        Ok((builder.schema().clone(), notes, packed))
+    }
+
+    /// Returns all columns of all rows.
+    fn all(&self) -> Result<Batches, FormatError> {
+        let cursor = Cursor::new(self.bytes.clone());
+        let wrong = |error: ArrowError| self.wrong(&error);
+        Ok(match self.kind {
+            FileKind::Parquet => {
+                let builder = ParquetRecordBatchReaderBuilder::try_new(self.bytes.clone());
+                let reader = builder.and_then(ParquetRecordBatchReaderBuilder::build);
+                Box::new(reader.map_err(|error| self.wrong(&error))?)
+            }
+            _ if self.is_stream() => Box::new(StreamReader::try_new(cursor, None).map_err(wrong)?),
+            _ => Box::new(FileReader::try_new(cursor, None).map_err(wrong)?),
+        })
+    }
+
+    /// Whether it is Arrow without an index, as it comes through a pipe.
+    fn is_stream(&self) -> bool {
+        !self.bytes.starts_with(b"ARROW1")
+    }
+
+    fn written(
+        &self,
+        batches: impl Iterator<Item = RecordBatch>,
+        schema: &SchemaRef,
+        notes: Option<Vec<KeyValue>>,
+        packed: Compression,
+    ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        if self.kind == FileKind::Parquet {
+            let by = concat!("coresift version ", env!("CARGO_PKG_VERSION"));
+            let properties = WriterProperties::builder()
+                .set_created_by(by.to_owned())
+                .set_compression(packed)
+                .set_key_value_metadata(notes);
+            let mut writer =
+                ArrowWriter::try_new(vec![], schema.clone(), Some(properties.build()))?;
+            for batch in batches {
+                writer.write(&batch)?;
+            }
+            return Ok(writer.into_inner()?);
+        }
+        if self.is_stream() {
+            let mut writer = StreamWriter::try_new(vec![], schema)?;
+            for batch in batches {
+                writer.write(&batch)?;
+            }
+            return Ok(writer.into_inner()?);
+        }
+        let mut writer = FileWriter::try_new(vec![], schema)?;
+        for batch in batches {
+            writer.write(&batch)?;
+        }
+        Ok(writer.into_inner()?)
+    }
+}
+
+/// Returns runs of `rows` that lie one behind the other in one batch: which batch, from where in it, and how many.
+/// `ends` are the numbers of rows up to the end of each batch.
+fn runs(rows: &[usize], ends: &[usize]) -> Vec<(usize, usize, usize)> {
+    let mut runs: Vec<(usize, usize, usize)> = vec![];
+    for row in rows {
+        let at = ends.partition_point(|end| end <= row);
+        let from = row - at.checked_sub(1).map_or(0, |before| ends[before]);
+        match runs.last_mut() {
+            Some((batch, begin, len)) if *batch == at && *begin + *len == from => *len += 1,
+            _ => runs.push((at, from, 1)),
+        }
+    }
+    runs
 }
 
 /// Returns the values of an array of lists, and how many each has: all the same. `rows` becomes the number of

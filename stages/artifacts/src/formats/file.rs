@@ -56,14 +56,8 @@ impl DataFile {
     /// # Errors
     ///
     /// As [`Self::open`].
-    pub fn new(path: &Path, mut bytes: Vec<u8>) -> Result<Self, FormatError> {
-        let mut kind = FileKind::of(path, &bytes);
-        if kind == FileKind::Gzip {
-            let mut unpacked = vec![];
-            unpack(&bytes, &mut unpacked).map_err(FormatError::Unpack)?;
-            bytes = unpacked;
-            kind = FileKind::of(&path.with_extension(""), &bytes);
-        }
+    pub fn new(path: &Path, bytes: Vec<u8>) -> Result<Self, FormatError> {
+        let (kind, bytes) = told(path, bytes)?;
         match kind {
             FileKind::Npy
             | FileKind::Zip
@@ -345,6 +339,26 @@ pub fn tensor<'a>(bytes: &'a [u8], name: &str) -> Result<Array<'a>, FormatError>
     let scalar =
         Scalar::of(dtype).ok_or_else(|| FormatError::Elements { name: name.to_owned(), dtype })?;
     Ok(Array { scalar, shape: view.shape().to_vec(), data: view.data().into() })
+}
+
+/// Reads the file at `path`, and unpacks it if it is gzip. Returns its kind and bytes.
+///
+/// # Errors
+///
+/// Fails if the system does not read it, or it does not unpack.
+pub(crate) fn unpacked(path: &Path) -> Result<(FileKind, Vec<u8>), FormatError> {
+    told(path, retrying(|| fs::read(path)).map_err(FormatError::Unread)?)
+}
+
+/// Returns of what kind the file called `path` with these bytes is, and what is in it.
+fn told(path: &Path, bytes: Vec<u8>) -> Result<(FileKind, Vec<u8>), FormatError> {
+    let kind = FileKind::of(path, &bytes);
+    if kind != FileKind::Gzip {
+        return Ok((kind, bytes));
+    }
+    let mut unpacked = vec![];
+    unpack(&bytes, &mut unpacked).map_err(FormatError::Unpack)?;
+    Ok((FileKind::of(&path.with_extension(""), &unpacked), unpacked))
 }
 
 /// Unpacks gzip, all members of it; zeros behind the last one, with which tapes and blocks are filled up, are

@@ -151,7 +151,7 @@ fn is_safetensors(bytes: &[u8]) -> bool {
 }
 
 /// Returns whether the file's ending is one of `endings`, in capitals or not.
-pub(super) fn named_as(path: &Path, endings: &[&str]) -> bool {
+pub(crate) fn named_as(path: &Path, endings: &[&str]) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
     ending.is_some_and(|ending| endings.iter().any(|one| one.eq_ignore_ascii_case(ending)))
 }

@@ -4,10 +4,11 @@
 mod archive;
 mod array;
 pub mod column;
-mod columnar;
+pub(crate) mod columnar;
 mod error;
 mod file;
 mod kind;
+mod nested;
 pub mod npy;
 mod pickle;
 mod python;
@@ -15,6 +16,9 @@ mod text;
 
 pub use array::{Array, ArrayError, Scalar, Values};
 pub use error::FormatError;
+pub(crate) use file::unpacked;
 pub use file::{DataFile, Wanted, array, tensor};
 pub use kind::FileKind;
+pub(crate) use kind::named_as;
 pub use pickle::{Object, ObjectId, Pickle, PickleError};
+pub(crate) use text::delimiter_of;

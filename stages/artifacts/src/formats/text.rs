@@ -162,7 +162,7 @@ impl<'a> TextTable<'a> {
 }
 
 /// Returns what separates the cells of a line: a tab, a semicolon or a comma, the first that stands in it.
-fn delimiter_of(line: &str) -> u8 {
+pub(crate) fn delimiter_of(line: &str) -> u8 {
     let mut quoted = false;
     for byte in line.bytes() {
         match byte {

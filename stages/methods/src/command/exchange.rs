@@ -9,7 +9,7 @@
 //! ```
 
 use crate::MethodError;
-use artifacts::dataset;
+use artifacts::{dataset, rows::ROW_PARTS};
 use cache::{Blob, make_folders, retrying};
 use engine::{StageCtx, StageError};
 use serde::{Serialize, de::IgnoredAny};
@@ -98,6 +98,11 @@ pub(super) fn lay_out(
         for (part, blob) in &artifact.parts {
             // The truth about corrupted samples is for those who measure, not for those who select.
             if dataset::FOR_EVALUATION.contains(&part.as_str()) && request.output != "metrics" {
+                continue;
+            }
+            // The rows of texts hold the labels that they came with.
+            let may_read = port == "data" && !artifact.parts.contains_key("clean");
+            if ROW_PARTS.contains(&part.as_str()) && !may_read {
                 continue;
             }
             let json = serde_json::from_slice::<IgnoredAny>(&ctx.get(blob)?).is_ok();

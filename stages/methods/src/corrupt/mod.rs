@@ -179,6 +179,7 @@ mod tests {
             groups: None,
             origins: None,
             columns: None,
+            rows: None,
         }
     }
 

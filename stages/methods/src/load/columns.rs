@@ -4,7 +4,7 @@ use artifacts::{
     columns::SampleColumns,
     formats::{ArrayError, DataFile, FormatError, Values, Wanted},
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// What a column of ids is called.
 const IDS: [&str; 6] = ["id", "ids", "uid", "uuid", "sample_id", "key"];
@@ -116,8 +116,8 @@ pub(crate) fn ordered<T: Clone>(values: Vec<T>, rows: Option<&[usize]>) -> Vec<T
 }
 
 /// Returns the positions of the first id that stands there twice.
-fn repeated(ids: &[String]) -> Option<(usize, usize)> {
-    let mut seen = HashMap::with_capacity(ids.len());
+pub(super) fn repeated(ids: &[String]) -> Option<(usize, usize)> {
+    let mut seen = BTreeMap::new();
     ids.iter().enumerate().find_map(|(at, id)| seen.insert(id, at).map(|first| (first, at)))
 }
 

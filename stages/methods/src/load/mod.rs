@@ -9,6 +9,7 @@ mod emnist;
 mod error;
 mod features;
 mod file;
+mod folder_of_texts;
 mod idx;
 mod idx_file;
 mod image_arrays;
@@ -22,6 +23,7 @@ pub mod readers;
 mod split_files;
 mod svhn;
 mod synthetic;
+mod text;
 mod told;
 
 use artifacts::{
@@ -169,6 +171,7 @@ pub(crate) fn methods() -> Vec<Method> {
         loader::<OnDisk<qmnist::Qmnist>>(),
         loader::<svhn::Svhn>(),
         loader::<synthetic::Synthetic>(),
+        loader::<text::LoadText>(),
         loader::<images::tiny::TinyImageNet>(),
         loader::<images::webdataset::WebDataset>(),
     ]

@@ -24,6 +24,7 @@ mod lbpe;
 mod least_confidence;
 mod loss;
 mod margin;
+mod ngram_weight;
 mod prototype;
 mod random;
 mod stage;
@@ -232,6 +233,7 @@ pub(crate) fn methods() -> Vec<Method> {
         stage::method::<least_confidence::LeastConfidence>(),
         stage::method::<loss::Loss>(),
         stage::method::<margin::Margin>(),
+        ngram_weight::method(),
         stage::method::<prototype::Prototype>(),
         stage::method::<random::RandomScore>(),
         stage::method::<tdds::Tdds>(),

@@ -32,6 +32,7 @@ mod gradmatch;
 mod graph_cut;
 mod greedy;
 mod group;
+mod gumbel_top;
 mod herding;
 mod import;
 mod infomax;
@@ -43,6 +44,7 @@ mod log_det;
 mod moderate;
 mod mutual_information;
 mod nearest_query;
+mod novelty;
 mod prune4rel;
 mod prune_issues;
 mod query;
@@ -234,6 +236,7 @@ fn registered() -> Vec<Registered> {
         selector::<gm_matching::GmMatching>(),
         selector::<gradmatch::GradMatch>(),
         selector::<graph_cut::GraphCut>(),
+        selector::<gumbel_top::GumbelTop>(),
         selector::<herding::Herding>(),
         selector::<infomax::InfoMax>(),
         selector::<k_center::KCenter>(),
@@ -241,6 +244,7 @@ fn registered() -> Vec<Registered> {
         selector::<moderate::Moderate>(),
         selector::<mutual_information::MutualInformation>(),
         selector::<nearest_query::NearestQuery>(),
+        selector::<novelty::Novelty>(),
         selector::<prune4rel::Prune4Rel>(),
         selector::<prune_issues::PruneIssues>(),
         selector::<random::RandomSubset>(),

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     io::Write as _,
     path::{Path, PathBuf},
 };
@@ -67,7 +67,7 @@ impl Pictures<'_> {
             _ => one.file.to_owned(),
         };
         let ids: Vec<String> = self.train.iter().map(id).collect();
-        let mut seen = HashSet::with_capacity(ids.len());
+        let mut seen = BTreeSet::new();
         ids.iter().all(|id| seen.insert(id.as_str())).then_some(ids)
     }
 }
