@@ -113,7 +113,7 @@ pub(crate) struct RayCluster {
 
 /// Returns how many cores this job was given, if it is a task of Ray's.
 pub(crate) fn cores_of_this_job() -> Option<u16> {
-    env::var(CORES).ok()?.parse().ok()
+    env::var_os(CORES)?.to_str()?.parse().ok()
 }
 
 /// Runs the jobs of the last round, and returns once all have ended, or the run was stopped.

@@ -14,12 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn place() -> Option<Place> {
-    let Ok(python) = env::var("CORESIFT_RAY") else {
+    let Some(python) = env::var_os("CORESIFT_RAY") else {
         eprintln!("skipped: CORESIFT_RAY names no Python that has Ray");
         return None;
     };
     let place = Place::new();
-    place.write("coresift.toml", &format!("[ray]\npython = \"{python}\"\n"));
+    place.write("coresift.toml", &format!("[ray]\npython = \"{}\"\n", python.display()));
     Some(place)
 }
 

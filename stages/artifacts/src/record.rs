@@ -165,12 +165,12 @@ pub fn put_rows(ctx: &StageCtx<'_>, rows: &[EpochRow]) -> Result<Blob, StageErro
     parts::put_tensors(
         ctx,
         &[
-            StoredTensor::f32("p_y", &shape, &column(|row| row.p_y)),
-            StoredTensor::f32("logit_margin", &shape, &column(|row| row.logit_margin)),
-            StoredTensor::f32("prob_margin", &shape, &column(|row| row.prob_margin)),
-            StoredTensor::f32("loss", &shape, &column(|row| row.loss)),
-            StoredTensor::f32("entropy", &shape, &column(|row| row.entropy)),
-            StoredTensor::f32("el2n", &shape, &column(|row| row.el2n)),
+            StoredTensor::f32("p_y", &shape, column(|row| row.p_y)),
+            StoredTensor::f32("logit_margin", &shape, column(|row| row.logit_margin)),
+            StoredTensor::f32("prob_margin", &shape, column(|row| row.prob_margin)),
+            StoredTensor::f32("loss", &shape, column(|row| row.loss)),
+            StoredTensor::f32("entropy", &shape, column(|row| row.entropy)),
+            StoredTensor::f32("el2n", &shape, column(|row| row.el2n)),
             StoredTensor {
                 name: "top",
                 dtype: Dtype::U32,

@@ -78,8 +78,8 @@ pub fn adopt(
     let all = SafeTensors::deserialize(bytes).map_err(AdoptError::Format)?;
     let mut left: Vec<String> = all.names().into_iter().map(|name| name.to_string()).collect();
     let (mut found_values, mut counters) = (vec![], vec![]);
-    let specs: Vec<_> = network.specs().into_iter().collect();
-    for spec in &specs {
+    let specs = network.specs();
+    for spec in specs {
         let theirs = architecture.name.torchvision(&spec.name);
         let names = [&spec.name, &theirs];
         let Some(at) = left.iter().position(|name| names.contains(&name)) else {
