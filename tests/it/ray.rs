@@ -1,6 +1,9 @@
 //! Runs submitted to Ray. Skipped unless the environment variable CORESIFT_RAY names a Python that has it.
 
-use crate::program::{Place, repository};
+use crate::{
+    program::{Place, repository},
+    slurm::COMMAND,
+};
 use std::{
     env, fs,
     os::unix::ffi::OsStrExt as _,
@@ -91,29 +94,6 @@ fn the_table_is_that_of_a_run_and_each_key_is_computed_once() {
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(table.contains("0.1   random"), "{table}");
 }
-
-const COMMAND: &str = r#"
-[stage.data]
-use  = "load.synthetic"
-with = { n = 60, test = 12, d = 3, classes = 3 }
-
-[stage.mine]
-use  = "command"
-from = { data = "data" }
-with = { run = ["sh", "mine.sh"], files = ["mine.sh"], output = "subset" }
-
-[stage.student]
-use  = "train"
-from = { data = "data", subset = "mine" }
-with = { model = "mlp", epochs = 2, batch = 2, lr = 0.05 }
-
-[stage.result]
-use  = "evaluate"
-from = { data = "data", model = "student" }
-
-[matrix]
-"student.with.lr" = [0.05, 0.01]
-"#;
 
 #[test]
 fn a_job_that_is_killed_runs_again_and_a_stage_that_fails_does_not() {

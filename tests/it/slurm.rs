@@ -127,7 +127,8 @@ fn the_program_leaves_and_the_table_is_that_of_a_run() {
     assert!(place.json(&["submit", "p.toml"])["run"].is_null());
 }
 
-const COMMAND: &str = r#"
+/// Two trainings on what a program of the user's picks.
+pub(crate) const COMMAND: &str = r#"
 [stage.data]
 use  = "load.synthetic"
 with = { n = 60, test = 12, d = 3, classes = 3 }
