@@ -158,7 +158,8 @@ impl MethodFailure for NetworkError {
                  for errors of the GPU"
             }
             Self::Device { .. } => {
-                "run it again, what was finished is kept; `coresift doctor` looks at the device"
+                "run it again, what was finished is kept; `coresift doctor` looks at the device; if a kernel \
+                 cannot be loaded, remove the folder of kept kernels (docs/devices.md)"
             }
             _ => return None,
         };
