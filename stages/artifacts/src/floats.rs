@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-/// 32-bit floats, of which those in the store are never copied into memory.
+/// 32-bit floats. Those of an object that is memory-mapped are read where they lie.
 #[derive(Clone)]
 pub struct Floats(Held);
 
@@ -28,15 +28,6 @@ impl Floats {
         }
         let (words, _) = bytes.as_chunks::<4>();
         Self(Held::Owned(words.iter().map(|word| f32::from_le_bytes(*word)).collect()))
-    }
-
-    /// Returns the numbers in memory of their own.
-    #[must_use]
-    pub fn into_vec(self) -> Vec<f32> {
-        match self.0 {
-            Held::Owned(values) => values,
-            Held::Stored(..) => self.to_vec(),
-        }
     }
 }
 

@@ -127,11 +127,12 @@ pub(super) fn repeated(ids: &[String]) -> Option<(usize, usize)> {
 ///
 /// Fails if an id stands there twice, or one of the samples does not.
 pub(crate) fn rows_of(ids: &[String], samples: &[String]) -> Result<Vec<usize>, ArrayError> {
-    if let Some((first, second)) = repeated(ids) {
-        return Err(ArrayError::IdTwice { id: ids[second].clone(), first, second });
+    let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
+    for (second, id) in ids.iter().enumerate() {
+        if let Some(first) = rows.insert(id, second) {
+            return Err(ArrayError::IdTwice { id: id.clone(), first, second });
+        }
     }
-    let rows: BTreeMap<&str, usize> =
-        ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
     let row = |(sample, id): (usize, &String)| {
         let found = rows.get(id.as_str()).copied();
         found.ok_or_else(|| ArrayError::IdMissing { id: id.clone(), sample })
