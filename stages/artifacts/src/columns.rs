@@ -3,7 +3,7 @@
 
 use crate::{
     SampleId,
-    parts::{self, PartBytes, PartError, StoredTensor},
+    parts::{self, PartBytes, PartError, Parts, StoredTensor},
 };
 use cache::{Artifact, Blob, Store};
 use engine::{StageCtx, StageError};
@@ -77,10 +77,17 @@ impl SampleColumns {
         port: &str,
         artifact: &Artifact,
     ) -> Result<Option<Self>, StageError> {
-        if !artifact.parts.contains_key(COLUMNS) {
-            return Ok(None);
-        }
-        let part = parts::part(ctx, port, artifact, COLUMNS)?;
+        Self::from_parts(ctx, port, &artifact.parts)
+    }
+
+    /// Returns the columns among the `parts` of an artifact, which came in on `port`.
+    pub(crate) fn from_parts(
+        ctx: &StageCtx<'_>,
+        port: &str,
+        parts: &Parts,
+    ) -> Result<Option<Self>, StageError> {
+        let Some(blob) = parts.get(COLUMNS) else { return Ok(None) };
+        let part = parts::part_of(ctx, port, COLUMNS, blob)?;
         Self::decode(part.without_port()).map(Some).map_err(|error| part.wrong(error))
     }
 

@@ -389,6 +389,16 @@ pub fn part<'a>(
     name: &'a str,
 ) -> Result<Part<'a>, StageError> {
     let blob = artifact.parts.get(name).ok_or_else(|| absent(port, name))?;
+    part_of(ctx, port, name, blob)
+}
+
+/// Returns the part `name` that `blob` is, of an artifact that came in on `port`.
+pub(crate) fn part_of<'a>(
+    ctx: &StageCtx<'_>,
+    port: &'a str,
+    name: &'a str,
+    blob: &Blob,
+) -> Result<Part<'a>, StageError> {
     Ok(Part { port, name, bytes: PartBytes(ctx.get(blob)?) })
 }
 

@@ -275,8 +275,8 @@ pub struct LabelledSamples {
     pub labels: Vec<u32>,
     /// How many classes there are.
     pub classes: usize,
-    /// Ids and counts of the samples, if their data has any.
-    pub columns: Option<SampleColumns>,
+    /// The port that what they were read from came in on.
+    port: String,
     /// The parts that an artifact made from them shares: their labels, columns and rows.
     pub shared: Parts,
 }
@@ -303,8 +303,16 @@ impl LabelledSamples {
         let labels = part.indices("train")?;
         let classes = classes(ctx, port, artifact)?;
         check_labels(&labels, classes).map_err(|wrong| part.wrong(wrong))?;
-        let columns = SampleColumns::read(ctx, port, artifact)?;
-        Ok(Self { labels, classes, columns, shared: shared_parts(artifact) })
+        Ok(Self { labels, classes, port: port.to_owned(), shared: shared_parts(artifact) })
+    }
+
+    /// Reads the ids and counts of the samples, if their data has any.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they do not read.
+    pub fn columns(&self, ctx: &StageCtx<'_>) -> Result<Option<SampleColumns>, StageError> {
+        SampleColumns::from_parts(ctx, &self.port, &self.shared)
     }
 
     /// Checks that there are as many of `what` as samples.

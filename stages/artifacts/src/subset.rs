@@ -179,7 +179,7 @@ impl Subset {
             "per_class": { "kept": self.per_class(labels, classes), "available": available },
         });
         let mut parts = Parts::from([("subset".to_owned(), parts::put_tensors(ctx, &tensors)?)]);
-        if let Some(columns) = &samples.columns {
+        if let Some(columns) = samples.columns(ctx)? {
             let counts = columns.counts.iter().map(|(name, of)| (name.clone(), self.count(of)));
             meta["counts"] = serde_json::json!(counts.collect::<BTreeMap<_, _>>());
             parts.insert(COLUMNS.to_owned(), samples.shared[COLUMNS]);

@@ -72,10 +72,14 @@ impl ImportScores {
     }
 
     /// Returns the row of each sample in the file, if both have ids.
-    fn rows(&self, ground: &LabelledSamples) -> Result<Option<Vec<usize>>, MethodError> {
-        let samples = ground.columns.as_ref().and_then(|columns| columns.ids.as_deref());
+    fn rows(
+        &self,
+        ctx: &StageCtx<'_>,
+        ground: &LabelledSamples,
+    ) -> Result<Option<Vec<usize>>, StageError> {
+        let samples = ground.columns(ctx)?.and_then(|columns| columns.ids);
         let (Some(samples), Some(file)) = (samples, &self.file) else { return Ok(None) };
-        own_file::rows(&file.path(), samples)
+        Ok(own_file::rows(&file.path(), &samples)?)
     }
 }
 
@@ -111,7 +115,7 @@ impl Stage for ImportScores {
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let ground = LabelledSamples::read(ctx, &["data", "proxy"])?;
         let mut found = self.read()?;
-        match self.rows(&ground)? {
+        match self.rows(ctx, &ground)? {
             Some(rows) => {
                 ctx.log("the scores are joined by id".to_owned());
                 found = rows.iter().map(|row| found[*row]).collect();

@@ -193,8 +193,8 @@ impl<S: Selector> Stage for Select<S> {
             ctx.log(remark);
         }
         let unit = self.unit.as_deref().filter(|_| !S::WHOLE);
-        let sizes = unit.map(|unit| unit::sizes(inputs.samples.columns.as_ref(), unit));
-        let sizes = sizes.transpose()?;
+        let columns = unit.map(|_| inputs.samples.columns(ctx)).transpose()?.flatten();
+        let sizes = unit.map(|unit| unit::sizes(columns.as_ref(), unit)).transpose()?;
         let shares = self.shares(ctx, labels, classes, sizes)?;
         let compute = Runtime::of(ctx).compute(S::ON_DEVICE);
         let picked = compute
