@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use std::{fmt::Write as _, process::ExitCode};
 
 /// The families in the order of a pipeline; others come behind, by name.
-const FAMILIES: [&str; 7] =
-    ["load", "corrupt", "proxy-train", "score", "select", "train", "evaluate"];
+const FAMILIES: [&str; 8] =
+    ["load", "corrupt", "proxy-train", "graph", "score", "select", "train", "evaluate"];
 /// Manuals are wrapped at this column.
 const WIDTH: usize = 96;
 

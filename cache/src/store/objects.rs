@@ -4,17 +4,23 @@
 //! mtime was written to, and is hashed again before it is used. An unchanged object costs one
 //! `stat`.
 
+mod bytes;
+mod writer;
+
+pub use bytes::Bytes;
+pub use writer::ObjectWriter;
+
 use super::{Store, lock, now, retry, sharded};
 use crate::{Blob, Damage, Digest, StoreError, id};
-use memmap2::{Mmap, UncheckedAdvice};
+use bytes::Backing;
+use memmap2::Mmap;
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
     io::Errno,
 };
 use std::{
     fs::File,
-    io::{self, Read as _, Write},
-    ops::Deref,
+    io::{self, Read as _},
     os::fd::AsFd,
     path::Path,
     time::UNIX_EPOCH,
@@ -36,59 +42,6 @@ const TOUCH_AFTER_SECONDS: i64 = 60;
 pub(super) struct InodeAndDate {
     inode: u64,
     modified: (i64, i64),
-}
-
-/// The verified bytes of an object. Large objects are memory-mapped, not read.
-#[derive(Debug)]
-pub struct Bytes(Backing);
-
-#[derive(Debug)]
-enum Backing {
-    Read(Vec<u8>),
-    Mapped(Mmap),
-}
-
-impl Bytes {
-    /// Releases the pages of a memory-mapped object (MADV_DONTNEED). They are read from the file
-    /// again when next used, so a large object can be scanned in little memory.
-    pub fn release(&self) {
-        let Backing::Mapped(map) = &self.0 else { return };
-        #[expect(unsafe_code, reason = "the safe forms of advice do not give memory back")]
-        // SAFETY: the map is of a file and only read, so its pages hold what the file holds: one
-        // that is dropped is read back with the same bytes.
-        let advised = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
-        // Without this advice the system releases the pages when memory is short.
-        advised.ok();
-    }
-
-    fn digest(&self) -> Digest {
-        if self.len() <= WINDOW {
-            return Digest::of(self);
-        }
-        let mut hasher = blake3::Hasher::new();
-        for window in self.chunks(WINDOW) {
-            id::update(&mut hasher, window);
-            self.release();
-        }
-        Digest::from_hash(hasher.finalize())
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match &self.0 {
-            Backing::Read(bytes) => bytes,
-            Backing::Mapped(map) => map,
-        }
-    }
-}
-
-impl AsRef<[u8]> for Bytes {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
 }
 
 /// The health of an object.
@@ -114,78 +67,6 @@ impl Health {
     }
 }
 
-/// A writer of an object, which is in the store after [`finish`](Self::finish).
-#[derive(Debug)]
-pub struct ObjectWriter<'a> {
-    store: &'a Store,
-    file: NamedTempFile,
-    hasher: blake3::Hasher,
-    buffer: Vec<u8>,
-    size: u64,
-    failed: Option<io::ErrorKind>,
-}
-
-impl ObjectWriter<'_> {
-    // After a failed write the file and the hash differ, and the object cannot be finished.
-    fn write_hashed(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(kind) = self.failed {
-            return Err(kind.into());
-        }
-        let written = retry::write_all(self.file.as_file_mut(), bytes);
-        written.inspect_err(|error| self.failed = Some(error.kind()))?;
-        id::update(&mut self.hasher, bytes);
-        self.size += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Places the object in the store if it is `wanted`, and tells whether it is.
-    pub(crate) fn finish_as(mut self, wanted: &Blob) -> Result<bool, StoreError> {
-        self.flush().map_err(|error| self.store.io_or_gone("write", self.file.path(), error))?;
-        let digest = Digest::from_hash(self.hasher.finalize());
-        if (Blob { digest, size: self.size }) != *wanted {
-            return Ok(false);
-        }
-        self.store.install(self.file, wanted).map(|()| true)
-    }
-
-    /// Places the object in the store and returns its digest and length.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Io`] if it could not be written; no part of it is left behind.
-    pub fn finish(mut self) -> Result<Blob, StoreError> {
-        self.flush().map_err(|error| self.store.io_or_gone("write", self.file.path(), error))?;
-        let digest = Digest::from_hash(self.hasher.finalize());
-        let blob = Blob { digest, size: self.size };
-        if !self.store.touch_if_whole(&blob)? {
-            self.store.install(self.file, &blob)?;
-        }
-        Ok(blob)
-    }
-}
-
-impl Write for ObjectWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.buffer.len() + bytes.len() > BUFFER {
-            self.flush()?;
-        }
-        if bytes.len() < BUFFER {
-            self.buffer.extend_from_slice(bytes);
-        } else {
-            self.write_hashed(bytes)?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let sent = self.write_hashed(&buffer);
-        buffer.clear();
-        self.buffer = buffer;
-        sent
-    }
-}
-
 impl Store {
     /// Stores `bytes` as an object. Equal bytes are one object.
     ///
@@ -208,14 +89,7 @@ impl Store {
     ///
     /// [`StoreError::Io`] if the store cannot be written to.
     pub fn writer(&self) -> Result<ObjectWriter<'_>, StoreError> {
-        Ok(ObjectWriter {
-            store: self,
-            file: self.temporary(0o444)?,
-            hasher: blake3::Hasher::new(),
-            buffer: vec![],
-            size: 0,
-            failed: None,
-        })
+        Ok(ObjectWriter::new(self, self.temporary(0o444)?))
     }
 
     /// Returns the bytes of `blob`, verified against its digest. An object that is not here whole is

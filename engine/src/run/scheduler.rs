@@ -6,15 +6,20 @@
 //! that is computed. [`next_action`](Scheduler::next_action) returns what to begin; the methods
 //! named after messages take its outcome, and queue [`News`] of what that means for each node.
 
-use super::{
-    executor::{
-        ComputeFailure, ComputedNode, FoundInStore, LookUpResult, NodeComputation, NodeLookup,
-        NodeOutput, PollOutcome, StageEnd, StartTicket,
-    },
-    turns::Turns,
+mod graph;
+mod losses;
+mod state;
+
+pub(super) use graph::NodeGraph;
+pub(super) use state::{Action, News};
+use state::{NodeState, ParkedWait};
+
+use super::executor::{
+    ComputeFailure, FoundInStore, LookUpResult, NodeComputation, NodeLookup, NodeOutput,
+    PollOutcome, StageEnd, StartTicket,
 };
-use crate::{Needs, NodeId, Plan, StageError};
-use cache::{Damage, Digest, Key, StoreError};
+use crate::{NodeId, StageError};
+use cache::{Key, StoreError};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     iter,
@@ -31,43 +36,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How long a node waits for another process before an event says so.
 const WORTH_TELLING: Duration = Duration::from_millis(100);
-
-/// The nodes of a plan, their inputs and consumers.
-pub(super) struct NodeGraph {
-    inputs: Vec<Vec<NodeId>>,
-    consumers: Vec<Vec<NodeId>>,
-    on_device: Vec<bool>,
-    turns: Turns,
-}
-
-impl NodeGraph {
-    /// Returns the graph in which node `i` needs `inputs[i]`, each before it.
-    pub(super) fn new(inputs: Vec<Vec<NodeId>>, on_device: Vec<bool>, turns: Turns) -> Self {
-        let mut consumers = vec![vec![]; inputs.len()];
-        for (id, sources) in (0..).map(NodeId).zip(&inputs) {
-            for source in sources {
-                let of: &mut Vec<NodeId> = &mut consumers[source.index()];
-                if of.last() != Some(&id) {
-                    of.push(id);
-                }
-            }
-        }
-        Self { inputs, consumers, on_device, turns }
-    }
-
-    /// Returns the graph of `plan`.
-    pub(super) fn of(plan: &Plan) -> Self {
-        let sources =
-            |inputs: &[(&str, NodeId)]| inputs.iter().map(|(_, source)| *source).collect();
-        let inputs = plan.nodes().map(|(_, node)| sources(&node.inputs)).collect();
-        let on_device = plan.nodes().map(|(_, node)| node.stage.needs() == Needs::Device).collect();
-        Self::new(inputs, on_device, Turns::of(plan))
-    }
-
-    fn len(&self) -> usize {
-        self.inputs.len()
-    }
-}
 
 /// The limits of a run: how many stages run at once, and whether a failure halts it.
 #[derive(Clone, Copy, Debug)]
@@ -103,80 +71,6 @@ impl Halt {
             _ => None,
         }
     }
-}
-
-/// The wait of a node for another process.
-#[derive(Clone, Copy, Debug)]
-struct ParkedWait {
-    since: Instant,
-    /// The pause until it is polled again.
-    pause: Duration,
-    /// Whether an event named the process that is waited for.
-    already_reported: bool,
-}
-
-/// The state of a node.
-#[derive(Debug)]
-enum NodeState {
-    /// Waits for its inputs to be done.
-    Waiting,
-    /// Its inputs are done; it is to be looked up.
-    Ready,
-    /// Its recipe is being made and looked up.
-    LookingUp,
-    /// Not in the store: waits for a slot, for a shorter training, or for a node with the same key.
-    Queued(Arc<NodeComputation>),
-    /// Another process computes its key: it holds no slot, and is polled again.
-    Parked(Arc<NodeComputation>, ParkedWait),
-    /// A parked node is being polled.
-    Polling(Arc<NodeComputation>, ParkedWait),
-    /// It is being computed.
-    Running { computation: Arc<NodeComputation>, start: u64 },
-    /// Done: its output is known.
-    Done { output: NodeOutput, hit: bool },
-    /// Failed, skipped or stopped.
-    Lost,
-}
-
-/// An action to begin.
-#[derive(Debug)]
-pub(super) enum Action {
-    /// Make the node's recipe from the outputs of its inputs, and look it up.
-    LookUp(NodeId, Vec<NodeOutput>),
-    /// Poll a key that another process computes.
-    Poll(NodeId, Arc<NodeComputation>),
-    /// Compute the node.
-    Start(StartTicket, Arc<NodeComputation>),
-}
-
-/// A change of a node's state, or of the run's.
-#[derive(Debug)]
-pub(super) enum News {
-    /// Its recipe is made: its key, and the key of its checkpoints.
-    Known(NodeId, Key, Option<Key>),
-    /// A hit: its result was in the store, or a node with the same key or another process computed
-    /// it.
-    Hit(NodeId, Key),
-    /// It was computed.
-    Finished(NodeId, Key, Box<ComputedNode>),
-    /// A stored result is damaged and is computed again.
-    Damaged(NodeId, String),
-    /// A file it reads changed: its recipe is made again.
-    Changed(NodeId, PathBuf),
-    /// Its worker vanished; it is tried again.
-    Vanished(NodeId),
-    /// Another process computes it.
-    Waiting(NodeId, String),
-    /// It failed. If `already_reported`, for what halted the run before.
-    Failed { node: NodeId, error: Arc<StageError>, already_reported: bool },
-    /// It was not run because the other failed or was skipped.
-    Skipped(NodeId, NodeId),
-    /// It was cancelled while it ran.
-    Stopped(NodeId),
-    /// A result counted before is damaged: it is computed again.
-    TakenBack { node: NodeId, hit: bool },
-    /// The run is halted: no further stage is started.
-    Halted(Halt),
 }
 
 /// The state of all nodes of a run, its queues and its limits.
@@ -562,93 +456,6 @@ impl Scheduler {
         let tries = self.tries.entry(node).or_default();
         *tries += 1;
         *tries <= TRIES
-    }
-
-    /// Has the producers of a damaged object computed again, and the nodes of `computation` wait
-    /// for them.
-    fn damaged(
-        &mut self,
-        node: NodeId,
-        computation: &NodeComputation,
-        digest: Digest,
-        what: Damage,
-    ) {
-        let sources: BTreeSet<NodeId> = self.graph.inputs[node.index()].iter().copied().collect();
-        let gave = |producer: &NodeId| match &self.states[producer.index()] {
-            NodeState::Done { output, hit, .. } => {
-                let mut parts = output.artifact.parts.values();
-                parts.any(|blob| blob.digest == digest).then_some((*producer, *hit))
-            }
-            _ => None,
-        };
-        let producers: Vec<(NodeId, bool)> = sources.iter().filter_map(gave).collect();
-        // Counted for each producer: where many are damaged, each is found in its turn. No producer
-        // has it if it was part of a checkpoint: the stage resumes from an older one.
-        let may_try = match producers.is_empty() {
-            true => self.may_try_again(node),
-            false => producers.iter().all(|(producer, _)| self.may_try_again(*producer)),
-        };
-        if !may_try {
-            let error = StageError::Store(StoreError::Damaged { digest, what });
-            return self.fail_equal(computation, error);
-        }
-        let equal = self.computing.remove(&computation.key).unwrap_or_default();
-        for (producer, hit) in producers {
-            let object = format!("object {} {what}", digest.short());
-            self.news.push_back(News::Damaged(producer, object));
-            self.news.push_back(News::TakenBack { node: producer, hit });
-            self.states[producer.index()] = NodeState::Ready;
-            self.remade_for_damage.insert(producer);
-            self.ready.insert(producer);
-        }
-        equal.into_iter().for_each(|id| self.wait(id));
-    }
-
-    /// Fails a node whose recipe could not be made.
-    fn fail_alone(&mut self, node: NodeId, error: StageError) {
-        self.fail(&[node], error, false);
-    }
-
-    /// Fails every node of `computation`.
-    fn fail_equal(&mut self, computation: &NodeComputation, error: StageError) {
-        let equal = self.computing.remove(&computation.key).unwrap_or_default();
-        self.fail(&equal, error, false);
-    }
-
-    fn fail(&mut self, nodes: &[NodeId], error: StageError, already_reported: bool) {
-        let error = Arc::new(error);
-        for node in nodes {
-            self.news.push_back(News::Failed {
-                node: *node,
-                error: Arc::clone(&error),
-                already_reported,
-            });
-            self.settle_as_lost(*node);
-        }
-        nodes.iter().for_each(|node| self.skip_behind(*node));
-        if self.limits.fail_fast {
-            self.halt(Halt::FailFast);
-        }
-    }
-
-    fn skip_behind(&mut self, failed: NodeId) {
-        let mut next = self.graph.consumers[failed.index()].clone();
-        while let Some(id) = next.pop() {
-            // A ready node may wait for an input that is computed again.
-            if matches!(self.states[id.index()], NodeState::Waiting | NodeState::Ready) {
-                self.ready.remove(&id);
-                self.news.push_back(News::Skipped(id, failed));
-                self.settle_as_lost(id);
-                next.extend(&self.graph.consumers[id.index()]);
-            }
-        }
-    }
-
-    /// Skips `node`, whose input `lost` failed or was skipped, and the nodes behind it.
-    fn skip(&mut self, node: NodeId, lost: NodeId) {
-        self.news.push_back(News::Skipped(node, lost));
-        self.settle_as_lost(node);
-        self.skip_behind(node);
     }
 }
 

@@ -10,6 +10,7 @@ pub mod draw;
 mod error;
 pub mod floats;
 pub mod formats;
+pub mod graph;
 mod ids;
 pub mod logits;
 mod matrix;

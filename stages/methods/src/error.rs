@@ -250,6 +250,20 @@ pub enum MethodError {
         /// The position of the sample.
         sample: usize,
     },
+    /// A graph has fewer neighbours of each sample than a method asks for.
+    #[error("the graph has {found} neighbours of each sample, but {wanted} are asked for")]
+    FewNeighbours {
+        /// How many it has.
+        found: usize,
+        /// How many a method asks for.
+        wanted: usize,
+    },
+    /// A graph of neighbours came in beside several proxies.
+    #[error("one graph of neighbours cannot stand for {proxies} proxies")]
+    OneGraph {
+        /// How many proxies there are.
+        proxies: usize,
+    },
     /// A selection is aimed at a query without samples.
     #[error("the query has no samples")]
     EmptyQuery,
@@ -430,6 +444,10 @@ impl MethodFailure for MethodError {
             Self::Unusable { output, .. } if output == "features" => {
                 "leave the sample out, or scale its features"
             }
+            Self::FewNeighbours { .. } => {
+                "give the stage of the graph larger `neighbors`, or set smaller `rule.neighbors`"
+            }
+            Self::OneGraph { .. } => "connect one proxy, or no graph",
             Self::QueryWidth { .. } => "query and samples have to come from one network",
             Self::Unusable { .. } => "its training diverged: lower the learning rate",
             Self::NoSuchImages { .. } => {

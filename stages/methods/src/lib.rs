@@ -10,6 +10,7 @@ mod corrupt;
 mod coverage;
 mod detection;
 mod error;
+mod graph;
 pub mod linalg;
 #[doc(hidden)]
 pub mod load;
@@ -37,6 +38,7 @@ pub fn methods() -> Vec<engine::Method> {
         corrupt::methods(),
         score::methods(),
         select::methods(),
+        graph::methods(),
         coverage::methods(),
         detection::methods(),
         command::methods(),

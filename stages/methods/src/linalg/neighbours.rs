@@ -122,7 +122,7 @@ pub(crate) fn nearest_among(
 /// The nearest met so far, nearest first; of equally near ones the earlier. In which order they are
 /// met does not matter.
 #[derive(Clone)]
-struct Nearest {
+pub(super) struct Nearest {
     count: usize,
     found: Vec<(f32, u32)>,
     /// How far the last of them is, once there are enough.
@@ -130,14 +130,14 @@ struct Nearest {
 }
 
 impl Nearest {
-    fn new(count: usize) -> Self {
+    pub(super) fn new(count: usize) -> Self {
         // Below infinity, at which a row itself stands.
         let reach = if count == 0 { f32::NEG_INFINITY } else { f32::MAX };
         Self { count, found: Vec::with_capacity(count + 1), reach }
     }
 
     #[inline]
-    fn meet(&mut self, place: usize, distance: f32) {
+    pub(super) fn meet(&mut self, place: usize, distance: f32) {
         if distance <= self.reach {
             self.put(place as u32, distance);
         }
@@ -157,7 +157,7 @@ impl Nearest {
         self.found.into_iter().map(|(distance, place)| (place, distance)).collect()
     }
 
-    fn places(self) -> Vec<u32> {
+    pub(super) fn places(self) -> Vec<u32> {
         self.found.into_iter().map(|(_, place)| place).collect()
     }
 }

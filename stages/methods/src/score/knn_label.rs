@@ -1,7 +1,6 @@
 //! Labels that the nearest neighbours do not share.
 
-use super::{ScoreInput, Scorer, TrainedProxy, usable_embeddings};
-use crate::linalg::{Compute, neighbours};
+use super::{ScoreInput, Scorer, TrainedProxy};
 use artifacts::{scores::Scores, units::Count};
 use engine::{StageError, Streams};
 use schemars::JsonSchema;
@@ -31,14 +30,13 @@ labels of Fashion-MNIST, 10 to 30 % of all, from the right ones with an AUROC of
 multiples of 1/k and tie often.
 
 The k-nearest-neighbour rule of Wilson, *Asymptotic Properties of Nearest Neighbor Rules Using Edited Data*,
-IEEE SMC 1972, as a number instead of a vote. Cost: O(n^2 d) in tiles, O(nk) memory. A set of one sample
+IEEE SMC 1972, as a number instead of a vote. Cost: O(n^2 d) in tiles, O(nk) memory; with a graph of
+neighbours on port `graph` (`graph.knn`) O(nk). A set of one sample
 has no neighbours, and its sample no score.";
-    const READS: ScoreInput = ScoreInput::Embeddings;
+    const READS: ScoreInput = ScoreInput::Neighbours;
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
-        let (labels, embeddings) = (proxy.labels(), usable_embeddings(proxy)?);
-        let step = |_, _| proxy.check_cancelled();
-        let near = neighbours(&embeddings, self.neighbors.get(), &Compute::default(), step)?;
+        let (labels, near) = (proxy.labels(), proxy.neighbours(self.neighbors.get())?);
         let share = |(near, label): (&Vec<u32>, &u32)| {
             let others = near.iter().filter(|other| labels[**other as usize] != *label).count();
             (others as f64 / near.len() as f64) as f32

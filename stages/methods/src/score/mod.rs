@@ -35,7 +35,10 @@ pub(crate) mod testing;
 mod timing;
 mod zcore;
 
-use crate::MethodError;
+use crate::{
+    MethodError,
+    linalg::{Compute, neighbours},
+};
 use artifacts::{Matrix, SampleId, record::EpochRow, scores::Scores};
 use engine::{Method, Problem, Renamed, StageError, Streams};
 use schemars::JsonSchema;
@@ -66,6 +69,8 @@ pub(crate) enum ScoreInput {
     ProxyAndQuery,
     /// The final embeddings of one or several proxies, or the features of a data set.
     Embeddings,
+    /// As `Embeddings`, or the neighbours of a graph that was made of them.
+    Neighbours,
 }
 
 /// What a proxy left behind, in sample order.
@@ -84,6 +89,10 @@ pub(crate) trait TrainedProxy: Sync {
 
     /// The final embeddings, or the features of a data set standing in for a proxy, \[n, d\].
     fn embeddings(&self) -> Result<Matrix<'_>, StageError>;
+
+    /// The `count` nearest others of each sample, nearest first: those of the graph on port `graph`, or else by
+    /// Euclidean distance of embeddings.
+    fn neighbours(&self, count: usize) -> Result<Vec<Vec<u32>>, StageError>;
 
     /// How many epochs are on record.
     fn epochs(&self) -> usize;
@@ -105,6 +114,15 @@ pub(crate) trait TrainedProxy: Sync {
 
     /// Fails once the run is being stopped.
     fn check_cancelled(&self) -> Result<(), StageError>;
+}
+
+/// Returns the `count` nearest others of each sample by Euclidean distance of embeddings, nearest first.
+fn euclidean_neighbours(
+    proxy: &dyn TrainedProxy,
+    count: usize,
+) -> Result<Vec<Vec<u32>>, StageError> {
+    let step = |_, _| proxy.check_cancelled();
+    neighbours(&usable_embeddings(proxy)?, count, &Compute::default(), step)
 }
 
 /// A way to score: its settings, and a pure function.

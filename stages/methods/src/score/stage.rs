@@ -1,9 +1,10 @@
 //! The stage around every scoring method: what it reads, repeats, and what it writes.
 
-use super::{ScoreInput, Scorer, TrainedProxy};
-use crate::MethodError;
+use super::{ScoreInput, Scorer, TrainedProxy, euclidean_neighbours};
+use crate::{MethodError, graph::check_count};
 use artifacts::{
     Matrix, SampleId, dataset,
+    graph::KnnGraph,
     parts::{self, PartError, Parts},
     record::{self, EpochRow, LabelledSamples},
     scores::{self, Scores},
@@ -14,6 +15,7 @@ use engine::{ArtifactKind, Method, Port, Problem, Stage, StageCtx, StageError, S
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::sync::OnceLock;
 
 /// What every score is told.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +65,11 @@ impl<S: Scorer> Stage for Score<S> {
             ScoreInput::Embeddings => {
                 vec![Port::many_of("proxy", parts::PROXY), Port::one_of("data", parts::DATA)]
             }
+            ScoreInput::Neighbours => vec![
+                Port::many_of("proxy", parts::PROXY),
+                Port::one_of("data", parts::DATA),
+                Port::optional("graph", parts::GRAPH),
+            ],
         }
     }
 
@@ -211,14 +218,14 @@ struct Stored<'a> {
     artifact: &'a Artifact,
     labels: &'a [u32],
     classes: usize,
-    logits: std::sync::OnceLock<(usize, Vec<f32>)>,
-    embeddings: std::sync::OnceLock<(usize, Vec<f32>)>,
+    logits: OnceLock<Matrix<'static>>,
+    embeddings: OnceLock<Matrix<'static>>,
 }
 
 impl Stored<'_> {
     fn output<'b>(
         &self,
-        cell: &'b std::sync::OnceLock<(usize, Vec<f32>)>,
+        cell: &'b OnceLock<Matrix<'static>>,
         name: &str,
     ) -> Result<Matrix<'b>, StageError> {
         if cell.get().is_none() {
@@ -232,10 +239,9 @@ impl Stored<'_> {
                 return Err(MethodError::OutputSamples { port, output, found, n }.into());
             }
             // Another thread may have been faster; both read the same bytes.
-            let _ = cell.set((read.cols(), read.data().to_vec()));
+            let _ = cell.set(read);
         }
-        let (cols, values) = cell.get().expect("it was set above");
-        Ok(Matrix::new(&values[..], self.labels.len(), *cols))
+        Ok(cell.get().expect("it was set above").view())
     }
 }
 
@@ -258,6 +264,23 @@ impl TrainedProxy for Stored<'_> {
 
     fn embeddings(&self) -> Result<Matrix<'_>, StageError> {
         self.output(&self.embeddings, "embeddings")
+    }
+
+    fn neighbours(&self, count: usize) -> Result<Vec<Vec<u32>>, StageError> {
+        let n = self.labels.len();
+        let Some(graph) = KnnGraph::read(self.ctx, "graph", n)? else {
+            return euclidean_neighbours(self, count);
+        };
+        let proxies = self.ctx.inputs(self.port).len();
+        if proxies > 1 {
+            return Err(MethodError::OneGraph { proxies }.into());
+        }
+        check_count(&graph, count)?;
+        let row = |sample| {
+            let near = graph.neighbours(sample);
+            near[..count.min(near.len())].to_vec()
+        };
+        Ok(SampleId::all(n).map(row).collect())
     }
 
     fn epochs(&self) -> usize {

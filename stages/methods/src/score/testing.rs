@@ -76,6 +76,9 @@ impl TrainedProxy for InMemory {
         let n = self.labels.len();
         Ok(Matrix::new(&self.embeddings, n, self.embeddings.len() / n))
     }
+    fn neighbours(&self, count: usize) -> Result<Vec<Vec<u32>>, StageError> {
+        super::euclidean_neighbours(self, count)
+    }
     fn epochs(&self) -> usize {
         self.epochs.len()
     }

@@ -3,7 +3,6 @@
 use super::{
     Group, Picks, SelectInput, Selector, contextual_diversity::Divergence, top::hardest_first,
 };
-use crate::linalg::neighbours;
 use artifacts::units::Count;
 use engine::StageError;
 use rayon::prelude::*;
@@ -38,8 +37,7 @@ impl Cal {
     /// Returns the mean divergence of every member from its neighbours.
     pub(super) fn scores(&self, group: &Group<'_>) -> Result<Vec<f32>, StageError> {
         let step = |done, total| group.watch.step(done, total);
-        let neighbours =
-            neighbours(&group.embeddings(), self.neighbors.get(), group.compute, step)?;
+        let neighbours = group.neighbours(&group.embeddings(), self.neighbors.get(), step)?;
         let divergence = Divergence::new(&group.logits());
         let score = |(i, near): (usize, &Vec<u32>)| {
             let each = near.iter().map(|other| match self.divergence {
@@ -66,7 +64,8 @@ divergence (`rule.divergence = \"kl\"`); for coreset selection the neighbours ar
 default divergence is DeepCore's symmetric one. Cost: O(n^2 d) in tiles, O(n) memory.
 
 DeepCore keeps the lowest: `select.deepcore.cal`.";
-    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
+    const READS: &'static [SelectInput] =
+        &[SelectInput::Logits, SelectInput::Embeddings, SelectInput::Graph];
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {

@@ -1,7 +1,7 @@
 //! Difficulty and diversity passed along a graph of neighbours.
 
-use super::{Group, Picks, SelectInput, Selector};
-use crate::linalg::{neighbours, squared_distance};
+use super::{Group, Picks, SelectInput, Selector, sparse::SparseRows};
+use crate::linalg::squared_distance;
 use artifacts::{
     Matrix,
     units::{Count, NonNegative},
@@ -56,23 +56,11 @@ impl Default for D2 {
 /// A neighbour's score counts as at least this.
 const LEAST_SCORE: f64 = 1e-7;
 
-/// Returns the neighbours of each row, ascending, with their distances: those nearest to it, and those
-/// that it is among the nearest of.
-fn symmetric_graph(features: &Matrix<'_>, nearest: &[Vec<u32>]) -> Vec<Vec<(u32, f64)>> {
-    let mut graph: Vec<Vec<(u32, f64)>> = vec![vec![]; nearest.len()];
-    for (i, others) in nearest.iter().enumerate() {
-        for j in others {
-            let square = squared_distance(features.row(i), features.row(*j as usize));
-            let distance = f64::from(square).sqrt();
-            graph[i].push((*j, distance));
-            graph[*j as usize].push((i as u32, distance));
-        }
-    }
-    for edges in &mut graph {
-        edges.sort_unstable_by_key(|(j, _)| *j);
-        edges.dedup_by_key(|(j, _)| *j);
-    }
-    graph
+/// Returns the distances of joined rows.
+fn distances(features: &Matrix<'_>, nearest: &[Vec<u32>]) -> SparseRows {
+    let distance =
+        |i: usize, j: usize| f64::from(squared_distance(features.row(i), features.row(j))).sqrt();
+    SparseRows::new(nearest, distance)
 }
 
 /// Returns `scores` moved to 0 to 1; those that are not finite are at their end.
@@ -117,7 +105,7 @@ impl Eq for Valued {}
 
 impl D2 {
     /// Returns each sample's value once it has the messages of its neighbours' `scores`.
-    fn forward_values(&self, graph: &[Vec<(u32, f64)>], scores: &[f64]) -> Vec<f64> {
+    fn forward_values(&self, graph: &SparseRows, scores: &[f64]) -> Vec<f64> {
         let value = |(edges, own): (&Vec<(u32, f64)>, &f64)| {
             let message = |(j, distance): &(u32, f64)| {
                 (-distance).exp() * scores[*j as usize].max(LEAST_SCORE)
@@ -128,13 +116,13 @@ impl D2 {
                 Forward::Product => own * sum,
             }
         };
-        graph.iter().zip(scores).map(value).collect()
+        graph.0.iter().zip(scores).map(value).collect()
     }
 
     /// Picks the highest value `budget` times; each pick lowers its neighbours.
     fn traverse(
         &self,
-        graph: &[Vec<(u32, f64)>],
+        graph: &SparseRows,
         mut values: Vec<f64>,
         budget: usize,
         watch: &dyn super::Watch,
@@ -153,7 +141,7 @@ impl D2 {
             watch.step(order.len(), budget)?;
             taken[place as usize] = true;
             order.push(place);
-            for (j, distance) in &graph[place as usize] {
+            for (j, distance) in graph.row(place as usize) {
                 if taken[*j as usize] {
                     continue;
                 }
@@ -196,7 +184,8 @@ tiles, O(n) memory, O(k log n) for the picks.
 The authors' code feeds AUM in as a number of at most 0, which every message raises to 1e-7, so that the
 graph does nothing; here scores are rescaled first. It holds the matrix of all pairs. Where distances are
 given to it, it does not join both ways.";
-    const READS: &'static [SelectInput] = &[SelectInput::Scores, SelectInput::Embeddings];
+    const READS: &'static [SelectInput] =
+        &[SelectInput::Scores, SelectInput::Embeddings, SelectInput::Graph];
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {
@@ -208,8 +197,8 @@ given to it, it does not join both ways.";
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let features = group.embeddings();
         let step = |done, total| group.watch.step(done * budget / total, budget);
-        let nearest = neighbours(&features, self.neighbors.get(), group.compute, step)?;
-        let graph = symmetric_graph(&features, &nearest);
+        let nearest = group.neighbours(&features, self.neighbors.get(), step)?;
+        let graph = distances(&features, &nearest);
         let values = self.forward_values(&graph, &rescaled(&group.scores()));
         Ok(self.traverse(&graph, values, budget, group.watch)?.into())
     }
@@ -219,7 +208,7 @@ given to it, it does not join both ways.";
 mod tests {
     use super::*;
     use crate::{
-        linalg::{Compute, noise},
+        linalg::{Compute, neighbours, noise},
         select::group::Unwatched,
     };
 
@@ -227,8 +216,8 @@ mod tests {
     fn messages_worked_by_hand() {
         // On a line at 0, 1, 3 with one neighbour each: 0 - 1 and 1 - 3.
         let features = Matrix::new(vec![0.0, 1.0, 3.0], 3, 1);
-        let graph = symmetric_graph(&features, &[vec![1], vec![0], vec![1]]);
-        assert_eq!(graph[1], [(0, 1.0), (2, 2.0)]);
+        let graph = distances(&features, &[vec![1], vec![0], vec![1]]);
+        assert_eq!(graph.row(1), [(0, 1.0), (2, 2.0)]);
         let one = Count::try_from(1).expect("1 is above 0");
         let rule = D2 { neighbors: one, ..D2::default() };
         let (near, far) = ((-1f64).exp(), (-2f64).exp());
@@ -253,7 +242,7 @@ mod tests {
         let x = noise(n * d, 1);
         let x = Matrix::new(&x, n, d);
         let nearest = neighbours(&x, 4, &Compute::default(), |_, _| Ok(())).expect("it goes on");
-        let graph = symmetric_graph(&x, &nearest);
+        let graph = distances(&x, &nearest);
         for rule in D2::variants() {
             let scores = rescaled(&noise(n, 2));
             let mut values = rule.forward_values(&graph, &scores);
@@ -269,7 +258,7 @@ mod tests {
                 let best = best.expect("some are left");
                 assert_eq!(best, found as usize);
                 taken[best] = true;
-                for (j, distance) in &graph[best] {
+                for (j, distance) in graph.row(best) {
                     if !taken[*j as usize] {
                         let factor = match rule.reverse {
                             Reverse::Weighted => (-0.1 * distance).exp(),

@@ -1,6 +1,6 @@
 //! Near copies are dropped.
 
-use super::{Group, Picks, SelectInput, Selector, similarity::unit};
+use super::{Group, Picks, SelectInput, Selector, similarity::unit, sparse::SparseRows};
 use crate::linalg::{dot, k_means, product};
 use artifacts::{
     Matrix,
@@ -55,6 +55,8 @@ struct Clusters {
     nearness: Vec<f32>,
     /// The rows of each cluster, the farthest from its centre first; of equally far ones the earlier.
     members: Vec<Vec<u32>>,
+    /// The cosines of the pairs that are compared, if not all of a cluster are.
+    joined: Option<SparseRows>,
 }
 
 impl Clusters {
@@ -81,7 +83,43 @@ impl Clusters {
             let nearness = |row: &u32| nearness[*row as usize];
             rows.sort_by(|a, b| nearness(a).total_cmp(&nearness(b)).then(a.cmp(b)));
         }
-        Ok(Self { nearness, members })
+        Ok(Self { nearness, members, joined: None })
+    }
+
+    /// Returns all of `vectors` in one cluster, in order, of which those are compared that a graph joins.
+    fn joined(vectors: &Matrix<'_>, neighbours: &[Vec<u32>]) -> Self {
+        let cosine = |i: usize, j: usize| f64::from(dot(vectors.row(i), vectors.row(j)));
+        let all = (0..vectors.rows() as u32).collect();
+        let joined = Some(SparseRows::new(neighbours, cosine));
+        Self { nearness: vec![], members: vec![all], joined }
+    }
+
+    /// Returns how like member `at` of a cluster is to those before it that are not `dropped`.
+    fn likeness(&self, vectors: &Matrix<'_>, at: (usize, usize), dropped: &[bool]) -> Likeness {
+        let members = &self.members[at.0];
+        let row = members[at.1];
+        let mut likeness = Likeness { cosine: f32::NEG_INFINITY, row, at, to: at.1 };
+        let mut meet = |before: usize, cosine: f32| {
+            if cosine > likeness.cosine {
+                (likeness.cosine, likeness.to) = (cosine, before);
+            }
+        };
+        match &self.joined {
+            // All are in one cluster in order: a row is the member at its place.
+            Some(joined) => {
+                let before = joined.row(at.1).iter().take_while(|(other, _)| *other < row);
+                for (other, cosine) in before.filter(|(other, _)| !dropped[*other as usize]) {
+                    meet(*other as usize, *cosine as f32);
+                }
+            }
+            None => {
+                let before = members[..at.1].iter().enumerate();
+                for (before, other) in before.filter(|(_, other)| !dropped[**other as usize]) {
+                    meet(before, dot(vectors.row(row as usize), vectors.row(*other as usize)));
+                }
+            }
+        }
+        likeness
     }
 }
 
@@ -121,27 +159,6 @@ impl PartialEq for Likeness {
 
 impl Eq for Likeness {}
 
-/// Returns how like member `at` is to those before it that are not `dropped`.
-fn likeness(
-    vectors: &Matrix<'_>,
-    members: &[u32],
-    at: (usize, usize),
-    dropped: &[bool],
-) -> Likeness {
-    let row = members[at.1];
-    let (mut cosine, mut to) = (f32::NEG_INFINITY, at.1);
-    for (before, other) in members[..at.1].iter().enumerate() {
-        if dropped[*other as usize] {
-            continue;
-        }
-        let one = dot(vectors.row(row as usize), vectors.row(*other as usize));
-        if one > cosine {
-            (cosine, to) = (one, before);
-        }
-    }
-    Likeness { cosine, row, at, to }
-}
-
 /// Returns how like each row is to those before it in its cluster.
 fn likenesses(vectors: &Matrix<'_>, clusters: &Clusters) -> Vec<Likeness> {
     let none = vec![false; vectors.rows()];
@@ -149,7 +166,7 @@ fn likenesses(vectors: &Matrix<'_>, clusters: &Clusters) -> Vec<Likeness> {
         (0..members.len()).map(move |at| (cluster, at)).collect::<Vec<_>>()
     };
     let places = clusters.members.iter().enumerate().flat_map(places).collect::<Vec<_>>();
-    let one = |at: &(usize, usize)| likeness(vectors, &clusters.members[at.0], *at, &none);
+    let one = |at: &(usize, usize)| clusters.likeness(vectors, *at, &none);
     places.par_iter().map(one).collect()
 }
 
@@ -172,7 +189,7 @@ fn without_copies(vectors: &Matrix<'_>, clusters: &Clusters, count: usize) -> Ve
                 dropped[first.row as usize] = true;
                 break;
             }
-            heap.push(likeness(vectors, members, first.at, &dropped));
+            heap.push(clusters.likeness(vectors, first.at, &dropped));
         }
     }
     (0..vectors.rows() as u32).filter(|row| !dropped[*row as usize]).collect()
@@ -199,11 +216,13 @@ deduplication*, 2023; Tirumala, Simig, Aghajanyan & Morcos, *D4: Improving LLM P
 De-Duplication and Diversification*, NeurIPS 2023. They drop by a threshold of the cosine; here the budget
 sets it. Cost: O(`steps` n^1.5 d) for the clusters, O(n^1.5 d) for the cosines.
 
-Copies in different clusters are not found: with `rule.clusters = 1` all are, for O(n^2 d). k-means starts
+Copies in different clusters are not found: with `rule.clusters = 1` all are, for O(n^2 d). With a graph of
+neighbours on port `graph` (`graph.knn`) the samples it joins are compared, O(n k), and of two that are alike the
+later goes. k-means starts
 from k-means++ here and moves centres to plain means, and the code of the authors takes random starts and
 centres of length 1.";
     const STREAMS: &'static [&'static str] = &["clusters", "diverse"];
-    const READS: &'static [SelectInput] = &[SelectInput::Embeddings];
+    const READS: &'static [SelectInput] = &[SelectInput::Embeddings, SelectInput::Graph];
 
     fn streams(&self) -> &'static [&'static str] {
         if self.diversify.is_some() { Self::STREAMS } else { &Self::STREAMS[..1] }
@@ -230,7 +249,10 @@ centres of length 1.";
         };
         let diverse = self.diversify.map_or(0, |share| share.of(group.len()));
         let no_copies = budget.max(diverse);
-        let first = clusters(&vectors, "clusters")?;
+        let first = match group.graph_neighbours() {
+            Some(neighbours) => Clusters::joined(&vectors, &neighbours),
+            None => clusters(&vectors, "clusters")?,
+        };
         let kept = match self.reading {
             Reading::Greedy => without_copies(&vectors, &first, no_copies),
             Reading::Chain => without_chains(&vectors, &first, no_copies),
@@ -254,7 +276,7 @@ mod tests {
 
     /// All rows in one cluster, in order.
     fn one_cluster(n: usize) -> Clusters {
-        Clusters { nearness: vec![0.0; n], members: vec![(0..n as u32).collect()] }
+        Clusters { nearness: vec![0.0; n], members: vec![(0..n as u32).collect()], joined: None }
     }
 
     #[test]
@@ -281,7 +303,8 @@ mod tests {
         let points: Vec<f32> =
             angles.iter().flat_map(|angle| [angle.cos() as f32, angle.sin() as f32]).collect();
         let vectors = Matrix::new(points, 4, 2);
-        let clusters = Clusters { nearness: vec![0.0; 4], members: vec![vec![3, 2, 1, 0]] };
+        let clusters =
+            Clusters { nearness: vec![0.0; 4], members: vec![vec![3, 2, 1, 0]], joined: None };
         // 13 is 5 from 18, 7 is 6 from 13, 0 is 7 from 7. Chain drops 13, then 7.
         assert_eq!(without_chains(&vectors, &clusters, 2), [3, 0]);
         // Once 13 is dropped, 7 is 11 from 18, but 0 is still 7 from 7: 0 goes.
@@ -297,7 +320,7 @@ mod tests {
         for count in (20..n).rev() {
             let most = (1..n)
                 .filter(|j| !dropped[*j])
-                .map(|at| likeness(&vectors, &clusters.members[0], (0, at), &dropped))
+                .map(|at| clusters.likeness(&vectors, (0, at), &dropped))
                 .max();
             dropped[most.expect("some are left").row as usize] = true;
             let wanted: Vec<u32> = (0..n as u32).filter(|row| !dropped[*row as usize]).collect();

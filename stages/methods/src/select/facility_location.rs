@@ -4,6 +4,7 @@ use super::{
     Group, Picks, SelectInput, Selector,
     greedy::{self, Objective, Search},
     similarity::{self, Features},
+    sparse::{SparseCoverage, SparseRows},
 };
 use crate::linalg::{CoverageGains, Gram};
 use engine::StageError;
@@ -66,10 +67,15 @@ Wei, Iyer & Bilmes, *Submodularity in Data Subset Selection and Active Learning*
 et al. 2013; on gradients as in DeepCore. Cost: O(n^2 (C + d)) for the similarities, which are kept
 whole while they fit into `--memory`, and O(n) a gain. Beyond, a row is kept once few of its places are served worse
 than by it, and a gain costs as much as those are; in the first steps rows are computed anew, O(n (C + d)) each.
-`naive` computes n gains a pick, `lazy` a few.";
+`naive` computes n gains a pick, `lazy` a few.
+
+With a graph of neighbours on port `graph` (`graph.knn`), samples that it does not join are not alike at all, s = 0:
+O(n k) memory and O(k) a gain for k neighbours, which a million samples allow. The sparse form is that of Lin &
+Bilmes, *How to Select a Good Training-data Subset for Transcription*, Interspeech 2009, section 4, and of apricot.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const REVISION: u32 = 2;
-    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
+    const READS: &'static [SelectInput] =
+        &[SelectInput::Logits, SelectInput::Embeddings, SelectInput::Graph];
     const READS_AT_LEAST: &'static [SelectInput] = &[SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
@@ -90,6 +96,13 @@ than by it, and a gain costs as much as those are; in the first steps rows are c
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
+        let joined = group.ground.graph.map(|_| similarity::spaces(group, self.features));
+        if let Some(similarities) =
+            joined.and_then(|spaces| SparseRows::similarities(group, &spaces))
+        {
+            let mut coverage = SparseCoverage::new(similarities);
+            return Ok(greedy::maximize(&mut coverage, budget, self.search, group)?.into());
+        }
         let cosines = similarity::cosines(group, self.features, true);
         Ok(facilities(cosines, budget, self.search, group)?.into())
     }

@@ -4,6 +4,7 @@ use super::{
     Group, Picks, SelectInput, Selector,
     greedy::{self, Objective, Search},
     similarity::{self, Features},
+    sparse::{SparseCut, SparseRows},
 };
 use crate::linalg::{Gram, RowPrefetcher, largest};
 use artifacts::units::NonNegative;
@@ -96,10 +97,14 @@ sample is picked. Once gains turn negative the least bad is still picked, up to 
 Iyer, Khargoankar, Bilmes & Asnani, *Submodular Combinatorial Information Measures*, ALT 2021; on gradients
 as in DeepCore. The gain of j, less a constant, is `sum_i s_ij - 2 lambda sum_{k in S} s_jk`. Cost:
 O(n C d) to start, for the sums are taken inside the product, then O(n (C + d)) a pick; memory O(n) beside
-the gradients' factors. `naive` and `lazy` are the same here: every gain is kept up to date.";
+the gradients' factors. `naive` and `lazy` are the same here: every gain is kept up to date.
+
+With a graph of neighbours on port `graph` (`graph.knn`), samples that it does not join are not alike at all, s = 0:
+O(n k) memory and O(k) a pick for k neighbours.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const REVISION: u32 = 2;
-    const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
+    const READS: &'static [SelectInput] =
+        &[SelectInput::Logits, SelectInput::Embeddings, SelectInput::Graph];
     const READS_AT_LEAST: &'static [SelectInput] = &[SelectInput::Embeddings];
     const ON_DEVICE: bool = true;
 
@@ -116,6 +121,13 @@ the gradients' factors. `naive` and `lazy` are the same here: every gain is kept
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
+        let joined = group.ground.graph.map(|_| similarity::spaces(group, self.features));
+        if let Some(similarities) =
+            joined.and_then(|spaces| SparseRows::similarities(group, &spaces))
+        {
+            let mut cut = SparseCut::new(similarities, self.lambda.into());
+            return Ok(greedy::maximize(&mut cut, budget, self.search, group)?.into());
+        }
         let cosines = similarity::cosines(group, self.features, false);
         let mut cut = Cut::new(cosines, self.lambda.into());
         Ok(greedy::maximize(&mut cut, budget, self.search, group)?.into())

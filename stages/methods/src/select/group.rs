@@ -3,9 +3,10 @@
 use super::{query::Query, residuals};
 use crate::{
     confident::{LabelIssues, label_issues, probabilities},
-    linalg::Compute,
+    graph::check_count,
+    linalg::{Compute, neighbours},
 };
-use artifacts::{InGroup, Matrix, SampleId};
+use artifacts::{InGroup, Matrix, SampleId, graph::KnnGraph};
 use engine::{StageError, Streams};
 use std::sync::OnceLock;
 
@@ -29,6 +30,8 @@ pub(crate) struct TrainingSet<'a> {
     pub(crate) embeddings: Option<Matrix<'a>>,
     /// The loss of each sample after each epoch of the proxy's training, \[n, epochs\], finite.
     pub(crate) losses: Option<Matrix<'a>>,
+    /// The neighbours of every sample, if they were found before.
+    pub(crate) graph: Option<&'a KnnGraph>,
     /// What the selection is aimed at.
     pub(crate) query: Option<Query<'a>>,
     /// What the logits say of the labels, once it was asked for.
@@ -119,6 +122,41 @@ impl Group<'_> {
     /// Returns the embeddings of the members, \[members, d\].
     pub(crate) fn embeddings(&self) -> Matrix<'_> {
         self.ground.embeddings.as_ref().expect("the method reads embeddings").gather(self.members)
+    }
+
+    /// Returns the `count` nearest others of each member among the members, nearest first: those of the graph of
+    /// neighbours, where there is one, or else of `vectors`, the members' rows, by Euclidean distance. `step` is
+    /// told how many rows of how many are done.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the graph has fewer neighbours, or as `step` does.
+    pub(crate) fn neighbours(
+        &self,
+        vectors: &Matrix<'_>,
+        count: usize,
+        step: impl Fn(usize, usize) -> Result<(), StageError>,
+    ) -> Result<Vec<Vec<u32>>, StageError> {
+        let Some(graph) = self.ground.graph else {
+            return neighbours(vectors, count, self.compute, step);
+        };
+        check_count(graph, count)?;
+        let mut found = self.graph_neighbours().expect("there is a graph");
+        found.iter_mut().for_each(|row| row.truncate(count));
+        Ok(found)
+    }
+
+    /// Returns the members among the neighbours that the graph gives each member, nearest first; `None` if there
+    /// is no graph.
+    pub(crate) fn graph_neighbours(&self) -> Option<Vec<Vec<u32>>> {
+        let graph = self.ground.graph?;
+        let whole = self.len() == self.ground.labels.len();
+        let place = |other: &u32| {
+            let inside = || self.place(SampleId::from(*other)).map(u32::from);
+            if whole { Some(*other) } else { inside() }
+        };
+        let row = |member: &SampleId| graph.neighbours(*member).iter().filter_map(place).collect();
+        Some(self.members.iter().map(row).collect())
     }
 
     /// Returns the losses of the members after each epoch, \[members, epochs\].

@@ -1,7 +1,7 @@
 //! The most information: scores less what samples tell twice.
 
-use super::{Group, Picks, SelectInput, Selector, similarity::unit};
-use crate::linalg::{dot, neighbours};
+use super::{Group, Picks, SelectInput, Selector, similarity::unit, sparse::SparseRows};
+use crate::linalg::dot;
 use artifacts::{
     Matrix,
     units::{Count, NonNegative},
@@ -33,31 +33,15 @@ impl Default for InfoMax {
     }
 }
 
-/// The cosines of samples with those they are neighbours of, either way, by row: 0 with all others.
-struct SparseKernel(Vec<Vec<(u32, f64)>>);
+/// Returns the cosines of joined samples, or 0 where they are below.
+fn kernel(vectors: &Matrix<'_>, nearest: &[Vec<u32>]) -> SparseRows {
+    SparseRows::new(nearest, |i, j| dot(vectors.row(i), vectors.row(j)).max(0.0).into())
+}
 
-impl SparseKernel {
-    fn new(vectors: &Matrix<'_>, nearest: &[Vec<u32>]) -> Self {
-        let mut rows: Vec<Vec<(u32, f64)>> = vec![vec![]; nearest.len()];
-        for (i, others) in nearest.iter().enumerate() {
-            for j in others {
-                let cosine = dot(vectors.row(i), vectors.row(*j as usize)).max(0.0);
-                rows[i].push((*j, cosine.into()));
-                rows[*j as usize].push((i as u32, cosine.into()));
-            }
-        }
-        for row in &mut rows {
-            row.sort_unstable_by_key(|(j, _)| *j);
-            row.dedup_by_key(|(j, _)| *j);
-        }
-        Self(rows)
-    }
-
-    /// Returns the kernel times `x`.
-    fn times(&self, x: &[f64]) -> Vec<f64> {
-        let one = |row: &Vec<(u32, f64)>| row.iter().map(|(j, k)| k * x[*j as usize]).sum();
-        self.0.par_iter().with_min_len(256).map(one).collect()
-    }
+/// Returns `kernel` times `x`.
+fn times(kernel: &SparseRows, x: &[f64]) -> Vec<f64> {
+    let one = |row: &Vec<(u32, f64)>| row.iter().map(|(j, k)| k * x[*j as usize]).sum();
+    kernel.0.par_iter().with_min_len(256).map(one).collect()
 }
 
 /// How often the shift of a projection is halved: beyond the digits of an f64.
@@ -86,13 +70,13 @@ impl InfoMax {
     fn solve(
         &self,
         scores: &[f64],
-        kernel: &SparseKernel,
+        kernel: &SparseRows,
         budget: usize,
         watch: &dyn super::Watch,
     ) -> Result<Vec<u32>, StageError> {
         let (n, alpha) = (scores.len(), f64::from(self.alpha));
         let gradient_at = |x: &[f64]| -> Vec<f64> {
-            let repeated = kernel.times(x);
+            let repeated = times(kernel, x);
             scores.iter().zip(repeated).map(|(score, one)| score - 2.0 * alpha * one).collect()
         };
         let row_sum = |row: &Vec<(u32, f64)>| row.iter().map(|(_, k)| k).sum::<f64>();
@@ -136,7 +120,8 @@ The score is on port `scores`, the embeddings are those of `proxy`.
 Tan, Wu, Du, Chen, Wang, Wang & Qi, *Data Pruning by Information Maximization*, ICLR 2025, of which the
 problem is taken; the search is our own, as are the defaults. They cut the data into random parts
 to be solved one by one; a sparse K is solved whole. Cost: O(n^2 d) for the neighbours in tiles, O(n) memory.";
-    const READS: &'static [SelectInput] = &[SelectInput::Scores, SelectInput::Embeddings];
+    const READS: &'static [SelectInput] =
+        &[SelectInput::Scores, SelectInput::Embeddings, SelectInput::Graph];
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {
@@ -150,8 +135,8 @@ to be solved one by one; a sparse K is solved whole. Cost: O(n^2 d) for the neig
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let vectors = unit(&group.embeddings());
         let step = |_, _| group.watch.step(0, budget);
-        let nearest = neighbours(&vectors, self.neighbors.get(), group.compute, step)?;
-        let kernel = SparseKernel::new(&vectors, &nearest);
+        let nearest = group.neighbours(&vectors, self.neighbors.get(), step)?;
+        let kernel = kernel(&vectors, &nearest);
         let scores = super::d2::rescaled(&group.scores());
         Ok(self.solve(&scores, &kernel, budget, group.watch)?.into())
     }
@@ -165,7 +150,7 @@ mod tests {
     #[test]
     fn a_copy_is_kept_only_where_repeating_costs_little() {
         // 0 and 1 are copies. Both: 1.9 - 2 alpha; 0 and 2: 1.5.
-        let kernel = SparseKernel(vec![vec![(1, 1.0)], vec![(0, 1.0)], vec![]]);
+        let kernel = SparseRows(vec![vec![(1, 1.0)], vec![(0, 1.0)], vec![]]);
         let pick = |alpha: f64| {
             let alpha = NonNegative::try_from(alpha).expect("it is not below 0");
             let rule = InfoMax { alpha, ..InfoMax::default() };
@@ -190,7 +175,7 @@ mod tests {
 
     #[test]
     fn without_redundancy_the_highest_scores_are_kept() {
-        let kernel = SparseKernel(vec![vec![]; 5]);
+        let kernel = SparseRows(vec![vec![]; 5]);
         let scores = [0.1, 0.8, 0.3, 1.0, 0.8];
         let found = InfoMax::default().solve(&scores, &kernel, 3, &Unwatched);
         let mut found = found.expect("nobody stops it");

@@ -3,7 +3,9 @@
 use super::{Query, SelectInput, Selector, TrainingSet};
 use crate::MethodError;
 use artifacts::{
-    ArtifactError, Matrix, SampleId, dataset, parts,
+    ArtifactError, Matrix, SampleId, dataset,
+    graph::KnnGraph,
+    parts,
     record::{self, LabelledSamples},
     scores,
     subset::Subset,
@@ -39,6 +41,7 @@ pub(super) fn ports(most: &[SelectInput], least: &[SelectInput]) -> Vec<Port> {
         match input {
             SelectInput::Scores => add(Port::one("scores", parts::SCORES)),
             SelectInput::Cut => add(Port::optional("cut", parts::SCORES)),
+            SelectInput::Graph => add(Port::optional("graph", parts::GRAPH)),
             SelectInput::Query => {
                 add(Port::of_choice("query-data", parts::DATA, "query"));
                 add(Port::of_choice("query", parts::SUBSET, "query"));
@@ -69,6 +72,7 @@ pub(super) struct Inputs {
     logits: Option<Matrix<'static>>,
     embeddings: Option<Matrix<'static>>,
     losses: Option<Matrix<'static>>,
+    graph: Option<KnnGraph>,
     query: Option<(Matrix<'static>, Vec<SampleId>)>,
 }
 
@@ -106,6 +110,7 @@ impl Inputs {
         let embeddings = embeddings.transpose()?;
         let losses = reads(SelectInput::Losses)
             .then(|| losses(ctx, "proxy", &samples.labels, rule.epochs()));
+        let graph = KnnGraph::read(ctx, "graph", n)?;
         let query = embeddings.as_ref().filter(|_| reads(SelectInput::Query));
         let query = query.map(|embeddings| query_of(ctx, embeddings)).transpose()?;
         Ok(Self {
@@ -116,6 +121,7 @@ impl Inputs {
             logits,
             embeddings,
             losses: losses.transpose()?,
+            graph,
             query,
             samples,
         })
@@ -132,6 +138,7 @@ impl Inputs {
             logits: self.logits.as_ref().map(Matrix::view),
             embeddings: self.embeddings.as_ref().map(Matrix::view),
             losses: self.losses.as_ref().map(Matrix::view),
+            graph: self.graph.as_ref(),
             query: self
                 .query
                 .as_ref()

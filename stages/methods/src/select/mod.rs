@@ -55,6 +55,7 @@ mod robust;
 mod saturated_coverage;
 mod sensitivity;
 mod similarity;
+mod sparse;
 mod stage;
 #[cfg(test)]
 mod timing;
@@ -73,6 +74,7 @@ pub(crate) use group::{Group, TrainingSet, Watch};
 pub(crate) use inputs::outputs;
 pub(crate) use query::Query;
 pub(crate) use residuals::residuals;
+pub(crate) use similarity::unit;
 
 /// One of the things a method may look at, beside the labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,8 @@ pub(crate) enum SelectInput {
     Probabilities,
     /// The loss after each epoch, from the record of the proxy's training.
     Losses,
+    /// The neighbours of every sample on a port of their own, which may stay open.
+    Graph,
     /// What the selection is aimed at: picks of the training set, or another data set.
     Query,
 }

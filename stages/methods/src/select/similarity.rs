@@ -32,10 +32,20 @@ impl Features {
 /// no length stays so, and its cosine with any other is 0. With `pairs`, all cosines will be asked
 /// for, and not only those with single members.
 pub(super) fn cosines(group: &Group<'_>, of: Features, pairs: bool) -> Gram<'static> {
+    Gram::new(spaces(group, of)).on(group.compute, pairs)
+}
+
+/// Returns the unit vectors of the members of `group` in each of the spaces whose cosines, multiplied, are
+/// theirs.
+pub(super) fn spaces(group: &Group<'_>, of: Features) -> Vec<Matrix<'static>> {
     match of {
-        Features::Gradient => cosines_of_gradients(group, &group.residuals(), pairs),
-        Features::Embedding => Gram::new(vec![unit(&group.embeddings())]).on(group.compute, pairs),
+        Features::Gradient => spaces_of_gradients(group, &group.residuals()),
+        Features::Embedding => vec![unit(&group.embeddings())],
     }
+}
+
+fn spaces_of_gradients(group: &Group<'_>, residuals: &Matrix<'_>) -> Vec<Matrix<'static>> {
+    vec![unit(residuals), unit(&group.inputs_of_last_layer())]
 }
 
 /// Returns the same of gradients whose part in the logits is `residuals`.
@@ -44,12 +54,11 @@ pub(super) fn cosines_of_gradients(
     residuals: &Matrix<'_>,
     pairs: bool,
 ) -> Gram<'static> {
-    let spaces = vec![unit(residuals), unit(&group.inputs_of_last_layer())];
-    Gram::new(spaces).on(group.compute, pairs)
+    Gram::new(spaces_of_gradients(group, residuals)).on(group.compute, pairs)
 }
 
 /// Returns each row divided by its length; a row of zeros stays one.
-pub(super) fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
+pub(crate) fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
     let mut data = vectors.data().to_vec();
     for row in data.chunks_exact_mut(vectors.cols().max(1)) {
         let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
