@@ -5,6 +5,7 @@ pub(crate) use crate::matrix::{Cells, axis_names};
 use crate::output::Stream;
 pub(crate) use crate::output::{eprint, eprint_line, print, print_bytes, print_line};
 use crate::remote::{RemoteArgs, RemoteUse};
+use crate::site::Site;
 use cache::{RemoteTier, Store};
 use clap::Args;
 use engine::{Plan, PlanRequest, Registry, SpecErrors};
@@ -115,7 +116,8 @@ impl Context {
 
     /// Opens the store alone, creating it if need be.
     pub(crate) fn local_store(&self) -> Result<Store, Failure> {
-        Ok(Store::open(self.store_path())?)
+        let heartbeat = Site::read()?.cache.heartbeat;
+        Ok(Store::open(self.store_path())?.with_heartbeat(heartbeat))
     }
 
     /// Reads and checks a pipeline.

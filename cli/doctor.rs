@@ -1,7 +1,10 @@
 //! `coresift doctor`: devices, data sets and the store.
 
-use crate::context::{Context, Failure, bytes_of, columns, print, print_line};
-use cache::{Store, StoreError};
+use crate::{
+    context::{Context, Failure, bytes_of, columns, print, print_line},
+    site::Site,
+};
+use cache::{FileSystem, LockReach, Store, StoreError};
 use engine::Registry;
 use serde_json::{Map, Value, json};
 use std::{path::Path, process::ExitCode};
@@ -16,7 +19,8 @@ pub(crate) fn run(_: &DoctorArgs, context: &Context) -> Result<ExitCode, Failure
     let devices = networks::device_report(&crate::run::device_folders());
     let data = data_sets(&context.registry);
     let path = context.store_path();
-    let (store, failure) = match store(&path) {
+    let heartbeat = Site::read()?.cache.heartbeat;
+    let (store, failure) = match store(&path, heartbeat) {
         Ok(findings) => (findings, None),
         Err(error) => {
             let what = crate::context::chain(&error);
@@ -81,13 +85,14 @@ fn data_sets(registry: &Registry) -> Findings {
 }
 
 /// Looks at the store without making one.
-fn store(path: &Path) -> Result<Findings, StoreError> {
+fn store(path: &Path, heartbeat: Option<bool>) -> Result<Findings, StoreError> {
     let mut findings = vec![("store".to_owned(), path.display().to_string())];
     let mut say = |what: &str, how: String| findings.push((what.to_owned(), how));
     let Some(store) = Store::open_existing(path)? else {
         say("state", "not there yet: the first run makes it".to_owned());
         return Ok(findings);
     };
+    let store = store.with_heartbeat(heartbeat);
     let stats = store.stats()?;
     let state = if store.is_read_only() { "can be read, not written" } else { "can be written" };
     say("state", state.to_owned());
@@ -100,6 +105,16 @@ fn store(path: &Path) -> Result<Findings, StoreError> {
             stats.objects
         ),
     );
+    let system = store.file_system();
+    let kind = system.kind.as_deref().unwrap_or("of a kind that is not known");
+    let over = if system.is_network { ", over the network" } else { "" };
+    say("file system", format!("{kind}{over}"));
+    say("locks", locks(&system).to_owned());
+    let heartbeat = match store.has_heartbeat() {
+        true => "yes: what a process computes is free 90 s after it fell silent",
+        false => "no: locks tell who computes what",
+    };
+    say("heartbeat", heartbeat.to_owned());
     if stats.quarantine > 0 {
         say(
             "set aside",
@@ -107,4 +122,15 @@ fn store(path: &Path) -> Result<Findings, StoreError> {
         );
     }
     Ok(findings)
+}
+
+/// Returns what is known of the locks of a store's file system, as far as one machine can tell.
+fn locks(system: &FileSystem) -> &'static str {
+    match (system.locks, system.is_network) {
+        (LockReach::None, _) => "none",
+        (LockReach::Machine, false) => "hold among the processes of this machine",
+        (LockReach::Machine, true) => "do not reach from one host to the other",
+        (LockReach::Hosts, _) => "hold here, and reach from one host to the other by its kind",
+        (LockReach::Unknown, _) => "hold here; whether they reach other hosts is not known",
+    }
 }

@@ -36,6 +36,9 @@ pub(crate) struct CacheSettings {
     /// How old what it takes must be.
     #[serde(deserialize_with = "text")]
     pub(crate) min_age: Option<DurationArg>,
+    /// Whether leases are written while they are held, for file systems whose locks do not reach
+    /// other hosts; without it, on network file systems.
+    pub(crate) heartbeat: Option<bool>,
 }
 
 /// Reads a setting that is written as on the command line.

@@ -20,7 +20,8 @@ pub use remote::{
     RemoteTier,
 };
 pub use store::{
-    Bytes, Checkpoint, Commit, DamagedPart, EntryKind, Finding, Fingerprint, GcLock, GcOptions,
-    GcReport, KeepSet, KindStats, Lease, Lookup, LookupDamage, ObjectWriter, ShareReport, Stats,
-    Store, Verify, VerifyReport, WorkFolder, folder_digest, host, make_folders, retrying,
+    Bytes, Checkpoint, Commit, DamagedPart, EntryKind, FileSystem, Finding, Fingerprint, GcLock,
+    GcOptions, GcReport, KeepSet, KindStats, Lease, LockReach, Lookup, LookupDamage, ObjectWriter,
+    ShareReport, Stats, Store, Verify, VerifyReport, WorkFolder, folder_digest, host, make_folders,
+    retrying,
 };

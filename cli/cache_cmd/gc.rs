@@ -162,6 +162,7 @@ fn gc_text(report: &GcReport, dry_run: bool) -> String {
         (report.records, "result"),
         (report.objects, "object"),
         (report.checkpoints, "checkpoint"),
+        (report.remote_records, "remote record"),
         (report.quarantine, "damaged file"),
         (report.tmp, "leftover"),
     ];
@@ -189,6 +190,7 @@ fn gc_json(report: &GcReport, dry_run: bool) -> Value {
         "records": report.records,
         "objects": report.objects,
         "checkpoints": report.checkpoints,
+        "remote_records": report.remote_records,
         "quarantine": report.quarantine,
         "tmp": report.tmp,
         "bytes": report.bytes,

@@ -5,8 +5,11 @@ use crate::{
     slurm::COMMAND,
 };
 use std::{
+    collections::BTreeSet,
     env, fs,
+    net::{TcpListener, TcpStream},
     os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -128,4 +131,100 @@ fn a_run_that_is_interrupted_goes_on_when_it_is_sent_again() {
     assert_eq!(output.status.code(), Some(130));
     assert!(process(&place, "work").is_none(), "no job is left");
     assert_eq!(place.json(&["show", &run])["status"], "interrupted");
+}
+
+/// Lets a command find the test's cluster: Ray names this machine by its address on the network, to
+/// which no proxy leads, and newer versions ask for a token.
+fn of_cluster(command: &mut Command) -> &mut Command {
+    for name in ["http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
+        command.env_remove(name);
+    }
+    let token = format!("{:064x}", std::process::id());
+    command.env("RAY_AUTH_MODE", "token").env("RAY_AUTH_TOKEN", token)
+}
+
+/// A Ray cluster that says it has two GPUs, which ends with the test.
+struct Cluster {
+    head: Child,
+    address: String,
+}
+
+impl Cluster {
+    fn start(place: &Place) -> Self {
+        let python = env::var_os("CORESIFT_RAY").map(PathBuf::from).expect("checked");
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port");
+        let mut ray = Command::new(python.with_file_name("ray"));
+        ray.args(["start", "--head", "--block", "--num-cpus=4", "--num-gpus=2"]);
+        ray.args(["--node-ip-address=127.0.0.1", "--include-dashboard=false"]);
+        ray.arg(format!("--port={}", port.port()));
+        // Sockets have short paths.
+        ray.arg(format!("--temp-dir={}", place.path("r").display()));
+        of_cluster(&mut ray).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { head: ray.spawn().expect("it starts"), address: port.to_string() }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // With `--block` it takes its processes along.
+        kill("-TERM", self.head.id());
+        self.head.wait().ok();
+    }
+}
+
+/// Returns the GPUs that each job of `place` at work was given.
+fn gpus_of_jobs(place: &Place) -> Vec<String> {
+    let store = place.path("store").display().to_string();
+    let mut all = vec![];
+    for entry in fs::read_dir("/proc").expect("Linux").flatten() {
+        let read = |name: &str| {
+            let bytes = fs::read(entry.path().join(name)).unwrap_or_default();
+            let texts = bytes
+                .split(|byte| *byte == 0)
+                .map(|text| String::from_utf8_lossy(text).into_owned());
+            texts.collect::<Vec<_>>()
+        };
+        let line = read("cmdline");
+        if line.iter().any(|word| word == "work") && line.contains(&store) {
+            let named =
+                |text: String| text.strip_prefix("CUDA_VISIBLE_DEVICES=").map(str::to_owned);
+            all.push(read("environ").into_iter().find_map(named).unwrap_or_default());
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn each_job_with_a_stage_on_the_device_has_a_gpu_of_its_own() {
+    let Some(place) = place() else { return };
+    let cluster = Cluster::start(&place);
+    let config = fs::read_to_string(place.path("coresift.toml")).expect("text");
+    place.write("coresift.toml", &format!("{config}[ray.device]\ngpus = 1\n"));
+    // Four trainings behind what needs no GPU.
+    place.write("mine.sh", "printf '7\\n3\\n5\\n' > out/indices.txt; sleep 1");
+    let pipeline = COMMAND.replace("epochs = 2", "epochs = 20_000");
+    place.write("p.toml", &pipeline.replace("[0.05, 0.01]", "[0.05, 0.04, 0.03, 0.02]"));
+    let began = Instant::now();
+    // Ray takes a while to answer; until then nothing is submitted.
+    while TcpStream::connect(&cluster.address).is_err() {
+        assert!(began.elapsed() < PATIENCE, "Ray does not come up");
+        thread::sleep(Duration::from_millis(200));
+    }
+    let mut command = place.command(&["submit", "p.toml", "--on", "ray", "--device", "auto"]);
+    command.args(["--address", &cluster.address]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = of_cluster(&mut command).spawn().expect("it starts");
+    let mut seen = BTreeSet::new();
+    while child.try_wait().expect("ours").is_none() {
+        assert!(began.elapsed() < PATIENCE, "{seen:?}");
+        seen.insert(gpus_of_jobs(&place));
+        thread::sleep(Duration::from_millis(50));
+    }
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("5 of 5 jobs"), "{said}");
+    let both = ["0".to_owned(), "1".to_owned()].to_vec();
+    assert!(seen.contains(&both), "two at once: {seen:?}");
+    assert!(seen.iter().all(|gpus| gpus.len() <= 2), "no more than there are GPUs: {seen:?}");
 }

@@ -205,6 +205,25 @@ fn two_machines_may_send_at_once() {
 }
 
 #[test]
+fn what_a_stage_reads_is_fetched_at_once() {
+    let (_first, lab) = sender();
+    let server = Server::start(Path::new(&lab), Manner::Serve(Duration::from_millis(100)));
+    let second = machine();
+    // One stage at a time: a score of all epochs, and a student.
+    let args = ["--remote", &server.url, "--jobs", "1", "--where", "seed=0"];
+    let score = ["--target", "hardness", "--set", "hardness.use=score.forgetting"];
+    let (made, said) = second.run("p.toml", &[&args[..], &score].concat());
+    assert_eq!(made, (2, 1), "{said}");
+    assert!(server.most_objects_at_once() > 2, "four epochs");
+    let third = machine();
+    let server = Server::start(Path::new(&lab), Manner::Serve(Duration::from_millis(100)));
+    let args = ["--remote", &server.url, "--jobs", "1", "--where", "seed=0"];
+    let (made, said) = third.run("p.toml", &[&args[..], &OTHER].concat());
+    assert_eq!(made, (4, 2), "{said}");
+    assert!(server.most_objects_at_once() > 2, "parts of the data and the subset");
+}
+
+#[test]
 fn a_web_server_is_read_many_at_once_and_only_for_what_is_needed() {
     let (first, lab) = sender();
     let server = Server::start(Path::new(&lab), Manner::Serve(Duration::from_millis(20)));

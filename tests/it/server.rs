@@ -38,6 +38,8 @@ struct Told {
     requests: AtomicUsize,
     records: AtomicUsize,
     object_bytes: AtomicU64,
+    objects_at_once: AtomicUsize,
+    most_objects_at_once: AtomicUsize,
     most_at_once: AtomicUsize,
     at_once: AtomicUsize,
 }
@@ -73,6 +75,11 @@ impl Server {
         self.told.object_bytes.load(Ordering::SeqCst)
     }
 
+    /// Returns how many requests for objects were under way at once, at most.
+    pub(crate) fn most_objects_at_once(&self) -> usize {
+        self.told.most_objects_at_once.load(Ordering::SeqCst)
+    }
+
     /// Returns how many requests were under way at once, at most.
     pub(crate) fn most_at_once(&self) -> usize {
         self.told.most_at_once.load(Ordering::SeqCst)
@@ -87,6 +94,11 @@ fn serve(stream: TcpStream, folder: &Path, manner: Manner, told: &Told) {
         let number = told.requests.fetch_add(1, Ordering::SeqCst);
         let now = told.at_once.fetch_add(1, Ordering::SeqCst) + 1;
         told.most_at_once.fetch_max(now, Ordering::SeqCst);
+        let is_object = path.starts_with("/objects/");
+        if is_object {
+            let now = told.objects_at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            told.most_objects_at_once.fetch_max(now, Ordering::SeqCst);
+        }
         if path.starts_with("/records/") {
             told.records.fetch_add(1, Ordering::SeqCst);
         }
@@ -106,6 +118,7 @@ fn serve(stream: TcpStream, folder: &Path, manner: Manner, told: &Told) {
             Err(_) => ("404 Not Found", vec![]),
         };
         told.at_once.fetch_sub(1, Ordering::SeqCst);
+        told.objects_at_once.fetch_sub(usize::from(is_object), Ordering::SeqCst);
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Length: {}\r\nLast-Modified: Thu, 01 Jan 1970 00:00:01 \
              GMT\r\nETag: \"{number}\"\r\n\r\n",
@@ -119,7 +132,7 @@ fn serve(stream: TcpStream, folder: &Path, manner: Manner, told: &Told) {
             return;
         }
         if method != "HEAD" {
-            if path.starts_with("/objects/") {
+            if is_object {
                 told.object_bytes.fetch_add(body.len() as u64, Ordering::SeqCst);
             }
             if out.write_all(&body).is_err() {

@@ -4,6 +4,7 @@ use crate::program::{Place, repository};
 use std::{
     collections::BTreeSet,
     fs,
+    net::TcpListener,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -228,6 +229,10 @@ use  = "evaluate"
 from = { data = "data", model = "student" }
 "#;
 
+/// Two trainings behind a program that takes its time when it is first begun.
+const SLOW_AT_FIRST: &str = "printf '7\\n3\\n5\\n' > out/indices.txt\n\
+                             [ -e BEGUN ] || { touch BEGUN; sleep 200; }\n";
+
 /// Waits until the training of `run` is under way.
 fn await_training(place: &Place, run: &str) {
     wait(place, run, "progress", || {
@@ -282,4 +287,148 @@ fn a_run_is_stopped_and_goes_on_when_it_is_sent_again() {
     let (status, table) = end(&place, &run);
     assert_eq!(status, "done", "{table}");
     assert!(log(&place, &run).contains("goes on after epoch "), "{}", log(&place, &run));
+}
+
+/// Submits a training of so many epochs that has all cores of the node, and waits until it is under
+/// way. Returns the run, and its job.
+fn submit_wide(place: &Place, epochs: usize) -> (String, String) {
+    place.write("p.toml", &TRAINING.replace("epochs = 400", &format!("epochs = {epochs}")));
+    let (run, arrays) = submit(place, "p.toml", &[]);
+    await_training(place, &run);
+    (run, format!("{}_0", arrays[0]))
+}
+
+fn whole_node() -> String {
+    let cores = slurm("sinfo", &["-h", "-p", "main", "-o", "%c"]).unwrap_or_default();
+    format!("[slurm.stage.student]\ncpus = {}\n", cores.trim())
+}
+
+#[test]
+fn a_training_that_is_preempted_goes_on_under_its_id() {
+    let Some(place) = place(&whole_node()) else { return };
+    let partitions = slurm("sinfo", &["-h", "-o", "%P"]).unwrap_or_default();
+    if !partitions.lines().any(|name| name == "high") {
+        skipped("this Slurm has no partition that preempts");
+        return;
+    }
+    let (run, _) = submit_wide(&place, 600);
+    // Only it can make room, for it has all cores.
+    let other = ["--partition=high", "--mem=10", "--output=/dev/null", "--wrap=sleep 1"];
+    slurm("sbatch", &other).expect("taken");
+    wait(&place, &run, "preemption", || log(&place, &run).contains("stopping at the next step"));
+    let (status, table) = end(&place, &run);
+    let log = log(&place, &run);
+    assert_eq!(status, "done", "{table}{log}");
+    assert!(log.contains("goes on after epoch "), "{log}");
+    assert_eq!(rounds(&place, &run).len(), 1, "under its id");
+    let digests = place.digests();
+    let other = Place::new();
+    other.write("p.toml", &fs::read_to_string(place.path("p.toml")).expect("text"));
+    other.run("p.toml", &["--no-table"]);
+    assert_eq!(digests, other.digests(), "as if nothing had happened");
+}
+
+/// Lets the time limit of a job be over in `seconds`.
+fn limit(job: &str, seconds: u32) {
+    let end = Command::new("date").args([&format!("-d{seconds} seconds"), "+%FT%T"]).output();
+    let end = String::from_utf8_lossy(&end.expect("it runs").stdout).trim().to_owned();
+    slurm("scontrol", &["update", &format!("JobId={job}"), &format!("EndTime={end}")])
+        .expect("it may");
+}
+
+#[test]
+fn a_training_that_is_near_its_time_limit_goes_on_under_its_id() {
+    let Some(place) = place(&format!("warn = 30\n---\n{}", whole_node())) else { return };
+    let (run, job) = submit_wide(&place, 20_000);
+    // Slurm looks every 30 seconds.
+    limit(&job, 40);
+    wait(&place, &run, "second start", || log(&place, &run).contains("goes on after epoch "));
+    assert!(log(&place, &run).contains("the job is in the queue again"));
+    assert_eq!(rounds(&place, &run).len(), 1, "under its id");
+    place.ok(&["stop", &run]);
+}
+
+#[test]
+fn the_last_job_learns_of_a_time_limit_without_accounting() {
+    let Some(place) = place("setup = [\"export SLURM_CONF=slurm.conf\"]\n---") else { return };
+    // Accounting is asked for where nobody answers, as when its daemon is down.
+    let config = slurm("scontrol", &["show", "config"]).unwrap_or_default();
+    let line = |name: &str| config.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    let path = line("SLURM_CONF").split(" = ").nth(1).expect("a path").trim().to_owned();
+    let text = fs::read_to_string(path).expect("text");
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port");
+    let own = text.lines().filter(|line| !line.starts_with("AccountingStorage"));
+    let own = own.fold(String::new(), |text, line| text + line + "\n");
+    let accounting = format!(
+        "AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=127.0.0.1\n\
+         AccountingStoragePort={}\n",
+        port.port()
+    );
+    place.write("slurm.conf", &(own + &accounting));
+    let begun = place.path("begun");
+    place.write("p.toml", COMMAND);
+    place.write("mine.sh", &SLOW_AT_FIRST.replace("BEGUN", &begun.display().to_string()));
+    // With the data there, the job gets nowhere before its time is up, and is not queued again.
+    place.run("p.toml", &["--target", "data", "--no-table"]);
+    let (run, arrays) = submit(&place, "p.toml", &[]);
+    wait(&place, &run, "begin of the program", || begun.exists());
+    limit(&format!("{}_0", arrays[0]), 0);
+    let (status, table) = end(&place, &run);
+    let log = log(&place, &run);
+    assert_eq!(status, "done", "{table}{log}");
+    assert_eq!(rounds(&place, &run).len(), 2, "{log}");
+    assert!(log.contains(&format!("job {}_0: TIMEOUT", arrays[0])), "{log}");
+    assert!(log.contains(&format!("job {}_0: CANCELLED", arrays[1])), "{log}");
+}
+
+#[test]
+fn a_run_is_shown_while_slurm_is_down() {
+    let Some(place) = place("extra = [\"--hold\"]") else { return };
+    place.write("p.toml", COMMAND);
+    place.write("mine.sh", "exit 3");
+    let (run, _) = submit(&place, "p.toml", &[]);
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port");
+    let nobody = format!(
+        "ClusterName=tests\nSlurmctldHost=localhost(127.0.0.1)\nSlurmctldPort={}\n\
+         MessageTimeout=2\nNodeName=localhost\n",
+        port.port()
+    );
+    let config = place.write("slurm.conf", &nobody);
+    let shown = place.command(&["show", &run]).env("SLURM_CONF", &config).output();
+    let shown = String::from_utf8(shown.expect("it starts").stdout).expect("text");
+    assert!(shown.contains("squeue does not answer"), "{shown}");
+    let other = place.write("q.toml", &COMMAND.replace("n = 60", "n = 63"));
+    let other = other.display().to_string();
+    let sent = place.command(&["submit", &other]).env("SLURM_CONF", &config).output();
+    let sent = sent.expect("it starts");
+    let said = String::from_utf8_lossy(&sent.stderr);
+    assert!(sent.status.code() == Some(1) && said.contains("sbatch refused"), "{said}");
+    assert_eq!(place.json(&["runs"]).as_array().map(Vec::len), Some(1), "nothing is left of it");
+    place.ok(&["stop", &run]);
+}
+
+#[test]
+fn two_submissions_of_one_pipeline_make_each_key_once() {
+    let Some(place) = place("") else { return };
+    place.write("p.toml", COMMAND);
+    // Longer than it takes to begin a job.
+    place.write("mine.sh", "sleep 4; printf '7\\n3\\n5\\n' > out/indices.txt");
+    let submit = || place.start(&["submit", "p.toml", "--device", "cpu"]);
+    let both = [submit(), submit()];
+    for child in both {
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let runs = place.json(&["runs"]);
+    let runs = runs.as_array().expect("a list").iter();
+    let runs: Vec<&str> = runs.map(|run| run["id"].as_str().expect("an id")).collect();
+    assert_eq!(runs.len(), 2);
+    let mut keys = vec![];
+    for run in runs {
+        let (status, table) = end(&place, run);
+        assert_eq!(status, "done", "{table}");
+        keys.extend(computed(&place, run));
+    }
+    let once: BTreeSet<&String> = keys.iter().collect();
+    assert_eq!((keys.len(), once.len()), (6, 6), "{keys:?}");
 }

@@ -25,6 +25,9 @@ use std::{
 };
 use thiserror::Error;
 
+/// What the names of the folders begin with in which records of remote tiers are kept.
+pub(crate) const FOLDER_PREFIX: &str = "remote-";
+
 /// The most requests for records that are under way at once.
 pub(crate) const PARALLEL: usize = 32;
 

@@ -105,7 +105,11 @@ impl RemoteTier {
     /// Returns the tier over `remote`.
     #[must_use]
     pub fn new(remote: Box<dyn RemoteStore>, options: RemoteOptions) -> Self {
-        let folder = format!("remote-{}", &Digest::of(options.name.as_bytes()).short()[..8]);
+        let folder = format!(
+            "{}{}",
+            super::FOLDER_PREFIX,
+            &Digest::of(options.name.as_bytes()).short()[..8]
+        );
         Self {
             remote,
             options,

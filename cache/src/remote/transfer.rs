@@ -79,6 +79,16 @@ impl Store {
             blobs
                 .extend(found.iter().flat_map(|found| found.record.output.parts.values()).copied());
         }
+        self.fetch_objects(blobs)
+    }
+
+    /// Fetches those of `blobs` that are not here from the remote tier, many at once. What does not
+    /// come is no hit any more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if they cannot be written.
+    pub fn fetch_objects(&self, mut blobs: Vec<Blob>) -> Result<(), StoreError> {
         blobs.sort_unstable();
         blobs.dedup();
         let failed = Mutex::new(None);

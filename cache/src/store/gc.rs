@@ -4,8 +4,8 @@
 //! first, then checkpoints, then objects, so that a collection killed half-way leaves no record of
 //! a missing object.
 
-use super::{Store, lease, objects, retry, walk};
-use crate::{Artifact, Digest, Key, StoreError};
+use super::{Store, objects, retry, walk};
+use crate::{Artifact, Digest, Key, StoreError, remote};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},
@@ -64,6 +64,8 @@ pub struct GcReport {
     pub checkpoints: u64,
     /// The number of files removed that a killed process left in `tmp/`.
     pub tmp: u64,
+    /// The number of records of remote tiers removed.
+    pub remote_records: u64,
     /// The number of damaged files removed from quarantine.
     pub quarantine: u64,
     /// The bytes of all these.
@@ -192,7 +194,7 @@ impl Store {
         gc.drop_unreached(keep)?;
         gc.drop_to_size()?;
         gc.drop_unused()?;
-        gc.sweep()?;
+        gc.sweep(keep)?;
         Ok(gc.report)
     }
 }
@@ -364,13 +366,14 @@ impl Gc<'_> {
     }
 
     /// Removes temporary files, quarantined files and leases that dead processes left behind.
-    fn sweep(&mut self) -> Result<(), StoreError> {
+    fn sweep(&mut self, keep: &KeepSet) -> Result<(), StoreError> {
         for (_, path) in walk::names(&self.store.at("tmp"))? {
             let Some(entry) = self.read_entry(path)?.filter(|entry| entry.collectable) else {
                 continue;
             };
             self.report.tmp += u64::from(self.remove(&entry.path, entry.bytes)?);
         }
+        self.sweep_remote_records(keep)?;
         for (_, path) in walk::names(&self.store.at("quarantine"))? {
             let Some(entry) = self.read_entry(path)?.filter(|entry| entry.collectable) else {
                 continue;
@@ -383,10 +386,32 @@ impl Gc<'_> {
         for (name, path) in walk::names(&self.store.at("leases"))? {
             if let (Ok(key), Some(entry)) = (name.parse(), self.read_entry(path)?)
                 && entry.collectable
-                && !lease::is_locked(&entry.path)
+                && !self.store.is_leased(key)
             {
                 // Taken and dropped, which unlinks the file while it is locked.
                 drop(self.store.lease(key)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes records of remote tiers that nothing kept rests on: what needs one asks for it again.
+    fn sweep_remote_records(&mut self, keep: &KeepSet) -> Result<(), StoreError> {
+        for (folder, path) in walk::names(self.store.root())? {
+            if !folder.starts_with(remote::FOLDER_PREFIX) {
+                continue;
+            }
+            for (name, path) in walk::names(&path)? {
+                let needed = |key: Key| keep.records.contains(&key) || keep.in_use.contains(&key);
+                let entry = self.read_entry(path)?.filter(|entry| entry.collectable);
+                let Some(entry) = entry.filter(|_| !name.parse().is_ok_and(needed)) else {
+                    continue;
+                };
+                self.report.remote_records += u64::from(self.remove(&entry.path, entry.bytes)?);
+            }
+            if !self.options.dry_run {
+                // Fails unless the folder is empty.
+                let _ = fs::remove_dir(&path);
             }
         }
         Ok(())

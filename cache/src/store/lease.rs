@@ -1,11 +1,13 @@
 //! Leases: the right to compute a key, as a locked file (flock), which the kernel unlocks when its
-//! holder dies.
+//! holder dies. Where locks may not reach other hosts, leases have a heartbeat beside them
+//! (`heartbeat.rs`).
 //!
 //! Leases only avoid that two processes compute one key. Where a file system has no locks, and in a
 //! read-only store, every process gets one.
 
 use super::{
     Store,
+    heartbeat::Beating,
     retry::{self, Retries},
 };
 use crate::{Key, StoreError};
@@ -22,15 +24,26 @@ use std::{
 pub struct Lease {
     // `None` where nothing can be locked.
     held: Option<(PathBuf, File)>,
+    beating: Option<Beating>,
+}
+
+impl Lease {
+    pub(super) fn beating(path: PathBuf, file: File, beating: Option<Beating>) -> Self {
+        Self { held: Some((path, file)), beating }
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         // Unlinked while still locked: a process that opened it before sees that it is unlinked,
         // and opens a new one. A file left behind is not locked, and does no harm.
-        if let Some((path, locked)) = &self.held
-            && is_linked_at(path, locked)
-        {
+        let Some((path, locked)) = &self.held else { return };
+        let is_ours = match &self.beating {
+            // Inodes tell nothing here: some of these file systems number paths.
+            Some(beating) => fs::read_to_string(path).is_ok_and(|text| text == beating.text),
+            None => is_linked_at(path, locked),
+        };
+        if is_ours {
             let _ = fs::remove_file(path);
         }
     }
@@ -44,9 +57,12 @@ impl Store {
     /// [`StoreError::Io`] if the lease cannot be written.
     pub fn lease(&self, key: Key) -> Result<Option<Lease>, StoreError> {
         if self.is_read_only() {
-            return Ok(Some(Lease { held: None }));
+            return Ok(Some(Lease { held: None, beating: None }));
         }
         let path = self.lease_path(key);
+        if let Some(heartbeat) = &self.heartbeat {
+            return self.lease_with_heartbeat(&path, heartbeat);
+        }
         let mut tries = Retries::default();
         loop {
             let file = match open_lock_file(&path) {
@@ -77,7 +93,7 @@ impl Store {
                 self.chmod_for_group(&file);
                 // The holder's name is only for messages.
                 let _ = write_holder(&file);
-                return Ok(Some(Lease { held: Some((path, file)) }));
+                return Ok(Some(Lease { held: Some((path, file)), beating: None }));
             }
             if !tries.may_retry() {
                 let error = io::Error::other("its name does not stay");
@@ -91,7 +107,7 @@ impl Store {
     #[must_use]
     pub fn lease_holder(&self, key: Key) -> Option<String> {
         let text = fs::read_to_string(self.lease_path(key)).ok()?;
-        let text = text.trim();
+        let text = text.lines().next().unwrap_or_default().trim();
         Some(if text.is_empty() { "another process" } else { text }.to_owned())
     }
 
@@ -102,12 +118,13 @@ impl Store {
     /// Tells whether a process holds the lease of `key`. Creates no file.
     #[must_use]
     pub fn is_leased(&self, key: Key) -> bool {
-        is_locked(&self.lease_path(key))
+        let path = self.lease_path(key);
+        if self.has_heartbeat() { self.is_beating(&path) } else { is_locked(&path) }
     }
 }
 
 /// Tells whether the file is locked. A lease asked for at the same moment is refused.
-pub(super) fn is_locked(path: &Path) -> bool {
+fn is_locked(path: &Path) -> bool {
     let mut tries = Retries::default();
     loop {
         let Ok(file) = File::open(path) else { return false };
@@ -156,7 +173,7 @@ pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn holder_name() -> String {
+pub(super) fn holder_name() -> String {
     let host = host();
     let process = std::process::id();
     match host.trim() {

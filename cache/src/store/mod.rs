@@ -26,7 +26,9 @@ mod documents;
 mod files;
 mod folders;
 mod gc;
+mod heartbeat;
 mod lease;
+mod mount;
 mod objects;
 mod open;
 mod place;
@@ -44,6 +46,7 @@ pub use files::Fingerprint;
 pub use folders::folder_digest;
 pub use gc::{GcLock, GcOptions, GcReport, KeepSet};
 pub use lease::{Lease, host};
+pub use mount::{FileSystem, LockReach};
 pub(crate) use objects::object_path;
 pub use objects::{Bytes, ObjectWriter};
 pub(crate) use open::format_line;
@@ -88,6 +91,8 @@ pub struct Store {
     shared: Option<Mode>,
     // Whether it is on a network file system: other hosts may read files while they are written.
     on_network: bool,
+    // The leases that are written while they are held, where locks may not reach other hosts.
+    heartbeat: Option<Arc<heartbeat::Heartbeat>>,
     // Whether anything was written since the last flush, and the objects among it.
     dirty: AtomicBool,
     unsynced: Mutex<BTreeSet<Digest>>,
@@ -142,6 +147,7 @@ impl Store {
             read_only,
             shared,
             on_network,
+            heartbeat: on_network.then(Arc::default),
             dirty: AtomicBool::new(false),
             unsynced: Mutex::default(),
             verified: Mutex::default(),

@@ -37,6 +37,9 @@ fn what_is_reached_stays_and_the_rest_goes() {
     fs::write(place.root().join("quarantine/object-x"), "bad").expect("room");
     fs::write(place.root().join(format!("leases/{}", lost.recipe.key())), "process 1")
         .expect("room");
+    for record in [&kept, &lost] {
+        store.put_document("remote-1234", &record.recipe.key().to_string(), b"").expect("room");
+    }
     let reach =
         KeepSet { records: keys(&[&kept]), trajectories: keys(&[&kept]), ..KeepSet::default() };
 
@@ -50,6 +53,8 @@ fn what_is_reached_stays_and_the_rest_goes() {
     assert_eq!(done, planned);
     assert_eq!((done.records, done.objects, done.checkpoints), (1, 3, 1));
     assert_eq!((done.tmp, done.quarantine, done.seconds_lost), (1, 1, 4.0));
+    let of_remotes = store.documents("remote-1234").expect("a folder");
+    assert_eq!((done.remote_records, of_remotes), (1, vec![kept.recipe.key().to_string()]));
     assert_eq!(done.bytes_left, 10 + 50 + 7);
     assert_eq!(hit(&store, kept.recipe.key()), Some(kept.clone()));
     assert!(matches!(store.lookup(lost.recipe.key()), Ok(Lookup::Absent)));

@@ -131,6 +131,16 @@ impl<'a> StageCtx<'a> {
         Ok(self.store.get(blob)?)
     }
 
+    /// Fetches objects that the stage is about to read from the store's remote tier, many at once.
+    /// What is here is left alone; what does not come is told when it is read.
+    pub fn fetch_ahead<'b>(&self, blobs: impl IntoIterator<Item = &'b Blob>) {
+        if self.store.remote().is_some() {
+            let blobs = blobs.into_iter().copied().collect();
+            // An error of the disk is met again by the read.
+            self.store.fetch_objects(blobs).ok();
+        }
+    }
+
     /// Verifies an object and returns its path, for an external program. The file is not to be
     /// written to.
     ///

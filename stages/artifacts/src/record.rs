@@ -14,6 +14,7 @@ use cache::{Artifact, Blob, Store};
 use engine::{StageCtx, StageError};
 use rayon::prelude::*;
 use safetensors::Dtype;
+use std::ops::RangeInclusive;
 use thiserror::Error;
 
 /// What one epoch said of one sample.
@@ -119,6 +120,11 @@ pub fn part_name(epoch: usize) -> String {
 /// Returns how many epochs `proxy` has on record.
 pub fn epochs(proxy: &Artifact) -> usize {
     (1..).take_while(|epoch| proxy.parts.contains_key(&part_name(*epoch))).count()
+}
+
+/// Fetches `epochs` of `proxy`, all of which are to be read, from a remote store at once.
+pub fn fetch_ahead(ctx: &StageCtx<'_>, proxy: &Artifact, epochs: RangeInclusive<usize>) {
+    ctx.fetch_ahead(epochs.filter_map(|epoch| proxy.parts.get(&part_name(epoch))));
 }
 
 /// Stores one epoch: `logits` is \[n, `classes`\], row-major in sample order; a sample the epoch did not

@@ -103,6 +103,9 @@ pub(crate) trait TrainedProxy: Sync {
     /// The logits of epoch `epoch`, counted from 1, \[n, classes\]; NaN for a sample it did not see.
     fn epoch_logits(&self, epoch: usize) -> Result<Matrix<'_>, StageError>;
 
+    /// Says that all of `epochs` will be read: a remote store is asked for them together.
+    fn fetch_ahead(&self, _epochs: RangeInclusive<usize>) {}
+
     /// Whether each sample was left out of its training.
     fn held_out(&self) -> Result<Vec<bool>, StageError>;
 
@@ -170,7 +173,7 @@ fn usable_embeddings(proxy: &dyn TrainedProxy) -> Result<Matrix<'_>, StageError>
     }
 }
 
-/// Returns the epochs `first..=last`, if they are on record. `last` 0 stands for the last on record.
+/// Returns the epochs `first..=last`, which are to be read, if they are on record. `last` 0 stands for the last on record.
 fn epochs_asked_for(
     proxy: &dyn TrainedProxy,
     first: usize,
@@ -184,6 +187,7 @@ fn epochs_asked_for(
     if first == 0 || first > last || last > recorded {
         return Err(MethodError::Epochs { first, last, recorded }.into());
     }
+    proxy.fetch_ahead(first..=last);
     Ok(first..=last)
 }
 

@@ -15,7 +15,7 @@ use engine::{ArtifactKind, Method, Port, Problem, Stage, StageCtx, StageError, S
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::OnceLock;
+use std::{ops::RangeInclusive, sync::OnceLock};
 
 /// What every score is told.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -290,6 +290,10 @@ impl TrainedProxy for Stored<'_> {
     fn rows(&self, epoch: usize) -> Result<Vec<EpochRow>, StageError> {
         self.ctx.check_cancelled()?;
         record::epoch(self.ctx, self.port, self.artifact, epoch, self.labels)
+    }
+
+    fn fetch_ahead(&self, epochs: RangeInclusive<usize>) {
+        record::fetch_ahead(self.ctx, self.artifact, epochs);
     }
 
     fn held_out(&self) -> Result<Vec<bool>, StageError> {

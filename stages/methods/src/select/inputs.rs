@@ -219,6 +219,7 @@ fn losses(
 ) -> Result<Matrix<'static>, StageError> {
     let proxy = ctx.input(port).expect("the port is connected");
     let epochs = epochs_on_record(proxy, epochs)?;
+    record::fetch_ahead(ctx, proxy, 1..=epochs);
     let mut losses = vec![f32::NAN; labels.len() * epochs];
     for epoch in 0..epochs {
         ctx.check_cancelled()?;
@@ -267,6 +268,7 @@ fn mean_probabilities(
 ) -> Result<Vec<f32>, StageError> {
     let proxy = ctx.input(port).expect("the port is connected");
     let last = epochs_on_record(proxy, epochs)?;
+    record::fetch_ahead(ctx, proxy, 1..=last);
     let (mut sums, mut seen) = (vec![0.0f64; labels.len()], vec![0u32; labels.len()]);
     for epoch in 1..=last {
         ctx.check_cancelled()?;
