@@ -12,13 +12,16 @@ pub(super) mod webdataset;
 
 mod content;
 mod decode;
+mod devkit;
 mod gather;
 mod jpeg;
 mod passed;
+mod png;
 mod rows;
 mod scan;
 mod shards;
 mod splits;
+mod tiff;
 mod write;
 
 use super::FolderError;
