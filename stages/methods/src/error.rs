@@ -261,6 +261,14 @@ pub enum MethodError {
         /// How many numbers an embedding has.
         embeddings: usize,
     },
+    /// A query's features are not what those to select from are.
+    #[error("the query's features are {query}, but those to select from are {pool}")]
+    QuerySpace {
+        /// What the query's features are.
+        query: String,
+        /// What those to select from are.
+        pool: String,
+    },
     /// There is not one quota for each class.
     #[error("there are {classes} classes, but {quotas} quotas")]
     QuotaCount {
@@ -429,6 +437,9 @@ impl MethodFailure for MethodError {
             Self::MatrixClasses { .. } => "a matrix has a row and a column for each class",
             Self::Unusable { output, .. } if output == "features" => {
                 "leave the sample out, or scale its features"
+            }
+            Self::QuerySpace { .. } => {
+                "give both `load.text` the same `ngrams`, and `weighting = \"tf\"`: tf-idf weighs by its own texts"
             }
             Self::QueryWidth { .. } => "query and samples have to come from one network",
             Self::Unusable { .. } => "its training diverged: lower the learning rate",
