@@ -85,8 +85,13 @@ impl Listed {
         let only = names.first().filter(|_| names.len() == 1 && !has_positions);
         if let Some(name) = name.or(only) {
             let values = file.get(name).map_err(wrong)?;
-            if columns::is_of_ids(name) || matches!(values, Values::Texts(_)) {
-                let ids = columns::texts(values);
+            let is_named = columns::is_of_ids(name);
+            let is_line = file.kind() == FileKind::Text && !is_named && !name.is_empty();
+            let is_alone = matches!(&values, Values::Numbers(array) if array.shape == [0]);
+            if is_named || matches!(values, Values::Texts(_)) || (is_line && is_alone) {
+                // What was taken for the name of a column is an id, then.
+                let first = is_line.then(|| name.clone());
+                let ids = first.into_iter().chain(columns::texts(values)).collect();
                 let positions = has_positions.then(|| column::indices_in(file)).transpose()?;
                 return Ok(Self::Ids { ids, positions });
             }
@@ -262,6 +267,7 @@ mod tests {
         let known = Some(&["cat/1", "cat/2", "dog/1"][..]);
         // As `export` writes them, and others.
         assert_eq!(listed("a.txt", b"dog/1\ncat/1\n", known), Ok(vec![2, 0]));
+        assert_eq!(listed("a.txt", b"dog/1\n", known), Ok(vec![2]));
         assert_eq!(listed("a.csv", b"index,id\n0,dog/1\n1,cat/1\n", known), Ok(vec![2, 0]));
         assert_eq!(listed("a.csv", b"id,weight\ndog/1,0.5\n", known), Ok(vec![2]));
         assert_eq!(
@@ -282,7 +288,7 @@ mod tests {
         );
         // Numbers that are ids too.
         let lines = Some(&["1", "2", "3"][..]);
-        assert!(says(b"1\n2\n", lines).starts_with("has numbers alone"));
+        assert!(says(b"1\n2\n", lines).starts_with("has numbers that may be positions or ids"));
         assert_eq!(listed("a.txt", b"1\n3\n", lines), Ok(vec![0, 2]));
         assert_eq!(listed("a.txt", b"0\n2\n", lines), Ok(vec![0, 2]));
         assert_eq!(listed("a.csv", b"id\n1\n2\n", lines), Ok(vec![0, 1]));
