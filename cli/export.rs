@@ -8,7 +8,7 @@ mod tensor;
 use crate::context::{Cells, Context, Failure, Pipeline, bytes_of, print_bytes, write_file};
 use artifacts::{
     columns::{COLUMNS, SampleColumns},
-    parts::SUBSET,
+    parts::{SCORES, SUBSET},
 };
 use cache::{Artifact, Store};
 use engine::{Forecast, NodeId, Outlook, Plan};
@@ -98,12 +98,23 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<ExitCode, Fail
     let to = args.to.as_deref().unwrap_or_else(|| Path::new("-"));
     let to_stdout = to.as_os_str() == "-";
     let format = format(args, to, &record.output.kind)?;
+    let lists = [SUBSET.0, SCORES.0].contains(&record.output.kind.as_str());
+    let ids = match format {
+        ExportFormat::Ids => ids(&store, &record.output)?,
+        ExportFormat::Indices if args.format.is_some() => None,
+        ExportFormat::Indices | ExportFormat::Csv | ExportFormat::Parquet if lists => {
+            ids(&store, &record.output)?
+        }
+        _ => None,
+    };
     let format = match (format, args.format) {
         // What is named by its ending goes by ids where there are any.
-        (ExportFormat::Indices, None) if has_ids(&store, &record.output)? => ExportFormat::Ids,
+        (ExportFormat::Indices, None) if record.output.kind == SUBSET.0 && ids.is_some() => {
+            ExportFormat::Ids
+        }
         _ => format,
     };
-    let bytes = encode(&store, &record.output, format, args)?;
+    let bytes = encode(&store, &record.output, format, ids.as_deref(), args)?;
     if to_stdout {
         print_bytes(&bytes);
         return Ok(ExitCode::SUCCESS);
@@ -177,6 +188,7 @@ fn encode(
     store: &Store,
     artifact: &Artifact,
     format: ExportFormat,
+    ids: Option<&[String]>,
     args: &ExportArgs,
 ) -> Result<Vec<u8>, Failure> {
     let named = match (&args.part, &args.tensor) {
@@ -221,7 +233,7 @@ fn encode(
         ExportFormat::Indices => part.indices(),
         ExportFormat::Json => part.json(),
         ExportFormat::Ids => {
-            let ids = ids(store, artifact)?.ok_or_else(|| {
+            let ids = ids.ok_or_else(|| {
                 let without = Failure::mistake("the data behind it has no ids");
                 without.hint("take --format indices, or name the column of ids where it is loaded")
             })?;
@@ -236,7 +248,7 @@ fn encode(
             let labels = labels.as_ref().filter(|_| name == "scores");
             let mut table = part.table(labels.and_then(|all| all.tensor("train").ok()))?;
             if ["subset", "scores"].contains(&name.as_str())
-                && let Some(ids) = ids(store, artifact)?
+                && let Some(ids) = ids
             {
                 table.ids(table.positions().iter().map(|at| ids[*at].clone()).collect());
             }
@@ -256,11 +268,6 @@ fn ids(store: &Store, artifact: &Artifact) -> Result<Option<Vec<String>>, Failur
         Failure::failed(format!("part `{COLUMNS}` does not read")).because(error)
     })?;
     Ok(columns.and_then(|columns| columns.ids))
-}
-
-/// Whether `artifact` is a subset of samples that have ids.
-fn has_ids(store: &Store, artifact: &Artifact) -> Result<bool, Failure> {
-    Ok(artifact.kind == SUBSET.0 && ids(store, artifact)?.is_some())
 }
 
 /// Returns the part of `artifact` that has a tensor called `tensor`: the usual one, or the only

@@ -126,3 +126,52 @@ fn rows_without_text_are_told_with_their_line() {
     place.run("p.toml", &["--no-table"]);
     assert_eq!(rows(&place, "all", "all.jsonl"), b"{\"text\": \"a\"}\n");
 }
+
+#[test]
+fn an_exported_subset_comes_back_by_ids() {
+    let place = Place::new();
+    let lines = (1..=9).map(|n| format!("{{\"text\": \"word {n}\", \"key\": {n}}}\n"));
+    place.write("pool.jsonl", &lines.collect::<String>());
+    // Keys are numbers, which could be taken for positions.
+    place.write("p.toml", &pipeline("train = \"pool.jsonl\", ids = \"key\""));
+    place.run("p.toml", &["--no-table"]);
+    let before = ids(&place);
+    for file in ["kept.npy", "kept.csv", "kept.parquet", "kept.safetensors", "kept.json"] {
+        place.ok(&["export", "p.toml", "subset", "--to", file]);
+        let back = format!(
+            "{}[stage.back]\nuse = \"select.import\"\nfrom = {{ data = \"data\" }}\nwith = {{ file = \"{file}\" }}\n",
+            pipeline("train = \"pool.jsonl\", ids = \"key\"")
+        );
+        place.write("q.toml", &back);
+        place.run("q.toml", &["--no-table"]);
+        place.ok(&["export", "q.toml", "back", "--to", "again.txt"]);
+        let again = fs::read_to_string(place.path("again.txt")).expect("written");
+        assert_eq!(again.lines().collect::<Vec<_>>(), before, "{file}");
+    }
+}
+
+#[test]
+fn a_query_weighted_by_other_texts_is_refused() {
+    let place = Place::new();
+    place.write("pool.txt", "one two\ntwo three\nfour\n");
+    place.write("query.txt", "two\n");
+    let text = |with: &str, query: &str| {
+        format!(
+            "[stage.data]\nuse = \"load.text\"\nwith = {{ train = \"pool.txt\"{with} }}\n\
+             [stage.query]\nuse = \"load.text\"\nwith = {{ train = \"query.txt\"{query} }}\n\
+             [stage.subset]\nuse = \"select.nearest-query\"\n\
+             from = {{ data = \"data\", query-data = \"query\" }}\nwith = {{ budget = 1 }}\n"
+        )
+    };
+    let (idf, three) = (", weighting = \"tf-idf\"", ", ngrams = 3");
+    for (with, query) in [(idf, idf), (idf, ""), ("", three)] {
+        place.write("p.toml", &text(with, query));
+        let output = place.output(&["run", "p.toml", "--device", "cpu"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("the query's features are n-grams of up to"), "{said}");
+        assert!(said.contains("weighting = \"tf\""), "{said}");
+    }
+    place.write("p.toml", &text("", ""));
+    place.run("p.toml", &["--no-table"]);
+}

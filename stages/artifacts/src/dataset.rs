@@ -43,6 +43,10 @@ pub struct DatasetMeta {
     pub mean: Vec<f32>,
     /// What to divide by: per channel, with images scaled to 0..1. One 1 for features.
     pub std: Vec<f32>,
+    /// What space the features are in, if it is one of these samples' own: features of other data may be compared with
+    /// them only if theirs says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<String>,
 }
 
 /// A data set.
@@ -288,14 +292,31 @@ pub fn input<'a>(ctx: &'a StageCtx<'_>, port: &str) -> Result<&'a Artifact, Arti
     ctx.input(port).ok_or_else(|| ArtifactError::NotConnected { port: port.to_owned() })
 }
 
+/// Returns what a data set is.
+///
+/// # Errors
+///
+/// Fails if that does not read.
+pub fn meta(
+    ctx: &StageCtx<'_>,
+    port: &str,
+    artifact: &Artifact,
+) -> Result<DatasetMeta, StageError> {
+    parts::part(ctx, port, artifact, "meta")?.json()
+}
+
 /// Returns what is known about a data set, its training labels and its test labels; its samples
 /// are not read.
+///
+/// # Errors
+///
+/// Fails if they do not read, or do not agree.
 pub fn labels(
     ctx: &StageCtx<'_>,
     port: &str,
     artifact: &Artifact,
 ) -> Result<(DatasetMeta, Vec<u32>, Vec<u32>), StageError> {
-    let meta: DatasetMeta = parts::part(ctx, port, artifact, "meta")?.json()?;
+    let meta = meta(ctx, port, artifact)?;
     let part = parts::part(ctx, port, artifact, "labels")?;
     let (train, test) = (part.indices("train")?, part.indices("test")?);
     for (labels, n, split) in [(&train, meta.train, "train"), (&test, meta.test, "test")] {
@@ -417,6 +438,7 @@ mod tests {
             test: 1,
             mean: vec![0.0],
             std: vec![1.0],
+            space: None,
         };
         let split =
             |n: usize| Split { inputs: Inputs::Features(vec![0.5; n * 3]), labels: vec![1; n] };

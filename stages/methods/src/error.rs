@@ -275,6 +275,14 @@ pub enum MethodError {
         /// How many numbers an embedding has.
         embeddings: usize,
     },
+    /// A query's features are not what those to select from are.
+    #[error("the query's features are {query}, but those to select from are {pool}")]
+    QuerySpace {
+        /// What the query's features are.
+        query: String,
+        /// What those to select from are.
+        pool: String,
+    },
     /// There is not one quota for each class.
     #[error("there are {classes} classes, but {quotas} quotas")]
     QuotaCount {
@@ -448,6 +456,9 @@ impl MethodFailure for MethodError {
                 "give the stage of the graph larger `neighbors`, or set smaller `rule.neighbors`"
             }
             Self::OneGraph { .. } => "connect one proxy, or no graph",
+            Self::QuerySpace { .. } => {
+                "give both `load.text` the same `ngrams`, and `weighting = \"tf\"`: tf-idf weighs by its own texts"
+            }
             Self::QueryWidth { .. } => "query and samples have to come from one network",
             Self::Unusable { .. } => "its training diverged: lower the learning rate",
             Self::NoSuchImages { .. } => {

@@ -9,7 +9,7 @@ use artifacts::{
     rows::{RowError, RowsError},
 };
 use engine::{InputFile, Problem, SpecPath};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// What is wrong with a file that a setting names: a clause that follows its name.
@@ -129,6 +129,14 @@ pub enum OwnFileError {
     /// A sample of an archive has no class.
     #[error("has no class for `{0}`")]
     NoClass(String),
+    /// A sample of an archive has no id.
+    #[error("has no `{field}` in the JSON of `{sample}`")]
+    NoId {
+        /// The field that should give it.
+        field: String,
+        /// The sample.
+        sample: String,
+    },
     /// Its rows are to be files or splits, and are no texts.
     #[error("has something else than texts or whole numbers in column `{0}`")]
     NotNames(String),
@@ -191,18 +199,11 @@ pub(crate) fn problems<T>(
     read().err().map(problem).into_iter().collect()
 }
 
-/// Returns the row of each of the `samples` in the table at `path`, whose rows are as they are read; `None` if it
-/// has no column of ids.
-pub(crate) fn rows(path: &Path, samples: &[String]) -> Result<Option<Vec<usize>>, MethodError> {
-    let found = || -> Result<Option<Vec<usize>>, ArrayError> {
-        let file = DataFile::open(path)?;
-        let Some(ids) = columns::ids(&file)? else { return Ok(None) };
-        let order = file.order(ids.len())?;
-        let ids = columns::ordered(ids, order.as_deref());
-        columns::rows_of(&ids, samples).map(Some)
-    };
-    found().map_err(|error| MethodError::OwnFile {
-        path: path.to_owned(),
-        error: Box::new(error.into()),
-    })
+/// Returns the row of each of the `samples` in a table, whose rows are as they are read; `None` if it has no column
+/// of ids.
+pub(crate) fn rows(file: &DataFile, samples: &[String]) -> Result<Option<Vec<usize>>, ArrayError> {
+    let Some(ids) = columns::ids(file)? else { return Ok(None) };
+    let order = file.order(ids.len())?;
+    let ids = columns::ordered(ids, order.as_deref());
+    columns::rows_of(&ids, samples).map(Some)
 }

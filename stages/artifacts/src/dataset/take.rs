@@ -85,6 +85,7 @@ mod tests {
             test: 1,
             mean: vec![0.0],
             std: vec![1.0],
+            space: None,
         };
         let split = |values: &[f32], labels: &[u32]| Split {
             inputs: Inputs::Features(values.to_vec()),

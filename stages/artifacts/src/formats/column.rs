@@ -138,6 +138,22 @@ pub enum ColumnError {
         /// How many training samples there are.
         n: usize,
     },
+    /// It names samples by ids that are those of no training sample.
+    #[error("has {} of {all} ids that no training sample has: {}", unknown.len(), few(unknown))]
+    UnknownIds {
+        /// What they are.
+        unknown: Vec<String>,
+        /// How many ids it has.
+        all: usize,
+    },
+    /// It names samples by ids, and the data has none.
+    #[error("names samples by ids, but the data has none: save their positions from 0, as `index`")]
+    NoIds,
+    /// Its numbers could be positions, and ids.
+    #[error(
+        "has numbers that may be positions or ids of the data: say which in a first line, `index` or `id`"
+    )]
+    PositionsOrIds,
     /// The samples are no subset: an index stands there twice, say.
     #[error("{}", as_subset(.0))]
     Subset(#[from] SubsetError),
@@ -157,6 +173,12 @@ fn beyond(value: f64) -> &'static str {
     }
 }
 
+/// Returns the first of some names.
+fn few(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(3).map(|name| format!("`{name}`")).collect();
+    format!("{}{}", shown.join(", "), if names.len() > 3 { " and others" } else { "" })
+}
+
 fn as_subset(error: &SubsetError) -> String {
     match error {
         SubsetError::Twice(sample) => format!("has index {sample} twice"),
@@ -167,19 +189,28 @@ fn as_subset(error: &SubsetError) -> String {
 /// Returns whether the file at `path` has a tensor or column of this name, where it can have
 /// several.
 pub fn has(path: &Path, column: Column) -> bool {
-    DataFile::open(path).is_ok_and(|file| file.has(column.usual()))
+    DataFile::open(path).is_ok_and(|file| has_in(&file, column))
+}
+
+/// Returns whether `file` has a tensor or column of this name, where it can have several.
+pub fn has_in(file: &DataFile, column: Column) -> bool {
+    file.has(column.usual())
+}
+
+/// Opens the file at `path`.
+fn open(path: &Path) -> Result<DataFile, ColumnError> {
+    Ok(DataFile::open(path).map_err(ArrayError::from)?)
 }
 
 /// A column of a file: its numbers or texts, one a row.
-struct ColumnValues {
-    file: DataFile,
+struct ColumnValues<'a> {
+    file: &'a DataFile,
     name: String,
 }
 
-impl ColumnValues {
-    /// Finds `column` in `path`: under the name `given`, or under its usual ones.
-    fn open(path: &Path, column: Column, given: Option<&str>) -> Result<Self, ColumnError> {
-        let file = DataFile::open(path).map_err(ArrayError::from)?;
+impl<'a> ColumnValues<'a> {
+    /// Finds `column` in `file`: under the name `given`, or under its usual ones.
+    fn of(file: &'a DataFile, column: Column, given: Option<&str>) -> Result<Self, ColumnError> {
         let setting = matches!(column, Column::Scores | Column::Labels).then_some("column");
         let wanted = Wanted { given, usual: column.usual(), setting };
         let name = file.find(wanted).map_err(ArrayError::from)?;
@@ -231,7 +262,20 @@ pub fn floats(path: &Path, column: Column) -> Result<Vec<f32>, ColumnError> {
 ///
 /// Says what the file has in place of them.
 pub fn doubles(path: &Path, column: Column, given: Option<&str>) -> Result<Vec<f64>, ColumnError> {
-    let found = ColumnValues::open(path, column, given)?;
+    doubles_in(&open(path)?, column, given)
+}
+
+/// Returns the numbers of `column` in `file`, as [`doubles`].
+///
+/// # Errors
+///
+/// As [`doubles`].
+pub fn doubles_in(
+    file: &DataFile,
+    column: Column,
+    given: Option<&str>,
+) -> Result<Vec<f64>, ColumnError> {
+    let found = ColumnValues::of(file, column, given)?;
     let values = found.array(column, "a number")?.doubles();
     if let Some(position) = values.iter().position(|value| !(*value as f32).is_finite()) {
         return Err(ColumnError::NotFinite { column, value: values[position], position });
@@ -251,8 +295,17 @@ pub fn doubles(path: &Path, column: Column, given: Option<&str>) -> Result<Vec<f
 ///
 /// Says what the file has in place of them.
 pub fn indices(path: &Path) -> Result<Vec<i128>, ColumnError> {
+    indices_in(&open(path)?)
+}
+
+/// Returns the positions in `file`, as [`indices`].
+///
+/// # Errors
+///
+/// As [`indices`].
+pub fn indices_in(file: &DataFile) -> Result<Vec<i128>, ColumnError> {
     let column = Column::Indices;
-    let found = ColumnValues::open(path, column, None)?;
+    let found = ColumnValues::of(file, column, None)?;
     let array = found.array(column, "a whole number")?;
     let wholes = whole_numbers(&array, column)?;
     if array.scalar == Scalar::Bool {
@@ -271,7 +324,8 @@ pub fn indices(path: &Path) -> Result<Vec<i128>, ColumnError> {
 ///
 /// Says what the file has in place of them.
 pub fn wholes(path: &Path, column: Column, given: Option<&str>) -> Result<Vec<i128>, ColumnError> {
-    let found = ColumnValues::open(path, column, given)?;
+    let file = open(path)?;
+    let found = ColumnValues::of(&file, column, given)?;
     let wholes = whole_numbers(&found.array(column, "a whole number")?, column)?;
     Ok(found.ordered(wholes).map_err(ArrayError::from)?)
 }

@@ -81,6 +81,7 @@ pub(super) fn data(ctx: &StageCtx<'_>, out: &Path) -> Result<Parts, StageError> 
         test: test.labels.len(),
         mean,
         std,
+        space: None,
     };
     let loaded = Loaded::new(meta, train, test);
     if given { loaded.put(ctx) } else { loaded.with_moments().put(ctx) }

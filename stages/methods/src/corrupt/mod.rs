@@ -170,6 +170,7 @@ mod tests {
             test: test.len(),
             mean: vec![0.5],
             std: vec![0.25],
+            space: None,
         };
         Dataset {
             meta,

@@ -115,6 +115,7 @@ fn loaded(
         test: test.labels.len(),
         mean: mean.to_vec(),
         std: std.to_vec(),
+        space: None,
     };
     Loaded::new(meta, train, test)
 }

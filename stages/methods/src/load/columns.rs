@@ -7,7 +7,7 @@ use artifacts::{
 use std::collections::BTreeMap;
 
 /// What a column of ids is called.
-const IDS: [&str; 6] = ["id", "ids", "uid", "uuid", "sample_id", "key"];
+pub(super) const IDS: [&str; 6] = ["id", "ids", "uid", "uuid", "sample_id", "key"];
 
 /// The columns that are asked for.
 #[derive(Clone, Copy)]
@@ -21,8 +21,7 @@ pub(super) struct WantedColumns<'a> {
 impl WantedColumns<'_> {
     /// Whether a column of this name is one of them, and no feature.
     pub(super) fn has(&self, name: &str) -> bool {
-        let usual = || IDS.iter().any(|id| name.trim().eq_ignore_ascii_case(id));
-        self.ids.map_or_else(usual, |ids| ids == name)
+        self.ids.map_or_else(|| is_of_ids(name), |ids| ids == name)
             || self.counts.iter().any(|count| count == name)
     }
 
@@ -116,7 +115,7 @@ pub(crate) fn ordered<T: Clone>(values: Vec<T>, rows: Option<&[usize]>) -> Vec<T
 }
 
 /// Returns the positions of the first id that stands there twice.
-pub(super) fn repeated(ids: &[String]) -> Option<(usize, usize)> {
+pub(crate) fn repeated(ids: &[String]) -> Option<(usize, usize)> {
     let mut seen = BTreeMap::new();
     ids.iter().enumerate().find_map(|(at, id)| seen.insert(id, at).map(|first| (first, at)))
 }
@@ -138,6 +137,11 @@ pub(crate) fn rows_of(ids: &[String], samples: &[String]) -> Result<Vec<usize>, 
         found.ok_or_else(|| ArrayError::IdMissing { id: id.clone(), sample })
     };
     samples.iter().enumerate().map(row).collect()
+}
+
+/// Whether a column of this name is one of ids.
+pub(crate) fn is_of_ids(name: &str) -> bool {
+    IDS.iter().any(|id| name.trim().eq_ignore_ascii_case(id))
 }
 
 /// Returns the column of ids of a table, if it has one.

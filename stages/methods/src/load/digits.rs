@@ -75,6 +75,7 @@ fn read() -> Loaded {
         test: test.labels.len(),
         mean: vec![MEAN],
         std: vec![STD],
+        space: None,
     };
     Loaded::new(meta, train, test)
 }

@@ -189,6 +189,7 @@ impl LoadFeatures {
             test: test.n,
             mean: vec![0.0],
             std: vec![1.0],
+            space: None,
         };
         let split =
             |one: Embeddings, labels| Split { inputs: Inputs::Features(one.values), labels };

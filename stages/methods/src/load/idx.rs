@@ -269,6 +269,7 @@ fn read(
         test: test.labels.len(),
         mean: vec![],
         std: vec![],
+        space: None,
     };
     Ok(Loaded::new(meta, train, test).with_moments())
 }

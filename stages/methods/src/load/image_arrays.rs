@@ -195,6 +195,7 @@ impl ImageArrays {
             test: test_labels.len(),
             mean: vec![],
             std: vec![],
+            space: None,
         };
         let split =
             |images: Vec<u8>, labels| Split { inputs: Inputs::Images(images.into()), labels };

@@ -1,6 +1,9 @@
 //! MATLAB's files of version 5: the numeric arrays in them.
 //!
-//! What is not a real numeric array (text, structures, sparse or complex arrays) is passed over.
+//! What is not a real numeric array (text, sparse or complex arrays) is passed over; arrays of structures are
+//! read in `structure.rs`.
+
+mod structure;
 
 use super::file::{Source, broken};
 use engine::StageError;
@@ -108,8 +111,15 @@ pub enum MatError {
     },
 }
 
+pub(super) use structure::{MatField, records};
+
 /// Returns the arrays in `path` by name.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, MatArray>, StageError> {
+    parse(&whole(path)?).map_err(|error| broken(path, error))
+}
+
+/// Returns the bytes of a MATLAB file.
+fn whole(path: &Path) -> Result<Vec<u8>, StageError> {
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let mut source = Source::open(path)?;
     if size < HEADER as u64 {
@@ -117,10 +127,20 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, MatArray>, StageError
     }
     let bytes = source.body(size, "a MATLAB file")?;
     source.end()?;
-    parse(&bytes).map_err(|error| broken(path, error))
+    Ok(bytes)
 }
 
 fn parse(bytes: &[u8]) -> Result<BTreeMap<String, MatArray>, MatError> {
+    let mut arrays = BTreeMap::new();
+    each(bytes, |body| {
+        arrays.extend(matrix(body)?);
+        Ok(())
+    })?;
+    Ok(arrays)
+}
+
+/// Calls `see` with the parts of each array of a file.
+fn each(bytes: &[u8], mut see: impl FnMut(&[u8]) -> Result<(), MatError>) -> Result<(), MatError> {
     let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or(MatError::CutHeader)?;
     match &header[124..] {
         [_, 1, b'I', b'M'] => {}
@@ -128,7 +148,6 @@ fn parse(bytes: &[u8]) -> Result<BTreeMap<String, MatArray>, MatError> {
         _ if header.starts_with(b"MATLAB 7.3") => return Err(MatError::Version73),
         _ => return Err(MatError::Magic),
     }
-    let mut arrays = BTreeMap::new();
     while !rest.is_empty() {
         let element = Element::take(&mut rest, false)?;
         let unpacked;
@@ -145,11 +164,9 @@ fn parse(bytes: &[u8]) -> Result<BTreeMap<String, MatArray>, MatError> {
             }
             _ => continue,
         };
-        if let Some((name, array)) = matrix(body)? {
-            arrays.insert(name, array);
-        }
+        see(body)?;
     }
-    Ok(arrays)
+    Ok(())
 }
 
 fn unpack(packed: &[u8]) -> Result<Vec<u8>, MatError> {

@@ -285,6 +285,7 @@ mod tests {
             test: 2,
             mean: vec![],
             std: vec![],
+            space: None,
         };
         let meta = Loaded::new(meta, split.clone(), split).with_moments().meta;
         assert_eq!((meta.mean, meta.std), (vec![0.5, 0.2], vec![0.5, 1.0]));

@@ -62,6 +62,7 @@ in `dir` (and `raw`, `QMNIST/raw` below it) if that is given.
                 test: test.labels.len(),
                 mean: vec![0.1307],
                 std: vec![0.3081],
+                space: None,
             };
             Ok(Loaded::new(meta, train, test))
         },

@@ -108,6 +108,7 @@ fn read(files: &[InputFile]) -> Result<Loaded, StageError> {
         test: test.labels.len(),
         mean: vec![0.4377, 0.4438, 0.4728],
         std: vec![0.1980, 0.2010, 0.1970],
+        space: None,
     };
     Ok(Loaded::new(meta, train, test))
 }

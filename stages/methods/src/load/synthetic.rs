@@ -215,6 +215,7 @@ impl Synthetic {
             test: self.test,
             mean: vec![0.0],
             std: vec![1.0],
+            space: None,
         };
         let train = Split { inputs: Inputs::Features(values), labels };
         let test = Split { inputs: Inputs::Features(test), labels: test_labels };

@@ -14,6 +14,7 @@ use artifacts::{
     rows::{RowError, RowFields, Rows},
     units::Count,
 };
+use cache::Digest;
 use engine::{InputFile, InputFolder, Problem, StageCtx, StageError, StageProgress};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -98,6 +99,8 @@ const AT_ONCE: usize = 4096;
 
 impl Loader for LoadText {
     const NAME: &'static str = "load.text";
+    // 2: it is kept what space the features are in.
+    const REVISION: u32 = 2;
     const SUMMARY: &'static str = "texts from JSONL, JSON, Parquet, Arrow, CSV or plain files";
     const MANUAL: &'static str = "\
 Texts, so that selectors can be run on them and the rows that were kept can be written out again. Which kind a file
@@ -111,7 +114,7 @@ case, as Unicode divides words (UAX 29): no network's tokens, of which there are
 the root of `dimension`, so that their mean square is 1. Weinberger, Dasgupta, Langford, Smola & Attenberg, *Feature
 Hashing for Large Scale Multitask Learning*, ICML 2009, here without signs. Embeddings of a network are better features
 where there are some: `load.features` takes them. `tf-idf` weighs by the texts of its own `train`, so a query from another
-file is not in its space: use `tf` for both.
+file is not in its space, nor is one with other `ngrams`: both are refused. Use `tf` for both.
 
 Two counts travel with the samples, `tokens` and `bytes` (those of the text): `unit = \"tokens\"` makes a selector's
 budget one of tokens, and a random subset by tokens the baseline of equal length. The rows travel too: `coresift
@@ -192,6 +195,7 @@ memory. Paths are relative to the current directory and not part of the key: the
             test: test.as_ref().map_or(0, |test| test.rows.len()),
             mean: vec![0.0],
             std: vec![(self.dimension.get() as f32).sqrt().recip()],
+            space: Some(self.space(&train)),
         };
         let columns = train.columns(self.ids.is_some())?;
         let told = told::lines(&meta, &train_labels, &test_labels);
@@ -252,6 +256,20 @@ impl Texts {
 }
 
 impl LoadText {
+    /// Returns what the features are, so that those of other texts are compared with them only if they are the same.
+    fn space(&self, train: &Texts) -> String {
+        let ngrams = format!("n-grams of up to {} tokens", self.ngrams.get());
+        match self.weighting {
+            Weighting::Tf => ngrams,
+            Weighting::TfIdf => {
+                let counts = [&[train.rows.len() as u64][..], &train.documents].concat();
+                let counts: Vec<u8> = counts.into_iter().flat_map(u64::to_le_bytes).collect();
+                let digest = Digest::of(&counts).to_string();
+                format!("{ngrams}, tf-idf by texts {}", &digest[..12])
+            }
+        }
+    }
+
     /// Reads the texts of a split, and looks at each once.
     fn split(&self, ctx: &StageCtx<'_>, role: &str) -> Result<Texts, StageError> {
         let folder = ctx.folders().iter().find(|folder| folder.role == role);

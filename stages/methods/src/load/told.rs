@@ -86,6 +86,7 @@ mod tests {
             test: test.len(),
             mean: vec![],
             std: vec![],
+            space: None,
         };
         lines(&meta, train, test)
     }

@@ -1,9 +1,12 @@
 //! `score.import`: scores that were computed elsewhere.
 
-use crate::{MethodError, own_file};
+use crate::{MethodError, OwnFileError, own_file};
 use artifacts::scores::{self, Scores};
 use artifacts::{
-    formats::column::{self, Column},
+    formats::{
+        ArrayError, DataFile,
+        column::{self, Column},
+    },
     parts::{self, Parts},
     record::LabelledSamples,
 };
@@ -65,21 +68,19 @@ pub(super) fn method() -> Method {
 }
 
 impl ImportScores {
-    fn read(&self) -> Result<Vec<f64>, MethodError> {
-        let path = self.file.as_ref().ok_or(MethodError::NoSetting("file"))?.path();
-        let found = column::doubles(&path, Column::Scores, self.column.as_deref());
-        found.map_err(|error| MethodError::OwnFile { path, error: Box::new(error.into()) })
-    }
-
-    /// Returns the row of each sample in the file, if both have ids.
-    fn rows(
+    /// Returns the scores in the file, and, if it and the `samples` have ids, the row of each of these.
+    fn read(
         &self,
-        ctx: &StageCtx<'_>,
-        ground: &LabelledSamples,
-    ) -> Result<Option<Vec<usize>>, StageError> {
-        let samples = ground.columns(ctx)?.and_then(|columns| columns.ids);
-        let (Some(samples), Some(file)) = (samples, &self.file) else { return Ok(None) };
-        Ok(own_file::rows(&file.path(), &samples)?)
+        samples: Option<&[String]>,
+    ) -> Result<(Vec<f64>, Option<Vec<usize>>), MethodError> {
+        let path = self.file.as_ref().ok_or(MethodError::NoSetting("file"))?.path();
+        let read = || -> Result<_, OwnFileError> {
+            let file = DataFile::open(&path).map_err(ArrayError::from)?;
+            let scores = column::doubles_in(&file, Column::Scores, self.column.as_deref())?;
+            let rows = samples.map(|samples| own_file::rows(&file, samples)).transpose()?;
+            Ok((scores, rows.flatten()))
+        };
+        read().map_err(|error| MethodError::OwnFile { path: path.clone(), error: Box::new(error) })
     }
 }
 
@@ -105,7 +106,7 @@ impl Stage for ImportScores {
     }
 
     fn problems(&self) -> Vec<Problem> {
-        own_file::problems(self.file.as_ref(), || self.read())
+        own_file::problems(self.file.as_ref(), || self.read(None))
     }
 
     fn files(&self) -> Result<Vec<InputFile>, Problem> {
@@ -114,8 +115,9 @@ impl Stage for ImportScores {
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let ground = LabelledSamples::read(ctx, &["data", "proxy"])?;
-        let mut found = self.read()?;
-        match self.rows(ctx, &ground)? {
+        let samples = ground.columns(ctx)?.and_then(|columns| columns.ids);
+        let (mut found, rows) = self.read(samples.as_deref())?;
+        match rows {
             Some(rows) => {
                 ctx.log("the scores are joined by id".to_owned());
                 found = rows.iter().map(|row| found[*row]).collect();

@@ -1,8 +1,11 @@
 //! `select.import`: a subset that was selected elsewhere.
 
-use crate::MethodError;
+use crate::{MethodError, OwnFileError, load::columns};
 use artifacts::{
-    formats::column::{self, Column, ColumnError},
+    formats::{
+        ArrayError, DataFile, FileKind, Values,
+        column::{self, Column, ColumnError},
+    },
     parts::{self, Parts},
     record::LabelledSamples,
     subset::Subset,
@@ -13,13 +16,14 @@ use engine::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Where the subset is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct ImportSubset {
-    /// The file with the positions of the samples to keep, counted from 0 in the full training
-    /// set, or with a mask of it. Required.
+    /// The file with the samples to keep: their positions, counted from 0 in the full training set, their ids, or
+    /// a mask of it. Required.
     #[serde(skip_serializing)]
     file: Option<SpecPath>,
     /// The file with their weights, in the same order, if that is another one.
@@ -35,7 +39,14 @@ matter: a subset is kept sorted.
 Which kind the file is, is told by its content: NumPy's `.npy` and `.npz`, safetensors, PyTorch's `.pt`, pickles
 of arrays, Parquet, Arrow, JSON, CSV, TSV, or one number a line. Of several arrays or columns it is the one
 called `index` or `indices`, and if the samples are weighted `weight` or `weights`; weights of their own file are
-read in the same ways. An array of bools is a mask: the samples where it is true are kept. What can be seen without the data (that the file is
+read in the same ways. An array of bools is a mask: the samples where it is true are kept.
+
+Where the data has ids, a column of them (`id`, `uid`, `sample_id`, `key`), an array of texts or a text a line names the
+samples, and a column of positions beside it is not looked at; so what `coresift export` writes of a subset comes back
+in, `kept.txt`, `kept.csv`, `kept.parquet` and `kept.npy` alike. Numbers without a name that could all be
+positions, and all ids of the data, are refused unless both mean the same samples.
+
+What can be seen without the data (that the file is
 there, reads, and has no position twice) is checked before anything runs. Paths are relative to the
 pipeline file and not part of the key: the files' bytes are.";
 
@@ -50,25 +61,129 @@ pub(super) fn method() -> Method {
     }
 }
 
+/// The samples that a file lists.
+enum Listed {
+    Positions {
+        positions: Vec<i128>,
+        /// Whether the file says by a name or its kind that they are positions.
+        is_said: bool,
+    },
+    Ids {
+        ids: Vec<String>,
+        /// Their positions, where they stand beside.
+        positions: Option<Vec<i128>>,
+    },
+}
+
+impl Listed {
+    fn read(file: &DataFile) -> Result<Self, ColumnError> {
+        let wrong = |error| ColumnError::from(ArrayError::from(error));
+        let names = file.names().map_err(wrong)?;
+        let has_positions = column::has_in(file, Column::Indices);
+        let name = names.iter().find(|name| columns::is_of_ids(name));
+        // An array or a line for each sample, without a name.
+        let only = names.first().filter(|_| names.len() == 1 && !has_positions);
+        if let Some(name) = name.or(only) {
+            let values = file.get(name).map_err(wrong)?;
+            let is_named = columns::is_of_ids(name);
+            let is_line = file.kind() == FileKind::Text && !is_named && !name.is_empty();
+            let is_alone = matches!(&values, Values::Numbers(array) if array.shape == [0]);
+            if is_named || matches!(values, Values::Texts(_)) || (is_line && is_alone) {
+                // What was taken for the name of a column is an id, then.
+                let first = is_line.then(|| name.clone());
+                let ids = first.into_iter().chain(columns::texts(values)).collect();
+                let positions = has_positions.then(|| column::indices_in(file)).transpose()?;
+                return Ok(Self::Ids { ids, positions });
+            }
+        }
+        let is_said = has_positions || !matches!(file.kind(), FileKind::Text | FileKind::Json);
+        Ok(Self::Positions { positions: column::indices_in(file)?, is_said })
+    }
+
+    /// Returns the positions of the samples, whose ids are `known` if they have any.
+    fn positions(self, known: Option<&[String]>) -> Result<Vec<i128>, ColumnError> {
+        match (self, known) {
+            (Self::Ids { ids, .. }, Some(known)) => places(&ids, known),
+            (Self::Ids { positions, .. }, None) => positions.ok_or(ColumnError::NoIds),
+            (Self::Positions { positions, is_said: false }, Some(known)) => {
+                let ids: Vec<String> = positions.iter().map(i128::to_string).collect();
+                let places: BTreeMap<&str, i128> =
+                    known.iter().map(String::as_str).zip(0..).collect();
+                let by_id: Option<Vec<i128>> =
+                    ids.iter().map(|id| places.get(id.as_str()).copied()).collect();
+                let is_inside = |at: &i128| (0..known.len() as i128).contains(at);
+                match by_id {
+                    Some(found) if found == positions || !positions.iter().all(is_inside) => {
+                        Ok(found)
+                    }
+                    Some(_) => Err(ColumnError::PositionsOrIds),
+                    None => Ok(positions),
+                }
+            }
+            (Self::Positions { positions, .. }, _) => Ok(positions),
+        }
+    }
+}
+
+/// Returns where each of `ids` stands among those `known`.
+fn places(ids: &[String], known: &[String]) -> Result<Vec<i128>, ColumnError> {
+    if let Some((first, second)) = columns::repeated(ids) {
+        let id = ids[second].clone();
+        return Err(ArrayError::IdTwice { id, first, second }.into());
+    }
+    let places: BTreeMap<&str, i128> = known.iter().map(String::as_str).zip(0..).collect();
+    let (mut found, mut unknown) = (vec![], vec![]);
+    for id in ids {
+        match places.get(id.as_str()) {
+            Some(place) => found.push(*place),
+            None => unknown.push(id.clone()),
+        }
+    }
+    if unknown.is_empty() {
+        Ok(found)
+    } else {
+        Err(ColumnError::UnknownIds { unknown, all: ids.len() })
+    }
+}
+
 impl ImportSubset {
-    /// Returns what the files hold, of at most `n` samples.
-    fn read(&self, n: usize) -> Result<Subset, (&'static str, MethodError)> {
+    /// Returns what the files hold, of at most `n` samples, whose ids are `known` if they have any. Without `is_whole`
+    /// there is no data yet, and ids are taken for positions in the order of the file.
+    fn read(
+        &self,
+        n: usize,
+        known: Option<&[String]>,
+        is_whole: bool,
+    ) -> Result<Subset, (&'static str, MethodError)> {
         let file = self.file.as_ref().ok_or(("file", MethodError::NoSetting("file")))?;
         let wrong = |setting: &'static str, written: &SpecPath| {
             let path = written.path();
             move |error: ColumnError| {
-                (setting, MethodError::OwnFile { path, error: Box::new(error.into()) })
+                let error = Box::new(OwnFileError::from(error));
+                (setting, MethodError::OwnFile { path, error })
             }
         };
-        let found = column::indices(&file.path()).map_err(wrong("file", file))?;
-        let weights = match &self.weights {
-            Some(written) => Some((written, "weights")),
-            None => column::has(&file.path(), Column::Weights).then_some((file, "file")),
-        };
-        let weights = weights.map(|(written, setting)| {
-            column::floats(&written.path(), Column::Weights).map_err(wrong(setting, written))
+        let opened = DataFile::open(&file.path());
+        let opened = opened.map_err(|error| ArrayError::from(error).into());
+        let opened = opened.map_err(wrong("file", file))?;
+        let found = Listed::read(&opened).and_then(|listed| match listed {
+            Listed::Ids { ids, .. } if !is_whole => places(&ids, &ids),
+            Listed::Positions { positions, .. } if !is_whole => Ok(positions),
+            listed => listed.positions(known),
         });
-        let weights = weights.transpose()?;
+        let found = found.map_err(wrong("file", file))?;
+        let weights = match &self.weights {
+            Some(written) => {
+                let weights = column::floats(&written.path(), Column::Weights);
+                Some(weights.map_err(wrong("weights", written))?)
+            }
+            None if column::has_in(&opened, Column::Weights) => {
+                let weights = column::doubles_in(&opened, Column::Weights, None);
+                let weights = weights.map_err(wrong("file", file))?;
+                Some(weights.into_iter().map(|weight| weight as f32).collect())
+            }
+            None => None,
+        };
         column::picked(&found, weights.as_deref(), n).map_err(wrong("file", file))
     }
 }
@@ -109,7 +224,7 @@ impl Stage for ImportSubset {
             message: error.to_string(),
             hint: None,
         };
-        self.read(most).err().map(problem).into_iter().collect()
+        self.read(most, None, false).err().map(problem).into_iter().collect()
     }
 
     fn files(&self) -> Result<Vec<InputFile>, Problem> {
@@ -126,7 +241,58 @@ impl Stage for ImportSubset {
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let ground = LabelledSamples::read(ctx, &["data", "proxy", "scores"])?;
-        let picked = self.read(ground.labels.len()).map_err(|(_, error)| error)?;
+        let known = ground.columns(ctx)?.and_then(|columns| columns.ids);
+        let picked = self.read(ground.labels.len(), known.as_deref(), true);
+        let picked = picked.map_err(|(_, error)| error)?;
         picked.put(ctx, &ground, picked.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Returns the positions that a file called `name` lists, of data with ids.
+    fn listed(name: &str, bytes: &[u8], known: Option<&[&str]>) -> Result<Vec<i128>, String> {
+        let file = DataFile::new(Path::new(name), bytes.to_vec()).expect("it is a list");
+        let known: Option<Vec<String>> =
+            known.map(|known| known.iter().map(|id| (*id).to_owned()).collect());
+        let found = Listed::read(&file).and_then(|listed| listed.positions(known.as_deref()));
+        found.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn samples_are_named_by_ids_positions_or_a_mask() {
+        let known = Some(&["cat/1", "cat/2", "dog/1"][..]);
+        // As `export` writes them, and others.
+        assert_eq!(listed("a.txt", b"dog/1\ncat/1\n", known), Ok(vec![2, 0]));
+        assert_eq!(listed("a.txt", b"dog/1\n", known), Ok(vec![2]));
+        assert_eq!(listed("a.csv", b"index,id\n0,dog/1\n1,cat/1\n", known), Ok(vec![2, 0]));
+        assert_eq!(listed("a.csv", b"id,weight\ndog/1,0.5\n", known), Ok(vec![2]));
+        assert_eq!(
+            listed("a.jsonl", b"{\"id\": \"cat/2\"}\n{\"id\": \"cat/1\"}\n", known),
+            Ok(vec![1, 0])
+        );
+        assert_eq!(listed("a.txt", b"2\n0\n", known), Ok(vec![2, 0]));
+        assert_eq!(listed("a.csv", b"index,id\n2,x\n", None), Ok(vec![2]));
+        let says = |text: &[u8], known| listed("a.txt", text, known).expect_err("it is refused");
+        assert_eq!(
+            says(b"dog/2\ncat/1\n", known),
+            "has 1 of 2 ids that no training sample has: `dog/2`"
+        );
+        assert!(says(b"dog/1\ncat/1\ndog/1\n", known).contains("`dog/1`"));
+        assert!(
+            says(b"dog/1\ncat/1\n", None)
+                .starts_with("names samples by ids, but the data has none")
+        );
+        // Numbers that are ids too.
+        let lines = Some(&["1", "2", "3"][..]);
+        assert!(says(b"1\n2\n", lines).starts_with("has numbers that may be positions or ids"));
+        assert_eq!(listed("a.txt", b"1\n3\n", lines), Ok(vec![0, 2]));
+        assert_eq!(listed("a.txt", b"0\n2\n", lines), Ok(vec![0, 2]));
+        assert_eq!(listed("a.csv", b"id\n1\n2\n", lines), Ok(vec![0, 1]));
+        assert_eq!(listed("a.csv", b"index\n1\n2\n", lines), Ok(vec![1, 2]));
+        assert_eq!(listed("a.txt", b"0\n2\n", Some(&["0", "1", "2"])), Ok(vec![0, 2]));
     }
 }

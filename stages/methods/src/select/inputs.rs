@@ -194,6 +194,7 @@ fn query_of(
         None => {
             let data = dataset::input(ctx, "query-data")?;
             let features = dataset::train_features(ctx, "query-data", data)?;
+            in_one_space(ctx, data)?;
             let n = features.rows();
             (usable("query-data", "features", features, n)?, vec![])
         }
@@ -206,6 +207,21 @@ fn query_of(
         return Err(MethodError::QueryWidth { query, embeddings }.into());
     }
     Ok((vectors, samples))
+}
+
+/// Checks that the features of a query are in the space of those to select from, where both say what it is.
+fn in_one_space(ctx: &StageCtx<'_>, query: &Artifact) -> Result<(), StageError> {
+    // The embeddings of a proxy are in a space of its own.
+    let pool = ctx.input("data").filter(|_| ctx.input("proxy").is_none());
+    let Some(pool) = pool else { return Ok(()) };
+    let pool = dataset::meta(ctx, "data", pool)?.space;
+    let query = dataset::meta(ctx, "query-data", query)?.space;
+    match (pool, query) {
+        (Some(pool), Some(query)) if pool != query => {
+            Err(MethodError::QuerySpace { query, pool }.into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns the loss of each of `labels` by the proxy on `port` after each of the first `epochs`, \[n,

@@ -41,6 +41,7 @@ mod k_center;
 #[doc(hidden)]
 pub mod laws;
 mod log_det;
+mod mig;
 mod moderate;
 mod mutual_information;
 mod nearest_query;
@@ -245,6 +246,7 @@ fn registered() -> Vec<Registered> {
         selector::<infomax::InfoMax>(),
         selector::<k_center::KCenter>(),
         selector::<log_det::LogDet>(),
+        selector::<mig::Mig>(),
         selector::<moderate::Moderate>(),
         selector::<mutual_information::MutualInformation>(),
         selector::<nearest_query::NearestQuery>(),

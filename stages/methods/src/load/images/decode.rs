@@ -3,8 +3,9 @@
 use super::{
     super::file::{self, Unpacked},
     content::Content,
-    jpeg,
+    jpeg, png, tiff,
 };
+use ::tiff::TiffError;
 use engine::StageError;
 use fast_image_resize::{
     FilterType, ImageBufferError, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer,
@@ -82,6 +83,9 @@ pub enum ImageError {
     // The decoder's texts end with a line's end.
     #[error("does not decode: {}", format!("{_0:?}").trim_end())]
     Png(PngDecodeErrors),
+    /// A TIFF is broken.
+    #[error("does not decode: {0}")]
+    Tiff(TiffError),
     /// The decoder panics at it.
     #[error("breaks the decoder")]
     Panicked,
@@ -145,7 +149,15 @@ fn pixels(bytes: &[u8]) -> Result<Raw, ImageError> {
         None if bytes.is_empty() => Err(ImageError::Empty),
         None => Err(ImageError::Format),
         Some(Content::Jpeg) => jpeg(bytes),
-        Some(Content::Png) => png(bytes),
+        Some(Content::Png) => png(&png::ended(bytes)),
+        Some(Content::Other(ImageFormat::Tiff)) => match tiff::packed(bytes) {
+            Some(decoded) => {
+                let tiff::Unpacked { width, height, channels, bytes } =
+                    decoded.map_err(ImageError::Tiff)?;
+                Ok(Raw { width, height, channels, bytes })
+            }
+            None => other(bytes, ImageFormat::Tiff),
+        },
         Some(Content::Other(format)) => other(bytes, format),
         Some(Content::Unread(why)) => Err(ImageError::Unread(why)),
         Some(Content::Gzip) => {
@@ -366,6 +378,79 @@ mod tests {
         assert!(page.starts_with("is a web page"), "{page}");
         assert_eq!(shaped(b"text", all), Err("is no image of a kind that is read".to_owned()));
         assert!(shaped(b"GIF89a", all).expect_err("it is cut").starts_with("does not decode"));
+    }
+
+    #[test]
+    fn a_png_whose_pixels_are_whole_may_lack_its_end() {
+        let grey = shape(2, Resize::Crop, 1);
+        let png = png_of(2, 2, 8, 0, &[1, 2, 3, 4]);
+        let pixels = &png[..png.len() - 12];
+        let junk: [&[u8]; 4] =
+            [b"", b"\0\0\0\0IEN", b"\0\0\0\x05abcd\x01", b"\xff\xff\xff\xff\xff\xff\xff\xff"];
+        for behind in junk {
+            assert_eq!(
+                shaped(&[pixels, behind].concat(), grey),
+                Ok(vec![1, 2, 3, 4]),
+                "{behind:?}"
+            );
+        }
+        // Of two chunks of pixels the second is missing.
+        let mut packed = ZlibEncoder::new(vec![], Compression::none());
+        packed.write_all(&[0, 1, 2, 0, 3, 4]).expect("a vector takes all");
+        let packed = packed.finish().expect("a vector takes all");
+        for cut in [2, 9, packed.len() - 1] {
+            let half = [&png[..33], &chunk(b"IDAT", &packed[..cut])].concat();
+            assert!(shaped(&half, grey).is_err(), "{cut} bytes of {}", packed.len());
+            let whole = [&half[..], &chunk(b"IDAT", &packed[cut..])].concat();
+            assert_eq!(shaped(&whole, grey), Ok(vec![1, 2, 3, 4]));
+        }
+    }
+
+    /// A TIFF image of 2x2 pixels in one strip, big-endian.
+    fn tiff_of(bits: u16, photometric: u16, strip: &[u8], palette: &[u16]) -> Vec<u8> {
+        let entries = 8 + u16::from(!palette.is_empty());
+        let data = 8 + 2 + 12 * u32::from(entries) + 4;
+        let mut file = [&b"MM\0\x2a\0\0\0\x08"[..], &entries.to_be_bytes()].concat();
+        let mut entry = |tag: u16, kind: u16, count: u32, value: u32| {
+            let value = if kind == 3 && count == 1 { value << 16 } else { value };
+            let parts = [tag.to_be_bytes(), kind.to_be_bytes()].concat();
+            file.extend([&parts[..], &count.to_be_bytes(), &value.to_be_bytes()].concat());
+        };
+        entry(256, 3, 1, 2);
+        entry(257, 3, 1, 2);
+        entry(258, 3, 1, bits.into());
+        entry(259, 3, 1, 1);
+        entry(262, 3, 1, photometric.into());
+        entry(273, 4, 1, data);
+        entry(278, 3, 1, 2);
+        entry(279, 4, 1, strip.len() as u32);
+        if !palette.is_empty() {
+            entry(320, 3, palette.len() as u32, data + strip.len() as u32);
+        }
+        file.extend([0; 4]);
+        file.extend(strip);
+        file.extend(palette.iter().flat_map(|one| one.to_be_bytes()));
+        file
+    }
+
+    #[test]
+    fn tiffs_have_palettes_and_pixels_of_few_bits() {
+        let (grey, colour) = (shape(2, Resize::Crop, 1), shape(2, Resize::Crop, 3));
+        // Places 1 and 3, 0 and 2 of four colours.
+        let palette = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120].map(|one| one << 8);
+        let planes = vec![20, 40, 10, 30, 60, 80, 50, 70, 100, 120, 90, 110];
+        let few = tiff_of(2, 3, &[0b0111_0000, 0b0010_0000], &palette);
+        assert_eq!(shaped(&few, colour), Ok(planes.clone()));
+        let mut all = vec![0; 3 * 256];
+        for (at, one) in palette.iter().enumerate() {
+            all[at / 4 * 256 + at % 4] = *one;
+        }
+        assert_eq!(shaped(&tiff_of(8, 3, &[1, 3, 0, 2], &all), colour), Ok(planes));
+        let short = shaped(&tiff_of(2, 3, &[0x70, 0x20], &palette[..9]), colour);
+        assert!(short.is_err_and(|why| why.ends_with("bytes for 2x2 pixels")));
+        assert_eq!(shaped(&tiff_of(4, 1, &[0x0f, 0x3c], &[]), grey), Ok(vec![0, 255, 51, 204]));
+        assert_eq!(shaped(&tiff_of(1, 1, &[0x40, 0x80], &[]), grey), Ok(vec![0, 255, 255, 0]));
+        assert_eq!(shaped(&tiff_of(1, 0, &[0x40, 0x80], &[]), grey), Ok(vec![255, 0, 0, 255]));
     }
 
     #[test]

@@ -95,7 +95,7 @@ one that leads back is passed over. The log says how many samples of each class 
 
 Images are resized with a bilinear filter as wide as the pixels it makes (antialiased). Transparency \
 is left out, 16 bits become 8, grey is 0.299 R + 0.587 G + 0.114 B, and an orientation in the file's \
-notes is not followed. Mean and standard deviation are those of the training images. A damaged image \
+notes is not followed, as by `PIL.Image.open` and torchvision. Mean and standard deviation are those of the training images. A damaged image \
 is one that does not decode or ends before its end; a JPEG with wrong bits inside may decode to \
 wrong pixels, which no decoder can tell.
 

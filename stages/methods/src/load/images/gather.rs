@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Loaded, aside,
-        labels::{self, Labels},
+        Loaded, aside, columns,
+        labels::{self, Labels, refused},
     },
     decode::{ImageError, ImageShape, decode_bytes},
     meta,
@@ -12,7 +12,9 @@ use super::{
 };
 use crate::MethodError;
 use artifacts::{
+    columns::SampleColumns,
     dataset::{Inputs, Split},
+    formats::ArrayError,
     parts::Parts,
 };
 use engine::{StageCtx, StageError, StageProgress};
@@ -26,6 +28,8 @@ pub(super) struct Embedded {
     pub(super) bytes: Vec<u8>,
     /// Its label as it is written, or the name of its class.
     pub(super) label: String,
+    /// What its owner calls it.
+    pub(super) id: Option<String>,
 }
 
 /// The images of a split so far.
@@ -33,6 +37,7 @@ pub(super) struct Embedded {
 struct Gathered {
     pixels: Vec<u8>,
     labels: Vec<String>,
+    ids: Vec<Option<String>>,
 }
 
 /// Reads all shards by `read`, which is given their paths; `names` of the classes are those that the files know.
@@ -87,6 +92,7 @@ fn add(
             Ok(pixels) => {
                 into.pixels.extend(pixels);
                 into.labels.push(image.label);
+                into.ids.push(image.id);
             }
             Err(why) => bad.push((image.place, why)),
         }
@@ -110,6 +116,7 @@ fn finish(
     let written = Labels::both(given_train, given_test);
     let (classes, labels) = labels::classes(given.as_deref(), [&written[0], &written[1]], &path)?;
     let [mut train_labels, mut test_labels] = labels;
+    let mut ids = ids(settings, std::mem::take(&mut train.ids), path("train")?)?;
     if let Some(share) = settings.test_fraction {
         let mut kept: Vec<usize> = (0..train_labels.len()).collect();
         let label = |at: &usize| train_labels[*at];
@@ -118,12 +125,31 @@ fn finish(
         test_labels = aside.iter().map(|at| train_labels[*at]).collect();
         train.pixels = taken(&train.pixels, &kept, shape.each());
         train_labels = kept.iter().map(|at| train_labels[*at]).collect();
+        ids = ids.map(|ids| kept.iter().map(|at| ids[*at].clone()).collect());
     }
     let mut meta = meta(&settings.name, classes, shape, None);
     (meta.train, meta.test) = (train_labels.len(), test_labels.len());
     let split = |one: Gathered, labels| Split { inputs: Inputs::Images(one.pixels.into()), labels };
     let loaded = Loaded::new(meta, split(train, train_labels), split(test, test_labels));
-    loaded.with_moments().put(ctx)
+    let columns = SampleColumns { ids, ..SampleColumns::default() };
+    Loaded { columns, ..loaded.with_moments() }.put(ctx)
+}
+
+/// Returns the ids of the training images, if each has one of its own. Those that were asked for have to differ.
+fn ids(
+    settings: &Shards,
+    found: Vec<Option<String>>,
+    path: &Path,
+) -> Result<Option<Vec<String>>, StageError> {
+    let Some(ids) = found.into_iter().collect::<Option<Vec<String>>>() else { return Ok(None) };
+    match columns::repeated(&ids) {
+        None => Ok(Some(ids)),
+        Some((first, second)) if settings.ids.is_some() => {
+            let id = ids[second].clone();
+            Err(refused(path, ArrayError::IdTwice { id, first, second }))
+        }
+        Some(_) => Ok(None),
+    }
 }
 
 fn taken(pixels: &[u8], places: &[usize], each: usize) -> Vec<u8> {

@@ -5,7 +5,9 @@ use super::{
         FileError, Loader,
         file::{self, broken},
     },
-    Images, known, labelled, limit, meta, names,
+    Images,
+    devkit::{self, Devkit},
+    known, labelled, limit, meta, names,
     scan::{self, Home, Search},
     tiny::{called, words},
     write::{self, Picture, Pictures},
@@ -38,8 +40,9 @@ const STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// Beside the images or up to three folders above, as the archive unpacks.
 const ANSWERS: &str = "LOC_val_solution.csv";
 const WORDS: &str = "LOC_synset_mapping.txt";
-const UNLABELLED: &str = "sort the images of `val` into a folder for each class (`val/WNID`), or \
-                          put `LOC_val_solution.csv` of the Kaggle set beside `train` and `val`";
+const UNLABELLED: &str = "unpack `ILSVRC2012_devkit_t12.tar.gz` beside `train` and `val`, or put the \
+                          Kaggle set's `LOC_val_solution.csv` there, or sort the images of `val` into a \
+                          folder for each class (`val/WNID`)";
 
 /// The folders of images of ImageNet.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -47,21 +50,36 @@ const UNLABELLED: &str = "sort the images of `val` into a folder for each class 
 #[schemars(transparent)]
 pub(in super::super) struct ImageNet(Images);
 
+/// What says of which class the images of `val` are.
+enum Answers {
+    /// A folder for each class.
+    Folders,
+    /// Kaggle's table.
+    Kaggle(PathBuf),
+    /// The list of the development kit.
+    Devkit(Devkit),
+}
+
 impl ImageNet {
-    fn find(&self) -> Result<(PathBuf, Option<PathBuf>), Problem> {
+    fn find(&self) -> Result<(PathBuf, Answers), Problem> {
         let root = HOME.find(self.0.dir.as_deref())?;
         let val = root.join("val");
         let inside = fs::read_dir(&val).map_err(|error| {
             scan::problem(format!("cannot read `{}`: {error}", val.display()), HOME.hint)
         })?;
         if inside.flatten().any(|entry| entry.path().is_dir()) {
-            return Ok((root, None));
+            return Ok((root, Answers::Folders));
         }
-        let answers = above(&root, ANSWERS).ok_or_else(|| {
-            let message = format!("the images in `{}` have no labels", val.display());
-            scan::problem(message, UNLABELLED)
-        })?;
-        Ok((root, Some(answers)))
+        if let Some(answers) = above(&root, ANSWERS) {
+            return Ok((root, Answers::Kaggle(answers)));
+        }
+        match Devkit::find(|name| above(&root, name))? {
+            Some(devkit) => Ok((root, Answers::Devkit(devkit))),
+            None => {
+                let message = format!("the images in `{}` have no labels", val.display());
+                Err(scan::problem(message, UNLABELLED))
+            }
+        }
     }
 }
 
@@ -78,8 +96,10 @@ impl Loader for ImageNet {
         "ImageNet (ILSVRC 2012): 1,281,167 + 50,000 colour images in 1,000 classes";
     const MANUAL: &'static str = "\
 ImageNet (Russakovsky et al., arXiv:1409.0575), ILSVRC 2012: `train/WNID/*.JPEG`, and in `val` either a \
-folder for each class or all images together with Kaggle's `LOC_val_solution.csv` beside `train` or up \
-to three folders above. Searched in `data/imagenet`, `data/ILSVRC2012` and \
+folder for each class or all images together. Then what they show is told, beside `train` or up to three folders \
+above, by Kaggle's `LOC_val_solution.csv`, by `ILSVRC2012_devkit_t12/data` as the development kit unpacks \
+(`ILSVRC2012_validation_ground_truth.txt` and `meta.mat`), or by a text file \
+`imagenet_2012_validation_synset_labels.txt` with the WNID of each image a line, in the order of their numbers. Searched in `data/imagenet`, `data/ILSVRC2012` and \
 `data/ILSVRC/Data/CLS-LOC` below the current directory, or only in `dir` (and `ILSVRC/Data/CLS-LOC`, \
 `Data/CLS-LOC` below it) if that is given.
 
@@ -100,9 +120,16 @@ The images are decoded once, in parallel, into one object of the store: 200 GB a
     fn files(&self) -> Result<Vec<InputFile>, Problem> {
         let (root, answers) = self.find()?;
         let file = |role: &str, path| InputFile { role: role.to_owned(), path };
-        let answers = answers.map(|path| file("test-labels", path));
-        let words = above(&root, WORDS).map(|path| file("words", path));
-        Ok(answers.into_iter().chain(words).collect())
+        let mut files = match answers {
+            Answers::Folders => vec![],
+            Answers::Kaggle(path) => vec![file("test-labels", path)],
+            Answers::Devkit(Devkit { truth, synsets }) => {
+                let synsets = synsets.map(|path| file("synsets", path));
+                [file("test-truth", truth)].into_iter().chain(synsets).collect()
+            }
+        };
+        files.extend(above(&root, WORDS).map(|path| file("words", path)));
+        Ok(files)
     }
 
     fn folders(&self) -> Result<Vec<InputFolder>, Problem> {
@@ -115,7 +142,7 @@ The images are decoded once, in parallel, into one object of the store: 200 GB a
         };
         let mut folders = search(self.0.train_per_class).classes(&root.join("train"), "train")?;
         let val = root.join("val");
-        if answers.is_some() {
+        if !matches!(answers, Answers::Folders) {
             folders.push(search(None).images(&val, "test", "val")?);
         } else {
             let test = search(self.0.test_per_class).classes(&val, "test")?;
@@ -128,14 +155,15 @@ The images are decoded once, in parallel, into one object of the store: 200 GB a
     fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let wnids = names(ctx.folders(), "train");
         let train = labelled(ctx.folders(), "train", &wnids)?;
-        let test = match file::path(ctx.files(), "test-labels") {
-            Err(_) => labelled(ctx.folders(), "test", &wnids)?,
-            Ok(path) => {
-                let mut test = answered(ctx.folders(), path, &wnids)?;
-                limit(&mut test, self.0.test_per_class, wnids.len());
-                test
-            }
+        let given = |role: &str| file::path(ctx.files(), role).ok();
+        let mut test = match (given("test-labels"), given("test-truth")) {
+            (Some(path), _) => answered(ctx.folders(), path, &wnids)?,
+            (None, Some(path)) => devkit::answered(ctx.folders(), path, given("synsets"), &wnids)?,
+            (None, None) => labelled(ctx.folders(), "test", &wnids)?,
         };
+        if given("test-labels").or(given("test-truth")).is_some() {
+            limit(&mut test, self.0.test_per_class, wnids.len());
+        }
         let words = match file::path(ctx.files(), "words") {
             Err(_) => BTreeMap::new(),
             Ok(path) => words(path)?,

@@ -12,13 +12,16 @@ pub(super) mod webdataset;
 
 mod content;
 mod decode;
+mod devkit;
 mod gather;
 mod jpeg;
 mod passed;
+mod png;
 mod rows;
 mod scan;
 mod shards;
 mod splits;
+mod tiff;
 mod write;
 
 use super::FolderError;
@@ -128,7 +131,16 @@ fn meta(
     let moments = published.filter(|_| shape.channels == 3);
     let (mean, std) = moments.map_or((vec![], vec![]), |(mean, std)| (mean.into(), std.into()));
     let sample = vec![shape.channels, shape.size, shape.size];
-    DatasetMeta { name: name.to_owned(), classes, sample, train: 0, test: 0, mean, std }
+    DatasetMeta {
+        name: name.to_owned(),
+        classes,
+        sample,
+        train: 0,
+        test: 0,
+        mean,
+        std,
+        space: None,
+    }
 }
 
 /// Returns the names of the folders with this role, in their order: the classes.

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        Loader,
+        Loader, columns,
         labels::{Labels, refused},
     },
     gather::{self, Embedded},
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::OwnFileError;
 use artifacts::{
-    formats::{ArrayError, DataFile, FormatError, Wanted},
+    formats::{ArrayError, DataFile, FormatError, Values, Wanted},
     parts::Parts,
 };
 use engine::{InputFolder, Problem, StageCtx, StageError};
@@ -24,6 +24,10 @@ const IMAGES: [&str; 6] = ["image.bytes", "img.bytes", "image", "img", "image_by
 const LABELS: [&str; 9] =
     ["label", "labels", "fine_label", "class", "target", "category", "cls", "class_name", "y"];
 
+/// What columns are called that tell images apart, beside those of ids.
+const NAMES: [&str; 8] =
+    ["image.path", "img.path", "path", "image_path", "file_name", "filename", "image_id", "url"];
+
 /// Images in Parquet files.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -32,6 +36,8 @@ pub(in super::super) struct ParquetImages(Shards);
 
 impl Loader for ParquetImages {
     const NAME: &'static str = "load.parquet-images";
+    // 2: images have ids.
+    const REVISION: u32 = 2;
     const SUMMARY: &'static str = "images in Parquet files, as Hugging Face keeps data sets";
     const MANUAL: &'static str = "\
 Images in Parquet (or Arrow) files, as Hugging Face keeps data sets: a row an image, its file in the column \
@@ -40,6 +46,9 @@ CIFAR-100 the fine one). All files below `dir` that end in `.parquet` or `.arrow
 paths; `train` in a path says what is to train on, and `test`, `val` or `validation` what is to test on, the first of \
 them that there is. Where no path says it, all are to train on, and `test-fraction` of each class is drawn from \
 the stage's seed to test on. The classes have the names that Hugging Face notes in the files.
+
+The id of an image is what stands in a column `id` (`uid`, `key`) or else `image.path` or `file_name`, or in the one that \
+`ids` names; where two images have the same, or one has none, images have no ids, which is an error if `ids` is given.
 
 Images are read and resized as by `load.folder`. A row without bytes, with a path alone, counts as a damaged image.
 
@@ -60,7 +69,7 @@ Cost: the pixels are held in memory until they are stored, and one file at a tim
     fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let first = ctx.folders().iter().find_map(|one| Some(one.path.join(one.files.first()?)));
         let names = first.map(|path| class_names(&path)).transpose()?.flatten();
-        gather::put(ctx, &self.0, names, shard)
+        gather::put(ctx, &self.0, names, |path| shard(path, self.0.ids.as_deref()))
     }
 }
 
@@ -72,8 +81,8 @@ fn wrong(path: &Path, error: FormatError) -> StageError {
     refused(path, ArrayError::from(error))
 }
 
-/// Reads the images and labels of a file.
-fn shard(path: &Path) -> Result<Vec<Embedded>, StageError> {
+/// Reads the images, labels and ids of a file; the ids are in the column `given`, or in one of a usual name.
+fn shard(path: &Path, given: Option<&str>) -> Result<Vec<Embedded>, StageError> {
     let file = open(path)?;
     let find = |usual| file.find(Wanted { given: None, usual, setting: None });
     let images = find(&IMAGES).map_err(|error| wrong(path, error))?;
@@ -86,12 +95,27 @@ fn shard(path: &Path) -> Result<Vec<Embedded>, StageError> {
         let images = path.to_owned();
         return Err(refused(path, OwnFileError::ImageLabels { labels, images, n }));
     }
+    let ids = ids(&file, given).map_err(|error| wrong(path, error))?;
     let rows = images.into_iter().zip(labels).enumerate();
     let embedded = rows.map(|(row, (bytes, label))| {
         let place = path.join(format!("row {row}"));
-        Embedded { place, bytes, label }
+        let id = ids.as_ref().and_then(|ids| ids.get(row)).filter(|id| !id.is_empty());
+        Embedded { place, bytes, label, id: id.cloned() }
     });
     Ok(embedded.collect())
+}
+
+/// Returns what stands in the column of ids.
+fn ids(file: &DataFile, given: Option<&str>) -> Result<Option<Vec<String>>, FormatError> {
+    let texts = |values: Values<'_>| Some(columns::texts(values));
+    if given.is_some() {
+        let wanted = Wanted { given, usual: &[], setting: Some("ids") };
+        return Ok(texts(file.pick(wanted)?.1));
+    }
+    // What was not asked for may be anything.
+    let usual = [&columns::IDS[..], &NAMES].into_iter().find(|usual| file.has(usual));
+    let wanted = usual.map(|usual| Wanted { given: None, usual, setting: None });
+    Ok(wanted.and_then(|wanted| file.pick(wanted).ok()).and_then(|(_, values)| texts(values)))
 }
 
 /// Returns the names of the classes that Hugging Face notes in a file for its column of labels.
@@ -127,7 +151,7 @@ mod tests {
     fn images_and_labels_are_read_from_their_columns() {
         let scratch = Scratch::new("parquet");
         let path = scratch.write("train-0.parquet", FILE);
-        let found = shard(&path).expect("it is whole");
+        let found = shard(&path, None).expect("it is whole");
         let labels: Vec<&str> = found.iter().map(|one| one.label.as_str()).collect();
         assert_eq!(labels, ["1", "0", "1"]);
         let shape = ImageShape { size: 2, resize: Resize::Crop, channels: 1 };
@@ -138,7 +162,7 @@ mod tests {
         let names = Some(["cat", "dog"].map(str::to_owned).into());
         assert_eq!(class_names(&path).expect("it is whole"), names);
         let path = scratch.write("cut.parquet", &FILE[..FILE.len() - 9]);
-        assert!(shard(&path).is_err());
+        assert!(shard(&path, None).is_err());
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub(super) struct Shards {
     dir: Option<PathBuf>,
     /// What the data set is called in reports.
     pub(super) name: String,
+    /// What gives the id of an image: the name of a column, or of a field of a sample's JSON. Without it, a column
+    /// of a usual name (`id`, `image.path`, `file_name`), or a sample's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ids: Option<String>,
     /// The names of the classes, in the order of the labels. Without it, those that the files name, or the
     /// labels themselves.
     pub(super) classes: Option<Vec<String>>,
@@ -49,6 +53,7 @@ impl Default for Shards {
         Self {
             dir: None,
             name: "shards".to_owned(),
+            ids: None,
             classes: None,
             size: Count::try_from(64).expect("it is above 0"),
             resize: Resize::default(),

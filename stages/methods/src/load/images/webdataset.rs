@@ -25,6 +25,8 @@ pub(in super::super) struct WebDataset(Shards);
 
 impl Loader for WebDataset {
     const NAME: &'static str = "load.webdataset";
+    // 2: images have ids.
+    const REVISION: u32 = 2;
     const SUMMARY: &'static str =
         "images in tar archives, as WebDataset and img2dataset write them";
     const MANUAL: &'static str = "\
@@ -34,6 +36,9 @@ dot, such as `000017.jpg` and `000017.cls`. The class is what stands in `.cls`, 
 `.tar.gz`) are read, in the order of their paths, and samples in the order of the archives; `train` in a path says \
 what is to train on, and `test`, `val` or `validation` what is to test on, the first of them that there is. Where no \
 path says it, all are to train on, and `test-fraction` of each class is drawn from the stage's seed to test on.
+
+The id of an image is the name that the files of its sample share, with their folder, unless two have the same; or \
+with `ids` what stands in that field of each sample's `.json`.
 
 Images are read and resized as by `load.folder`. Samples without an image are passed over; one without a class is \
 an error.
@@ -53,7 +58,7 @@ Cost: the pixels are held in memory until they are stored, and one archive at a 
     }
 
     fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
-        gather::put(ctx, &self.0, None, shard)
+        gather::put(ctx, &self.0, None, |path| shard(path, self.0.ids.as_deref()))
     }
 }
 
@@ -63,12 +68,12 @@ struct Sample {
     key: String,
     image: Option<Vec<u8>>,
     class: Option<String>,
-    /// What its JSON says of its class.
-    noted: Option<String>,
+    /// What its JSON says of it.
+    json: Value,
 }
 
-/// Reads the samples of an archive.
-fn shard(path: &Path) -> Result<Vec<Embedded>, StageError> {
+/// Reads the samples of an archive. Their ids are in the field `ids` of their JSON, or are their keys.
+fn shard(path: &Path, ids: Option<&str>) -> Result<Vec<Embedded>, StageError> {
     let (mut found, mut sample) = (vec![], Sample::default());
     archived::each(
         path,
@@ -77,13 +82,13 @@ fn shard(path: &Path) -> Result<Vec<Embedded>, StageError> {
             let Some((key, what)) = parts(&name) else { return Ok(()) };
             if key != sample.key {
                 let next = Sample { key: key.to_owned(), ..Sample::default() };
-                found.extend(std::mem::replace(&mut sample, next).finish(path)?);
+                found.extend(std::mem::replace(&mut sample, next).finish(path, ids)?);
             }
             sample.add(what, bytes);
             Ok(())
         },
     )?;
-    found.extend(sample.finish(path)?);
+    found.extend(sample.finish(path, ids)?);
     Ok(found)
 }
 
@@ -101,7 +106,7 @@ impl Sample {
         };
         match what.to_ascii_lowercase().as_str() {
             "cls" | "cls.txt" => self.class = text(&bytes),
-            "json" => self.noted = noted(&bytes),
+            "json" => self.json = serde_json::from_slice(&bytes).unwrap_or_default(),
             // `seg.png` beside `jpg` is not the image but goes with it.
             what if what.contains('.') && self.image.is_some() => {}
             what if is_named_as_image(&format!("x.{what}")) => self.image = Some(bytes),
@@ -110,21 +115,28 @@ impl Sample {
     }
 
     /// Returns the image with its class; `None` of a sample without an image.
-    fn finish(self, path: &Path) -> Result<Option<Embedded>, StageError> {
+    fn finish(self, path: &Path, ids: Option<&str>) -> Result<Option<Embedded>, StageError> {
         let Some(bytes) = self.image else { return Ok(None) };
-        let class = self.class.or(self.noted);
+        let class = self.class.or_else(|| KEYS.iter().find_map(|key| text(&self.json[*key])));
         let label = class.ok_or_else(|| refused(path, OwnFileError::NoClass(self.key.clone())))?;
-        Ok(Some(Embedded { place: path.join(self.key), bytes, label }))
+        let id = match ids {
+            None => Some(self.key.clone()),
+            Some(field) => Some(text(&self.json[field]).ok_or_else(|| {
+                let (field, sample) = (field.to_owned(), self.key.clone());
+                refused(path, OwnFileError::NoId { field, sample })
+            })?),
+        };
+        Ok(Some(Embedded { place: path.join(self.key), bytes, label, id }))
     }
 }
 
-fn noted(json: &[u8]) -> Option<String> {
-    let json: Value = serde_json::from_slice(json).ok()?;
-    KEYS.iter().find_map(|key| match &json[*key] {
+/// Returns a text or a whole number as a text.
+fn text(value: &Value) -> Option<String> {
+    match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => number.as_u64().map(|number| number.to_string()),
         _ => None,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -137,8 +149,11 @@ mod tests {
         let scratch = Scratch::new("webdataset");
         let read = |files: &[(&str, &[u8])]| {
             let path = scratch.write("train-0.tar", &tar_of(files));
-            let found = shard(&path).map_err(|error| error.to_string())?;
-            Ok(found.into_iter().map(|one| (one.bytes, one.label)).collect::<Vec<_>>())
+            let found = shard(&path, None).map_err(|error| error.to_string())?;
+            Ok(found
+                .into_iter()
+                .map(|one| (one.bytes, one.label, one.id.unwrap_or_default()))
+                .collect::<Vec<_>>())
         };
         let found = read(&[
             ("a/01.cls", b"3\n"),
@@ -152,14 +167,21 @@ mod tests {
             ("b/04.JPEG", b"four"),
             ("b/04.cls", b"dog"),
         ]);
-        let want: Vec<(Vec<u8>, String)> = [("one", "3"), ("two", "4"), ("four", "dog")]
-            .map(|(bytes, label)| (bytes.into(), label.to_owned()))
-            .into();
+        let want: Vec<(Vec<u8>, String, String)> =
+            [("one", "3", "a/01"), ("two", "4", "a/02"), ("four", "dog", "b/04")]
+                .map(|(bytes, label, id)| (bytes.into(), label.to_owned(), id.to_owned()))
+                .into();
         assert_eq!(found, Ok(want));
         let found: Result<_, String> = read(&[("5.jpg", b"five"), ("6.cls", b"1")]);
         assert!(found.expect_err("it has no class").ends_with("has no class for `5`"));
         let path = scratch.write("cut.tar", &tar_of(&[("1.jpg", &[7; 2000])])[..1500]);
-        let found = shard(&path).err().expect("it is cut").to_string();
+        let found = shard(&path, None).err().expect("it is cut").to_string();
         assert!(found.contains("is an archive that does not unpack"), "{found}");
+        let json = br#"{"label": 1, "uid": "x9"}"#;
+        let path = scratch.write("ids.tar", &tar_of(&[("1.jpg", b"one"), ("1.json", json)]));
+        let found = shard(&path, Some("uid")).expect("it has one");
+        assert_eq!(found[0].id.as_deref(), Some("x9"));
+        let found = shard(&path, Some("url")).err().expect("it has none").to_string();
+        assert!(found.ends_with("has no `url` in the JSON of `1`"), "{found}");
     }
 }
