@@ -3,7 +3,7 @@
 
 usage: benches/embeddings.py [--n 100000] [--d 512] [--folder DIR] [--only NAME ...] [--budget 1000] [--limit 600]
 
-Makes clustered embeddings (2,000 heaps of 16 directions each, one in a hundred a near copy) once in --folder, loads
+Makes clustered embeddings (heaps of 500 along 16 directions each, one sample in a hundred a near copy) once in --folder, loads
 them once, and runs each stage alone, on the CPU: wall seconds, CPU seconds, peak MiB of the process. A stage with a peer
 has it beside it, run in a process of its own right after; needs faiss-cpu, scikit-learn and apricot-select where
 they are asked for. CORESIFT is the program (target/release/coresift).
@@ -16,8 +16,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-import numpy as np
 
 # By name: the stages it needs beside `data`, as TOML, the one that is timed, and a peer's program over x and k.
 GRAPH = """
@@ -120,9 +118,11 @@ STAGES = {
 
 
 def make(path, n, d):
-    """Writes the embeddings: float32 of length about 1."""
+    """Writes the embeddings: float32 of length 1."""
+    import numpy as np
+
     rng = np.random.default_rng(0)
-    heaps = 2000
+    heaps = max(20, n // 500)
     centres = rng.standard_normal((heaps, d), np.float32)
     spread = rng.standard_normal((heaps, 16, d), np.float32) * 0.4
     out = np.lib.format.open_memmap(path, "w+", np.float32, (n, d))
@@ -172,13 +172,18 @@ def main():
     args.add_argument("--limit", type=float, default=600)
     args.add_argument("--folder", type=Path, default=Path("embeddings-bench"))
     args.add_argument("--only", nargs="*", choices=STAGES, default=list(STAGES))
-    args.add_argument("--peers", action="store_true")
+    args.add_argument("--peers", action="store_true", help="time the peers too")
+    args.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     args = args.parse_args()
+    if args.make:
+        return make(args.make, args.n, args.d)
     program = os.path.abspath(os.environ.get("CORESIFT", "target/release/coresift"))
     args.folder.mkdir(parents=True, exist_ok=True)
     data = args.folder / f"x-{args.n}x{args.d}.npy"
     if not data.exists():
-        make(data, args.n, args.d)
+        # In a process of its own: a child's peak memory begins with that of the process that starts it.
+        size = ["--n", str(args.n), "--d", str(args.d)]
+        subprocess.run([sys.executable, __file__, *size, "--make", str(data)], check=True)
     head = f'[stage.data]\nuse  = "load.features"\nwith = {{ train = "{data.name}" }}\n'
 
     def coresift(name, text, target):

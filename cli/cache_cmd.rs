@@ -1,5 +1,6 @@
 //! `coresift cache`: what the store holds, whether it is whole, and what may go.
 
+mod audit;
 mod gc;
 mod remote;
 mod rm;
@@ -27,6 +28,9 @@ enum CacheCommand {
     Ls(LsArgs),
     /// Read the store and set aside what is damaged; the next run makes it again.
     Verify(VerifyArgs),
+    /// Make some results once more, apart, and compare them with what the store has: is every number that of its
+    /// recipe?
+    Audit(audit::AuditArgs),
     /// Remove what nobody needs: neither a run that goes on, nor the last runs that made something,
     /// nor the last tables and reports, nor the pipelines named here.
     Gc(gc::GcArgs),
@@ -92,6 +96,7 @@ pub(crate) fn run(args: &CacheArgs, context: &Context) -> Result<ExitCode, Failu
         CacheCommand::Stats(_) => stats(&store, context),
         CacheCommand::Ls(args) => ls(args, &store, context),
         CacheCommand::Verify(args) => verify(args, &store, context),
+        CacheCommand::Audit(args) => audit::run(args, &store, context),
         CacheCommand::Gc(args) => gc::run(args, &store, context),
         CacheCommand::Rm(args) => rm::run(args, &store, context),
         CacheCommand::Share(args) => share::run(args, &store, context),

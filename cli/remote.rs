@@ -116,6 +116,12 @@ impl Context {
         Ok(store)
     }
 
+    /// Opens the remote store that `args` or coresift.toml name, to read from it.
+    pub(crate) fn remote_tier(&self, args: &RemoteArgs) -> Result<Arc<RemoteTier>, Failure> {
+        self.store_with_remote(args, RemoteUse::Read)?;
+        Ok(self.remote.borrow().clone().expect("it was opened just now"))
+    }
+
     /// Waits until the results of a run are sent, and says what went to and fro.
     pub(crate) fn finish_remote(&self, store: &Store, stop: &AtomicBool) -> Result<usize, Failure> {
         let Some(tier) = store.remote() else { return Ok(0) };

@@ -1,5 +1,6 @@
 //! The program from outside, and the laws every method keeps.
 
+mod audit;
 mod changes;
 mod command;
 mod compare;

@@ -3,6 +3,7 @@
 //! A method is a settings struct and a function of what a proxy left behind. Stores, ports, and
 //! repeats are handled once, in `stage.rs`.
 
+mod amortised;
 mod aum;
 mod cartography;
 mod cld;
@@ -233,6 +234,7 @@ impl Means {
 /// Every method of the family.
 pub(crate) fn methods() -> Vec<Method> {
     vec![
+        stage::method::<amortised::Amortised>(),
         stage::method::<aum::Aum>(),
         stage::method::<cartography::Cartography>(),
         stage::method::<cld::Cld>(),
