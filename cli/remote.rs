@@ -45,6 +45,8 @@ pub(crate) struct RemoteSettings {
     trust: Vec<String>,
     /// The seconds a result must have taken to be sent.
     min_seconds: f64,
+    /// Whether checkpoints of trainings are sent and looked for, too.
+    checkpoints: bool,
     /// The folder of coresift.toml, from which a relative path leads.
     #[serde(skip)]
     pub(crate) folder: PathBuf,
@@ -260,6 +262,7 @@ fn connect(url: &str, settings: &RemoteSettings, writes: bool) -> Result<RemoteT
         name: address.to_string(),
         writes,
         min_seconds: settings.min_seconds,
+        checkpoints: settings.checkpoints,
         trust: settings.trust.clone(),
         signatures: Some(Box::new(Ed25519 { own })),
     };

@@ -100,6 +100,7 @@ fn audited(args: &AuditArgs, store: &Store, context: &Context) -> Result<Arc<Rem
         name: store.root().display().to_string(),
         writes: false,
         min_seconds: 0.0,
+        checkpoints: false,
         trust: vec![],
         signatures: None,
     };

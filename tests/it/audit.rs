@@ -47,7 +47,10 @@ fn results_of_their_recipes_are_the_same_once_more_and_others_are_told() {
     let said = String::from_utf8_lossy(&few.stdout).into_owned();
     assert!(said.contains("3 results made once more: 3 the same"), "{said}");
 
-    place.write("dice.sh", "echo \"{\\\"roll\\\": $(od -An -N4 -tu4 /dev/urandom)}\" > out/metrics.json\n");
+    place.write(
+        "dice.sh",
+        "echo \"{\\\"roll\\\": $(od -An -N4 -tu4 /dev/urandom)}\" > out/metrics.json\n",
+    );
     place.write("p.toml", &PIPELINE.replace("[matrix]", &format!("{DICE}\n[matrix]")));
     let (made, said) = place.run("p.toml", &[]);
     assert_eq!(made, (8, 2), "{said}");

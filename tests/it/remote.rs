@@ -6,7 +6,11 @@ use crate::{
 };
 use cache::{Record, Store};
 use rustix::process::{Pid, Signal, kill_process};
-use std::{env, fs, path::Path, time::Duration};
+use std::{
+    env, fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// Two students a seed; what the second one shares with the first comes from the remote store.
 const PIPELINE: &str = r#"
@@ -402,4 +406,61 @@ fn with_output(place: &Place, args: &[&str], environment: &[(&str, &str)]) -> St
     let output = command.envs(environment.iter().copied()).output().expect("it runs");
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// A training long enough to be stopped in the middle.
+const LONG: &str = r#"
+[stage.data]
+use  = "load.synthetic"
+with = { n = 300, test = 60, d = 4, classes = 3 }
+[stage.student]
+use  = "train"
+from = { data = "data" }
+with = { model = "mlp", epochs = 400, batch = 16 }
+[stage.result]
+use  = "evaluate"
+from = { data = "data", model = "student" }
+"#;
+
+/// Stops the training of a machine once its store has a checkpoint of it that `lab` has, too.
+fn stop_midway(place: &Place, lab: &Path) {
+    let (mut child, lines) = place.start_run(&["p.toml"]);
+    let newest = || files(&lab.join("checkpoints")).iter().any(|file| file.ends_with("newest"));
+    let until = Instant::now() + Duration::from_secs(60);
+    while !newest() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(newest(), "no checkpoint was sent");
+    kill_process(Pid::from_child(&child), Signal::KILL).expect("it is there");
+    child.wait().expect("it ends");
+    drop(lines);
+}
+
+#[test]
+fn a_training_goes_on_on_another_machine() {
+    let machine = |more: &str| {
+        let place = Place::new();
+        place.write("p.toml", LONG);
+        (place, more.to_owned())
+    };
+    let (undisturbed, _) = machine("");
+    undisturbed.run("p.toml", &[]);
+
+    let (first, mode) = machine("mode = \"write\"\ncheckpoints = true");
+    let lab = first.path("lab");
+    site(&first, &lab.display().to_string(), &mode);
+    stop_midway(&first, &lab);
+    // Whoever does not ask for checkpoints, or trusts some keys alone, begins anew.
+    let key = "ed25519:3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+    for (more, goes_on) in [
+        ("", false),
+        (&*format!("checkpoints = true\ntrust = [\"{key}\"]"), false),
+        ("checkpoints = true", true),
+    ] {
+        let (other, _) = machine("");
+        site(&other, &lab.display().to_string(), more);
+        let (_, said) = other.run("p.toml", &[]);
+        assert_eq!(said.contains("goes on after epoch "), goes_on, "{more}: {said}");
+        assert_eq!(other.digests(), undisturbed.digests());
+    }
 }

@@ -5,6 +5,7 @@
 //! `runs/….json`, `format`), so that a folder is both. How bytes get there and back is the business
 //! of a [`RemoteStore`]; this crate knows no network.
 
+mod checkpoints;
 mod folder;
 mod permits;
 mod signature;

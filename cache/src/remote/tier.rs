@@ -31,6 +31,8 @@ pub struct RemoteOptions {
     pub writes: bool,
     /// The seconds of computation from which on a result is sent.
     pub min_seconds: f64,
+    /// Whether checkpoints of trainings are sent and looked for there, too.
+    pub checkpoints: bool,
     /// The public keys whose records count. If empty, every record does.
     pub trust: Vec<String>,
     /// What signs records that are sent, and verifies those of others.

@@ -1,6 +1,6 @@
 //! Sending results to a remote store, in the background: objects first, the record last.
 
-use super::{RemoteError, RemoteTier, signature, tier::Answer, transfer::UNSENT};
+use super::{RemoteError, RemoteTier, checkpoints, signature, tier::Answer, transfer::UNSENT};
 use crate::{
     Key, Store,
     store::{lock, object_path, record_path, unseal_record},
@@ -27,8 +27,17 @@ const TICK: Duration = Duration::from_millis(100);
 /// The threads that send results, and what is queued for them.
 #[derive(Debug)]
 pub(crate) struct Uploads {
-    queue: SyncSender<Key>,
+    queue: SyncSender<Upload>,
     open: Arc<Open>,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+enum Upload {
+    /// The result of a key.
+    Result(Key),
+    /// The checkpoint of a trajectory at a step.
+    Checkpoint(Key, u64),
 }
 
 /// How many results are queued or being sent.
@@ -58,8 +67,17 @@ impl Uploads {
 
     /// Queues a result. If the queue is full, its name is in the store and it is sent later.
     pub(super) fn queue(&self, key: Key) {
+        self.push(Upload::Result(key));
+    }
+
+    /// Queues a checkpoint. If the queue is full, it is not sent.
+    pub(super) fn queue_checkpoint(&self, trajectory: Key, step: u64) {
+        self.push(Upload::Checkpoint(trajectory, step));
+    }
+
+    fn push(&self, upload: Upload) {
         *lock(&self.open.count) += 1;
-        if self.queue.try_send(key).is_err() {
+        if self.queue.try_send(upload).is_err() {
             *lock(&self.open.count) -= 1;
         }
     }
@@ -76,16 +94,22 @@ impl Uploads {
 }
 
 /// Sends what is queued until there will be no more.
-fn send_all(store: &Store, tier: &RemoteTier, inbox: &Mutex<Receiver<Key>>, open: &Open) {
+fn send_all(store: &Store, tier: &RemoteTier, inbox: &Mutex<Receiver<Upload>>, open: &Open) {
     loop {
-        let Ok(key) = lock(inbox).recv() else { return };
+        let Ok(upload) = lock(inbox).recv() else { return };
         if tier.takes_writes() {
-            match send(store, tier, key) {
-                Ok(true) => {
+            let sent = match upload {
+                Upload::Result(key) => send(store, tier, key).map(|sent| sent.then_some(key)),
+                Upload::Checkpoint(key, step) => {
+                    checkpoints::send(store, tier, key, step).map(|()| None)
+                }
+            };
+            match sent {
+                Ok(Some(key)) => {
                     tier.answered();
                     store.remove_document(UNSENT, &key.to_string()).ok();
                 }
-                Ok(false) => {}
+                Ok(None) => {}
                 Err(error @ RemoteError::Refused { .. }) => tier.write_refused(&error),
                 Err(error) => tier.failed(&error),
             }

@@ -46,6 +46,19 @@ impl Store {
         let file = self.temporary_with(&seal::seal(LABEL, &body), 0o444)?;
         self.place_over(file, &checkpoint_path(key, step))?;
         self.mark_unflushed();
+        self.send_checkpoint(key, step);
+        Ok(())
+    }
+
+    /// Places the file of a checkpoint that another store has written, whose objects are here.
+    pub(crate) fn place_checkpoint(
+        &self,
+        key: Key,
+        step: u64,
+        sealed: &[u8],
+    ) -> Result<(), StoreError> {
+        self.place_over(self.temporary_with(sealed, 0o444)?, &checkpoint_path(key, step))?;
+        self.mark_unflushed();
         Ok(())
     }
 
@@ -92,7 +105,7 @@ impl Store {
     }
 
     /// Returns the steps and paths of the checkpoints of trajectory `key`, by step.
-    pub(super) fn steps(&self, key: Key) -> Result<Vec<(u64, PathBuf)>, StoreError> {
+    pub(crate) fn steps(&self, key: Key) -> Result<Vec<(u64, PathBuf)>, StoreError> {
         let listed = super::walk::names(&self.at(&trajectory_path(key)))?;
         let mut steps: Vec<_> = listed
             .into_iter()
@@ -146,8 +159,20 @@ impl Store {
     }
 }
 
-fn checkpoint_path(key: Key, step: u64) -> String {
+/// Returns the checkpoint of trajectory `key` at `step` that `sealed` is, if it is that.
+pub(crate) fn unseal_checkpoint(key: Key, step: u64, sealed: &[u8]) -> Option<Checkpoint> {
+    let written = seal::unseal::<CheckpointJson>(LABEL, sealed).ok()?;
+    let fits = (written.trajectory, written.step) == (key, step);
+    fits.then_some(Checkpoint { step, state: written.state })
+}
+
+pub(crate) fn checkpoint_path(key: Key, step: u64) -> String {
     format!("{}/{step:08}.json", trajectory_path(key))
+}
+
+/// Returns the name of the file that tells the newest checkpoint in a remote store.
+pub(crate) fn newest_checkpoint_path(key: Key) -> String {
+    format!("{}/newest", trajectory_path(key))
 }
 
 fn trajectory_path(key: Key) -> String {

@@ -42,6 +42,7 @@ mod walk;
 mod work;
 
 pub use checkpoints::Checkpoint;
+pub(crate) use checkpoints::{checkpoint_path, newest_checkpoint_path, unseal_checkpoint};
 pub use files::Fingerprint;
 pub use folders::folder_digest;
 pub use gc::{GcLock, GcOptions, GcReport, KeepSet};

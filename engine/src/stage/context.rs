@@ -214,6 +214,7 @@ impl<'a> StageCtx<'a> {
     /// Fails if the store does.
     pub fn newest_checkpoint(&self) -> Result<Option<Checkpoint>, StageError> {
         let Some(own) = self.checkpoints.filter(|_| !self.anew) else { return Ok(None) };
+        self.store.fetch_checkpoint(own.key, own.last_step)?;
         let mut whole = self.store.checkpoints(own.key)?;
         whole.retain(|checkpoint| checkpoint.step <= own.last_step);
         Ok(whole.pop())

@@ -127,15 +127,17 @@ impl GraphKnn {
         vectors: &Matrix<'_>,
     ) -> Result<Vec<Vec<u32>>, StageError> {
         let count = self.neighbors.get();
-        let Some(search) = self.clusters(vectors.rows()) else {
-            let compute = Runtime::of(ctx).compute(true);
-            return neighbours(vectors, count, &compute, |done, all| {
-                ctx.progress(StageProgress::new(done as u64, all as u64, "samples"));
-                ctx.check_cancelled()
-            });
+        let step = |done: usize, all: usize| {
+            ctx.progress(StageProgress::new(done as u64, all as u64, "samples"));
+            ctx.check_cancelled()
         };
-        let mut stream = ctx.streams().get("clusters");
-        clustered_neighbours(vectors, count, search, &mut stream, || ctx.check_cancelled())
+        match self.clusters(vectors.rows()) {
+            None => neighbours(vectors, count, &Runtime::of(ctx).compute(true), step),
+            Some(search) => {
+                let mut stream = ctx.streams().get("clusters");
+                clustered_neighbours(vectors, count, search, &mut stream, step)
+            }
+        }
     }
 }
 

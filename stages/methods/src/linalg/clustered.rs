@@ -5,7 +5,10 @@ use artifacts::Matrix;
 use engine::StageError;
 use rand::Rng;
 use rayon::prelude::*;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// Where neighbours are looked for.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +27,7 @@ const STEPS: usize = 10;
 
 /// Returns up to `count` near others of every row, nearest first: the nearest among the rows in the
 /// `search.probes` clusters whose centres are nearest to it. Distances are Euclidean; of equally near others the
-/// earlier is nearer. Centres are drawn from `stream`. `step` is called between pieces of work.
+/// earlier is nearer. Centres are drawn from `stream`. `step` is told how many rows of how many are done.
 ///
 /// # Errors
 ///
@@ -34,17 +37,18 @@ pub(crate) fn clustered_neighbours(
     count: usize,
     search: Clusters,
     stream: &mut impl Rng,
-    step: impl Fn() -> Result<(), StageError> + Sync,
+    step: impl Fn(usize, usize) -> Result<(), StageError> + Sync,
 ) -> Result<Vec<Vec<u32>>, StageError> {
     let (n, d) = (features.rows(), features.cols());
     let count = count.min(n.saturating_sub(1));
     let size = (search.clusters * ROWS_A_CENTRE).min(n);
     let sample: Vec<u32> = (0..size).map(|at| (at * n / size) as u32).collect();
     let sample = features.gather(&sample);
-    let centres = k_means(&sample, (search.clusters, STEPS), stream, &step)?;
+    let centres = k_means(&sample, (search.clusters, STEPS), stream, || step(0, n))?;
     drop(sample);
     let (mut members, mut askers) = (vec![vec![]; centres.rows()], vec![vec![]; centres.rows()]);
-    for (row, near) in nearest_among(features, &centres, search.probes, &step)?.iter().enumerate() {
+    let probes = nearest_among(features, &centres, search.probes, || step(0, n))?;
+    for (row, near) in probes.iter().enumerate() {
         for (rank, (cluster, _)) in near.iter().enumerate() {
             askers[*cluster as usize].push(row as u32);
             if rank == 0 {
@@ -52,6 +56,9 @@ pub(crate) fn clustered_neighbours(
             }
         }
     }
+    drop(probes);
+    // Rows are done as often as they ask.
+    let (asked, all) = (AtomicUsize::new(0), askers.iter().map(Vec::len).sum::<usize>());
     let square = |row: &[f32]| row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
     let found: Vec<Mutex<Nearest>> = (0..n).map(|_| Mutex::new(Nearest::new(count))).collect();
     members.par_iter().zip(&askers).try_for_each(|(members, askers)| {
@@ -59,7 +66,7 @@ pub(crate) fn clustered_neighbours(
         let squares: Vec<f64> = (0..others.rows()).map(|at| square(others.row(at))).collect();
         let width = others.rows();
         for rows in askers.chunks(TILE) {
-            step()?;
+            step(asked.fetch_add(rows.len(), Ordering::Relaxed) * n / all, n)?;
             let tile = features.gather(rows);
             let mut products = vec![0.0; rows.len() * width];
             gemm((rows.len(), width, d), tile.data(), others.data(), &mut products, width);
@@ -102,7 +109,7 @@ mod tests {
         let search = |clusters, probes| {
             let mut stream = Streams::new(1, &["clusters"]).get("clusters");
             let search = Clusters { clusters, probes };
-            clustered_neighbours(&x, 5, search, &mut stream, || Ok(())).expect("it goes on")
+            clustered_neighbours(&x, 5, search, &mut stream, |_, _| Ok(())).expect("it goes on")
         };
         assert_eq!(search(8, 8), exact);
         let near = search(60, 1);
@@ -114,7 +121,7 @@ mod tests {
         let same = Matrix::new(vec![1.0f32; 3], 3, 1);
         let mut stream = Streams::new(1, &["clusters"]).get("clusters");
         let search = Clusters { clusters: 3, probes: 2 };
-        let found = clustered_neighbours(&same, 2, search, &mut stream, || Ok(()));
+        let found = clustered_neighbours(&same, 2, search, &mut stream, |_, _| Ok(()));
         assert_eq!(found.expect("it goes on"), [[1, 2], [0, 2], [0, 1]]);
     }
 }

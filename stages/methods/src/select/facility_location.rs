@@ -96,10 +96,7 @@ Bilmes, *How to Select a Good Training-data Subset for Transcription*, Interspee
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let joined = group.ground.graph.map(|_| similarity::spaces(group, self.features));
-        if let Some(similarities) =
-            joined.and_then(|spaces| SparseRows::similarities(group, &spaces))
-        {
+        if let Some(similarities) = SparseRows::similarities(group, self.features) {
             let mut coverage = SparseCoverage::new(similarities);
             return Ok(greedy::maximize(&mut coverage, budget, self.search, group)?.into());
         }

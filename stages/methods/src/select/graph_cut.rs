@@ -121,10 +121,7 @@ O(n k) memory and O(k) a pick for k neighbours.";
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let joined = group.ground.graph.map(|_| similarity::spaces(group, self.features));
-        if let Some(similarities) =
-            joined.and_then(|spaces| SparseRows::similarities(group, &spaces))
-        {
+        if let Some(similarities) = SparseRows::similarities(group, self.features) {
             let mut cut = SparseCut::new(similarities, self.lambda.into());
             return Ok(greedy::maximize(&mut cut, budget, self.search, group)?.into());
         }

@@ -1,8 +1,11 @@
 //! What is asked of the pairs that a graph of neighbours joins, and of no others.
 
-use super::{Group, greedy::Objective};
+use super::{
+    Group,
+    greedy::Objective,
+    similarity::{self, Features},
+};
 use crate::linalg::{Pairwise, dot};
-use artifacts::Matrix;
 use rayon::prelude::*;
 
 /// A number for each pair of which one is among the other's neighbours, by row, ascending.
@@ -25,10 +28,11 @@ impl SparseRows {
         Self(joined.into_par_iter().enumerate().map(row).collect())
     }
 
-    /// Returns the similarities `(1 + cosine) / 2` of joined members, their cosines the products of
-    /// those in each of `spaces`, whose rows are unit vectors; or `None` if no graph is there.
-    pub(super) fn similarities(group: &Group<'_>, spaces: &[Matrix<'_>]) -> Option<Self> {
+    /// Returns the similarities `(1 + cosine) / 2` of members that the graph joins, or `None` if there is no
+    /// graph.
+    pub(super) fn similarities(group: &Group<'_>, of: Features) -> Option<Self> {
         let neighbours = group.graph_neighbours()?;
+        let spaces = similarity::spaces(group, of);
         let similarity = |i: usize, j: usize| {
             let cosine = spaces.iter().map(|space| dot(space.row(i), space.row(j))).product();
             f64::from(Pairwise::SIMILARITY.element(i, j, cosine))
@@ -139,7 +143,7 @@ mod tests {
             facility_location::FacilityLocation, graph_cut::GraphCut, infomax::InfoMax,
         },
     };
-    use artifacts::{SampleId, graph::KnnGraph};
+    use artifacts::{Matrix, SampleId, graph::KnnGraph};
     use engine::Streams;
 
     fn picks<S: Selector>(rule: &S, ground: &TrainingSet<'_>, class: u32) -> Vec<u32> {
