@@ -267,6 +267,9 @@ pub enum MethodError {
     /// A selection is aimed at a query without samples.
     #[error("the query has no samples")]
     EmptyQuery,
+    /// A subset that another is to be like has no samples.
+    #[error("the subset on port `like` has no samples")]
+    EmptyLike,
     /// A query's vectors are longer or shorter than the embeddings.
     #[error("the query has {query} features a sample, but the embeddings are of {embeddings}")]
     QueryWidth {

@@ -34,6 +34,10 @@ pub(crate) struct TrainingSet<'a> {
     pub(crate) graph: Option<&'a KnnGraph>,
     /// What the selection is aimed at.
     pub(crate) query: Option<Query<'a>>,
+    /// A column of counts, such as tokens.
+    pub(crate) counts: Option<&'a [u64]>,
+    /// The samples of a subset that is to be like, ascending; at least one.
+    pub(crate) like: Option<&'a [SampleId]>,
     /// What the logits say of the labels, once it was asked for.
     pub(crate) label_issues: OnceLock<LabelIssues>,
 }
@@ -110,7 +114,7 @@ impl Group<'_> {
         self.of_members(self.ground.probabilities.expect("the method reads the record"))
     }
 
-    fn of_members(&self, values: &[f32]) -> Vec<f32> {
+    fn of_members<T: Copy>(&self, values: &[T]) -> Vec<T> {
         self.members.iter().map(|sample| values[sample.index()]).collect()
     }
 
@@ -162,6 +166,22 @@ impl Group<'_> {
     /// Returns the losses of the members after each epoch, \[members, epochs\].
     pub(crate) fn losses(&self) -> Matrix<'_> {
         self.ground.losses.as_ref().expect("the method reads losses").gather(self.members)
+    }
+
+    /// Returns the count of each member.
+    pub(crate) fn counts(&self) -> Vec<u64> {
+        self.of_members(self.ground.counts.expect("the method reads counts"))
+    }
+
+    /// Returns the counts of the members of the subset that is to be like, or of all of it if the group has none of them.
+    pub(crate) fn like_counts(&self) -> Vec<u64> {
+        let (counts, like) = (self.ground.counts, self.ground.like);
+        let counts = counts.expect("the method reads counts");
+        let like = like.expect("the method reads a subset to be like");
+        let count = |sample: &SampleId| counts[sample.index()];
+        let inside = like.iter().filter(|sample| self.place(**sample).is_some());
+        let found: Vec<u64> = inside.map(count).collect();
+        if found.is_empty() { like.iter().map(count).collect() } else { found }
     }
 
     /// Returns what the selection is aimed at.

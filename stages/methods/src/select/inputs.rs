@@ -1,6 +1,6 @@
 //! What the stage around a selector reads from its ports.
 
-use super::{Query, SelectInput, Selector, TrainingSet};
+use super::{Query, SelectInput, Selector, TrainingSet, unit};
 use crate::MethodError;
 use artifacts::{
     ArtifactError, Matrix, SampleId, dataset,
@@ -24,12 +24,15 @@ pub(super) fn features_will_do(reads: &[SelectInput]) -> bool {
 
 /// Returns the ports of a selector that reads at most and at least these.
 pub(super) fn ports(most: &[SelectInput], least: &[SelectInput]) -> Vec<Port> {
-    if most.is_empty() {
-        return vec![
+    let any = || {
+        vec![
             Port::one_of("data", parts::DATA),
             Port::one_of("proxy", parts::PROXY),
             Port::one_of("scores", parts::SCORES),
-        ];
+        ]
+    };
+    if most.is_empty() {
+        return any();
     }
     let mut ports = vec![];
     let mut add = |port| {
@@ -42,6 +45,10 @@ pub(super) fn ports(most: &[SelectInput], least: &[SelectInput]) -> Vec<Port> {
             SelectInput::Scores => add(Port::one("scores", parts::SCORES)),
             SelectInput::Cut => add(Port::optional("cut", parts::SCORES)),
             SelectInput::Graph => add(Port::optional("graph", parts::GRAPH)),
+            SelectInput::Like => {
+                any().into_iter().for_each(&mut add);
+                add(Port::one("like", parts::SUBSET));
+            }
             SelectInput::Query => {
                 add(Port::of_choice("query-data", parts::DATA, "query"));
                 add(Port::of_choice("query", parts::SUBSET, "query"));
@@ -74,6 +81,7 @@ pub(super) struct Inputs {
     losses: Option<Matrix<'static>>,
     graph: Option<KnnGraph>,
     query: Option<(Matrix<'static>, Vec<SampleId>)>,
+    like: Option<(Vec<u64>, Vec<SampleId>)>,
 }
 
 impl Inputs {
@@ -123,6 +131,7 @@ impl Inputs {
             losses: losses.transpose()?,
             graph,
             query,
+            like: rule.column().map(|column| like(ctx, column, &samples)).transpose()?,
             samples,
         })
     }
@@ -143,6 +152,8 @@ impl Inputs {
                 .query
                 .as_ref()
                 .map(|(vectors, samples)| Query { vectors: vectors.view(), samples }),
+            counts: self.like.as_ref().map(|(counts, _)| &counts[..]),
+            like: self.like.as_ref().map(|(_, samples)| &samples[..]),
             label_issues: OnceLock::new(),
         }
     }
@@ -207,6 +218,21 @@ fn query_of(
         return Err(MethodError::QueryWidth { query, embeddings }.into());
     }
     Ok((vectors, samples))
+}
+
+/// Returns the counts of `samples` in `column`, and the subset on port `like`.
+fn like(
+    ctx: &StageCtx<'_>,
+    column: &str,
+    samples: &LabelledSamples,
+) -> Result<(Vec<u64>, Vec<SampleId>), StageError> {
+    let counts = unit::sizes(samples.columns(ctx)?.as_ref(), column)?.to_vec();
+    let subset = ctx.input("like").ok_or(MethodError::NoInput)?;
+    let subset = Subset::of(ctx, "like", subset, counts.len())?;
+    if subset.is_empty() {
+        return Err(MethodError::EmptyLike.into());
+    }
+    Ok((counts, subset.samples().to_vec()))
 }
 
 /// Checks that the features of a query are in the space of those to select from, where both say what it is.

@@ -26,6 +26,7 @@ struct Samples {
     logits: Vec<f32>,
     embeddings: Vec<f32>,
     losses: Vec<f32>,
+    counts: Vec<u64>,
     query: Vec<SampleId>,
 }
 
@@ -51,7 +52,9 @@ impl Samples {
         let probabilities = shares(noise(n, 8));
         let losses = noise(n * EPOCHS, 11);
         let query = [0, 3, 4].into_iter().filter(|at| *at < n).map(SampleId::at).collect();
-        Self { labels, scores, cut: noise(n, 10), probabilities, logits, embeddings, losses, query }
+        let counts = noise(n, 13).iter().map(|value| (value.abs() * 40.0) as u64).collect();
+        let cut = noise(n, 10);
+        Self { labels, scores, cut, probabilities, logits, embeddings, losses, counts, query }
     }
 
     /// Samples of a single class.
@@ -71,6 +74,7 @@ impl Samples {
             logits: zeros(CLASSES),
             embeddings: zeros(WIDTH),
             losses: zeros(EPOCHS),
+            counts: vec![0; n],
             query,
         }
     }
@@ -87,6 +91,7 @@ impl Samples {
             logits: four(noise(30 * CLASSES, 5)),
             embeddings: four(noise(30 * WIDTH, 6)),
             losses: four(noise(30 * EPOCHS, 12)),
+            counts: vec![7; 120],
             query: vec![SampleId::at(1)],
         }
     }
@@ -107,6 +112,8 @@ impl Samples {
             embeddings: Some(Matrix::new(&self.embeddings, n, WIDTH)),
             losses: Some(Matrix::new(&self.losses, n, EPOCHS)),
             query: Some(Query { vectors, samples: &self.query }),
+            counts: Some(&self.counts),
+            like: Some(&self.query),
             ..TrainingSet::default()
         }
     }

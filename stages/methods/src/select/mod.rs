@@ -40,6 +40,7 @@ mod inputs;
 mod k_center;
 #[doc(hidden)]
 pub mod laws;
+mod length_matched;
 mod log_det;
 mod mig;
 mod moderate;
@@ -96,6 +97,8 @@ pub(crate) enum SelectInput {
     Graph,
     /// What the selection is aimed at: picks of the training set, or another data set.
     Query,
+    /// A column of counts of the data, and a subset of it that is to be like.
+    Like,
 }
 
 /// What a method picked.
@@ -162,6 +165,11 @@ pub(crate) trait Selector:
 
     /// How many epochs of the training record it looks at, from the first: all of them if `None`.
     fn epochs(&self) -> Option<Count> {
+        None
+    }
+
+    /// Which column of counts is looked at, with [`SelectInput::Like`].
+    fn column(&self) -> Option<&str> {
         None
     }
 
@@ -245,6 +253,7 @@ fn registered() -> Vec<Registered> {
         selector::<herding::Herding>(),
         selector::<infomax::InfoMax>(),
         selector::<k_center::KCenter>(),
+        selector::<length_matched::LengthMatched>(),
         selector::<log_det::LogDet>(),
         selector::<mig::Mig>(),
         selector::<moderate::Moderate>(),
