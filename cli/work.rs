@@ -73,7 +73,7 @@ fn compute(
     });
     run::keep_panics();
     let mut display = ProgressDisplay::new(&plan, context, &options);
-    let mut gain = Gain::default();
+    let mut gain = JobProgress::default();
     let result = engine::run(&plan, store, &options, &mut |event: &Event| {
         gain.hear(event, store);
         display.emit(event);
@@ -88,7 +88,7 @@ fn compute(
 }
 
 /// Puts this job back into the queue, if it got anywhere; else the closing job sees to it.
-fn go_on_later(gain: &Gain, store: &Store) -> ExitCode {
+fn go_on_later(gain: &JobProgress, store: &Store) -> ExitCode {
     if !gain.is_any(store) {
         eprint_line("the job got nowhere before it was told to end: its time limit is too short");
     } else if slurm::requeue_this_job() {
@@ -101,13 +101,13 @@ fn go_on_later(gain: &Gain, store: &Store) -> ExitCode {
 
 /// What a job has gained: results, and checkpoints later than those there were.
 #[derive(Default)]
-struct Gain {
+struct JobProgress {
     finished: BTreeSet<NodeId>,
     /// The last step there was when a training began, by its trajectory.
     before: BTreeMap<Key, Option<u64>>,
 }
 
-impl Gain {
+impl JobProgress {
     fn hear(&mut self, event: &Event, store: &Store) {
         match event {
             Event::Finished { node, .. } => {

@@ -44,7 +44,7 @@ struct Audited {
 
 /// How a result compares with itself made once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum AuditVerdict {
     Same,
     Differs,
     /// It could not be made, or stands on one that differs.
@@ -79,14 +79,19 @@ pub(super) fn run(args: &AuditArgs, store: &Store, context: &Context) -> Result<
         let at = one.node.index();
         match &made.outputs[at] {
             Some(output) if made.keys[at] == forecast.keys[at] => {
-                if output.digest() == one.recorded { Verdict::Same } else { Verdict::Differs }
+                if output.digest() == one.recorded {
+                    AuditVerdict::Same
+                } else {
+                    AuditVerdict::Differs
+                }
             }
-            _ => Verdict::NotMade,
+            _ => AuditVerdict::NotMade,
         }
     };
-    let told: Vec<(&Audited, Verdict)> = picked.iter().map(|one| (one, verdict(one))).collect();
+    let told: Vec<(&Audited, AuditVerdict)> =
+        picked.iter().map(|one| (one, verdict(one))).collect();
     tell(&told, passed, &plan, context);
-    let sound = told.iter().all(|(_, verdict)| *verdict == Verdict::Same);
+    let sound = told.iter().all(|(_, verdict)| *verdict == AuditVerdict::Same);
     let stopped = options.cancel.load(Ordering::Relaxed);
     Ok(if sound && !stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -163,15 +168,15 @@ fn hint(passed: Passed) -> String {
     )
 }
 
-fn tell(told: &[(&Audited, Verdict)], passed: Passed, plan: &Plan, context: &Context) {
-    let count = |wanted: Verdict| told.iter().filter(|(_, one)| *one == wanted).count();
+fn tell(told: &[(&Audited, AuditVerdict)], passed: Passed, plan: &Plan, context: &Context) {
+    let count = |wanted: AuditVerdict| told.iter().filter(|(_, one)| *one == wanted).count();
     let (same, differ, not_made) =
-        (count(Verdict::Same), count(Verdict::Differs), count(Verdict::NotMade));
-    let other = || told.iter().filter(|(_, verdict)| *verdict != Verdict::Same);
+        (count(AuditVerdict::Same), count(AuditVerdict::Differs), count(AuditVerdict::NotMade));
+    let other = || told.iter().filter(|(_, verdict)| *verdict != AuditVerdict::Same);
     if context.global.json {
         let names: Vec<Value> = other()
             .map(|(one, verdict)| {
-                json!({ "stage": plan.describe(one.node), "differs": *verdict == Verdict::Differs })
+                json!({ "stage": plan.describe(one.node), "differs": *verdict == AuditVerdict::Differs })
             })
             .collect();
         let answer = json!({
@@ -185,7 +190,7 @@ fn tell(told: &[(&Audited, Verdict)], passed: Passed, plan: &Plan, context: &Con
     }
     let rows: Vec<Vec<String>> = other()
         .map(|(one, verdict)| {
-            let what = if *verdict == Verdict::Differs { "differs" } else { "not made" };
+            let what = if *verdict == AuditVerdict::Differs { "differs" } else { "not made" };
             vec![what.to_owned(), plan.describe(one.node).to_string(), duration_of(one.seconds)]
         })
         .collect();

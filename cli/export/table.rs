@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 /// Numbers in rows and columns that have names.
 pub(super) struct SampleTable<'a> {
     pub(super) rows: usize,
-    columns: Vec<(String, Values<'a>)>,
+    columns: Vec<(String, TableValues<'a>)>,
 }
 
 /// The values of a column: computed, elements of a tensor, or texts.
-enum Values<'a> {
+enum TableValues<'a> {
     /// The row's own number.
     Position,
     /// In a tensor of so many to a row, at this place in the row.
@@ -36,12 +36,12 @@ impl<'a> SampleTable<'a> {
 
     /// Adds the numbers of the rows as the first column.
     pub(super) fn number(&mut self, name: &str) {
-        self.columns.insert(0, (name.to_owned(), Values::Position));
+        self.columns.insert(0, (name.to_owned(), TableValues::Position));
     }
 
     /// Adds the ids of the rows as the second column.
     pub(super) fn ids(&mut self, ids: Vec<String>) {
-        self.columns.insert(self.columns.len().min(1), ("id".to_owned(), Values::Texts(ids)));
+        self.columns.insert(self.columns.len().min(1), ("id".to_owned(), TableValues::Texts(ids)));
     }
 
     /// Returns the number that the first column has in each row.
@@ -61,7 +61,7 @@ impl<'a> SampleTable<'a> {
         width: usize,
         at: usize,
     ) {
-        self.columns.push((name, Values::Of { tensor, width, at }));
+        self.columns.push((name, TableValues::Of { tensor, width, at }));
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -70,17 +70,17 @@ impl<'a> SampleTable<'a> {
 
     pub(super) fn cell(&self, row: usize, column: usize) -> TableValue {
         match &self.columns[column].1 {
-            Values::Position => TableValue::Whole(row as i64),
-            Values::Of { tensor, width, at } => tensor.cell(row * width + at),
-            Values::Texts(texts) => TableValue::Text(texts[row].clone()),
+            TableValues::Position => TableValue::Whole(row as i64),
+            TableValues::Of { tensor, width, at } => tensor.cell(row * width + at),
+            TableValues::Texts(texts) => TableValue::Text(texts[row].clone()),
         }
     }
 
-    fn text(&self, row: usize, values: &Values<'_>) -> String {
+    fn text(&self, row: usize, values: &TableValues<'_>) -> String {
         match values {
-            Values::Position => row.to_string(),
-            Values::Of { tensor, width, at } => tensor.text(row * width + at),
-            Values::Texts(texts) => quoted(&texts[row]),
+            TableValues::Position => row.to_string(),
+            TableValues::Of { tensor, width, at } => tensor.text(row * width + at),
+            TableValues::Texts(texts) => quoted(&texts[row]),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Connection, OpenError,
-    network::{Body, Network},
+    network::{Body, RequestRuntime},
 };
 use cache::{RemoteError, RemoteStore};
 use futures_util::TryStreamExt as _;
@@ -35,7 +35,7 @@ const CREDENTIALS: [&str; 4] = [
 /// A bucket, or a folder of a web server.
 #[derive(Debug)]
 pub(crate) struct Bucket {
-    network: Network,
+    network: RequestRuntime,
     store: Box<dyn ObjectStore>,
     prefix: String,
     is_web: bool,
@@ -73,7 +73,7 @@ impl Bucket {
             .with_retry(retries())
             .with_client_options(client(is_plain));
         let store = Box::new(builder.build().map_err(fail)?);
-        let network = Network::start()
+        let network = RequestRuntime::start()
             .map_err(|source| OpenError::Connection { url: url(), source: source.into() })?;
         Ok(Self { network, store, prefix: prefix.to_owned(), is_web: false })
     }
@@ -85,7 +85,7 @@ impl Bucket {
         let builder = HttpBuilder::new().with_url(url).with_retry(retries());
         let store = builder.with_client_options(options).build();
         let store = Box::new(store.map_err(|error| fail(error.into()))?);
-        let network = Network::start().map_err(|error| fail(error.into()))?;
+        let network = RequestRuntime::start().map_err(|error| fail(error.into()))?;
         Ok(Self { network, store, prefix: String::new(), is_web: true })
     }
 

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 
 /// A runtime for requests, shared by all that is opened over one connection.
 #[derive(Clone)]
-pub(crate) struct Network(Arc<Owned>);
+pub(crate) struct RequestRuntime(Arc<Owned>);
 
 struct Owned(Option<Runtime>);
 
@@ -24,13 +24,13 @@ impl Drop for Owned {
     }
 }
 
-impl fmt::Debug for Network {
+impl fmt::Debug for RequestRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Network")
+        f.write_str("RequestRuntime")
     }
 }
 
-impl Network {
+impl RequestRuntime {
     /// Starts one thread for all requests.
     pub(crate) fn start() -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
@@ -46,14 +46,14 @@ impl Network {
 
 /// The body of an answer, read as it arrives.
 pub(crate) struct Body {
-    network: Network,
+    network: RequestRuntime,
     pieces: BoxStream<'static, object_store::Result<Bytes>>,
     piece: Bytes,
 }
 
 impl Body {
     pub(crate) fn new(
-        network: Network,
+        network: RequestRuntime,
         pieces: BoxStream<'static, object_store::Result<Bytes>>,
     ) -> Self {
         Self { network, pieces, piece: Bytes::new() }

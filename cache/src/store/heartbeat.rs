@@ -70,7 +70,7 @@ impl Drop for Beating {
 }
 
 /// What there is of a lease.
-enum Found {
+enum FoundLease {
     Nothing,
     Held,
     /// A dead one, which says this.
@@ -146,12 +146,12 @@ impl Store {
                 Err(error) => error,
             };
             match self.examine_lease(path)? {
-                Found::Held => return Ok(None),
-                Found::Dead(text) => self.remove_dead(path, &text),
-                Found::Nothing if error.kind() == io::ErrorKind::NotFound => {
+                FoundLease::Held => return Ok(None),
+                FoundLease::Dead(text) => self.remove_dead(path, &text),
+                FoundLease::Nothing if error.kind() == io::ErrorKind::NotFound => {
                     self.make_folder("leases")?;
                 }
-                Found::Nothing => {}
+                FoundLease::Nothing => {}
             }
             if !tries.may_retry() {
                 // Others take it and give it back all the time.
@@ -182,14 +182,16 @@ impl Store {
 
     /// Tells whether a process holds the lease at `path`.
     pub(super) fn is_beating(&self, path: &Path) -> bool {
-        matches!(self.examine_lease(path), Ok(Found::Held))
+        matches!(self.examine_lease(path), Ok(FoundLease::Held))
     }
 
-    fn examine_lease(&self, path: &Path) -> Result<Found, StoreError> {
+    fn examine_lease(&self, path: &Path) -> Result<FoundLease, StoreError> {
         let fail = |error| self.io_or_gone("lock", path, error);
         let file = match retry::retrying(|| File::open(path)) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(FoundLease::Nothing);
+            }
             Err(error) => return Err(fail(error)),
         };
         let text = retry::retrying(|| fs::read_to_string(path)).unwrap_or_default();
@@ -201,14 +203,14 @@ impl Store {
         if !is_new {
             // Shared: NFS gives no other lock on a file that is open for reading.
             match file.try_lock_shared() {
-                Err(TryLockError::WouldBlock) => return Ok(Found::Held),
+                Err(TryLockError::WouldBlock) => return Ok(FoundLease::Held),
                 // Its holder's lock is gone, and so is its holder.
-                Ok(()) if is_of_here => return Ok(Found::Dead(text)),
+                Ok(()) if is_of_here => return Ok(FoundLease::Dead(text)),
                 _ => {}
             }
         }
         let is_dead = self.server_time()? - date > DEAD_AFTER;
-        Ok(if is_dead { Found::Dead(text) } else { Found::Held })
+        Ok(if is_dead { FoundLease::Dead(text) } else { FoundLease::Held })
     }
 
     /// Removes the dead lease that says `text`, and no other that took its place meanwhile.

@@ -9,10 +9,10 @@ use std::{
 
 /// 32-bit floats. Those of an object that is memory-mapped are read where they lie.
 #[derive(Clone)]
-pub struct Floats(Held);
+pub struct Floats(HeldFloats);
 
 #[derive(Clone)]
-enum Held {
+enum HeldFloats {
     Owned(Vec<f32>),
     /// A part of an object that lies as the machine's own numbers do.
     Stored(Arc<Bytes>, Range<usize>),
@@ -24,10 +24,10 @@ impl Floats {
         let bytes = &object[range.clone()];
         // A file mapped into memory begins at a page, and tensors in it at multiples of eight.
         if cfg!(target_endian = "little") && bytemuck::try_cast_slice::<u8, f32>(bytes).is_ok() {
-            return Self(Held::Stored(Arc::clone(object), range));
+            return Self(HeldFloats::Stored(Arc::clone(object), range));
         }
         let (words, _) = bytes.as_chunks::<4>();
-        Self(Held::Owned(words.iter().map(|word| f32::from_le_bytes(*word)).collect()))
+        Self(HeldFloats::Owned(words.iter().map(|word| f32::from_le_bytes(*word)).collect()))
     }
 }
 
@@ -36,15 +36,15 @@ impl Deref for Floats {
 
     fn deref(&self) -> &[f32] {
         match &self.0 {
-            Held::Owned(values) => values,
-            Held::Stored(object, range) => bytemuck::cast_slice(&object[range.clone()]),
+            HeldFloats::Owned(values) => values,
+            HeldFloats::Stored(object, range) => bytemuck::cast_slice(&object[range.clone()]),
         }
     }
 }
 
 impl From<Vec<f32>> for Floats {
     fn from(values: Vec<f32>) -> Self {
-        Self(Held::Owned(values))
+        Self(HeldFloats::Owned(values))
     }
 }
 

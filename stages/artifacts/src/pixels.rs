@@ -17,10 +17,10 @@ const AROUND: usize = 1 << 16;
 
 /// Pixels of any number of images, one after the other.
 #[derive(Clone)]
-pub struct Pixels(Held);
+pub struct Pixels(HeldPixels);
 
 #[derive(Clone)]
-enum Held {
+enum HeldPixels {
     Owned(Vec<u8>),
     /// A part of an object, and how much of it was read since memory was last given back.
     Stored(Arc<Bytes>, Range<usize>, Arc<AtomicUsize>),
@@ -29,29 +29,31 @@ enum Held {
 impl Pixels {
     /// Returns the pixels at `range` of an object.
     pub fn stored(object: &Arc<Bytes>, range: Range<usize>) -> Self {
-        Self(Held::Stored(object.clone(), range, Arc::default()))
+        Self(HeldPixels::Stored(object.clone(), range, Arc::default()))
     }
 
     /// Keeps the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         match &mut self.0 {
-            Held::Owned(pixels) => pixels.truncate(len),
-            Held::Stored(_, range, _) => range.end = range.end.min(range.start.saturating_add(len)),
+            HeldPixels::Owned(pixels) => pixels.truncate(len),
+            HeldPixels::Stored(_, range, _) => {
+                range.end = range.end.min(range.start.saturating_add(len))
+            }
         }
     }
 
     /// Returns the bytes in memory of their own.
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
-            Held::Owned(pixels) => pixels,
-            Held::Stored(..) => self.to_vec(),
+            HeldPixels::Owned(pixels) => pixels,
+            HeldPixels::Stored(..) => self.to_vec(),
         }
     }
 
     /// Takes note that `images` more of `each` bytes were read, anywhere among them. Going through
     /// images larger than the memory takes little of it.
     pub fn were_read(&self, images: usize, each: usize) {
-        let Held::Stored(object, range, read) = &self.0 else { return };
+        let HeldPixels::Stored(object, range, read) = &self.0 else { return };
         let bytes = images.saturating_mul(each.max(AROUND));
         if range.len() > READ && read.fetch_add(bytes, Ordering::Relaxed) > READ {
             read.store(0, Ordering::Relaxed);
@@ -65,15 +67,15 @@ impl Deref for Pixels {
 
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Held::Owned(pixels) => pixels,
-            Held::Stored(object, range, _) => &object[range.clone()],
+            HeldPixels::Owned(pixels) => pixels,
+            HeldPixels::Stored(object, range, _) => &object[range.clone()],
         }
     }
 }
 
 impl From<Vec<u8>> for Pixels {
     fn from(pixels: Vec<u8>) -> Self {
-        Self(Held::Owned(pixels))
+        Self(HeldPixels::Owned(pixels))
     }
 }
 

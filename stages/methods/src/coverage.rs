@@ -44,7 +44,7 @@ pub(crate) fn methods() -> Vec<Method> {
 
 /// How well some samples cover all of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Coverage {
+struct CoverageFigures {
     mean_distance: f64,
     radius: f64,
     /// `None` where no sample has a kept one of its label.
@@ -52,7 +52,7 @@ struct Coverage {
     uncovered: f64,
 }
 
-impl Coverage {
+impl CoverageFigures {
     /// Returns how well `kept`, at least one of them, cover the samples with these embeddings.
     fn of(
         embeddings: &Matrix<'_>,
@@ -115,7 +115,7 @@ impl Stage for EvaluateCoverage {
         let mut metrics = json!({ "kept": kept.len(), "samples": n });
         if !kept.is_empty() {
             let step = || ctx.check_cancelled();
-            let found = Coverage::of(&embeddings, &labels, kept.samples(), step)?;
+            let found = CoverageFigures::of(&embeddings, &labels, kept.samples(), step)?;
             metrics["mean_distance"] = found.mean_distance.into();
             metrics["radius"] = found.radius.into();
             metrics["uncovered"] = found.uncovered.into();
@@ -136,16 +136,18 @@ mod tests {
         // On a line, kept are 0 and 4: the distances of 0 1 4 9 are 0 1 0 5.
         let line = Matrix::new(vec![0.0, 1.0, 4.0, 9.0], 4, 1);
         let kept = [SampleId::from(0), SampleId::from(2)];
-        let found = Coverage::of(&line, &[0, 1, 1, 1], &kept, || Ok(())).expect("nobody stops it");
+        let found =
+            CoverageFigures::of(&line, &[0, 1, 1, 1], &kept, || Ok(())).expect("nobody stops it");
         // In class 1 only 4 is kept: 1 is at 3.
-        let wanted = Coverage {
+        let wanted = CoverageFigures {
             mean_distance: 1.5,
             radius: 5.0,
             same_class_distance: Some(2.0),
             uncovered: 0.0,
         };
         assert_eq!(found, wanted);
-        let found = Coverage::of(&line, &[0, 1, 1, 2], &kept, || Ok(())).expect("nobody stops it");
+        let found =
+            CoverageFigures::of(&line, &[0, 1, 1, 2], &kept, || Ok(())).expect("nobody stops it");
         assert_eq!((found.same_class_distance, found.uncovered), (Some(1.0), 0.25));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     MethodError, Runtime,
-    linalg::{Clusters, clustered_neighbours, nearest_among, neighbours, squared_distance},
+    linalg::{ClusterSearch, clustered_neighbours, nearest_among, neighbours, squared_distance},
     select::{outputs, unit},
 };
 use artifacts::{
@@ -29,7 +29,7 @@ struct GraphKnn {
     /// What is near: `euclidean`, or `cosine`, which is Euclidean between embeddings of length 1.
     metric: Metric,
     /// `exact`, or `clusters`: looked for in the clusters around each sample alone.
-    search: Search,
+    search: GraphSearch,
     /// For `search = "clusters"`: how many clusters; the square root of the number of samples where it is left
     /// out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ enum Metric {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Search {
+enum GraphSearch {
     #[default]
     Exact,
     Clusters,
@@ -60,7 +60,7 @@ impl Default for GraphKnn {
         Self {
             neighbors: Count::try_from(20).expect("20 is above 0"),
             metric: Metric::default(),
-            search: Search::default(),
+            search: GraphSearch::default(),
             clusters: None,
             probes: None,
         }
@@ -115,10 +115,10 @@ pub(crate) fn methods() -> Vec<Method> {
 
 impl GraphKnn {
     /// Returns where to look among `n` samples, or `None` if among all.
-    fn clusters(&self, n: usize) -> Option<Clusters> {
+    fn clusters(&self, n: usize) -> Option<ClusterSearch> {
         let clusters = self.clusters.map_or((n as f64).sqrt().round() as usize, Count::get).max(1);
         let probes = self.probes.map_or(PROBES, Count::get);
-        (self.search == Search::Clusters).then_some(Clusters { clusters, probes })
+        (self.search == GraphSearch::Clusters).then_some(ClusterSearch { clusters, probes })
     }
 
     fn neighbours(
@@ -206,17 +206,18 @@ impl Stage for GraphKnn {
     }
 
     fn streams(&self) -> &'static [&'static str] {
-        if self.search == Search::Clusters { &["clusters"] } else { &[] }
+        if self.search == GraphSearch::Clusters { &["clusters"] } else { &[] }
     }
 
     fn needs(&self) -> Needs {
-        if self.search == Search::Exact { Needs::Device } else { Needs::Cpu }
+        if self.search == GraphSearch::Exact { Needs::Device } else { Needs::Cpu }
     }
 
     fn problems(&self) -> Vec<Problem> {
         let settings = [("clusters", self.clusters), ("probes", self.probes)];
-        let unused =
-            settings.into_iter().filter(|(_, set)| set.is_some() && self.search == Search::Exact);
+        let unused = settings
+            .into_iter()
+            .filter(|(_, set)| set.is_some() && self.search == GraphSearch::Exact);
         let problem = |(setting, _): (&str, _)| Problem {
             setting: setting.to_owned(),
             message: format!("`{setting}` says nothing to an exact search"),
@@ -237,7 +238,7 @@ impl Stage for GraphKnn {
         let graph = graph(&vectors, &neighbours, count);
         drop(neighbours);
         let mut facts = json!({ "neighbors": count, "metric": self.metric, "search": self.search });
-        if self.search == Search::Clusters {
+        if self.search == GraphSearch::Clusters {
             let recall = recall(&graph, &vectors, || ctx.check_cancelled())?;
             ctx.log(format!(
                 "recall {recall:.3}: so many of the {count} true neighbours were found, of up to {CHECKED} samples"

@@ -78,7 +78,8 @@ impl BurnVectors {
         let spaces: Vec<Space> = spaces
             .map(|space| Space {
                 whole: upload(device, space.data().to_vec(), space.cols()),
-                split: pairs.then(|| upload(device, split(space, Order::Right), 3 * space.cols())),
+                split: pairs
+                    .then(|| upload(device, split(space, SplitSide::Right), 3 * space.cols())),
             })
             .collect();
         let n = spaces.first().map_or(0, |space| space.whole.dims()[0]);
@@ -101,7 +102,7 @@ impl BurnVectors {
             left.matmul(right.clone().transpose())
         });
         let products = products.reduce(|a, b| a * b).expect("there is a space");
-        let elements = formula.of(Elements { rows, products }).products;
+        let elements = formula.of(DeviceElements { rows, products }).products;
         elements.mask_fill(self.diagonal(rows), formula.diagonal())
     }
 
@@ -133,7 +134,7 @@ impl DeviceVectors for BurnVectors {
     fn cross(&self, at: usize, t: &Matrix<'_>) -> Vec<f32> {
         let (m, d) = (t.cols(), self.spaces[at].whole.dims()[1]);
         let x = self.pairs(at).clone().slice([0..self.n, 0..2 * d]);
-        let t = upload(self.device, split(t, Order::Right), 3 * m).slice([0..self.n, 0..2 * m]);
+        let t = upload(self.device, split(t, SplitSide::Right), 3 * m).slice([0..self.n, 0..2 * m]);
         // First with first, first with last, last with first; last with last is below an f32.
         let all = t.transpose().matmul(x);
         let part = |row: usize, col: usize| {
@@ -143,7 +144,7 @@ impl DeviceVectors for BurnVectors {
     }
 
     fn weighted(&self, left: usize, right: usize, w: &Matrix<'_>) -> Vec<f32> {
-        let w = upload(self.device, split(w, Order::Left), 3 * w.cols());
+        let w = upload(self.device, split(w, SplitSide::Left), 3 * w.cols());
         let along = self.pairs(right).clone().matmul(w.transpose());
         download(&(self.spaces[left].whole.clone() * along).sum_dim(1))
     }
@@ -200,12 +201,12 @@ impl DeviceVectors for BurnVectors {
 }
 
 /// Rows of inner products with the vectors at `rows`, \[rows, n\], while a formula is computed.
-struct Elements<'a> {
+struct DeviceElements<'a> {
     rows: &'a [u32],
     products: Tensor<2>,
 }
 
-impl PairwiseElements for Elements<'_> {
+impl PairwiseElements for DeviceElements<'_> {
     fn affine(self, scale: f32, shift: f32) -> Self {
         Self { products: self.products * scale + shift, ..self }
     }
@@ -267,7 +268,7 @@ impl DeviceRows for GrowingRows {
 /// Which thirds hold what, so that the inner product of a left row with a right one leaves out only
 /// the last bits of both.
 #[derive(Clone, Copy)]
-enum Order {
+enum SplitSide {
     /// First, first, last.
     Left,
     /// First, last, first.
@@ -275,7 +276,7 @@ enum Order {
 }
 
 /// Returns every row three times as long: the first bits of its numbers and the last ones.
-fn split(matrix: &Matrix<'_>, order: Order) -> Vec<f32> {
+fn split(matrix: &Matrix<'_>, order: SplitSide) -> Vec<f32> {
     // What a matrix unit keeps of an f32: its sign, its exponent, ten bits after the first.
     let first = |value: f32| f32::from_bits(value.to_bits() & !0x1fff);
     let mut out = Vec::with_capacity(3 * matrix.data().len());
@@ -284,8 +285,8 @@ fn split(matrix: &Matrix<'_>, order: Order) -> Vec<f32> {
         let firsts = || row.iter().map(|value| first(*value));
         let lasts = || row.iter().map(|value| value - first(*value));
         match order {
-            Order::Left => out.extend(firsts().chain(firsts()).chain(lasts())),
-            Order::Right => out.extend(firsts().chain(lasts()).chain(firsts())),
+            SplitSide::Left => out.extend(firsts().chain(firsts()).chain(lasts())),
+            SplitSide::Right => out.extend(firsts().chain(lasts()).chain(firsts())),
         }
     }
     out
@@ -411,7 +412,7 @@ mod tests {
     #[test]
     fn a_number_is_the_sum_of_its_first_bits_and_its_last() {
         let x = noise(100, 5);
-        let halves = split(&Matrix::new(&x, 1, 100), Order::Right);
+        let halves = split(&Matrix::new(&x, 1, 100), SplitSide::Right);
         for (at, x) in x.iter().enumerate() {
             let (first, last) = (halves[at], halves[100 + at]);
             assert_eq!(first + last, *x);

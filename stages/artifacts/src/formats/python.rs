@@ -159,15 +159,15 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// Returns a number: Python's own, or one of NumPy's.
-    fn number(&self, id: ObjectId) -> Option<Number> {
+    fn number(&self, id: ObjectId) -> Option<PythonNumber> {
         match self.pickle.get(id) {
-            Object::Float(value) => Some(Number::Float(*value)),
-            Object::Int(_) | Object::Bool(_) => Some(Number::Whole(self.pickle.whole(id)?)),
+            Object::Float(value) => Some(PythonNumber::Float(*value)),
+            Object::Int(_) | Object::Bool(_) => Some(PythonNumber::Whole(self.pickle.whole(id)?)),
             Object::Call { .. } => {
                 let Values::Numbers(array) = self.scalar(id)? else { return None };
                 match array.wholes() {
-                    Some(wholes) => Some(Number::Whole(*wholes.first()?)),
-                    None => Some(Number::Float(*array.doubles().first()?)),
+                    Some(wholes) => Some(PythonNumber::Whole(*wholes.first()?)),
+                    None => Some(PythonNumber::Float(*array.doubles().first()?)),
                 }
             }
             _ => None,
@@ -202,14 +202,14 @@ impl<'a> Reader<'_, 'a> {
             return Some(Values::Texts(texts));
         }
         let numbers = members.iter().map(|one| self.number(*one));
-        if let Some(numbers) = numbers.collect::<Option<Vec<Number>>>() {
+        if let Some(numbers) = numbers.collect::<Option<Vec<PythonNumber>>>() {
             return Some(Values::Numbers(array_of(&numbers, vec![members.len()])));
         }
         // A list of lists of the same length.
         let rows = members.iter().map(|one| self.pickle.members(*one));
         let rows = rows.collect::<Option<Vec<&[ObjectId]>>>()?;
         let width = rows.first().map(|row| row.len()).filter(|width| *width > 0)?;
-        let numbers: Option<Vec<Number>> =
+        let numbers: Option<Vec<PythonNumber>> =
             rows.concat().into_iter().map(|one| self.number(one)).collect();
         let same = rows.iter().all(|row| row.len() == width);
         let array = same.then(|| Some(array_of(&numbers?, vec![members.len(), width])))??;
@@ -247,18 +247,18 @@ impl<'a> Reader<'_, 'a> {
     }
 }
 
-enum Number {
+enum PythonNumber {
     Whole(i128),
     Float(f64),
 }
 
 /// Returns numbers as an array: of whole numbers where all are.
-fn array_of<'a>(numbers: &[Number], shape: Vec<usize>) -> Array<'a> {
+fn array_of<'a>(numbers: &[PythonNumber], shape: Vec<usize>) -> Array<'a> {
     let wholes: Option<Vec<i64>> = numbers
         .iter()
         .map(|number| match number {
-            Number::Whole(value) => i64::try_from(*value).ok(),
-            Number::Float(_) => None,
+            PythonNumber::Whole(value) => i64::try_from(*value).ok(),
+            PythonNumber::Float(_) => None,
         })
         .collect();
     if let Some(wholes) = wholes {
@@ -266,8 +266,8 @@ fn array_of<'a>(numbers: &[Number], shape: Vec<usize>) -> Array<'a> {
         return Array { scalar: Scalar::I64, shape, data: data.into() };
     }
     let floats = numbers.iter().map(|number| match number {
-        Number::Whole(value) => *value as f64,
-        Number::Float(value) => *value,
+        PythonNumber::Whole(value) => *value as f64,
+        PythonNumber::Float(value) => *value,
     });
     let data: Vec<u8> = floats.flat_map(f64::to_le_bytes).collect();
     Array { scalar: Scalar::F64, shape, data: data.into() }

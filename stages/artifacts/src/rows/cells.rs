@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// Where the fields stand in a row.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cells {
+pub(super) struct TableCells {
     text: Vec<usize>,
     label: Option<usize>,
     id: Option<usize>,
@@ -16,8 +16,8 @@ pub(super) struct Cells {
 }
 
 /// What a table holds, and where.
-pub(super) struct Found {
-    pub(super) cells: Cells,
+pub(super) struct FoundCells {
+    pub(super) cells: TableCells,
     pub(super) header: Range<usize>,
     pub(super) places: Vec<Range<usize>>,
     /// The line that each row begins on.
@@ -37,7 +37,7 @@ fn wrong(error: &csv::Error) -> FormatError {
     FormatError::Csv { reason: error.to_string() }
 }
 
-impl Cells {
+impl TableCells {
     /// Finds the fields among the names in the line `header`.
     pub(super) fn of(header: &[u8], delimiter: u8, fields: &RowFields) -> Result<Self, RowsError> {
         let mut names = ByteRecord::new();
@@ -83,7 +83,11 @@ impl Cells {
 }
 
 /// Finds the rows of the table in `bytes`.
-pub(super) fn find(bytes: &[u8], delimiter: u8, fields: &RowFields) -> Result<Found, RowsError> {
+pub(super) fn find(
+    bytes: &[u8],
+    delimiter: u8,
+    fields: &RowFields,
+) -> Result<FoundCells, RowsError> {
     let begin = behind_bom(bytes);
     let mut reader = reader(&bytes[begin..], delimiter, 1 << 16);
     let (mut starts, mut names) = (vec![], vec![]);
@@ -110,8 +114,8 @@ pub(super) fn find(bytes: &[u8], delimiter: u8, fields: &RowFields) -> Result<Fo
     }
     let header = places.remove(0);
     names.remove(0);
-    let cells = Cells::of(&bytes[header.clone()], delimiter, fields)?;
-    Ok(Found { cells, header, places, names })
+    let cells = TableCells::of(&bytes[header.clone()], delimiter, fields)?;
+    Ok(FoundCells { cells, header, places, names })
 }
 
 /// Returns where the line that ends `place` ends: behind its first line break after the last cell.

@@ -84,7 +84,7 @@ pub struct Rows {
     header: Range<usize>,
     delimiter: u8,
     /// Where the fields stand in a table as text: those of the text, the label, the id.
-    cells: cells::Cells,
+    cells: cells::TableCells,
     columns: Columns,
     /// Where each row lies in the bytes; in Parquet and Arrow, which of their rows it is.
     places: Vec<Range<usize>>,
@@ -136,7 +136,7 @@ impl Rows {
             bytes,
             header: 0..0,
             delimiter: b',',
-            cells: cells::Cells::default(),
+            cells: cells::TableCells::default(),
             columns: Columns::default(),
             places: vec![],
             names: vec![],

@@ -155,7 +155,7 @@ impl Rows {
         let mut rows = Self { header, delimiter, places, ..Self::empty(form, fields, bytes) };
         if form == RowForm::Csv {
             let header = &rows.bytes[rows.header.clone()];
-            rows.cells = cells::Cells::of(header, delimiter, &rows.fields)?;
+            rows.cells = cells::TableCells::of(header, delimiter, &rows.fields)?;
         }
         Ok(rows)
     }

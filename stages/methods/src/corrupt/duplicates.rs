@@ -22,7 +22,7 @@ pub(super) struct Duplicates {
     /// How many copies, as a share of the training samples.
     share: Fraction,
     /// Where the copies go.
-    mode: Place,
+    mode: CopyPlace,
     /// The standard deviation of the noise added to each value of a copy; images count from 0 to 1.
     noise: NonNegative,
     /// How many pixels at most a copy of an image is shifted in each direction.
@@ -32,7 +32,7 @@ pub(super) struct Duplicates {
 /// Where copies go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Place {
+enum CopyPlace {
     /// Into the place of other samples: there are as many as before.
     Replace,
     /// Behind the others: there are more.
@@ -43,7 +43,7 @@ impl Default for Duplicates {
     fn default() -> Self {
         Self {
             share: Fraction::try_from(0.1).expect("0.1 is a fraction"),
-            mode: Place::Replace,
+            mode: CopyPlace::Replace,
             noise: NonNegative::default(),
             shift: 0,
         }
@@ -89,8 +89,8 @@ Cost: the training samples, in memory.";
             return Err(MethodError::ShiftedFeatures.into());
         }
         let copies: Vec<SampleId> = match self.mode {
-            Place::Append => SampleId::all(n + count).skip(n).collect(),
-            Place::Replace => {
+            CopyPlace::Append => SampleId::all(n + count).skip(n).collect(),
+            CopyPlace::Replace => {
                 let mut draws = streams.get("samples");
                 sorted(index::sample(&mut draws, n, count).into_vec())
             }
@@ -99,8 +99,8 @@ Cost: the training samples, in memory.";
         let originals = originals(&origins, n, &copies, &mut streams.get("originals"))?;
         let mut from: Vec<SampleId> = SampleId::all(n).collect();
         match self.mode {
-            Place::Append => from.extend(&originals),
-            Place::Replace => {
+            CopyPlace::Append => from.extend(&originals),
+            CopyPlace::Replace => {
                 let pairs = copies.iter().zip(&originals);
                 pairs.for_each(|(copy, of)| from[copy.index()] = *of);
             }

@@ -12,7 +12,7 @@ use std::sync::{
 
 /// Where neighbours are looked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clusters {
+pub(crate) struct ClusterSearch {
     /// Into how many clusters the rows are cut.
     pub(crate) clusters: usize,
     /// In how many of them, the nearest, a row looks for neighbours.
@@ -35,7 +35,7 @@ const STEPS: usize = 10;
 pub(crate) fn clustered_neighbours(
     features: &Matrix<'_>,
     count: usize,
-    search: Clusters,
+    search: ClusterSearch,
     stream: &mut impl Rng,
     step: impl Fn(usize, usize) -> Result<(), StageError> + Sync,
 ) -> Result<Vec<Vec<u32>>, StageError> {
@@ -108,7 +108,7 @@ mod tests {
         let exact = neighbours(&x, 5, &Compute::default(), |_, _| Ok(())).expect("it goes on");
         let search = |clusters, probes| {
             let mut stream = Streams::new(1, &["clusters"]).get("clusters");
-            let search = Clusters { clusters, probes };
+            let search = ClusterSearch { clusters, probes };
             clustered_neighbours(&x, 5, search, &mut stream, |_, _| Ok(())).expect("it goes on")
         };
         assert_eq!(search(8, 8), exact);
@@ -120,7 +120,7 @@ mod tests {
         // More clusters than rows that differ, and rows without any other.
         let same = Matrix::new(vec![1.0f32; 3], 3, 1);
         let mut stream = Streams::new(1, &["clusters"]).get("clusters");
-        let search = Clusters { clusters: 3, probes: 2 };
+        let search = ClusterSearch { clusters: 3, probes: 2 };
         let found = clustered_neighbours(&same, 2, search, &mut stream, |_, _| Ok(()));
         assert_eq!(found.expect("it goes on"), [[1, 2], [0, 2], [0, 1]]);
     }

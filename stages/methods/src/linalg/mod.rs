@@ -22,7 +22,7 @@ pub(crate) mod stand_in;
 
 pub use accelerator::{Accelerator, Compute, DEFAULT_MEMORY, DeviceRows, DeviceVectors};
 pub(crate) use cholesky::PartialCholesky;
-pub(crate) use clustered::{Clusters, clustered_neighbours};
+pub(crate) use clustered::{ClusterSearch, clustered_neighbours};
 pub(crate) use coverage::CoverageGains;
 pub(crate) use cross_rows::cross_rows;
 pub(crate) use eigen::symmetric_eigen;

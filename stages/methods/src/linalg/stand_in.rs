@@ -42,7 +42,7 @@ impl Accelerator for StandIn {
     }
 
     fn growing_rows(&self, n: usize) -> Box<dyn DeviceRows> {
-        Box::new(Rows { n, rows: vec![] })
+        Box::new(StandInRows { n, rows: vec![] })
     }
 
     fn explain_panic(&self, payload: &(dyn Any + Send), hint: &str) -> Option<StageError> {
@@ -125,12 +125,12 @@ impl DeviceVectors for StandInVectors {
     }
 }
 
-struct Rows {
+struct StandInRows {
     n: usize,
     rows: Vec<Vec<f32>>,
 }
 
-impl DeviceRows for Rows {
+impl DeviceRows for StandInRows {
     fn push(&mut self, row: &[f32]) {
         self.rows.push(row.to_vec());
     }

@@ -6,7 +6,7 @@ use super::{
     FileError, Loaded, archived,
     file::{self, Source, broken},
     names,
-    published::{ARCHIVE, Published, PublishedSet, Wanted},
+    published::{ARCHIVE, Published, PublishedSet, WantedFile},
 };
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
@@ -51,7 +51,7 @@ Normalised with mean .4914 .4822 .4465, standard deviation .2470 .2435 .2616.";
                where it is, or the folder with `data_batch_1.bin` (or `data_batch_1`)",
         read: |files| {
             let train = ["train-1", "train-2", "train-3", "train-4", "train-5"];
-            let row = Row { before: 0, classes: &TEN };
+            let row = CifarRow { before: 0, classes: &TEN };
             let batches = Batches::open(files, &TEN_FILES)?;
             let train = row.read(&batches, &train, 10_000)?;
             let test = row.read(&batches, &["test"], 10_000)?;
@@ -90,7 +90,7 @@ Normalised with mean .5071 .4865 .4409, standard deviation .2673 .2564 .2762.";
         hint: "download `cifar-100-binary.tar.gz` from www.cs.toronto.edu/~kriz/cifar.html into `data`, or say with `dir` \
                where it is, or the folder with `train.bin` (or `train`)",
         read: |files| {
-            let row = Row { before: 1, classes: &HUNDRED };
+            let row = CifarRow { before: 1, classes: &HUNDRED };
             let batches = Batches::open(files, &HUNDRED_FILES)?;
             let train = row.read(&batches, &["train"], 50_000)?;
             let test = row.read(&batches, &["test"], 10_000)?;
@@ -120,18 +120,18 @@ fn loaded(
     Loaded::new(meta, train, test)
 }
 
-const TEN_FILES: [Wanted; 6] = [
-    Wanted { role: "train-1", names: &["data_batch_1.bin", "data_batch_1"] },
-    Wanted { role: "train-2", names: &["data_batch_2.bin", "data_batch_2"] },
-    Wanted { role: "train-3", names: &["data_batch_3.bin", "data_batch_3"] },
-    Wanted { role: "train-4", names: &["data_batch_4.bin", "data_batch_4"] },
-    Wanted { role: "train-5", names: &["data_batch_5.bin", "data_batch_5"] },
-    Wanted { role: "test", names: &["test_batch.bin", "test_batch"] },
+const TEN_FILES: [WantedFile; 6] = [
+    WantedFile { role: "train-1", names: &["data_batch_1.bin", "data_batch_1"] },
+    WantedFile { role: "train-2", names: &["data_batch_2.bin", "data_batch_2"] },
+    WantedFile { role: "train-3", names: &["data_batch_3.bin", "data_batch_3"] },
+    WantedFile { role: "train-4", names: &["data_batch_4.bin", "data_batch_4"] },
+    WantedFile { role: "train-5", names: &["data_batch_5.bin", "data_batch_5"] },
+    WantedFile { role: "test", names: &["test_batch.bin", "test_batch"] },
 ];
 
-const HUNDRED_FILES: [Wanted; 2] = [
-    Wanted { role: "train", names: &["train.bin", "train"] },
-    Wanted { role: "test", names: &["test.bin", "test"] },
+const HUNDRED_FILES: [WantedFile; 2] = [
+    WantedFile { role: "train", names: &["train.bin", "train"] },
+    WantedFile { role: "test", names: &["test.bin", "test"] },
 ];
 
 /// The most a file of it may hold: a little more than the largest.
@@ -147,7 +147,7 @@ enum Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    fn open(files: &'a [InputFile], wanted: &[Wanted]) -> Result<Self, StageError> {
+    fn open(files: &'a [InputFile], wanted: &[WantedFile]) -> Result<Self, StageError> {
         let Ok(path) = file::path(files, ARCHIVE) else { return Ok(Self::Files(files)) };
         let role = |name: &str| {
             let base = archived::base(name);
@@ -184,13 +184,13 @@ impl<'a> Batches<'a> {
 }
 
 /// One image of a file: the label, and the pixels channel by channel.
-struct Row {
+struct CifarRow {
     /// The bytes before the label: CIFAR-100 has the coarse one there.
     before: usize,
     classes: &'static [&'static str],
 }
 
-impl Row {
+impl CifarRow {
     /// Reads the files with these roles, each of `rows` images, one after the other.
     fn read(
         &self,
@@ -294,7 +294,7 @@ mod tests {
             InputFile { role: "one".into(), path: scratch.write("1.bin", &rows(&[], &[3, 9])) };
         let two =
             InputFile { role: "two".into(), path: scratch.write("2.bin", &rows(&[], &[0, 1])) };
-        let row = Row { before: 0, classes: &TEN };
+        let row = CifarRow { before: 0, classes: &TEN };
         let files = [two, one];
         let batches = Batches::open(&files, &[]).expect("no archive");
         let split = row.read(&batches, &["one", "two"], 2).expect("both are whole");
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn the_fine_label_is_the_second_byte() {
         let scratch = Scratch::new("cifar100");
-        let row = Row { before: 1, classes: &HUNDRED };
+        let row = CifarRow { before: 1, classes: &HUNDRED };
         let read = |bytes: &[u8]| {
             let path = scratch.write("train.bin", bytes);
             row.read(&Batches::Files(&[InputFile { role: "train".into(), path }]), &["train"], 2)
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn the_python_version_and_the_archive_are_read() {
         let scratch = Scratch::new("cifar-python");
-        let row = Row { before: 0, classes: &TEN };
+        let row = CifarRow { before: 0, classes: &TEN };
         let one = pickle(&[3, 9], &[103, 109]);
         let members = TEN_FILES.map(|one| format!("cifar-10-batches-py/{}", one.names[1]));
         let mut files: Vec<(&str, &[u8])> =

@@ -4,7 +4,7 @@ use super::{
     Loaded, Loader,
     columns::WantedColumns,
     file, image_arrays,
-    labels::{self, Labels, refused},
+    labels::{self, FileLabels, refused},
     names,
     split_files::SplitFiles,
 };
@@ -102,11 +102,11 @@ gzip'ed. HDF5 and MATLAB files are named, with the line that converts them.
 
 A file that holds several arrays or columns has the embeddings under `embeddings` and the labels under `labels`,
 or under another usual name (`features`, `label`, `target`, `y`); the two settings give any other. In a
-table, embeddings are a column of lists, or all columns of numbers but labels, `index` and `id`. Labels may
+table, embeddings are a column of lists, or all columns of numbers but labels, `index` and `id`. FileLabels may
 also stand in a file of their own. A single array in a file has no name and needs none.
 
 Embeddings are numbers of shape [n, ...], of images too (`load.image-arrays` keeps those as images), flattened
-to [n, d] and kept as f32. A value that is not finite is refused. Labels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
+to [n, d] and kept as f32. A value that is not finite is refused. FileLabels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
 `classes`). Without labels all samples are of one class, `unlabelled`: enough for selectors that look at
 embeddings. Ids of the training samples (`ids`) and counts (`counts`: tokens, bytes) travel with them: exports and
 imports go by the ids, `unit` of a selector by a count. Without test files the test split is empty. Nothing is normalised. Paths are relative to the
@@ -145,7 +145,7 @@ impl Embeddings {
         let (values, n, d) = array.embeddings()?;
         let is_images = array.scalar == Scalar::U8 && array.shape.len() == 4;
         let layout = image_arrays::layout(&array.shape).filter(|_| is_images);
-        let images = layout.map(image_arrays::Layout::sample);
+        let images = layout.map(image_arrays::ImageLayout::sample);
         Ok(Self { values, n, d, images, columns: SampleColumns::default() })
     }
 }
@@ -167,7 +167,7 @@ impl LoadFeatures {
             false => {
                 let columns = SampleColumns::default();
                 let none = Embeddings { values: vec![], n: 0, d: train.d, images: None, columns };
-                (none, Labels::None(0))
+                (none, FileLabels::None(0))
             }
         };
         if test.d != train.d {
@@ -202,7 +202,11 @@ impl LoadFeatures {
     }
 
     /// Reads the embeddings and labels of the split called `which`.
-    fn split(&self, files: &[InputFile], which: &str) -> Result<(Embeddings, Labels), StageError> {
+    fn split(
+        &self,
+        files: &[InputFile],
+        which: &str,
+    ) -> Result<(Embeddings, FileLabels), StageError> {
         let path = file::path(files, which)?;
         let wrong = |error: ArrayError| refused(path, error);
         let opened = DataFile::open(path).map_err(|error| wrong(error.into()))?;
@@ -276,17 +280,17 @@ impl LoadFeatures {
     }
 
     /// Returns the labels in the file of the embeddings, if it has any.
-    fn own_labels(&self, file: &DataFile, n: usize) -> Result<Labels, ArrayError> {
+    fn own_labels(&self, file: &DataFile, n: usize) -> Result<FileLabels, ArrayError> {
         let wanted = self.wanted_labels();
         let several = file.names()?.len() > 1;
         if several && (wanted.given.is_some() || file.has(wanted.usual)) {
             return self.labels_of(file.pick(wanted)?.1);
         }
-        Ok(Labels::None(n))
+        Ok(FileLabels::None(n))
     }
 
-    fn labels_of(&self, values: Values<'_>) -> Result<Labels, ArrayError> {
-        Labels::of(values, self.classes.as_deref())
+    fn labels_of(&self, values: Values<'_>) -> Result<FileLabels, ArrayError> {
+        FileLabels::of(values, self.classes.as_deref())
     }
 
     fn wanted_columns(&self) -> WantedColumns<'_> {

@@ -7,7 +7,7 @@ use super::{
     emnist::{self, Emnist},
     file::{self, broken},
     idx_file, names,
-    published::{Published, PublishedSet, Wanted},
+    published::{Published, PublishedSet, WantedFile},
 };
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
@@ -19,8 +19,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-const FILES: [Wanted; 4] = [
-    Wanted {
+const FILES: [WantedFile; 4] = [
+    WantedFile {
         role: "train-images",
         names: &[
             "train-images-idx3-ubyte",
@@ -29,7 +29,7 @@ const FILES: [Wanted; 4] = [
             "train-images.idx3-ubyte.gz",
         ],
     },
-    Wanted {
+    WantedFile {
         role: "train-labels",
         names: &[
             "train-labels-idx1-ubyte",
@@ -38,7 +38,7 @@ const FILES: [Wanted; 4] = [
             "train-labels.idx1-ubyte.gz",
         ],
     },
-    Wanted {
+    WantedFile {
         role: "test-images",
         names: &[
             "t10k-images-idx3-ubyte",
@@ -47,7 +47,7 @@ const FILES: [Wanted; 4] = [
             "t10k-images.idx3-ubyte.gz",
         ],
     },
-    Wanted {
+    WantedFile {
         role: "test-labels",
         names: &[
             "t10k-labels-idx1-ubyte",

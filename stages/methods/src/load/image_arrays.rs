@@ -2,7 +2,7 @@
 
 use super::{
     Loaded, Loader, file,
-    labels::{self, Labels, refused},
+    labels::{self, FileLabels, refused},
     names,
     split_files::SplitFiles,
 };
@@ -91,7 +91,7 @@ safetensors. CIFAR-10-C and CIFAR-10.1 have images and labels in a file each (`t
 (`x_train`, ...) hold both splits, so `train` is enough. In other files that hold several arrays, `images` and \
 `labels` say what they are called.
 
-Labels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of `classes`). \
+FileLabels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of `classes`). \
 Without labels all samples are of one class, `unlabelled`. Without images to test on the test split is empty. Mean \
 and standard deviation of each channel are measured on the whole training split, before `train-limit`. The paths are \
 not part of the key: the files' bytes are.
@@ -118,7 +118,7 @@ Cost: a file is held in memory twice while it is read.";
 
 /// How an array holds images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct ImageLayout {
     channels: usize,
     h: usize,
     w: usize,
@@ -126,7 +126,7 @@ pub(super) struct Layout {
     last: bool,
 }
 
-impl Layout {
+impl ImageLayout {
     /// Returns the shape of an image, `[c, h, w]`.
     pub(super) fn sample(self) -> Vec<usize> {
         vec![self.channels, self.h, self.w]
@@ -134,20 +134,20 @@ impl Layout {
 }
 
 /// Returns how an array of this shape holds images, if it does.
-pub(super) fn layout(shape: &[usize]) -> Option<Layout> {
+pub(super) fn layout(shape: &[usize]) -> Option<ImageLayout> {
     let (channels, h, w, last) = match *shape {
         [_, h, w] => (1, h, w, false),
         [_, h, w, channels @ (1 | 3)] => (channels, h, w, true),
         [_, channels @ (1 | 3), h, w] => (channels, h, w, false),
         _ => return None,
     };
-    shape.iter().all(|side| *side > 0).then_some(Layout { channels, h, w, last })
+    shape.iter().all(|side| *side > 0).then_some(ImageLayout { channels, h, w, last })
 }
 
 /// The images of a split, its labels, and the shape of an image.
-struct Found {
+struct FoundArrays {
     images: Vec<u8>,
-    labels: Labels,
+    labels: FileLabels,
     sample: Vec<usize>,
 }
 
@@ -171,8 +171,8 @@ impl ImageArrays {
             Ok(path) => self.split(files, "test", &opened(path)?)?,
             Err(_) if both.has(&TEST_IMAGES[..OF_SPLIT]) => self.split(files, "test", &both)?,
             Err(_) => {
-                let (labels, sample) = (Labels::None(0), train.sample.clone());
-                Found { images: vec![], labels, sample }
+                let (labels, sample) = (FileLabels::None(0), train.sample.clone());
+                FoundArrays { images: vec![], labels, sample }
             }
         };
         if test.sample != train.sample {
@@ -209,7 +209,7 @@ impl ImageArrays {
         files: &[InputFile],
         which: &str,
         opened: &DataFile,
-    ) -> Result<Found, StageError> {
+    ) -> Result<FoundArrays, StageError> {
         let path = file::path(files, which).or_else(|_| file::path(files, "train"))?;
         let wrong = |error: ArrayError| refused(path, error);
         let is_train = which == "train";
@@ -227,19 +227,19 @@ impl ImageArrays {
                 let wrong = |error: ArrayError| refused(other, error);
                 let opened = DataFile::open(other).map_err(|error| wrong(error.into()))?;
                 let found = opened.pick(wanted).map_err(|error| wrong(error.into()))?.1;
-                (other, Labels::of(found, self.classes.as_deref()).map_err(wrong)?)
+                (other, FileLabels::of(found, self.classes.as_deref()).map_err(wrong)?)
             }
             Err(_) if wanted.given.is_some() || opened.has(usual) => {
                 let found = opened.pick(wanted).map_err(|error| wrong(error.into()))?.1;
-                (path, Labels::of(found, self.classes.as_deref()).map_err(wrong)?)
+                (path, FileLabels::of(found, self.classes.as_deref()).map_err(wrong)?)
             }
-            Err(_) => (path, Labels::None(n)),
+            Err(_) => (path, FileLabels::None(n)),
         };
         if labels.len() != n {
             let (labels, images) = (labels.len(), path.to_owned());
             return Err(refused(labels_path, OwnFileError::ImageLabels { labels, images, n }));
         }
-        Ok(Found { images, labels, sample })
+        Ok(FoundArrays { images, labels, sample })
     }
 }
 
@@ -251,7 +251,7 @@ fn images(array: Array<'_>) -> Result<(Vec<u8>, Vec<usize>), OwnFileError> {
     if array.scalar != Scalar::U8 {
         return Err(OwnFileError::ImageScalar(array.scalar));
     }
-    let Layout { channels, h, w, last } = layout;
+    let ImageLayout { channels, h, w, last } = layout;
     if !last || channels == 1 {
         return Ok((array.data.into_owned(), layout.sample()));
     }

@@ -14,7 +14,7 @@ const MOST_EMPTY: usize = 1000;
 
 /// Labels as a file has them.
 #[derive(Debug)]
-pub(super) enum Labels {
+pub(super) enum FileLabels {
     Numbers(Vec<u32>),
     Texts(Vec<String>),
     /// There are none, of so many samples.
@@ -24,7 +24,7 @@ pub(super) enum Labels {
 /// What finds the file of the labels of a split, `train` or `test`.
 pub(super) type LabelFile<'p, 'f> = &'f dyn Fn(&str) -> Result<&'p Path, MethodError>;
 
-impl Labels {
+impl FileLabels {
     /// Takes the labels out of an array or a column; `classes` are the names that the user gave.
     pub(super) fn of(values: Values<'_>, classes: Option<&[String]>) -> Result<Self, ArrayError> {
         match values {
@@ -82,7 +82,7 @@ impl Labels {
 /// positions among them. `path` is the file of a split's labels.
 pub(super) fn classes(
     given: Option<&[String]>,
-    labels: [&Labels; 2],
+    labels: [&FileLabels; 2],
     path: LabelFile<'_, '_>,
 ) -> Result<(Vec<String>, [Vec<u32>; 2]), StageError> {
     let classes = match given {
@@ -90,10 +90,10 @@ pub(super) fn classes(
         None => found(labels, path)?,
     };
     let places: BTreeMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
-    let place = |labels: &Labels, role: &str| -> Result<Vec<u32>, StageError> {
+    let place = |labels: &FileLabels, role: &str| -> Result<Vec<u32>, StageError> {
         let checked: Result<Vec<u32>, ArrayError> = match labels {
-            Labels::None(n) => Ok(vec![0; *n]),
-            Labels::Numbers(numbers) => numbers
+            FileLabels::None(n) => Ok(vec![0; *n]),
+            FileLabels::Numbers(numbers) => numbers
                 .iter()
                 .enumerate()
                 .map(|(sample, label)| {
@@ -103,7 +103,7 @@ pub(super) fn classes(
                     known.then_some(label).ok_or_else(wrong)
                 })
                 .collect(),
-            Labels::Texts(texts) => texts
+            FileLabels::Texts(texts) => texts
                 .iter()
                 .enumerate()
                 .map(|(sample, text)| {
@@ -123,13 +123,13 @@ pub(super) fn classes(
 
 /// Returns the names of the classes that labels have: the texts in their alphabetical order, or the numbers
 /// from 0 on.
-fn found(labels: [&Labels; 2], path: LabelFile<'_, '_>) -> Result<Vec<String>, StageError> {
+fn found(labels: [&FileLabels; 2], path: LabelFile<'_, '_>) -> Result<Vec<String>, StageError> {
     let (mut texts, mut numbers): (Vec<String>, Vec<&[u32]>) = (vec![], vec![]);
     for labels in labels {
         match labels {
-            Labels::Numbers(given) => numbers.push(given),
-            Labels::Texts(given) => texts.extend_from_slice(given),
-            Labels::None(_) => {}
+            FileLabels::Numbers(given) => numbers.push(given),
+            FileLabels::Texts(given) => texts.extend_from_slice(given),
+            FileLabels::None(_) => {}
         }
     }
     if !texts.is_empty() {

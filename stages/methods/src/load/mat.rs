@@ -149,14 +149,14 @@ fn each(bytes: &[u8], mut see: impl FnMut(&[u8]) -> Result<(), MatError>) -> Res
         _ => return Err(MatError::Magic),
     }
     while !rest.is_empty() {
-        let element = Element::take(&mut rest, false)?;
+        let element = MatElement::take(&mut rest, false)?;
         let unpacked;
         let body = match element.kind {
             MATRIX => element.body,
             COMPRESSED => {
                 unpacked = unpack(element.body)?;
                 let mut inside = &unpacked[..];
-                let inner = Element::take(&mut inside, false)?;
+                let inner = MatElement::take(&mut inside, false)?;
                 if inner.kind != MATRIX {
                     continue;
                 }
@@ -191,12 +191,12 @@ fn unpack(packed: &[u8]) -> Result<Vec<u8>, MatError> {
 }
 
 /// One data element: what it is, and its bytes.
-struct Element<'a> {
+struct MatElement<'a> {
     kind: u32,
     body: &'a [u8],
 }
 
-impl<'a> Element<'a> {
+impl<'a> MatElement<'a> {
     /// Takes the next element off `rest`; inside an array, elements are padded to eight bytes.
     fn take(rest: &mut &'a [u8], padded: bool) -> Result<Self, MatError> {
         let tag = rest.get(..8).ok_or(MatError::CutTag)?;
@@ -221,7 +221,7 @@ impl<'a> Element<'a> {
 
 /// Reads the parts of an array: flags, dimensions, name, elements.
 fn matrix(mut body: &[u8]) -> Result<Option<(String, MatArray)>, MatError> {
-    let flags = Element::take(&mut body, true)?;
+    let flags = MatElement::take(&mut body, true)?;
     if flags.kind != UINT32 || flags.body.len() != 8 {
         return Err(MatError::NoFlags);
     }
@@ -229,14 +229,14 @@ fn matrix(mut body: &[u8]) -> Result<Option<(String, MatArray)>, MatError> {
     if !(6..=15).contains(&class) || complex {
         return Ok(None);
     }
-    let dims = Element::take(&mut body, true)?;
-    let name = Element::take(&mut body, true)?;
+    let dims = MatElement::take(&mut body, true)?;
+    let name = MatElement::take(&mut body, true)?;
     let name = String::from_utf8_lossy(name.body).into_owned();
     if dims.kind != INT32 {
         return Err(MatError::NoDimensions(name));
     }
     let dims: Vec<usize> = dims.body.chunks_exact(4).map(|one| word(one) as usize).collect();
-    let values = Element::take(&mut body, true)?;
+    let values = MatElement::take(&mut body, true)?;
     let values = numbers(&values).ok_or_else(|| MatError::ElementType(name.clone()))?;
     let found = match &values {
         MatValues::Bytes(values) => values.len(),
@@ -250,7 +250,7 @@ fn matrix(mut body: &[u8]) -> Result<Option<(String, MatArray)>, MatError> {
 }
 
 /// MATLAB keeps numbers in the smallest type that holds them all, whatever the array's own is.
-fn numbers(element: &Element<'_>) -> Option<MatValues> {
+fn numbers(element: &MatElement<'_>) -> Option<MatValues> {
     fn each<const N: usize>(bytes: &[u8], f: fn([u8; N]) -> f64) -> MatValues {
         let (chunks, _) = bytes.as_chunks::<N>();
         MatValues::Numbers(chunks.iter().map(|chunk| f(*chunk)).collect())

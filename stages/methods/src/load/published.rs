@@ -28,7 +28,7 @@ pub(super) struct PublishedFolder {
 }
 
 /// One file of a data set.
-pub(super) struct Wanted {
+pub(super) struct WantedFile {
     /// What it is to the stage.
     pub(super) role: &'static str,
     /// The names it goes by, the usual one first.
@@ -44,7 +44,7 @@ pub(super) struct Published {
     pub(super) places: &'static [&'static str],
     /// The folders below `dir` searched: where archives unpack to.
     pub(super) nested: &'static [&'static str],
-    pub(super) files: &'static [Wanted],
+    pub(super) files: &'static [WantedFile],
     /// The archives that hold all of the files, by the names they are downloaded under. One that lies in a
     /// folder searched, or above it, is read where the files are not found unpacked.
     pub(super) archives: &'static [&'static str],
@@ -102,7 +102,7 @@ fn tidy(path: &Path) -> String {
     path.components().collect::<PathBuf>().display().to_string()
 }
 
-impl Wanted {
+impl WantedFile {
     fn find(&self, place: &Path) -> Option<InputFile> {
         // Some archives unpack to a folder for each file, of the file's own name.
         let paths = self.names.iter().flat_map(|name| {
@@ -162,7 +162,10 @@ mod tests {
         title: "the pair",
         places: &["no/such/place", "nor/this"],
         nested: &["", "unpacked"],
-        files: &[Wanted { role: "a", names: &["a", "a.gz"] }, Wanted { role: "b", names: &["b"] }],
+        files: &[
+            WantedFile { role: "a", names: &["a", "a.gz"] },
+            WantedFile { role: "b", names: &["b"] },
+        ],
         archives: &["pair.tar.gz"],
         hint: "get it",
         read: |_| Err(crate::MethodError::NoInput.into()),

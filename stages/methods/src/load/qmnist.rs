@@ -4,7 +4,7 @@ use super::{
     FileError, Loaded,
     file::{self, Source, broken},
     idx, idx_file, names,
-    published::{Published, PublishedSet, Wanted},
+    published::{Published, PublishedSet, WantedFile},
 };
 use artifacts::dataset::{DatasetMeta, Inputs, Split};
 use engine::{InputFile, StageError};
@@ -30,19 +30,19 @@ in `dir` (and `raw`, `QMNIST/raw` below it) if that is given.
         places: &["data/qmnist", "data/QMNIST", "data/QMNIST/raw"],
         nested: &["", "raw", "QMNIST/raw"],
         files: &[
-            Wanted {
+            WantedFile {
                 role: "train-images",
                 names: &["qmnist-train-images-idx3-ubyte.gz", "qmnist-train-images-idx3-ubyte"],
             },
-            Wanted {
+            WantedFile {
                 role: "train-labels",
                 names: &["qmnist-train-labels-idx2-int.gz", "qmnist-train-labels-idx2-int"],
             },
-            Wanted {
+            WantedFile {
                 role: "test-images",
                 names: &["qmnist-test-images-idx3-ubyte.gz", "qmnist-test-images-idx3-ubyte"],
             },
-            Wanted {
+            WantedFile {
                 role: "test-labels",
                 names: &["qmnist-test-labels-idx2-int.gz", "qmnist-test-labels-idx2-int"],
             },

@@ -6,7 +6,7 @@ use super::{
     idx,
     mat::{self, MatValues},
     names,
-    published::{Published, Wanted},
+    published::{Published, WantedFile},
 };
 use artifacts::{
     dataset::{DatasetMeta, Inputs, Split},
@@ -39,9 +39,9 @@ pub(super) struct Svhn {
     test_limit: Option<Count>,
 }
 
-const TRAIN: Wanted = Wanted { role: "train", names: &["train_32x32.mat"] };
-const TEST: Wanted = Wanted { role: "test", names: &["test_32x32.mat"] };
-const EXTRA: Wanted = Wanted { role: "extra", names: &["extra_32x32.mat"] };
+const TRAIN: WantedFile = WantedFile { role: "train", names: &["train_32x32.mat"] };
+const TEST: WantedFile = WantedFile { role: "test", names: &["test_32x32.mat"] };
+const EXTRA: WantedFile = WantedFile { role: "extra", names: &["extra_32x32.mat"] };
 const PLACES: &[&str] = &["data/svhn", "data/SVHN"];
 
 const PLAIN: Published = Published {

@@ -2,7 +2,7 @@
 
 use super::{
     Loader, columns, file, folder_of_texts,
-    labels::{self, Labels, refused},
+    labels::{self, FileLabels, refused},
     names, told,
 };
 use crate::{MethodError, OwnFileError, ngrams};
@@ -353,8 +353,8 @@ impl LoadText {
             [train.path.clone(), test.as_ref().map_or_else(PathBuf::new, |t| t.path.clone())];
         let tests = test.map_or(Some(vec![]), Texts::labels);
         let both = match (train.labels(), tests) {
-            (Some(train), Some(test)) => Labels::both(train, test),
-            _ => [Labels::None(n), Labels::None(m)],
+            (Some(train), Some(test)) => FileLabels::both(train, test),
+            _ => [FileLabels::None(n), FileLabels::None(m)],
         };
         let path = |role: &str| Ok(paths[usize::from(role == "test")].as_path());
         labels::classes(self.classes.as_deref(), [&both[0], &both[1]], &path)

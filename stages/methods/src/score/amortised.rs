@@ -20,7 +20,7 @@ const INPUTS: usize = SHARES.len() + 1;
 
 /// The network: one hidden layer with tanh. `scripts/amortised` fits and writes it.
 #[derive(Debug, Deserialize)]
-struct Weights {
+struct ScorerNetwork {
     /// \[hidden, inputs\].
     hidden: Vec<[f64; INPUTS]>,
     hidden_bias: Vec<f64>,
@@ -28,7 +28,7 @@ struct Weights {
     out_bias: f64,
 }
 
-impl Weights {
+impl ScorerNetwork {
     fn shipped() -> Self {
         serde_json::from_str(include_str!("amortised.json")).expect("the shipped weights read")
     }
@@ -131,7 +131,7 @@ means; with a graph of 100 neighbours on port `graph` (`graph.knn`) the latter a
         let near = proxy.neighbours(most)?;
         let embeddings = usable_embeddings(proxy)?;
         let known = known(&embeddings, proxy.labels(), proxy.classes(), &near);
-        let weights = Weights::shipped();
+        let weights = ScorerNetwork::shipped();
         let scores = known.par_iter().map(|known| weights.rank(known) as f32).collect();
         Ok(Scores::harder_when_high(scores))
     }
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_network_is_that_of_the_script() {
         // Printed by `scripts/amortised` for these inputs.
-        let weights = Weights::shipped();
+        let weights = ScorerNetwork::shipped();
         for (known, wanted) in EXAMPLES {
             assert!(
                 (weights.rank(&known) - wanted).abs() < 1e-3,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// How the neighbours' scores are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Weights {
+enum NeighbourWeights {
     /// All count the same.
     #[default]
     Equal,
@@ -36,7 +36,7 @@ pub(super) struct Extrapolate {
     /// How many neighbours, by Euclidean distance of embeddings.
     neighbors: Count,
     /// `equal`, or `distance`: each neighbour counts exp(-distance).
-    weights: Weights,
+    weights: NeighbourWeights,
     /// `class`: neighbours are of the sample's label. `all`: of any.
     within: Within,
 }
@@ -45,7 +45,7 @@ impl Default for Extrapolate {
     fn default() -> Self {
         Self {
             neighbors: Count::try_from(20).expect("20 is above 0"),
-            weights: Weights::default(),
+            weights: NeighbourWeights::default(),
             within: Within::default(),
         }
     }
@@ -59,9 +59,9 @@ impl Extrapolate {
         let (mut sum, mut total) = (0.0, 0.0);
         for (at, squared) in near {
             let weight = match self.weights {
-                Weights::Equal => 1.0,
+                NeighbourWeights::Equal => 1.0,
                 // All of them times one factor, which the division takes out: none is 0 for being far.
-                Weights::Distance => (nearest - distance(*squared)).exp(),
+                NeighbourWeights::Distance => (nearest - distance(*squared)).exp(),
             };
             sum += weight * f64::from(known[references[*at as usize].index()]);
             total += weight;
@@ -157,10 +157,16 @@ mod tests {
             rule.score(&proxy, Streams::new(0, &[])).expect("some are scored").scores
         };
         // Of 1.5: 1 and 0 or, equally far, 3; the earlier is nearer. Of 2.9: 3, then 2.
-        assert_eq!(score(Weights::Equal, Within::Class), [1.0, 2.0, 6.0, 1.5, 8.0, 8.0, 7.0]);
+        assert_eq!(
+            score(NeighbourWeights::Equal, Within::Class),
+            [1.0, 2.0, 6.0, 1.5, 8.0, 8.0, 7.0]
+        );
         // Of 1.5: 1 and 2. Of 9: 3 and 2.
-        assert_eq!(score(Weights::Equal, Within::All), [1.0, 2.0, 6.0, 5.0, 8.0, 7.0, 7.0]);
-        let found = score(Weights::Distance, Within::Class);
+        assert_eq!(
+            score(NeighbourWeights::Equal, Within::All),
+            [1.0, 2.0, 6.0, 5.0, 8.0, 7.0, 7.0]
+        );
+        let found = score(NeighbourWeights::Distance, Within::Class);
         let (near, far) = ((-0.5f32).exp(), (-1.5f32).exp());
         assert!((found[3] - (2.0 * near + far) / (near + far)).abs() < 1e-6);
         let none = InMemory::embedded(&[0], 1, &[0.0]).knowing(&[nan]);

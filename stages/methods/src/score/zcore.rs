@@ -35,7 +35,7 @@ impl Default for ZCore {
 }
 
 /// One dimension of all embeddings.
-struct Column {
+struct Dimension {
     values: Vec<f32>,
     /// The samples in ascending order of their values, of equal ones the earlier first.
     order: Vec<u32>,
@@ -43,7 +43,7 @@ struct Column {
     sorted: Vec<f32>,
 }
 
-impl Column {
+impl Dimension {
     fn of(x: &Matrix<'_>, at: usize) -> Self {
         let values: Vec<f32> = (0..x.rows()).map(|i| x.row(i)[at]).collect();
         let mut order: Vec<u32> = (0..values.len() as u32).collect();
@@ -69,8 +69,8 @@ impl Column {
 
 /// A plane of two dimensions.
 struct Plane<'a> {
-    a: &'a Column,
-    b: &'a Column,
+    a: &'a Dimension,
+    b: &'a Dimension,
 }
 
 /// Of how many samples the reach of the nearest ones is estimated.
@@ -121,7 +121,7 @@ impl Plane<'_> {
 
     /// Puts the `count` samples nearest to `sample`, other than itself, into `found`: in no order of distance,
     /// but in the same one every time.
-    fn neighbours(&self, sample: u32, count: usize, found: &mut Found) {
+    fn neighbours(&self, sample: u32, count: usize, found: &mut NearRoom) {
         let count = count.min(self.a.sorted.len() - 1);
         let point = self.point(sample);
         self.within(point, self.reach(point, count), sample, found);
@@ -136,7 +136,7 @@ impl Plane<'_> {
     }
 
     /// Puts all samples up to `reach` from `point`, other than `except`, into `found`.
-    fn within(&self, point: (f64, f64), reach: f64, except: u32, found: &mut Found) {
+    fn within(&self, point: (f64, f64), reach: f64, except: u32, found: &mut NearRoom) {
         let sorted = &self.a.sorted;
         let off = |value: &f32| f64::from(*value) - point.0;
         let low = sorted.partition_point(|value| off(value) < 0.0 && -off(value) > reach);
@@ -189,7 +189,7 @@ impl Near {
 
 /// Room for the samples near one, used again from draw to draw.
 #[derive(Default)]
-struct Found {
+struct NearRoom {
     near: Vec<Near>,
     /// As long as the longest strip looked through so far.
     room: Vec<Near>,
@@ -208,7 +208,7 @@ fn power(base: f64, exponent: f64) -> f64 {
 }
 
 impl ZCore {
-    fn look(&self, plane: &Plane<'_>, point: (f64, f64), found: &mut Found) -> Option<Drawn> {
+    fn look(&self, plane: &Plane<'_>, point: (f64, f64), found: &mut NearRoom) -> Option<Drawn> {
         let gains = plane.nearest(point, None)?.sample;
         let costs = match plane.nearest(plane.point(gains), Some(gains)) {
             None => vec![],
@@ -257,8 +257,8 @@ them; 12 n d bytes of memory.";
     fn score(&self, proxy: &dyn TrainedProxy, streams: Streams) -> Result<Scores, StageError> {
         let embeddings = usable_embeddings(proxy)?;
         let (n, d) = (embeddings.rows(), embeddings.cols());
-        let columns: Vec<Column> =
-            (0..d).into_par_iter().map(|at| Column::of(&embeddings, at)).collect();
+        let columns: Vec<Dimension> =
+            (0..d).into_par_iter().map(|at| Dimension::of(&embeddings, at)).collect();
         let mut stream = streams.get("draws");
         let mut values = vec![0.0f64; n];
         let mut left = self.draws.map_or((10 * n).min(1_000_000), Count::get);
@@ -266,12 +266,12 @@ them; 12 n d bytes of memory.";
             proxy.check_cancelled()?;
             let batch: Vec<_> = (0..left.min(BATCH)).map(|_| plane(&mut stream, d)).collect();
             left -= batch.len();
-            let look = |found: &mut Found, ((a, b), (first, second)): ((usize, usize), _)| {
+            let look = |found: &mut NearRoom, ((a, b), (first, second)): ((usize, usize), _)| {
                 let plane = Plane { a: &columns[a], b: &columns[b] };
                 let point = (plane.a.triangular(first), plane.b.triangular(second));
                 self.look(&plane, point, found)
             };
-            let batch = batch.into_par_iter().map_init(Found::default, look);
+            let batch = batch.into_par_iter().map_init(NearRoom::default, look);
             let drawn: Vec<Option<Drawn>> = batch.collect();
             for Drawn { gains, costs } in drawn.into_iter().flatten() {
                 values[gains as usize] += 1.0;
@@ -308,11 +308,11 @@ mod tests {
     #[test]
     fn triangular_numbers_worked_by_hand() {
         // From 0 to 4 with the peak at 1: a quarter lies below it.
-        let column = Column::of(&Matrix::new(&[4.0, 0.0, 1.0][..], 3, 1), 0);
+        let column = Dimension::of(&Matrix::new(&[4.0, 0.0, 1.0][..], 3, 1), 0);
         for (unit, wanted) in [(0.0, 0.0), (1.0 / 16.0, 0.5), (0.25, 1.0), (13.0 / 16.0, 2.5)] {
             assert!((column.triangular(unit) - wanted).abs() < 1e-12);
         }
-        let flat = Column::of(&Matrix::new(&[2.0, 2.0][..], 2, 1), 0);
+        let flat = Dimension::of(&Matrix::new(&[2.0, 2.0][..], 2, 1), 0);
         assert_eq!(flat.triangular(0.3), 2.0);
     }
 
@@ -323,7 +323,7 @@ mod tests {
         let mut x = noise(2 * n, 5);
         x.iter_mut().for_each(|v| *v = (*v * 100.0).round());
         let x = Matrix::new(&x[..], n, 2);
-        let (a, b) = (Column::of(&x, 0), Column::of(&x, 1));
+        let (a, b) = (Dimension::of(&x, 0), Dimension::of(&x, 1));
         let plane = Plane { a: &a, b: &b };
         let sorted = |point: (f64, f64), except: Option<u32>| {
             let near = |sample: u32| {
@@ -341,7 +341,7 @@ mod tests {
             let all = sorted(point, Some(sample));
             assert_eq!(plane.nearest(point, Some(sample)), Some(all[0]));
             for count in [1, 10, 600, 4000, 7000] {
-                let mut found = Found::default();
+                let mut found = NearRoom::default();
                 plane.neighbours(sample, count, &mut found);
                 found.near.sort_by(Near::order);
                 assert_eq!(found.near, all[..count.min(all.len())]);
@@ -352,10 +352,10 @@ mod tests {
     #[test]
     fn draws_worked_by_hand() {
         // In one dimension, twice: 0, 1, 3. The point 0.2 is nearest to 0; 1 and 3 are at 2 and 6.
-        let column = Column::of(&Matrix::new(&[0.0, 1.0, 3.0][..], 3, 1), 0);
+        let column = Dimension::of(&Matrix::new(&[0.0, 1.0, 3.0][..], 3, 1), 0);
         let plane = Plane { a: &column, b: &column };
         let drawn = ZCore::default()
-            .look(&plane, (0.2, 0.2), &mut Found::default())
+            .look(&plane, (0.2, 0.2), &mut NearRoom::default())
             .expect("there are samples");
         assert_eq!(drawn.gains, 0);
         let mut costs = drawn.costs;
@@ -363,10 +363,10 @@ mod tests {
         let share = |at: usize| costs[at].1;
         assert!((share(0) - 81.0 / 82.0).abs() < 1e-12 && (share(1) - 1.0 / 82.0).abs() < 1e-12);
         // Of twins the other loses all.
-        let column = Column::of(&Matrix::new(&[5.0, 1.0, 1.0, 1.5][..], 4, 1), 0);
+        let column = Dimension::of(&Matrix::new(&[5.0, 1.0, 1.0, 1.5][..], 4, 1), 0);
         let plane = Plane { a: &column, b: &column };
         let drawn = ZCore::default()
-            .look(&plane, (0.9, 0.9), &mut Found::default())
+            .look(&plane, (0.9, 0.9), &mut NearRoom::default())
             .expect("there are samples");
         assert_eq!((drawn.gains, drawn.costs), (1, vec![(2, 1.0)]));
     }

@@ -242,11 +242,11 @@ impl Division<'_> {
 /// Returns whether each of `n` samples was left out of the training of the proxy on `port`.
 fn held_out(ctx: &StageCtx<'_>, port: &str, n: usize) -> Result<Vec<bool>, StageError> {
     #[derive(Deserialize)]
-    struct Training {
+    struct FoldsOfProxy {
         folds: Option<usize>,
     }
     let artifact = dataset::input(ctx, port)?;
-    let training: Training = parts::part(ctx, port, artifact, "meta")?.json()?;
+    let training: FoldsOfProxy = parts::part(ctx, port, artifact, "meta")?.json()?;
     if training.folds.is_some() {
         return Ok(vec![true; n]);
     }

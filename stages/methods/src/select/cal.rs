@@ -16,12 +16,12 @@ pub(crate) struct Cal {
     /// How many neighbours, by Euclidean distance of embeddings within the group.
     pub(crate) neighbors: Count,
     /// How predictions are compared: `symmetric`, or `kl` from the neighbour's to the sample's.
-    pub(crate) divergence: Kind,
+    pub(crate) divergence: DivergenceKind,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub(crate) enum DivergenceKind {
     #[default]
     Symmetric,
     Kl,
@@ -29,7 +29,10 @@ pub(crate) enum Kind {
 
 impl Default for Cal {
     fn default() -> Self {
-        Self { neighbors: Count::try_from(10).expect("10 is above 0"), divergence: Kind::default() }
+        Self {
+            neighbors: Count::try_from(10).expect("10 is above 0"),
+            divergence: DivergenceKind::default(),
+        }
     }
 }
 
@@ -41,8 +44,8 @@ impl Cal {
         let divergence = Divergence::new(&group.logits());
         let score = |(i, near): (usize, &Vec<u32>)| {
             let each = near.iter().map(|other| match self.divergence {
-                Kind::Symmetric => divergence.between(i, *other as usize),
-                Kind::Kl => divergence.from(*other as usize, i),
+                DivergenceKind::Symmetric => divergence.between(i, *other as usize),
+                DivergenceKind::Kl => divergence.from(*other as usize, i),
             });
             // A group of one has no neighbours, and no contrast.
             (each.map(f64::from).sum::<f64>() / near.len().max(1) as f64) as f32
@@ -69,7 +72,7 @@ DeepCore keeps the lowest: `select.deepcore.cal`.";
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {
-        [Kind::Symmetric, Kind::Kl]
+        [DivergenceKind::Symmetric, DivergenceKind::Kl]
             .map(|divergence| Self { divergence, ..Self::default() })
             .to_vec()
     }

@@ -19,7 +19,7 @@ pub(crate) struct D2 {
     neighbors: Count,
     /// What a sample makes of its neighbours' scores: `sum` adds them to its own, `product` multiplies
     /// their sum by its own.
-    forward: Forward,
+    forward: ForwardMessage,
     /// By how much a pick lowers its neighbours: `weighted`, less the farther they are, or `absolute`.
     reverse: Reverse,
     /// How fast `weighted` falls with the distance.
@@ -28,7 +28,7 @@ pub(crate) struct D2 {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Forward {
+enum ForwardMessage {
     #[default]
     Sum,
     Product,
@@ -46,7 +46,7 @@ impl Default for D2 {
     fn default() -> Self {
         Self {
             neighbors: Count::try_from(5).expect("5 is above 0"),
-            forward: Forward::default(),
+            forward: ForwardMessage::default(),
             reverse: Reverse::default(),
             gamma: NonNegative::try_from(0.1).expect("0.1 is not below 0"),
         }
@@ -112,8 +112,8 @@ impl D2 {
             };
             let sum: f64 = edges.iter().map(message).sum();
             match self.forward {
-                Forward::Sum => own + sum,
-                Forward::Product => own * sum,
+                ForwardMessage::Sum => own + sum,
+                ForwardMessage::Product => own * sum,
             }
         };
         graph.0.iter().zip(scores).map(value).collect()
@@ -189,8 +189,11 @@ given to it, it does not join both ways.";
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {
-        let other =
-            Self { forward: Forward::Product, reverse: Reverse::Absolute, ..Self::default() };
+        let other = Self {
+            forward: ForwardMessage::Product,
+            reverse: Reverse::Absolute,
+            ..Self::default()
+        };
         vec![Self::default(), other]
     }
 
@@ -231,7 +234,7 @@ mod tests {
         // The middle is picked, and lowers both by nearly all it has: the farther less.
         let order = rule.traverse(&graph, values, 3, &Unwatched).expect("nobody stops it");
         assert_eq!(order, [1, 2, 0]);
-        let product = D2 { forward: Forward::Product, ..rule };
+        let product = D2 { forward: ForwardMessage::Product, ..rule };
         let values = product.forward_values(&graph, &scores);
         close(&values, [0.0, near * LEAST_SCORE + far * 0.5, 0.5 * far]);
     }

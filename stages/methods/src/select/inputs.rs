@@ -70,7 +70,7 @@ pub(super) fn ports(most: &[SelectInput], least: &[SelectInput]) -> Vec<Port> {
 }
 
 /// What came in on the ports of a selector, in sample order. What it does not read is absent.
-pub(super) struct Inputs {
+pub(super) struct SelectorInputs {
     pub(super) samples: LabelledSamples,
     scores: Option<Vec<f32>>,
     scored_by: Option<String>,
@@ -84,7 +84,7 @@ pub(super) struct Inputs {
     like: Option<(Vec<u64>, Vec<SampleId>)>,
 }
 
-impl Inputs {
+impl SelectorInputs {
     /// Reads what `rule` looks at; the labels are those on the first of `ports` that is connected.
     pub(super) fn read<S: Selector>(
         ctx: &StageCtx<'_>,

@@ -61,13 +61,13 @@ impl Default for MutualInformation {
 }
 
 /// How like each place is to each sample of the query, \[places, q\], held where there is room.
-struct Likeness<'a> {
+struct QueryLikeness<'a> {
     pool: &'a Matrix<'a>,
     query: &'a Matrix<'a>,
     held: Option<Vec<f32>>,
 }
 
-impl<'a> Likeness<'a> {
+impl<'a> QueryLikeness<'a> {
     fn new(pool: &'a Matrix<'a>, query: &'a Matrix<'a>, memory: usize) -> Self {
         let mut likeness = Self { pool, query, held: None };
         let whole = pool.rows().saturating_mul(query.rows()).saturating_mul(size_of::<f32>());
@@ -107,7 +107,7 @@ const SOME: usize = 4096;
 
 /// FLQMI, as seen from the picks so far.
 struct QueryCoverage<'a> {
-    likeness: Likeness<'a>,
+    likeness: QueryLikeness<'a>,
     /// How like the nearest pick is to each sample of the query.
     best: Vec<f32>,
     /// What each place brings by its own likeness to the query.
@@ -115,7 +115,7 @@ struct QueryCoverage<'a> {
 }
 
 impl<'a> QueryCoverage<'a> {
-    fn new(likeness: Likeness<'a>, eta: f64) -> Self {
+    fn new(likeness: QueryLikeness<'a>, eta: f64) -> Self {
         let all: Vec<u32> = (0..likeness.pool.rows() as u32).collect();
         let largest = |row: &[f32]| row.iter().copied().fold(0.0, f32::max);
         let own = likeness.map(&all, |row| eta * f64::from(largest(row)));
@@ -184,7 +184,7 @@ impl MutualInformation {
         let memory = group.compute.memory;
         match self.function {
             Function::Flqmi => {
-                let likeness = Likeness::new(&pool, query, memory);
+                let likeness = QueryLikeness::new(&pool, query, memory);
                 let mut coverage = QueryCoverage::new(likeness, self.eta.into());
                 greedy::maximize(&mut coverage, count, self.search, group)
             }
@@ -383,7 +383,7 @@ mod tests {
         let query = unit(&Matrix::new(query, Q, D));
         let all: Vec<u32> = (0..N as u32).collect();
         let sums = |memory| {
-            let likeness = Likeness::new(&x, &query, memory);
+            let likeness = QueryLikeness::new(&x, &query, memory);
             likeness.map(&all, |row| row.iter().sum::<f32>())
         };
         assert_eq!(sums(usize::MAX), sums(0));

@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct NearestQuery {
     /// How the samples of the query share the budget.
-    mode: Mode,
+    mode: QueryMode,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Mode {
+enum QueryMode {
     /// They take turns: each takes the nearest sample that is left.
     #[default]
     RoundRobin,
@@ -36,7 +36,7 @@ const BLOCK: usize = 64;
 
 /// For each sample of the query the nearest that were left when it was last looked, the last of them
 /// nearest.
-struct Nearest<'a> {
+struct NearestOfQuery<'a> {
     pool: &'a Matrix<'a>,
     query: &'a Matrix<'a>,
     /// How many are listed for one.
@@ -45,7 +45,7 @@ struct Nearest<'a> {
     taken: Vec<bool>,
 }
 
-impl Nearest<'_> {
+impl NearestOfQuery<'_> {
     /// Takes the nearest that is left to sample `at` of the query.
     fn take(&mut self, at: usize) -> u32 {
         loop {
@@ -92,7 +92,7 @@ fn in_turns(
     let q = query.rows();
     let depth = (2 * count.div_ceil(q)).max(2 * BLOCK);
     let taken = vec![false; pool.rows()];
-    let mut nearest = Nearest { pool, query, depth, lists: vec![vec![]; q], taken };
+    let mut nearest = NearestOfQuery { pool, query, depth, lists: vec![vec![]; q], taken };
     let mut picks = Vec::with_capacity(count);
     while picks.len() < count {
         watch.step(picks.len(), count)?;
@@ -148,7 +148,7 @@ made elsewhere and come in by `load.features`. Cost: O(n q d) in tiles for n sam
     const READS: &'static [SelectInput] = &[SelectInput::Embeddings, SelectInput::Query];
 
     fn variants() -> Vec<Self> {
-        [Mode::RoundRobin, Mode::Mean, Mode::Max].map(|mode| Self { mode }).to_vec()
+        [QueryMode::RoundRobin, QueryMode::Mean, QueryMode::Max].map(|mode| Self { mode }).to_vec()
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
@@ -156,9 +156,9 @@ made elsewhere and come in by `load.features`. Cost: O(n q d) in tiles for n sam
         let picks = query_last(group, budget, |places, count| {
             let pool = vectors.gather(places);
             let scores = match self.mode {
-                Mode::RoundRobin => return in_turns(&pool, &query, count, group.watch),
-                Mode::Mean => mean_products(&pool, &query),
-                Mode::Max => largest_products(&pool, &query, || group.watch.step(0, budget))?,
+                QueryMode::RoundRobin => return in_turns(&pool, &query, count, group.watch),
+                QueryMode::Mean => mean_products(&pool, &query),
+                QueryMode::Max => largest_products(&pool, &query, || group.watch.step(0, budget))?,
             };
             let mut order = hardest_first(&scores);
             order.truncate(count);
@@ -197,14 +197,14 @@ mod tests {
     #[test]
     fn picks_worked_by_hand() {
         let mode = |mode| NearestQuery { mode };
-        assert_eq!(picks(&mode(Mode::RoundRobin), &[], 4), [0, 3, 1, 4]);
+        assert_eq!(picks(&mode(QueryMode::RoundRobin), &[], 4), [0, 3, 1, 4]);
         // The largest cosines are those of 0, 4, 6, 10 and 20 degrees.
-        assert_eq!(picks(&mode(Mode::Max), &[], 5), [0, 3, 4, 1, 2]);
+        assert_eq!(picks(&mode(QueryMode::Max), &[], 5), [0, 3, 4, 1, 2]);
         // The mean vector points to 42 degrees, to which 20 is nearest.
-        assert_eq!(picks(&mode(Mode::Mean), &[], 3), [2, 1, 3]);
+        assert_eq!(picks(&mode(QueryMode::Mean), &[], 3), [2, 1, 3]);
         // Those that are the query themselves come last.
         let own = [SampleId::from(0), SampleId::from(3)];
-        assert_eq!(picks(&mode(Mode::RoundRobin), &own, 5), [1, 4, 2, 0, 3]);
+        assert_eq!(picks(&mode(QueryMode::RoundRobin), &own, 5), [1, 4, 2, 0, 3]);
     }
 
     #[test]

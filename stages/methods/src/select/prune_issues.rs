@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct PruneIssues {
     /// Which of the samples that are not flagged are kept.
-    order: Order,
+    order: IssueOrder,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Order {
+enum IssueOrder {
     /// Some of them, drawn at random.
     #[default]
     Random,
@@ -45,7 +45,7 @@ so does this. Cost: O(n C + n log n).";
     const STREAMS: &'static [&'static str] = &["picks"];
 
     fn streams(&self) -> &'static [&'static str] {
-        if self.order == Order::Random { Self::STREAMS } else { &[] }
+        if self.order == IssueOrder::Random { Self::STREAMS } else { &[] }
     }
 
     fn remarks(&self, set: &TrainingSet<'_>) -> Vec<String> {
@@ -54,7 +54,7 @@ so does this. Cost: O(n C + n log n).";
     }
 
     fn variants() -> Vec<Self> {
-        [Order::Random, Order::SelfConfidence].map(|order| Self { order }).to_vec()
+        [IssueOrder::Random, IssueOrder::SelfConfidence].map(|order| Self { order }).to_vec()
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
@@ -67,8 +67,8 @@ so does this. Cost: O(n C + n log n).";
             hardest_first(&confidence).into_iter().partition(is_flagged);
         let count = budget.min(others.len());
         let mut picks = match self.order {
-            Order::SelfConfidence => others[..count].to_vec(),
-            Order::Random => {
+            IssueOrder::SelfConfidence => others[..count].to_vec(),
+            IssueOrder::Random => {
                 let mut others = others;
                 others.sort_unstable();
                 draw::sample(&mut group.streams.at("picks", group.index), others, count)
@@ -85,7 +85,7 @@ mod tests {
     use artifacts::{Matrix, SampleId};
     use engine::Streams;
 
-    fn select(order: Order, seed: u64, budget: usize) -> Vec<u32> {
+    fn select(order: IssueOrder, seed: u64, budget: usize) -> Vec<u32> {
         // Labels 0 0 0 0 1 1; the fourth is flagged: as in the joint worked by hand of `confident`.
         let labels = [0, 0, 0, 0, 1, 1];
         let p = [0.9f32, 0.8, 0.9, 0.2, 0.15, 0.4];
@@ -103,11 +103,11 @@ mod tests {
 
     #[test]
     fn what_is_flagged_is_kept_last() {
-        assert_eq!(select(Order::SelfConfidence, 0, 6), [0, 2, 4, 1, 5, 3]);
+        assert_eq!(select(IssueOrder::SelfConfidence, 0, 6), [0, 2, 4, 1, 5, 3]);
         for seed in 0..20 {
-            assert!(!select(Order::Random, seed, 5).contains(&3));
+            assert!(!select(IssueOrder::Random, seed, 5).contains(&3));
         }
-        assert!((1..20).any(|seed| select(Order::Random, seed, 3) != select(Order::Random, 0, 3)));
-        assert_eq!(select(Order::Random, 0, 6)[5], 3);
+        assert!((1..20).any(|seed| select(IssueOrder::Random, seed, 3) != select(IssueOrder::Random, 0, 3)));
+        assert_eq!(select(IssueOrder::Random, 0, 6)[5], 3);
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Group, Picks, Selector, TrainingSet, Watch,
     balance::{Balance, BalanceBy, Division, Share, Strata},
     budget,
-    inputs::{self, Inputs},
+    inputs::{self, SelectorInputs},
     unit,
 };
 use crate::{MethodError, Runtime, linalg::Compute};
@@ -186,7 +186,7 @@ impl<S: Selector> Stage for Select<S> {
     }
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
-        let inputs = Inputs::read(ctx, &self.rule, &self.inputs())?;
+        let inputs = SelectorInputs::read(ctx, &self.rule, &self.inputs())?;
         let (labels, classes) = (&inputs.samples.labels[..], inputs.samples.classes);
         let ground = inputs.training_set();
         for remark in self.rule.remarks(&ground) {

@@ -22,7 +22,7 @@ use engine::{StageError, Streams};
 use std::time::{Duration, Instant};
 
 /// The constant inputs of a training: network, samples, labels, weights, random streams.
-pub(crate) struct Job<'a> {
+pub(crate) struct EpochJob<'a> {
     pub(crate) plan: TrainingConfig,
     pub(crate) network: &'a Network,
     pub(crate) feed: &'a Feed,
@@ -48,7 +48,7 @@ const WAITING: usize = 1 << 24;
 // Samples a forward pass without gradients takes at once.
 const EVAL_BATCH: usize = 256;
 
-impl Job<'_> {
+impl EpochJob<'_> {
     /// Returns how many steps an epoch has; at most, where the sampler leaves out what is learnt.
     pub(crate) fn per_epoch(&self) -> u64 {
         self.plan.sampler.seen(self.subset.len()).div_ceil(self.plan.batch) as u64
@@ -287,7 +287,7 @@ impl Job<'_> {
 
 /// Losses that are pending on the device: batches whose logits have not been downloaded yet.
 struct Books<'j, 'a> {
-    job: &'j Job<'a>,
+    job: &'j EpochJob<'a>,
     tally: Tally,
     /// How much more each position of the subset counts in this epoch.
     factors: Option<Vec<f32>>,

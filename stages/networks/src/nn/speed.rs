@@ -2,7 +2,7 @@
 //! store and no pipeline around it.
 
 use super::{
-    epoch::{Job, Outputs, outputs},
+    epoch::{EpochJob, Outputs, outputs},
     feed::{Augment, Feed, InputNormalisation},
     memory::{self, guarded},
     optim::Rule,
@@ -220,7 +220,7 @@ impl TimedJob<'_> {
         record: Option<&mut [f32]>,
         watch: &mut super::epoch::StepCallback<'_>,
     ) -> Result<bool, StageError> {
-        let job = Job {
+        let job = EpochJob {
             plan: self.setup.plan,
             network: &self.setup.network,
             feed: self.feed,

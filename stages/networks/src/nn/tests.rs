@@ -2,7 +2,7 @@
 
 use super::{
     Tensor,
-    epoch::{Job, outputs},
+    epoch::{EpochJob, outputs},
     feed::{Augment, Feed, InputNormalisation},
     forward::{Batch, Forward as _, Mode},
     input_gradients::{self, input_gradients, normalised},
@@ -179,7 +179,7 @@ impl Toy {
 
     /// Trains until `epochs` epochs are done.
     fn go_on(&self, state: &mut State, epochs: usize) {
-        let job = Job {
+        let job = EpochJob {
             plan: self.plan,
             network: &self.network,
             feed: &self.feed,
@@ -408,7 +408,7 @@ fn a_recorded_row_is_the_samples_own() {
     let others = others.map(|sample| PickedSample { sample, weight: None });
     toy.subset = Subset::new(40, others.collect()).expect("each is there once");
     let mut state = toy.start();
-    let job = Job {
+    let job = EpochJob {
         plan: toy.plan,
         network: &toy.network,
         feed: &toy.feed,

@@ -4,7 +4,7 @@
 //! break: the state is kept bit by bit, and every epoch draws from streams of its own.
 
 use super::{
-    epoch::{Job, accuracy, outputs},
+    epoch::{EpochJob, accuracy, outputs},
     feed::{Feed, InputNormalisation},
     memory::{self, guarded},
     settings::{Length, TrainingConfig},
@@ -151,7 +151,7 @@ pub(crate) fn train(
     if subset.is_empty() {
         return Err(NetworkError::NoSamples.into());
     }
-    let job = Job {
+    let job = EpochJob {
         plan,
         network: &setup.network,
         feed: &setup.train,
@@ -195,7 +195,7 @@ const NEWS: Duration = Duration::from_millis(50);
 
 struct TrainingLoop<'a, 'f> {
     ctx: &'a StageCtx<'a>,
-    job: &'a Job<'a>,
+    job: &'a EpochJob<'a>,
     setup: &'a TrainingSetup,
     recording: Recording,
     fold: Option<FoldWatch<'f>>,
@@ -208,7 +208,7 @@ struct TrainingLoop<'a, 'f> {
 impl<'a> TrainingLoop<'a, '_> {
     fn resume(
         ctx: &'a StageCtx<'a>,
-        job: &'a Job<'a>,
+        job: &'a EpochJob<'a>,
         setup: &'a TrainingSetup,
         recording: Recording,
     ) -> Result<Self, StageError> {
@@ -319,7 +319,7 @@ impl<'a> TrainingLoop<'a, '_> {
 /// Returns the newest checkpoint, if there is one that fits.
 fn newest(
     ctx: &StageCtx<'_>,
-    job: &Job<'_>,
+    job: &EpochJob<'_>,
     setup: &TrainingSetup,
 ) -> Result<Option<Trained>, StageError> {
     let Some(checkpoint) = ctx.newest_checkpoint()? else { return Ok(None) };

@@ -152,7 +152,7 @@ fn pixels(bytes: &[u8]) -> Result<Raw, ImageError> {
         Some(Content::Png) => png(&png::ended(bytes)),
         Some(Content::Other(ImageFormat::Tiff)) => match tiff::packed(bytes) {
             Some(decoded) => {
-                let tiff::Unpacked { width, height, channels, bytes } =
+                let tiff::UnpackedStrips { width, height, channels, bytes } =
                     decoded.map_err(ImageError::Tiff)?;
                 Ok(Raw { width, height, channels, bytes })
             }

@@ -5,8 +5,8 @@ use super::{
     Channels,
     decode::{ImageShape, Resize},
     known, labelled, meta, names,
-    scan::{self, EmptyClasses, Search},
-    splits::{self, Splits},
+    scan::{self, EmptyClasses, FolderSearch},
+    splits::{self, ImageSplits},
     too_large,
     write::{self, Damaged, Pictures},
 };
@@ -123,19 +123,19 @@ name, size and dates, so a second plan reads no image.";
         if !dir.is_dir() {
             return Err(scan::problem(format!("there is no folder `{}`", dir.display()), HINT));
         }
-        let found = Splits::find(dir)?;
+        let found = ImageSplits::find(dir)?;
         let train = found.train.as_deref().unwrap_or(dir);
         if found.train.is_none() {
             splits::check_classes(dir)?;
         }
         let (damaged, empty) = (self.damaged, self.empty_classes);
         let most = self.train_per_class.map(Count::get);
-        let mut all = Search { most, damaged, empty }.classes(train, "train")?;
+        let mut all = FolderSearch { most, damaged, empty }.classes(train, "train")?;
         let most = self.test_per_class.map(Count::get);
         let test = match &found.test[..] {
             _ if found.train.is_none() => None,
             [] => None,
-            tests => self.test(tests, &all, Search { most, damaged, empty })?,
+            tests => self.test(tests, &all, FolderSearch { most, damaged, empty })?,
         };
         match (test, self.test_fraction) {
             (Some(test), None) => {
@@ -177,7 +177,7 @@ impl ImageFolder {
         &self,
         tests: &[PathBuf],
         train: &[Listed],
-        search: Search,
+        search: FolderSearch,
     ) -> Result<Option<Vec<Listed>>, Problem> {
         let mut first = None;
         for dir in tests {

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Loaded, aside, columns,
-        labels::{self, Labels, refused},
+        labels::{self, FileLabels, refused},
     },
     decode::{ImageError, ImageShape, decode_bytes},
     meta,
@@ -34,7 +34,7 @@ pub(super) struct Embedded {
 
 /// The images of a split so far.
 #[derive(Default)]
-struct Gathered {
+struct GatheredImages {
     pixels: Vec<u8>,
     labels: Vec<String>,
     ids: Vec<Option<String>>,
@@ -50,7 +50,7 @@ pub(super) fn put(
 ) -> Result<Parts, StageError> {
     let shape = settings.shape();
     let total = ctx.folders().iter().map(|one| one.files.len()).sum::<usize>() as u64;
-    let (mut splits, mut bad) = ([Gathered::default(), Gathered::default()], vec![]);
+    let (mut splits, mut bad) = ([GatheredImages::default(), GatheredImages::default()], vec![]);
     let (mut done, mut all) = (0, 0);
     for folder in ctx.folders() {
         let into = &mut splits[usize::from(folder.role != "train")];
@@ -80,7 +80,7 @@ pub(super) fn put(
 
 /// Decodes the images of a shard and adds them; the damaged ones are added to `bad`.
 fn add(
-    into: &mut Gathered,
+    into: &mut GatheredImages,
     images: Vec<Embedded>,
     shape: ImageShape,
     bad: &mut Vec<(PathBuf, ImageError)>,
@@ -104,7 +104,7 @@ fn finish(
     ctx: &StageCtx<'_>,
     settings: &Shards,
     names: Option<Vec<String>>,
-    [mut train, mut test]: [Gathered; 2],
+    [mut train, mut test]: [GatheredImages; 2],
 ) -> Result<Parts, StageError> {
     let shape = settings.shape();
     let given = settings.classes.clone().or(names);
@@ -113,7 +113,7 @@ fn finish(
         folder.or(ctx.folders().first()).map(|one| one.path.as_path()).ok_or(MethodError::NoInput)
     };
     let [given_train, given_test] = [&mut train.labels, &mut test.labels].map(std::mem::take);
-    let written = Labels::both(given_train, given_test);
+    let written = FileLabels::both(given_train, given_test);
     let (classes, labels) = labels::classes(given.as_deref(), [&written[0], &written[1]], &path)?;
     let [mut train_labels, mut test_labels] = labels;
     let mut ids = ids(settings, std::mem::take(&mut train.ids), path("train")?)?;
@@ -129,7 +129,8 @@ fn finish(
     }
     let mut meta = meta(&settings.name, classes, shape, None);
     (meta.train, meta.test) = (train_labels.len(), test_labels.len());
-    let split = |one: Gathered, labels| Split { inputs: Inputs::Images(one.pixels.into()), labels };
+    let split =
+        |one: GatheredImages, labels| Split { inputs: Inputs::Images(one.pixels.into()), labels };
     let loaded = Loaded::new(meta, split(train, train_labels), split(test, test_labels));
     let columns = SampleColumns { ids, ..SampleColumns::default() };
     Loaded { columns, ..loaded.with_moments() }.put(ctx)

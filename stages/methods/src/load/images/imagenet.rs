@@ -5,10 +5,10 @@ use super::{
         FileError, Loader,
         file::{self, broken},
     },
-    Images,
+    ImageFolderSettings,
     devkit::{self, Devkit},
     known, labelled, limit, meta, names,
-    scan::{self, Home, Search},
+    scan::{self, FolderSearch, Home},
     tiny::{called, words},
     write::{self, Picture, Pictures},
 };
@@ -48,7 +48,7 @@ const UNLABELLED: &str = "unpack `ILSVRC2012_devkit_t12.tar.gz` beside `train` a
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(transparent)]
-pub(in super::super) struct ImageNet(Images);
+pub(in super::super) struct ImageNet(ImageFolderSettings);
 
 /// What says of which class the images of `val` are.
 enum Answers {
@@ -135,10 +135,10 @@ The images are decoded once, in parallel, into one object of the store: 200 GB a
     fn folders(&self) -> Result<Vec<InputFolder>, Problem> {
         let (root, answers) = self.find()?;
         let damaged = self.0.damaged;
-        let search = |most: Option<Count>| Search {
+        let search = |most: Option<Count>| FolderSearch {
             most: most.map(Count::get),
             damaged,
-            ..Search::default()
+            ..FolderSearch::default()
         };
         let mut folders = search(self.0.train_per_class).classes(&root.join("train"), "train")?;
         let val = root.join("val");
@@ -219,7 +219,10 @@ mod tests {
     use crate::load::file::Scratch;
 
     fn stage(scratch: &Scratch) -> ImageNet {
-        ImageNet(Images { dir: Some(scratch.path().to_owned()), ..Images::default() })
+        ImageNet(ImageFolderSettings {
+            dir: Some(scratch.path().to_owned()),
+            ..ImageFolderSettings::default()
+        })
     }
 
     #[test]

@@ -40,7 +40,7 @@ use write::{Damaged, Picture};
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 #[schemars(inline)]
-pub(super) struct Images {
+pub(super) struct ImageFolderSettings {
     /// The folder the data set lies in, relative to the current directory. Without it, the usual
     /// places are searched. Not part of the key: the files' names and bytes are.
     // Skipped on the way out: what is written is what is keyed.
@@ -107,7 +107,7 @@ fn too_large(size: Option<Count>) -> Vec<Problem> {
     vec![Problem { setting: "size".to_owned(), message, hint }]
 }
 
-impl Images {
+impl ImageFolderSettings {
     fn shape(&self, usual: usize) -> ImageShape {
         let size = self.size.map_or(usual, Count::get);
         ImageShape { size, resize: self.resize, channels: self.channels.0 }

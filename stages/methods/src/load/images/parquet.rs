@@ -3,7 +3,7 @@
 use super::{
     super::{
         Loader, columns,
-        labels::{Labels, refused},
+        labels::{FileLabels, refused},
     },
     gather::{self, Embedded},
     shards::Shards,
@@ -89,7 +89,7 @@ fn shard(path: &Path, given: Option<&str>) -> Result<Vec<Embedded>, StageError> 
     let labels = find(&LABELS).map_err(|error| wrong(path, error))?;
     let images = file.blobs(&images).map_err(|error| wrong(path, error))?;
     let labels = file.get(&labels).map_err(|error| wrong(path, error))?;
-    let labels = Labels::of(labels, None).map_err(|error| refused(path, error))?.texts();
+    let labels = FileLabels::of(labels, None).map_err(|error| refused(path, error))?.texts();
     if labels.len() != images.len() {
         let (labels, n) = (labels.len(), images.len());
         let images = path.to_owned();

@@ -46,7 +46,7 @@ const LABELS: [&str; 14] = [
 ];
 
 /// The columns that are read, where they are given.
-pub(super) struct Columns<'a> {
+pub(super) struct ImageColumns<'a> {
     pub(super) file: Option<&'a str>,
     pub(super) label: Option<&'a str>,
     pub(super) split: Option<&'a str>,
@@ -54,15 +54,15 @@ pub(super) struct Columns<'a> {
 
 /// A row of the table.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct ImageRow {
     pub(super) file: String,
     pub(super) label: String,
     pub(super) split: Option<String>,
 }
 
-impl Columns<'_> {
+impl ImageColumns<'_> {
     /// Reads the rows of the table at `path`.
-    pub(super) fn read(&self, path: &Path) -> Result<Vec<Row>, StageError> {
+    pub(super) fn read(&self, path: &Path) -> Result<Vec<ImageRow>, StageError> {
         let wrong = |error: FormatError| refused(path, ArrayError::from(error));
         let table = DataFile::open(path).map_err(wrong)?;
         let names = table.names().map_err(wrong)?;
@@ -93,7 +93,7 @@ impl Columns<'_> {
         let splits = split.map(|name| texts(&name)).transpose()?;
         let rows = files.into_iter().zip(labels).enumerate().map(|(at, (file, label))| {
             let split = splits.as_ref().map(|splits| splits[at].clone());
-            Row { file, label, split }
+            ImageRow { file, label, split }
         });
         Ok(rows.collect())
     }
@@ -211,13 +211,13 @@ mod tests {
     #[test]
     fn columns_are_found_by_usual_names_or_by_their_order() {
         let scratch = Scratch::new("rows");
-        let read = |text: &str, columns: &Columns<'_>| {
+        let read = |text: &str, columns: &ImageColumns<'_>| {
             columns
                 .read(&scratch.write("t.csv", text.as_bytes()))
                 .map_err(|error| error.to_string())
         };
-        let none = Columns { file: None, label: None, split: None };
-        let row = |file: &str, label: &str, split: Option<&str>| Row {
+        let none = ImageColumns { file: None, label: None, split: None };
+        let row = |file: &str, label: &str, split: Option<&str>| ImageRow {
             file: file.to_owned(),
             label: label.to_owned(),
             split: split.map(str::to_owned),
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(read(text, &none), Ok(want));
         let text = "eye,stage\n12,3\n13,0\n";
         assert_eq!(read(text, &none), Ok(vec![row("12", "3", None), row("13", "0", None)]));
-        let given = Columns { file: Some("b"), label: Some("c"), split: None };
+        let given = ImageColumns { file: Some("b"), label: Some("c"), split: None };
         assert_eq!(read("a,b,c\n1,x,2\n", &given), Ok(vec![row("x", "2", None)]));
         let text = "image,MEL,NV,age\na,0.0,1.0,30\nb,1.0,0.0,50\n";
         assert_eq!(read(text, &none), Ok(vec![row("a", "NV", None), row("b", "MEL", None)]));

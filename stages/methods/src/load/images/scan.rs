@@ -95,7 +95,7 @@ impl EmptyClasses {
 
 /// How folders are searched for images.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Search {
+pub(super) struct FolderSearch {
     /// Only the first so many of each folder.
     pub(super) most: Option<usize>,
     /// What becomes of links to nothing and names that are not text.
@@ -103,7 +103,7 @@ pub(super) struct Search {
     pub(super) empty: EmptyClasses,
 }
 
-impl Search {
+impl FolderSearch {
     /// Returns the classes in `dir`, one folder each, with the images of each; both in the order of their
     /// names.
     ///
@@ -137,7 +137,7 @@ impl Search {
         role: &str,
         name: &str,
     ) -> Result<InputFolder, Problem> {
-        let Found { mut files, passed, .. } = Found::below(dir)?;
+        let FoundImages { mut files, passed, .. } = FoundImages::below(dir)?;
         if self.damaged == Damaged::Refuse
             && let Some(problem) = passed.problem()
         {
@@ -196,12 +196,12 @@ pub(super) fn passed_over(folders: &[InputFolder]) -> Result<PassedOver, Problem
     let mut all = PassedOver::default();
     let mut parents = BTreeSet::new();
     for folder in folders {
-        all.add(Found::below(&folder.path)?.passed);
+        all.add(FoundImages::below(&folder.path)?.passed);
         parents.extend(folder.path.parent());
     }
     for parent in parents {
         let (entries, _) = entries(parent)?;
-        let beside = |one: &&Entry| one.kind == Kind::File && is_named_as_image(&one.name);
+        let beside = |one: &&Entry| one.kind == PathKind::File && is_named_as_image(&one.name);
         all.beside += entries.iter().filter(beside).count();
     }
     Ok(all)
@@ -209,7 +209,7 @@ pub(super) fn passed_over(folders: &[InputFolder]) -> Result<PassedOver, Problem
 
 /// The images below a folder: paths relative to it.
 #[derive(Default)]
-struct Found {
+struct FoundImages {
     files: Vec<String>,
     passed: PassedOver,
     /// The folder that is searched, by its canonical path.
@@ -218,7 +218,7 @@ struct Found {
     read: BTreeSet<PathBuf>,
 }
 
-impl Found {
+impl FoundImages {
     fn below(dir: &Path) -> Result<Self, Problem> {
         let mut found = Self::default();
         found.collect(dir, "")?;
@@ -239,12 +239,14 @@ impl Found {
         for Entry { name, kind } in entries {
             let (inside, path) = (format!("{below}{name}"), dir.join(&name));
             match kind {
-                Kind::Folder => self.collect(&path, &format!("{inside}/"))?,
-                Kind::File if is_named_as_image(&name) => self.files.push(inside),
+                PathKind::Folder => self.collect(&path, &format!("{inside}/"))?,
+                PathKind::File if is_named_as_image(&name) => self.files.push(inside),
                 // A file that is not to be read is none of ours.
-                Kind::File if begins_like_image(&path).unwrap_or(false) => self.files.push(inside),
-                Kind::Dangling if is_named_as_image(&name) => self.passed.dangling.push(path),
-                Kind::File | Kind::Dangling | Kind::Special => self.passed.other(&name),
+                PathKind::File if begins_like_image(&path).unwrap_or(false) => {
+                    self.files.push(inside)
+                }
+                PathKind::Dangling if is_named_as_image(&name) => self.passed.dangling.push(path),
+                PathKind::File | PathKind::Dangling | PathKind::Special => self.passed.other(&name),
             }
         }
         Ok(())
@@ -252,7 +254,7 @@ impl Found {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum PathKind {
     Folder,
     File,
     /// A link to nothing.
@@ -263,13 +265,13 @@ enum Kind {
 
 struct Entry {
     name: String,
-    kind: Kind,
+    kind: PathKind,
 }
 
 /// Returns the names of the folders in `dir`, sorted.
 pub(super) fn folders(dir: &Path) -> Result<Vec<String>, Problem> {
     let (entries, _) = entries(dir)?;
-    let folders = entries.into_iter().filter(|one| one.kind == Kind::Folder);
+    let folders = entries.into_iter().filter(|one| one.kind == PathKind::Folder);
     Ok(folders.map(|one| one.name).collect())
 }
 
@@ -285,9 +287,9 @@ pub(super) fn files(dir: &Path) -> Result<Vec<String>, Problem> {
         }
         for Entry { name, kind } in entries(&path)?.0 {
             match kind {
-                Kind::Folder => left.push(format!("{below}{name}/")),
-                Kind::File => found.push(format!("{below}{name}")),
-                Kind::Dangling | Kind::Special => {}
+                PathKind::Folder => left.push(format!("{below}{name}/")),
+                PathKind::File => found.push(format!("{below}{name}")),
+                PathKind::Dangling | PathKind::Special => {}
             }
         }
     }
@@ -319,15 +321,15 @@ fn entries(dir: &Path) -> Result<(Vec<Entry>, Vec<PathBuf>), Problem> {
             match fs::metadata(entry.path()) {
                 Ok(metadata) => kind = metadata.file_type(),
                 Err(_) => {
-                    found.push(Entry { name, kind: Kind::Dangling });
+                    found.push(Entry { name, kind: PathKind::Dangling });
                     continue;
                 }
             }
         }
         let kind = match () {
-            () if kind.is_dir() => Kind::Folder,
-            () if kind.is_file() => Kind::File,
-            () => Kind::Special,
+            () if kind.is_dir() => PathKind::Folder,
+            () if kind.is_file() => PathKind::File,
+            () => PathKind::Special,
         };
         found.push(Entry { name, kind });
     }
@@ -356,7 +358,8 @@ mod tests {
         }
         scratch.write("__MACOSX/cat/._a.jpg", JPEG);
         scratch.write("b.jpg", JPEG);
-        let found = Search::default().classes(scratch.path(), "train").expect("there is a class");
+        let found =
+            FolderSearch::default().classes(scratch.path(), "train").expect("there is a class");
         assert_eq!(found.len(), 1);
         let want = ["G.PNG", "a.jpg", "b.jfif", "c", "d.jpg_large", "e.heic", "f.jpg "];
         assert_eq!(found[0].files, want);
@@ -377,7 +380,7 @@ mod tests {
         link("..", "cat/latest");
         link("old", "cat/young");
         link("../cat/1.jpg", "cat/3.jpg");
-        let search = Search::default();
+        let search = FolderSearch::default();
         let images = || search.images(&scratch.path().join("cat"), "train", "cat");
         let found = images().expect("all links lead somewhere");
         assert_eq!(found.files, ["1.jpg", "3.jpg", "old/2.jpg"]);
@@ -387,7 +390,7 @@ mod tests {
         link("gone.jpg", "cat/9.jpg");
         let problem = images().expect_err("a link leads nowhere");
         assert!(problem.message.starts_with("there are links to nothing: "), "{problem:?}");
-        let skip = Search { damaged: Damaged::Skip, ..search };
+        let skip = FolderSearch { damaged: Damaged::Skip, ..search };
         let found = skip.images(&scratch.path().join("cat"), "train", "cat").expect("left out");
         assert_eq!(found.files.len(), 3);
     }
@@ -397,10 +400,10 @@ mod tests {
         let scratch = Scratch::new("scan-empty");
         scratch.write("cat/1.jpg", JPEG);
         scratch.write("dog/1.txt", b"");
-        let search = Search::default();
+        let search = FolderSearch::default();
         let problem = search.classes(scratch.path(), "train").expect_err("dog is empty");
         assert!(problem.message.ends_with("dog` has no image in it"), "{problem:?}");
-        let keep = Search { empty: EmptyClasses::Keep, ..search };
+        let keep = FolderSearch { empty: EmptyClasses::Keep, ..search };
         let found = keep.classes(scratch.path(), "train").expect("it is allowed");
         assert_eq!((found.len(), found[1].files.len()), (2, 0));
         fs::remove_file(scratch.path().join("cat/1.jpg")).expect("it is there");

@@ -21,14 +21,14 @@ const TEST: [&str; 10] = [
 ];
 
 /// The splits in a folder.
-pub(super) struct Splits {
+pub(super) struct ImageSplits {
     /// The folder of images to train on, if there is one.
     pub(super) train: Option<PathBuf>,
     /// Those of images to test on, the first the one to take.
     pub(super) test: Vec<PathBuf>,
 }
 
-impl Splits {
+impl ImageSplits {
     /// Finds the splits in `dir`.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ pub(super) fn check_classes(dir: &Path) -> Result<(), Problem> {
     }
     if let [only] = &names[..] {
         let inside = dir.join(only);
-        let splits = Splits::find(&inside)?;
+        let splits = ImageSplits::find(&inside)?;
         if splits.train.is_some() {
             let message = format!("the splits are one folder below `{}`", dir.display());
             return Err(problem(
@@ -125,14 +125,14 @@ mod tests {
         for name in ["Testing/cat", "Training/cat", "val/cat"] {
             scratch.write(&format!("{name}/1.jpg"), b"");
         }
-        let found = Splits::find(scratch.path()).expect("one is to train on");
+        let found = ImageSplits::find(scratch.path()).expect("one is to train on");
         assert_eq!(found.train, Some(scratch.path().join("Training")));
         assert_eq!(found.test, [scratch.path().join("val"), scratch.path().join("Testing")]);
         scratch.write("train/train/cat/1.jpg", b"");
-        let found = Splits::find(scratch.path()).expect("`train` comes first");
+        let found = ImageSplits::find(scratch.path()).expect("`train` comes first");
         assert_eq!(found.train, Some(scratch.path().join("train/train")));
         std::fs::rename(scratch.path().join("train"), scratch.path().join("Train")).expect("moved");
-        assert!(Splits::find(scratch.path()).is_err());
+        assert!(ImageSplits::find(scratch.path()).is_err());
     }
 
     #[test]

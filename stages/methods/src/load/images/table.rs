@@ -3,14 +3,14 @@
 use super::{
     super::{
         Loader, aside, file,
-        labels::{self, Labels, refused},
+        labels::{self, FileLabels, refused},
         names,
     },
     Channels,
     decode::{ImageShape, Resize},
     meta,
-    rows::{Columns, Places, Row},
-    scan::{self, Search},
+    rows::{ImageColumns, ImageRow, Places},
+    scan::{self, FolderSearch},
     splits, too_large,
     write::{self, Damaged, Picture, Pictures},
 };
@@ -162,7 +162,7 @@ Cost: that of `load.folder`.";
     }
 
     fn folders(&self) -> Result<Vec<InputFolder>, Problem> {
-        let search = Search { damaged: self.damaged, ..Search::default() };
+        let search = FolderSearch { damaged: self.damaged, ..FolderSearch::default() };
         let mut found = vec![];
         for (role, dir) in [("images", &self.dir), ("test-images", &self.test_dir)] {
             let Some(dir) = dir else { continue };
@@ -187,7 +187,7 @@ Cost: that of `load.folder`.";
         let texts = |rows: &[(Picture<'_>, String)]| -> Vec<String> {
             rows.iter().map(|(_, label)| label.clone()).collect()
         };
-        let given = Labels::both(texts(&rows.train), texts(&rows.test));
+        let given = FileLabels::both(texts(&rows.train), texts(&rows.test));
         let (classes, labels) =
             labels::classes(self.classes.as_deref(), [&given[0], &given[1]], &path)?;
         let [train, test] = [(rows.train, &labels[0]), (rows.test, &labels[1])].map(
@@ -214,7 +214,7 @@ struct Labelled<'a> {
 impl ImagesTable {
     /// Returns the images that the tables name, in the order of their rows.
     fn rows<'a>(&self, ctx: &'a StageCtx<'_>) -> Result<Labelled<'a>, StageError> {
-        let columns = Columns {
+        let columns = ImageColumns {
             file: self.file.as_deref(),
             label: self.label.as_deref(),
             split: self.split.as_deref(),
@@ -246,7 +246,7 @@ impl ImagesTable {
         ctx: &StageCtx<'_>,
         folder: &'a InputFolder,
         table: &Path,
-        rows: Vec<Row>,
+        rows: Vec<ImageRow>,
     ) -> Result<Vec<(Picture<'a>, String)>, StageError> {
         let places = Places::new(&folder.files);
         let (mut found, mut missing) = (vec![], vec![]);
@@ -274,10 +274,10 @@ impl ImagesTable {
 /// Divides rows by what their column of splits says.
 fn divided(
     ctx: &StageCtx<'_>,
-    columns: &Columns<'_>,
+    columns: &ImageColumns<'_>,
     path: &Path,
-    rows: Vec<Row>,
-) -> Result<[Vec<Row>; 2], StageError> {
+    rows: Vec<ImageRow>,
+) -> Result<[Vec<ImageRow>; 2], StageError> {
     let names: BTreeSet<String> = rows.iter().filter_map(|row| row.split.clone()).collect();
     let (train, test) = splits::named(names.iter().map(String::as_str));
     let Some(train) = train.map(str::to_owned) else {

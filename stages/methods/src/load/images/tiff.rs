@@ -17,7 +17,7 @@ const PALETTE: u16 = 3;
 const GREY: u16 = 1;
 
 /// A decoded image, its channels side by side.
-pub(super) struct Unpacked {
+pub(super) struct UnpackedStrips {
     pub(super) width: usize,
     pub(super) height: usize,
     /// 1 or 3.
@@ -27,7 +27,7 @@ pub(super) struct Unpacked {
 
 /// Returns the pixels of an image with a palette or of less than a byte a pixel, or what is wrong with it; `None` if
 /// it is of another kind.
-pub(super) fn packed(bytes: &[u8]) -> Option<Result<Unpacked, TiffError>> {
+pub(super) fn packed(bytes: &[u8]) -> Option<Result<UnpackedStrips, TiffError>> {
     let directory = Directory { bytes, is_little: bytes.starts_with(b"II") };
     let place = directory.entry(PHOTOMETRIC)?;
     let bits = directory.short(directory.entry(BITS)?)?;
@@ -44,7 +44,7 @@ pub(super) fn packed(bytes: &[u8]) -> Option<Result<Unpacked, TiffError>> {
     }
 }
 
-fn decode(bytes: &[u8], bits: usize, has_palette: bool) -> Result<Unpacked, TiffError> {
+fn decode(bytes: &[u8], bits: usize, has_palette: bool) -> Result<UnpackedStrips, TiffError> {
     let mut decoder = Decoder::new(Cursor::new(bytes))?;
     let (width, height) = decoder.dimensions()?;
     let (width, height) = (width as usize, height as usize);
@@ -69,7 +69,7 @@ fn decode(bytes: &[u8], bits: usize, has_palette: bool) -> Result<Unpacked, Tiff
         }
     }
     // A palette that is too short leaves too few bytes, which is seen with the size.
-    Ok(Unpacked { width, height, channels: if has_palette { 3 } else { 1 }, bytes })
+    Ok(UnpackedStrips { width, height, channels: if has_palette { 3 } else { 1 }, bytes })
 }
 
 /// The first directory of a file.

@@ -5,8 +5,8 @@ use super::{
         FileError, Loader,
         file::{self, broken},
     },
-    Images, known, labelled, limit, meta, names,
-    scan::{self, Home, Search},
+    ImageFolderSettings, known, labelled, limit, meta, names,
+    scan::{self, FolderSearch, Home},
     write::{self, Picture, Pictures},
 };
 use artifacts::{parts::Parts, units::Count};
@@ -37,7 +37,7 @@ const STD: [f32; 3] = [0.2770, 0.2691, 0.2821];
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(transparent)]
-pub(in super::super) struct TinyImageNet(Images);
+pub(in super::super) struct TinyImageNet(ImageFolderSettings);
 
 impl Loader for TinyImageNet {
     const NAME: &'static str = "load.tiny-imagenet";
@@ -84,11 +84,11 @@ deviation .2770 .2691 .2821 (grey images with what is measured).";
         let root = HOME.find(self.0.dir.as_deref())?;
         let damaged = self.0.damaged;
         let most = self.0.train_per_class.map(Count::get);
-        let search = Search { damaged, ..Search::default() };
-        let mut folders = Search { most, ..search }.classes(&root.join("train"), "train")?;
+        let search = FolderSearch { damaged, ..FolderSearch::default() };
+        let mut folders = FolderSearch { most, ..search }.classes(&root.join("train"), "train")?;
         if is_sorted(&root) {
             let most = self.0.test_per_class.map(Count::get);
-            let test = Search { most, ..search }.classes(&root.join("val"), "test")?;
+            let test = FolderSearch { most, ..search }.classes(&root.join("val"), "test")?;
             known(&folders, &test, HOME.hint)?;
             folders.extend(test);
         } else {
@@ -241,8 +241,10 @@ mod tests {
         for name in ["train/n01/images/a.JPEG", "val/images/b.JPEG", "wnids.txt", "words.txt"] {
             scratch.write(&format!("tiny-imagenet-200/{name}"), b"");
         }
-        let stage =
-            TinyImageNet(Images { dir: Some(scratch.path().to_owned()), ..Images::default() });
+        let stage = TinyImageNet(ImageFolderSettings {
+            dir: Some(scratch.path().to_owned()),
+            ..ImageFolderSettings::default()
+        });
         let problem = stage.files().expect_err("a file is missing");
         assert!(problem.message.ends_with("val/val_annotations.txt`"), "{problem:?}");
         assert!(problem.hint.expect("there is a way out").contains("cs231n.stanford.edu"));

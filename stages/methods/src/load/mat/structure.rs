@@ -2,7 +2,7 @@
 
 use super::{
     super::{FileError, file::broken},
-    Element, INT8, MATRIX, MatError, MatValues, UINT8, UINT16, UINT32, each, matrix, whole,
+    INT8, MATRIX, MatElement, MatError, MatValues, UINT8, UINT16, UINT32, each, matrix, whole,
 };
 use engine::StageError;
 use std::{collections::BTreeMap, path::Path};
@@ -50,18 +50,18 @@ pub(in super::super) fn records(
 fn structures(
     mut body: &[u8],
 ) -> Result<Option<(String, Vec<BTreeMap<String, MatField>>)>, MatError> {
-    let flags = Element::take(&mut body, true)?;
+    let flags = MatElement::take(&mut body, true)?;
     if flags.kind != UINT32 || flags.body.first() != Some(&STRUCTURE) {
         return Ok(None);
     }
-    Element::take(&mut body, true)?;
-    let name = Element::take(&mut body, true)?;
+    MatElement::take(&mut body, true)?;
+    let name = MatElement::take(&mut body, true)?;
     let name = String::from_utf8_lossy(name.body).into_owned();
     let wrong = || MatError::NoDimensions(name.clone());
-    let width = Element::take(&mut body, true)?;
+    let width = MatElement::take(&mut body, true)?;
     let width = width.body.first_chunk().map(|width| u32::from_le_bytes(*width) as usize);
     let width = width.filter(|width| *width > 0).ok_or_else(wrong)?;
-    let names = Element::take(&mut body, true)?;
+    let names = MatElement::take(&mut body, true)?;
     let names = names.body.chunks_exact(width).map(|name| {
         let end = name.iter().position(|byte| *byte == 0).unwrap_or(width);
         String::from_utf8_lossy(&name[..end]).into_owned()
@@ -71,7 +71,7 @@ fn structures(
     while !names.is_empty() && !body.is_empty() {
         let mut record = BTreeMap::new();
         for name in &names {
-            let element = Element::take(&mut body, true)?;
+            let element = MatElement::take(&mut body, true)?;
             if element.kind != MATRIX {
                 return Err(wrong());
             }
@@ -87,7 +87,7 @@ fn field(body: &[u8]) -> Result<MatField, MatError> {
         return Ok(MatField::Other);
     }
     let mut rest = body;
-    let flags = Element::take(&mut rest, true)?;
+    let flags = MatElement::take(&mut rest, true)?;
     if flags.body.first() != Some(&TEXT) {
         return Ok(match matrix(body)? {
             Some((_, array)) => MatField::Numbers(match array.values {
@@ -97,9 +97,9 @@ fn field(body: &[u8]) -> Result<MatField, MatError> {
             None => MatField::Other,
         });
     }
-    Element::take(&mut rest, true)?;
-    Element::take(&mut rest, true)?;
-    let text = Element::take(&mut rest, true)?;
+    MatElement::take(&mut rest, true)?;
+    MatElement::take(&mut rest, true)?;
+    let text = MatElement::take(&mut rest, true)?;
     Ok(match text.kind {
         INT8 | UINT8 | UTF8 => MatField::Text(String::from_utf8_lossy(text.body).into_owned()),
         UINT16 | UTF16 => {

@@ -2,7 +2,7 @@
 
 use super::{Group, Picks, SelectInput, Selector};
 use crate::select::{
-    cal::{Cal, Kind},
+    cal::{Cal, DivergenceKind},
     top::hardest_first,
 };
 use artifacts::units::Count;
@@ -17,7 +17,7 @@ pub(crate) struct DeepCoreCal {
     /// How many neighbours, by Euclidean distance of embeddings within the group.
     pub(crate) neighbors: Count,
     /// How predictions are compared: `symmetric`, or `kl` from the neighbour's to the sample's.
-    pub(crate) divergence: Kind,
+    pub(crate) divergence: DivergenceKind,
 }
 
 impl Default for DeepCoreCal {
@@ -41,7 +41,7 @@ Cost: that of `select.cal`.";
     const ON_DEVICE: bool = true;
 
     fn variants() -> Vec<Self> {
-        [Kind::Symmetric, Kind::Kl]
+        [DivergenceKind::Symmetric, DivergenceKind::Kl]
             .map(|divergence| Self { divergence, ..Self::default() })
             .to_vec()
     }
