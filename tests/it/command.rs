@@ -372,3 +372,101 @@ fn the_example_in_numpy_runs() {
     let kept = place.ok(&["export", path, "subset", "--to", "-"]);
     assert_eq!(kept.lines().count(), 288, "a fifth of 1,442 samples");
 }
+
+/// Writes a made-up text model of BERT's kind: ten words, four numbers a vector, one layer of two heads.
+fn made_model(place: &Place) {
+    let (words, width, inner, positions) = (10, 4, 6, 16);
+    let attention = ["self.query", "self.key", "self.value", "output.dense"];
+    let mut shapes = vec![
+        ("embeddings.word_embeddings.weight".to_owned(), vec![words, width]),
+        ("embeddings.position_embeddings.weight".to_owned(), vec![positions, width]),
+        ("embeddings.token_type_embeddings.weight".to_owned(), vec![2, width]),
+    ];
+    let layer = "encoder.layer.0";
+    let dense = attention.map(|part| (format!("{layer}.attention.{part}"), width, width));
+    let dense = dense.into_iter().chain([
+        (format!("{layer}.intermediate.dense"), inner, width),
+        (format!("{layer}.output.dense"), width, inner),
+    ]);
+    for (name, out, into) in dense {
+        shapes.push((format!("{name}.weight"), vec![out, into]));
+        shapes.push((format!("{name}.bias"), vec![out]));
+    }
+    let norms = [
+        "embeddings.LayerNorm".to_owned(),
+        format!("{layer}.attention.output.LayerNorm"),
+        format!("{layer}.output.LayerNorm"),
+    ];
+    for name in norms {
+        shapes.extend(["weight", "bias"].map(|part| (format!("{name}.{part}"), vec![width])));
+    }
+    let numbers = |(at, (_, shape)): (usize, &(String, Vec<usize>))| -> Vec<u8> {
+        let value = |i: usize| ((i * 7919 + at * 104_729) % 41) as f32 / 20.0 - 1.0;
+        (0..shape.iter().product()).flat_map(|i| value(i).to_le_bytes()).collect()
+    };
+    let bytes: Vec<Vec<u8>> = shapes.iter().enumerate().map(numbers).collect();
+    let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {
+        let dtype = safetensors::Dtype::F32;
+        let view = safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes);
+        (name, view.expect("it fills the shape"))
+    });
+    let weights = safetensors::serialize(views, None).expect("tensors");
+    fs::create_dir(place.path("model")).expect("made");
+    fs::write(place.path("model/model.safetensors"), weights).expect("written");
+    place.write(
+        "model/config.json",
+        r#"{ "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2, "pad_token_id": 0,
+             "layer_norm_eps": 1e-12 }"#,
+    );
+    place.write(
+        "model/tokenizer.json",
+        r#"{ "version": "1.0", "added_tokens": [], "pre_tokenizer": { "type": "WhitespaceSplit" },
+             "model": { "type": "WordLevel", "unk_token": "?", "vocab": { "pad": 0, "?": 1, "a": 2,
+             "b": 3, "c": 4, "d": 5, "e": 6, "f": 7, "g": 8, "h": 9 } } }"#,
+    );
+}
+
+/// Embeds texts by the example with a made model, if this machine has what it needs.
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
+fn the_embedding_example_gives_selectors_their_vectors() {
+    let needs = "import numpy, safetensors.numpy, tokenizers";
+    let python = Command::new("python3").args(["-c", needs]).output();
+    if !python.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no python3 with numpy, safetensors and tokenizers");
+        return;
+    }
+    let place = Place::new();
+    made_model(&place);
+    let example = |name: &str| {
+        let path = repository("pipelines/examples/embed").join(name);
+        fs::read_to_string(path).expect("it is there")
+    };
+    place.write("embed.py", &example("embed.py"));
+    let pipeline = example("pipeline.toml").replace("pipelines/examples/embed/", "");
+    place.write("p.toml", &pipeline);
+    let vectors = |texts: &[&str]| -> Vec<f32> {
+        let row =
+            |(at, text): (usize, &&str)| format!("{{\"id\": \"{at}\", \"text\": \"{text}\"}}\n");
+        place.write("notes.jsonl", &texts.iter().enumerate().map(row).collect::<String>());
+        assert_eq!(place.run("p.toml", &["--no-table"]).0, (0, 3));
+        assert_eq!(place.run("p.toml", &["--no-table"]).0, (3, 0));
+        let tensor = ["--tensor", "embeddings", "--to", "vectors.npy"];
+        place.ok(&[&["export", "p.toml", "vectors"], &tensor[..]].concat());
+        let file = fs::read(place.path("vectors.npy")).expect("written");
+        let four = |b: &[u8]| f32::from_le_bytes(b.try_into().expect("four bytes"));
+        file[file.len() - texts.len() * 16..].chunks_exact(4).map(four).collect()
+    };
+    let alone = vectors(&["c b", "d"]);
+    let beside = vectors(&["c b", "a b c d e f g h a b c", "b c", "c b"]);
+    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    // What a shorter text is padded with counts for nothing; the order of words does.
+    assert!(near(&alone[..4], &beside[..4]) && near(&beside[..4], &beside[12..]), "{beside:?}");
+    assert!(!near(&beside[..4], &beside[8..12]), "{beside:?}");
+    for vector in beside.chunks_exact(4) {
+        let length: f32 = vector.iter().map(|value| value * value).sum();
+        assert!((length - 1.0).abs() < 1e-5, "{vector:?}");
+    }
+    // A quarter of four.
+    assert_eq!(place.ok(&["export", "p.toml", "subset", "--to", "-"]).lines().count(), 1);
+}

@@ -66,10 +66,14 @@ fn read(text: &str) -> Result<Plan, Vec<String>> {
         .map_err(|errors| errors.errors.iter().map(ToString::to_string).collect())
 }
 
+fn texts() -> String {
+    let file = crate::program::repository("tests/it/texts.txt");
+    TEXTS.replace("FILE", file.to_str().expect("text"))
+}
+
 /// Returns a pipeline in which stage `it` uses `method`, wired in the first way that fits.
 fn pipeline(method: &str, with: &str, matrix: &str) -> String {
-    let file = crate::program::repository("tests/it/texts.txt");
-    let texts = TEXTS.replace("FILE", file.to_str().expect("text"));
+    let texts = texts();
     let text = |from: &str| {
         let it = format!("[stage.it]\nuse = \"{method}\"\nfrom = {from}\nwith = {with}\n{matrix}");
         format!("{STAGES}{texts}\n{it}")
@@ -353,7 +357,7 @@ fn the_number_of_threads_changes_nothing() {
         .collect();
     let digests = |threads: &str| {
         let place = Place::new();
-        place.write("p.toml", &format!("{STAGES}\n{all}"));
+        place.write("p.toml", &format!("{STAGES}{}\n{all}", texts()));
         place.run("p.toml", &["--threads", threads, "--no-table"]);
         place.digests()
     };
