@@ -124,9 +124,9 @@ impl Plane<'_> {
     fn neighbours(&self, sample: u32, count: usize, found: &mut NearRoom) {
         let count = count.min(self.a.sorted.len() - 1);
         let point = self.point(sample);
-        self.within(point, self.reach(point, count), sample, found);
+        self.within(point, self.reach(point, count), sample, &mut found.near);
         if found.near.len() < count {
-            self.within(point, f64::INFINITY, sample, found);
+            self.within(point, f64::INFINITY, sample, &mut found.near);
         }
         if (1..found.near.len()).contains(&count) {
             found.sorted.clone_from(&found.near);
@@ -136,24 +136,18 @@ impl Plane<'_> {
     }
 
     /// Puts all samples up to `reach` from `point`, other than `except`, into `found`.
-    fn within(&self, point: (f64, f64), reach: f64, except: u32, found: &mut NearRoom) {
+    fn within(&self, point: (f64, f64), reach: f64, except: u32, found: &mut Vec<Near>) {
         let sorted = &self.a.sorted;
         let off = |value: &f32| f64::from(*value) - point.0;
         let low = sorted.partition_point(|value| off(value) < 0.0 && -off(value) > reach);
         let high = sorted.partition_point(|value| off(value) <= reach);
-        if found.room.len() < high - low {
-            found.room.resize(high - low, Near { distance: 0.0, sample: 0 });
+        found.clear();
+        for place in low..high {
+            let near = self.near(place, point);
+            if near.distance <= reach && near.sample != except {
+                found.push(near);
+            }
         }
-        // Every one is written where the next that is near enough belongs: no branch to be guessed wrong.
-        let mut count = 0;
-        for (along, sample) in sorted[low..high].iter().zip(&self.a.order[low..high]) {
-            let across = (f64::from(self.b.values[*sample as usize]) - point.1).abs();
-            let distance = (f64::from(*along) - point.0).abs() + across;
-            found.room[count] = Near { distance, sample: *sample };
-            count += usize::from((distance <= reach) & (*sample != except));
-        }
-        found.near.clear();
-        found.near.extend_from_slice(&found.room[..count]);
     }
 
     /// Returns a distance from `point` that more than `count` samples are probably within.
@@ -191,8 +185,6 @@ impl Near {
 #[derive(Default)]
 struct NearRoom {
     near: Vec<Near>,
-    /// As long as the longest strip looked through so far.
-    room: Vec<Near>,
     sorted: Vec<Near>,
 }
 
