@@ -246,10 +246,14 @@ fn selector(registry: &Registry, name: &str) -> Result<String, Failure> {
 fn lacks(registry: &Registry, select: &str) -> Option<&'static str> {
     let stage = registry.get(select).and_then(engine::Method::sample)?;
     let from_file = stage.problems().iter().any(|one| one.setting == "file");
-    let for_query = stage.inputs().iter().any(|port| port.name == "query");
-    match (from_file, for_query) {
-        (true, _) => Some("where its file is"),
-        (_, true) => Some("what its query is"),
+    let ports = stage.inputs();
+    let has = |name: &str| ports.iter().any(|port| port.name == name);
+    if from_file {
+        return Some("where its file is");
+    }
+    match (has("query"), has("like")) {
+        (true, _) => Some("what its query is"),
+        (_, true) => Some("which subset it is to be like"),
         _ => None,
     }
 }

@@ -30,12 +30,13 @@ pub(super) fn example(method: &Method) -> String {
             }
             None => true,
         });
-        // An optional one that takes what another takes already stays open.
+        // An optional one that takes what another takes already stays open, as does a graph, which only saves time.
         let kinds: Vec<_> = ports.iter().map(|port| port.kind).collect();
         let mut before = 0..;
         ports.retain(|port| {
             let before = &kinds[..before.next().unwrap_or_default()];
-            port.arity != Arity::Optional || !before.contains(&port.kind)
+            port.arity != Arity::Optional
+                || !(before.contains(&port.kind) || port.kind == artifacts::parts::GRAPH)
         });
         let pair = |port: &Port| format!("{} = \"{}\"", port.name, stage_for(port, label));
         let pairs: Vec<String> = ports.iter().map(pair).collect();
@@ -82,6 +83,7 @@ fn stage_for(port: &Port, label: &str) -> &'static str {
     match port.kind.0 {
         _ if port.name == "query-data" => "wanted",
         "scores" if label == "scores" => "known",
+        "subset" if label == "subset" => "other",
         kind => kind,
     }
 }
@@ -104,6 +106,10 @@ mod tests {
                 ("proxy", "use = \"proxy-train\"\nfrom = { data = \"data\" }"),
                 ("scores", "use = \"score.grand\"\nfrom = { proxy = \"proxy\" }"),
                 ("known", "use = \"score.grand\"\nfrom = { proxy = \"proxy\" }"),
+                (
+                    "other",
+                    "use = \"select.random\"\nfrom = { data = \"data\" }\nwith = { keep = 0.5 }",
+                ),
                 (
                     "subset",
                     "use = \"select.random\"\nfrom = { data = \"data\" }\nwith = { keep = 0.5 }",
