@@ -36,7 +36,7 @@ pub(crate) struct EpochJob<'a> {
     pub(crate) recorded: bool,
 }
 
-/// Called after every step with how far the training is, as [`Job::reached`] counts it, and the newest loss
+/// Called after every step with how far the training is, as [`EpochJob::reached`] counts it, and the newest loss
 /// known; an error stops the training.
 pub(crate) type StepCallback<'a> = dyn FnMut(u64, Option<f64>) -> Result<(), StageError> + 'a;
 
