@@ -4,12 +4,11 @@
 //! Beside the checkpoints of a trajectory lies a file `newest` with the step of the last one sent, so that
 //! nothing is listed.
 
-use super::{RemoteError, RemoteTier};
+use super::{RemoteError, RemoteTier, uploads::send_objects};
 use crate::{
     Blob, Key, Store, StoreError,
-    store::{checkpoint_path, newest_checkpoint_path, object_path},
+    store::{checkpoint_path, newest_checkpoint_path, unseal_checkpoint},
 };
-use std::fs::File;
 
 impl RemoteTier {
     /// Whether checkpoints are looked for there. They carry no signature: where only trusted keys count, they do
@@ -39,7 +38,7 @@ impl Store {
         }
         let name = checkpoint_path(key, step);
         let Some(file) = tier.read(&name) else { return Ok(()) };
-        let Some(checkpoint) = crate::store::unseal_checkpoint(key, step, &file) else {
+        let Ok(checkpoint) = unseal_checkpoint(key, step, &file) else {
             return Ok(());
         };
         let blobs: Vec<Blob> = checkpoint.state.parts.into_values().collect();
@@ -75,19 +74,9 @@ pub(super) fn send(
     }
     let name = checkpoint_path(key, step);
     let Ok(Some(file)) = store.read_small(&name) else { return Ok(()) };
-    let Some(checkpoint) = crate::store::unseal_checkpoint(key, step, &file) else { return Ok(()) };
-    for blob in checkpoint.state.parts.values() {
-        let name = object_path(&blob.digest);
-        if tier.remote.contains(&name)? {
-            continue;
-        }
-        if store.get(blob).is_err() {
-            return Ok(());
-        }
-        let Ok(mut body) = File::open(store.root().join(&name)) else { return Ok(()) };
-        if tier.remote.put(&name, &mut body, blob.size, false)? {
-            tier.count(|counts| counts.bytes_sent += blob.size);
-        }
+    let Ok(checkpoint) = unseal_checkpoint(key, step, &file) else { return Ok(()) };
+    if !send_objects(store, tier, checkpoint.state.parts.values())? {
+        return Ok(());
     }
     // What `newest` names is there.
     let step = step.to_string();

@@ -2,7 +2,7 @@
 
 use super::{RemoteError, RemoteTier, checkpoints, signature, tier::Answer, transfer::UNSENT};
 use crate::{
-    Key, Store,
+    Blob, Key, Store,
     store::{lock, object_path, record_path, unseal_record},
 };
 use std::{
@@ -119,6 +119,29 @@ fn send_all(store: &Store, tier: &RemoteTier, inbox: &Mutex<Receiver<Upload>>, o
     }
 }
 
+/// Sends those of `blobs` that are not there, and tells whether all are there now: one may be damaged here, or gone.
+pub(super) fn send_objects<'a>(
+    store: &Store,
+    tier: &RemoteTier,
+    blobs: impl IntoIterator<Item = &'a Blob>,
+) -> Result<bool, RemoteError> {
+    for blob in blobs {
+        let name = object_path(&blob.digest);
+        if !tier.has_lost(&blob.digest) && tier.remote.contains(&name)? {
+            continue;
+        }
+        // Verified on the way out: what is damaged here is not spread.
+        if store.get(blob).is_err() {
+            return Ok(false);
+        }
+        let Ok(mut body) = File::open(store.root().join(&name)) else { return Ok(false) };
+        if tier.remote.put(&name, &mut body, blob.size, false)? {
+            tier.count(|counts| counts.bytes_sent += blob.size);
+        }
+    }
+    Ok(true)
+}
+
 /// Sends the result of `key`, and tells whether it is there now. One that is not in the store any
 /// more is not missed.
 fn send(store: &Store, tier: &RemoteTier, key: Key) -> Result<bool, RemoteError> {
@@ -128,20 +151,8 @@ fn send(store: &Store, tier: &RemoteTier, key: Key) -> Result<bool, RemoteError>
     let name = record_path(key);
     let Ok(Some(file)) = store.read_small(&name) else { return Ok(true) };
     let Some(record) = unseal_record(key, &file) else { return Ok(true) };
-    for blob in record.output.parts.values() {
-        let name = object_path(&blob.digest);
-        let lost = tier.has_lost(&blob.digest);
-        if !lost && tier.remote.contains(&name)? {
-            continue;
-        }
-        // Verified on the way out: what is damaged here is not spread.
-        if store.get(blob).is_err() {
-            return Ok(true);
-        }
-        let Ok(mut body) = File::open(store.root().join(&name)) else { return Ok(true) };
-        if tier.remote.put(&name, &mut body, blob.size, false)? {
-            tier.count(|counts| counts.bytes_sent += blob.size);
-        }
+    if !send_objects(store, tier, record.output.parts.values())? {
+        return Ok(true);
     }
     let file = signature::signed(key, file, tier.options.signatures.as_deref());
     let size = file.len() as u64;

@@ -139,13 +139,7 @@ impl Store {
         step: u64,
     ) -> Result<Option<Result<Checkpoint, Damage>>, StoreError> {
         let Some(sealed) = self.read_small(&checkpoint_path(key, step))? else { return Ok(None) };
-        Ok(Some(seal::unseal::<CheckpointJson>(LABEL, &sealed).and_then(|written| {
-            if (written.trajectory, written.step) == (key, step) {
-                Ok(Checkpoint { step, state: written.state })
-            } else {
-                Err(Damage::OfAnotherStep { trajectory: written.trajectory, step: written.step })
-            }
-        })))
+        Ok(Some(unseal_checkpoint(key, step, &sealed)))
     }
 
     /// Returns the damage of an object of `checkpoint`, if there is any.
@@ -159,11 +153,14 @@ impl Store {
     }
 }
 
-/// Returns the checkpoint of trajectory `key` at `step` that `sealed` is, if it is that.
-pub(crate) fn unseal_checkpoint(key: Key, step: u64, sealed: &[u8]) -> Option<Checkpoint> {
-    let written = seal::unseal::<CheckpointJson>(LABEL, sealed).ok()?;
-    let fits = (written.trajectory, written.step) == (key, step);
-    fits.then_some(Checkpoint { step, state: written.state })
+/// Returns the checkpoint of trajectory `key` at `step` that `sealed` is, or what is wrong with it.
+pub(crate) fn unseal_checkpoint(key: Key, step: u64, sealed: &[u8]) -> Result<Checkpoint, Damage> {
+    let CheckpointJson { trajectory, step: written, state } = seal::unseal(LABEL, sealed)?;
+    if (trajectory, written) == (key, step) {
+        Ok(Checkpoint { step, state })
+    } else {
+        Err(Damage::OfAnotherStep { trajectory, step: written })
+    }
 }
 
 pub(crate) fn checkpoint_path(key: Key, step: u64) -> String {

@@ -141,6 +141,12 @@ impl<'a> StageCtx<'a> {
         }
     }
 
+    /// Fetches all parts of what came in on `ports`, as [`Self::fetch_ahead`] does.
+    pub fn fetch_inputs(&self, ports: &[&str]) {
+        let artifacts = ports.iter().flat_map(|port| self.inputs(port));
+        self.fetch_ahead(artifacts.flat_map(|artifact| artifact.parts.values()));
+    }
+
     /// Verifies an object and returns its path, for an external program. The file is not to be
     /// written to.
     ///

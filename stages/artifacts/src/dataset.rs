@@ -121,9 +121,6 @@ impl Inputs {
     }
 }
 
-/// The ports of which a stage that reads a data set reads all.
-const READ_WHOLE: [&str; 4] = ["data", "foreign", "subset", "model"];
-
 impl Dataset {
     /// Reads the data set on `port`.
     ///
@@ -132,8 +129,7 @@ impl Dataset {
     /// Fails if a part is missing or damaged, or the parts do not agree with each other.
     pub fn read(ctx: &StageCtx<'_>, port: &str) -> Result<Self, StageError> {
         let artifact = input(ctx, port)?;
-        let read_whole = READ_WHOLE.iter().flat_map(|port| ctx.inputs(port));
-        ctx.fetch_ahead(read_whole.flat_map(|artifact| artifact.parts.values()));
+        ctx.fetch_inputs(&[port]);
         let (meta, train_labels, test_labels) = labels(ctx, port, artifact)?;
         let (train, test) = inputs(ctx, port, artifact)?;
         let clean = clean(ctx, port, artifact)?;

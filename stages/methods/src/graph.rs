@@ -2,8 +2,10 @@
 
 use crate::{
     MethodError, Runtime,
-    linalg::{ClusterSearch, clustered_neighbours, nearest_among, neighbours, squared_distance},
-    select::{outputs, unit},
+    linalg::{
+        ClusterSearch, clustered_neighbours, nearest_among, neighbours, squared_distance, unit,
+    },
+    select::outputs,
 };
 use artifacts::{
     Matrix, SampleId,

@@ -88,6 +88,7 @@ impl Stage for Evaluate {
     }
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        ctx.fetch_inputs(&["data", "model", "subset"]);
         let data = dataset::Dataset::read(ctx, "data")?;
         let artifact = dataset::input(ctx, "model")?;
         let model = Model::load(ctx, "model", artifact)?;

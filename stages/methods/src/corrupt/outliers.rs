@@ -71,6 +71,7 @@ impl Stage for Outliers {
     }
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
+        ctx.fetch_inputs(&["data", "foreign"]);
         let data = Dataset::read(ctx, "data")?;
         let (n, count) = (data.meta.train, self.share.of(data.meta.train));
         if count == 0 {

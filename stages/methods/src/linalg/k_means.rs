@@ -26,7 +26,7 @@ pub(crate) fn k_means(
     let mut nearest = vec![u32::MAX; n];
     for _ in 0..steps {
         step()?;
-        let now = nearest_centres(x, &centres);
+        let now = nearest_of(x, &centres);
         if now == nearest {
             break;
         }
@@ -89,8 +89,13 @@ fn first_centres(
     Ok(centres)
 }
 
-/// Returns the position of the nearest of `centres` for each row.
-fn nearest_centres(x: &Matrix<'_>, centres: &[f32]) -> Vec<u32> {
+/// Returns the position of the nearest of `centres` for each row, by Euclidean distance; of equally near ones the
+/// earlier.
+pub(crate) fn nearest_centres(x: &Matrix<'_>, centres: &Matrix<'_>) -> Vec<u32> {
+    nearest_of(x, centres.data())
+}
+
+fn nearest_of(x: &Matrix<'_>, centres: &[f32]) -> Vec<u32> {
     let d = x.cols().max(1);
     let count = centres.len() / d;
     let square = |centre: &[f32]| centre.iter().map(|v| f64::from(*v).powi(2)).sum();

@@ -17,6 +17,7 @@ mod nnls;
 mod pairwise;
 mod pairwise_rows;
 mod prefetch;
+mod rows;
 #[cfg(test)]
 pub(crate) mod stand_in;
 
@@ -27,7 +28,7 @@ pub(crate) use coverage::CoverageGains;
 pub(crate) use cross_rows::cross_rows;
 pub(crate) use eigen::symmetric_eigen;
 pub(crate) use gram::{Gram, weighted};
-pub(crate) use k_means::k_means;
+pub(crate) use k_means::{k_means, nearest_centres};
 pub use lanes::in_widest;
 pub(crate) use lanes::noise;
 pub(crate) use lanes::{dot, excess, squared_distance};
@@ -36,6 +37,7 @@ pub(crate) use nnls::{nonnegative, positive_solve};
 pub use pairwise::{Pairwise, PairwiseElements};
 pub(crate) use pairwise_rows::PairwiseRows;
 pub(crate) use prefetch::{RowPrefetcher, largest};
+pub(crate) use rows::{group_means, unit};
 
 use artifacts::Matrix;
 use rayon::prelude::*;

@@ -1,15 +1,17 @@
 //! `load.text`: texts, as hashed counts of their words, with the rows they came in.
 
+mod split;
+
 use super::{
-    Loader, columns, file, folder_of_texts,
+    Loader, file, folder_of_texts,
     labels::{self, FileLabels, refused},
     names, told,
 };
 use crate::{MethodError, OwnFileError, ngrams};
 use artifacts::{
-    columns::{COLUMNS, SampleColumns},
+    columns::COLUMNS,
     dataset::{self, DatasetMeta},
-    formats::{ArrayError, column},
+    formats::column,
     parts::{self, Parts},
     rows::{RowError, RowFields, Rows},
     units::Count,
@@ -19,6 +21,7 @@ use engine::{InputFile, InputFolder, Problem, StageCtx, StageError, StageProgres
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use split::{Seen, Texts};
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
@@ -211,47 +214,6 @@ memory. Paths are relative to the current directory and not part of the key: the
             [("features", features), ("labels", labels), ("meta", meta), (COLUMNS, columns)];
         parts.extend(named.map(|(name, blob)| (name.to_owned(), blob)));
         Ok(parts)
-    }
-}
-
-/// What a row says, beside its text.
-struct Seen {
-    label: Option<String>,
-    id: Option<String>,
-    tokens: u64,
-    bytes: u64,
-}
-
-/// The texts of a split.
-struct Texts {
-    path: PathBuf,
-    rows: Rows,
-    seen: Vec<Seen>,
-    /// How many texts have something in each bucket, if that is asked for.
-    documents: Vec<u64>,
-}
-
-impl Texts {
-    /// Returns ids and counts. Ids of the user's have to differ.
-    fn columns(&self, are_given: bool) -> Result<SampleColumns, StageError> {
-        let id = |(at, seen): (usize, &Seen)| match &seen.id {
-            Some(id) => id.clone(),
-            None => self.rows.name(at).to_owned(),
-        };
-        let ids: Vec<String> = self.seen.iter().enumerate().map(id).collect();
-        if are_given && let Some((first, second)) = columns::repeated(&ids) {
-            let id = ids[second].clone();
-            return Err(refused(&self.path, ArrayError::IdTwice { id, first, second }));
-        }
-        let count = |of: fn(&Seen) -> u64| self.seen.iter().map(of).collect::<Vec<u64>>();
-        let counts = [("tokens", count(|seen| seen.tokens)), ("bytes", count(|seen| seen.bytes))];
-        let counts = counts.map(|(name, counts)| (name.to_owned(), counts)).into();
-        Ok(SampleColumns { ids: Some(ids), counts })
-    }
-
-    /// Returns the label of each as it is written, if there are labels.
-    fn labels(&mut self) -> Option<Vec<String>> {
-        self.seen.iter_mut().map(|seen| seen.label.take()).collect()
     }
 }
 

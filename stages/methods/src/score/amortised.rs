@@ -1,7 +1,7 @@
 //! Amortised scoring: a small network, fitted on other data sets, that tells hardness from neighbours.
 
 use super::{ScoreInput, Scorer, TrainedProxy, usable_embeddings};
-use crate::linalg::squared_distance;
+use crate::linalg::{group_means, squared_distance};
 use artifacts::{Matrix, scores::Scores};
 use engine::{StageError, Streams};
 use rayon::prelude::*;
@@ -44,21 +44,6 @@ impl ScorerNetwork {
     }
 }
 
-/// Returns the mean of each class, by row; zeros for a class without samples.
-fn class_means(x: &Matrix<'_>, labels: &[u32], classes: usize) -> (Matrix<'static>, Vec<usize>) {
-    let d = x.cols();
-    let (mut sums, mut counts) = (vec![0.0f64; classes * d], vec![0usize; classes]);
-    for (i, label) in labels.iter().enumerate() {
-        let class = *label as usize;
-        counts[class] += 1;
-        let sums = &mut sums[class * d..(class + 1) * d];
-        sums.iter_mut().zip(x.row(i)).for_each(|(sum, value)| *sum += f64::from(*value));
-    }
-    let mean = |(at, sum): (usize, f64)| (sum / counts[at / d].max(1) as f64) as f32;
-    let means = sums.into_iter().enumerate().map(mean).collect::<Vec<f32>>();
-    (Matrix::new(means, classes, d), counts)
-}
-
 /// Returns what is known of each sample, by its neighbours and the means of the classes.
 fn known(
     x: &Matrix<'_>,
@@ -66,7 +51,7 @@ fn known(
     classes: usize,
     neighbours: &[Vec<u32>],
 ) -> Vec<[f64; INPUTS]> {
-    let (means, counts) = class_means(x, labels, classes);
+    let (means, counts) = group_means(x, labels, classes);
     let one = |(i, near): (usize, &Vec<u32>)| {
         let mut known = [0.0; INPUTS];
         for (share, count) in known.iter_mut().zip(SHARES) {

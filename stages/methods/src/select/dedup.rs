@@ -1,7 +1,7 @@
 //! Near copies are dropped.
 
-use super::{Group, Picks, SelectInput, Selector, similarity::unit, sparse::SparseRows};
-use crate::linalg::{dot, k_means, product};
+use super::{Group, Picks, SelectInput, Selector, sparse::SparseRows};
+use crate::linalg::{dot, k_means, product, unit};
 use artifacts::{
     Matrix,
     units::{Count, Fraction},

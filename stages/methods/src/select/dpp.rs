@@ -1,11 +1,7 @@
 //! A draw from a determinantal point process.
 
-use super::{
-    Group, Picks, SelectInput, Selector,
-    draw::uniform,
-    similarity::{lifted, unit},
-};
-use crate::linalg::{cross, dot, product, symmetric_eigen};
+use super::{Group, Picks, SelectInput, Selector, draw::uniform, similarity::lifted};
+use crate::linalg::{cross, dot, product, symmetric_eigen, unit};
 use artifacts::{Matrix, units::Count};
 use engine::StageError;
 use rand::Rng;

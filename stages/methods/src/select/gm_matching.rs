@@ -1,7 +1,7 @@
 //! Herding towards the geometric median.
 
-use super::{Group, Picks, SelectInput, Selector, farthest::argmax, similarity::unit};
-use crate::linalg::{squared_distance, tiles, times};
+use super::{Group, Picks, SelectInput, Selector, farthest::argmax};
+use crate::linalg::{squared_distance, tiles, times, unit};
 use artifacts::{Matrix, units::Count};
 use engine::StageError;
 use rayon::prelude::*;

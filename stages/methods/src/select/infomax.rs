@@ -1,7 +1,7 @@
 //! The most information: scores less what samples tell twice.
 
-use super::{Group, Picks, SelectInput, Selector, similarity::unit, sparse::SparseRows};
-use crate::linalg::dot;
+use super::{Group, Picks, SelectInput, Selector, sparse::SparseRows};
+use crate::linalg::{dot, unit};
 use artifacts::{
     Matrix,
     units::{Count, NonNegative},

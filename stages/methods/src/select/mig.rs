@@ -1,7 +1,7 @@
 //! MIG: the most information over a graph of labels.
 
-use super::{Group, Picks, SelectInput, Selector, similarity::unit};
-use crate::linalg::{dot, k_means};
+use super::{Group, Picks, SelectInput, Selector};
+use crate::linalg::{dot, group_means, k_means, nearest_centres, unit};
 use artifacts::{
     Matrix,
     units::{Count, Fraction},
@@ -133,30 +133,14 @@ impl Mig {
             LabelSource::Classes => {
                 let labels = group.labels();
                 let count = labels.iter().max().map_or(0, |last| *last as usize + 1);
-                let d = vectors.cols();
-                let mut sums = vec![0.0f32; count * d];
-                for (i, label) in labels.iter().enumerate() {
-                    let sum = &mut sums[*label as usize * d..][..d];
-                    sum.iter_mut().zip(vectors.row(i)).for_each(|(sum, value)| *sum += value);
-                }
-                Ok((labels, unit(&Matrix::new(sums, count, d))))
+                let (means, _) = group_means(vectors, &labels, count);
+                Ok((labels, unit(&means)))
             }
             LabelSource::Clusters => {
                 let mut stream = group.streams.at("clusters", group.index);
                 let size = (self.clusters.get(), self.steps.get());
                 let centres = k_means(vectors, size, &mut stream, || group.watch.step(0, budget))?;
-                let nearest = |i: usize| {
-                    let apart = |at: usize| {
-                        crate::linalg::squared_distance(vectors.row(i), centres.row(at))
-                    };
-                    let first = (0u32, f32::INFINITY);
-                    let nearer = |best: (u32, f32), at: usize| {
-                        let apart = apart(at);
-                        if apart < best.1 { (at as u32, apart) } else { best }
-                    };
-                    (0..centres.rows()).fold(first, nearer).0
-                };
-                let labels = (0..vectors.rows()).map(nearest).collect();
+                let labels = nearest_centres(vectors, &centres);
                 Ok((labels, unit(&centres)))
             }
         }

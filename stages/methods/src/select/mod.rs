@@ -76,7 +76,6 @@ pub(crate) use group::{Group, TrainingSet, Watch};
 pub(crate) use inputs::outputs;
 pub(crate) use query::Query;
 pub(crate) use residuals::residuals;
-pub(crate) use similarity::unit;
 
 /// One of the things a method may look at, beside the labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,8 @@ use super::{
     nearest_query::{largest_products, mean_products},
     query::query_last,
     query_volume::QueryVolume,
-    similarity::unit,
 };
-use crate::linalg::{CoverageGains, Gram, Pairwise, PairwiseRows, cross_rows, excess};
+use crate::linalg::{CoverageGains, Gram, Pairwise, PairwiseRows, cross_rows, excess, unit};
 use artifacts::{Matrix, units::NonNegative};
 use engine::{Problem, StageError};
 use rayon::prelude::*;

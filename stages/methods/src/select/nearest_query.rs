@@ -1,10 +1,7 @@
 //! The nearest neighbours of a query set: RDS+.
 
-use super::{
-    Group, Picks, SelectInput, Selector, Watch, query::query_last, similarity::unit,
-    top::hardest_first,
-};
-use crate::linalg::{column_sums, cross_rows, times};
+use super::{Group, Picks, SelectInput, Selector, Watch, query::query_last, top::hardest_first};
+use crate::linalg::{column_sums, cross_rows, times, unit};
 use artifacts::Matrix;
 use engine::StageError;
 use rayon::prelude::*;

@@ -1,7 +1,7 @@
 //! DEITA: the best samples that are not like one another.
 
-use super::{Group, Picks, SelectInput, Selector, similarity::unit, top::hardest_first};
-use crate::linalg::cross_rows;
+use super::{Group, Picks, SelectInput, Selector, top::hardest_first};
+use crate::linalg::{cross_rows, unit};
 use artifacts::{Matrix, units::Fraction};
 use engine::StageError;
 use rayon::prelude::*;

@@ -3,9 +3,8 @@
 use super::{
     Group, Picks, SelectInput, Selector,
     greedy::{self, Objective, Search},
-    similarity::unit,
 };
-use crate::linalg::{Compute, Gram, Pairwise, PairwiseRows};
+use crate::linalg::{Compute, Gram, Pairwise, PairwiseRows, unit};
 use artifacts::{
     Matrix,
     logits::softmax,

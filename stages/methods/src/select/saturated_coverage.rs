@@ -173,7 +173,7 @@ mod tests {
     fn picks_are_those_of_a_slow_greedy_search() {
         const N: usize = 30;
         let x = noise(N * 3, 4);
-        let unit = similarity::unit(&Matrix::new(&x[..], N, 3));
+        let unit = crate::linalg::unit(&Matrix::new(&x[..], N, 3));
         let s = |i: usize, j: usize| -> f64 {
             let products = unit.row(i).iter().zip(unit.row(j));
             0.5 + 0.5 * products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()

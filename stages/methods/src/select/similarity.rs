@@ -1,7 +1,7 @@
 //! How alike samples are: `(1 + cosine) / 2` of their last-layer gradients or their embeddings.
 
 use super::{Group, SelectInput, greedy::Search};
-use crate::linalg::{Gram, Pairwise, PairwiseRows};
+use crate::linalg::{Gram, Pairwise, PairwiseRows, unit};
 use artifacts::Matrix;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -55,18 +55,6 @@ pub(super) fn cosines_of_gradients(
     pairs: bool,
 ) -> Gram<'static> {
     Gram::new(spaces_of_gradients(group, residuals)).on(group.compute, pairs)
-}
-
-/// Returns each row divided by its length; a row of zeros stays one.
-pub(crate) fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
-    let mut data = vectors.data().to_vec();
-    for row in data.chunks_exact_mut(vectors.cols().max(1)) {
-        let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-        if length > 0.0 {
-            row.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
-        }
-    }
-    Matrix::new(data, vectors.rows(), vectors.cols())
 }
 
 /// Returns each unit vector with a 1 behind, divided by the square root of 2: the inner product of two is

@@ -198,7 +198,7 @@ mod tests {
         same::<FacilityLocation>(&ground, &whole);
         same::<GraphCut>(&ground, &whole);
         // By cosines, the neighbours are those of unit vectors.
-        let whole = graph(&crate::select::unit(&Matrix::new(&embeddings, n, d)), n - 1);
+        let whole = graph(&crate::linalg::unit(&Matrix::new(&embeddings, n, d)), n - 1);
         same::<InfoMax>(&ground, &whole);
     }
 

@@ -75,6 +75,7 @@ pub(crate) fn prepare(
     ctx: &StageCtx<'_>,
     plan: &TrainingConfig,
 ) -> Result<TrainingSetup, StageError> {
+    ctx.fetch_inputs(&["data", "subset"]);
     let data = Dataset::read(ctx, "data")?;
     let (device, classes) = (device(ctx)?, data.meta.classes.len());
     let network = Network::new(plan.architecture, &data.meta.sample, classes)
