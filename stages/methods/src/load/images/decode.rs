@@ -8,8 +8,9 @@ use super::{
 use ::tiff::TiffError;
 use engine::StageError;
 use fast_image_resize::{
-    FilterType, ImageBufferError, PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
+    FilterType, ImageBufferError, PixelTrait, ResizeAlg, ResizeError, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::{U8, U8x3},
 };
 use image::{DynamicImage, ImageError as ImageCrateError, ImageFormat, ImageReader};
 use schemars::JsonSchema;
@@ -268,20 +269,34 @@ fn resized(
     (width, height): (usize, usize),
     shape: ImageShape,
 ) -> Result<Vec<u8>, ImageError> {
-    let kind = if shape.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-    let source = ImageRef::new(width as u32, height as u32, bytes, kind);
+    match shape.channels {
+        1 => resized_as::<U8>(bytes, (width, height), shape),
+        _ => resized_as::<U8x3>(bytes, (width, height), shape),
+    }
+}
+
+/// Resizes an image of pixels `P`. The two kinds there are are named, or the resizer would be compiled for
+/// all that it knows.
+fn resized_as<P: PixelTrait>(
+    bytes: &[u8],
+    (width, height): (usize, usize),
+    shape: ImageShape,
+) -> Result<Vec<u8>, ImageError> {
+    let source = TypedImageRef::<P>::from_buffer(width as u32, height as u32, bytes);
     let source = source.map_err(ImageError::Buffer)?;
     let side = shape.size as u32;
-    let mut target = Image::new(side, side, kind);
+    let mut pixels = vec![0; shape.each()];
+    let target = TypedImage::<P>::from_buffer(side, side, &mut pixels);
+    let mut target = target.map_err(ImageError::Buffer)?;
     // A filter as wide as the pixels it makes, so that what is small does not flicker.
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     let options = match shape.resize {
         Resize::Crop => options.fit_into_destination(Some((0.5, 0.5))),
         Resize::Stretch => options,
     };
-    let done = Resizer::new().resize(&source, &mut target, &options);
+    let done = Resizer::new().resize_typed(&source, &mut target, &options);
     done.map_err(ImageError::Resize)?;
-    Ok(target.into_vec())
+    Ok(pixels)
 }
 
 #[cfg(test)]
