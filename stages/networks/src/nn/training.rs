@@ -12,8 +12,8 @@ use super::{
     values::NetworkValues,
 };
 use crate::{NetworkError, device::Device, error::LESS_MEMORY};
-use artifacts::architecture::Network;
 use artifacts::subset::Subset;
+use artifacts::{ClassId, architecture::Network};
 use artifacts::{
     dataset::{CleanLabels, Dataset, Groups, Origins},
     network::History,
@@ -47,9 +47,9 @@ pub(crate) struct TrainingSetup {
     pub(crate) form: InputNormalisation,
     pub(crate) classes: usize,
     pub(crate) train: Feed,
-    pub(crate) train_labels: Vec<u32>,
+    pub(crate) train_labels: Vec<ClassId>,
     pub(crate) test: Feed,
-    pub(crate) test_labels: Vec<u32>,
+    pub(crate) test_labels: Vec<ClassId>,
     pub(crate) clean: Option<CleanLabels>,
     pub(crate) groups: Option<Groups>,
     pub(crate) origins: Option<Origins>,
