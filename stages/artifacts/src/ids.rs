@@ -18,7 +18,8 @@ impl RowIndex for u32 {
     }
 }
 
-/// A number that is not taken for another of 32 bits: what tensors of positions and labels hold.
+/// A number of 32 bits that says in its type what it stands for: what a tensor of samples, labels or groups is read
+/// into and written from. A bare `u32` is none.
 pub trait Id: Copy + From<u32> + Into<u32> {}
 
 /// Defines a number that is not taken for another.

@@ -64,7 +64,7 @@ impl FileLabels {
     /// Returns the labels of both splits as they are written: numbers if all are, else texts.
     pub(super) fn both(train: Vec<String>, test: Vec<String>) -> [Self; 2] {
         let numbers = |labels: &[String]| -> Option<Vec<ClassId>> {
-            labels.iter().map(|text| text.trim().parse().ok().map(u32::into)).collect()
+            labels.iter().map(|text| text.trim().parse::<u32>().ok().map(ClassId::from)).collect()
         };
         match (numbers(&train), numbers(&test)) {
             (Some(train), Some(test)) => [Self::Numbers(train), Self::Numbers(test)],

@@ -199,8 +199,7 @@ impl EpochJob<'_> {
     /// Returns where in the feed the samples at `picks` are, and their targets.
     fn targets(&self, (picks, weights): (&[u32], &BatchWeights)) -> (Vec<u32>, Vec<f32>) {
         let samples: Vec<SampleId> = self.samples_at(picks);
-        let labels: Vec<ClassId> =
-            samples.iter().map(|sample| self.labels[sample.index()]).collect();
+        let labels: Vec<_> = samples.iter().map(|sample| self.labels[sample.index()]).collect();
         let smoothing = self.plan.smoothing;
         let targets = loss::targets(&labels, weights, self.classes, smoothing);
         (samples.into_iter().map(u32::from).collect(), targets)
@@ -323,8 +322,7 @@ impl Books<'_, '_> {
             return Err(NetworkError::Diverged { epoch: epoch + 1 }.into());
         }
         let samples = job.samples_at(picks);
-        let labels: Vec<ClassId> =
-            samples.iter().map(|sample| job.labels[sample.index()]).collect();
+        let labels: Vec<_> = samples.iter().map(|sample| job.labels[sample.index()]).collect();
         let weights = job.weights_of(picks, self.factors.as_deref());
         let (mean, each) = self.tally.add(logits, &labels, &weights, job.plan.smoothing);
         self.last = Some(mean);

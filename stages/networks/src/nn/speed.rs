@@ -14,12 +14,9 @@ use super::{
     values::NetworkValues,
 };
 use crate::{NetworkError, device::Device, error::LESS_MEMORY};
+use artifacts::architecture::{Architecture, Family, Network};
 use artifacts::subset::Subset;
-use artifacts::{
-    ClassId,
-    architecture::{Architecture, Family, Network},
-};
-use artifacts::{dataset::Inputs, units::Count};
+use artifacts::{ClassId, dataset::Inputs, units::Count};
 use engine::{StageError, Streams};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;

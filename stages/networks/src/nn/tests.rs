@@ -15,12 +15,9 @@ use super::{
     values::{NetworkValues, download},
 };
 use crate::device::Device;
+use artifacts::architecture::{Architecture, Family, LayerError, Network};
 use artifacts::{
-    ClassId,
-    architecture::{Architecture, Family, LayerError, Network},
-};
-use artifacts::{
-    SampleId,
+    ClassId, SampleId,
     subset::{PickedSample, Subset},
 };
 use artifacts::{dataset::Inputs, units::Count};

@@ -12,9 +12,10 @@ use super::{
     values::NetworkValues,
 };
 use crate::{NetworkError, device::Device, error::LESS_MEMORY};
+use artifacts::architecture::Network;
 use artifacts::subset::Subset;
-use artifacts::{ClassId, architecture::Network};
 use artifacts::{
+    ClassId,
     dataset::{CleanLabels, Dataset, Groups, Origins},
     network::History,
     parts::{self, Parts},
