@@ -13,7 +13,7 @@ use crate::{
     stats::MeanStd,
 };
 use artifacts::{
-    SampleId,
+    ClassId, SampleId,
     dataset::{self, DatasetMeta},
     network::{self, History},
     parts::PartError,
@@ -334,12 +334,12 @@ impl<'a> Study<'a> {
     }
 
     /// Returns the training labels of a data set, a proxy or scores.
-    pub(crate) fn labels(&self, node: NodeId) -> Result<Option<Vec<u32>>, Failure> {
+    pub(crate) fn labels(&self, node: NodeId) -> Result<Option<Vec<ClassId>>, Failure> {
         self.opened(node, record::open_labels)
     }
 
     /// Returns what the training labels were before they were corrupted.
-    pub(crate) fn clean(&self, data: NodeId) -> Result<Option<Vec<u32>>, Failure> {
+    pub(crate) fn clean(&self, data: NodeId) -> Result<Option<Vec<ClassId>>, Failure> {
         Ok(self.opened(data, dataset::open_clean_labels)?.flatten())
     }
 

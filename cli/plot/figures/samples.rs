@@ -10,7 +10,7 @@ use crate::{
     },
     results::{Condition, Study},
 };
-use artifacts::SampleId;
+use artifacts::{ClassId, SampleId};
 use engine::NodeId;
 use std::ops::Range;
 
@@ -30,8 +30,8 @@ struct Album {
     train: Range<usize>,
     /// Channels, rows, columns.
     shape: [usize; 3],
-    labels: Vec<u32>,
-    clean: Option<Vec<u32>>,
+    labels: Vec<ClassId>,
+    clean: Option<Vec<ClassId>>,
     classes: Vec<String>,
 }
 
@@ -70,15 +70,15 @@ impl Album {
         Some(PixelImage { width, height, channels, bytes })
     }
 
-    fn name(&self, label: u32) -> String {
-        self.classes.get(label as usize).cloned().unwrap_or_else(|| label.to_string())
+    fn name(&self, label: ClassId) -> String {
+        self.classes.get(label.index()).cloned().unwrap_or_else(|| label.to_string())
     }
 
     /// Returns up to [`SHOWN`] of `samples`, of every class in turn.
     fn mixed(&self, samples: &[SampleId]) -> Vec<SampleId> {
         let mut classes: Vec<Vec<SampleId>> = vec![vec![]; self.classes.len().max(1)];
         for at in samples {
-            let label = self.labels.get(at.index()).copied().unwrap_or_default() as usize;
+            let label = self.labels.get(at.index()).map_or(0, |label| label.index());
             if let Some(class) = classes.get_mut(label) {
                 class.push(*at);
             }

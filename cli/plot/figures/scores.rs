@@ -10,6 +10,7 @@ use crate::{
     },
     results::Study,
 };
+use artifacts::ClassId;
 use engine::NodeId;
 
 /// The most scores and classes shown.
@@ -52,14 +53,14 @@ pub(super) fn histograms(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
         if low > high {
             continue;
         }
-        let classes: Vec<usize> = (0..names.len()).collect();
+        let classes: Vec<ClassId> = ClassId::all(names.len()).collect();
         for class in spread(&classes, CLASSES) {
             let samples: Vec<(f64, bool)> = (0..scores.len())
-                .filter(|at| labels[*at] as usize == *class && scores[*at].is_finite())
+                .filter(|at| labels[*at] == *class && scores[*at].is_finite())
                 .map(|at| (scores[at], kept[at]))
                 .collect();
             if !samples.is_empty() {
-                let heading = titled(&format!("class {}", names[*class]), &[name]);
+                let heading = titled(&format!("class {}", names[class.index()]), &[name]);
                 panels.push(panel(&heading, &samples, (low, high), by.as_deref()));
             }
         }
@@ -68,7 +69,11 @@ pub(super) fn histograms(study: &Study<'_>) -> Result<Vec<Panel>, Failure> {
 }
 
 /// Returns the names of the classes of the data under `scores`, or their numbers.
-fn class_names(study: &Study<'_>, scores: NodeId, labels: &[u32]) -> Result<Vec<String>, Failure> {
+fn class_names(
+    study: &Study<'_>,
+    scores: NodeId,
+    labels: &[ClassId],
+) -> Result<Vec<String>, Failure> {
     let mut open = vec![scores];
     while let Some(node) = open.pop() {
         if study.kind(node) == "data" {
@@ -76,8 +81,8 @@ fn class_names(study: &Study<'_>, scores: NodeId, labels: &[u32]) -> Result<Vec<
         }
         open.extend(study.plan.node(node).inputs.iter().map(|(_, source)| *source));
     }
-    let count = labels.iter().max().map_or(0, |most| *most as usize + 1);
-    Ok((0..count).map(|class| class.to_string()).collect())
+    let count = labels.iter().max().map_or(0, |most| most.index() + 1);
+    Ok(ClassId::all(count).map(|class| class.to_string()).collect())
 }
 
 fn panel(

@@ -8,7 +8,7 @@ mod origin;
 mod take;
 
 use crate::{
-    ArtifactError, Matrix, SampleId,
+    ArtifactError, ClassId, Matrix, SampleId,
     columns::{COLUMNS, SampleColumns},
     parts::{self, PartBytes, PartError, Parts, StoredTensor},
     pixels::Pixels,
@@ -75,7 +75,7 @@ pub struct Split {
     /// The samples.
     pub inputs: Inputs,
     /// The label of each.
-    pub labels: Vec<u32>,
+    pub labels: Vec<ClassId>,
 }
 
 /// Samples, row-major: `n * product(sample)` elements.
@@ -91,7 +91,7 @@ pub enum Inputs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CleanLabels {
     /// The label of every training sample before.
-    pub labels: Vec<u32>,
+    pub labels: Vec<ClassId>,
     /// The samples that were picked to be corrupted, sorted. Where the draw may
     /// fall on the sample's own class, a touched sample can still have its clean label.
     pub touched: Vec<SampleId>,
@@ -251,7 +251,7 @@ pub fn open_meta(store: &Store, artifact: &Artifact) -> Result<DatasetMeta, Part
 pub fn open_clean_labels(
     store: &Store,
     artifact: &Artifact,
-) -> Result<Option<Vec<u32>>, PartError> {
+) -> Result<Option<Vec<ClassId>>, PartError> {
     if !artifact.parts.contains_key("clean") {
         return Ok(None);
     }
@@ -276,8 +276,8 @@ pub fn open_train_images(
     Ok(Some((part.into_bytes(), range)))
 }
 
-fn in_range(labels: &[u32], classes: usize, split: &'static str) -> Result<(), DatasetError> {
-    match labels.iter().position(|label| *label as usize >= classes) {
+fn in_range(labels: &[ClassId], classes: usize, split: &'static str) -> Result<(), DatasetError> {
+    match labels.iter().position(|label| label.index() >= classes) {
         None => Ok(()),
         Some(sample) => Err(DatasetError::Label { split, sample, label: labels[sample], classes }),
     }
@@ -311,7 +311,7 @@ pub fn labels(
     ctx: &StageCtx<'_>,
     port: &str,
     artifact: &Artifact,
-) -> Result<(DatasetMeta, Vec<u32>, Vec<u32>), StageError> {
+) -> Result<(DatasetMeta, Vec<ClassId>, Vec<ClassId>), StageError> {
     let meta = meta(ctx, port, artifact)?;
     let part = parts::part(ctx, port, artifact, "labels")?;
     let (train, test) = (part.indices("train")?, part.indices("test")?);
@@ -409,7 +409,11 @@ pub fn put(
 }
 
 /// Stores part `labels`.
-pub fn put_labels(ctx: &StageCtx<'_>, train: &[u32], test: &[u32]) -> Result<Blob, StageError> {
+pub fn put_labels(
+    ctx: &StageCtx<'_>,
+    train: &[ClassId],
+    test: &[ClassId],
+) -> Result<Blob, StageError> {
     let tensors = [StoredTensor::indices("train", train), StoredTensor::indices("test", test)];
     parts::put_tensors(ctx, &tensors)
 }
@@ -436,8 +440,10 @@ mod tests {
             std: vec![1.0],
             space: None,
         };
-        let split =
-            |n: usize| Split { inputs: Inputs::Features(vec![0.5; n * 3]), labels: vec![1; n] };
+        let split = |n: usize| Split {
+            inputs: Inputs::Features(vec![0.5; n * 3]),
+            labels: vec![ClassId::at(1); n],
+        };
         let (train, test) = (split(2), split(1));
         Dataset {
             meta,
@@ -455,9 +461,10 @@ mod tests {
     fn disagreeing_parts_are_refused() {
         assert_eq!(data().agree(), Ok(()));
         let mut one = data();
-        one.train.labels[1] = 2;
+        one.train.labels[1] = ClassId::at(2);
         let error = one.agree().expect_err("the label is too large");
-        let label = DatasetError::Label { split: "train", sample: 1, label: 2, classes: 2 };
+        let label =
+            DatasetError::Label { split: "train", sample: 1, label: ClassId::at(2), classes: 2 };
         assert_eq!(error, label);
         let says = "label 2 of sample 1 in `train` is not one of 2 classes";
         assert_eq!(error.to_string(), says);
@@ -475,7 +482,7 @@ mod tests {
             (vec![0], vec![], false),
             (vec![0, 2], vec![], false),
         ] {
-            let touched = touched.into_iter().map(SampleId::from).collect();
+            let (labels, touched) = (ClassId::list(labels), SampleId::list(touched));
             let one = Dataset { clean: Some(CleanLabels { labels, touched }), ..data() };
             assert_eq!(one.agree().is_ok(), fine);
         }

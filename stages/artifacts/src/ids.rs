@@ -1,5 +1,6 @@
-//! Numbers that stand for something, told apart by the compiler: a sample, and a place among the samples
-//! of a group.
+//! Numbers that stand for something, told apart by the compiler: a sample, its label's class, the group it belongs
+//! to, and its place among the samples that a selector picks from. A label read from the store or from a file is a
+//! [`ClassId`] from there on; it becomes a plain number where a tensor is filled or a row is indexed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,10 @@ impl RowIndex for u32 {
         self as usize
     }
 }
+
+/// A number of 32 bits that says in its type what it stands for: what a tensor of samples, labels or groups is read
+/// into and written from. A bare `u32` is none.
+pub trait Id: Copy + From<u32> + Into<u32> {}
 
 /// Defines a number that is not taken for another.
 macro_rules! id {
@@ -44,26 +49,38 @@ macro_rules! id {
                 (0..count).map(Self::at)
             }
 
+            /// Returns those at `positions`.
+            #[must_use]
+            pub fn list(positions: impl IntoIterator<Item = u32>) -> Vec<Self> {
+                positions.into_iter().map(Self).collect()
+            }
+
             /// Returns the position, from 0.
+            #[inline]
             #[must_use]
             pub fn index(self) -> usize {
                 self.0 as usize
             }
         }
 
+        impl Id for $name {}
+
         impl RowIndex for $name {
+            #[inline]
             fn index(self) -> usize {
                 self.0 as usize
             }
         }
 
         impl From<u32> for $name {
+            #[inline]
             fn from(position: u32) -> Self {
                 Self(position)
             }
         }
 
         impl From<$name> for u32 {
+            #[inline]
             fn from(id: $name) -> Self {
                 id.0
             }
@@ -81,6 +98,17 @@ id! {
     /// A training sample: its position in the full training split, from 0. Never a position in a subset
     /// or in a group of samples.
     SampleId
+}
+
+id! {
+    /// A class, which a sample's label names: its position in the data set's list of classes, from 0.
+    ClassId
+}
+
+id! {
+    /// A group of samples that a data set tells apart for worst-group accuracy, such as a class seen with one
+    /// background (a spurious attribute): its position in the list of the groups' names, from 0.
+    GroupId
 }
 
 id! {

@@ -24,5 +24,5 @@ pub mod subset;
 pub mod units;
 
 pub use error::ArtifactError;
-pub use ids::{InGroup, RowIndex, SampleId};
+pub use ids::{ClassId, GroupId, Id, InGroup, RowIndex, SampleId};
 pub use matrix::Matrix;

@@ -4,6 +4,7 @@ use crate::{
     architecture::Architecture,
     dataset::{GroupCounts, Origin, OriginCount},
     parts::{PartBytes, PartError},
+    record,
 };
 use cache::{Artifact, Store};
 use serde::{Deserialize, Serialize};
@@ -144,10 +145,7 @@ pub fn open_samples_seen(store: &Store, artifact: &Artifact, batch: u64) -> Resu
     }
     let n = match summary.samples {
         Some(n) => n,
-        None => {
-            let labels: Vec<u32> = PartBytes::open(store, artifact, "labels")?.indices("train")?;
-            labels.len() as u64
-        }
+        None => record::open_labels(store, artifact)?.len() as u64,
     };
     if let Some(folds) = summary.folds {
         return Ok(summary.epochs * n * (folds - 1));

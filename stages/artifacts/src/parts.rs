@@ -7,7 +7,7 @@ mod stored;
 
 pub use stored::{StoredTensor, encode_tensors, header_of_bytes, header_of_f32, put_tensors};
 
-use crate::{ArtifactError, floats::Floats};
+use crate::{ArtifactError, Id, floats::Floats};
 use cache::{Artifact, Blob, Bytes, Store, StoreError};
 use engine::{ArtifactKind, StageCtx, StageError};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
@@ -217,12 +217,12 @@ impl PartBytes {
         Ok(data + from..data + to)
     }
 
-    /// Returns a tensor of positions or labels ([`SampleId`](crate::SampleId), u32), i64 on disk.
+    /// Returns a tensor of samples, labels or groups, i64 on disk.
     ///
     /// # Errors
     ///
     /// Fails if there is no such tensor, or one of its numbers is no position.
-    pub fn indices<I: From<u32>>(&self, name: &str) -> Result<Vec<I>, PartError> {
+    pub fn indices<I: Id>(&self, name: &str) -> Result<Vec<I>, PartError> {
         let position = |word| u32::try_from(word).ok().map(I::from);
         self.words(name)?.map(position).collect::<Option<_>>().ok_or_else(|| no_position(name))
     }
@@ -376,12 +376,12 @@ impl Part<'_> {
         &self.bytes
     }
 
-    /// Returns a tensor of positions or labels.
+    /// Returns a tensor of samples, labels or groups.
     ///
     /// # Errors
     ///
     /// As [`PartBytes::indices`].
-    pub fn indices<I: From<u32>>(&self, name: &str) -> Result<Vec<I>, StageError> {
+    pub fn indices<I: Id>(&self, name: &str) -> Result<Vec<I>, StageError> {
         self.bytes.indices(name).map_err(|error| self.wrong(error))
     }
 }

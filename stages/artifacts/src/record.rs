@@ -5,7 +5,7 @@
 //! the epoch did not see is NaN throughout, never 0. What a score makes of the rows is not here.
 
 use crate::{
-    ArtifactError, Matrix,
+    ArtifactError, ClassId, Matrix,
     columns::{COLUMNS, SampleColumns},
     parts::{self, Part, PartBytes, PartError, Parts, StoredTensor},
     rows::ROW_PARTS,
@@ -32,8 +32,8 @@ pub struct EpochRow {
     pub entropy: f32,
     /// The Euclidean length of prediction minus one-hot label.
     pub el2n: f32,
-    /// The most probable class; of equals the first. `u32::MAX` for a sample not seen.
-    pub top: u32,
+    /// The most probable class; of equals the first. `None` for a sample not seen.
+    pub top: Option<ClassId>,
 }
 
 impl EpochRow {
@@ -45,7 +45,7 @@ impl EpochRow {
         loss: f32::NAN,
         entropy: f32::NAN,
         el2n: f32::NAN,
-        top: u32::MAX,
+        top: None,
     };
 
     /// Returns the row of a sample with these `logits` and this `label`, computed in f64. Logits
@@ -54,8 +54,8 @@ impl EpochRow {
     /// # Panics
     ///
     /// Panics if `label` is not a position in `logits`.
-    pub fn of(logits: &[f32], label: u32) -> Self {
-        let y = label as usize;
+    pub fn of(logits: &[f32], label: ClassId) -> Self {
+        let y = label.index();
         if logits.iter().any(|z| z.is_nan()) {
             return Self::MISSING;
         }
@@ -93,13 +93,13 @@ impl EpochRow {
             entropy: entropy as f32,
             // 1 - p_y as the sum of the others: exact where p_y is nearly 1.
             el2n: (square + others * others).sqrt() as f32,
-            top: top as u32,
+            top: Some(ClassId::at(top)),
         }
     }
 
     /// Whether the epoch saw the sample.
     pub fn seen(&self) -> bool {
-        self.top != u32::MAX
+        self.top.is_some()
     }
 }
 
@@ -138,7 +138,7 @@ pub fn put_epoch(
     detail: Detail,
     logits: &[f32],
     classes: usize,
-    labels: &[u32],
+    labels: &[ClassId],
 ) -> Result<Blob, StageError> {
     if logits.len() != labels.len() * classes {
         let n = labels.len();
@@ -159,6 +159,9 @@ pub fn put_epoch(
     }
 }
 
+/// What stands on disk for the most probable class of a sample not seen.
+const NOT_SEEN: u32 = u32::MAX;
+
 /// Stores one epoch as one row of figures a sample.
 ///
 /// # Errors
@@ -167,7 +170,8 @@ pub fn put_epoch(
 pub fn put_rows(ctx: &StageCtx<'_>, rows: &[EpochRow]) -> Result<Blob, StageError> {
     let column = |value: fn(&EpochRow) -> f32| rows.iter().map(value).collect::<Vec<f32>>();
     let shape = [rows.len()];
-    let tops: Vec<u8> = rows.iter().flat_map(|row| row.top.to_le_bytes()).collect();
+    let top = |row: &EpochRow| row.top.map_or(NOT_SEEN, u32::from).to_le_bytes();
+    let tops: Vec<u8> = rows.iter().flat_map(top).collect();
     parts::put_tensors(
         ctx,
         &[
@@ -197,7 +201,7 @@ pub fn epoch(
     port: &str,
     proxy: &Artifact,
     epoch: usize,
-    labels: &[u32],
+    labels: &[ClassId],
 ) -> Result<Vec<EpochRow>, StageError> {
     let recorded = epochs(proxy);
     if epoch == 0 || epoch > recorded {
@@ -247,7 +251,7 @@ fn stored_rows(part: &Part<'_>, n: usize) -> Result<Vec<EpochRow>, StageError> {
         loss: loss[i],
         entropy: entropy[i],
         el2n: el2n[i],
-        top,
+        top: (top != NOT_SEEN).then(|| ClassId::from(top)),
     });
     Ok(rows.collect())
 }
@@ -278,7 +282,7 @@ pub fn outputs(
 /// The training samples behind an artifact: their labels, each of them a class.
 pub struct LabelledSamples {
     /// The labels, in sample order.
-    pub labels: Vec<u32>,
+    pub labels: Vec<ClassId>,
     /// How many classes there are.
     pub classes: usize,
     /// The port that what they were read from came in on.
@@ -342,7 +346,7 @@ pub fn shared_parts(artifact: &Artifact) -> Parts {
 /// # Errors
 ///
 /// Fails if they do not read.
-pub fn open_labels(store: &Store, artifact: &Artifact) -> Result<Vec<u32>, PartError> {
+pub fn open_labels(store: &Store, artifact: &Artifact) -> Result<Vec<ClassId>, PartError> {
     PartBytes::open(store, artifact, "labels")?.indices("train")
 }
 
@@ -353,7 +357,7 @@ pub struct LabelOutOfRange {
     /// The position of the sample.
     pub sample: usize,
     /// Its label.
-    pub label: u32,
+    pub label: ClassId,
     /// How many classes there are.
     pub classes: usize,
 }
@@ -363,8 +367,8 @@ pub struct LabelOutOfRange {
 /// # Errors
 ///
 /// Names the first that is not.
-pub fn check_labels(labels: &[u32], classes: usize) -> Result<(), LabelOutOfRange> {
-    match labels.iter().position(|label| *label as usize >= classes) {
+pub fn check_labels(labels: &[ClassId], classes: usize) -> Result<(), LabelOutOfRange> {
+    match labels.iter().position(|label| label.index() >= classes) {
         None => Ok(()),
         Some(sample) => Err(LabelOutOfRange { sample, label: labels[sample], classes }),
     }
@@ -386,7 +390,7 @@ pub fn classes(ctx: &StageCtx<'_>, port: &str, artifact: &Artifact) -> Result<us
     count.ok_or_else(|| part.wrong(PartError::NoClasses))
 }
 
-fn rows_of(logits: &[f32], classes: usize, labels: &[u32]) -> Vec<EpochRow> {
+fn rows_of(logits: &[f32], classes: usize, labels: &[ClassId]) -> Vec<EpochRow> {
     let each = logits.par_chunks_exact(classes.max(1)).zip(labels);
     each.map(|(logits, label)| EpochRow::of(logits, *label)).collect()
 }
@@ -404,7 +408,7 @@ mod tests {
     #[test]
     fn a_row_worked_by_hand() {
         // p = (1/4, 1/2, 1/4)
-        let row = EpochRow::of(&[0.0, 2f32.ln(), 0.0], 0);
+        let row = EpochRow::of(&[0.0, 2f32.ln(), 0.0], ClassId::at(0));
         let near = |a: f32, b: f32| assert!((a - b).abs() < 1e-6, "{a} is not {b}");
         near(row.p_y, 0.25);
         near(row.logit_margin, -(2f32.ln()));
@@ -412,23 +416,23 @@ mod tests {
         near(row.loss, 4f32.ln());
         near(row.entropy, 1.5 * 2f32.ln());
         near(row.el2n, (0.75f32 * 0.75 + 0.25 + 0.0625).sqrt());
-        assert_eq!(row.top, 1);
+        assert_eq!(row.top, Some(ClassId::at(1)));
     }
 
     #[test]
     fn a_confident_row_keeps_its_digits() {
-        let row = EpochRow::of(&[40.0, 0.0], 0);
+        let row = EpochRow::of(&[40.0, 0.0], ClassId::at(0));
         let q = f64::from(-40f32).exp();
         assert!((f64::from(row.el2n) / (q * 2f64.sqrt()) - 1.0).abs() < 1e-6);
-        let far = EpochRow::of(&[1e30, -1e30], 1);
-        assert!(far.loss.is_finite() && far.entropy == 0.0 && far.top == 0);
+        let far = EpochRow::of(&[1e30, -1e30], ClassId::at(1));
+        assert!(far.loss.is_finite() && far.entropy == 0.0 && far.top == Some(ClassId::at(0)));
     }
 
     #[test]
     fn a_missing_sample_is_nan_and_ties_go_to_the_first_class() {
-        assert!(!EpochRow::of(&[f32::NAN, 1.0], 0).seen());
-        assert!(EpochRow::of(&[f32::NAN, 1.0], 0).loss.is_nan());
-        assert_eq!(EpochRow::of(&[1.0, 3.0, 3.0], 0).top, 1);
+        assert!(!EpochRow::of(&[f32::NAN, 1.0], ClassId::at(0)).seen());
+        assert!(EpochRow::of(&[f32::NAN, 1.0], ClassId::at(0)).loss.is_nan());
+        assert_eq!(EpochRow::of(&[1.0, 3.0, 3.0], ClassId::at(0)).top, Some(ClassId::at(1)));
         assert_eq!(half_of(1e9), half::f16::MAX);
         assert!(half_of(f32::NAN).is_nan());
     }

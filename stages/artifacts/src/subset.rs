@@ -1,7 +1,7 @@
 //! The `subset` artifact: the samples that were kept, sorted, and their weights if there are any.
 
 use crate::{
-    ArtifactError, SampleId,
+    ArtifactError, RowIndex, SampleId,
     columns::COLUMNS,
     parts::{self, PartBytes, PartError, Parts, StoredTensor},
     record::LabelledSamples,
@@ -125,15 +125,16 @@ impl Subset {
         left_out
     }
 
-    /// Returns how many samples of each of `classes` it has, by the labels of the whole training set.
+    /// Returns how many samples of each of `classes` it has, by the labels of the whole training set; or of each
+    /// group, by its groups.
     ///
     /// # Panics
     ///
     /// Panics if a label is no class.
     #[must_use]
-    pub fn per_class(&self, labels: &[u32], classes: usize) -> Vec<usize> {
+    pub fn per_class<I: RowIndex>(&self, labels: &[I], classes: usize) -> Vec<usize> {
         let mut counts = vec![0; classes];
-        self.samples.iter().for_each(|sample| counts[labels[sample.index()] as usize] += 1);
+        self.samples.iter().for_each(|sample| counts[labels[sample.index()].index()] += 1);
         counts
     }
 
@@ -295,6 +296,7 @@ pub fn samples(store: &Store, artifact: &Artifact) -> Result<usize, PartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ClassId;
 
     fn pick(sample: u32, weight: Option<f32>) -> PickedSample {
         PickedSample { sample: sample.into(), weight }
@@ -305,7 +307,7 @@ mod tests {
         let fine = Subset::new(5, vec![pick(4, Some(0.5)), pick(0, None)]).expect("it is a subset");
         assert_eq!(fine.samples(), [SampleId::from(0), SampleId::from(4)]);
         assert_eq!(fine.weights(), Some(&[1.0, 0.5][..]));
-        assert_eq!(fine.per_class(&[1, 0, 0, 0, 1], 2), [0, 2]);
+        assert_eq!(fine.per_class(&ClassId::list([1, 0, 0, 0, 1]), 2), [0, 2]);
         assert_eq!(fine.count_of(&[SampleId::from(3), SampleId::from(4)]), 1);
         let refused = |picked| Subset::new(5, picked).expect_err("it is refused");
         let (three, five) = (SampleId::from(3), SampleId::from(5));

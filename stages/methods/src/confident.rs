@@ -5,7 +5,7 @@
 //! (eq. 3), and pruning by noise rate (section 3.2).
 
 use artifacts::{
-    Matrix,
+    ClassId, Matrix,
     logits::{argmax, softmax},
 };
 use rayon::prelude::*;
@@ -38,14 +38,14 @@ pub(crate) fn probabilities(logits: &Matrix<'_>) -> Vec<f64> {
 
 /// Returns what `p`, \[n, `classes`\] row by row, says of `labels`: the probabilities must come from
 /// networks that have not seen the sample.
-pub(crate) fn label_issues(p: &[f64], labels: &[u32], classes: usize) -> LabelIssues {
+pub(crate) fn label_issues(p: &[f64], labels: &[ClassId], classes: usize) -> LabelIssues {
     let n = labels.len();
     let row = |at: usize| &p[at * classes..(at + 1) * classes];
     let mut counts = vec![0usize; classes];
     let mut thresholds = vec![0.0; classes];
     for (at, label) in labels.iter().enumerate() {
-        counts[*label as usize] += 1;
-        thresholds[*label as usize] += row(at)[*label as usize];
+        counts[label.index()] += 1;
+        thresholds[label.index()] += row(at)[label.index()];
     }
     for (threshold, count) in thresholds.iter_mut().zip(&counts) {
         // A class without a sample is never confident.
@@ -57,7 +57,7 @@ pub(crate) fn label_issues(p: &[f64], labels: &[u32], classes: usize) -> LabelIs
         // Of equally probable ones the first.
         let best = confident.reduce(|best, j| if row(at)[j] > row(at)[best] { j } else { best });
         if let Some(best) = best {
-            joint[*label as usize][best] += 1;
+            joint[label.index()][best] += 1;
         }
     }
     let calibrated: Vec<Vec<usize>> = joint
@@ -72,7 +72,7 @@ pub(crate) fn label_issues(p: &[f64], labels: &[u32], classes: usize) -> LabelIs
     let mut flagged = vec![false; n];
     let mut members = vec![vec![]; classes];
     for (at, label) in labels.iter().enumerate() {
-        members[*label as usize].push(at);
+        members[label.index()].push(at);
     }
     for (label, members) in members.iter().enumerate() {
         for (other, count) in calibrated[label].iter().enumerate() {
@@ -91,7 +91,7 @@ pub(crate) fn label_issues(p: &[f64], labels: &[u32], classes: usize) -> LabelIs
     for (at, label) in labels.iter().enumerate() {
         let predicted: Vec<f32> = row(at).iter().map(|p| *p as f32).collect();
         // Nothing is flagged that the networks predict as it is labelled.
-        flagged[at] &= argmax(&predicted) != *label as usize;
+        flagged[at] &= argmax(&predicted) != label.index();
     }
     LabelIssues { noise: (n - right) as f64 / n.max(1) as f64, flagged }
 }
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_joint_worked_by_hand() {
         // Labels 0 0 0 0 1 1; thresholds .7 (mean of .9 .8 .9 .2) and .75 (.9 .6).
-        let labels = [0, 0, 0, 0, 1, 1];
+        let labels = ClassId::list([0, 0, 0, 0, 1, 1]);
         let p0 = [0.9, 0.8, 0.9, 0.2, 0.1, 0.4];
         let p: Vec<f64> = p0.iter().flat_map(|p| [*p, 1.0 - p]).collect();
         let found = label_issues(&p, &labels, 2);
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn nothing_is_flagged_that_is_predicted_as_labelled() {
         // Sample 1 clears the threshold of class 1 but not its own lead over class 0.
-        let labels = [0, 0, 1, 1];
+        let labels = ClassId::list([0, 0, 1, 1]);
         let p = [0.95, 0.05, 0.55, 0.45, 0.6, 0.4, 0.55, 0.45];
         let found = label_issues(&p, &labels, 2);
         assert!(!found.flagged[1], "{found:?}");

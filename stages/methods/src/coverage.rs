@@ -2,7 +2,7 @@
 
 use crate::{linalg::nearest_among, select::outputs};
 use artifacts::{
-    Matrix, SampleId,
+    ClassId, Matrix, SampleId,
     parts::{self, DATA, METRICS, PROXY, Parts, SUBSET},
     record::LabelledSamples,
     subset::Subset,
@@ -56,7 +56,7 @@ impl CoverageFigures {
     /// Returns how well `kept`, at least one of them, cover the samples with these embeddings.
     fn of(
         embeddings: &Matrix<'_>,
-        labels: &[u32],
+        labels: &[ClassId],
         kept: &[SampleId],
         step: impl Fn() -> Result<(), StageError> + Sync,
     ) -> Result<Self, StageError> {
@@ -65,9 +65,9 @@ impl CoverageFigures {
             Ok(near.iter().flatten().map(|(_, squared)| f64::from(*squared).sqrt()).collect())
         };
         let all = nearest(embeddings, kept)?;
-        let classes = labels.iter().max().map_or(0, |largest| largest + 1);
+        let classes = labels.iter().max().map_or(0, |largest| largest.index() + 1);
         let (mut sum, mut covered) = (0.0, 0);
-        for class in 0..classes {
+        for class in ClassId::all(classes) {
             let of_class = |sample: &SampleId| labels[sample.index()] == class;
             let members: Vec<SampleId> = SampleId::all(labels.len()).filter(of_class).collect();
             let kept: Vec<SampleId> = kept.iter().copied().filter(of_class).collect();
@@ -136,8 +136,11 @@ mod tests {
         // On a line, kept are 0 and 4: the distances of 0 1 4 9 are 0 1 0 5.
         let line = Matrix::new(vec![0.0, 1.0, 4.0, 9.0], 4, 1);
         let kept = [SampleId::from(0), SampleId::from(2)];
-        let found =
-            CoverageFigures::of(&line, &[0, 1, 1, 1], &kept, || Ok(())).expect("nobody stops it");
+        let of = |labels: [u32; 4]| {
+            let labels = ClassId::list(labels);
+            CoverageFigures::of(&line, &labels, &kept, || Ok(())).expect("nobody stops it")
+        };
+        let found = of([0, 1, 1, 1]);
         // In class 1 only 4 is kept: 1 is at 3.
         let wanted = CoverageFigures {
             mean_distance: 1.5,
@@ -146,8 +149,7 @@ mod tests {
             uncovered: 0.0,
         };
         assert_eq!(found, wanted);
-        let found =
-            CoverageFigures::of(&line, &[0, 1, 1, 2], &kept, || Ok(())).expect("nobody stops it");
+        let found = of([0, 1, 1, 2]);
         assert_eq!((found.same_class_distance, found.uncovered), (Some(1.0), 0.25));
     }
 }

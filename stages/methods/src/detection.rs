@@ -2,6 +2,7 @@
 
 use crate::MethodError;
 use artifacts::{
+    ClassId,
     dataset::{self, DatasetMeta, Origin},
     parts::{self, DATA, METRICS, Parts, SCORES},
     scores,
@@ -111,7 +112,7 @@ impl Sought {
         self,
         ctx: &StageCtx<'_>,
         meta: &DatasetMeta,
-        labels: &[u32],
+        labels: &[ClassId],
     ) -> Result<Vec<bool>, StageError> {
         let source = dataset::input(ctx, "data")?;
         let origin = match self {

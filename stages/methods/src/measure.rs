@@ -1,6 +1,6 @@
 //! What logits are worth against labels.
 
-use artifacts::logits::argmax;
+use artifacts::{ClassId, GroupId, logits::argmax};
 
 /// How good a set of predictions is.
 #[derive(Debug, PartialEq)]
@@ -28,7 +28,7 @@ const BINS: usize = 15;
 const MOST_CONFUSED: usize = 1000;
 
 /// Measures `logits`, \[n, `classes`\] row-major with n above 0, against the labels.
-pub fn measure(logits: &[f32], labels: &[u32], classes: usize) -> Measured {
+pub fn measure(logits: &[f32], labels: &[ClassId], classes: usize) -> Measured {
     let n = labels.len() as f64;
     let mut confusion = (classes <= MOST_CONFUSED).then(|| vec![vec![0u64; classes]; classes]);
     // Per class: samples, right ones.
@@ -37,7 +37,7 @@ pub fn measure(logits: &[f32], labels: &[u32], classes: usize) -> Measured {
     // Per bin: samples, right ones, sum of confidences.
     let mut bins = [(0u64, 0u64, 0.0); BINS];
     for (row, label) in logits.chunks_exact(classes).zip(labels) {
-        let (top, label) = (argmax(row), *label as usize);
+        let (top, label) = (argmax(row), label.index());
         if let Some(confusion) = &mut confusion {
             confusion[label][top] += 1;
         }
@@ -79,27 +79,28 @@ pub struct GroupAccuracy {
     /// The accuracy of each group; `None` for one without samples.
     pub per_group: Vec<Option<f64>>,
     /// The group with the smallest accuracy, of equals the first, and that accuracy.
-    pub worst: Option<(usize, f64)>,
+    pub worst: Option<(GroupId, f64)>,
 }
 
 /// Measures `logits`, \[n, `classes`\] row-major, against the labels, apart for each of `count` groups.
 pub fn by_group(
     logits: &[f32],
-    labels: &[u32],
+    labels: &[ClassId],
     classes: usize,
-    groups: &[u32],
+    groups: &[GroupId],
     count: usize,
 ) -> GroupAccuracy {
     let mut counts = vec![(0_u64, 0_u64); count];
     let rows = logits.chunks_exact(classes);
     for ((row, label), group) in rows.zip(labels).zip(groups) {
-        let (right, all) = &mut counts[*group as usize];
-        *right += u64::from(argmax(row) == *label as usize);
+        let (right, all) = &mut counts[group.index()];
+        *right += u64::from(argmax(row) == label.index());
         *all += 1;
     }
     let share = |(right, all): &(u64, u64)| (*all > 0).then(|| *right as f64 / *all as f64);
     let per_group: Vec<Option<f64>> = counts.iter().map(share).collect();
-    let known = per_group.iter().enumerate().filter_map(|(group, one)| Some((group, (*one)?)));
+    let known = GroupId::all(count).zip(&per_group);
+    let known = known.filter_map(|(group, one)| Some((group, (*one)?)));
     let worst = known.min_by(|(_, a), (_, b)| a.total_cmp(b));
     GroupAccuracy { per_group, worst }
 }
@@ -113,7 +114,7 @@ mod tests {
     fn figures_worked_by_hand() {
         let (a, b) = (2f32.ln(), 6f32.ln());
         let logits = [0.0, a, 0.0, b, 0.0, 0.0, b, 0.0, 0.0];
-        let found = measure(&logits, &[1, 0, 1], 3);
+        let found = measure(&logits, &ClassId::list([1, 0, 1]), 3);
         let near = |found: f64, want: f64| assert!((found - want).abs() < 1e-6, "{found} {want}");
         near(found.accuracy, 2.0 / 3.0);
         near(found.loss, (2f64.ln() + (4.0f64 / 3.0).ln() + 8f64.ln()) / 3.0);
@@ -125,7 +126,7 @@ mod tests {
         near(found.worst_class, 0.5);
         let confusion = [[1, 0, 0], [1, 1, 0], [0, 0, 0]].map(|row| row.to_vec()).to_vec();
         assert_eq!(found.confusion, Some(confusion));
-        let many = measure(&vec![0.0; 5000], &[3], 5000);
+        let many = measure(&vec![0.0; 5000], &[ClassId::at(3)], 5000);
         assert_eq!((many.confusion, many.per_class[3]), (None, Some(0.0)));
     }
 
@@ -133,15 +134,19 @@ mod tests {
     fn the_worst_group_is_the_first_of_the_least_accurate() {
         // Predicted 0, 1, 1, 0, 0.
         let logits = [2.0, 1.0, 0.0, 1.0, 0.0, 1.0, 3.0, 1.0, 1.0, 0.0];
-        let found = by_group(&logits, &[0, 0, 1, 0, 1], 2, &[3, 1, 1, 3, 2], 5);
+        let by_group = |rows: usize, labels: [u32; 5], groups: [u32; 5], count| {
+            let (labels, groups) = (ClassId::list(labels), GroupId::list(groups));
+            by_group(&logits[..rows * 2], &labels[..rows], 2, &groups[..rows], count)
+        };
+        let found = by_group(5, [0, 0, 1, 0, 1], [3, 1, 1, 3, 2], 5);
         assert_eq!(found.per_group, [None, Some(0.5), Some(0.0), Some(1.0), None]);
-        assert_eq!(found.worst, Some((2, 0.0)));
-        let level = by_group(&logits, &[0, 0, 1, 0, 0], 2, &[0, 2, 2, 1, 1], 3);
+        assert_eq!(found.worst, Some((GroupId::at(2), 0.0)));
+        let level = by_group(5, [0, 0, 1, 0, 0], [0, 2, 2, 1, 1], 3);
         assert_eq!(level.per_group, [Some(1.0), Some(1.0), Some(0.5)]);
-        let level = by_group(&logits, &[1, 0, 1, 1, 0], 2, &[2, 1, 1, 0, 0], 2 + 1);
+        let level = by_group(5, [1, 0, 1, 1, 0], [2, 1, 1, 0, 0], 3);
         assert_eq!(level.per_group, [Some(0.5), Some(0.5), Some(0.0)]);
-        let level = by_group(&logits[..4], &[0, 1], 2, &[1, 0], 2);
-        assert_eq!(level.worst, Some((0, 1.0)));
-        assert_eq!(by_group(&[], &[], 2, &[], 3).worst, None);
+        let level = by_group(2, [0, 1, 0, 0, 0], [1, 0, 0, 0, 0], 2);
+        assert_eq!(level.worst, Some((GroupId::at(0), 1.0)));
+        assert_eq!(by_group(0, [0; 5], [0; 5], 3).worst, None);
     }
 }

@@ -138,7 +138,7 @@ impl Stage for Evaluate {
             let apart = by_group(&logits, &labels, classes, &groups.test, count);
             if let Some((worst, accuracy)) = apart.worst {
                 say("worst_group", json!(accuracy));
-                say("worst_group_name", json!(groups.names[worst]));
+                say("worst_group_name", json!(groups.names[worst.index()]));
                 say("group_gap", json!(found.accuracy - accuracy));
             }
             say("groups", json!(groups.names));

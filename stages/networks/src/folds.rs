@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use artifacts::{
-    SampleId, draw,
+    ClassId, SampleId, draw,
     network::TrainedEpoch,
     parts::Parts,
     record::{self, Detail, EpochRow},
@@ -49,7 +49,7 @@ impl HeldOut {
     }
 
     /// Takes what a network said of the samples `held`, row by row.
-    fn take(&mut self, held: &[SampleId], logits: &[f32], labels: &[u32], classes: usize) {
+    fn take(&mut self, held: &[SampleId], logits: &[f32], labels: &[ClassId], classes: usize) {
         match self {
             Self::Logits(all) => scatter(all, held, logits, classes),
             Self::Rows(all) => {
@@ -70,7 +70,7 @@ fn scatter(all: &mut [f32], held: &[SampleId], logits: &[f32], classes: usize) {
 
 /// Deals the samples of each class to `folds` in turn, in an order drawn from `rng`: sizes differ by one
 /// at most, and those of a class too.
-fn deal(labels: &[u32], folds: usize, rng: &mut impl Rng) -> Vec<usize> {
+fn deal(labels: &[ClassId], folds: usize, rng: &mut impl Rng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..labels.len()).collect();
     draw::shuffle(rng, &mut order);
     order.sort_by_key(|at| labels[*at]);
@@ -164,16 +164,16 @@ mod tests {
 
     #[test]
     fn folds_are_of_a_size_in_every_class() {
-        let labels: Vec<u32> = (0..103).map(|at| u32::from(at % 5 == 0)).collect();
+        let labels = ClassId::list((0..103).map(|at| u32::from(at % 5 == 0)));
         let deal = |seed| deal(&labels, 4, &mut Streams::new(seed, &[STREAM]).get(STREAM));
         let fold_of = deal(1);
-        let count = |fold, class: Option<u32>| {
+        let count = |fold, class: Option<ClassId>| {
             let members = fold_of.iter().zip(&labels);
             members
                 .filter(|(one, label)| **one == fold && class.is_none_or(|c| c == **label))
                 .count()
         };
-        for class in [None, Some(0), Some(1)] {
+        for class in [None, Some(ClassId::at(0)), Some(ClassId::at(1))] {
             let sizes: Vec<usize> = (0..4).map(|fold| count(fold, class)).collect();
             let (least, most) = (sizes.iter().min(), sizes.iter().max());
             assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{sizes:?}");

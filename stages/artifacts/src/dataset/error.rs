@@ -1,5 +1,6 @@
 //! What is wrong with a data set whose parts do not fit together.
 
+use crate::{ClassId, GroupId};
 use thiserror::Error;
 
 /// How the parts of a data set contradict each other.
@@ -38,7 +39,7 @@ pub enum DatasetError {
         /// The position of the sample.
         sample: usize,
         /// Its label.
-        label: u32,
+        label: ClassId,
         /// How many classes there are.
         classes: usize,
     },
@@ -84,7 +85,7 @@ pub enum DatasetError {
         /// The position of the sample.
         sample: usize,
         /// Its group.
-        group: u32,
+        group: GroupId,
         /// How many groups have a name.
         groups: usize,
     },

@@ -2,6 +2,7 @@
 
 use super::{DatasetError, DatasetMeta};
 use crate::{
+    GroupId,
     parts::{self, Parts, StoredTensor},
     subset::Subset,
 };
@@ -15,9 +16,9 @@ pub struct Groups {
     /// The names of the groups, such as `dress/red`; a group is a position in it.
     pub names: Vec<String>,
     /// The group of every training sample.
-    pub train: Vec<u32>,
+    pub train: Vec<GroupId>,
     /// The group of every test sample.
-    pub test: Vec<u32>,
+    pub test: Vec<GroupId>,
 }
 
 /// How many training samples each group has.
@@ -36,7 +37,7 @@ impl Groups {
             if groups.len() != n {
                 return Err(DatasetError::GroupCount { split, found: groups.len(), n });
             }
-            if let Some(sample) = groups.iter().position(|one| *one as usize >= self.names.len()) {
+            if let Some(sample) = groups.iter().position(|one| one.index() >= self.names.len()) {
                 let (group, groups) = (groups[sample], self.names.len());
                 return Err(DatasetError::Group { split, sample, group, groups });
             }
@@ -109,7 +110,7 @@ mod tests {
 
     fn groups(train: &[u32], test: &[u32]) -> Groups {
         let names = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
-        Groups { names, train: train.to_vec(), test: test.to_vec() }
+        Groups { names, train: GroupId::list(train.to_vec()), test: GroupId::list(test.to_vec()) }
     }
 
     #[test]

@@ -66,6 +66,7 @@ fn picked<T: Copy>(all: &[T], from: &[SampleId]) -> Vec<T> {
 mod tests {
     use super::*;
     use crate::{
+        ClassId, GroupId,
         columns::SampleColumns,
         dataset::{DatasetMeta, Groups, Split},
     };
@@ -89,14 +90,18 @@ mod tests {
         };
         let split = |values: &[f32], labels: &[u32]| Split {
             inputs: Inputs::Features(values.to_vec()),
-            labels: labels.to_vec(),
+            labels: ClassId::list(labels.to_vec()),
         };
         let mut data = Dataset {
             meta,
             train: split(&[0.0, 0.1, 1.0, 1.1, 2.0, 2.1], &[0, 1, 2]),
             test: split(&[9.0, 9.1], &[1]),
-            clean: Some(CleanLabels { labels: vec![1, 1, 2], touched: ids(&[0]) }),
-            groups: Some(Groups { names: names.to_vec(), train: vec![2, 1, 0], test: vec![1] }),
+            clean: Some(CleanLabels { labels: ClassId::list([1, 1, 2]), touched: ids(&[0]) }),
+            groups: Some(Groups {
+                names: names.to_vec(),
+                train: GroupId::list([2, 1, 0]),
+                test: GroupId::list([1]),
+            }),
             origins: None,
             columns: Some(SampleColumns {
                 ids: Some(names.to_vec()),
@@ -107,15 +112,16 @@ mod tests {
         data.take(&ids(&[2, 0, 0]));
         assert_eq!(data.meta.train, 3);
         assert_eq!(data.train, split(&[2.0, 2.1, 0.0, 0.1, 0.0, 0.1], &[2, 0, 0]));
-        let clean = CleanLabels { labels: vec![2, 1, 1], touched: ids(&[1, 2]) };
+        let clean = CleanLabels { labels: ClassId::list([2, 1, 1]), touched: ids(&[1, 2]) };
         assert_eq!(data.clean, Some(clean));
         let groups = data.groups.as_ref().expect("they stay");
-        assert_eq!((&groups.train[..], &groups.test[..]), (&[0, 2, 2][..], &[1][..]));
+        assert_eq!(groups.train, GroupId::list([0, 2, 2]));
+        assert_eq!(groups.test, GroupId::list([1]));
         let columns = data.columns.as_ref().expect("they stay");
         assert_eq!(columns.ids.as_deref(), Some(&["c", "a", "a"].map(str::to_owned)[..]));
         assert_eq!(columns.counts["tokens"], [9, 7, 7]);
         data.take(&ids(&[1]));
-        assert_eq!((data.meta.train, data.train.labels.clone()), (1, vec![0]));
+        assert_eq!((data.meta.train, data.train.labels.clone()), (1, ClassId::list([0])));
         assert_eq!(data.test, split(&[9.0, 9.1], &[1]));
     }
 }

@@ -1,6 +1,7 @@
 //! Arrays of numbers in the files other programs write: their elements as numbers, embeddings and labels.
 
 use super::FormatError;
+use crate::ClassId;
 use half::{bf16, f16};
 use safetensors::Dtype;
 use std::borrow::Cow;
@@ -291,7 +292,7 @@ impl Array<'_> {
     }
 
     /// Returns the labels, each below `classes`.
-    pub fn labels(&self, classes: usize) -> Result<Vec<u32>, ArrayError> {
+    pub fn labels(&self, classes: usize) -> Result<Vec<ClassId>, ArrayError> {
         if !matches!(self.shape.as_slice(), [_] | [_, 1]) {
             return Err(ArrayError::LabelShape(self.shape.clone()));
         }
@@ -301,8 +302,12 @@ impl Array<'_> {
             None => ArrayError::LabelShape(self.shape.clone()),
         })?;
         let checked = values.into_iter().enumerate().map(|(sample, label)| {
-            let class = u32::try_from(label).ok().filter(|one| (*one as usize) < classes);
-            class.ok_or(ArrayError::Label { sample, label, classes })
+            let class = u32::try_from(label).ok().map(ClassId::from);
+            class.filter(|class| class.index() < classes).ok_or(ArrayError::Label {
+                sample,
+                label,
+                classes,
+            })
         });
         checked.collect()
     }

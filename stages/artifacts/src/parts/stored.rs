@@ -1,6 +1,6 @@
 //! Tensors on their way into the store, as safetensors.
 
-use crate::ArtifactError;
+use crate::{ArtifactError, Id};
 use cache::Blob;
 use engine::{StageCtx, StageError};
 use safetensors::{
@@ -40,8 +40,8 @@ impl<'a> StoredTensor<'a> {
         Self { name, dtype: Dtype::U8, shape: shape.to_vec(), bytes: values.into() }
     }
 
-    /// Positions and labels are i64 on disk: what PyTorch and NumPy index with.
-    pub fn indices<I: Copy + Into<u32>>(name: &'a str, values: &[I]) -> Self {
+    /// Samples, labels and groups are i64 on disk: what PyTorch and NumPy index with.
+    pub fn indices<I: Id>(name: &'a str, values: &[I]) -> Self {
         let word = |value: &I| i64::from((*value).into()).to_le_bytes();
         let bytes = values.iter().flat_map(word).collect::<Vec<u8>>();
         Self { name, dtype: Dtype::I64, shape: vec![values.len()], bytes: bytes.into() }

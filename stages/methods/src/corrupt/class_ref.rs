@@ -1,6 +1,7 @@
 //! A class of a data set, by its name or its number; and what classes are taken for.
 
 use crate::MethodError;
+use artifacts::ClassId;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, collections::BTreeMap, fmt};
@@ -17,14 +18,14 @@ pub(super) enum ClassRef {
 
 impl ClassRef {
     /// Returns the label this means, or what is wrong with it.
-    pub(super) fn label(&self, classes: &[String]) -> Result<u32, MethodError> {
+    pub(super) fn label(&self, classes: &[String]) -> Result<ClassId, MethodError> {
         let named = |name: &str| classes.iter().position(|one| one == name);
         let found = match self {
             Self::Number(number) => Some(*number as usize),
             Self::Name(name) => named(name).or_else(|| name.parse().ok()),
         };
         let label = found.filter(|label| *label < classes.len());
-        label.map(|label| label as u32).ok_or_else(|| MethodError::NoSuchClass {
+        label.map(ClassId::at).ok_or_else(|| MethodError::NoSuchClass {
             class: self.to_string(),
             classes: classes.to_vec(),
         })
@@ -87,14 +88,14 @@ impl JsonSchema for ClassRef {
 pub(super) fn map(
     given: Option<&BTreeMap<String, ClassRef>>,
     classes: &[String],
-) -> Result<Vec<Option<u32>>, MethodError> {
+) -> Result<Vec<Option<ClassId>>, MethodError> {
     let mut map = vec![None; classes.len()];
     let Some(given) = given else {
         if classes.len() != 10 {
             return Err(MethodError::NoMap);
         }
         for (from, to) in CIFAR10 {
-            map[from as usize] = Some(to);
+            map[from as usize] = Some(ClassId::from(to));
         }
         return Ok(map);
     };
@@ -104,7 +105,7 @@ pub(super) fn map(
         if from_label == to_label {
             return Err(MethodError::MappedToItself { class: from.clone() });
         }
-        if map[from_label as usize].replace(to_label).is_some() {
+        if map[from_label.index()].replace(to_label).is_some() {
             return Err(MethodError::MappedTwice { class: from.clone() });
         }
     }

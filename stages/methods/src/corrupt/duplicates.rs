@@ -222,7 +222,7 @@ mod tests {
             }
             for (copy, of) in &origins.copies {
                 assert_eq!(new[copy.index()], new[of.index()]);
-                assert_eq!(found.train.labels[copy.index()], labels[of.index()]);
+                assert_eq!(found.train.labels[copy.index()], before.train.labels[of.index()]);
                 assert_eq!(origins.kinds[of.index()], Origin::Own);
             }
             assert_eq!(found.test, before.test);

@@ -1,7 +1,9 @@
 //! `corrupt.group-file`: the groups of the samples, as somebody else knows them.
 
+use super::groups;
 use crate::{MethodError, OwnFileError};
 use artifacts::{
+    ClassId, GroupId,
     dataset::{self, Groups},
     formats::column::{self, Column},
     parts::{DATA, Parts},
@@ -70,11 +72,11 @@ impl GroupFile {
         found.iter().enumerate().map(group).collect()
     }
 
-    /// Returns the groups of samples with these labels.
+    /// Returns the groups of samples with these numbers and labels.
     fn groups(
         &self,
         [train, test]: [Vec<u32>; 2],
-        [train_labels, test_labels]: [&[u32]; 2],
+        [train_labels, test_labels]: [&[ClassId]; 2],
         classes: &[String],
     ) -> Result<Groups, MethodError> {
         let splits = [(&self.train, &train, train_labels), (&self.test, &test, test_labels)];
@@ -89,16 +91,18 @@ impl GroupFile {
         let names = self.names.clone();
         let names = names.unwrap_or_else(|| (0..count).map(|group| group.to_string()).collect());
         if !self.with_class {
+            let [train, test] = [train, test].map(GroupId::list);
             return Ok(Groups { names, train, test });
         }
-        let values = names.len() as u32;
-        let with = |groups: &[u32], labels: &[u32]| {
-            groups.iter().zip(labels).map(|(group, label)| label * values + group).collect()
+        let values = names.len();
+        let with = |given: &[u32], labels: &[ClassId]| {
+            let pairs = labels.iter().zip(given);
+            pairs.map(|(label, value)| groups::with_class(*label, *value, values)).collect()
         };
         Ok(Groups {
             train: with(&train, train_labels),
             test: with(&test, test_labels),
-            names: super::groups::names(classes, &names),
+            names: groups::names(classes, &names),
         })
     }
 }
@@ -175,7 +179,8 @@ mod tests {
     fn read(stage: &GroupFile) -> Result<Groups, MethodError> {
         let [train, test] = stage.paths().map(|(split, path)| stage.read(split, path));
         let classes = ["cat".to_owned(), "dog".to_owned()];
-        stage.groups([train?, test?], [&[0, 1, 1], &[1]], &classes)
+        let labels = [ClassId::list([0, 1, 1]), ClassId::list([1])];
+        stage.groups([train?, test?], [&labels[0], &labels[1]], &classes)
     }
 
     #[test]
@@ -184,13 +189,15 @@ mod tests {
         let stage = from(place.path(), "a,1\nb,0\nc,2\n", "d,1\n", json!({}));
         assert_eq!(stage.problems(), vec![]);
         let found = read(&stage).expect("it fits");
-        assert_eq!((found.train, found.test), (vec![1, 0, 2], vec![1]));
+        assert_eq!(found.train, GroupId::list([1, 0, 2]));
+        assert_eq!(found.test, GroupId::list([1]));
         assert_eq!(found.names, ["0", "1", "2"]);
         assert_eq!(stage.settings(), json!({ "names": null, "with-class": false }));
         let named = json!({ "names": ["land", "sea"], "with-class": true });
         let stage = from(place.path(), "a,1\nb,0\nc,1\n", "d,1\n", named);
         let found = read(&stage).expect("it fits");
-        assert_eq!((found.train, found.test), (vec![1, 2, 3], vec![3]));
+        assert_eq!(found.train, GroupId::list([1, 2, 3]));
+        assert_eq!(found.test, GroupId::list([3]));
         assert_eq!(found.names, ["cat/land", "cat/sea", "dog/land", "dog/sea"]);
     }
 

@@ -3,6 +3,7 @@
 use super::stage::{Corrupted, Corruption};
 use crate::{MethodError, load};
 use artifacts::{
+    ClassId, GroupId,
     dataset::{Dataset, Groups, Inputs},
     units::{Count, Fraction},
 };
@@ -113,10 +114,12 @@ Cost: the images of both splits, three times as large, in memory.";
         if let Inputs::Images(images) = &data.train.inputs {
             (data.meta.mean, data.meta.std) = load::moments(images, &data.meta.sample);
         }
-        let group = |(label, colour): (&u32, &u32)| label * n as u32 + colour;
-        let groups = |labels: &[u32], drawn: &[u32]| labels.iter().zip(drawn).map(group).collect();
+        let group = |(label, colour): (&ClassId, &u32)| with_class(*label, *colour, n);
+        let groups =
+            |labels: &[ClassId], drawn: &[u32]| labels.iter().zip(drawn).map(group).collect();
         let against = data.train.labels.iter().zip(&train);
-        let against = against.filter(|(label, colour)| *label % n as u32 != **colour).count();
+        let against =
+            against.filter(|(label, colour)| label.index() % n != **colour as usize).count();
         let all = data.meta.train;
         let log = format!("{against} of {all} training samples go against the correlation");
         let of: Vec<String> = colours.into_iter().map(|(name, _)| name).collect();
@@ -131,9 +134,9 @@ Cost: the images of both splits, three times as large, in memory.";
 
 impl SpuriousGroups {
     /// Returns a colour of `n` for each label, the label's own with the probability set.
-    fn spurious(&self, labels: &[u32], n: u32, rng: &mut impl Rng) -> Vec<u32> {
-        let draw = |label: &u32| {
-            let own = label % n;
+    fn spurious(&self, labels: &[ClassId], n: u32, rng: &mut impl Rng) -> Vec<u32> {
+        let draw = |label: &ClassId| {
+            let own = u32::from(*label) % n;
             if rng.random::<f64>() < f64::from(self.correlation) {
                 return own;
             }
@@ -176,6 +179,11 @@ fn tinted(grey: &[u8], each: usize, drawn: &[u32], colours: &[(String, [u8; 3])]
     out
 }
 
+/// Returns the group of samples of `class` that have `value`, one of `values`: its position among [`names`].
+pub(super) fn with_class(class: ClassId, value: u32, values: usize) -> GroupId {
+    GroupId::at(class.index() * values + value as usize)
+}
+
 /// Returns the names of groups of a class and a value: all values of the first class, then of the next.
 pub(super) fn names(classes: &[String], values: &[String]) -> Vec<String> {
     let of = |class: &String| {
@@ -200,7 +208,7 @@ mod tests {
         let found = run(&colour, grey(&labels, &labels)).expect("it can be coloured");
         let groups = found.groups.expect("it has groups");
         assert_eq!(groups.names[..5], ["a/red", "a/green", "a/blue", "a/yellow", "b/red"]);
-        let count = |all: &[u32], one: u32| all.iter().filter(|group| **group == one).count();
+        let count = |all: &[GroupId], one| all.iter().filter(|group| group.index() == one).count();
         for class in 0..4 {
             for colour in 0..4 {
                 let of = |all| count(all, class * 4 + colour);

@@ -1,7 +1,7 @@
 //! `corrupt.imbalance`: classes of unlike sizes, by leaving training samples out.
 
 use super::stage::{Corrupted, Corruption};
-use artifacts::{SampleId, dataset::Dataset, units::Positive};
+use artifacts::{ClassId, SampleId, dataset::Dataset, units::Positive};
 use engine::{Problem, StageError, Streams};
 use rand::{Rng, seq::index};
 use schemars::JsonSchema;
@@ -85,10 +85,10 @@ Cost: the training samples that stay, in memory.";
 
 impl Imbalance {
     /// Returns the samples that stay, sorted.
-    fn kept(&self, labels: &[u32], classes: usize, rng: &mut impl Rng) -> Vec<SampleId> {
+    fn kept(&self, labels: &[ClassId], classes: usize, rng: &mut impl Rng) -> Vec<SampleId> {
         let mut members = vec![vec![]; classes];
         for (sample, label) in SampleId::all(labels.len()).zip(labels) {
-            members[*label as usize].push(sample);
+            members[label.index()].push(sample);
         }
         let mut kept = vec![];
         for (class, members) in members.into_iter().enumerate() {
@@ -126,11 +126,11 @@ mod tests {
     }
 
     fn sizes(found: &Imbalance, per_class: usize, classes: usize) -> Vec<usize> {
-        let labels: Vec<u32> = (0..per_class * classes).map(|at| (at % classes) as u32).collect();
+        let labels = ClassId::list((0..per_class * classes).map(|at| (at % classes) as u32));
         let mut draws = engine::Streams::new(3, Imbalance::STREAMS).get("samples");
         let kept = found.kept(&labels, classes, &mut draws);
         assert!(kept.is_sorted_by(|a, b| a < b));
-        let of = |class| kept.iter().filter(|at| labels[at.index()] as usize == class).count();
+        let of = |class| kept.iter().filter(|at| labels[at.index()].index() == class).count();
         (0..classes).map(of).collect()
     }
 
@@ -151,14 +151,14 @@ mod tests {
         let data = grey(&[1, 0, 1, 1, 0, 1], &[0, 1]);
         let before = data.train.inputs.clone();
         let found = run(&imbalance(Profile::Step, 4.0), data).expect("it can be applied");
-        assert_eq!(found.train.labels.iter().filter(|label| **label == 1).count(), 1);
+        assert_eq!(found.train.labels.iter().filter(|label| label.index() == 1).count(), 1);
         assert_eq!((found.meta.train, found.meta.test, found.test.labels.len()), (3, 2, 2));
         let (artifacts::dataset::Inputs::Images(before), artifacts::dataset::Inputs::Images(after)) =
             (&before, &found.train.inputs)
         else {
             panic!("not images")
         };
-        let mut rest = before.chunks_exact(4).zip([1, 0, 1, 1, 0, 1]);
+        let mut rest = before.chunks_exact(4).zip(ClassId::list([1, 0, 1, 1, 0, 1]));
         let pairs = after.chunks_exact(4).zip(found.train.labels);
         pairs.for_each(|pair| assert!(rest.any(|one| one == pair), "in the order they had"));
         assert_eq!(imbalance(Profile::Step, 0.5).problems().len(), 1);

@@ -3,7 +3,7 @@
 use super::transition::label_at;
 use crate::normals::normals;
 use artifacts::{
-    SampleId,
+    ClassId, SampleId,
     dataset::{Dataset, DatasetMeta, Inputs},
 };
 use engine::Streams;
@@ -23,7 +23,7 @@ struct SampleDraw {
 
 /// Returns the training labels after, each drawn from a distribution of its sample's own; a share of about
 /// `rate` is wrong.
-pub(super) fn flipped(data: &Dataset, rate: f64, streams: Streams) -> Vec<u32> {
+pub(super) fn flipped(data: &Dataset, rate: f64, streams: Streams) -> Vec<ClassId> {
     let (labels, classes) = (&data.train.labels, data.meta.classes.len());
     let mut rng = streams.get("labels");
     let draws: Vec<SampleDraw> = labels
@@ -32,7 +32,7 @@ pub(super) fn flipped(data: &Dataset, rate: f64, streams: Streams) -> Vec<u32> {
         .collect();
     let mut members = vec![vec![]; classes];
     for (sample, label) in SampleId::all(labels.len()).zip(labels) {
-        members[*label as usize].push(sample);
+        members[label.index()].push(sample);
     }
     let mut after = labels.clone();
     for (class, members) in members.iter().enumerate().filter(|(_, some)| !some.is_empty()) {
@@ -43,7 +43,7 @@ pub(super) fn flipped(data: &Dataset, rate: f64, streams: Streams) -> Vec<u32> {
             let draw = &draws[sample.index()];
             label_at(&distribution(&logits, class, draw.rate), draw.label)
         };
-        let given: Vec<u32> = members.par_iter().map(given).collect();
+        let given: Vec<ClassId> = members.par_iter().map(given).collect();
         members.iter().zip(given).for_each(|(sample, label)| after[sample.index()] = label);
     }
     after
@@ -155,7 +155,7 @@ mod tests {
         data.train.inputs = Inputs::Images(levels.into());
         let streams = Streams::new(3, STREAMS);
         let after = flipped(&data, 0.3, streams);
-        let wrong = after[..8_000].iter().filter(|label| **label != 2).count();
+        let wrong = after[..8_000].iter().filter(|label| label.index() != 2).count();
         // 2,400, standard deviation 41.
         assert!(wrong.abs_diff(2_400) < 205, "{wrong}");
         let weights = projection(2, &data.meta, streams);
@@ -167,7 +167,7 @@ mod tests {
             let total: f64 = [0, 1, 3].map(|class| logit(class).exp()).iter().sum();
             for class in [0, 1, 3] {
                 let of = after[..8_000].iter().skip(which).step_by(2);
-                let found = of.filter(|label| **label as usize == class).count() as f64;
+                let found = of.filter(|label| label.index() == class).count() as f64;
                 let wanted = 4_000.0 * 0.3 * logit(class).exp() / total;
                 // Five standard deviations.
                 assert!((found - wanted).abs() < 5.0 * wanted.sqrt() + 1.0, "{found} {wanted}");

@@ -3,7 +3,7 @@
 use super::{changed, relabelled};
 use crate::{MethodError, OwnFileError, own_file};
 use artifacts::{
-    dataset,
+    ClassId, dataset,
     formats::{
         ArrayError,
         column::{self, Column, ColumnError},
@@ -56,15 +56,20 @@ impl LabelFile {
     }
 
     /// Returns `found` as the labels of `n` samples of so many `classes`.
-    fn labels(&self, found: &[i128], n: usize, classes: usize) -> Result<Vec<u32>, MethodError> {
+    fn labels(
+        &self,
+        found: &[i128],
+        n: usize,
+        classes: usize,
+    ) -> Result<Vec<ClassId>, MethodError> {
         if found.len() != n {
             return Err(self.refused(OwnFileError::TrainLabels { labels: found.len(), n }));
         }
         let class = |(sample, label): (usize, &i128)| {
             let label = *label;
-            let class = u32::try_from(label).ok().filter(|one| (*one as usize) < classes);
+            let class = u32::try_from(label).ok().map(ClassId::from);
             let error = ColumnError::Array(ArrayError::Label { sample, label, classes });
-            class.ok_or_else(|| self.refused(error))
+            class.filter(|class| class.index() < classes).ok_or_else(|| self.refused(error))
         };
         found.iter().enumerate().map(class).collect()
     }
@@ -149,7 +154,8 @@ mod tests {
             assert_eq!(stage.problems(), vec![], "{name}");
             let found = stage.read().expect("it reads");
             assert_eq!(found, [2, 0, 1], "{name}");
-            assert_eq!(stage.labels(&found, 3, 3).expect("they are classes"), [2, 0, 1]);
+            let labels = stage.labels(&found, 3, 3).expect("they are classes");
+            assert_eq!(labels, ClassId::list([2, 0, 1]));
             assert_eq!(stage.settings(), json!({}), "the path is not in the key");
         }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::MethodError;
 use artifacts::{
-    SampleId,
+    ClassId, SampleId,
     dataset::{self, Dataset},
     parts::{DATA, Parts},
     units::Fraction,
@@ -216,10 +216,10 @@ impl Labels {
     /// Returns the labels after, and the samples touched, sorted.
     fn corrupt(
         &self,
-        labels: &[u32],
+        labels: &[ClassId],
         classes: &[String],
         rng: &mut impl Rng,
-    ) -> Result<(Vec<u32>, Vec<SampleId>), MethodError> {
+    ) -> Result<(Vec<ClassId>, Vec<SampleId>), MethodError> {
         let count = classes.len() as u32;
         if f64::from(self.rate) == 0.0 {
             return Ok((labels.to_vec(), vec![]));
@@ -232,22 +232,22 @@ impl Labels {
             Noise::InstanceDependent => unreachable!("`run` draws it from the samples"),
             Noise::Asymmetric => class_ref::map(self.map.as_ref(), classes)?,
             Noise::Symmetric => vec![None; classes.len()],
-            Noise::PairFlip => (0..count).map(|label| Some((label + 1) % count)).collect(),
+            Noise::PairFlip => (0..count).map(|label| Some(((label + 1) % count).into())).collect(),
         };
         let can = |sample: &SampleId| {
-            self.kind == Noise::Symmetric || map[labels[sample.index()] as usize].is_some()
+            self.kind == Noise::Symmetric || map[labels[sample.index()].index()].is_some()
         };
         let able: Vec<SampleId> = SampleId::all(labels.len()).filter(can).collect();
         let touched = self.pick(&able, rng);
         let mut after = labels.to_vec();
         for sample in &touched {
             let label = &mut after[sample.index()];
-            *label = match map[*label as usize] {
+            *label = match map[label.index()] {
                 Some(other) => other,
-                None if self.own_class => rng.random_range(0..count),
+                None if self.own_class => rng.random_range(0..count).into(),
                 None => {
                     let drawn = rng.random_range(0..count - 1);
-                    if drawn < *label { drawn } else { drawn + 1 }
+                    ClassId::from(if drawn < u32::from(*label) { drawn } else { drawn + 1 })
                 }
             };
         }
@@ -257,10 +257,10 @@ impl Labels {
     /// Returns the labels that the matrix gives, and the samples whose label is another, sorted.
     fn draw(
         &self,
-        labels: &[u32],
+        labels: &[ClassId],
         classes: usize,
         rng: &mut impl Rng,
-    ) -> Result<(Vec<u32>, Vec<SampleId>), MethodError> {
+    ) -> Result<(Vec<ClassId>, Vec<SampleId>), MethodError> {
         let measured = self.preset.map(Preset::matrix);
         let matrix = self.matrix.as_ref().or(measured.as_ref());
         let matrix = matrix.ok_or(MethodError::NoSetting("matrix"))?;
@@ -311,14 +311,14 @@ mod tests {
         Labels { kind, rate, ..Labels::default() }
     }
 
-    fn run(noise: &Labels, labels: &[u32], classes: usize) -> (Vec<u32>, Vec<SampleId>) {
+    fn run(noise: &Labels, labels: &[ClassId], classes: usize) -> (Vec<ClassId>, Vec<SampleId>) {
         let mut rng = Streams::new(5, noise.streams()).get("labels");
         noise.corrupt(labels, &names(classes), &mut rng).expect("it can be applied")
     }
 
     #[test]
     fn exact_counts_change_exactly_the_touched() {
-        let before: Vec<u32> = (0..997).map(|at| at % 10).collect();
+        let before = ClassId::list((0..997).map(|at| at % 10));
         for kind in [Noise::Symmetric, Noise::PairFlip] {
             for (rate, want) in [(0.0, 0), (0.1, 100), (0.25, 249), (1.0, 997)] {
                 let (after, touched) = run(&noise(kind, rate), &before, 10);
@@ -327,13 +327,14 @@ mod tests {
             }
         }
         let (after, _) = run(&noise(Noise::PairFlip, 1.0), &before, 10);
-        assert!(before.iter().zip(&after).all(|(a, b)| (a + 1) % 10 == *b));
+        assert!(before.iter().zip(&after).all(|(a, b)| (a.index() + 1) % 10 == b.index()));
     }
 
     #[test]
     fn every_other_class_is_drawn_evenly() {
-        let before = vec![2; 30_000];
-        let count = |labels: &[u32], class| labels.iter().filter(|one| **one == class).count();
+        let before = vec![ClassId::at(2); 30_000];
+        let count =
+            |labels: &[ClassId], class| labels.iter().filter(|one| one.index() == class).count();
         let (after, _) = run(&noise(Noise::Symmetric, 1.0), &before, 4);
         assert_eq!(count(&after, 2), 0);
         // 10,000 each, standard deviation 82.
@@ -347,7 +348,7 @@ mod tests {
 
     #[test]
     fn bernoulli_counts_vary_around_the_rate() {
-        let before = vec![0; 10_000];
+        let before = vec![ClassId::at(0); 10_000];
         let some = Labels { count: Counting::Bernoulli, ..noise(Noise::PairFlip, 0.3) };
         let (after, touched) = run(&some, &before, 2);
         assert_eq!(changed(&before, &after), touched);
@@ -359,15 +360,17 @@ mod tests {
 
     #[test]
     fn maps_touch_their_own_classes_only() {
-        let before: Vec<u32> = (0..1000).map(|at| at % 10).collect();
+        let before = ClassId::list((0..1000).map(|at| at % 10));
         let (after, touched) = run(&noise(Noise::Asymmetric, 0.4), &before, 10);
         assert_eq!(touched.len(), 200);
-        let pairs = touched.iter().map(|at| (before[at.index()], after[at.index()]));
+        let pairs =
+            touched.iter().map(|at| (u32::from(before[at.index()]), u32::from(after[at.index()])));
         let pairs: std::collections::BTreeSet<_> = pairs.collect();
         assert_eq!(pairs, CIFAR10.into());
         let text = r#"{"kind": "asymmetric", "rate": 1, "map": {"class 1": "class 0", "0": 2}}"#;
         let given: Labels = serde_json::from_str(text).expect("names and numbers are fine");
-        assert_eq!(run(&given, &[0, 1, 2], 3), (vec![2, 0, 2], ids(&[0, 1])));
+        let found = run(&given, &ClassId::list([0, 1, 2]), 3);
+        assert_eq!(found, (ClassId::list([2, 0, 2]), ids(&[0, 1])));
         assert_eq!(given.settings()["map"], json!({"class 1": "class 0", "0": 2}));
     }
 
@@ -384,7 +387,8 @@ mod tests {
         ] {
             let text = format!(r#"{{"kind": "asymmetric", "map": {map}}}"#);
             let noise: Labels = serde_json::from_str(&text).expect("the settings are read");
-            let error = noise.corrupt(&[0], &three, &mut rng).expect_err("the map is wrong");
+            let error =
+                noise.corrupt(&[ClassId::at(0)], &three, &mut rng).expect_err("the map is wrong");
             assert!(error.to_string().contains(want), "{error}");
         }
         for (text, setting) in [
@@ -397,7 +401,7 @@ mod tests {
             assert_eq!(settings, [setting]);
         }
         assert!(serde_json::from_str::<Labels>(r#"{"map": {"0": -1}}"#).is_err());
-        let alone = noise(Noise::Symmetric, 0.5).corrupt(&[0], &names(1), &mut rng);
+        let alone = noise(Noise::Symmetric, 0.5).corrupt(&[ClassId::at(0)], &names(1), &mut rng);
         assert!(alone.is_err());
     }
 
@@ -407,12 +411,12 @@ mod tests {
         let text = r#"{"kind": "matrix", "matrix": [[0.5, 0.5, 0], [0, 1, 0], [0.5, 0, 0.5]]}"#;
         let given: Labels = serde_json::from_str(text).expect("the rows sum to 1");
         assert_eq!(given.problems(), vec![]);
-        let before = [0, 2, 0, 1, 0, 1, 2, 0];
+        let before = ClassId::list([0, 2, 0, 1, 0, 1, 2, 0]);
         let (after, touched) = run(&given, &before, 3);
         assert_eq!(changed(&before, &after), touched);
-        let of = |class: u32| {
-            let pairs = before.iter().zip(&after).filter(|(old, _)| **old == class);
-            let mut given: Vec<u32> = pairs.map(|(_, new)| *new).collect();
+        let of = |class: usize| {
+            let pairs = before.iter().zip(&after).filter(|(old, _)| old.index() == class);
+            let mut given: Vec<usize> = pairs.map(|(_, new)| new.index()).collect();
             given.sort_unstable();
             given
         };
@@ -430,9 +434,10 @@ mod tests {
             serde_json::from_str(r#"{"kind": "matrix", "preset": "cifar10n-worst"}"#)
                 .expect("the preset is known");
         assert_eq!(human.problems(), vec![]);
-        let error = human.corrupt(&[0], &names(3), &mut rng).expect_err("there are ten rows");
+        let error =
+            human.corrupt(&[ClassId::at(0)], &names(3), &mut rng).expect_err("there are ten rows");
         assert_eq!(error.to_string(), "the matrix is of 10 classes, the data are of 3");
-        let before: Vec<u32> = (0..10_000).map(|at| at % 10).collect();
+        let before = ClassId::list((0..10_000).map(|at| at % 10));
         // 40.21 % of the diagonal's complements' mean, rounded in each class.
         let wrong = run(&human, &before, 10).1.len();
         assert!(wrong.abs_diff(4_021) <= 10, "{wrong}");
@@ -466,22 +471,25 @@ mod tests {
     // A change here changes everybody's corrupted data: REVISION goes up with it.
     #[test]
     fn draws_are_frozen() {
-        let before: Vec<u32> = (0..20).map(|at| at % 5).collect();
+        let before = ClassId::list((0..20).map(|at| at % 5));
         let (after, touched) = run(&noise(Noise::Symmetric, 0.3), &before, 5);
         let drawn: Vec<_> = touched.iter().map(|at| after[at.index()]).collect();
-        assert_eq!((touched, drawn), (ids(&[1, 8, 9, 15, 17, 19]), vec![0, 1, 0, 4, 3, 2]));
+        assert_eq!(
+            (touched, drawn),
+            (ids(&[1, 8, 9, 15, 17, 19]), ClassId::list([0, 1, 0, 4, 3, 2]))
+        );
         let text =
             r#"{"kind": "matrix", "matrix": [[0.5, 0.3, 0.2], [0, 0.5, 0.5], [0.2, 0, 0.8]]}"#;
         let exact: Labels = serde_json::from_str(text).expect("the rows sum to 1");
-        let before: Vec<u32> = (0..18).map(|at| at % 3).collect();
+        let before = ClassId::list((0..18).map(|at| at % 3));
         assert_eq!(
             run(&exact, &before, 3).0,
-            [1, 1, 2, 0, 2, 2, 1, 1, 2, 0, 2, 2, 0, 2, 2, 2, 1, 0]
+            ClassId::list([1, 1, 2, 0, 2, 2, 1, 1, 2, 0, 2, 2, 0, 2, 2, 2, 1, 0])
         );
         let each = Labels { count: Counting::Bernoulli, ..exact };
         assert_eq!(
             run(&each, &before, 3).0,
-            [0, 1, 2, 0, 2, 2, 1, 2, 0, 0, 2, 2, 1, 2, 0, 0, 2, 2]
+            ClassId::list([0, 1, 2, 0, 2, 2, 1, 2, 0, 0, 2, 2, 1, 2, 0, 0, 2, 2])
         );
     }
 }

@@ -16,7 +16,7 @@ mod stage;
 mod transition;
 
 use artifacts::{
-    SampleId,
+    ClassId, SampleId,
     dataset::{self, CleanLabels},
     parts::{DATA, Parts},
 };
@@ -108,7 +108,7 @@ impl Stage for Untouched {
 }
 
 /// Returns the samples whose label differs, sorted.
-fn changed(before: &[u32], after: &[u32]) -> Vec<SampleId> {
+fn changed(before: &[ClassId], after: &[ClassId]) -> Vec<SampleId> {
     let pairs = SampleId::all(before.len()).zip(before.iter().zip(after));
     pairs.filter(|(_, (old, new))| old != new).map(|(sample, _)| sample).collect()
 }
@@ -118,8 +118,8 @@ fn changed(before: &[u32], after: &[u32]) -> Vec<SampleId> {
 fn relabelled(
     ctx: &StageCtx<'_>,
     artifact: &Artifact,
-    (train, test): (Vec<u32>, Vec<u32>),
-    after: &[u32],
+    (train, test): (Vec<ClassId>, Vec<ClassId>),
+    after: &[ClassId],
     touched: Vec<SampleId>,
 ) -> Result<Parts, StageError> {
     ctx.log(format!("{} of {} labels touched", touched.len(), train.len()));
@@ -138,7 +138,7 @@ fn relabelled(
 
 /// Returns the truth after `touched` were corrupted, of labels that were `before` and may have
 /// been corrupted by then.
-fn merge(known: Option<CleanLabels>, before: Vec<u32>, touched: Vec<SampleId>) -> CleanLabels {
+fn merge(known: Option<CleanLabels>, before: Vec<ClassId>, touched: Vec<SampleId>) -> CleanLabels {
     let Some(mut clean) = known else { return CleanLabels { labels: before, touched } };
     clean.touched.extend(touched);
     clean.touched.sort_unstable();
@@ -149,7 +149,10 @@ fn merge(known: Option<CleanLabels>, before: Vec<u32>, touched: Vec<SampleId>) -
 #[cfg(test)]
 mod tests {
     use super::{stage::Corruption, *};
-    use artifacts::dataset::{Dataset, DatasetMeta, Inputs, Split};
+    use artifacts::{
+        ClassId,
+        dataset::{Dataset, DatasetMeta, Inputs, Split},
+    };
     use engine::Streams;
 
     /// Returns grey images of two by two pixels, none of them black, of as many classes as there are
@@ -160,7 +163,7 @@ mod tests {
         let images = |n: usize| (0..n * 4).map(|at| (at * 7 % 251 + 1) as u8).collect::<Vec<_>>();
         let split = |labels: &[u32]| Split {
             inputs: Inputs::Images(images(labels.len()).into()),
-            labels: labels.to_vec(),
+            labels: ClassId::list(labels.to_vec()),
         };
         let meta = DatasetMeta {
             name: "grey".to_owned(),
@@ -196,14 +199,18 @@ mod tests {
 
     #[test]
     fn the_first_labels_stay_the_clean_ones() {
-        let first = merge(None, vec![0, 1, 2], ids(&[0, 2]));
-        assert_eq!(first, CleanLabels { labels: vec![0, 1, 2], touched: ids(&[0, 2]) });
-        let second = merge(Some(first), vec![1, 1, 0], ids(&[1, 2]));
-        assert_eq!(second, CleanLabels { labels: vec![0, 1, 2], touched: ids(&[0, 1, 2]) });
+        let first = merge(None, ClassId::list([0, 1, 2]), ids(&[0, 2]));
+        assert_eq!(first, CleanLabels { labels: ClassId::list([0, 1, 2]), touched: ids(&[0, 2]) });
+        let second = merge(Some(first), ClassId::list([1, 1, 0]), ids(&[1, 2]));
+        assert_eq!(
+            second,
+            CleanLabels { labels: ClassId::list([0, 1, 2]), touched: ids(&[0, 1, 2]) }
+        );
     }
 
     #[test]
     fn changed_samples_are_told_in_order() {
-        assert_eq!(changed(&[0, 1, 2, 3], &[1, 1, 2, 0]), ids(&[0, 3]));
+        let (before, after) = (ClassId::list([0, 1, 2, 3]), ClassId::list([1, 1, 2, 0]));
+        assert_eq!(changed(&before, &after), ids(&[0, 3]));
     }
 }

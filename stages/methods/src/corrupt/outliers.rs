@@ -186,7 +186,7 @@ mod tests {
         }
         seen.sort_unstable();
         assert!(seen.is_sorted_by(|a, b| a < b), "none twice: {seen:?}");
-        assert_eq!((found.train.labels, found.test), (labels, before.test));
+        assert_eq!((found.train.labels, found.test), (before.train.labels, before.test));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Row y is the distribution of the given label of a sample of class y.
 
 use crate::select::divide;
+use artifacts::ClassId;
 use rand::{Rng, RngExt as _, seq::SliceRandom as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -140,18 +141,18 @@ impl Preset {
 
 /// Returns the labels after, of which each class has as many as its row of `matrix` says, rounded by
 /// the largest remainders, of equal ones by the lower label; which samples get them is drawn.
-pub(super) fn exact(matrix: &LabelMatrix, labels: &[u32], rng: &mut impl Rng) -> Vec<u32> {
+pub(super) fn exact(matrix: &LabelMatrix, labels: &[ClassId], rng: &mut impl Rng) -> Vec<ClassId> {
     let mut members = vec![vec![]; matrix.classes()];
     for (at, label) in labels.iter().enumerate() {
-        members[*label as usize].push(at);
+        members[label.index()].push(at);
     }
     let mut after = labels.to_vec();
     for (members, row) in members.into_iter().zip(&matrix.0) {
         let available = vec![members.len(); row.len()];
         let counts = divide(members.len(), row, &available);
         let counts = counts.expect("a label of positive probability can be given to all");
-        let pairs = (0u32..).zip(counts);
-        let mut given: Vec<u32> =
+        let pairs = ClassId::all(row.len()).zip(counts);
+        let mut given: Vec<ClassId> =
             pairs.flat_map(|(label, count)| std::iter::repeat_n(label, count)).collect();
         given.shuffle(rng);
         for (at, label) in members.into_iter().zip(given) {
@@ -162,16 +163,16 @@ pub(super) fn exact(matrix: &LabelMatrix, labels: &[u32], rng: &mut impl Rng) ->
 }
 
 /// Returns the labels after, each drawn on its own from the row of its class.
-pub(super) fn each(matrix: &LabelMatrix, labels: &[u32], rng: &mut impl Rng) -> Vec<u32> {
-    let draw = |label: &u32| label_at(&matrix.0[*label as usize], rng.random());
+pub(super) fn each(matrix: &LabelMatrix, labels: &[ClassId], rng: &mut impl Rng) -> Vec<ClassId> {
+    let draw = |label: &ClassId| label_at(&matrix.0[label.index()], rng.random());
     labels.iter().map(draw).collect()
 }
 
 /// Returns the label of `row` in whose part of 0 to 1 `drawn` lies: one of positive probability.
-pub(super) fn label_at(row: &[f64], drawn: f64) -> u32 {
+pub(super) fn label_at(row: &[f64], drawn: f64) -> ClassId {
     let mut left = drawn * row.iter().sum::<f64>();
-    let mut last = 0;
-    for (label, probability) in (0u32..).zip(row) {
+    let mut last = ClassId::at(0);
+    for (label, probability) in ClassId::all(row.len()).zip(row) {
         if *probability > 0.0 {
             last = label;
             if left < *probability {
@@ -219,10 +220,11 @@ mod tests {
     #[test]
     fn counts_are_rounded_by_the_largest_remainders() {
         let matrix = matrix(&[&[0.5, 0.3, 0.2], &[0.0, 1.0, 0.0], &[1.0 / 3.0; 3]]);
-        let labels = [vec![0; 7], vec![1; 5], vec![2; 4]].concat();
+        let labels = ClassId::list([vec![0; 7], vec![1; 5], vec![2; 4]].concat());
         let after = exact(&matrix, &labels, &mut Streams::new(1, &["labels"]).get("labels"));
-        let count =
-            |part: &[u32]| [0, 1, 2].map(|label| part.iter().filter(|one| **one == label).count());
+        let count = |part: &[ClassId]| {
+            [0, 1, 2].map(|class| part.iter().filter(|one| one.index() == class).count())
+        };
         // 3.5, 2.1, 1.4: the one left goes to the first.
         assert_eq!(count(&after[..7]), [4, 2, 1]);
         assert_eq!(count(&after[7..12]), [0, 5, 0]);
@@ -234,16 +236,20 @@ mod tests {
     fn a_number_falls_into_its_label() {
         let row = [0.0, 0.25, 0.0, 0.5, 0.25, 0.0];
         for (drawn, wanted) in [(0.0, 1), (0.24, 1), (0.25, 3), (0.74, 3), (0.75, 4), (1.0, 4)] {
-            assert_eq!(label_at(&row, drawn), wanted, "{drawn}");
+            assert_eq!(label_at(&row, drawn).index(), wanted, "{drawn}");
         }
     }
 
     #[test]
     fn every_label_is_drawn_as_often_as_its_row_says() {
         let matrix = matrix(&[&[0.7, 0.1, 0.2], &[0.0, 1.0, 0.0], &[0.0, 0.0, 1.0]]);
-        let after = each(&matrix, &[0; 30_000], &mut Streams::new(1, &["labels"]).get("labels"));
+        let after = each(
+            &matrix,
+            &[ClassId::at(0); 30_000],
+            &mut Streams::new(1, &["labels"]).get("labels"),
+        );
         for (label, wanted) in [(0, 21_000), (1, 3_000), (2, 6_000)] {
-            let found = after.iter().filter(|one| **one == label).count();
+            let found = after.iter().filter(|one| one.index() == label).count();
             // Five standard deviations of the most uncertain, 79.
             assert!(found.abs_diff(wanted) < 400, "{label}: {found}");
         }

@@ -1,6 +1,6 @@
 //! Rows of a matrix: brought to length 1, and the means of groups of them.
 
-use artifacts::Matrix;
+use artifacts::{Matrix, RowIndex};
 use rayon::prelude::*;
 
 /// Returns each row divided by its Euclidean length; a row of zeros stays one.
@@ -21,15 +21,15 @@ pub(crate) fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
 /// # Panics
 ///
 /// Panics if a group is beyond `count`.
-pub(crate) fn group_means(
+pub(crate) fn group_means<I: RowIndex>(
     x: &Matrix<'_>,
-    groups: &[u32],
+    groups: &[I],
     count: usize,
 ) -> (Matrix<'static>, Vec<usize>) {
     let d = x.cols();
     let (mut sums, mut counts) = (vec![0.0f64; count * d], vec![0usize; count]);
     for (i, group) in groups.iter().enumerate() {
-        let group = *group as usize;
+        let group = group.index();
         counts[group] += 1;
         let sums = &mut sums[group * d..(group + 1) * d];
         sums.iter_mut().zip(x.row(i)).for_each(|(sum, value)| *sum += f64::from(*value));
@@ -47,7 +47,7 @@ mod tests {
     fn lengths_and_means_worked_by_hand() {
         let x = Matrix::new(vec![3.0, 4.0, 0.0, 0.0, 1.0, 2.0], 3, 2);
         assert_eq!(unit(&x).data()[..4], [0.6, 0.8, 0.0, 0.0]);
-        let (means, counts) = group_means(&x, &[2, 0, 2], 3);
+        let (means, counts) = group_means(&x, &[2_u32, 0, 2], 3);
         assert_eq!((means.data(), counts), (&[0.0, 0.0, 0.0, 0.0, 2.0, 3.0][..], vec![1, 0, 2]));
     }
 }

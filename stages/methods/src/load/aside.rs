@@ -1,17 +1,17 @@
 //! Putting a share of each class aside, to test on.
 
-use artifacts::{draw, units::Fraction};
+use artifacts::{ClassId, draw, units::Fraction};
 use engine::Streams;
 use std::collections::BTreeMap;
 
 /// Takes `share` of each class out of `all`, rounded, but never the whole of it; both stay in order.
 pub(super) fn split<T>(
     all: &mut Vec<T>,
-    label: impl Fn(&T) -> u32,
+    label: impl Fn(&T) -> ClassId,
     share: Fraction,
     streams: Streams,
 ) -> Vec<T> {
-    let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    let mut classes: BTreeMap<ClassId, Vec<usize>> = BTreeMap::new();
     for (at, one) in all.iter().enumerate() {
         classes.entry(label(one)).or_default().push(at);
     }
@@ -48,7 +48,7 @@ mod tests {
         let drawn = |all: &[(u32, usize)], seed| {
             let mut train = all.to_vec();
             let share = Fraction::try_from(0.3).expect("it is a fraction");
-            let test = split(&mut train, |one| one.0, share, Streams::new(seed, &["split"]));
+            let test = split(&mut train, |one| one.0.into(), share, Streams::new(seed, &["split"]));
             (train, test)
         };
         let (train, test) = drawn(&sorted, 1);

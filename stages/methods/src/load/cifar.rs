@@ -9,6 +9,7 @@ use super::{
     published::{ARCHIVE, Published, PublishedSet, WantedFile},
 };
 use artifacts::{
+    ClassId,
     dataset::{DatasetMeta, Inputs, Split},
     formats::{ArrayError, DataFile, Scalar, Values},
 };
@@ -218,7 +219,7 @@ impl CifarRow {
         bytes: &[u8],
         rows: usize,
         images: &mut Vec<u8>,
-        labels: &mut Vec<u32>,
+        labels: &mut Vec<ClassId>,
     ) -> Result<(), StageError> {
         let size = self.before + 1 + PIXELS;
         let (found, wanted) = (bytes.len() as u64, (size * rows) as u64);
@@ -238,7 +239,7 @@ impl CifarRow {
     }
 
     /// Reads a file of the Python version: a dictionary of the images, `data`, and their labels.
-    fn pickled(&self, path: &Path, bytes: Vec<u8>) -> Result<(Vec<u8>, Vec<u32>), StageError> {
+    fn pickled(&self, path: &Path, bytes: Vec<u8>) -> Result<(Vec<u8>, Vec<ClassId>), StageError> {
         let wrong = |error: ArrayError| broken(path, error);
         let read = DataFile::new(path, bytes).map_err(|error| wrong(error.into()))?;
         let get = |name: &'static str| match read.get(name) {
@@ -298,7 +299,7 @@ mod tests {
         let files = [two, one];
         let batches = Batches::open(&files, &[]).expect("no archive");
         let split = row.read(&batches, &["one", "two"], 2).expect("both are whole");
-        assert_eq!(split.labels, [3, 9, 0, 1]);
+        assert_eq!(split.labels, ClassId::list([3, 9, 0, 1]));
         let want = [103, 109, 100, 101].map(|level| [level; PIXELS]).concat();
         assert_eq!(split.inputs, Inputs::Images(want.into()));
         for (rows, want) in [(3, "ends after 6146 of 9219 bytes of 3 images"), (1, "goes on after")]
@@ -318,7 +319,7 @@ mod tests {
             row.read(&Batches::Files(&[InputFile { role: "train".into(), path }]), &["train"], 2)
         };
         let split = read(&rows(&[7], &[99, 5])).expect("it is whole");
-        assert_eq!(split.labels, [99, 5]);
+        assert_eq!(split.labels, ClassId::list([99, 5]));
         let found = read(&rows(&[7], &[5, 100])).expect_err("there are 100 classes").to_string();
         assert!(found.ends_with("has label 100 for sample 1: expected 0 to 99"), "{found}");
     }
@@ -356,7 +357,7 @@ mod tests {
         let whole = [archive(&files)];
         let batches = Batches::open(&whole, &TEN_FILES).expect("all are in it");
         let split = row.read(&batches, &["train-1", "test"], 10_000).expect("they are whole");
-        assert_eq!(split.labels, [3, 9, 3, 9]);
+        assert_eq!(split.labels, ClassId::list([3, 9, 3, 9]));
         let want = [103, 109, 103, 109].map(|level| [level; PIXELS]).concat();
         assert_eq!(split.inputs, Inputs::Images(want.into()));
         files.pop();

@@ -2,6 +2,7 @@
 
 use super::{Loaded, Loader, names};
 use artifacts::{
+    ClassId,
     dataset::{DatasetMeta, Inputs, Split},
     parts::Parts,
     units::Count,
@@ -63,7 +64,7 @@ fn read() -> Loaded {
         *count += 1;
         let (images, labels) = &mut splits[usize::from(*count % 5 == 0)];
         images.extend(image.iter().map(|level| ((u16::from(*level) * 255 + 8) / 16) as u8));
-        labels.push(u32::from(*label));
+        labels.push(ClassId::at(usize::from(*label)));
     }
     let [train, test] =
         splits.map(|(images, labels)| Split { inputs: Inputs::Images(images.into()), labels });
@@ -89,7 +90,8 @@ mod tests {
         let loaded = read();
         assert_eq!((loaded.meta.train, loaded.meta.test), (1442, 355));
         let per_class = |split: &Split| {
-            (0..10).map(|c| split.labels.iter().filter(|l| **l == c).count()).collect::<Vec<_>>()
+            let count = |class| split.labels.iter().filter(|label| **label == class).count();
+            ClassId::all(10).map(count).collect::<Vec<_>>()
         };
         assert_eq!(per_class(&loaded.test), [35, 36, 35, 36, 36, 36, 36, 35, 34, 36]);
         assert_eq!(per_class(&loaded.train), [143, 146, 142, 147, 145, 146, 145, 144, 140, 144]);

@@ -323,6 +323,7 @@ fn array(values: Values<'_>) -> Result<Array<'_>, ArrayError> {
 mod tests {
     use super::*;
     use crate::load::file::Scratch;
+    use artifacts::ClassId;
     use half::f16;
     use safetensors::Dtype;
     use safetensors::tensor::TensorView;
@@ -378,9 +379,9 @@ mod tests {
         let (one, two) = (load(&one).expect("it is whole"), load(&two).expect("they are whole"));
         assert_eq!(one.train, two.train);
         assert_eq!(one.train.inputs, Inputs::Features(x.to_vec()));
-        assert_eq!(one.train.labels, [2, 0, 1]);
+        assert_eq!(one.train.labels, ClassId::list([2, 0, 1]));
         assert_eq!((one.meta.sample, one.meta.test, one.meta.classes.len()), (vec![2], 0, 3));
-        assert_eq!((two.meta.test, two.test.labels[0], two.meta.classes.len()), (1, 3, 4));
+        assert_eq!((two.meta.test, two.test.labels[0].index(), two.meta.classes.len()), (1, 3, 4));
     }
 
     #[test]
@@ -439,7 +440,7 @@ mod tests {
         let found = load(&stage).expect("it is a table");
         assert_eq!(found.train.inputs, Inputs::Features(vec![1.0, 2.5, 3.0, 4.0, 5.0, 6.0]));
         assert_eq!(found.meta.classes, ["ant", "cat"]);
-        assert_eq!(found.train.labels, [1, 0, 1]);
+        assert_eq!(found.train.labels, ClassId::list([1, 0, 1]));
         let classes = Some(names::owned(&["cat", "dog"]));
         let error = load(&LoadFeatures { classes, ..stage }).expect_err("ant is no class");
         assert!(error.to_string().contains("has label `ant` for sample 1"), "{error}");
@@ -453,7 +454,7 @@ mod tests {
         let found = load(&alone).expect("it is whole");
         assert_eq!(
             (found.meta.classes, found.train.labels),
-            (names::owned(&["unlabelled"]), vec![0; 3])
+            (names::owned(&["unlabelled"]), ClassId::list([0; 3]))
         );
         let y = scratch.write("y.npy", &npy("<i8", "(3,)", &i64s(&[0, 1, 900_000])));
         let error =

@@ -2,6 +2,7 @@
 
 use super::FileError;
 use crate::MethodError;
+use artifacts::ClassId;
 use engine::{InputFile, StageError};
 use flate2::bufread::GzDecoder;
 use std::{
@@ -168,10 +169,10 @@ pub(super) fn labels(
     path: &Path,
     bytes: impl IntoIterator<Item = u8>,
     classes: usize,
-) -> Result<Vec<u32>, StageError> {
+) -> Result<Vec<ClassId>, StageError> {
     let checked = bytes.into_iter().enumerate().map(|(at, label)| {
         if usize::from(label) < classes {
-            return Ok(u32::from(label));
+            return Ok(ClassId::at(usize::from(label)));
         }
         let (label, last) = (label.into(), classes - 1);
         Err(broken(path, FileError::Label { sample: at, label, first: 0, last }))

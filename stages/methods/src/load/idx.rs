@@ -308,6 +308,7 @@ fn split(
 mod tests {
     use super::*;
     use crate::load::file::Scratch;
+    use artifacts::ClassId;
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write as _;
 
@@ -346,14 +347,15 @@ mod tests {
         set(&scratch);
         let mut loaded = load(&scratch).expect("the files are whole");
         assert_eq!(loaded.train.inputs, Inputs::Images(vec![0, 255, 0, 255, 0, 255].into()));
-        assert_eq!((&loaded.train.labels, &loaded.test.labels), (&vec![2, 0, 1], &vec![4]));
+        assert_eq!(loaded.train.labels, ClassId::list([2, 0, 1]));
+        assert_eq!(loaded.test.labels, ClassId::list([4]));
         assert_eq!(loaded.meta.classes, ["0", "1", "2", "3", "4"]);
         assert_eq!(loaded.meta.sample, [1, 1, 2]);
         assert_eq!((&loaded.meta.mean, &loaded.meta.std), (&vec![0.5], &vec![0.5]));
         loaded.limit(Count::try_from(2).ok(), None);
         assert_eq!((loaded.meta.train, loaded.meta.test), (2, 1));
         assert_eq!(loaded.train.inputs, Inputs::Images(vec![0, 255, 0, 255].into()));
-        assert_eq!(loaded.train.labels, [2, 0]);
+        assert_eq!(loaded.train.labels, ClassId::list([2, 0]));
     }
 
     #[test]
@@ -366,7 +368,7 @@ mod tests {
         let labels = [&[0, 0, 12, 1, 0, 0, 0, 3], &labels[..]].concat();
         scratch.write("train-labels-idx1-ubyte", &labels);
         let loaded = load(&scratch).expect("all is read");
-        assert_eq!(loaded.train.labels, [2, 0, 300]);
+        assert_eq!(loaded.train.labels, ClassId::list([2, 0, 300]));
         let floats = [0, 0, 13, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0];
         scratch.write("train-images-idx3-ubyte.gz", &floats);
         let error = load(&scratch).expect_err("they are floats");
@@ -387,7 +389,7 @@ mod tests {
         let (set, files) = Emnist::of(&stage.files().expect("all four are there"));
         let loaded = read(&files, "letters", None, set).expect("they are whole");
         assert_eq!(loaded.train.inputs, Inputs::Images(vec![1, 3, 2, 4, 5, 7, 6, 8].into()));
-        assert_eq!((loaded.train.labels, loaded.meta.classes.len()), (vec![0, 25], 26));
+        assert_eq!((loaded.train.labels, loaded.meta.classes.len()), (ClassId::list([0, 25]), 26));
         let other = Idx { prefix: Some("emnist-digits".to_owned()), ..stage };
         assert!(other.files().expect_err("only letters").message.contains("`emnist-digits`"));
     }
@@ -446,11 +448,11 @@ mod tests {
         let loaded = (FashionMnist::SET.read)(&files).expect("the package is whole");
         assert_eq!((loaded.meta.train, loaded.meta.test), (60_000, 10_000));
         for (split, each) in [(&loaded.train, 6_000), (&loaded.test, 1_000)] {
-            for class in 0..10 {
+            for class in ClassId::all(10) {
                 assert_eq!(split.labels.iter().filter(|one| **one == class).count(), each);
             }
         }
-        assert_eq!(loaded.train.labels[..5], [9, 0, 0, 3, 0]);
+        assert_eq!(loaded.train.labels[..5], ClassId::list([9, 0, 0, 3, 0]));
         let published = (loaded.meta.mean[0], loaded.meta.std[0]);
         assert_eq!(published, (0.2860, 0.3530));
         let measured = loaded.with_moments().meta;

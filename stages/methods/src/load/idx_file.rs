@@ -4,6 +4,7 @@ use super::{
     FileError,
     file::{Source, broken},
 };
+use artifacts::ClassId;
 use engine::StageError;
 use std::path::Path;
 
@@ -78,7 +79,7 @@ pub(super) fn array(
 }
 
 /// Reads one IDX file of labels, whole numbers of any type from `first` on, as positions among `classes`.
-pub(super) fn labels(path: &Path, first: u32, classes: usize) -> Result<Vec<u32>, StageError> {
+pub(super) fn labels(path: &Path, first: u32, classes: usize) -> Result<Vec<ClassId>, StageError> {
     let wholes = [BYTES, 0x09, 0x0b, 0x0c];
     let found = read(path, &[1], "labels", &wholes, "whole numbers")?;
     let numbers: Vec<i64> = match found.code {
@@ -88,8 +89,8 @@ pub(super) fn labels(path: &Path, first: u32, classes: usize) -> Result<Vec<u32>
         _ => found.bytes.as_chunks().0.iter().map(|b| i32::from_be_bytes(*b).into()).collect(),
     };
     let labels = numbers.into_iter().enumerate().map(|(sample, label)| {
-        let class = u32::try_from(label - i64::from(first)).ok();
-        class.filter(|class| (*class as usize) < classes).ok_or_else(|| {
+        let class = u32::try_from(label - i64::from(first)).ok().map(ClassId::from);
+        class.filter(|class| class.index() < classes).ok_or_else(|| {
             let (label, first) = (label as f64, first as usize);
             let last = first + classes - 1;
             broken(path, FileError::Label { sample, label, first, last })

@@ -272,6 +272,7 @@ fn images(array: Array<'_>) -> Result<(Vec<u8>, Vec<usize>), OwnFileError> {
 mod tests {
     use super::*;
     use crate::load::file::Scratch;
+    use artifacts::ClassId;
 
     fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
         let header =
@@ -297,7 +298,7 @@ mod tests {
         let want = [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11];
         let want: Vec<u8> = want.iter().chain(&want.map(|level| level + 12)).copied().collect();
         assert_eq!(found.train.inputs, Inputs::Images(want.into()));
-        assert_eq!(found.train.labels, [1, 0]);
+        assert_eq!(found.train.labels, ClassId::list([1, 0]));
         for (shape, want) in [("(2, 3, 2, 2)", vec![3, 2, 2]), ("(2, 3, 4)", vec![1, 3, 4])] {
             let found = load(&ImageArrays { train: x(shape), ..stage.clone() }).expect("whole");
             assert_eq!(found.meta.sample, want);
@@ -330,7 +331,8 @@ mod tests {
         let bytes = safetensors::serialize(views, None).expect("it can be encoded");
         let train = Some(scratch.write("some.safetensors", &bytes));
         let found = load(&ImageArrays { train, ..ImageArrays::default() }).expect("it is whole");
-        assert_eq!((found.train.labels, found.test.labels), (vec![0, 2], vec![1]));
+        assert_eq!(found.train.labels, ClassId::list([0, 2]));
+        assert_eq!(found.test.labels, ClassId::list([1]));
         assert_eq!(found.test.inputs, Inputs::Images(vec![5, 6].into()));
         assert_eq!(found.meta.classes, ["0", "1", "2"]);
     }

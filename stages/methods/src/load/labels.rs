@@ -2,7 +2,10 @@
 
 use super::{features::UNLABELLED, names};
 use crate::{MethodError, OwnFileError};
-use artifacts::formats::{ArrayError, Values};
+use artifacts::{
+    ClassId,
+    formats::{ArrayError, Values},
+};
 use engine::StageError;
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,7 +18,7 @@ const MOST_EMPTY: usize = 1000;
 /// Labels as a file has them.
 #[derive(Debug)]
 pub(super) enum FileLabels {
-    Numbers(Vec<u32>),
+    Numbers(Vec<ClassId>),
     Texts(Vec<String>),
     /// There are none, of so many samples.
     None(usize),
@@ -52,7 +55,7 @@ impl FileLabels {
     /// Returns the labels written out.
     pub(super) fn texts(self) -> Vec<String> {
         match self {
-            Self::Numbers(numbers) => numbers.iter().map(u32::to_string).collect(),
+            Self::Numbers(numbers) => numbers.iter().map(ClassId::to_string).collect(),
             Self::Texts(texts) => texts,
             Self::None(n) => vec![String::new(); n],
         }
@@ -60,8 +63,8 @@ impl FileLabels {
 
     /// Returns the labels of both splits as they are written: numbers if all are, else texts.
     pub(super) fn both(train: Vec<String>, test: Vec<String>) -> [Self; 2] {
-        let numbers = |labels: &[String]| -> Option<Vec<u32>> {
-            labels.iter().map(|text| text.trim().parse().ok()).collect()
+        let numbers = |labels: &[String]| -> Option<Vec<ClassId>> {
+            labels.iter().map(|text| text.trim().parse::<u32>().ok().map(ClassId::from)).collect()
         };
         match (numbers(&train), numbers(&test)) {
             (Some(train), Some(test)) => [Self::Numbers(train), Self::Numbers(test)],
@@ -84,22 +87,25 @@ pub(super) fn classes(
     given: Option<&[String]>,
     labels: [&FileLabels; 2],
     path: LabelFile<'_, '_>,
-) -> Result<(Vec<String>, [Vec<u32>; 2]), StageError> {
+) -> Result<(Vec<String>, [Vec<ClassId>; 2]), StageError> {
     let classes = match given {
         Some(given) => given.to_vec(),
         None => found(labels, path)?,
     };
-    let places: BTreeMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
-    let place = |labels: &FileLabels, role: &str| -> Result<Vec<u32>, StageError> {
-        let checked: Result<Vec<u32>, ArrayError> = match labels {
-            FileLabels::None(n) => Ok(vec![0; *n]),
+    let positions = ClassId::all(classes.len());
+    let places: BTreeMap<&str, ClassId> =
+        classes.iter().map(String::as_str).zip(positions).collect();
+    let place = |labels: &FileLabels, role: &str| -> Result<Vec<ClassId>, StageError> {
+        let checked: Result<Vec<ClassId>, ArrayError> = match labels {
+            FileLabels::None(n) => Ok(vec![ClassId::at(0); *n]),
             FileLabels::Numbers(numbers) => numbers
                 .iter()
                 .enumerate()
                 .map(|(sample, label)| {
                     let (label, classes) = (*label, classes.len());
-                    let known = (label as usize) < classes;
-                    let wrong = || ArrayError::Label { sample, label: label.into(), classes };
+                    let known = label.index() < classes;
+                    let wrong =
+                        || ArrayError::Label { sample, label: u32::from(label).into(), classes };
                     known.then_some(label).ok_or_else(wrong)
                 })
                 .collect(),
@@ -124,7 +130,7 @@ pub(super) fn classes(
 /// Returns the names of the classes that labels have: the texts in their alphabetical order, or the numbers
 /// from 0 on.
 fn found(labels: [&FileLabels; 2], path: LabelFile<'_, '_>) -> Result<Vec<String>, StageError> {
-    let (mut texts, mut numbers): (Vec<String>, Vec<&[u32]>) = (vec![], vec![]);
+    let (mut texts, mut numbers): (Vec<String>, Vec<&[ClassId]>) = (vec![], vec![]);
     for labels in labels {
         match labels {
             FileLabels::Numbers(given) => numbers.push(given),
@@ -137,11 +143,11 @@ fn found(labels: [&FileLabels; 2], path: LabelFile<'_, '_>) -> Result<Vec<String
         texts.dedup();
         return Ok(texts);
     }
-    let mut seen: Vec<u32> = numbers.concat();
+    let mut seen: Vec<ClassId> = numbers.concat();
     seen.sort_unstable();
     seen.dedup();
     let Some(last) = seen.last() else { return Ok(vec![UNLABELLED.to_owned()]) };
-    let classes = *last as usize + 1;
+    let classes = last.index() + 1;
     if classes > seen.len() + seen.len().max(MOST_EMPTY) {
         let (label, distinct) = (classes - 1, seen.len());
         return Err(refused(path("train")?, OwnFileError::SparseLabels { label, distinct }));

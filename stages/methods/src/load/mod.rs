@@ -272,11 +272,12 @@ impl Levels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use artifacts::ClassId;
 
     #[test]
     fn moments_are_per_channel() {
         let images = vec![0, 255, 51, 51, 255, 0, 51, 51];
-        let split = Split { inputs: Inputs::Images(images.into()), labels: vec![0, 0] };
+        let split = Split { inputs: Inputs::Images(images.into()), labels: ClassId::list([0, 0]) };
         let meta = DatasetMeta {
             name: "two".to_owned(),
             classes: names::owned(&["a"]),

@@ -1,5 +1,6 @@
 //! Names of classes.
 
+use artifacts::ClassId;
 use engine::Problem;
 use std::collections::BTreeSet;
 
@@ -9,9 +10,10 @@ pub(super) fn owned(names: &[&str]) -> Vec<String> {
 }
 
 /// Returns the labels as their own names, from 0 to the highest of `splits`.
-pub(crate) fn numbers(splits: &[&[u32]]) -> Vec<String> {
+pub(crate) fn numbers(splits: &[&[ClassId]]) -> Vec<String> {
     let highest = splits.iter().flat_map(|labels| labels.iter()).max().copied();
-    highest.map_or_else(Vec::new, |last| (0..=last).map(|label| label.to_string()).collect())
+    let count = highest.map_or(0, |last| last.index() + 1);
+    ClassId::all(count).map(|class| class.to_string()).collect()
 }
 
 /// Returns what is wrong with names a user gave.

@@ -6,7 +6,10 @@ use super::{
     idx, idx_file, names,
     published::{Published, PublishedSet, WantedFile},
 };
-use artifacts::dataset::{DatasetMeta, Inputs, Split};
+use artifacts::{
+    ClassId,
+    dataset::{DatasetMeta, Inputs, Split},
+};
 use engine::{InputFile, StageError};
 use std::path::Path;
 
@@ -91,7 +94,7 @@ fn split(files: &[InputFile], which: &str) -> Result<Split, StageError> {
 }
 
 /// Reads the extended labels, big-endian whole numbers of 32 bits: the first of each row.
-fn labels(path: &Path) -> Result<Vec<u32>, StageError> {
+fn labels(path: &Path) -> Result<Vec<ClassId>, StageError> {
     let mut source = Source::open(path)?;
     let magic: [u8; 4] = source.header()?;
     if magic != MAGIC {
@@ -106,7 +109,7 @@ fn labels(path: &Path) -> Result<Vec<u32>, StageError> {
     source.end()?;
     let rows = rows.chunks_exact(COLUMNS as usize * 4).enumerate();
     let labels = rows.map(|(at, row)| match i32::from_be_bytes([row[0], row[1], row[2], row[3]]) {
-        label @ 0..10 => Ok(label as u32),
+        label @ 0..10 => Ok(ClassId::from(label as u32)),
         label => {
             let label = label.into();
             Err(broken(path, FileError::Label { sample: at, label, first: 0, last: 9 }))
@@ -149,7 +152,8 @@ mod tests {
         }
         let files = Qmnist::SET.find(Some(scratch.path())).expect("all four are there");
         let loaded = (Qmnist::SET.read)(&files).expect("they are whole");
-        assert_eq!((loaded.train.labels, loaded.test.labels), (vec![7, 0, 9], vec![3]));
+        assert_eq!(loaded.train.labels, ClassId::list([7, 0, 9]));
+        assert_eq!(loaded.test.labels, ClassId::list([3]));
         let Inputs::Images(images) = loaded.train.inputs else { panic!("digits are images") };
         assert_eq!((images.len(), images[783], images[784]), (3 * 784, 0, 1));
     }

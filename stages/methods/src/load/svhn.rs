@@ -9,6 +9,7 @@ use super::{
     published::{Published, WantedFile},
 };
 use artifacts::{
+    ClassId,
     dataset::{DatasetMeta, Inputs, Split},
     parts::Parts,
     units::Count,
@@ -115,7 +116,7 @@ fn read(files: &[InputFile]) -> Result<Loaded, StageError> {
 
 /// Reads one file: `X`, \[32, 32, 3, n\] with the first dimension fastest, and `y`, in which 10
 /// stands for the digit 0.
-fn digits(path: &Path) -> Result<(Vec<u8>, Vec<u32>), StageError> {
+fn digits(path: &Path) -> Result<(Vec<u8>, Vec<ClassId>), StageError> {
     let mut arrays = mat::read(path)?;
     let mut array = |name: &'static str| {
         arrays.remove(name).ok_or_else(|| broken(path, FileError::NoArray(name)))
@@ -137,7 +138,7 @@ fn digits(path: &Path) -> Result<(Vec<u8>, Vec<u32>), StageError> {
     let (first, last) = if renumbered { (0, 9) } else { (1, 10) };
     let labels = given.into_iter().enumerate().map(|(at, label)| {
         if label.fract() == 0.0 && (first as f64..=last as f64).contains(&label) {
-            return Ok(label as u32 % 10);
+            return Ok(ClassId::from(label as u32 % 10));
         }
         Err(broken(path, FileError::Label { sample: at, label, first, last }))
     });
@@ -174,7 +175,7 @@ mod tests {
     fn a_file_of_scipy_is_turned_round() {
         let scratch = Scratch::new("svhn");
         let (images, labels) = digits(&scratch.write("a.mat", SCIPY)).expect("it is whole");
-        assert_eq!(labels, [0, 1, 9]);
+        assert_eq!(labels, ClassId::list([0, 1, 9]));
         let mut want = vec![];
         for n in 0..3 {
             for c in 0..3 {
@@ -227,7 +228,7 @@ mod tests {
             assert!(found.contains(want) && found.contains("wrong.mat"), "{found}");
         }
         let path = scratch.write("anew.mat", &packed_file(&[x(2), y(&[9, 0])]));
-        assert_eq!(digits(&path).expect("it was written anew").1, [9, 0]);
+        assert_eq!(digits(&path).expect("it was written anew").1, ClassId::list([9, 0]));
         let path = scratch.write("text.mat", &[b'x'; 200]);
         let found = digits(&path).expect_err("it is text").to_string();
         assert!(found.contains("is no MATLAB file of version 5"), "{found}");

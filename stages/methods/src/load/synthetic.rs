@@ -3,7 +3,7 @@
 use super::{Loaded, Loader, names};
 use crate::normals::normals;
 use artifacts::{
-    SampleId,
+    ClassId, SampleId,
     dataset::{self, CleanLabels, DatasetMeta, Inputs, Split},
     parts::Parts,
     units::{Count, Fraction, NonNegative},
@@ -172,15 +172,15 @@ impl Synthetic {
             some
         });
 
-        let mut labels: Vec<u32> = (0..n).map(|at| (at % classes) as u32).collect();
+        let mut labels: Vec<ClassId> = (0..n).map(|at| ClassId::at(at % classes)).collect();
         let mut towards = vec![None; n];
         for at in &hard {
             towards[*at as usize] = Some(other(&mut rng, labels[*at as usize], classes));
         }
         let mut values = vec![0.0; n * d];
         values.par_chunks_mut(d).enumerate().for_each(|(at, row)| {
-            let own = &centres[labels[at] as usize];
-            let far = towards[at].map(|class: u32| &centres[class as usize]);
+            let own = &centres[labels[at].index()];
+            let far = towards[at].map(|class: ClassId| &centres[class.index()]);
             sample(&mut streams.at("train", at as u64), row, own, far);
         });
 
@@ -205,8 +205,8 @@ impl Synthetic {
         test.par_chunks_mut(d).enumerate().for_each(|(at, row)| {
             sample(&mut streams.at("test", at as u64), row, &centres[at % classes], None);
         });
-        let test_labels = (0..self.test).map(|at| (at % classes) as u32).collect();
-        let names = (0..classes as u32).collect::<Vec<_>>();
+        let test_labels = (0..self.test).map(|at| ClassId::at(at % classes)).collect();
+        let names = ClassId::all(classes).collect::<Vec<_>>();
         let meta = DatasetMeta {
             name: "synthetic".to_owned(),
             classes: names::numbers(&[&names]),
@@ -251,9 +251,9 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// Returns a class drawn from all but `own`.
-fn other(rng: &mut impl Rng, own: u32, classes: usize) -> u32 {
+fn other(rng: &mut impl Rng, own: ClassId, classes: usize) -> ClassId {
     let drawn = rng.random_range(0..classes as u32 - 1);
-    if drawn < own { drawn } else { drawn + 1 }
+    ClassId::from(if drawn < own.into() { drawn } else { drawn + 1 })
 }
 
 /// Fills `row` with a sample of the class around `own`, or of one moved towards `far`.
@@ -340,7 +340,7 @@ mod tests {
         let wrong = rows.filter(|(row, label)| {
             let all = centres.iter().map(|centre| distance(row, centre));
             let nearest = all.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).map(|best| best.0);
-            nearest != Some(**label as usize)
+            nearest != Some(label.index())
         });
         let wrong = wrong.count();
         assert!((10..55).contains(&wrong), "{wrong} of 500");

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{MethodError, OwnFileError, ngrams};
 use artifacts::{
+    ClassId,
     columns::COLUMNS,
     dataset::{self, DatasetMeta},
     formats::column,
@@ -309,7 +310,7 @@ impl LoadText {
         &self,
         train: &mut Texts,
         test: Option<&mut Texts>,
-    ) -> Result<(Vec<String>, [Vec<u32>; 2]), StageError> {
+    ) -> Result<(Vec<String>, [Vec<ClassId>; 2]), StageError> {
         let (n, m) = (train.rows.len(), test.as_ref().map_or(0, |test| test.rows.len()));
         let paths =
             [train.path.clone(), test.as_ref().map_or_else(PathBuf::new, |t| t.path.clone())];

@@ -1,6 +1,6 @@
 //! What a loader tells of the data set it read: samples, shape and classes, in a line of the log.
 
-use artifacts::{columns::SampleColumns, dataset::DatasetMeta};
+use artifacts::{ClassId, columns::SampleColumns, dataset::DatasetMeta};
 
 /// Of more classes than these, only the fewest and the most samples are told.
 const EACH: usize = 12;
@@ -10,7 +10,7 @@ const NAMED: usize = 10;
 /// Returns what was loaded: how many samples of which shape and how many of each class, to train on and to
 /// test on. A second line names the classes without a sample to train on, and a third says that there is one
 /// class alone.
-pub(super) fn lines(meta: &DatasetMeta, train: &[u32], test: &[u32]) -> Vec<String> {
+pub(super) fn lines(meta: &DatasetMeta, train: &[ClassId], test: &[ClassId]) -> Vec<String> {
     let classes = meta.classes.len();
     let (train, test) = (counts(train, classes), counts(test, classes));
     let (n, m) = (train.iter().sum::<usize>(), test.iter().sum::<usize>());
@@ -47,10 +47,10 @@ pub(super) fn columns(columns: &SampleColumns) -> Option<String> {
     (!told.is_empty()).then(|| format!("training samples have {}", told.join(", ")))
 }
 
-fn counts(labels: &[u32], classes: usize) -> Vec<usize> {
+fn counts(labels: &[ClassId], classes: usize) -> Vec<usize> {
     let mut counts = vec![0; classes];
     for label in labels {
-        if let Some(count) = counts.get_mut(*label as usize) {
+        if let Some(count) = counts.get_mut(label.index()) {
             *count += 1;
         }
     }
@@ -88,7 +88,8 @@ mod tests {
             std: vec![],
             space: None,
         };
-        lines(&meta, train, test)
+        let labels = |positions: &[u32]| ClassId::list(positions.to_vec());
+        lines(&meta, &labels(train), &labels(test))
     }
 
     #[test]

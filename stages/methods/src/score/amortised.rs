@@ -2,7 +2,7 @@
 
 use super::{ScoreInput, Scorer, TrainedProxy, usable_embeddings};
 use crate::linalg::{group_means, squared_distance};
-use artifacts::{Matrix, scores::Scores};
+use artifacts::{ClassId, Matrix, scores::Scores};
 use engine::{StageError, Streams};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -47,7 +47,7 @@ impl ScorerNetwork {
 /// Returns what is known of each sample, by its neighbours and the means of the classes.
 fn known(
     x: &Matrix<'_>,
-    labels: &[u32],
+    labels: &[ClassId],
     classes: usize,
     neighbours: &[Vec<u32>],
 ) -> Vec<[f64; INPUTS]> {
@@ -61,7 +61,7 @@ fn known(
         }
         let distance =
             |class: usize| f64::from(squared_distance(x.row(i), means.row(class))).sqrt();
-        let own = labels[i] as usize;
+        let own = labels[i].index();
         let others = (0..classes).filter(|class| *class != own && counts[*class] > 0);
         let other = others.map(distance).fold(f64::INFINITY, f64::min);
         let to_own = distance(own);
@@ -132,13 +132,13 @@ mod tests {
         // On a line: label 0 at 0, 1 and 10, label 1 at 2 and 11. Means 11/3 and 6.5.
         let x = Matrix::new(vec![0.0, 1.0, 10.0, 2.0, 11.0], 5, 1);
         let near = [vec![1, 3, 2], vec![0, 3], vec![4], vec![1, 0, 2], vec![2]];
-        let found = known(&x, &[0, 0, 0, 1, 1], 2, &near);
+        let found = known(&x, &ClassId::list([0, 0, 0, 1, 1]), 2, &near);
         assert_eq!(found[0][..2], [1.0, 2.0 / 3.0]);
         assert_eq!(found[2][..7], [0.0; 7]);
         let mean = 11.0 / 3.0;
         assert!((found[0][7] - mean / (mean + 6.5)).abs() < 1e-6);
         // With one class there is no other to be near to.
-        let alone = known(&x, &[0; 5], 1, &near);
+        let alone = known(&x, &[ClassId::at(0); 5], 1, &near);
         assert_eq!((alone[0][0], alone[0][7]), (1.0, 0.0));
     }
 

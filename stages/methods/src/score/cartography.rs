@@ -58,7 +58,7 @@ EMNLP 2020, section 2.1. Cost: O(nT) from rows, O(nTC) from logits.";
                     let off = f64::from(row.p_y) - *mean;
                     *mean += off / f64::from(*seen);
                     *square += off * (f64::from(row.p_y) - *mean);
-                    *right += u32::from(row.top == *label);
+                    *right += u32::from(row.top == Some(*label));
                 }
             }
         })?;

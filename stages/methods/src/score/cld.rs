@@ -2,7 +2,7 @@
 
 use super::{Scorer, TrainedProxy, epochs_asked_for};
 use crate::MethodError;
-use artifacts::scores::Scores;
+use artifacts::{ClassId, scores::Scores};
 use engine::{StageError, Streams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -93,7 +93,7 @@ they claim that early epochs suffice and that no strata are needed.";
             }
             if let Some((last, last_classes)) = &before {
                 for (i, one) in all.iter_mut().enumerate() {
-                    let class = labels[i] as usize;
+                    let class = labels[i].index();
                     let x = f64::from(losses[i]) - f64::from(last[i]);
                     let y = classes[class] - last_classes[class];
                     if x.is_finite() && y.is_finite() {
@@ -109,12 +109,12 @@ they claim that early epochs suffice and that no strata are needed.";
 }
 
 /// Returns the mean loss of each class over its held-out samples that the epoch saw; NaN where there are none.
-fn class_means(losses: &[f32], labels: &[u32], held_out: &[bool], classes: usize) -> Vec<f64> {
+fn class_means(losses: &[f32], labels: &[ClassId], held_out: &[bool], classes: usize) -> Vec<f64> {
     let (mut sums, mut seen) = (vec![0.0; classes], vec![0u32; classes]);
     for ((loss, label), _) in losses.iter().zip(labels).zip(held_out).filter(|(_, held)| **held) {
         if !loss.is_nan() {
-            sums[*label as usize] += f64::from(*loss);
-            seen[*label as usize] += 1;
+            sums[label.index()] += f64::from(*loss);
+            seen[label.index()] += 1;
         }
     }
     sums.iter().zip(seen).map(|(sum, seen)| sum / f64::from(seen)).collect()

@@ -2,6 +2,7 @@
 //! network, is in the crate `networks`.
 
 use artifacts::{
+    ClassId,
     logits::argmax,
     units::{Count, NonNegative},
 };
@@ -22,7 +23,7 @@ pub trait InputGradients {
 
     /// Returns the gradients of chosen logits at `x`, \[b, features\] row-major. `classes`, \[b, k\],
     /// names the logits of each sample; what comes back is \[b, k, features\].
-    fn gradients(&mut self, x: &[f32], classes: &[u32]) -> Vec<f32>;
+    fn gradients(&mut self, x: &[f32], classes: &[ClassId]) -> Vec<f32>;
 }
 
 /// A way to measure how far samples are from a network's decision boundary: its settings, and a
@@ -80,7 +81,7 @@ impl DeepFool {
         let beyond = 1.0 + f64::from(self.overshoot) as f32;
         let candidates = self.candidates.get().min(classes);
         let mut logits = network.logits(&start);
-        let ranked: Vec<Vec<u32>> =
+        let ranked: Vec<Vec<ClassId>> =
             logits.chunks_exact(classes).map(|row| ranked(row, candidates)).collect();
         let mut moved = vec![0f32; start.len()];
         let mut stuck = vec![false; b];
@@ -93,7 +94,8 @@ impl DeepFool {
                 let each = left.iter().flat_map(|i| i * d..(i + 1) * d);
                 each.map(|at| start[at] + beyond * moved[at]).collect()
             };
-            let wanted: Vec<u32> = left.iter().flat_map(|i| ranked[*i].iter().copied()).collect();
+            let wanted: Vec<ClassId> =
+                left.iter().flat_map(|i| ranked[*i].iter().copied()).collect();
             let gradients = network.gradients(&gather(&moved), &wanted);
             for (at, i) in left.iter().enumerate() {
                 let logits = &logits[at * classes..][..classes];
@@ -116,7 +118,7 @@ impl DeepFool {
             let stays: Vec<bool> = all
                 .chunks_exact(classes)
                 .zip(&left)
-                .map(|(row, i)| argmax(row) as u32 == ranked[*i][0])
+                .map(|(row, i)| argmax(row) == ranked[*i][0].index())
                 .collect();
             let rows = all.chunks_exact(classes).zip(&stays).filter(|(_, stays)| **stays);
             logits = rows.flat_map(|(row, _)| row.iter().copied()).collect();
@@ -164,23 +166,23 @@ DeepCore's own, which squares the length and does not overshoot, is `score.deepc
 }
 
 /// Returns the `most` largest classes, the largest first; of equals the first.
-fn ranked(logits: &[f32], most: usize) -> Vec<u32> {
-    let mut all: Vec<u32> = (0..logits.len() as u32).collect();
-    all.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
+fn ranked(logits: &[f32], most: usize) -> Vec<ClassId> {
+    let mut all: Vec<ClassId> = ClassId::all(logits.len()).collect();
+    all.sort_by(|a, b| logits[b.index()].total_cmp(&logits[a.index()]).then(a.cmp(b)));
     all.truncate(most);
     all
 }
 
 /// Returns the move to the nearest linear boundary between the first of `classes` and another, or
 /// nothing if there is no slope to go down. `slopes` holds one gradient for each of `classes`.
-fn step(logits: &[f32], slopes: &[f32], classes: &[u32]) -> Option<Vec<f32>> {
+fn step(logits: &[f32], slopes: &[f32], classes: &[ClassId]) -> Option<Vec<f32>> {
     let d = slopes.len() / classes.len();
     let (own, others) = slopes.split_at(d);
-    let from = f64::from(logits[classes[0] as usize]);
+    let from = f64::from(logits[classes[0].index()]);
     let (mut nearest, mut best) = (None, f64::INFINITY);
     for (class, slope) in classes[1..].iter().zip(others.chunks_exact(d)) {
         let apart = slope.iter().zip(own).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
-        let gap = (f64::from(logits[*class as usize]) - from).abs();
+        let gap = (f64::from(logits[class.index()]) - from).abs();
         let distance = gap / apart.sqrt();
         if apart > 0.0 && distance < best {
             (nearest, best) = (Some((slope, gap / apart)), distance);
@@ -208,8 +210,9 @@ pub(super) mod tests {
             let z = |x: &[f32]| if x[0] > 9.0 { -1.0 } else { 3.0 * x[0] + 4.0 * x[1] - 5.0 };
             x.chunks_exact(2).flat_map(|x| [0.0, z(x)]).collect()
         }
-        fn gradients(&mut self, x: &[f32], classes: &[u32]) -> Vec<f32> {
-            let slope = |(at, class): (usize, &u32)| match (class, x[at / 2 * 2] > 9.0) {
+        fn gradients(&mut self, x: &[f32], classes: &[ClassId]) -> Vec<f32> {
+            let slope = |(at, class): (usize, &ClassId)| match (class.index(), x[at / 2 * 2] > 9.0)
+            {
                 (1, false) => [3.0, 4.0],
                 _ => [0.0, 0.0],
             };
@@ -228,6 +231,6 @@ pub(super) mod tests {
 
     #[test]
     fn of_equal_logits_the_first_class_is_the_prediction() {
-        assert_eq!(ranked(&[1.0, 3.0, 3.0, 2.0], 3), [1, 2, 3]);
+        assert_eq!(ranked(&[1.0, 3.0, 3.0, 2.0], 3), ClassId::list([1, 2, 3]));
     }
 }

@@ -1,7 +1,7 @@
 //! The length of the error vector.
 
 use super::{Means, Scorer, TrainedProxy, fold_epochs};
-use artifacts::scores::Scores;
+use artifacts::{ClassId, scores::Scores};
 use artifacts::{record::EpochRow, units::Count};
 use engine::{Problem, StageError, Streams};
 use rayon::prelude::*;
@@ -56,7 +56,7 @@ sum over epochs is the mean over those that saw the sample, times their number."
         let labels = proxy.labels();
         if self.of == El2nEpochs::Final {
             let logits = proxy.logits()?;
-            let value = |(i, label): (usize, &u32)| EpochRow::of(logits.row(i), *label).el2n;
+            let value = |(i, label): (usize, &ClassId)| EpochRow::of(logits.row(i), *label).el2n;
             return Ok(Scores::harder_when_high(
                 labels.par_iter().enumerate().map(value).collect(),
             ));

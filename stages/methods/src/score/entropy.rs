@@ -1,8 +1,8 @@
 //! The entropy of the final prediction.
 
 use super::{Scorer, TrainedProxy};
-use artifacts::record::EpochRow;
 use artifacts::scores::Scores;
+use artifacts::{ClassId, record::EpochRow};
 use engine::{StageError, Streams};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -24,7 +24,7 @@ differs in its last digits, is `score.deepcore.entropy`.";
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let logits = proxy.logits()?;
-        let value = |(i, label): (usize, &u32)| EpochRow::of(logits.row(i), *label).entropy;
+        let value = |(i, label): (usize, &ClassId)| EpochRow::of(logits.row(i), *label).entropy;
         let values = proxy.labels().par_iter().enumerate().map(value).collect();
         Ok(Scores::harder_when_high(values))
     }

@@ -2,7 +2,7 @@
 
 use super::{ScoreInput, Scorer, TrainedProxy, usable_embeddings};
 use crate::{MethodError, linalg::nearest_among};
-use artifacts::{SampleId, scores::Scores, units::Count};
+use artifacts::{ClassId, SampleId, scores::Scores, units::Count};
 use engine::{StageError, Streams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -113,12 +113,12 @@ for m scored samples, in tiles, O(nk) memory.";
         if scored.is_empty() {
             return Err(MethodError::NothingScored.into());
         }
-        let of_class = |samples: &[SampleId], class: u32| -> Vec<SampleId> {
+        let of_class = |samples: &[SampleId], class: ClassId| -> Vec<SampleId> {
             samples.iter().copied().filter(|one| labels[one.index()] == class).collect()
         };
         let mut pairs: Vec<(Vec<SampleId>, Vec<SampleId>)> = match self.within {
             Within::All => vec![(missing, scored.clone())],
-            Within::Class => (0..proxy.classes() as u32)
+            Within::Class => ClassId::all(proxy.classes())
                 .map(|class| (of_class(&missing, class), of_class(&scored, class)))
                 .collect(),
         };

@@ -52,7 +52,7 @@ in training mode just before the step on the sample. A sample never learnt ranks
         fold_epochs(proxy, 1, until, |_, rows| {
             epochs += 1;
             for (i, row) in rows.iter().enumerate().filter(|(_, row)| row.seen()) {
-                let right = row.top == labels[i];
+                let right = row.top == Some(labels[i]);
                 events[i] += u32::from(last[i] && !right);
                 (last[i], seen[i]) = (right, true);
                 learnt[i] |= right;

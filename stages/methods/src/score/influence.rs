@@ -133,7 +133,7 @@ of length 0 has influence 0. Cost: O(n C d) for each task, and O(n (C + d)) memo
             Tasks::All => vec![query],
             Tasks::Class => {
                 let mut tasks = vec![vec![]; proxy.classes()];
-                query.into_iter().for_each(|v| tasks[labels[v.index()] as usize].push(v));
+                query.into_iter().for_each(|v| tasks[labels[v.index()].index()].push(v));
                 tasks
             }
         };
@@ -170,7 +170,7 @@ mod tests {
         let h = [1.0, proxy.embeddings[i * 2], proxy.embeddings[i * 2 + 1]];
         (0..3)
             .flat_map(|class| {
-                let y = f64::from(u8::from(proxy.labels[i] as usize == class));
+                let y = f64::from(u8::from(proxy.labels[i].index() == class));
                 let p = f64::from(logits[class]).exp() / total - y;
                 h.map(|h| p * f64::from(h))
             })

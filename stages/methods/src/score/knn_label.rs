@@ -1,7 +1,7 @@
 //! Labels that the nearest neighbours do not share.
 
 use super::{ScoreInput, Scorer, TrainedProxy};
-use artifacts::{scores::Scores, units::Count};
+use artifacts::{ClassId, scores::Scores, units::Count};
 use engine::{StageError, Streams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ has no neighbours, and its sample no score.";
 
     fn score(&self, proxy: &dyn TrainedProxy, _: Streams) -> Result<Scores, StageError> {
         let (labels, near) = (proxy.labels(), proxy.neighbours(self.neighbors.get())?);
-        let share = |(near, label): (&Vec<u32>, &u32)| {
+        let share = |(near, label): (&Vec<u32>, &ClassId)| {
             let others = near.iter().filter(|other| labels[**other as usize] != *label).count();
             (others as f64 / near.len() as f64) as f32
         };

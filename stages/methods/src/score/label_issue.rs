@@ -50,8 +50,8 @@ cleanlab's ranks. Cost: O(n C), with flags O(n C + C n log n).";
             .iter()
             .zip(p.chunks_exact(classes.max(1)))
             .map(|(label, p)| {
-                let own = p[*label as usize];
-                let others = p.iter().enumerate().filter(|(class, _)| *class != *label as usize);
+                let own = p[label.index()];
+                let others = p.iter().enumerate().filter(|(class, _)| *class != label.index());
                 let rival = others.map(|(_, p)| *p).fold(0.0, f64::max);
                 match self.by {
                     IssueRank::SelfConfidence => (1.0 - own) as f32,

@@ -40,7 +40,8 @@ details may differ. Cost: O(nT) from rows, O(nTC) from logits; K epochs are read
         let mut accuracies = vec![];
         fold_epochs(proxy, 1, 0, |epoch, rows| {
             let seen = rows.iter().filter(|row| row.seen()).count();
-            let right = rows.iter().zip(labels).filter(|(row, label)| row.top == **label).count();
+            let right =
+                rows.iter().zip(labels).filter(|(row, label)| row.top == Some(**label)).count();
             // An epoch that saw nothing is the worst of all.
             accuracies.push((right as f64 / seen.max(1) as f64, epoch));
         })?;

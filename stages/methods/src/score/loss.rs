@@ -1,8 +1,8 @@
 //! The loss.
 
 use super::{Means, Scorer, TrainedProxy, fold_epochs};
-use artifacts::record::EpochRow;
 use artifacts::scores::Scores;
+use artifacts::{ClassId, record::EpochRow};
 use engine::{StageError, Streams};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -37,7 +37,8 @@ small loss, as is done against noisy labels (Han et al., *Co-teaching*, NeurIPS 
         let values = match self.of {
             LossEpochs::Final => {
                 let logits = proxy.logits()?;
-                let value = |(i, label): (usize, &u32)| EpochRow::of(logits.row(i), *label).loss;
+                let value =
+                    |(i, label): (usize, &ClassId)| EpochRow::of(logits.row(i), *label).loss;
                 labels.par_iter().enumerate().map(value).collect()
             }
             LossEpochs::Mean => {

@@ -40,7 +40,7 @@ use crate::{
     MethodError,
     linalg::{Compute, neighbours},
 };
-use artifacts::{Matrix, SampleId, record::EpochRow, scores::Scores};
+use artifacts::{ClassId, Matrix, SampleId, record::EpochRow, scores::Scores};
 use engine::{Method, Problem, Renamed, StageError, Streams};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -80,7 +80,7 @@ pub(crate) trait TrainedProxy: Sync {
     fn port(&self) -> &str;
 
     /// The labels it was trained on.
-    fn labels(&self) -> &[u32];
+    fn labels(&self) -> &[ClassId];
 
     /// How many classes the labels are of.
     fn classes(&self) -> usize;

@@ -3,7 +3,7 @@
 use super::{ScoreInput, Scorer, TrainedProxy, euclidean_neighbours};
 use crate::{MethodError, graph::check_count};
 use artifacts::{
-    Matrix, SampleId, dataset,
+    ClassId, Matrix, SampleId, dataset,
     graph::KnnGraph,
     parts::{self, PartError, Parts},
     record::{self, EpochRow, LabelledSamples},
@@ -119,7 +119,7 @@ pub struct ProxyScores<'a> {
     ctx: &'a StageCtx<'a>,
     port: &'a str,
     shared: Parts,
-    labels: Vec<u32>,
+    labels: Vec<ClassId>,
     classes: usize,
     total: Totals,
 }
@@ -216,7 +216,7 @@ struct Stored<'a> {
     ctx: &'a StageCtx<'a>,
     port: &'a str,
     artifact: &'a Artifact,
-    labels: &'a [u32],
+    labels: &'a [ClassId],
     classes: usize,
     logits: OnceLock<Matrix<'static>>,
     embeddings: OnceLock<Matrix<'static>>,
@@ -250,7 +250,7 @@ impl TrainedProxy for Stored<'_> {
         self.port
     }
 
-    fn labels(&self) -> &[u32] {
+    fn labels(&self) -> &[ClassId] {
         self.labels
     }
 

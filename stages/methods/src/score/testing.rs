@@ -1,12 +1,12 @@
 //! A proxy in memory, for tests.
 
 use super::TrainedProxy;
-use artifacts::{Matrix, SampleId, record::EpochRow};
+use artifacts::{ClassId, Matrix, SampleId, record::EpochRow};
 use engine::StageError;
 
 /// What a proxy left behind, given directly.
 pub(crate) struct InMemory {
-    pub(crate) labels: Vec<u32>,
+    pub(crate) labels: Vec<ClassId>,
     pub(crate) classes: usize,
     pub(crate) logits: Vec<f32>,
     pub(crate) embeddings: Vec<f32>,
@@ -20,17 +20,18 @@ pub(crate) struct InMemory {
 impl InMemory {
     /// A proxy that recorded `epochs`, each the logits of every sample.
     pub(crate) fn recorded(labels: &[u32], classes: usize, epochs: &[Vec<f32>]) -> Self {
+        let labels = ClassId::list(labels.to_vec());
         let rows = |logits: &Vec<f32>| {
-            let each = logits.chunks_exact(classes).zip(labels);
+            let each = logits.chunks_exact(classes).zip(&labels);
             each.map(|(logits, label)| EpochRow::of(logits, *label)).collect()
         };
         let logits = epochs.last().cloned().unwrap_or_default();
         Self {
-            labels: labels.to_vec(),
+            epochs: epochs.iter().map(rows).collect(),
+            labels,
             classes,
             logits,
             embeddings: vec![],
-            epochs: epochs.iter().map(rows).collect(),
             epoch_logits: epochs.to_vec(),
             held_out: vec![],
             known: vec![],
@@ -63,7 +64,7 @@ impl TrainedProxy for InMemory {
     fn port(&self) -> &str {
         "proxy"
     }
-    fn labels(&self) -> &[u32] {
+    fn labels(&self) -> &[ClassId] {
         &self.labels
     }
     fn classes(&self) -> usize {

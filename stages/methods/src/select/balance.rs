@@ -3,7 +3,7 @@
 use super::budget;
 use crate::MethodError;
 use artifacts::{
-    SampleId, dataset,
+    GroupId, RowIndex, SampleId, dataset,
     logits::argmax,
     parts,
     record::{self, LabelledSamples},
@@ -88,15 +88,20 @@ pub(super) struct Division<'a> {
 
 /// The classes or groups of the training samples.
 pub(super) struct Strata<'a> {
-    /// That of each sample.
-    pub(super) of: &'a [u32],
+    /// The position of each sample's class or group.
+    pub(super) of: Vec<usize>,
     /// How many there are.
     pub(super) count: usize,
     /// How much of the budget each sample takes, if not 1.
     pub(super) sizes: Option<&'a [u64]>,
 }
 
-impl Strata<'_> {
+impl<'a> Strata<'a> {
+    /// Returns the `count` classes of samples with the labels `of`, or their groups.
+    pub(super) fn new<I: RowIndex>(of: &[I], count: usize, sizes: Option<&'a [u64]>) -> Self {
+        Self { of: of.iter().map(|one| one.index()).collect(), count, sizes }
+    }
+
     /// Returns what `members` take together of the budget.
     fn size(&self, members: &[SampleId]) -> usize {
         let Some(sizes) = self.sizes else { return members.len() };
@@ -152,8 +157,8 @@ impl Division<'_> {
             return Ok(vec![Share::whole(strata.of.len(), total)]);
         }
         let mut members = vec![vec![]; strata.count];
-        for (sample, stratum) in SampleId::all(strata.of.len()).zip(strata.of) {
-            members[*stratum as usize].push(sample);
+        for (sample, stratum) in SampleId::all(strata.of.len()).zip(&strata.of) {
+            members[*stratum].push(sample);
         }
         let available: Vec<usize> = members.iter().map(|members| strata.size(members)).collect();
         let sizes = || available.iter().map(|n| *n as f64);
@@ -190,7 +195,7 @@ impl Division<'_> {
         self,
         ctx: &StageCtx<'_>,
         n: usize,
-    ) -> Result<Option<(Vec<u32>, usize)>, StageError> {
+    ) -> Result<Option<(Vec<GroupId>, usize)>, StageError> {
         if self.by == BalanceBy::Class {
             return Ok(None);
         }
@@ -226,9 +231,9 @@ impl Division<'_> {
         let held_out = held_out(ctx, "recall", n)?;
         let (mut right, mut seen) = (vec![0u32; strata.count], vec![0u32; strata.count]);
         for at in (0..n).filter(|at| held_out[*at]) {
-            let stratum = strata.of[at] as usize;
+            let stratum = strata.of[at];
             seen[stratum] += 1;
-            right[stratum] += u32::from(argmax(logits.row(at)) == labels[at] as usize);
+            right[stratum] += u32::from(argmax(logits.row(at)) == labels[at].index());
         }
         let all = f64::from(right.iter().sum::<u32>()) / f64::from(seen.iter().sum::<u32>());
         let one = |(right, seen): (&u32, &u32)| match seen {
@@ -260,6 +265,7 @@ fn held_out(ctx: &StageCtx<'_>, port: &str, n: usize) -> Result<Vec<bool>, Stage
 #[cfg(test)]
 mod tests {
     use super::*;
+    use artifacts::ClassId;
 
     fn division(keep: f64, balance: Balance) -> Division<'static> {
         let keep = Fraction::try_from(keep).ok();
@@ -268,7 +274,7 @@ mod tests {
 
     #[test]
     fn shares_follow_the_balance() {
-        let strata = Strata { of: &[0, 1, 0, 0, 1, 0], count: 3, sizes: None };
+        let strata = Strata::new(&ClassId::list([0, 1, 0, 0, 1, 0]), 3, None);
         let shares = |keep: f64, balance, total| {
             division(keep, balance).shares(total, &strata, None).expect("there is room")
         };
@@ -288,8 +294,8 @@ mod tests {
     #[test]
     fn quotas_by_recall_worked_by_hand() {
         // 60, 30 and 10 samples, of which .9, .5 and .5 are recognised.
-        let of: Vec<u32> = [vec![0; 60], vec![1; 30], vec![2; 10]].concat();
-        let strata = Strata { of: &of, count: 3, sizes: None };
+        let of = [vec![0; 60], vec![1; 30], vec![2; 10]].concat();
+        let strata = Strata::new(&GroupId::list(of), 3, None);
         let budgets = |balance, total, recall: &[f64]| -> Vec<usize> {
             let shares = division(0.5, balance).shares(total, &strata, Some(recall));
             shares.expect("there is room").iter().map(|share| share.budget).collect()

@@ -3,7 +3,7 @@
 use super::{Group, Picks, SelectInput, Selector, top::hardest_first};
 use crate::linalg::{cross, positive_solve, product};
 use artifacts::{
-    Matrix,
+    ClassId, Matrix,
     units::{Count, Positive},
 };
 use engine::StageError;
@@ -36,7 +36,7 @@ const ROWS_AT_ONCE: usize = 8192;
 /// if rounding leaves the system without a solution.
 fn ridge_regression(
     inputs: &Matrix<'_>,
-    labels: &[u32],
+    labels: &[ClassId],
     classes: usize,
     lambda: f64,
 ) -> Option<Matrix<'static>> {
@@ -48,7 +48,7 @@ fn ridge_regression(
         squares.iter_mut().zip(cross(&part, &part)).for_each(|(sum, part)| *sum += part);
     }
     for (i, label) in labels.iter().enumerate() {
-        let target = &mut targets[*label as usize];
+        let target = &mut targets[label.index()];
         target.iter_mut().zip(inputs.row(i)).for_each(|(sum, value)| *sum += f64::from(*value));
     }
     (0..d).for_each(|i| squares[i * d + i] += lambda);
@@ -58,13 +58,13 @@ fn ridge_regression(
 }
 
 /// Returns how many rows of `inputs` are given their label; of equally likely classes the first is given.
-fn count_correct(inputs: &Matrix<'_>, labels: &[u32], weights: &Matrix<'_>) -> usize {
+fn count_correct(inputs: &Matrix<'_>, labels: &[ClassId], weights: &Matrix<'_>) -> usize {
     let classes = weights.rows();
     let outputs = product(inputs, weights);
-    let is_right = |(outputs, label): (&[f32], &u32)| {
+    let is_right = |(outputs, label): (&[f32], &ClassId)| {
         let first =
             (1..classes).fold(0, |top, at| if outputs[at] > outputs[top] { at } else { top });
-        first == *label as usize
+        first == label.index()
     };
     outputs.chunks_exact(classes).zip(labels).filter(|one| is_right(*one)).count()
 }
@@ -102,13 +102,13 @@ the windows that fit them least, the easy ones.";
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let order = hardest_first(&group.scores());
         let (inputs, labels) = (group.inputs_of_last_layer(), group.labels());
-        let classes = labels.iter().max().map_or(0, |label| *label as usize + 1);
+        let classes = labels.iter().max().map_or(0, |label| label.index() + 1);
         let starts = starts(group.len(), budget, self.steps.get());
         let (mut best, windows) = ((0, None), starts.len());
         for (at, start) in starts.into_iter().enumerate() {
             group.watch.step(at * budget / windows, budget)?;
             let window = &order[start..start + budget];
-            let known: Vec<u32> = window.iter().map(|at| labels[*at as usize]).collect();
+            let known: Vec<ClassId> = window.iter().map(|at| labels[*at as usize]).collect();
             let part = inputs.gather(window);
             let weights = ridge_regression(&part, &known, classes, self.lambda.into());
             let correct = weights.map_or(0, |weights| count_correct(&inputs, &labels, &weights));
@@ -131,10 +131,11 @@ mod tests {
     fn a_regression_worked_by_hand() {
         // Inputs (1, 1) of class 0 and (1, -1) of class 1: the squares are 2 I, with the ridge 4 I.
         let inputs = Matrix::new(vec![1.0, 1.0, 1.0, -1.0], 2, 2);
-        let weights = ridge_regression(&inputs, &[0, 1], 2, 2.0).expect("it has a solution");
+        let own = ClassId::list([0, 1]);
+        let weights = ridge_regression(&inputs, &own, 2, 2.0).expect("it has a solution");
         assert_eq!(weights.data(), [0.25, 0.25, 0.25, -0.25]);
-        assert_eq!(count_correct(&inputs, &[0, 1], &weights), 2);
-        assert_eq!(count_correct(&inputs, &[1, 1], &weights), 1);
+        assert_eq!(count_correct(&inputs, &own, &weights), 2);
+        assert_eq!(count_correct(&inputs, &[own[1]; 2], &weights), 1);
     }
 
     #[test]
@@ -148,7 +149,7 @@ mod tests {
     fn a_window_of_wrong_labels_is_left() {
         // The class is the sign; the three hardest are mislabelled.
         let points = [-1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0];
-        let labels = [0, 1, 0, 1, 0, 1, 0, 0, 1, 0];
+        let labels = ClassId::list([0, 1, 0, 1, 0, 1, 0, 0, 1, 0]);
         let scores: Vec<f32> = (0..10).map(|i| i as f32).collect();
         let ground = TrainingSet {
             labels: &labels,

@@ -119,7 +119,7 @@ pub(super) fn stratified(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use artifacts::SampleId;
+    use artifacts::{ClassId, SampleId};
     use engine::Streams;
 
     #[test]
@@ -128,8 +128,11 @@ mod tests {
         let mut scores = vec![0.0, 1.0];
         scores.extend([9.0; 17]);
         scores.push(100.0);
-        let ground =
-            TrainingSet { labels: &[0; 20], scores: Some(&scores), ..TrainingSet::default() };
+        let ground = TrainingSet {
+            labels: &[ClassId::at(0); 20],
+            scores: Some(&scores),
+            ..TrainingSet::default()
+        };
         let members: Vec<SampleId> = SampleId::all(20).collect();
         let rule = Ccs {
             cutoff: Fraction::try_from(0.05).expect("0.05 is a fraction"),
@@ -153,7 +156,7 @@ mod tests {
         let scores: Vec<f32> = (0..10).map(|i| i as f32).collect();
         let cut: Vec<f32> = (0..10).map(|i| if i == 4 { 1.0 } else { 0.0 }).collect();
         let ground = TrainingSet {
-            labels: &[0; 10],
+            labels: &[ClassId::at(0); 10],
             scores: Some(&scores),
             cut: Some(&cut),
             ..TrainingSet::default()

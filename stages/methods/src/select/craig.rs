@@ -6,7 +6,7 @@ use super::{
     greedy::{self, Objective, Search},
 };
 use crate::linalg::{Compute, CoverageGains, Gram, Pairwise, PairwiseRows};
-use artifacts::Matrix;
+use artifacts::{ClassId, Matrix};
 use engine::StageError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ impl Objective for Classes {
 /// logits of the gradients of one class, given its logits and labels.
 pub(super) fn classes(
     group: &Group<'_>,
-    residuals: impl Fn(&Matrix<'_>, &[u32]) -> Matrix<'static>,
+    residuals: impl Fn(&Matrix<'_>, &[ClassId]) -> Matrix<'static>,
 ) -> Classes {
     let (logits, inputs) = (group.logits(), group.inputs_of_last_layer());
     by_class(group, |members, labels| {
@@ -94,10 +94,10 @@ pub(super) fn classes(
 /// places of its members and their labels.
 pub(super) fn by_class(
     group: &Group<'_>,
-    spaces: impl Fn(&[u32], &[u32]) -> Vec<Matrix<'static>>,
+    spaces: impl Fn(&[u32], &[ClassId]) -> Vec<Matrix<'static>>,
 ) -> Classes {
     let labels = group.labels();
-    let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut members: BTreeMap<ClassId, Vec<u32>> = BTreeMap::new();
     for (place, label) in labels.iter().enumerate() {
         members.entry(*label).or_default().push(place as u32);
     }

@@ -5,6 +5,7 @@ use super::{
     greedy::{self, Search},
     residuals,
 };
+use artifacts::ClassId;
 use engine::StageError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,7 +54,7 @@ it fits, else tiles.";
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let logits = group.logits();
         let spaces =
-            |members: &[u32], labels: &[u32]| vec![residuals(&logits.gather(members), labels)];
+            |members: &[u32], labels: &[ClassId]| vec![residuals(&logits.gather(members), labels)];
         let mut all = craig::by_class(group, spaces);
         craig::weighted_medoids(&mut all, budget, self.search, group)
     }
@@ -70,7 +71,7 @@ mod tests {
     fn a_class_is_served_by_its_largest_heap_first() {
         // Two classes. Class 0: three sure of it, two sure of the other class (wrong labels); class 1: two.
         let logits = [4.0, 0.0, 4.0, 0.0, 4.0, 0.0, 0.0, 4.0, 0.0, 4.0, 0.0, 2.0, 0.0, 2.0];
-        let labels = [0, 0, 0, 0, 0, 1, 1];
+        let labels = ClassId::list([0, 0, 0, 0, 0, 1, 1]);
         let ground = TrainingSet {
             labels: &labels,
             logits: Some(Matrix::new(&logits[..], 7, 2)),

@@ -77,7 +77,7 @@ The authors' slice keeps nothing where no easy samples are left over; here it ke
 mod tests {
     use super::*;
     use crate::select::TrainingSet;
-    use artifacts::SampleId;
+    use artifacts::{ClassId, SampleId};
     use engine::Streams;
 
     fn rule(hard: f64, easy: Option<f64>) -> DoubleEnd {
@@ -87,8 +87,12 @@ mod tests {
 
     fn select(rule: &DoubleEnd, cut: Option<&[f32]>, budget: usize, seed: u64) -> Vec<u32> {
         let scores: Vec<f32> = (0..10).map(|i| i as f32).collect();
-        let ground =
-            TrainingSet { labels: &[0; 10], scores: Some(&scores), cut, ..TrainingSet::default() };
+        let ground = TrainingSet {
+            labels: &[ClassId::at(0); 10],
+            scores: Some(&scores),
+            cut,
+            ..TrainingSet::default()
+        };
         let members: Vec<SampleId> = SampleId::all(10).collect();
         let group = Group::unwatched(&ground, &members, 0, Streams::new(seed, rule.streams()));
         rule.select(&group, budget).expect("nobody stops it").rows()

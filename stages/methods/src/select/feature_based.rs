@@ -156,12 +156,12 @@ are weighted n-grams: such come in by `load.features`. g is the square root, as 
 mod tests {
     use super::*;
     use crate::select::TrainingSet;
-    use artifacts::SampleId;
+    use artifacts::{ClassId, SampleId};
     use engine::Streams;
 
     fn select(rule: &FeatureBased, x: &[f32], budget: usize) -> Vec<u32> {
         let n = x.len() / 2;
-        let labels = vec![0; n];
+        let labels = vec![ClassId::at(0); n];
         let ground = TrainingSet {
             labels: &labels,
             embeddings: Some(Matrix::new(x, n, 2)),

@@ -3,7 +3,7 @@
 use super::{Group, Picks, SelectInput, Selector};
 use crate::linalg::{Compute, DeviceVectors, cross, product, times};
 use artifacts::{
-    Matrix,
+    ClassId, Matrix,
     logits::softmax,
     units::{Count, Positive},
 };
@@ -34,7 +34,7 @@ impl Default for Glister {
 /// The last layer: the gradient of a sample in it is `r h'`.
 pub(super) struct LastLayer<'a> {
     logits: &'a Matrix<'a>,
-    labels: &'a [u32],
+    labels: &'a [ClassId],
     residuals: &'a Matrix<'a>,
     inputs: &'a Matrix<'a>,
     on_device: Option<Box<dyn DeviceVectors>>,
@@ -47,7 +47,7 @@ impl<'a> LastLayer<'a> {
     /// `logits` and `residuals` are \[n, C\], `inputs` are \[n, 1 + d\].
     pub(super) fn new(
         logits: &'a Matrix<'a>,
-        labels: &'a [u32],
+        labels: &'a [ClassId],
         residuals: &'a Matrix<'a>,
         inputs: &'a Matrix<'a>,
         compute: &Compute,
@@ -96,7 +96,7 @@ impl<'a> LastLayer<'a> {
             let z = z.map(|(z, m)| (f64::from(*z) - step * m) as f32);
             let p = softmax(&z.collect::<Vec<f32>>());
             for (c, (out, p)) in out.iter_mut().zip(p).enumerate() {
-                *out = (p - f64::from(u8::from(c == self.labels[i] as usize))) as f32;
+                *out = (p - f64::from(u8::from(c == self.labels[i].index()))) as f32;
             }
         });
         Matrix::new(now, n, classes)

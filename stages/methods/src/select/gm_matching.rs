@@ -135,7 +135,7 @@ It is robust where inputs are broken. A wrong label on a good input has an embed
 mod tests {
     use super::*;
     use crate::select::TrainingSet;
-    use artifacts::SampleId;
+    use artifacts::{ClassId, SampleId};
     use engine::Streams;
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         // picked, turned round: after (1, 0) the largest product is that of (-1, 0).
         let points = [1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, -1.0];
         let ground = TrainingSet {
-            labels: &[0; 4],
+            labels: &[ClassId::at(0); 4],
             embeddings: Some(Matrix::new(&points[..], 4, 2)),
             ..TrainingSet::default()
         };

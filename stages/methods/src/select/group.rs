@@ -6,7 +6,7 @@ use crate::{
     graph::check_count,
     linalg::{Compute, neighbours},
 };
-use artifacts::{InGroup, Matrix, SampleId, graph::KnnGraph};
+use artifacts::{ClassId, InGroup, Matrix, SampleId, graph::KnnGraph};
 use engine::{StageError, Streams};
 use std::sync::OnceLock;
 
@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 #[derive(Default)]
 pub(crate) struct TrainingSet<'a> {
     /// One label a sample.
-    pub(crate) labels: &'a [u32],
+    pub(crate) labels: &'a [ClassId],
     /// Difficulties, none of them NaN.
     pub(crate) scores: Option<&'a [f32]>,
     /// Which method made the scores, if it is known.
@@ -95,7 +95,7 @@ impl Group<'_> {
     }
 
     /// Returns the labels of the members.
-    pub(crate) fn labels(&self) -> Vec<u32> {
+    pub(crate) fn labels(&self) -> Vec<ClassId> {
         self.members.iter().map(|sample| self.ground.labels[sample.index()]).collect()
     }
 

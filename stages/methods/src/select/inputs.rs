@@ -3,7 +3,7 @@
 use super::{Query, SelectInput, Selector, TrainingSet, unit};
 use crate::MethodError;
 use artifacts::{
-    ArtifactError, Matrix, SampleId, dataset,
+    ArtifactError, ClassId, Matrix, SampleId, dataset,
     graph::KnnGraph,
     parts,
     record::{self, LabelledSamples},
@@ -256,7 +256,7 @@ fn in_one_space(ctx: &StageCtx<'_>, query: &Artifact) -> Result<(), StageError> 
 fn losses(
     ctx: &StageCtx<'_>,
     port: &str,
-    labels: &[u32],
+    labels: &[ClassId],
     epochs: Option<Count>,
 ) -> Result<Matrix<'static>, StageError> {
     let proxy = ctx.input(port).expect("the port is connected");
@@ -305,7 +305,7 @@ fn stands_on_other_labels(ctx: &StageCtx<'_>, port: &str, samples: &LabelledSamp
 fn mean_probabilities(
     ctx: &StageCtx<'_>,
     port: &str,
-    labels: &[u32],
+    labels: &[ClassId],
     epochs: Option<Count>,
 ) -> Result<Vec<f32>, StageError> {
     let proxy = ctx.input(port).expect("the port is connected");

@@ -6,7 +6,7 @@
 
 use super::{Group, Picks, Query, Selector, TrainingSet, group::Unwatched, registered};
 use crate::linalg::{Compute, noise};
-use artifacts::{Matrix, SampleId};
+use artifacts::{ClassId, Matrix, SampleId};
 use engine::Streams;
 
 /// Where the selectors compute, and how far its picks may be from the host's.
@@ -19,7 +19,7 @@ pub struct Place {
 
 /// A training set that is hard on methods: some samples equal, one fitted perfectly, one class rare.
 struct Samples {
-    labels: Vec<u32>,
+    labels: Vec<ClassId>,
     scores: Vec<f32>,
     cut: Vec<f32>,
     probabilities: Vec<f32>,
@@ -36,7 +36,7 @@ pub(super) const WIDTH: usize = 5;
 
 impl Samples {
     fn new(n: usize) -> Self {
-        let labels: Vec<u32> = (0..n as u32).map(|i| if i % 17 == 5 { 2 } else { i % 2 }).collect();
+        let labels = ClassId::list((0..n as u32).map(|i| if i % 17 == 5 { 2 } else { i % 2 }));
         let mut logits = noise(n * CLASSES, 1);
         let mut embeddings = noise(n * WIDTH, 2);
         for i in (0..n).step_by(4).skip(1) {
@@ -45,7 +45,7 @@ impl Samples {
             embeddings[i * WIDTH..(i + 1) * WIDTH].copy_from_slice(&h);
         }
         if n > 3 {
-            logits[3 * CLASSES + labels[3] as usize] = 1e4;
+            logits[3 * CLASSES + labels[3].index()] = 1e4;
             embeddings[2 * WIDTH..3 * WIDTH].fill(0.0);
         }
         let scores = noise(n, 3).iter().map(|v| (v * 4.0).round()).collect();
@@ -59,7 +59,7 @@ impl Samples {
 
     /// Samples of a single class.
     fn of_one_class(n: usize) -> Self {
-        Self { labels: vec![0; n], ..Self::new(n) }
+        Self { labels: vec![ClassId::at(0); n], ..Self::new(n) }
     }
 
     /// Samples of which nothing is known that tells them apart.
@@ -82,7 +82,7 @@ impl Samples {
     /// Thirty samples, each of them four times.
     fn of_fours() -> Self {
         let four = |values: Vec<f32>| values.repeat(4);
-        let labels: Vec<u32> = (0..30).map(|i| i % 3).collect();
+        let labels = ClassId::list((0..30).map(|i| i % 3));
         Self {
             labels: labels.repeat(4),
             scores: four(noise(30, 4)),

@@ -132,7 +132,7 @@ this program's. Cost: O(n log n).
 mod tests {
     use super::*;
     use crate::select::TrainingSet;
-    use artifacts::SampleId;
+    use artifacts::{ClassId, SampleId};
     use engine::Streams;
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn picks_are_as_long_as_the_others_and_a_larger_budget_keeps_a_smaller_ones() {
         let counts: Vec<u64> = (0..400).map(|at| at * 7919 % 401).collect();
-        let labels: Vec<u32> = (0..400).map(|at| at % 2).collect();
+        let labels = ClassId::list((0..400).map(|at| at % 2));
         // The longest of the even ones.
         let long = |at: &usize| at.is_multiple_of(2) && counts[*at] > 350;
         let like: Vec<SampleId> = (0..400).filter(long).map(SampleId::at).collect();

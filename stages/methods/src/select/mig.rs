@@ -132,8 +132,9 @@ impl Mig {
         match self.labels {
             LabelSource::Classes => {
                 let labels = group.labels();
-                let count = labels.iter().max().map_or(0, |last| *last as usize + 1);
+                let count = labels.iter().max().map_or(0, |last| last.index() + 1);
                 let (means, _) = group_means(vectors, &labels, count);
+                let labels = labels.into_iter().map(u32::from).collect();
                 Ok((labels, unit(&means)))
             }
             LabelSource::Clusters => {

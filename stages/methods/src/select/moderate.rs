@@ -31,7 +31,7 @@ is `balance = \"none\"`; with `balance = \"class\"` each class keeps its own mid
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let (labels, embeddings) = (group.labels(), group.embeddings());
         let mut distance = vec![0f32; group.len()];
-        let mut classes: Vec<u32> = labels.clone();
+        let mut classes = labels.clone();
         classes.sort_unstable();
         classes.dedup();
         for class in classes {
@@ -71,7 +71,7 @@ fn medians(rows: &Matrix<'_>) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::select::TrainingSet;
-    use artifacts::SampleId;
+    use artifacts::{ClassId, SampleId};
     use engine::Streams;
 
     #[test]
@@ -79,7 +79,7 @@ mod tests {
         // Class 0: 0 1 2 3 100, median 2, distances 2 1 0 1 98. Class 1: 10 and 14, distances 2 2.
         let points = [0.0, 1.0, 2.0, 3.0, 100.0, 10.0, 14.0];
         let ground = TrainingSet {
-            labels: &[0, 0, 0, 0, 0, 1, 1],
+            labels: &ClassId::list([0, 0, 0, 0, 0, 1, 1]),
             embeddings: Some(Matrix::new(&points[..], 7, 1)),
             ..TrainingSet::default()
         };

@@ -276,7 +276,7 @@ mod tests {
         linalg::noise,
         select::{Query, TrainingSet},
     };
-    use artifacts::SampleId;
+    use artifacts::{ClassId, SampleId};
     use engine::Streams;
 
     const N: usize = 40;
@@ -286,7 +286,7 @@ mod tests {
     fn select(rule: &MutualInformation, budget: usize) -> Vec<u32> {
         let (x, query) = (noise(N * D, 1), noise(Q * D, 2));
         let ground = TrainingSet {
-            labels: &[0; N],
+            labels: &[ClassId::at(0); N],
             embeddings: Some(Matrix::new(&x[..], N, D)),
             query: Some(Query { vectors: Matrix::new(&query[..], Q, D), samples: &[] }),
             ..TrainingSet::default()

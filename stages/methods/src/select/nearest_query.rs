@@ -172,7 +172,7 @@ mod tests {
         linalg::noise,
         select::{Query, TrainingSet, group::Unwatched},
     };
-    use artifacts::SampleId;
+    use artifacts::{ClassId, SampleId};
     use engine::Streams;
 
     fn picks(rule: &NearestQuery, samples: &[SampleId], budget: usize) -> Vec<u32> {
@@ -181,7 +181,7 @@ mod tests {
         let x = [0.0, 10.0, 20.0, 80.0, 90.0].map(at).concat();
         let query = [0.0, 84.0].map(at).concat();
         let ground = TrainingSet {
-            labels: &[0; 5],
+            labels: &[ClassId::at(0); 5],
             embeddings: Some(Matrix::new(&x[..], 5, 2)),
             query: Some(Query { vectors: Matrix::new(&query[..], 2, 2), samples }),
             ..TrainingSet::default()

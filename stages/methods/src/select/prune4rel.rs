@@ -226,7 +226,7 @@ neighbours a gain.";
 mod tests {
     use super::*;
     use crate::{linalg::noise, select::TrainingSet};
-    use artifacts::SampleId;
+    use artifacts::{ClassId, SampleId};
     use engine::Streams;
 
     const N: usize = 40;
@@ -234,7 +234,7 @@ mod tests {
     fn select(rule: &Prune4Rel, budget: usize) -> Vec<u32> {
         let (x, z) = (noise(N * 2, 1), noise(N * 3, 2));
         let ground = TrainingSet {
-            labels: &[0; N],
+            labels: &[ClassId::at(0); N],
             logits: Some(Matrix::new(&z[..], N, 3)),
             embeddings: Some(Matrix::new(&x[..], N, 2)),
             ..TrainingSet::default()

@@ -59,7 +59,7 @@ so does this. Cost: O(n C + n log n).";
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let (logits, labels) = (group.logits(), group.labels());
-        let probability = |i: usize| softmax(logits.row(i))[labels[i] as usize] as f32;
+        let probability = |i: usize| softmax(logits.row(i))[labels[i].index()] as f32;
         let confidence: Vec<f32> = (0..group.len()).map(probability).collect();
         let flagged = &group.ground.label_issues().flagged;
         let is_flagged = |place: &u32| flagged[group.members[*place as usize].index()];
@@ -82,12 +82,12 @@ so does this. Cost: O(n C + n log n).";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use artifacts::{Matrix, SampleId};
+    use artifacts::{ClassId, Matrix, SampleId};
     use engine::Streams;
 
     fn select(order: IssueOrder, seed: u64, budget: usize) -> Vec<u32> {
         // Labels 0 0 0 0 1 1; the fourth is flagged: as in the joint worked by hand of `confident`.
-        let labels = [0, 0, 0, 0, 1, 1];
+        let labels = ClassId::list([0, 0, 0, 0, 1, 1]);
         let p = [0.9f32, 0.8, 0.9, 0.2, 0.15, 0.4];
         let logits: Vec<f32> = p.iter().flat_map(|p| [p.ln(), (1.0 - p).ln()]).collect();
         let ground = TrainingSet {

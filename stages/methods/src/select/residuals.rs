@@ -1,12 +1,12 @@
 //! The gradient of the loss in the logits.
 
-use artifacts::{Matrix, logits::softmax};
+use artifacts::{ClassId, Matrix, logits::softmax};
 use rayon::prelude::*;
 
 /// Returns `p - onehot(y)` of every row of `logits`, \[n, C\]: the gradient of the cross-entropy in the
 /// logits.
-pub(crate) fn residuals(logits: &Matrix<'_>, labels: &[u32]) -> Matrix<'static> {
-    each_row(logits, |i, row| residual(row, labels[i] as usize))
+pub(crate) fn residuals(logits: &Matrix<'_>, labels: &[ClassId]) -> Matrix<'static> {
+    each_row(logits, |i, row| residual(row, labels[i].index()))
 }
 
 /// Returns what `value` makes of each row of `logits`, given its number: as many values as a row has.

@@ -117,7 +117,7 @@ ICLR 2023. The log has the estimate. Cost: O(n C + C n log n).";
 mod tests {
     use super::*;
     use crate::select::ccs::Ccs;
-    use artifacts::{Matrix, SampleId};
+    use artifacts::{ClassId, Matrix, SampleId};
     use engine::Streams;
 
     fn select<S: Selector>(rule: &S, set: &TrainingSet<'_>, budget: usize) -> Vec<u32> {
@@ -128,10 +128,11 @@ mod tests {
 
     /// Two hundred samples of two classes, of which every fourth has the wrong label if `noisy`; the
     /// wrong ones score hardest.
-    fn set(noisy: bool) -> (Vec<u32>, Vec<f32>, Vec<f32>) {
+    fn set(noisy: bool) -> (Vec<ClassId>, Vec<f32>, Vec<f32>) {
         let truth = |at: u32| at % 2;
         let wrong = |at: u32| noisy && at.is_multiple_of(4);
-        let labels = (0..200).map(|at| if wrong(at) { 1 - truth(at) } else { truth(at) }).collect();
+        let labels = (0..200).map(|at| if wrong(at) { 1 - truth(at) } else { truth(at) });
+        let labels = ClassId::list(labels);
         let scores =
             (0..200).map(|at| at as f32 / 400.0 + if wrong(at) { 1.0 } else { 0.0 }).collect();
         let logits =

@@ -166,7 +166,7 @@ every gain is kept up to date.";
 mod tests {
     use super::*;
     use crate::{linalg::noise, select::TrainingSet};
-    use artifacts::{Matrix, SampleId};
+    use artifacts::{ClassId, Matrix, SampleId};
     use engine::Streams;
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
             0.5 + 0.5 * products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
         };
         let ground = TrainingSet {
-            labels: &[0; N],
+            labels: &[ClassId::at(0); N],
             embeddings: Some(Matrix::new(&x[..], N, 3)),
             ..TrainingSet::default()
         };

@@ -143,10 +143,10 @@ mod tests {
             facility_location::FacilityLocation, graph_cut::GraphCut, infomax::InfoMax,
         },
     };
-    use artifacts::{Matrix, SampleId, graph::KnnGraph};
+    use artifacts::{ClassId, Matrix, SampleId, graph::KnnGraph};
     use engine::Streams;
 
-    fn picks<S: Selector>(rule: &S, ground: &TrainingSet<'_>, class: u32) -> Vec<u32> {
+    fn picks<S: Selector>(rule: &S, ground: &TrainingSet<'_>, class: ClassId) -> Vec<u32> {
         let of_class = |one: &SampleId| ground.labels[one.index()] == class;
         let members: Vec<SampleId> = SampleId::all(ground.labels.len()).filter(of_class).collect();
         let group = Group::unwatched(ground, &members, 0, Streams::new(1, rule.streams()));
@@ -172,7 +172,7 @@ mod tests {
             ..TrainingSet::default()
         };
         for rule in S::variants() {
-            for class in 0..2 {
+            for class in ClassId::all(2) {
                 let (with, without) = (picks(&rule, &with, class), picks(&rule, without, class));
                 assert_eq!(with, without, "{}", serde_json::json!(rule));
             }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_graph_of_all_pairs_changes_nothing() {
         let (n, d, classes) = (120, 5, 2);
-        let labels: Vec<u32> = (0..n as u32).map(|i| i % 3 / 2).collect();
+        let labels = ClassId::list((0..n as u32).map(|i| i % 3 / 2));
         let (embeddings, logits) = (noise(n * d, 1), noise(n * classes, 2));
         let scores = noise(n, 3);
         let ground = TrainingSet {
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn of_joined_copies_the_later_goes() {
-        let labels = [0; 6];
+        let labels = [ClassId::at(0); 6];
         // 1 and 4 are copies, 0 and 3 are near; 2 and 5 are like nobody.
         let points = [[5.0, 0.0], [0.0, 3.0], [-1.0, -0.5], [5.0, 0.1], [0.0, 3.0], [2.0, -4.0]];
         let x = Matrix::new(points.concat(), 6, 2);
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn a_graph_of_few_neighbours_is_told() {
         let x = Matrix::new(noise(40, 1), 20, 2);
-        let (graph, labels, scores) = (graph(&x, 3), [0; 20], [0.5; 20]);
+        let (graph, labels, scores) = (graph(&x, 3), [ClassId::at(0); 20], [0.5; 20]);
         let ground = TrainingSet {
             labels: &labels,
             scores: Some(&scores),

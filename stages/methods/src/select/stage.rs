@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{MethodError, Runtime, linalg::Compute};
 use artifacts::{
-    InGroup,
+    ClassId, InGroup,
     parts::{self, Parts},
     subset::{PickedSample, Subset},
     units::{Fraction, NonNegative},
@@ -83,7 +83,7 @@ impl<S: Selector> Select<S> {
     fn shares(
         &self,
         ctx: &StageCtx<'_>,
-        labels: &[u32],
+        labels: &[ClassId],
         classes: usize,
         sizes: Option<&[u64]>,
     ) -> Result<Vec<Share>, StageError> {
@@ -95,8 +95,8 @@ impl<S: Selector> Select<S> {
         }
         let groups = division.groups(ctx, labels.len())?;
         let strata = match &groups {
-            Some((of, count)) => Strata { of, count: *count, sizes },
-            None => Strata { of: labels, count: classes, sizes },
+            Some((of, count)) => Strata::new(of, *count, sizes),
+            None => Strata::new(labels, classes, sizes),
         };
         let recall = division.recall(ctx, &strata)?;
         let shares = division.shares(total, &strata, recall.as_deref())?;
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_method_that_breaks_its_budget_is_caught() {
-        let labels = [0; 8];
+        let labels = [ClassId::at(0); 8];
         let ground = TrainingSet { labels: &labels, ..TrainingSet::default() };
         let members = [5, 6, 7].map(SampleId::from);
         let group = Group::unwatched(&ground, &members, 0, engine::Streams::new(0, &[]));

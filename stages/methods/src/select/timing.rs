@@ -4,7 +4,7 @@
 
 use super::{Group, Picks, Query, Selector, TrainingSet};
 use crate::linalg::noise;
-use artifacts::{Matrix, SampleId};
+use artifacts::{ClassId, Matrix, SampleId};
 use engine::Streams;
 
 const D: usize = 512;
@@ -26,14 +26,14 @@ fn selectors() {
 }
 
 fn selectors_of(n: usize) {
-    let labels: Vec<u32> = (0..n as u32).map(|i| i % CLASSES as u32).collect();
+    let labels = ClassId::list((0..n as u32).map(|i| i % CLASSES as u32));
     let (means, mut embeddings) = (noise(CLASSES * D, 1), noise(n * D, 2));
     for (at, h) in embeddings.iter_mut().enumerate() {
-        *h = (*h + means[labels[at / D] as usize * D + at % D]).max(0.0);
+        *h = (*h + means[labels[at / D].index() * D + at % D]).max(0.0);
     }
     let mut logits = noise(n * CLASSES, 3);
     for (i, label) in labels.iter().enumerate() {
-        logits[i * CLASSES + *label as usize] += 2.0;
+        logits[i * CLASSES + label.index()] += 2.0;
     }
     let scores = noise(n, 4);
     let probabilities: Vec<f32> = scores.iter().map(|score| (1.0 - score) / 2.0).collect();

@@ -115,7 +115,7 @@ a step for T epochs and k clusters.";
 mod tests {
     use super::*;
     use crate::select::TrainingSet;
-    use artifacts::SampleId;
+    use artifacts::{ClassId, SampleId};
     use engine::Streams;
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
         losses.extend([5.0, 4.0].repeat(3));
         losses.extend([20.0, 20.0].repeat(2));
         let ground = TrainingSet {
-            labels: &[0; 15],
+            labels: &[ClassId::at(0); 15],
             losses: Some(Matrix::new(&losses[..], 15, 2)),
             ..TrainingSet::default()
         };

@@ -44,14 +44,17 @@ cut by another score, and `select.bws` finds the window itself.";
 mod tests {
     use super::*;
     use crate::select::TrainingSet;
-    use artifacts::SampleId;
+    use artifacts::{ClassId, SampleId};
     use engine::Streams;
 
     #[test]
     fn the_hardest_are_skipped_unless_they_are_needed() {
         let scores: Vec<f32> = (0..10).map(|i| i as f32).collect();
-        let ground =
-            TrainingSet { labels: &[0; 10], scores: Some(&scores), ..TrainingSet::default() };
+        let ground = TrainingSet {
+            labels: &[ClassId::at(0); 10],
+            scores: Some(&scores),
+            ..TrainingSet::default()
+        };
         let members: Vec<SampleId> = SampleId::all(10).collect();
         let streams = Streams::new(0, &[]);
         let group = Group::unwatched(&ground, &members, 0, streams);

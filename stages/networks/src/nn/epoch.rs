@@ -14,8 +14,11 @@ use super::{
     values::{NetworkValues, download},
 };
 use crate::NetworkError;
-use artifacts::architecture::{Network, Role};
 use artifacts::network::TrainedEpoch;
+use artifacts::{
+    ClassId,
+    architecture::{Network, Role},
+};
 use artifacts::{SampleId, subset::Subset};
 use burn::tensor::{FloatDType, TensorData};
 use engine::{StageError, Streams};
@@ -27,7 +30,7 @@ pub(crate) struct EpochJob<'a> {
     pub(crate) network: &'a Network,
     pub(crate) feed: &'a Feed,
     /// The label of every sample of the feed.
-    pub(crate) labels: &'a [u32],
+    pub(crate) labels: &'a [ClassId],
     /// The samples trained on, and how much each counts.
     pub(crate) subset: &'a Subset,
     pub(crate) classes: usize,
@@ -196,7 +199,7 @@ impl EpochJob<'_> {
     /// Returns where in the feed the samples at `picks` are, and their targets.
     fn targets(&self, (picks, weights): (&[u32], &BatchWeights)) -> (Vec<u32>, Vec<f32>) {
         let samples: Vec<SampleId> = self.samples_at(picks);
-        let labels: Vec<u32> = samples.iter().map(|sample| self.labels[sample.index()]).collect();
+        let labels: Vec<_> = samples.iter().map(|sample| self.labels[sample.index()]).collect();
         let smoothing = self.plan.smoothing;
         let targets = loss::targets(&labels, weights, self.classes, smoothing);
         (samples.into_iter().map(u32::from).collect(), targets)
@@ -319,7 +322,7 @@ impl Books<'_, '_> {
             return Err(NetworkError::Diverged { epoch: epoch + 1 }.into());
         }
         let samples = job.samples_at(picks);
-        let labels: Vec<u32> = samples.iter().map(|sample| job.labels[sample.index()]).collect();
+        let labels: Vec<_> = samples.iter().map(|sample| job.labels[sample.index()]).collect();
         let weights = job.weights_of(picks, self.factors.as_deref());
         let (mean, each) = self.tally.add(logits, &labels, &weights, job.plan.smoothing);
         self.last = Some(mean);
@@ -413,10 +416,9 @@ fn drain(waiting: &mut Vec<(Tensor<2>, Option<Tensor<2>>)>, out: &mut Outputs) {
 }
 
 /// Returns the share of rows whose largest logit is their label's.
-pub(crate) fn accuracy(logits: &[f32], labels: &[u32]) -> f64 {
+pub(crate) fn accuracy(logits: &[f32], labels: &[ClassId]) -> f64 {
     let classes = logits.len() / labels.len().max(1);
     let rows = logits.chunks_exact(classes.max(1)).zip(labels);
-    let right =
-        rows.filter(|(row, label)| artifacts::logits::argmax(row) == **label as usize).count();
+    let right = rows.filter(|(row, label)| artifacts::logits::argmax(row) == label.index()).count();
     if labels.is_empty() { 0.0 } else { right as f64 / labels.len() as f64 }
 }

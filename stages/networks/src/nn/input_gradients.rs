@@ -1,6 +1,7 @@
 //! Gradients of a network's logits with respect to its input.
 
 use super::{Tensor, feed::Feed, forward::Batch, host, model::Model, values::download};
+use artifacts::ClassId;
 use burn::tensor::TensorData;
 use methods::score::InputGradients;
 
@@ -49,7 +50,7 @@ impl InputGradients for OnHost<'_> {
         rayon::scope(|_| self.weights.outputs(&self.model.network, x.to_vec(), sample).0)
     }
 
-    fn gradients(&mut self, x: &[f32], classes: &[u32]) -> Vec<f32> {
+    fn gradients(&mut self, x: &[f32], classes: &[ClassId]) -> Vec<f32> {
         if x.is_empty() {
             return vec![];
         }
@@ -96,7 +97,7 @@ impl InputGradients for OfModel<'_> {
         download(&self.model.forward(input).logits)
     }
 
-    fn gradients(&mut self, x: &[f32], classes: &[u32]) -> Vec<f32> {
+    fn gradients(&mut self, x: &[f32], classes: &[ClassId]) -> Vec<f32> {
         if x.is_empty() {
             return vec![];
         }
@@ -114,7 +115,7 @@ impl InputGradients for OfModel<'_> {
         let logits = self.model.forward(input).logits;
         let mut chosen = vec![0f32; classes.len() * self.model.classes];
         for (row, class) in chosen.chunks_exact_mut(self.model.classes).zip(classes) {
-            row[*class as usize] = 1.0;
+            row[class.index()] = 1.0;
         }
         let chosen = self.upload(chosen).reshape(logits.dims());
         let mut gradients = (logits * Tensor::from_inner(chosen)).sum().backward();

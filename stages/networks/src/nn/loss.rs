@@ -2,7 +2,7 @@
 //! accuracy.
 
 use super::Tensor;
-use artifacts::logits::argmax;
+use artifacts::{ClassId, logits::argmax};
 use burn::tensor::activation;
 use rayon::prelude::*;
 
@@ -42,7 +42,7 @@ impl BatchWeights {
 /// Returns the target matrix \[b, `classes`\], row-major, with which [`loss`] is the mean cross-entropy
 /// with label smoothing (Szegedy et al., 2016; PyTorch's `label_smoothing`), weighted by `weights`.
 pub(super) fn targets(
-    labels: &[u32],
+    labels: &[ClassId],
     weights: &BatchWeights,
     classes: usize,
     smoothing: f64,
@@ -53,7 +53,7 @@ pub(super) fn targets(
     for (at, (row, label)) in out.chunks_exact_mut(classes).zip(labels).enumerate() {
         let share = weights.at(at) / total;
         row.fill((share * smoothing / classes as f64) as f32);
-        row[*label as usize] = (share * (1.0 - smoothing + smoothing / classes as f64)) as f32;
+        row[label.index()] = (share * (1.0 - smoothing + smoothing / classes as f64)) as f32;
     }
     out
 }
@@ -77,7 +77,7 @@ impl Tally {
     pub(super) fn add(
         &mut self,
         logits: &[f32],
-        labels: &[u32],
+        labels: &[ClassId],
         weights: &BatchWeights,
         smoothing: f64,
     ) -> (f64, Vec<f64>) {
@@ -113,14 +113,14 @@ impl Tally {
     }
 }
 
-fn figures(row: &[f32], label: u32, smoothing: f64) -> (f64, bool) {
+fn figures(row: &[f32], label: ClassId, smoothing: f64) -> (f64, bool) {
     let top = argmax(row);
     let largest = f64::from(row[top]);
     let total: f64 = row.iter().map(|z| (f64::from(*z) - largest).exp()).sum();
     let norm = largest + total.ln();
-    let own = norm - f64::from(row[label as usize]);
+    let own = norm - f64::from(row[label.index()]);
     let mean = norm - row.iter().map(|z| f64::from(*z)).sum::<f64>() / row.len() as f64;
-    ((1.0 - smoothing) * own + smoothing * mean, top == label as usize)
+    ((1.0 - smoothing) * own + smoothing * mean, top == label.index())
 }
 
 #[cfg(test)]
@@ -145,11 +145,11 @@ mod tests {
         ];
         for (weights, smoothing, want) in cases {
             let weights = BatchWeights::of(weights.map(<[f32]>::to_vec), 2);
-            let target = matrix(targets(&[0, 0], &weights, 3, smoothing));
+            let target = matrix(targets(&[ClassId::at(0); 2], &weights, 3, smoothing));
             let found = loss(matrix(logits.clone()), target).into_scalar();
             assert!((f64::from(found) - want).abs() < 1e-6, "{found} is not {want}");
             let mut tally = Tally::default();
-            let (found, each) = tally.add(&logits, &[0, 0], &weights, smoothing);
+            let (found, each) = tally.add(&logits, &[ClassId::at(0); 2], &weights, smoothing);
             assert!(smoothing > 0.0 || (each[0] - 2.0 * ln2).abs() < 1e-7);
             assert!((found - want).abs() < 1e-7 && (tally.loss() - want).abs() < 1e-7);
             assert!((tally.accuracy() - 0.5).abs() < 1e-12);
@@ -162,11 +162,11 @@ mod tests {
         let ln2 = 2f64.ln();
         let logits = [0.0, ln2 as f32, 0.0, ln2 as f32, 0.0, 0.0];
         let weights = BatchWeights::of(Some(vec![1.0, 3.0]), 2).times(vec![2.0, 1.0]);
-        let (found, _) = Tally::default().add(&logits, &[0, 0], &weights, 0.0);
+        let (found, _) = Tally::default().add(&logits, &[ClassId::at(0); 2], &weights, 0.0);
         assert!((found - 7.0 * ln2 / 4.0).abs() < 1e-7, "{found}");
-        let target = targets(&[0, 0], &weights, 3, 0.0);
+        let target = targets(&[ClassId::at(0); 2], &weights, 3, 0.0);
         assert_eq!(target, [0.5, 0.0, 0.0, 0.75, 0.0, 0.0]);
         let plain = BatchWeights::of(None, 2).times(vec![2.0, 1.0]);
-        assert_eq!(targets(&[0, 0], &plain, 3, 0.0), [1.0, 0.0, 0.0, 0.5, 0.0, 0.0]);
+        assert_eq!(targets(&[ClassId::at(0); 2], &plain, 3, 0.0), [1.0, 0.0, 0.0, 0.5, 0.0, 0.0]);
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{NetworkError, device::Device, error::LESS_MEMORY};
 use artifacts::architecture::{Architecture, Family, Network};
 use artifacts::subset::Subset;
-use artifacts::{dataset::Inputs, units::Count};
+use artifacts::{ClassId, dataset::Inputs, units::Count};
 use engine::{StageError, Streams};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -66,7 +66,7 @@ pub struct Agreement {
 struct Setup {
     network: Network,
     plan: TrainingConfig,
-    labels: Vec<u32>,
+    labels: Vec<ClassId>,
     form: InputNormalisation,
     pixels: Vec<u8>,
 }
@@ -83,7 +83,8 @@ impl BenchmarkWork {
         let mut rng = Streams::new(0, &["images"]).get("images");
         let each: usize = self.sample.iter().product();
         let pixels = (0..n * each).map(|_| artifacts::draw::below(&mut rng, 256) as u8).collect();
-        let labels = (0..n).map(|_| artifacts::draw::below(&mut rng, CLASSES as u32)).collect();
+        let labels =
+            ClassId::list((0..n).map(|_| artifacts::draw::below(&mut rng, CLASSES as u32)));
         let [channels, _, _] = self.sample;
         let form = InputNormalisation {
             sample: self.sample.to_vec(),
@@ -242,7 +243,7 @@ fn named<T: DeserializeOwned>(what: &'static str, name: &str) -> Result<T, Netwo
     })
 }
 
-fn agreement(here: &[f32], there: &[f32], labels: &[u32]) -> Agreement {
+fn agreement(here: &[f32], there: &[f32], labels: &[ClassId]) -> Agreement {
     let apart =
         |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     let wide = |values: &[f32]| values.iter().map(|z| f64::from(*z)).collect::<Vec<_>>();
@@ -259,13 +260,13 @@ fn agreement(here: &[f32], there: &[f32], labels: &[u32]) -> Agreement {
 }
 
 /// Returns the length of softmax less label, for each sample.
-fn errors(logits: &[f64], labels: &[u32]) -> Vec<f64> {
+fn errors(logits: &[f64], labels: &[ClassId]) -> Vec<f64> {
     let rows = logits.chunks_exact(CLASSES).zip(labels);
     rows.map(|(row, label)| {
         let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let total: f64 = row.iter().map(|z| (z - top).exp()).sum();
         let part = |(class, z): (usize, &f64)| {
-            let share = (z - top).exp() / total - f64::from(class == *label as usize);
+            let share = (z - top).exp() / total - f64::from(class == label.index());
             share * share
         };
         row.iter().enumerate().map(part).sum::<f64>().sqrt()
@@ -313,7 +314,7 @@ mod tests {
     fn a_network_agrees_with_itself_and_not_with_another() {
         let same = work().agreement(Device::CPU).expect("it runs");
         assert!(same.logits == 0.0 && same.scores == 0.0 && same.picked == 1.0, "{same:?}");
-        let labels: Vec<u32> = (0..20).map(|at| at % 10).collect();
+        let labels = ClassId::list((0..20).map(|at| at % 10));
         let logits: Vec<f32> = (0..200).map(|at| (at % 7) as f32).collect();
         let turned: Vec<f32> = logits.iter().map(|z| -z).collect();
         let other = agreement(&logits, &turned, &labels);

@@ -17,7 +17,7 @@ use super::{
 use crate::device::Device;
 use artifacts::architecture::{Architecture, Family, LayerError, Network};
 use artifacts::{
-    SampleId,
+    ClassId, SampleId,
     subset::{PickedSample, Subset},
 };
 use artifacts::{dataset::Inputs, units::Count};
@@ -120,7 +120,7 @@ fn running_statistics_follow_pytorch() {
 struct Toy {
     network: Network,
     feed: Feed,
-    labels: Vec<u32>,
+    labels: Vec<ClassId>,
     subset: Subset,
     plan: TrainingConfig,
     recorded: bool,
@@ -129,7 +129,7 @@ struct Toy {
 /// Random images, each a little brighter in the corner its label names.
 fn toy(network: Network, sample: &[usize], n: usize, plan: TrainingConfig) -> Toy {
     let mut rng = Streams::new(5, &["toy"]).get("toy");
-    let labels: Vec<u32> = (0..n as u32).map(|i| i % 4).collect();
+    let labels = ClassId::list((0..n as u32).map(|i| i % 4));
     let [_, height, width] = *sample else { panic!("it is images") };
     let each: usize = sample.iter().product();
     let mut pixels = vec![0u8; n * each];
@@ -137,7 +137,7 @@ fn toy(network: Network, sample: &[usize], n: usize, plan: TrainingConfig) -> To
         for (at, pixel) in image.iter_mut().enumerate() {
             let (y, x) = (at / width % height, at % width);
             let corner = u32::from(y >= height / 2) * 2 + u32::from(x >= width / 2);
-            let light = if corner == *label { 90 } else { 0 };
+            let light = if corner == u32::from(*label) { 90 } else { 0 };
             *pixel = (light + artifacts::draw::below(&mut rng, 120)) as u8;
         }
     }
@@ -310,7 +310,7 @@ fn the_cpus_kernels_train_as_the_recorded_pass_does() {
         let values = (Device::CPU, state.values.clone());
         let x = normalised(&toy.feed, &rows);
         let model = Model::new(toy.network, form, 4, values);
-        let classes: Vec<u32> = (0..37 * 3).map(|at| at / 3 % 4 + at % 3).map(|c| c % 4).collect();
+        let classes = ClassId::list((0..37 * 3).map(|at| (at / 3 % 4 + at % 3) % 4));
         let ways = [input_gradients(&model), input_gradients::recorded(&model)];
         let [one, other] = ways.map(|mut way| (way.logits(&x), way.gradients(&x, &classes)));
         assert_eq!(one.1.len(), 37 * 3 * sample.iter().product::<usize>());

@@ -15,6 +15,7 @@ use crate::{NetworkError, device::Device, error::LESS_MEMORY};
 use artifacts::architecture::Network;
 use artifacts::subset::Subset;
 use artifacts::{
+    ClassId,
     dataset::{CleanLabels, Dataset, Groups, Origins},
     network::History,
     parts::{self, Parts},
@@ -47,9 +48,9 @@ pub(crate) struct TrainingSetup {
     pub(crate) form: InputNormalisation,
     pub(crate) classes: usize,
     pub(crate) train: Feed,
-    pub(crate) train_labels: Vec<u32>,
+    pub(crate) train_labels: Vec<ClassId>,
     pub(crate) test: Feed,
-    pub(crate) test_labels: Vec<u32>,
+    pub(crate) test_labels: Vec<ClassId>,
     pub(crate) clean: Option<CleanLabels>,
     pub(crate) groups: Option<Groups>,
     pub(crate) origins: Option<Origins>,

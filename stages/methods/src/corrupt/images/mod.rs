@@ -295,6 +295,7 @@ struct ImageDraws {
 mod tests {
     use super::*;
     use crate::corrupt::tests::{grey, run};
+    use artifacts::ClassId;
 
     const KINDS: [ImageCorruption; 13] = [
         ImageCorruption::GaussianNoise,
@@ -331,8 +332,10 @@ mod tests {
             let apart = |severity| {
                 let severity = Count::try_from(severity).expect("not 0");
                 let one = Images { kind, severity, ..Images::default() };
-                let mut split =
-                    Split { inputs: Inputs::Images(levels.clone().into()), labels: vec![0] };
+                let mut split = Split {
+                    inputs: Inputs::Images(levels.clone().into()),
+                    labels: ClassId::list([0]),
+                };
                 let streams = Streams::new(4, Images::STREAMS);
                 let names = ("train", "train-images");
                 let which = one.change(&mut split, &sample, 1, names, streams);

@@ -10,6 +10,7 @@ use super::{
     scan,
     write::Picture,
 };
+use artifacts::ClassId;
 use engine::{InputFolder, Problem, StageError};
 use std::{
     collections::BTreeMap,
@@ -84,7 +85,7 @@ pub(super) fn answered<'a>(
             let label = classes.binary_search_by(|one| one.as_str().cmp(wnid)).map_err(|_| {
                 broken(truth, FileError::UnknownClass { class: wnid.to_owned(), line: at + 1 })
             })?;
-            pictures.push(Picture { folder: &folder.path, file, label: label as u32 });
+            pictures.push(Picture { folder: &folder.path, file, label: ClassId::at(label) });
         }
     }
     Ok(pictures)
@@ -138,13 +139,13 @@ mod tests {
         let labels = |truth: &Path, synsets: Option<&Path>| {
             let found = answered(&folders, truth, synsets, &classes);
             let found = found.map_err(|error| error.to_string())?;
-            Ok::<_, String>(found.iter().map(|one| one.label).collect::<Vec<u32>>())
+            Ok::<_, String>(found.iter().map(|one| one.label).collect::<Vec<_>>())
         };
-        assert_eq!(labels(&truth, synsets.as_deref()), Ok(vec![1, 0]));
+        assert_eq!(labels(&truth, synsets.as_deref()), Ok(ClassId::list([1, 0])));
         let names = scratch.write(WNIDS, b"n02\nn02\nn01\n");
         let found = Devkit::find(above).expect("it is there").expect("so");
         assert_eq!((&found.truth, found.synsets.is_none()), (&names, true));
-        assert_eq!(labels(&names, None), Ok(vec![1, 0]));
+        assert_eq!(labels(&names, None), Ok(ClassId::list([1, 0])));
         for (text, want) in [
             ("2\n1\n7\n", "has the unknown class `7` in line 3"),
             ("2\n1\n", "has no line for `ILSVRC2012_val_00000003.JPEG`"),

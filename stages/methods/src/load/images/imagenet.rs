@@ -12,7 +12,7 @@ use super::{
     tiny::{called, words},
     write::{self, Picture, Pictures},
 };
-use artifacts::{parts::Parts, units::Count};
+use artifacts::{ClassId, parts::Parts, units::Count};
 use engine::{InputFile, InputFolder, Problem, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -199,7 +199,7 @@ fn answered<'a>(
         let label = classes.binary_search_by(|one| one.as_str().cmp(class)).map_err(|_| {
             broken(path, FileError::UnknownClass { class: class.to_owned(), line: at + 1 })
         })?;
-        labels.insert(file, label as u32);
+        labels.insert(file, ClassId::at(label));
     }
     let mut pictures = vec![];
     for folder in folders.iter().filter(|one| one.role == "test") {
@@ -247,9 +247,9 @@ mod tests {
         let classes = names(&folders, "train");
         assert_eq!(classes, ["n01", "n02"]);
         let train = labelled(&folders, "train", &classes).expect("both are known");
-        assert_eq!(train.iter().map(|one| one.label).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(train.iter().map(|one| one.label.index()).collect::<Vec<_>>(), [0, 1]);
         let test = answered(&folders, &answers, &classes).expect("both are known");
-        let found: Vec<_> = test.iter().map(|one| (one.file, one.label)).collect();
+        let found: Vec<_> = test.iter().map(|one| (one.file, one.label.index())).collect();
         assert_eq!(found, [("ILSVRC2012_val_1.JPEG", 1), ("ILSVRC2012_val_2.JPEG", 0)]);
         for (text, want) in [
             (text.replace("n02", "n03"), "has the unknown class `n03` in line 2"),

@@ -26,7 +26,7 @@ mod write;
 
 use super::FolderError;
 use crate::MethodError;
-use artifacts::{dataset::DatasetMeta, units::Count};
+use artifacts::{ClassId, dataset::DatasetMeta, units::Count};
 pub use decode::ImageError;
 use decode::{ImageShape, Resize};
 use engine::{InputFolder, Problem, StageError};
@@ -164,7 +164,7 @@ fn labelled<'a>(
         pictures.extend(folder.files.iter().map(|file| Picture {
             folder: &folder.path,
             file,
-            label: label as u32,
+            label: ClassId::at(label),
         }));
     }
     Ok(pictures)
@@ -184,7 +184,7 @@ fn limit(pictures: &mut Vec<Picture<'_>>, most: Option<Count>, classes: usize) {
     let Some(most) = most else { return };
     let mut seen = vec![0; classes];
     pictures.retain(|one| {
-        let seen = &mut seen[one.label as usize];
+        let seen = &mut seen[one.label.index()];
         *seen += 1;
         *seen <= most.get()
     });

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::OwnFileError;
 use artifacts::{
+    ClassId,
     formats::column,
     parts::Parts,
     units::{Count, Fraction},
@@ -253,7 +254,7 @@ impl ImagesTable {
         for row in rows {
             match places.get(&row.file) {
                 Some(file) => {
-                    let picture = Picture { folder: &folder.path, file, label: 0 };
+                    let picture = Picture { folder: &folder.path, file, label: ClassId::at(0) };
                     found.push((picture, row.label));
                 }
                 None => missing.push(row.file),

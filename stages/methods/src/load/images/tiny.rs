@@ -9,7 +9,7 @@ use super::{
     scan::{self, FolderSearch, Home},
     write::{self, Picture, Pictures},
 };
-use artifacts::{parts::Parts, units::Count};
+use artifacts::{ClassId, parts::Parts, units::Count};
 use engine::{InputFile, InputFolder, Problem, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -182,7 +182,7 @@ fn annotated<'a>(
         let label = classes.binary_search_by(|one| one.as_str().cmp(class)).map_err(|_| {
             broken(path, FileError::UnknownClass { class: class.to_owned(), line: at + 1 })
         })?;
-        labels.insert(file, label as u32);
+        labels.insert(file, ClassId::at(label));
     }
     let mut pictures = vec![];
     for folder in folders.iter().filter(|one| one.role == "test") {
@@ -222,7 +222,7 @@ mod tests {
         };
         // Lines in any order; images in the order of their names.
         let text = "val_2.JPEG\tn01\t0\t1\t2\t3\nval_0.JPEG\tn03\t0\t1\t2\t3\nval_1.JPEG\tn01\t0\n";
-        let want: Vec<(String, u32)> = names.into_iter().zip([2, 0, 0]).collect();
+        let want: Vec<_> = names.into_iter().zip(ClassId::list([2, 0, 0])).collect();
         assert_eq!(read(text), Ok(want));
         for (text, want) in [
             (text.replace("n03", "n04"), "has the unknown class `n04` in line 2"),

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::MethodError;
 use artifacts::{
+    ClassId,
     columns::{COLUMNS, SampleColumns},
     dataset::{self, DatasetMeta},
     parts::{self, Parts},
@@ -42,7 +43,7 @@ pub(super) struct Picture<'a> {
     pub(super) folder: &'a Path,
     /// Relative to the folder.
     pub(super) file: &'a str,
-    pub(super) label: u32,
+    pub(super) label: ClassId,
 }
 
 impl Picture<'_> {
@@ -62,7 +63,7 @@ pub(super) struct Pictures<'a> {
 impl Pictures<'_> {
     /// Returns the id of each training image: its file, `cat/0001.jpg`. `None` if one stands there twice.
     fn ids(&self, classes: &[String]) -> Option<Vec<String>> {
-        let id = |one: &Picture<'_>| match classes.get(one.label as usize) {
+        let id = |one: &Picture<'_>| match classes.get(one.label.index()) {
             Some(class) if self.named_by_class => format!("{class}/{}", one.file),
             _ => one.file.to_owned(),
         };
@@ -117,7 +118,7 @@ pub(super) fn put(
     if meta.mean.is_empty() {
         (meta.mean, meta.std) = written.levels.moments();
     }
-    let labels = |split: &[Picture<'_>]| split.iter().map(|one| one.label).collect::<Vec<u32>>();
+    let labels = |split: &[Picture<'_>]| split.iter().map(|one| one.label).collect::<Vec<_>>();
     let (train, test) = (labels(&pictures.train), labels(&pictures.test));
     // What cannot be searched any more was read all the same.
     let passed = scan::passed_over(ctx.folders()).unwrap_or_default();

@@ -5,6 +5,7 @@ use crate::{
     score::{BoundaryDistance, DeepCoreDeepFool, DeepFool, InputGradients},
     select::bottom::Bottom,
 };
+use artifacts::ClassId;
 
 /// z = `outer` tanh(`inner` x + `shift`) + `bias`; without `inner`, z = `outer` x + `bias`.
 struct Given {
@@ -49,14 +50,14 @@ impl InputGradients for Given {
         x.chunks_exact(self.features()).flat_map(one).collect()
     }
 
-    fn gradients(&mut self, x: &[f32], classes: &[u32]) -> Vec<f32> {
+    fn gradients(&mut self, x: &[f32], classes: &[ClassId]) -> Vec<f32> {
         let d = self.features();
         let k = classes.len() / (x.len() / d);
         let mut out = vec![];
         for (x, classes) in x.chunks_exact(d).zip(classes.chunks_exact(k)) {
             let hidden = self.hidden(x);
             for class in classes {
-                let row = self.outer.row(*class as usize);
+                let row = self.outer.row(class.index());
                 out.extend((0..d).map(|at| match &self.inner {
                     None => row[at],
                     Some((rows, _)) => {

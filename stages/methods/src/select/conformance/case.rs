@@ -1,6 +1,6 @@
 //! One conformance case on disk: its arrays, its parameters, what is expected.
 
-use artifacts::Matrix;
+use artifacts::{ClassId, Matrix};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -50,9 +50,9 @@ impl Case {
         Matrix::new(values.collect::<Vec<f32>>(), shape[0], cols)
     }
 
-    pub(super) fn labels(&self) -> Vec<u32> {
+    pub(super) fn labels(&self) -> Vec<ClassId> {
         let (_, bytes) = self.array("in_labels", "<i8");
-        bytes.chunks_exact(8).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        ClassId::list(bytes.chunks_exact(8).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])))
     }
 }
 

@@ -17,8 +17,8 @@ use crate::{
         group::Unwatched,
     },
 };
-use artifacts::SampleId;
 use artifacts::units::{Count, Positive};
+use artifacts::{ClassId, SampleId};
 
 fn count(n: usize) -> Count {
     Count::try_from(n as u64).expect("it is above 0")
@@ -59,7 +59,7 @@ fn last_layer_gradients_06() {
 }
 
 fn ground<'a>(
-    labels: &'a [u32],
+    labels: &'a [ClassId],
     logits: &'a Matrix<'_>,
     embeddings: &'a Matrix<'_>,
 ) -> TrainingSet<'a> {

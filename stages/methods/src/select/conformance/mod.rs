@@ -12,7 +12,7 @@ mod traversal;
 
 use super::{Group, Picks, Selector, TrainingSet, budget};
 use crate::linalg::{Compute, stand_in::stand_in};
-use artifacts::{Matrix, SampleId};
+use artifacts::{ClassId, Matrix, SampleId};
 use case::{Case, assert_close, floats};
 use engine::Streams;
 use serde_json::Value;
@@ -98,14 +98,14 @@ fn balanced<S: Selector>(
     ground: &TrainingSet<'_>,
     fraction: f64,
 ) -> Vec<Vec<(u32, f32)>> {
-    let classes = ground.labels.iter().max().expect("there are labels") + 1;
-    (0..classes)
+    let classes = ground.labels.iter().max().expect("there are labels").index() + 1;
+    ClassId::all(classes)
         .map(|class| {
             let all = SampleId::all(ground.labels.len());
             let members: Vec<SampleId> =
                 all.filter(|sample| ground.labels[sample.index()] == class).collect();
             let budget = budget::rounded(fraction, members.len());
-            placed(&select(rule, ground, &members, class.into(), budget), &members)
+            placed(&select(rule, ground, &members, class.index() as u64, budget), &members)
         })
         .collect()
 }
@@ -139,7 +139,7 @@ fn weights(picked: &[Vec<(u32, f32)>]) -> Vec<f64> {
     all
 }
 
-fn none(labels: &[u32]) -> TrainingSet<'_> {
+fn none(labels: &[ClassId]) -> TrainingSet<'_> {
     TrainingSet { labels, ..TrainingSet::default() }
 }
 

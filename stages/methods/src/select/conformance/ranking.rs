@@ -13,13 +13,14 @@ use crate::{
     },
     select::{bottom::Bottom, cal::Cal, deepcore::cal::DeepCoreCal, top::Top},
 };
-use artifacts::{SampleId, record::EpochRow, units::Count};
+use artifacts::{ClassId, SampleId, record::EpochRow, units::Count};
 
-fn proxy(labels: &[u32], logits: &Matrix<'_>, embeddings: &[f32]) -> InMemory {
+fn proxy(labels: &[ClassId], logits: &Matrix<'_>, embeddings: &[f32]) -> InMemory {
     InMemory {
+        labels: labels.to_vec(),
         logits: logits.data().to_vec(),
         embeddings: embeddings.to_vec(),
-        ..InMemory::recorded(labels, logits.cols(), &[])
+        ..InMemory::recorded(&[], logits.cols(), &[])
     }
 }
 
@@ -103,19 +104,18 @@ fn forgetting_08() {
     let case = Case::open("08_forgetting");
     let labels = case.labels();
     let (shape, correct) = case.array("in_correct", "|u1");
-    let classes = labels.iter().max().expect("there are labels") + 1;
+    let classes = labels.iter().max().expect("there are labels").index() + 1;
     let rows = |epoch: &[u8]| {
         let each = epoch.iter().zip(&labels).map(|(right, label)| {
-            let top = if *right == 1 { *label } else { (label + 1) % classes };
-            let mut logits = vec![0.0; classes as usize];
-            logits[top as usize] = 1.0;
+            let top = if *right == 1 { label.index() } else { (label.index() + 1) % classes };
+            let mut logits = vec![0.0; classes];
+            logits[top] = 1.0;
             EpochRow::of(&logits, *label)
         });
         each.collect::<Vec<_>>()
     };
     let epochs = correct.chunks_exact(shape[1]).map(rows).collect();
-    let logits =
-        Matrix::new(vec![0.0; labels.len() * classes as usize], labels.len(), classes as usize);
+    let logits = Matrix::new(vec![0.0; labels.len() * classes], labels.len(), classes);
     let proxy = InMemory { epochs, ..proxy(&labels, &logits, &[]) };
     let scores = score(&Forgetting { never_learnt: NeverLearnt::Zero, epochs: None }, &proxy);
     let counts: Vec<u32> = scores.iter().map(|score| *score as u32).collect();
@@ -154,8 +154,8 @@ fn cal_09() {
         let all = || SampleId::all(labels.len());
         if balance {
             let class =
-                |class: u32| all().filter(|sample| labels[sample.index()] == class).collect();
-            (0..3).map(class).collect()
+                |class: ClassId| all().filter(|sample| labels[sample.index()] == class).collect();
+            ClassId::all(3).map(class).collect()
         } else {
             vec![all().collect()]
         }

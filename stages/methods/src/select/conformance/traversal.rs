@@ -10,8 +10,9 @@ use crate::{
         k_center::KCenter,
     },
 };
+use artifacts::ClassId;
 
-fn features(case: &Case) -> (Vec<u32>, Matrix<'static>) {
+fn features(case: &Case) -> (Vec<ClassId>, Matrix<'static>) {
     (case.labels(), case.matrix("in_features"))
 }
 
@@ -74,7 +75,7 @@ fn contextual_diversity_03() {
     let ranks = indices(&case.expected["first_rank_per_class_balanced"]);
     let centers = ranks.iter().enumerate().map(|(class, rank)| {
         let mut all =
-            SampleId::all(labels.len()).filter(|sample| labels[sample.index()] as usize == class);
+            SampleId::all(labels.len()).filter(|sample| labels[sample.index()].index() == class);
         all.nth(*rank as usize).expect("the class is large enough")
     });
     let rule = ContextualDiversity { centers: centers.collect() };

@@ -8,7 +8,7 @@ use crate::{
         similarity::{Features, cosines, cosines_of_gradients},
     },
 };
-use artifacts::{Matrix, logits::softmax, units::Count};
+use artifacts::{ClassId, Matrix, logits::softmax, units::Count};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,13 +51,13 @@ pub(crate) fn batch_size() -> Count {
 /// criterion takes, which makes the rows of a short last batch larger.
 pub(crate) fn residuals(
     logits: &Matrix<'_>,
-    labels: &[u32],
+    labels: &[ClassId],
     release: Release,
     batch: usize,
 ) -> Matrix<'static> {
     let n = logits.rows();
     each_row(logits, |i, row| {
-        let label = labels[i] as usize;
+        let label = labels[i].index();
         let divisor = batch.min(n - i / batch * batch) as f64;
         let mut gradient = match release {
             Release::Of2023 => residual(row, label),
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_short_last_batch_is_divided_by_less() {
         let logits = Matrix::new(vec![0.0; 10], 5, 2);
-        let all = residuals(&logits, &[0; 5], Release::Of2023, 2);
+        let all = residuals(&logits, &[ClassId::at(0); 5], Release::Of2023, 2);
         let second: Vec<f32> = (0..5).map(|i| all.row(i)[1]).collect();
         assert_eq!(second, [0.25, 0.25, 0.25, 0.25, 0.5]);
     }

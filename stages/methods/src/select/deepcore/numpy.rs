@@ -51,7 +51,7 @@ impl RandomState {
             return;
         }
         for class in 0..group.index {
-            let size = labels.iter().filter(|label| u64::from(**label) == class).count() as u32;
+            let size = labels.iter().filter(|label| label.index() as u64 == class).count() as u32;
             (1..size).rev().for_each(|at| {
                 self.below(at + 1);
             });

@@ -24,7 +24,10 @@ use super::{
     values::{NetworkValues, download, upload},
 };
 use crate::device::Device;
-use artifacts::architecture::{Layer, NamedLayer, Network};
+use artifacts::{
+    ClassId,
+    architecture::{Layer, NamedLayer, Network},
+};
 use backward::HostBackward;
 use buffer::PoolGuard;
 use conv::Conv;
@@ -98,7 +101,7 @@ impl Weights {
         network: &Network,
         samples: Vec<f32>,
         sample: &[usize],
-        classes: &[u32],
+        classes: &[ClassId],
     ) -> Vec<f32> {
         let each: usize = sample.iter().product();
         let n = samples.len() / each;
@@ -111,7 +114,7 @@ impl Weights {
         let slope = |at: usize| {
             let mut one = vec![0f32; n * logits.c];
             for (i, classes) in classes.chunks_exact(k).enumerate() {
-                one[i * logits.c + classes[at] as usize] = 1.0;
+                one[i * logits.c + classes[at].index()] = 1.0;
             }
             let mut back = HostBackward { weights: self, gradients: None, first: true };
             back.all(tape.clone(), Activation::VectorBatch(VectorBatch::flat(n, one)), true).rows()
