@@ -1,5 +1,9 @@
 //! `coresift export`: an artifact as a file other programs read.
 
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "export/no_parquet.rs"]
 mod parquet;
 mod rows;
 mod table;

@@ -29,7 +29,7 @@ pub(super) struct Against {
 type Pair<'a> = (&'a CellResult, &'a CellResult);
 
 /// Pairs by the row they are in.
-type Groups<'a> = BTreeMap<(&'a str, Vec<u32>), Vec<Pair<'a>>>;
+type PairsByGroup<'a> = BTreeMap<(&'a str, Vec<u32>), Vec<Pair<'a>>>;
 
 struct Comparison {
     coords: Vec<String>,
@@ -88,7 +88,7 @@ struct Design<'a> {
     base: &'a str,
     over: &'a [bool],
     level: f64,
-    groups: Groups<'a>,
+    groups: PairsByGroup<'a>,
 }
 
 impl Against {
@@ -116,7 +116,7 @@ impl Against {
         let zero = u32::try_from(zero).expect("fewer than 2^32 values and axes");
         let known: BTreeMap<(&str, &[u32]), &CellResult> =
             grid.results.iter().map(|one| ((one.label.as_str(), &one.coords[..]), one)).collect();
-        let mut groups: Groups<'_> = BTreeMap::new();
+        let mut groups: PairsByGroup<'_> = BTreeMap::new();
         for result in grid.results.iter().filter(|one| one.coords[by] != zero) {
             let mut coords = result.coords.clone();
             coords[by] = zero;

@@ -1,6 +1,6 @@
 //! Results made once more, and compared.
 
-use crate::program::Place;
+use crate::program::Sandbox;
 
 const PIPELINE: &str = r#"
 [stage.data]
@@ -31,7 +31,7 @@ with = { run = ["sh", "dice.sh"], files = ["dice.sh"], output = "metrics" }
 
 #[test]
 fn results_of_their_recipes_are_the_same_once_more_and_others_are_told() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     let (made, said) = place.run("p.toml", &[]);
     assert_eq!(made, (0, 8), "{said}");

@@ -1,6 +1,6 @@
 //! What a change to a pipeline file makes run again.
 
-use crate::program::Place;
+use crate::program::Sandbox;
 
 const PIPELINE: &str = r#"
 seed = 3
@@ -39,7 +39,7 @@ from = { data = "data", model = "student" }
 
 #[test]
 fn a_change_runs_what_it_touches_and_says_why() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     assert_eq!(place.run("p.toml", &[]).0, (0, 7));
     assert_eq!(place.run("p.toml", &[]).0, (7, 0));
@@ -63,7 +63,7 @@ fn a_change_runs_what_it_touches_and_says_why() {
 
 #[test]
 fn a_longer_proxy_goes_on_where_the_shorter_ended() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     place.run("p.toml", &["--target", "proxy"]);
     let (counts, said) =
@@ -72,7 +72,7 @@ fn a_longer_proxy_goes_on_where_the_shorter_ended() {
     assert!(said.contains("epoch 2"), "it says from where it goes on: {said}");
     let continued = place.digests();
     // In one go, in a store of its own: the same bytes.
-    let other = Place::new();
+    let other = Sandbox::new();
     other.write("p.toml", PIPELINE);
     other.run("p.toml", &["--target", "proxy", "--set", "proxy.with.epochs=4"]);
     let whole = other.digests();
@@ -81,7 +81,7 @@ fn a_longer_proxy_goes_on_where_the_shorter_ended() {
 
 #[test]
 fn no_corruption_is_the_clean_run() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let clean = PIPELINE.replace("from = { data = \"noisy\"", "from = { data = \"data\"");
     place.write("clean.toml", &clean);
     let ((_, computed), _) = place.run("clean.toml", &[]);
@@ -104,7 +104,7 @@ fn deepcore(grand: &str, craig: &str) -> String {
 
 #[test]
 fn former_names_are_read_as_what_they_are_now() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let new = deepcore(
         "use = \"score.deepcore.grand\"\nwith.rule = { release = \"2022\", batch = 64 }",
         "use = \"select.deepcore.craig\"\nwith = { keep = 0.1, rule.search.optimizer = \"naive\" }",

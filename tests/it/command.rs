@@ -1,7 +1,7 @@
 //! Programs of one's own as stages, and numbers from elsewhere. The programs are `sh` scripts,
 //! which run wherever the tests do.
 
-use crate::program::{Place, repository};
+use crate::program::{Sandbox, repository};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, thread, time};
 
 const PIPELINE: &str = r#"
@@ -16,8 +16,8 @@ with = { run = ["sh", "mine.sh"], files = ["mine.sh"], output = "subset" }
 "#;
 
 /// Writes the pipeline with `with` laid over the command's settings, and the script.
-fn place(script: &str) -> Place {
-    let place = Place::new();
+fn place(script: &str) -> Sandbox {
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     place.write("mine.sh", script);
     place
@@ -26,7 +26,7 @@ fn place(script: &str) -> Place {
 const MINE: [&str; 3] = ["--target", "mine", "--no-table"];
 
 /// Runs stage `mine`, which must fail, and returns what was said.
-fn fails(place: &Place, more: &[&str]) -> String {
+fn fails(place: &Sandbox, more: &[&str]) -> String {
     let args = [&["run", "p.toml", "--device", "cpu"], &MINE[..], more].concat();
     let output = place.output(&args);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -34,7 +34,7 @@ fn fails(place: &Place, more: &[&str]) -> String {
     said
 }
 
-fn exported(place: &Place, stage: &str) -> String {
+fn exported(place: &Sandbox, stage: &str) -> String {
     place.ok(&["export", "p.toml", stage, "--to", "-"])
 }
 
@@ -63,7 +63,7 @@ fn a_script_is_run_once_and_again_when_it_changes() {
     assert!(leftovers(&place).is_empty(), "its directory is gone");
 }
 
-fn leftovers(place: &Place) -> Vec<String> {
+fn leftovers(place: &Sandbox) -> Vec<String> {
     let tmp = fs::read_dir(place.path("store/tmp")).expect("a folder");
     tmp.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
 }
@@ -211,7 +211,7 @@ fn lives(file: &Path) -> bool {
 
 #[test]
 fn a_program_is_stopped_with_all_it_started() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let number = place.path("number");
     let script = format!("trap '' TERM; sleep 600 & echo $! > {}; wait", number.display());
     place.write("p.toml", PIPELINE);
@@ -316,7 +316,7 @@ fn subsets_and_scores_from_elsewhere_are_taken() {
 
 #[test]
 fn a_model_goes_out_and_comes_back() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write(
         "out.toml",
         r#"
@@ -365,7 +365,7 @@ fn the_example_in_numpy_runs() {
         eprintln!("skipped: no python3 with numpy and safetensors");
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let path = repository("pipelines/examples/numpy_selector/pipeline.toml");
     let path = path.to_str().expect("text");
     place.run(path, &["--target", "subset", "--no-table"]);
@@ -374,7 +374,7 @@ fn the_example_in_numpy_runs() {
 }
 
 /// Writes a made-up text model of BERT's kind: ten words, four numbers a vector, one layer of two heads.
-fn made_model(place: &Place) {
+fn made_model(place: &Sandbox) {
     let (words, width, inner, positions) = (10, 4, 6, 16);
     let attention = ["self.query", "self.key", "self.value", "output.dense"];
     let mut shapes = vec![
@@ -436,7 +436,7 @@ fn the_embedding_example_gives_selectors_their_vectors() {
         eprintln!("skipped: no python3 with numpy, safetensors and tokenizers");
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     made_model(&place);
     let example = |name: &str| {
         let path = repository("pipelines/examples/embed").join(name);

@@ -1,6 +1,6 @@
 //! Comparing results: diff, table over several sources, ablate.
 
-use crate::program::Place;
+use crate::program::Sandbox;
 use serde_json::Value;
 
 const PIPELINE: &str = r#"
@@ -47,7 +47,7 @@ fn stage<'a>(diff: &'a Value, name: &str) -> &'a Value {
 
 #[test]
 fn a_diff_names_what_differs_and_nothing_else() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     place.run("p.toml", &[]);
     place.run("p.toml", &["--set", "student.with.lr=0.1"]);
@@ -75,7 +75,7 @@ fn a_diff_names_what_differs_and_nothing_else() {
 
 #[test]
 fn tables_lay_sources_side_by_side_and_pool_nothing_unasked() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     place.write("q.toml", &PIPELINE.replace("classes = 3", "classes = 4"));
     place.run("p.toml", &[]);
@@ -107,7 +107,7 @@ fn tables_lay_sources_side_by_side_and_pool_nothing_unasked() {
 
 #[test]
 fn a_test_pairs_cells_that_differ_in_the_method_alone() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     place.run("p.toml", &[]);
     let cells = place.json(&["table", "p.toml", "--over", "none", "--metric", "loss"]);
@@ -133,7 +133,7 @@ fn a_test_pairs_cells_that_differ_in_the_method_alone() {
 
 #[test]
 fn longer_trainings_of_an_ablation_go_on_from_shorter_ones() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", &PIPELINE.replace("seed = [0, 1]", "seed = [0]"));
     let args = ["ablate", "p.toml", "proxy.with.epochs=20,1,10,2,5", "--device", "cpu"];
     let found = place.json(&args);
@@ -168,7 +168,7 @@ fn longer_trainings_of_an_ablation_go_on_from_shorter_ones() {
 
 #[test]
 fn an_ablation_keeps_the_horizon_of_the_file_and_sweeps_one_axis_at_a_time() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let text = PIPELINE
         .replace("lr = 0.05 }\n\n[stage.h", "lr = 0.05, schedule.horizon = 6 }\n\n[stage.h");
     place.write("p.toml", &text.replace("seed = [0, 1]", "seed = [0]"));

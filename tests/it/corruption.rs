@@ -1,6 +1,6 @@
 //! Corrupted samples from end to end: what is known about them reaches the evaluation.
 
-use crate::program::Place;
+use crate::program::Sandbox;
 
 const GROUPS: &str = r#"
 seed = 3
@@ -69,7 +69,7 @@ from = { data = "noisy", model = "student" }
 "#;
 
 /// Returns what the stage `target` of a pipeline measured of each metric.
-fn measured<const N: usize>(place: &Place, target: &str, metrics: [&str; N]) -> [f64; N] {
+fn measured<const N: usize>(place: &Sandbox, target: &str, metrics: [&str; N]) -> [f64; N] {
     let named = metrics.iter().flat_map(|metric| ["--metric", metric]);
     let args: Vec<&str> =
         ["table", "p.toml", "--target", target].into_iter().chain(named).collect();
@@ -80,7 +80,7 @@ fn measured<const N: usize>(place: &Place, target: &str, metrics: [&str; N]) -> 
 
 #[test]
 fn what_goes_with_the_colour_fails_in_the_groups_that_go_against_it() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", GROUPS);
     place.run("p.toml", &[]);
     let names = ["accuracy", "worst_group", "group_gap", "minority_share", "minority_kept"];
@@ -95,7 +95,7 @@ fn what_goes_with_the_colour_fails_in_the_groups_that_go_against_it() {
 
 #[test]
 fn what_was_done_to_samples_is_counted_among_those_kept() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", ORIGINS);
     place.run("p.toml", &[]);
     // 1,442 samples and 288 copies; 173 of all are replaced.

@@ -1,6 +1,6 @@
 //! Processes killed with real signals, stores damaged on disk.
 
-use crate::program::{Place, counts};
+use crate::program::{Sandbox, counts};
 use std::{fs, os::unix::process::ExitStatusExt as _};
 
 const PIPELINE: &str = r#"
@@ -30,7 +30,7 @@ seed = [0, 1]
 "#;
 
 fn whole() -> Vec<String> {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     place.run("p.toml", &[]);
     place.digests()
@@ -39,7 +39,7 @@ fn whole() -> Vec<String> {
 #[test]
 fn a_killed_run_goes_on_to_the_same_end() {
     let wanted = whole();
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     let mut killed = 0;
     // Each gets further than the one before it, which left it what it had finished.
@@ -58,7 +58,7 @@ fn a_killed_run_goes_on_to_the_same_end() {
 
 #[test]
 fn an_interrupted_run_keeps_what_is_done() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let long = PIPELINE.replace("epochs = 12", "epochs = 4000");
     place.write("p.toml", &long);
     let (child, mut events) = place.start_run(&["p.toml"]);
@@ -87,7 +87,7 @@ fn an_interrupted_run_keeps_what_is_done() {
 
 #[test]
 fn a_damaged_file_is_made_again_and_nothing_else() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     place.run("p.toml", &[]);
     let wanted = place.digests();
@@ -128,7 +128,7 @@ fn a_damaged_file_is_made_again_and_nothing_else() {
 
 #[test]
 fn a_newer_store_is_left_alone() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     place.run("p.toml", &["--target", "data"]);
     let format = place.path("store").join("format");

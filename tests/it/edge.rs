@@ -1,7 +1,7 @@
 //! Where the program meets the shell: streams that cannot be written, terminals, failures as
 //! JSON, pipelines on stdin.
 
-use crate::program::Place;
+use crate::program::Sandbox;
 use serde_json::Value;
 use std::{
     fs::{self, File, OpenOptions},
@@ -38,8 +38,8 @@ fn program(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> Sandbox {
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     place
 }
@@ -165,7 +165,7 @@ fn a_script_can_ask_whether_there_is_something_to_do() {
 }
 
 /// Runs the program with `text` on stdin.
-fn fed(place: &Place, args: &[&str], text: &str) -> Output {
+fn fed(place: &Sandbox, args: &[&str], text: &str) -> Output {
     let mut child = program(&place.path(""), args)
         .env("CORESIFT_STORE", place.path("store"))
         .stdin(Stdio::piped())
@@ -224,7 +224,7 @@ fn a_pipeline_comes_from_stdin() {
 
 #[test]
 fn many_mistakes_and_long_lines_are_told_in_short() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let stages: String =
         (0..500).map(|n| format!("[stage.s{n}]\nuse = \"select.topp\"\n")).collect();
     place.write("many.toml", &stages);
@@ -297,7 +297,7 @@ fn no_more_threads_are_used_than_there_are_cores() {
 
 #[test]
 fn a_project_with_a_store_of_its_own_is_named() {
-    let place = Place::new();
+    let place = Sandbox::new();
     for folder in ["proj/sub", "other"] {
         fs::create_dir_all(place.path(folder)).expect("made");
     }
@@ -318,7 +318,7 @@ fn a_project_with_a_store_of_its_own_is_named() {
 }
 
 /// Runs the program on a terminal with `set` in its environment, and returns what it showed.
-fn on_a_terminal(place: &Place, set: &[(&str, &str)], args: &str) -> Option<String> {
+fn on_a_terminal(place: &Sandbox, set: &[(&str, &str)], args: &str) -> Option<String> {
     let line = format!("'{}' {args}", env!("CARGO_BIN_EXE_coresift"));
     let mut command = Command::new("script");
     command.args(["-qec", &line, "/dev/null"]).current_dir(place.path("")).stdin(Stdio::null());

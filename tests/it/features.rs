@@ -1,10 +1,10 @@
 //! Features in the place of a proxy's embeddings: selectors and scores that need no network.
 
-use crate::program::Place;
+use crate::program::Sandbox;
 use safetensors::{Dtype, tensor::TensorView};
 
 /// Writes points of equally many numbers, with their labels, for `load.features`.
-fn write(place: &Place, name: &str, points: &[f32], labels: &[i64]) {
+fn write(place: &Sandbox, name: &str, points: &[f32], labels: &[i64]) {
     let x: Vec<u8> = points.iter().flat_map(|value| value.to_le_bytes()).collect();
     let y: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
     let n = labels.len();
@@ -21,15 +21,15 @@ with = { train = "train.safetensors", test = "test.safetensors" }
 "#;
 
 /// Returns a place with five samples at 0, 1, 2, 3 and 10.
-fn loaded() -> Place {
-    let place = Place::new();
+fn loaded() -> Sandbox {
+    let place = Sandbox::new();
     write(&place, "train.safetensors", &[0.0, 1.0, 2.0, 3.0, 10.0], &[0, 0, 0, 1, 1]);
     write(&place, "test.safetensors", &[0.0, 3.0], &[0, 1]);
     place
 }
 
 /// Returns the samples that stage `subset` of a pipeline keeps.
-fn kept(place: &Place, stages: &str) -> Vec<usize> {
+fn kept(place: &Sandbox, stages: &str) -> Vec<usize> {
     place.write("p.toml", &format!("{LOADED}\n{stages}"));
     place.run("p.toml", &["--no-table"]);
     place.ok(&["export", "p.toml", "subset", "--to", "kept.txt"]);
@@ -119,7 +119,7 @@ fn what_features_cannot_give_is_refused_with_a_way_out() {
 
 #[test]
 fn ids_and_counts_travel_from_a_table_to_what_is_exported() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write(
         "pool.csv",
         "id,u,v,tokens\nd4,4,0,40\na1,1,0,10\nc3,3,0,500\nb2,2,0,20\ne5,5,0,30\n",

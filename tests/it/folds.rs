@@ -1,6 +1,6 @@
 //! Proxies trained in folds: samples are judged by networks that have not seen them.
 
-use crate::program::Place;
+use crate::program::Sandbox;
 
 const PIPELINE: &str = r#"
 [stage.data]
@@ -27,7 +27,7 @@ from = { scores = "score", data = "noisy" }
 /// does.
 #[test]
 fn a_network_finds_the_wrong_labels_it_has_not_seen() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let folds = place.write("folds.toml", PIPELINE);
     let whole =
         place.write("whole.toml", &PIPELINE.replace("\"proxy.with.folds\" = [2, 5]", "seed = [0]"));
@@ -45,7 +45,7 @@ fn a_network_finds_the_wrong_labels_it_has_not_seen() {
 
 #[test]
 fn what_needs_one_space_is_refused_with_a_way_out() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let text = PIPELINE.replace("score.loss", "score.grand");
     let path = place.write("p.toml", &text);
     let output = place.output(&["run", path.to_str().expect("text"), "--device", "cpu"]);

@@ -5,23 +5,23 @@
 //! folder and a store. In what is shown, `…` stands for anything, and a line `…` for any lines.
 //! Commands in other blocks are only read: their names and flags must be the program's.
 
-use crate::program::{Place, repository};
+use crate::program::{Sandbox, repository};
 use std::{fs, path::PathBuf, process::Command};
 
-struct Block {
+struct DocBlock {
     info: String,
     text: String,
     line: usize,
 }
 
-fn blocks(text: &str) -> Vec<Block> {
-    let mut all: Vec<Block> = vec![];
+fn blocks(text: &str) -> Vec<DocBlock> {
+    let mut all: Vec<DocBlock> = vec![];
     let mut open = false;
     for (number, line) in text.lines().enumerate() {
         if let Some(info) = line.strip_prefix("```") {
             if !open {
                 let info = info.trim().to_owned();
-                all.push(Block { info, text: String::new(), line: number + 1 });
+                all.push(DocBlock { info, text: String::new(), line: number + 1 });
             }
             open = !open;
         } else if let (true, Some(block)) = (open, all.last_mut()) {
@@ -87,7 +87,7 @@ fn commands(text: &str) -> Vec<(&str, Vec<&str>)> {
 }
 
 fn run_document(path: &PathBuf) -> usize {
-    let place = Place::new();
+    let place = Sandbox::new();
     let name = path.file_name().expect("it has one").display().to_string();
     let program = PathBuf::from(env!("CARGO_BIN_EXE_coresift"));
     let folder = program.parent().expect("it lies in a folder").display();
@@ -138,7 +138,7 @@ fn commands_in_the_documents_are_the_programs() {
                 let words = rest[..end.min().unwrap_or(rest.len())].split_whitespace();
                 // Read left to right: a word that is no flag is met before the last one.
                 let args: Vec<&str> = words.map(|word| word.trim_matches('\'')).collect();
-                let output = Place::new().output(&[&args[..], &["--help"]].concat());
+                let output = Sandbox::new().output(&[&args[..], &["--help"]].concat());
                 let said = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{}: {line}\n{said}", path.display());
                 read += 1;

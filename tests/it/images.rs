@@ -1,6 +1,6 @@
 //! Data sets of image files: into the store, keyed by what the files hold, and through a training.
 
-use crate::program::Place;
+use crate::program::Sandbox;
 use std::fs;
 
 /// 40x24 pixels.
@@ -22,8 +22,8 @@ from = { data = "data", model = "student" }
 "#;
 
 /// Four images of a cat and eight of a dog, and a pipeline that trains on them.
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> Sandbox {
+    let place = Sandbox::new();
     for (class, n) in [("cat", 4), ("dog", 8)] {
         fs::create_dir_all(place.path(&format!("pets/{class}"))).expect("a folder");
         for at in 0..n {

@@ -1,6 +1,6 @@
 //! Laws every method keeps. A new one is held to them by being registered.
 
-use crate::program::Place;
+use crate::program::Sandbox;
 use cache::{Artifact, Store};
 use engine::{Event, Plan, PlanRequest, RunOptions};
 use std::{
@@ -356,7 +356,7 @@ fn the_number_of_threads_changes_nothing() {
         })
         .collect();
     let digests = |threads: &str| {
-        let place = Place::new();
+        let place = Sandbox::new();
         place.write("p.toml", &format!("{STAGES}{}\n{all}", texts()));
         place.run("p.toml", &["--threads", threads, "--no-table"]);
         place.digests()

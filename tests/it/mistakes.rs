@@ -1,13 +1,13 @@
 //! Every kind of mistake in a pipeline file, at its place.
 
-use crate::program::{Place, files, repository};
+use crate::program::{Sandbox, files, repository};
 use std::fs;
 
 /// A file under tests/specs/invalid opens with the mistakes it holds, `# expect LINE: message`;
 /// a message is given by its beginning. All of them must be found, in this order, and no other.
 #[test]
 fn every_mistake_is_shown_at_its_line() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let specs = files(&repository("tests/specs/invalid"));
     assert!(specs.len() > 25, "the files are there");
     let mut wrong = vec![];
@@ -35,7 +35,7 @@ fn every_mistake_is_shown_at_its_line() {
 
 #[test]
 fn valid_files_are_accepted() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let mut all = files(&repository("tests/specs/valid"));
     all.extend(
         files(&repository("pipelines"))
@@ -69,7 +69,7 @@ fn valid_files_are_accepted() {
 
 #[test]
 fn a_device_that_is_not_there_is_a_mistake() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let path = repository("pipelines/digits.toml");
     let output = place.output(&["run", path.to_str().expect("text"), "--device", "cuda:9"]);
     let text = String::from_utf8_lossy(&output.stderr);

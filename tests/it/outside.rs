@@ -1,7 +1,7 @@
 //! The program from outside: command by command, all it writes and how it ends.
 
 use crate::{
-    program::{Place, files, repository},
+    program::{Sandbox, files, repository},
     snapshot::Session,
 };
 
@@ -30,14 +30,14 @@ from = { data = "data", model = "student" }
 const RUN: [&str; 6] = ["run", "p.toml", "--device", "cpu", "--jobs", "1"];
 const METRICS: [&str; 4] = ["--metric", "accuracy", "--metric", "train_samples"];
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> Sandbox {
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     place
 }
 
 /// Returns a place in which the pipeline has been run.
-fn ran() -> Place {
+fn ran() -> Sandbox {
     let place = place();
     place.output(&[&RUN[..], &["--no-table"]].concat());
     place
@@ -128,7 +128,7 @@ fn the_store_is_looked_at() {
 
 #[test]
 fn the_methods_and_the_manual_of_one() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let mut session = Session::new(&place);
     session.run(&["methods"]);
     session.run(&["methods", "select.ccs"]);
@@ -156,7 +156,7 @@ fn the_doctor_looks_at_everything() {
 
 #[test]
 fn every_mistake_as_it_is_shown() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let mut session = Session::new(&place);
     for path in files(&repository("tests/specs/invalid")) {
         session.run(&["plan", path.to_str().expect("text")]);
@@ -174,7 +174,7 @@ fn every_mistake_as_it_is_shown() {
 
 #[test]
 fn the_command_line_is_checked() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let mut session = Session::new(&place);
     session.run(&["rnu", "p.toml"]);
     session.run(&["table", "p.toml", "--ranks", "--test"]);

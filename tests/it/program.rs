@@ -8,11 +8,11 @@ use std::{
 };
 
 /// A folder with a store and pipeline files, gone at the end.
-pub(crate) struct Place {
+pub(crate) struct Sandbox {
     dir: tempfile::TempDir,
 }
 
-impl Place {
+impl Sandbox {
     pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a place") }
     }

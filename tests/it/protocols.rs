@@ -1,12 +1,12 @@
 //! Protocols: what they fill in, and that a key is that of a stage that writes it all down.
 
-use crate::program::Place;
+use crate::program::Sandbox;
 use serde_json::Value;
 
 const DATA: &str = "[stage.data]\nuse = \"load.digits\"\n";
 
 /// Returns the key of stage `model` where the file ends in `stage`.
-fn key(place: &Place, stage: &str) -> String {
+fn key(place: &Sandbox, stage: &str) -> String {
     let path = place
         .write("p.toml", &format!("{DATA}[stage.model]\nfrom = {{ data = \"data\" }}\n{stage}"));
     let plan = place.json(&["explain", path.to_str().expect("text"), "model"]);
@@ -15,7 +15,7 @@ fn key(place: &Place, stage: &str) -> String {
 
 #[test]
 fn a_protocol_is_what_it_stands_for() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let data = place.write("d.toml", DATA);
     place.run(data.to_str().expect("text"), &["--target", "data"]);
     let written = "use = \"train\"\nwith = { model = \"mlp\", iterations = 40000, batch = 256, lr = 0.1, \
@@ -33,7 +33,7 @@ fn a_protocol_is_what_it_stands_for() {
 
 #[test]
 fn every_protocol_is_a_pipeline_that_plans() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let all = place.json(&["methods", "protocol"]);
     let all = all.as_array().expect("a list");
     assert!(all.len() >= 6, "{all:?}");

@@ -1,7 +1,7 @@
 //! Runs submitted to Ray. Skipped unless the environment variable CORESIFT_RAY names a Python that has it.
 
 use crate::{
-    program::{Place, repository},
+    program::{Sandbox, repository},
     slurm::COMMAND,
 };
 use std::{
@@ -19,24 +19,24 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn place() -> Option<Place> {
+fn place() -> Option<Sandbox> {
     let Some(python) = env::var_os("CORESIFT_RAY") else {
         eprintln!("skipped: CORESIFT_RAY names no Python that has Ray");
         return None;
     };
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("coresift.toml", &format!("[ray]\npython = \"{}\"\n", python.display()));
     Some(place)
 }
 
-fn submit(place: &Place, pipeline: &str) -> Command {
+fn submit(place: &Sandbox, pipeline: &str) -> Command {
     let mut command = place.command(&["submit", pipeline, "--on", "ray", "--device", "cpu"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// Returns a process of `place` whose command line has `word`.
-fn process(place: &Place, word: &str) -> Option<u32> {
+fn process(place: &Sandbox, word: &str) -> Option<u32> {
     let store = place.path("store");
     let store = store.as_os_str().as_bytes();
     let has = |line: &[u8], wanted: &[u8]| line.split(|byte| *byte == 0).any(|one| one == wanted);
@@ -87,10 +87,10 @@ fn the_table_is_that_of_a_run_and_each_key_is_computed_once() {
     keys.sort();
     keys.dedup();
     assert_eq!((all, keys.len()), (64, 64), "each key is computed once");
-    let local = Place::new();
+    let local = Sandbox::new();
     local.write("p.toml", &text.replace("epochs = 100", "epochs = 20"));
     local.run("p.toml", &["--no-table"]);
-    let rows = |place: &Place| {
+    let rows = |place: &Sandbox| {
         place.json(&["table", "p.toml", "--metric", "accuracy", "--metric", "loss"])["rows"].clone()
     };
     assert_eq!(rows(&place), rows(&local));
@@ -150,7 +150,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(place: &Place) -> Self {
+    fn start(place: &Sandbox) -> Self {
         let python = env::var_os("CORESIFT_RAY").map(PathBuf::from).expect("checked");
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port");
@@ -174,7 +174,7 @@ impl Drop for Cluster {
 }
 
 /// Returns the GPUs that each job of `place` at work was given.
-fn gpus_of_jobs(place: &Place) -> Vec<String> {
+fn gpus_of_jobs(place: &Sandbox) -> Vec<String> {
     let store = place.path("store").display().to_string();
     let mut all = vec![];
     for entry in fs::read_dir("/proc").expect("Linux").flatten() {

@@ -1,7 +1,7 @@
 //! A second store elsewhere: a folder, a web server, a bucket.
 
 use crate::{
-    program::{Place, counts, files},
+    program::{Sandbox, counts, files},
     server::{Manner, Server, nobody, path_in},
 };
 use cache::{Record, Store};
@@ -44,14 +44,14 @@ const ALL: usize = 12;
 const OTHER: [&str; 2] = ["--set", "student.with.epochs=3"];
 
 /// A machine with the pipeline and no store yet.
-fn machine() -> Place {
-    let place = Place::new();
+fn machine() -> Sandbox {
+    let place = Sandbox::new();
     place.write("p.toml", PIPELINE);
     place
 }
 
 /// Says in coresift.toml where the remote store is.
-fn site(place: &Place, url: &str, more: &str) {
+fn site(place: &Sandbox, url: &str, more: &str) {
     place.write("coresift.toml", &format!("[remote]\nurl = \"{url}\"\n{more}\n"));
 }
 
@@ -59,7 +59,7 @@ fn site(place: &Place, url: &str, more: &str) {
 const SUBSET_PART: &str = "subset";
 
 /// Returns a machine that has run the pipeline and sent all of it to the folder `lab`, and that.
-fn sender() -> (Place, String) {
+fn sender() -> (Sandbox, String) {
     let place = machine();
     let lab = place.path("lab").display().to_string();
     site(&place, &lab, "mode = \"write\"");
@@ -167,7 +167,7 @@ fn records_count_only_by_those_who_are_trusted() {
     list.expect("it reads");
     let forged = Record { output: both[1].output.clone(), ..both[0].clone() };
     there.replace(&forged).expect("written");
-    let results = |place: &Place| -> Vec<String> {
+    let results = |place: &Sandbox| -> Vec<String> {
         let listed = place.json(&["cache", "ls", "--method", "evaluate"]);
         let list = listed.as_array().expect("a list").iter();
         let mut all: Vec<String> =
@@ -278,7 +278,7 @@ fn a_server_that_breaks_off_fails_no_run() {
 
 #[test]
 fn what_cannot_be_sent_is_sent_later() {
-    let empty = Place::new();
+    let empty = Sandbox::new();
     let server = Server::start(&empty.path("nothing"), Manner::RefuseWrites);
     let place = machine();
     for endpoint in [server.url.as_str(), &nobody()] {
@@ -293,7 +293,7 @@ fn what_cannot_be_sent_is_sent_later() {
     let lab = place.path("lab").display().to_string();
     let run = place.ok(&["push", "last", "--remote", &lab]);
     assert!(place.stored("unsent").is_empty());
-    let second = Place::new();
+    let second = Sandbox::new();
     let said = second.ok(&["pull", run.trim(), "--remote", &lab]);
     assert!(said.contains(&format!("{ALL} of {ALL} results are here")), "{said}");
     assert_eq!(second.digests(), place.digests());
@@ -307,7 +307,7 @@ fn what_cannot_be_sent_is_sent_later() {
 
 #[test]
 fn a_run_that_is_stopped_while_it_sends_leaves_the_names() {
-    let empty = Place::new();
+    let empty = Sandbox::new();
     let server = Server::start(&empty.path("nothing"), Manner::IgnoreWrites);
     let place = machine();
     site(&place, "s3://lab/x", &format!("mode = \"write\"\nendpoint = \"{}\"", server.url));
@@ -353,7 +353,7 @@ fn a_bucket_is_a_store() {
         return;
     };
     let credentials = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test-secret")];
-    let with = |place: &Place, args: &[&str]| {
+    let with = |place: &Sandbox, args: &[&str]| {
         let mut command = place.command(args);
         let output = command.envs(credentials).output().expect("it runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -401,7 +401,7 @@ fn a_bucket_is_a_store() {
     assert!(stats.contains("results"), "{stats}");
 }
 
-fn with_output(place: &Place, args: &[&str], environment: &[(&str, &str)]) -> String {
+fn with_output(place: &Sandbox, args: &[&str], environment: &[(&str, &str)]) -> String {
     let mut command = place.command(args);
     let output = command.envs(environment.iter().copied()).output().expect("it runs");
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -423,7 +423,7 @@ from = { data = "data", model = "student" }
 "#;
 
 /// Stops the training of a machine once its store has a checkpoint of it that `lab` has, too.
-fn stop_midway(place: &Place, lab: &Path) {
+fn stop_midway(place: &Sandbox, lab: &Path) {
     let (mut child, lines) = place.start_run(&["p.toml"]);
     let newest = || files(&lab.join("checkpoints")).iter().any(|file| file.ends_with("newest"));
     let until = Instant::now() + Duration::from_secs(60);
@@ -439,7 +439,7 @@ fn stop_midway(place: &Place, lab: &Path) {
 #[test]
 fn a_training_goes_on_on_another_machine() {
     let machine = |more: &str| {
-        let place = Place::new();
+        let place = Sandbox::new();
         place.write("p.toml", LONG);
         (place, more.to_owned())
     };

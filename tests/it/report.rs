@@ -1,12 +1,12 @@
 //! The page of results and its figures, as their readers get them.
 
-use crate::program::{Place, repository};
+use crate::program::{Sandbox, repository};
 use flate2::{Crc, read::ZlibDecoder};
 use std::{fs, io::Read as _};
 
 /// Runs a small copy of the digits pipeline.
-fn digits() -> Place {
-    let place = Place::new();
+fn digits() -> Sandbox {
+    let place = Sandbox::new();
     let text = fs::read_to_string(repository("pipelines/digits.toml")).expect("text");
     place.write(
         "p.toml",
@@ -100,7 +100,7 @@ fn a_report_is_one_page_with_every_section() {
 
 #[test]
 fn a_section_without_data_is_left_out() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write(
         "p.toml",
         r#"

@@ -29,12 +29,12 @@ pub(crate) enum Manner {
 /// A server on a port of its own, which ends with the test.
 pub(crate) struct Server {
     pub(crate) url: String,
-    told: Arc<Told>,
+    told: Arc<Requests>,
 }
 
 /// What the server was asked for.
 #[derive(Default)]
-struct Told {
+struct Requests {
     requests: AtomicUsize,
     records: AtomicUsize,
     object_bytes: AtomicU64,
@@ -49,7 +49,7 @@ impl Server {
     pub(crate) fn start(folder: &Path, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("it has one"));
-        let told = Arc::new(Told::default());
+        let told = Arc::new(Requests::default());
         let (folder, kept) = (folder.to_owned(), Arc::clone(&told));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -87,7 +87,7 @@ impl Server {
 }
 
 /// Answers the requests of one connection.
-fn serve(stream: TcpStream, folder: &Path, manner: Manner, told: &Told) {
+fn serve(stream: TcpStream, folder: &Path, manner: Manner, told: &Requests) {
     let mut lines = BufReader::new(stream.try_clone().expect("a second handle"));
     let mut out = stream;
     while let Some((method, path)) = request(&mut lines) {

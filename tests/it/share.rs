@@ -1,6 +1,6 @@
 //! Several processes on one store.
 
-use crate::program::{Place, counts};
+use crate::program::{Sandbox, counts};
 use std::{
     env, fs,
     path::Path,
@@ -9,7 +9,7 @@ use std::{
 
 #[test]
 fn each_key_is_computed_once() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write(
         "p.toml",
         r#"
@@ -53,7 +53,7 @@ seed = [0, 1, 2, 3, 4, 5]
 }
 
 /// Starts the run of `p.toml` in `place` with `store`, as on a host called `host`.
-fn start_on(host: &str, place: &Place, store: &Path) -> Child {
+fn start_on(host: &str, place: &Sandbox, store: &Path) -> Child {
     let run = place.command(&["run", "p.toml", "--device", "cpu", "--jobs", "1", "--no-table"]);
     let mut command = Command::new("unshare");
     command.args(["--uts", "sh", "-c", "hostname \"$0\"; exec \"$@\"", host]);
@@ -72,7 +72,7 @@ fn two_hosts_without_common_locks_compute_each_key_once() {
         eprintln!("skipped: CORESIFT_MOUNTS names no two mounts of one folder");
         return;
     };
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write(
         "p.toml",
         r#"

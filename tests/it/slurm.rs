@@ -1,6 +1,6 @@
 //! Runs submitted to a real Slurm. Skipped unless one answers: `tests/slurm/up` starts one.
 
-use crate::program::{Place, repository};
+use crate::program::{Sandbox, repository};
 use std::{
     collections::BTreeSet,
     fs,
@@ -26,12 +26,12 @@ fn skipped(why: &str) {
 
 /// Returns a place whose jobs ask for little, with `more` in its `coresift.toml`; `None` without a
 /// Slurm.
-fn place(more: &str) -> Option<Place> {
+fn place(more: &str) -> Option<Sandbox> {
     if slurm("sinfo", &["-h", "-o", "%T"]).is_none_or(|states| states.trim().is_empty()) {
         skipped("no Slurm answers");
         return None;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let job = "[slurm.job]\ncpus = 1\n";
     let job =
         if more.contains("mem =") { job.to_owned() } else { format!("{job}mem = \"400M\"\n") };
@@ -41,18 +41,18 @@ fn place(more: &str) -> Option<Place> {
 }
 
 /// Submits a pipeline and returns the run and the ids of its arrays.
-fn submit(place: &Place, pipeline: &str, more: &[&str]) -> (String, Vec<String>) {
+fn submit(place: &Sandbox, pipeline: &str, more: &[&str]) -> (String, Vec<String>) {
     let told = place.json(&[&["submit", pipeline, "--device", "cpu"], more].concat());
     let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
     (text(&told["run"]), told["arrays"].as_array().expect("a list").iter().map(text).collect())
 }
 
-fn status(place: &Place, run: &str) -> String {
+fn status(place: &Sandbox, run: &str) -> String {
     place.json(&["show", run])["status"].as_str().expect("a word").to_owned()
 }
 
 /// Waits for the run to end and returns how, and what its closing job wrote.
-fn end(place: &Place, run: &str) -> (String, String) {
+fn end(place: &Sandbox, run: &str) -> (String, String) {
     let table = place.path("store/submitted").join(run).join("table.txt");
     wait(place, run, "its end", || !["queued", "going on"].contains(&&*status(place, run)));
     // The record says it a moment before the table is there.
@@ -60,7 +60,7 @@ fn end(place: &Place, run: &str) -> (String, String) {
     (status(place, run), fs::read_to_string(&table).expect("text"))
 }
 
-fn wait(place: &Place, run: &str, what: &str, done: impl Fn() -> bool) {
+fn wait(place: &Sandbox, run: &str, what: &str, done: impl Fn() -> bool) {
     let began = Instant::now();
     while !done() {
         if began.elapsed() > PATIENCE {
@@ -73,7 +73,7 @@ fn wait(place: &Place, run: &str, what: &str, done: impl Fn() -> bool) {
 }
 
 /// Returns the keys that jobs of the run computed, each as often as that.
-fn computed(place: &Place, run: &str) -> Vec<String> {
+fn computed(place: &Sandbox, run: &str) -> Vec<String> {
     let logs = place.stored(&format!("submitted/{run}/events"));
     let text: String = logs.iter().map(|log| fs::read_to_string(log).expect("text")).collect();
     let lines = text.lines().filter(|line| line.contains("\"event\":\"finished\""));
@@ -84,7 +84,7 @@ fn computed(place: &Place, run: &str) -> Vec<String> {
     lines.map(key).collect()
 }
 
-fn rounds(place: &Place, run: &str) -> Vec<serde_json::Value> {
+fn rounds(place: &Sandbox, run: &str) -> Vec<serde_json::Value> {
     let path = place.path("store/submitted").join(run).join("submission.json");
     let text = fs::read_to_string(path).expect("text");
     let all: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -234,7 +234,7 @@ const SLOW_AT_FIRST: &str = "printf '7\\n3\\n5\\n' > out/indices.txt\n\
                              [ -e BEGUN ] || { touch BEGUN; sleep 200; }\n";
 
 /// Waits until the training of `run` is under way.
-fn await_training(place: &Place, run: &str) {
+fn await_training(place: &Sandbox, run: &str) {
     wait(place, run, "progress", || {
         let logs = place.stored(&format!("submitted/{run}/events"));
         let text = logs.iter().map(|log| fs::read_to_string(log).unwrap_or_default());
@@ -242,7 +242,7 @@ fn await_training(place: &Place, run: &str) {
     });
 }
 
-fn log(place: &Place, run: &str) -> String {
+fn log(place: &Sandbox, run: &str) -> String {
     let logs = place.stored(&format!("submitted/{run}/log"));
     logs.iter().map(|log| fs::read_to_string(log).unwrap_or_default()).collect()
 }
@@ -261,7 +261,7 @@ fn a_job_that_is_warned_goes_on_from_where_it_was() {
     assert!(log.contains("goes on after epoch "), "{log}");
     assert_eq!(rounds(&place, &run).len(), 1, "under its id");
     let digests = place.digests();
-    let other = Place::new();
+    let other = Sandbox::new();
     other.write("p.toml", TRAINING);
     other.run("p.toml", &["--no-table"]);
     assert_eq!(digests, other.digests(), "as if nothing had happened");
@@ -291,7 +291,7 @@ fn a_run_is_stopped_and_goes_on_when_it_is_sent_again() {
 
 /// Submits a training of so many epochs that has all cores of the node, and waits until it is under
 /// way. Returns the run, and its job.
-fn submit_wide(place: &Place, epochs: usize) -> (String, String) {
+fn submit_wide(place: &Sandbox, epochs: usize) -> (String, String) {
     place.write("p.toml", &TRAINING.replace("epochs = 400", &format!("epochs = {epochs}")));
     let (run, arrays) = submit(place, "p.toml", &[]);
     await_training(place, &run);
@@ -322,7 +322,7 @@ fn a_training_that_is_preempted_goes_on_under_its_id() {
     assert!(log.contains("goes on after epoch "), "{log}");
     assert_eq!(rounds(&place, &run).len(), 1, "under its id");
     let digests = place.digests();
-    let other = Place::new();
+    let other = Sandbox::new();
     other.write("p.toml", &fs::read_to_string(place.path("p.toml")).expect("text"));
     other.run("p.toml", &["--no-table"]);
     assert_eq!(digests, other.digests(), "as if nothing had happened");

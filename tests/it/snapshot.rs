@@ -2,7 +2,7 @@
 //! to machine and from run to run is taken out first: times, sizes, keys, run names, paths. With
 //! `CORESIFT_SNAPSHOTS=write` in the environment the files are written anew.
 
-use crate::program::{Place, repository};
+use crate::program::{Sandbox, repository};
 use serde_json::Value;
 use std::{fs, iter::Peekable, path::Path};
 
@@ -11,12 +11,12 @@ const NUMBER: &str = "#";
 
 /// Commands run in one place, and all they wrote.
 pub(crate) struct Session<'a> {
-    place: &'a Place,
+    place: &'a Sandbox,
     text: String,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(place: &'a Place) -> Self {
+    pub(crate) fn new(place: &'a Sandbox) -> Self {
         Self { place, text: String::new() }
     }
 

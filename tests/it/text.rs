@@ -1,6 +1,6 @@
 //! Texts: kept rows come out as they went in, whatever file they came in.
 
-use crate::program::Place;
+use crate::program::Sandbox;
 use parquet::{
     data_type::{ByteArray, ByteArrayType, Int64Type},
     file::{
@@ -20,13 +20,13 @@ fn pipeline(with: &str) -> String {
 }
 
 /// Returns the file of kept rows of `stage`.
-fn rows(place: &Place, stage: &str, file: &str) -> Vec<u8> {
+fn rows(place: &Sandbox, stage: &str, file: &str) -> Vec<u8> {
     place.ok(&["export", "p.toml", stage, "--rows", file]);
     fs::read(place.path(file)).expect("written")
 }
 
 /// Returns the ids of the rows that were kept.
-fn ids(place: &Place) -> Vec<String> {
+fn ids(place: &Sandbox) -> Vec<String> {
     place.ok(&["export", "p.toml", "subset", "--to", "kept.txt", "--format", "ids"]);
     let text = fs::read_to_string(place.path("kept.txt")).expect("written");
     text.lines().map(str::to_owned).collect()
@@ -34,7 +34,7 @@ fn ids(place: &Place) -> Vec<String> {
 
 #[test]
 fn kept_lines_are_the_lines_of_the_pool() {
-    let place = Place::new();
+    let place = Sandbox::new();
     // Blanks, escapes, an ending of Windows and none at the end: all of it stays.
     let pool = "{\"text\":  \"one\"}\n{\"text\": \"t\\u00fc \\\"x\\\"\", \"n\": 1.0}\r\n\
                 {\"n\": 2, \"text\": \"three \u{1f30d}\"}\n {\"text\": \"four\"}\n{\"text\": \"five\"}";
@@ -79,7 +79,7 @@ fn kept_lines_are_the_lines_of_the_pool() {
 
 #[test]
 fn kept_rows_of_parquet_have_its_schema() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let schema = "message rows { required int64 id; required byte_array body (UTF8); }";
     let schema = Arc::new(parse_message_type(schema).expect("a schema"));
     let file = fs::File::create(place.path("pool.parquet")).expect("a file");
@@ -112,7 +112,7 @@ fn kept_rows_of_parquet_have_its_schema() {
 
 #[test]
 fn rows_without_text_are_told_with_their_line() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("pool.jsonl", "{\"text\": \"a\"}\n{\"body\": \"b\"}\n{\"text\": \"\"}\n");
     place.write("p.toml", &pipeline("train = \"pool.jsonl\""));
     let output = place.output(&["run", "p.toml", "--device", "cpu"]);
@@ -129,7 +129,7 @@ fn rows_without_text_are_told_with_their_line() {
 
 #[test]
 fn an_exported_subset_comes_back_by_ids() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let lines = (1..=9).map(|n| format!("{{\"text\": \"word {n}\", \"key\": {n}}}\n"));
     place.write("pool.jsonl", &lines.collect::<String>());
     // Keys are numbers, which could be taken for positions.
@@ -152,7 +152,7 @@ fn an_exported_subset_comes_back_by_ids() {
 
 #[test]
 fn a_query_weighted_by_other_texts_is_refused() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("pool.txt", "one two\ntwo three\nfour\n");
     place.write("query.txt", "two\n");
     let text = |with: &str, query: &str| {

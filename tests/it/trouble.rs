@@ -1,7 +1,7 @@
 //! What must not be lost, mixed up or left behind: files edited under a run, collections under a
 //! run, programs of a run that is killed, runs that share a store.
 
-use crate::program::{Place, counts};
+use crate::program::{Sandbox, counts};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
@@ -35,7 +35,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Waits until the log of the newest run says `what`.
-fn until_told(place: &Place, what: &str) {
+fn until_told(place: &Sandbox, what: &str) {
     until(what, || {
         let logs = place
             .stored("runs")
@@ -58,7 +58,7 @@ const RUN: [&str; 5] = ["run", "p.toml", "--device", "cpu", "--no-table"];
 
 #[test]
 fn a_script_that_changes_under_queued_stages_is_what_runs() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let go = place.path("go");
     // Two equal stages behind a slow one, in one slot.
     let text = [job("a", "slow.sh", ""), job("b", "job.sh", ""), job("c", "job.sh", "")].concat();
@@ -81,7 +81,7 @@ fn a_script_that_changes_under_queued_stages_is_what_runs() {
 
 #[test]
 fn a_script_that_changes_while_another_process_computes_it_is_what_runs() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let go = place.path("never");
     place.write("p.toml", &job("it", "job.sh", ""));
     let first = place.write("job.sh", &script(0.1, Some(&go)));
@@ -106,7 +106,7 @@ fn a_script_that_changes_while_another_process_computes_it_is_what_runs() {
 
 #[test]
 fn a_stage_another_process_computes_holds_up_no_other() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let go = place.path("go");
     place.write("slow.sh", &script(0.5, Some(&go)));
     place.write("fast.sh", &script(0.7, None));
@@ -128,7 +128,7 @@ fn a_stage_another_process_computes_holds_up_no_other() {
 
 #[test]
 fn a_collection_takes_nothing_from_a_run() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let go = place.path("go");
     place.write("data.toml", "[stage.data]\nuse = \"load.synthetic\"\nwith = { n = 60, test = 12, d = 3, classes = 3 }\n");
     // The data are a hit, made long before by a run nobody remembers.
@@ -155,7 +155,7 @@ fn a_collection_takes_nothing_from_a_run() {
 
 #[test]
 fn what_took_long_is_collected_only_with_a_word() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("p.toml", &job("it", "job.sh", ""));
     place.write("job.sh", &script(0.5, None));
     place.run("p.toml", &[]);
@@ -204,7 +204,7 @@ fn no_program_outlives_its_run() {
     let ways: [&[Signal]; 4] =
         [&[Signal::KILL], &[Signal::HUP], &[Signal::INT, Signal::INT], &[Signal::USR1]];
     for signals in ways {
-        let place = Place::new();
+        let place = Sandbox::new();
         let (near, far) = (place.path("near"), place.path("far"));
         place.write("p.toml", &job("it", "job.sh", ""));
         let script = format!(
@@ -234,7 +234,7 @@ fn no_program_outlives_its_run() {
 
 #[test]
 fn a_terminal_that_is_closed_is_no_matter_to_nohup() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let go = place.path("go");
     place.write("p.toml", &job("it", "job.sh", ""));
     place.write("job.sh", &script(0.5, Some(&go)));
@@ -252,7 +252,7 @@ fn a_terminal_that_is_closed_is_no_matter_to_nohup() {
 #[test]
 fn a_signal_keeps_a_checkpoint() {
     for signal in [Signal::HUP, Signal::USR1, Signal::TERM] {
-        let place = Place::new();
+        let place = Sandbox::new();
         place.write(
             "p.toml",
             "[stage.data]\nuse = \"load.synthetic\"\nwith = { n = 600, test = 60, d = 8, classes = 3 }\n\
@@ -273,7 +273,7 @@ fn a_signal_keeps_a_checkpoint() {
 
 #[test]
 fn runs_say_how_they_stand() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let go = place.path("go");
     let text = [job("a", "fast.sh", ""), job("b", "slow.sh", "")].concat();
     place.write("p.toml", &text);
@@ -306,7 +306,7 @@ fn runs_say_how_they_stand() {
 
 #[test]
 fn secrets_are_written_nowhere() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let more = "env = { TOKEN = \"s3cr3t-value-42\" }\npass-env = [\"LET_*\"]";
     place.write("p.toml", &job("it", "job.sh", more));
     place.write("job.sh", "[ \"$TOKEN\" = s3cr3t-value-42 ] && [ \"$LET_IN\" = yes ] && echo '{\"accuracy\": 1}' > out/metrics.json\n");
@@ -335,7 +335,7 @@ fn secrets_are_written_nowhere() {
 
 #[test]
 fn programs_are_tried_again_and_take_folders() {
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir_all(place.path("pkg/sub")).expect("made");
     place.write("pkg/main.sh", ". pkg/sub/part.sh\n");
     place.write("pkg/sub/part.sh", "[ -e ../../../tried ] || { touch ../../../tried; exit 3; }; cat pkg/.hidden extra_1.txt 2> /dev/null; echo '{\"accuracy\": 0.5}' > out/metrics.json\n");
@@ -360,7 +360,7 @@ fn programs_are_tried_again_and_take_folders() {
 
 #[test]
 fn a_result_can_be_made_again_or_forgotten() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let text = [job("a", "job.sh", ""), job("b", "job.sh", "settings = { n = 1 }")].concat();
     place.write("p.toml", &text);
     // Another answer each time.
@@ -384,7 +384,7 @@ fn a_result_can_be_made_again_or_forgotten() {
 
 #[test]
 fn cells_are_picked_and_the_first_failure_may_be_the_last() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let text =
         [job("it", "job.sh", ""), "[matrix]\n\"it.with.settings.n\" = [1, 2, 3, 4]\n".to_owned()]
             .concat();
@@ -401,7 +401,7 @@ fn cells_are_picked_and_the_first_failure_may_be_the_last() {
 
 #[test]
 fn a_group_shares_a_store_whatever_the_umask() {
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir(place.path("store")).expect("made");
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o7777;
     fs::set_permissions(place.path("store"), fs::Permissions::from_mode(0o2775)).expect("opened");
@@ -424,7 +424,7 @@ fn a_group_shares_a_store_whatever_the_umask() {
     }
     assert_eq!(mode(&place.path("store/collecting")) & 0o060, 0o060);
     // One that was made for oneself is opened afterwards.
-    let own = Place::new();
+    let own = Sandbox::new();
     own.write("p.toml", &job("it", "job.sh", ""));
     own.write("job.sh", &script(0.5, None));
     own.run("p.toml", &[]);
@@ -435,7 +435,7 @@ fn a_group_shares_a_store_whatever_the_umask() {
 
 #[test]
 fn a_store_that_goes_away_is_told_once() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let go = place.path("go");
     let text = [job("a", "slow.sh", ""), job("b", "fast.sh", "")].concat();
     place.write("p.toml", &text);

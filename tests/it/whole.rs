@@ -1,11 +1,11 @@
 //! The main job from end to end, and what the other commands make of it.
 
-use crate::program::{Place, repository};
+use crate::program::{Sandbox, repository};
 use serde_json::Value;
 
 #[test]
 fn the_schema_is_current() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let made = place.ok(&["schema"]);
     let kept = std::fs::read_to_string(repository("pipelines/schema.json")).expect("checked in");
     assert!(made == kept, "run `coresift schema > pipelines/schema.json`");
@@ -13,7 +13,7 @@ fn the_schema_is_current() {
 
 #[test]
 fn digits_end_in_a_table() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let text = std::fs::read_to_string(repository("pipelines/digits.toml")).expect("text");
     // The file itself, but shorter.
     place.write(
@@ -66,7 +66,7 @@ const NO_COST: [&str; 4] = ["score.import", "score.random", "select.full", "sele
 /// shown, with what it means.
 #[test]
 fn every_method_has_a_manual() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let mut lacking = vec![];
     for method in networks::registry().iter() {
         let name = method.name;

@@ -34,7 +34,7 @@ pub(crate) struct Columnar {
     bytes: Bytes,
 }
 
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
+type RecordBatches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
 
 impl Columnar {
     pub(crate) fn new(kind: FileKind, bytes: Bytes) -> Self {
@@ -51,7 +51,7 @@ impl Columnar {
     }
 
     /// Returns the schema, and the rows of column `only` of it, or of none.
-    fn open(&self, only: Option<usize>) -> Result<(Schema, Batches), FormatError> {
+    fn open(&self, only: Option<usize>) -> Result<(Schema, RecordBatches), FormatError> {
         if self.kind == FileKind::Parquet {
             let builder = ParquetRecordBatchReaderBuilder::try_new(self.bytes.clone())
                 .map_err(|error| self.wrong(&error))?;
@@ -260,7 +260,7 @@ impl Columnar {
     }
 
     /// Returns all columns of all rows.
-    fn all(&self) -> Result<Batches, FormatError> {
+    fn all(&self) -> Result<RecordBatches, FormatError> {
         let cursor = Cursor::new(self.bytes.clone());
         let wrong = |error: ArrowError| self.wrong(&error);
         Ok(match self.kind {

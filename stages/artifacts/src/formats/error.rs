@@ -72,6 +72,12 @@ pub enum FormatError {
     /// Its JSON is broken.
     #[error("is not JSON: {0}")]
     Json(serde_json::Error),
+    /// It is of a kind that this build of the program does not read.
+    #[error("is {kind}, which this build does not read: build it with `--features parquet`, or write CSV or .npy")]
+    NotBuilt {
+        /// What it is.
+        kind: FileKind,
+    },
     /// Its Parquet or Arrow does not read.
     #[error("does not read as {kind}: {reason}")]
     Columnar {

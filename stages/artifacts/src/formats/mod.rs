@@ -4,10 +4,15 @@
 mod archive;
 mod array;
 pub mod column;
+#[cfg(feature = "parquet")]
+pub(crate) mod columnar;
+#[cfg(not(feature = "parquet"))]
+#[path = "no_columnar.rs"]
 pub(crate) mod columnar;
 mod error;
 mod file;
 mod kind;
+#[cfg(feature = "parquet")]
 mod nested;
 pub mod npy;
 mod pickle;

@@ -17,13 +17,13 @@ const FEW: usize = 4;
 pub(crate) struct CoverageGains<'a> {
     rows: PairwiseRows<'a>,
     floor: Vec<f32>,
-    lists: Vec<Option<List>>,
+    lists: Vec<Option<AboveFloor>>,
     /// How many more elements there is room for.
     room: usize,
 }
 
 /// Where a row is above the floor, in ascending order, and its elements there.
-type List = Vec<(u32, f32)>;
+type AboveFloor = Vec<(u32, f32)>;
 
 impl<'a> CoverageGains<'a> {
     /// Starts with the same floor under all elements. Takes what it can use of `room` bytes.
@@ -90,13 +90,13 @@ impl<'a> CoverageGains<'a> {
     }
 
     fn excess_of_some(&mut self, rows: &[u32]) -> Vec<f64> {
-        let lists: Vec<Option<List>> = rows.iter().map(|j| self.take(*j)).collect();
+        let lists: Vec<Option<AboveFloor>> = rows.iter().map(|j| self.take(*j)).collect();
         let unlisted = rows.iter().zip(&lists).filter(|(_, list)| list.is_none());
         let unlisted: Vec<u32> = unlisted.map(|(j, _)| *j).collect();
         let mut looked_at = self.looked_at(&unlisted).into_iter();
         let floor = &self.floor;
         let lowered = lists.into_par_iter().map(|list| list.map(|list| lowered(list, floor)));
-        let lowered: Vec<Option<(f64, List)>> = lowered.collect();
+        let lowered: Vec<Option<(f64, AboveFloor)>> = lowered.collect();
         let mut sums = Vec::with_capacity(rows.len());
         for (j, known) in rows.iter().zip(lowered) {
             let (sum, list) = match known {
@@ -112,21 +112,21 @@ impl<'a> CoverageGains<'a> {
         sums
     }
 
-    fn take(&mut self, j: u32) -> Option<List> {
+    fn take(&mut self, j: u32) -> Option<AboveFloor> {
         let list = self.lists[j as usize].take()?;
         self.room += list.capacity();
         Some(list)
     }
 
     /// Looks at whole rows: returns the sums of what exceeds the floor, and lists where they are short.
-    fn looked_at(&self, rows: &[u32]) -> Vec<(f64, Option<List>)> {
+    fn looked_at(&self, rows: &[u32]) -> Vec<(f64, Option<AboveFloor>)> {
         let most = (self.floor.len() / FEW).min(self.room);
         let tile = |start: usize, row: &[f32]| {
             let floor = &self.floor[start..start + row.len()];
             let sum = f64::from(excess(row, floor));
             (sum, if most > 0 { listed(row, floor, start) } else { None })
         };
-        let join = |(a, list): (f64, Option<List>), (b, more): (f64, Option<List>)| {
+        let join = |(a, list): (f64, Option<AboveFloor>), (b, more): (f64, Option<AboveFloor>)| {
             let both = list.zip(more).filter(|(list, more)| list.len() + more.len() <= most);
             let list = both.map(|(mut list, more)| {
                 list.extend(more);
@@ -141,7 +141,7 @@ impl<'a> CoverageGains<'a> {
 }
 
 /// Lists where a row, from `start` on, is above the floor, unless that is in most of it.
-fn listed(row: &[f32], floor: &[f32], start: usize) -> Option<List> {
+fn listed(row: &[f32], floor: &[f32], start: usize) -> Option<AboveFloor> {
     let count = row.iter().zip(floor).filter(|(value, floor)| value > floor).count();
     (count <= row.len() / 2).then(|| {
         let mut list = Vec::with_capacity(count);
@@ -152,7 +152,7 @@ fn listed(row: &[f32], floor: &[f32], start: usize) -> Option<List> {
 }
 
 /// Returns the sum of what a row exceeds `floor` by, and where it still does.
-fn lowered(mut list: List, floor: &[f32]) -> (f64, List) {
+fn lowered(mut list: AboveFloor, floor: &[f32]) -> (f64, AboveFloor) {
     list.retain(|(place, value)| *value > floor[*place as usize]);
     if list.len() <= list.capacity() / 2 {
         list.shrink_to_fit();

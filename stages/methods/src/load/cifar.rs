@@ -53,7 +53,7 @@ Normalised with mean .4914 .4822 .4465, standard deviation .2470 .2435 .2616.";
         read: |files| {
             let train = ["train-1", "train-2", "train-3", "train-4", "train-5"];
             let row = CifarRow { before: 0, classes: &TEN };
-            let batches = Batches::open(files, &TEN_FILES)?;
+            let batches = CifarFiles::open(files, &TEN_FILES)?;
             let train = row.read(&batches, &train, 10_000)?;
             let test = row.read(&batches, &["test"], 10_000)?;
             let (mean, std) = ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]);
@@ -92,7 +92,7 @@ Normalised with mean .5071 .4865 .4409, standard deviation .2673 .2564 .2762.";
                where it is, or the folder with `train.bin` (or `train`)",
         read: |files| {
             let row = CifarRow { before: 1, classes: &HUNDRED };
-            let batches = Batches::open(files, &HUNDRED_FILES)?;
+            let batches = CifarFiles::open(files, &HUNDRED_FILES)?;
             let train = row.read(&batches, &["train"], 50_000)?;
             let test = row.read(&batches, &["test"], 10_000)?;
             let (mean, std) = ([0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762]);
@@ -141,13 +141,13 @@ const MOST: u64 = 1 << 29;
 const PICKLE: u8 = 0x80;
 
 /// The files of a data set: each of its own, or all in an archive.
-enum Batches<'a> {
+enum CifarFiles<'a> {
     Files(&'a [InputFile]),
     /// The path of the archive, and what is in it by role.
     Archive(&'a Path, BTreeMap<&'static str, Vec<u8>>),
 }
 
-impl<'a> Batches<'a> {
+impl<'a> CifarFiles<'a> {
     fn open(files: &'a [InputFile], wanted: &[WantedFile]) -> Result<Self, StageError> {
         let Ok(path) = file::path(files, ARCHIVE) else { return Ok(Self::Files(files)) };
         let role = |name: &str| {
@@ -195,7 +195,7 @@ impl CifarRow {
     /// Reads the files with these roles, each of `rows` images, one after the other.
     fn read(
         &self,
-        batches: &Batches<'_>,
+        batches: &CifarFiles<'_>,
         roles: &[&str],
         rows: usize,
     ) -> Result<Split, StageError> {
@@ -297,7 +297,7 @@ mod tests {
             InputFile { role: "two".into(), path: scratch.write("2.bin", &rows(&[], &[0, 1])) };
         let row = CifarRow { before: 0, classes: &TEN };
         let files = [two, one];
-        let batches = Batches::open(&files, &[]).expect("no archive");
+        let batches = CifarFiles::open(&files, &[]).expect("no archive");
         let split = row.read(&batches, &["one", "two"], 2).expect("both are whole");
         assert_eq!(split.labels, ClassId::list([3, 9, 0, 1]));
         let want = [103, 109, 100, 101].map(|level| [level; PIXELS]).concat();
@@ -316,7 +316,7 @@ mod tests {
         let row = CifarRow { before: 1, classes: &HUNDRED };
         let read = |bytes: &[u8]| {
             let path = scratch.write("train.bin", bytes);
-            row.read(&Batches::Files(&[InputFile { role: "train".into(), path }]), &["train"], 2)
+            row.read(&CifarFiles::Files(&[InputFile { role: "train".into(), path }]), &["train"], 2)
         };
         let split = read(&rows(&[7], &[99, 5])).expect("it is whole");
         assert_eq!(split.labels, ClassId::list([99, 5]));
@@ -355,13 +355,13 @@ mod tests {
             path: scratch.write("cifar-10-python.tar", &archived::tar_of(files)),
         };
         let whole = [archive(&files)];
-        let batches = Batches::open(&whole, &TEN_FILES).expect("all are in it");
+        let batches = CifarFiles::open(&whole, &TEN_FILES).expect("all are in it");
         let split = row.read(&batches, &["train-1", "test"], 10_000).expect("they are whole");
         assert_eq!(split.labels, ClassId::list([3, 9, 3, 9]));
         let want = [103, 109, 103, 109].map(|level| [level; PIXELS]).concat();
         assert_eq!(split.inputs, Inputs::Images(want.into()));
         files.pop();
-        let error = Batches::open(&[archive(&files)], &TEN_FILES).err().expect("one is missing");
+        let error = CifarFiles::open(&[archive(&files)], &TEN_FILES).err().expect("one is missing");
         assert!(error.to_string().ends_with("has no file `test_batch.bin` in it"), "{error}");
         let few = pickle(&[3], &[103, 109]);
         let error = row.pickled(Path::new("few"), few).expect_err("a label is missing");

@@ -84,11 +84,25 @@ pub(super) struct SelectorInputs {
     like: Option<(Vec<u64>, Vec<SampleId>)>,
 }
 
+/// What the settings of a selector look at. It is data, so that reading is compiled once and not for each
+/// selector.
+pub(super) struct Asked<'a> {
+    reads: &'static [SelectInput],
+    epochs: Option<Count>,
+    column: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn by(rule: &'a impl Selector) -> Self {
+        Self { reads: rule.reads(), epochs: rule.epochs(), column: rule.column() }
+    }
+}
+
 impl SelectorInputs {
-    /// Reads what `rule` looks at; the labels are those on the first of `ports` that is connected.
-    pub(super) fn read<S: Selector>(
+    /// Reads what is asked for; the labels are those on the first of `ports` that is connected.
+    pub(super) fn read(
         ctx: &StageCtx<'_>,
-        rule: &S,
+        asked: &Asked<'_>,
         ports: &[Port],
     ) -> Result<Self, StageError> {
         let port = ports.iter().find(|port| ctx.input(port.name).is_some());
@@ -100,13 +114,13 @@ impl SelectorInputs {
         if ["scores", "cut", "proxy", "data"].into_iter().any(other) {
             ctx.log(format!("the classes are those of `{port}`: another input has other labels"));
         }
-        let reads = |input| rule.reads().contains(&input);
+        let reads = |input| asked.reads.contains(&input);
         let scores = reads(SelectInput::Scores).then(|| scores::read(ctx, "scores", n));
         let scores = scores.transpose()?;
         let scored_by = if scores.is_some() { scores::made_by(ctx, "scores")? } else { None };
         let cut = ctx.input("cut").map(|_| scores::read(ctx, "cut", n)).transpose()?;
         let probabilities = reads(SelectInput::Probabilities)
-            .then(|| mean_probabilities(ctx, "proxy", &samples.labels, rule.epochs()));
+            .then(|| mean_probabilities(ctx, "proxy", &samples.labels, asked.epochs));
         let logits = reads(SelectInput::Logits).then(|| outputs(ctx, "logits", n));
         let logits = logits.transpose()?;
         if let Some(logits) = logits.as_ref().map(Matrix::cols)
@@ -116,8 +130,8 @@ impl SelectorInputs {
         }
         let embeddings = reads(SelectInput::Embeddings).then(|| outputs(ctx, "embeddings", n));
         let embeddings = embeddings.transpose()?;
-        let losses = reads(SelectInput::Losses)
-            .then(|| losses(ctx, "proxy", &samples.labels, rule.epochs()));
+        let losses =
+            reads(SelectInput::Losses).then(|| losses(ctx, "proxy", &samples.labels, asked.epochs));
         let graph = KnnGraph::read(ctx, "graph", n)?;
         let query = embeddings.as_ref().filter(|_| reads(SelectInput::Query));
         let query = query.map(|embeddings| query_of(ctx, embeddings)).transpose()?;
@@ -131,7 +145,7 @@ impl SelectorInputs {
             losses: losses.transpose()?,
             graph,
             query,
-            like: rule.column().map(|column| like(ctx, column, &samples)).transpose()?,
+            like: asked.column.map(|column| like(ctx, column, &samples)).transpose()?,
             samples,
         })
     }

@@ -7,7 +7,7 @@
 use super::{Group, Picks, Query, Selector, TrainingSet, group::Unwatched, registered};
 use crate::linalg::{Compute, noise};
 use artifacts::{ClassId, Matrix, SampleId};
-use engine::Streams;
+use engine::{StageError, Streams};
 
 /// Where the selectors compute, and how far its picks may be from the host's.
 pub struct Place {
@@ -124,27 +124,51 @@ fn shares(noise: Vec<f32>) -> Vec<f32> {
     noise.into_iter().map(|value| (value + 1.0) / 2.0).collect()
 }
 
+/// A selector with settings of its own, as the laws see it. It is no type parameter, so that they are compiled
+/// once and not for each selector.
+pub(super) struct Subject {
+    name: &'static str,
+    is_whole: bool,
+    streams: &'static [&'static str],
+    may_keep_fewer: bool,
+    avoids_copies: Option<usize>,
+    select: Box<dyn Fn(&Group<'_>, usize) -> Result<Picks, StageError> + Send + Sync>,
+}
+
+impl Subject {
+    /// Returns a selector at each of its variants.
+    pub(super) fn of<S: Selector>() -> Vec<Self> {
+        S::variants().into_iter().map(Self::with).collect()
+    }
+
+    fn with<S: Selector>(rule: S) -> Self {
+        Self {
+            name: S::NAME,
+            is_whole: S::WHOLE,
+            streams: rule.streams(),
+            may_keep_fewer: rule.may_keep_fewer(),
+            avoids_copies: rule.avoids_copies(),
+            select: Box::new(move |group, budget| rule.select(group, budget)),
+        }
+    }
+}
+
 /// Checks every registered selector, with every variant of its settings, at each place.
 ///
 /// # Panics
 ///
 /// Panics with the selector's name where one breaks a law.
 pub fn check_all(places: &[Place]) {
-    registered().into_iter().for_each(|one| (one.check)(places));
-}
-
-/// Checks one selector: see [`check_all`].
-pub(super) fn check<S: Selector>(places: &[Place]) {
-    for rule in S::variants() {
+    for subject in registered().into_iter().flat_map(|one| (one.subjects)()) {
         for place in places {
-            budgets(&rule, place);
-            copies(&rule, place);
+            budgets(&subject, place);
+            copies(&subject, place);
         }
     }
 }
 
-fn pick<S: Selector>(
-    rule: &S,
+fn pick(
+    subject: &Subject,
     samples: &Samples,
     budget: usize,
     compute: &Compute,
@@ -156,44 +180,44 @@ fn pick<S: Selector>(
         ground: &set,
         members: &members,
         index: 0,
-        streams: Streams::new(7, rule.streams()),
+        streams: Streams::new(7, subject.streams),
         watch: &Unwatched,
         compute,
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.expect("threads can be had");
-    pool.install(|| rule.select(&group, budget)).expect("it applies")
+    pool.install(|| (subject.select)(&group, budget)).expect("it applies")
 }
 
-fn budgets<S: Selector>(rule: &S, place: &Place) {
+fn budgets(subject: &Subject, place: &Place) {
     // Large enough for several tiles on the host; an accelerator has none.
     let largest = if place.is_exact { 600 } else { 150 };
     for n in [1, 2, 7, largest] {
         for samples in [Samples::new(n), Samples::of_one_class(n), Samples::flat(n)] {
             for budget in [1, n.div_ceil(10), n / 2, n] {
-                if budget == 0 || (S::WHOLE && budget < n) {
+                if budget == 0 || (subject.is_whole && budget < n) {
                     continue;
                 }
-                let picks = pick(rule, &samples, budget, &place.compute, 1);
+                let picks = pick(subject, &samples, budget, &place.compute, 1);
                 if place.is_exact {
-                    let others = pick(rule, &samples, budget, &place.compute, 3);
-                    assert_eq!(picks, others, "{} depends on the threads", S::NAME);
+                    let others = pick(subject, &samples, budget, &place.compute, 3);
+                    assert_eq!(picks, others, "{} depends on the threads", subject.name);
                 }
-                sound(rule, &picks, n, budget);
+                sound(subject, &picks, n, budget);
             }
         }
     }
 }
 
-fn sound<S: Selector>(rule: &S, picks: &Picks, n: usize, budget: usize) {
-    let name = S::NAME;
+fn sound(subject: &Subject, picks: &Picks, n: usize, budget: usize) {
+    let name = subject.name;
     let mut places = picks.places.clone();
     places.sort_unstable();
     places.dedup();
     assert_eq!(places.len(), picks.places.len(), "{name} repeats a sample");
     assert!(places.iter().all(|place| place.index() < n), "{name}");
     let count = places.len();
-    let fewer = rule.may_keep_fewer() && count < budget;
+    let fewer = subject.may_keep_fewer && count < budget;
     assert!(count == budget || fewer, "{name}: {count} of {budget}");
     if let Some(weights) = &picks.weights {
         assert_eq!(weights.len(), count, "{name}");
@@ -202,14 +226,14 @@ fn sound<S: Selector>(rule: &S, picks: &Picks, n: usize, budget: usize) {
     }
 }
 
-fn copies<S: Selector>(rule: &S, place: &Place) {
-    let Some(most) = rule.avoids_copies() else { return };
+fn copies(subject: &Subject, place: &Place) {
+    let Some(most) = subject.avoids_copies else { return };
     let budget = most.min(30);
-    let picks = pick(rule, &Samples::of_fours(), budget, &place.compute, 2);
+    let picks = pick(subject, &Samples::of_fours(), budget, &place.compute, 2);
     let mut originals: Vec<usize> = picks.places.iter().map(|place| place.index() % 30).collect();
     originals.sort_unstable();
     originals.dedup();
-    assert_eq!(originals.len(), budget, "{} picks a sample and its copy", S::NAME);
+    assert_eq!(originals.len(), budget, "{} picks a sample and its copy", subject.name);
 }
 
 #[cfg(test)]
@@ -226,7 +250,8 @@ mod tests {
 
     #[test]
     fn craig_weights_count_the_samples() {
-        let picks = pick(&Craig::default(), &Samples::new(600), 60, &Compute::default(), 2);
+        let picks =
+            pick(&Subject::with(Craig::default()), &Samples::new(600), 60, &Compute::default(), 2);
         assert_eq!(picks.weights.expect("it weighs").iter().sum::<f32>(), 600.0);
     }
 

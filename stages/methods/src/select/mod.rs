@@ -209,11 +209,11 @@ pub(crate) trait Selector:
 /// A registered selector: its entry for pipeline files, and the check of its laws.
 struct Registered {
     method: Method,
-    check: fn(&[laws::Place]),
+    subjects: fn() -> Vec<laws::Subject>,
 }
 
 fn selector<S: Selector>() -> Registered {
-    Registered { method: stage::method::<S>(), check: laws::check::<S> }
+    Registered { method: stage::method::<S>(), subjects: laws::Subject::of::<S> }
 }
 
 /// Every selector. A new one is a file and a line here.

@@ -54,10 +54,10 @@ impl Default for Prune4Rel {
 struct Neighbours {
     rows: PairwiseRows<'static>,
     tau: f32,
-    lists: Option<Vec<List>>,
+    lists: Option<Vec<Neighbourhood>>,
 }
 
-type List = Vec<(u32, f32)>;
+type Neighbourhood = Vec<(u32, f32)>;
 
 /// The inner products of unit vectors; 1 with itself.
 const COSINE: Pairwise = Pairwise::Affine { scale: 1.0, shift: 0.0, diagonal: 1.0 };
@@ -93,7 +93,7 @@ impl Neighbours {
     }
 
     /// Returns the neighbours of each of `places`.
-    fn of(&self, places: &[u32]) -> Vec<List> {
+    fn of(&self, places: &[u32]) -> Vec<Neighbourhood> {
         if let Some(lists) = &self.lists {
             return places.iter().map(|place| lists[*place as usize].clone()).collect();
         }
@@ -146,7 +146,7 @@ impl Objective for Confidence {
         }
         // So many lists at once lie beside the others.
         let some = |places: &[u32]| {
-            let one = |(place, list): (&u32, List)| {
+            let one = |(place, list): (&u32, Neighbourhood)| {
                 let own = self.own[*place as usize];
                 let each = list.iter().map(|(j, cosine)| {
                     self.use_of(self.received[*j as usize], f64::from(*cosine) * own)

@@ -4,7 +4,7 @@ use super::{
     Group, Picks, Selector, TrainingSet, Watch,
     balance::{Balance, BalanceBy, Division, Share, Strata},
     budget,
-    inputs::{self, SelectorInputs},
+    inputs::{self, Asked, SelectorInputs},
     unit,
 };
 use crate::{MethodError, Runtime, linalg::Compute};
@@ -186,7 +186,7 @@ impl<S: Selector> Stage for Select<S> {
     }
 
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
-        let inputs = SelectorInputs::read(ctx, &self.rule, &self.inputs())?;
+        let inputs = SelectorInputs::read(ctx, &Asked::by(&self.rule), &self.inputs())?;
         let (labels, classes) = (&inputs.samples.labels[..], inputs.samples.classes);
         let ground = inputs.training_set();
         for remark in self.rule.remarks(&ground) {
@@ -197,8 +197,9 @@ impl<S: Selector> Stage for Select<S> {
         let sizes = unit.map(|unit| unit::sizes(columns.as_ref(), unit)).transpose()?;
         let shares = self.shares(ctx, labels, classes, sizes)?;
         let compute = Runtime::of(ctx).compute(S::ON_DEVICE);
+        let select = |group: &Group<'_>, budget| self.rule.select(group, budget);
         let picked = compute
-            .guarded(MEMORY_HINT, || pick(&self.rule, ctx, &ground, &shares, sizes, &compute))?;
+            .guarded(MEMORY_HINT, || pick(&select, ctx, &ground, &shares, sizes, &compute))?;
         let subset = Subset::new(labels.len(), picked).map_err(MethodError::from)?;
         let total = match sizes {
             Some(_) => subset.len(),
@@ -211,9 +212,12 @@ impl<S: Selector> Stage for Select<S> {
 const MEMORY_HINT: &str = "`balance = \"class\"` selects class by class and takes less, and `--jobs 1` \
                            runs one stage at a time; `--device cpu` works in tiles";
 
+/// A selector with its settings.
+type SelectFn<'a> = dyn Fn(&Group<'_>, usize) -> Result<Picks, StageError> + 'a;
+
 /// Picks from every share. The budgets are in samples, or in `sizes`.
-fn pick<S: Selector>(
-    rule: &S,
+fn pick(
+    select: &SelectFn<'_>,
     ctx: &StageCtx<'_>,
     ground: &TrainingSet<'_>,
     shares: &[Share],
@@ -231,7 +235,7 @@ fn pick<S: Selector>(
         let (index, streams) = (*index, ctx.streams());
         let group = Group { ground, members, index, streams, watch: &watch, compute };
         match sizes {
-            None => picked.extend(placed(&rule.select(&group, *budget)?, &group, *budget)?),
+            None => picked.extend(placed(&select(&group, *budget)?, &group, *budget)?),
             Some(sizes) => {
                 let size = |picks: &Picks| {
                     picks.places.iter().map(|place| sizes[group.sample(*place).index()]).sum()
@@ -239,7 +243,7 @@ fn pick<S: Selector>(
                 let all = members.iter().map(|sample| sizes[sample.index()]).sum();
                 let picks = unit::fill((group.len(), all), *budget as u64, size, |count| {
                     ctx.check_cancelled()?;
-                    rule.select(&group, count)
+                    select(&group, count)
                 })?;
                 picked.extend(placed(&picks, &group, picks.places.len())?);
             }

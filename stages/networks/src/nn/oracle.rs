@@ -13,7 +13,7 @@ use burn::{
 };
 use engine::Streams;
 
-struct Case {
+struct ModelCase {
     from: usize,
     to: usize,
     side: usize,
@@ -23,11 +23,18 @@ struct Case {
     groups: usize,
 }
 
-const fn square(from: usize, to: usize, side: usize, k: usize, stride: usize, pad: usize) -> Case {
-    Case { from, to, side, kernel: [k; 2], stride, pad: [pad; 2], groups: 1 }
+const fn square(
+    from: usize,
+    to: usize,
+    side: usize,
+    k: usize,
+    stride: usize,
+    pad: usize,
+) -> ModelCase {
+    ModelCase { from, to, side, kernel: [k; 2], stride, pad: [pad; 2], groups: 1 }
 }
 
-const CASES: [Case; 12] = [
+const CASES: [ModelCase; 12] = [
     square(1, 2, 5, 1, 1, 0),
     square(2, 8, 8, 1, 2, 0),
     square(8, 2, 3, 1, 1, 0),
@@ -37,17 +44,17 @@ const CASES: [Case; 12] = [
     square(1, 6, 12, 5, 1, 2),
     square(6, 16, 6, 5, 1, 0),
     // Inception's strips, MobileNet's depthwise kernels.
-    Case { from: 3, to: 4, side: 9, kernel: [1, 7], stride: 1, pad: [0, 3], groups: 1 },
-    Case { from: 4, to: 3, side: 9, kernel: [7, 1], stride: 1, pad: [3, 0], groups: 1 },
-    Case { from: 6, to: 6, side: 7, kernel: [3, 3], stride: 2, pad: [1, 1], groups: 6 },
-    Case { from: 4, to: 4, side: 6, kernel: [5, 5], stride: 1, pad: [2, 2], groups: 4 },
+    ModelCase { from: 3, to: 4, side: 9, kernel: [1, 7], stride: 1, pad: [0, 3], groups: 1 },
+    ModelCase { from: 4, to: 3, side: 9, kernel: [7, 1], stride: 1, pad: [3, 0], groups: 1 },
+    ModelCase { from: 6, to: 6, side: 7, kernel: [3, 3], stride: 2, pad: [1, 1], groups: 6 },
+    ModelCase { from: 4, to: 4, side: 6, kernel: [5, 5], stride: 1, pad: [2, 2], groups: 4 },
 ];
 const BATCH: usize = 3;
 
 #[test]
 fn convolutions_and_their_gradients_are_right() {
     let device = DispatchDevice::autodiff(Device::CPU.inner());
-    for Case { from: all, to: o, side, kernel, stride, pad, groups } in CASES {
+    for ModelCase { from: all, to: o, side, kernel, stride, pad, groups } in CASES {
         // Channels that one output channel looks at.
         let c = all / groups;
         let out = (side + 2 * pad[0] - kernel[0]) / stride + 1;

@@ -8,13 +8,13 @@ use crate::{
 use artifacts::ClassId;
 
 /// z = `outer` tanh(`inner` x + `shift`) + `bias`; without `inner`, z = `outer` x + `bias`.
-struct Given {
+struct RecordedGradients {
     inner: Option<(Matrix<'static>, Vec<f32>)>,
     outer: Matrix<'static>,
     bias: Vec<f32>,
 }
 
-impl Given {
+impl RecordedGradients {
     fn hidden(&self, x: &[f32]) -> Vec<f64> {
         match &self.inner {
             None => x.iter().map(|v| f64::from(*v)).collect(),
@@ -29,7 +29,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-impl InputGradients for Given {
+impl InputGradients for RecordedGradients {
     fn features(&self) -> usize {
         self.inner.as_ref().map_or(self.outer.cols(), |(rows, _)| rows.cols())
     }
@@ -79,8 +79,9 @@ fn deepfool_10() {
     let case = Case::open("10_deepfool");
     let (labels, inputs) = (case.labels(), case.matrix("in_inputs"));
     let vector = |name: &str| case.matrix(name).data().to_vec();
-    let linear = Given { inner: None, outer: case.matrix("in_W"), bias: vector("in_b") };
-    let tanh = Given {
+    let linear =
+        RecordedGradients { inner: None, outer: case.matrix("in_W"), bias: vector("in_b") };
+    let tanh = RecordedGradients {
         inner: Some((case.matrix("in_W1"), vector("in_b1"))),
         outer: case.matrix("in_W2"),
         bias: vector("in_b2"),
