@@ -202,8 +202,7 @@ fn read(kind: ComparedKind, artifact: &Artifact, store: &Store) -> Result<Compar
     };
     match kind {
         ComparedKind::Scores => {
-            let values = scores::open(store, artifact).map_err(unread)?;
-            Ok(ComparedOutput::Scores(values.into_iter().map(f64::from).collect()))
+            Ok(ComparedOutput::Scores(scores::open(store, artifact).map_err(unread)?))
         }
         ComparedKind::Subset => {
             let kept = subset::open(store, artifact).map_err(unread)?;

@@ -300,8 +300,7 @@ impl<'a> Study<'a> {
 
     /// Returns the scores of a node, in sample order.
     pub(crate) fn scores(&self, node: NodeId) -> Result<Option<Vec<f64>>, Failure> {
-        let scores = self.opened(node, scores::open)?;
-        Ok(scores.map(|scores| scores.into_iter().map(f64::from).collect()))
+        self.opened(node, scores::open)
     }
 
     /// Returns the history of a training.

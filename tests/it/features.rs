@@ -170,3 +170,101 @@ fn ids_and_counts_travel_from_a_table_to_what_is_exported() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("no count called `bytes`; it has `tokens`"), "{said}");
 }
+
+#[test]
+fn scores_of_64_bits_are_ranked_and_stratified_by_all_of_them() {
+    let place = Sandbox::new();
+    let points: Vec<f32> = (0..40).map(|at| at as f32).collect();
+    write(&place, "train.safetensors", &points, &[0; 40]);
+    // The hardness of sample `at`, from 0 to 39; as f32 all scores are equal, or many are.
+    let rank = |at: i64| at * 7 % 40;
+    let doubles: Vec<u8> =
+        (0..40).flat_map(|at| (1.0 + rank(at) as f64 * 1e-12).to_le_bytes()).collect();
+    let header = "{'descr': '<f8', 'fortran_order': False, 'shape': (40,), }";
+    let npy = [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes()];
+    std::fs::write(place.path("small.npy"), [&npy.concat()[..], &doubles].concat())
+        .expect("written");
+    let line = |at| format!("{}\n", (1_i64 << 40) + rank(at));
+    place.write("large.csv", &(0..40).map(line).collect::<String>());
+    let sorted = |ranks: std::ops::Range<i64>| {
+        let mut at: Vec<usize> =
+            (0..40).filter(|at| ranks.contains(&rank(*at))).map(|at| at as usize).collect();
+        at.sort_unstable();
+        at
+    };
+    for (file, hard) in [("small.npy", "high"), ("large.csv", "high"), ("large.csv", "low")] {
+        let stages = |select: &str| {
+            format!(
+                r#"
+                [stage.data]
+                use  = "load.features"
+                with = {{ train = "train.safetensors" }}
+                [stage.scores]
+                use  = "score.import"
+                from = {{ data = "data" }}
+                with = {{ file = "{file}", hard = "{hard}" }}
+                [stage.subset]
+                from = {{ scores = "scores" }}
+                {select}
+                "#
+            )
+        };
+        let kept = |select: &str| {
+            place.write("p.toml", &stages(select));
+            place.run("p.toml", &["--no-table"]);
+            let text = place.ok(&["export", "p.toml", "subset", "--to", "-"]);
+            text.lines().map(|line| line.parse().expect("an index")).collect::<Vec<usize>>()
+        };
+        // The easiest and the hardest change places.
+        let range = |from: i64, to: i64| if hard == "high" { from..to } else { 40 - to..40 - from };
+        let top = kept("use = \"select.top\"\nwith = { budget = 5, balance = \"none\" }");
+        assert_eq!(top, sorted(range(35, 40)), "{file} {hard}");
+        let between =
+            kept("use = \"select.double-end\"\nwith = { budget = 5, balance = \"none\" }");
+        assert_eq!(between, sorted(range(31, 36)), "{file} {hard}");
+        // Ten strata of four samples each: one of each.
+        let ccs = kept(
+            "use = \"select.ccs\"\nwith = { budget = 10, balance = \"none\", rule.cutoff = 0.0, rule.strata = 10 }",
+        );
+        let mut strata: Vec<i64> = ccs.iter().map(|at| rank(*at as i64) / 4).collect();
+        strata.sort_unstable();
+        assert_eq!(strata, (0..10).collect::<Vec<i64>>(), "{file} {hard}");
+        let scores = place.ok(&["export", "p.toml", "scores", "--to", "-", "--format", "csv"]);
+        let cell = scores.lines().nth(1).and_then(|line| line.split(',').nth(1)).map(str::to_owned);
+        // As the file has them, whichever end is hard.
+        let first = if file == "small.npy" { "1" } else { "1099511627776" };
+        assert_eq!(cell.as_deref(), Some(first), "{scores}");
+    }
+}
+
+#[test]
+fn a_pool_of_files_is_one_data_set_and_ids_with_commas_come_back() {
+    let place = Sandbox::new();
+    place.write("part-10.csv", "id,u,v\n\"e, 5\",5,0\n");
+    place.write("part-9.csv", "id,u,v\n\"a, 1\",1,0\n\"b \"\"2\"\"\",2,0\nc,3,0\n\"d,4,4\",4,0\n");
+    let data = "[stage.data]\nuse = \"load.features\"\nwith = { train = \"part-*.csv\" }\n";
+    let k_center = "[stage.subset]\nuse = \"select.k-center\"\nfrom = { data = \"data\" }\n\
+        with = { budget = 3, rule.centers = [0] }\n";
+    place.write("p.toml", &format!("{data}{k_center}"));
+    place.run("p.toml", &["--no-table"]);
+    place.ok(&["export", "p.toml", "subset", "--to", "kept.txt"]);
+    let kept = std::fs::read_to_string(place.path("kept.txt")).expect("written");
+    assert_eq!(kept, "a, 1\nc\ne, 5\n");
+    let import = "[stage.subset]\nuse = \"select.import\"\nfrom = { data = \"data\" }\nwith = { file = \"kept.txt\" }\n";
+    place.write("q.toml", &format!("{data}{import}"));
+    place.run("q.toml", &["--no-table"]);
+    let again = place.ok(&["export", "q.toml", "subset", "--to", "-", "--format", "indices"]);
+    assert_eq!(again, "0\n2\n4\n");
+    // The bytes of every file are in the key.
+    assert_eq!(place.run("p.toml", &["--no-table"]).0, (2, 0));
+    place.write("part-10.csv", "id,u,v\n\"e, 5\",6,0\n");
+    assert_eq!(place.run("p.toml", &["--no-table"]).0, (0, 2));
+    place.write("part-11.csv", "id,u\nf,6\n");
+    let output = place.output(&["run", "p.toml", "--device", "cpu"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("part-11.csv` has embeddings of 1 values, but those of `part-9.csv`"),
+        "{said}"
+    );
+}

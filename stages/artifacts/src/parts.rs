@@ -5,7 +5,9 @@
 
 mod stored;
 
-pub use stored::{StoredTensor, encode_tensors, header_of_bytes, header_of_f32, put_tensors};
+pub use stored::{
+    StoredTensor, bytes_of_f32, encode_tensors, header_of_bytes, header_of_f32, put_tensors,
+};
 
 use crate::{ArtifactError, Id, floats::Floats};
 use cache::{Artifact, Blob, Bytes, Store, StoreError};
@@ -173,6 +175,20 @@ impl PartBytes {
             }
         };
         Ok((view.shape().to_vec(), values))
+    }
+
+    /// Returns the values of a float tensor, f64 or shorter.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::f32`].
+    pub fn f64(&self, name: &str) -> Result<Vec<f64>, PartError> {
+        let view = self.tensors()?.tensor(name)?;
+        if view.dtype() != Dtype::F64 {
+            return Ok(self.f32(name)?.1.into_iter().map(f64::from).collect());
+        }
+        let (words, _) = view.data().as_chunks::<8>();
+        Ok(words.iter().map(|word| f64::from_le_bytes(*word)).collect())
     }
 
     /// Returns the shape and the numbers of a tensor of floats, where the store has them if they are f32.

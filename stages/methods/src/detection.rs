@@ -72,7 +72,7 @@ struct Detection {
 
 impl Detection {
     /// Returns what `scores`, none of them NaN, are worth; `None` where no sample is wrong, or each.
-    fn of(scores: &[f32], wrong: &[bool]) -> Option<Self> {
+    fn of(scores: &[f64], wrong: &[bool]) -> Option<Self> {
         let all = wrong.iter().filter(|wrong| **wrong).count();
         if all == 0 || all == wrong.len() {
             return None;
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_area_is_the_share_of_pairs_in_order() {
-        let scores: Vec<f32> = (0..200_u32).map(|at| (at * 7919 % 23) as f32).collect();
+        let scores: Vec<f64> = (0..200_u32).map(|at| f64::from(at * 7919 % 23)).collect();
         let wrong: Vec<bool> = (0..200_u32).map(|at| at * 104_729 % 5 == 1).collect();
         let mut sum = 0.0;
         let mut pairs = 0.0;

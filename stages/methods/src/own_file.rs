@@ -148,6 +148,29 @@ pub enum OwnFileError {
         /// How many those to train on have.
         train: usize,
     },
+    /// Its embeddings are longer or shorter than those of a file before it.
+    #[error("has embeddings of {found} values, but those of `{}` have {wanted}", first.display())]
+    PoolWidth {
+        /// How many values one has.
+        found: usize,
+        /// The file before it.
+        first: PathBuf,
+        /// How many those have.
+        wanted: usize,
+    },
+    /// It has labels of another kind than a file before it.
+    #[error("has {found}, but `{}` has {wanted}", first.display())]
+    PoolLabels {
+        /// What it has.
+        found: &'static str,
+        /// The file before it.
+        first: PathBuf,
+        /// What that has.
+        wanted: &'static str,
+    },
+    /// An id of it stands in a file before it.
+    #[error("has the id `{0}`, which stands in a file before it")]
+    PoolId(String),
 }
 
 /// More names than these are told as their count.

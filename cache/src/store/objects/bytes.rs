@@ -1,11 +1,16 @@
 //! The bytes of an object, in memory or mapped from its file.
 
-use super::WINDOW;
+use super::{LARGE, WINDOW, retry};
 use crate::{Digest, id};
 use memmap2::{Mmap, UncheckedAdvice};
-use std::ops::Deref;
+use std::{
+    fs::{self, File},
+    io,
+    ops::Deref,
+    path::Path,
+};
 
-/// The verified bytes of an object. Large objects are memory-mapped, not read.
+/// The verified bytes of an object, or those of a file outside the store. Large ones are memory-mapped, not read.
 #[derive(Debug)]
 pub struct Bytes(pub(super) Backing);
 
@@ -16,6 +21,27 @@ pub(super) enum Backing {
 }
 
 impl Bytes {
+    /// Returns the bytes of a file outside the store, as they are: nothing is verified. A large file must not be cut
+    /// short while they are in use (SIGBUS).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system does not read it.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        retry::retrying(|| -> io::Result<Self> {
+            let file = File::open(path)?;
+            let about = file.metadata()?;
+            if !about.is_file() || about.len() < LARGE {
+                return Ok(Self(Backing::Read(fs::read(path)?)));
+            }
+            #[expect(unsafe_code, reason = "a map is the only way to read gigabytes at no cost")]
+            // SAFETY: the map is only read. A program that cuts the file short meanwhile ends this one, as with any
+            // mapped file; one that changes it is noticed by its date when the stage has ended.
+            let map = unsafe { Mmap::map(&file) };
+            Ok(Self(Backing::Mapped(map?)))
+        })
+    }
+
     /// Releases the pages of a memory-mapped object (MADV_DONTNEED). They are read from the file
     /// again when next used, so a large object can be scanned in little memory.
     pub fn release(&self) {

@@ -1,16 +1,21 @@
 //! Zip archives: NumPy's `.npz`, and what `torch.save` writes.
 
 use super::{FormatError, Values, npy, pickle::Pickle, python};
+use flate2::Crc;
 use std::io::{Cursor, Read};
-use zip::{ZipArchive, result::ZipError};
+use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
 /// Nothing that holds data unpacks to more than so many times its packed size.
 const MOST_PACKED: u64 = 1100;
+
+/// So many bytes of a member are checked at a time.
+const WINDOW: usize = 64 << 20;
 
 type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
 
 /// What a zip archive holds.
 pub(super) struct Zipped<'a> {
+    bytes: &'a [u8],
     archive: Archive<'a>,
     /// The folder of PyTorch's files within it, if it has any.
     torch: Option<String>,
@@ -21,7 +26,7 @@ impl<'a> Zipped<'a> {
         let archive = ZipArchive::new(Cursor::new(bytes)).map_err(unzipped)?;
         let torch = archive.file_names().find_map(|name| name.strip_suffix("data.pkl"));
         let torch = torch.map(str::to_owned);
-        Ok(Self { archive, torch })
+        Ok(Self { bytes, archive, torch })
     }
 
     /// Returns the names of the arrays of an `.npz`.
@@ -32,18 +37,42 @@ impl<'a> Zipped<'a> {
         if arrays.is_empty() { Err(FormatError::ForeignZip) } else { Ok(arrays) }
     }
 
-    /// Returns the array of an `.npz` called `name`.
-    pub(super) fn get(&mut self, name: &str) -> Result<Values<'static>, FormatError> {
-        let bytes = self.member(&format!("{name}.npy"))?;
-        match npy::read(&bytes)? {
-            npy::Npy::Values(values) => Ok(values.into_owned()),
-            npy::Npy::Pickle(rest) => {
-                let pickle = Pickle::read(rest)?;
-                let mut all = python::columns(&pickle, &|_| None).into_iter();
-                let first = all.next().ok_or(FormatError::NoArrays)?;
-                Ok(first.1.into_owned())
-            }
+    /// Returns the array of an `.npz` called `name`: where it lies, if it is not packed. `release` gives back the
+    /// memory that reading the archive takes.
+    pub(super) fn get(
+        &mut self,
+        name: &str,
+        release: &dyn Fn(),
+    ) -> Result<Values<'a>, FormatError> {
+        let name = format!("{name}.npy");
+        match self.stored(&name, release)? {
+            Some(bytes) => array(bytes),
+            None => array(&self.member(&name)?).map(Values::into_owned),
         }
+    }
+
+    /// Returns the bytes of a member that is not packed, having checked them.
+    fn stored(&mut self, name: &str, release: &dyn Fn()) -> Result<Option<&'a [u8]>, FormatError> {
+        let member = self.archive.by_name(name).map_err(unzipped)?;
+        if member.compression() != CompressionMethod::Stored {
+            return Ok(None);
+        }
+        let cut = || FormatError::Unzip { reason: format!("`{name}` goes past its end") };
+        let from = member.data_start().and_then(|from| usize::try_from(from).ok());
+        let from = from.ok_or_else(cut)?;
+        let size = usize::try_from(member.size()).map_err(|_| cut())?;
+        let end = from.checked_add(size).ok_or_else(cut)?;
+        let bytes = self.bytes.get(from..end).ok_or_else(cut)?;
+        let mut sum = Crc::new();
+        for window in bytes.chunks(WINDOW) {
+            sum.update(window);
+            release();
+        }
+        if sum.sum() != member.crc32() {
+            let reason = format!("`{name}` has another checksum than it should");
+            return Err(FormatError::Unzip { reason });
+        }
+        Ok(Some(bytes))
     }
 
     fn member(&mut self, name: &str) -> Result<Vec<u8>, FormatError> {
@@ -73,6 +102,19 @@ impl<'a> Zipped<'a> {
     }
 }
 
+/// Returns the array in a `.npy` member.
+fn array(bytes: &[u8]) -> Result<Values<'_>, FormatError> {
+    match npy::read(bytes)? {
+        npy::Npy::Values(values) => Ok(values),
+        npy::Npy::Pickle(rest) => {
+            let pickle = Pickle::read(rest)?;
+            let mut all = python::columns(&pickle, &|_| None).into_iter();
+            let first = all.next().ok_or(FormatError::NoArrays)?;
+            Ok(first.1.into_owned())
+        }
+    }
+}
+
 fn unzipped(error: ZipError) -> FormatError {
     FormatError::Unzip { reason: error.to_string() }
 }
@@ -81,7 +123,7 @@ fn unzipped(error: ZipError) -> FormatError {
 mod tests {
     use super::*;
     use crate::formats::{DataFile, FileKind, Wanted};
-    use std::{io::Write, path::Path};
+    use std::{borrow::Cow, io::Write, path::Path};
     use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
     fn zipped(members: &[(&str, Vec<u8>)], method: CompressionMethod) -> Vec<u8> {
@@ -116,6 +158,16 @@ mod tests {
                 (FileKind::Zip, 2)
             );
             assert_eq!(wholes(&file.get("x").expect("it is there")), Some(vec![1, 2, 3]));
+            let is_packed = method == CompressionMethod::Deflated;
+            let Ok(Values::Numbers(x)) = file.get("x") else { panic!("it is an array") };
+            assert_eq!(matches!(x.data, Cow::Owned(_)), is_packed);
+            if let Some(at) = bytes.windows(3).position(|three| three == [1, 2, 3]) {
+                let mut bad = bytes.clone();
+                bad[at] = 9;
+                let file = DataFile::new(Path::new("a.npz"), bad).expect("it is an archive");
+                let error = file.get("x").expect_err("a byte is another").to_string();
+                assert!(error.contains("checksum"), "{error}");
+            }
             let wanted = Wanted { given: None, usual: &["scores"], setting: None };
             assert_eq!(file.pick(wanted).expect("it is there").0, "scores");
             for cut in [4, bytes.len() / 2, bytes.len() - 1] {

@@ -254,6 +254,21 @@ impl Array<'_> {
         }
     }
 
+    /// Returns the position of a whole number that is equal to another as an f64, and is not; `doubles` are the
+    /// elements as such.
+    pub(super) fn first_merged(&self, doubles: &[f64]) -> Option<usize> {
+        const EXACT: f64 = (1_u64 << 53) as f64;
+        doubles.iter().find(|value| value.abs() >= EXACT)?;
+        let wholes = self.wholes()?;
+        let mut order: Vec<usize> = (0..wholes.len()).collect();
+        order.sort_by_key(|at| wholes[*at]);
+        let merged = order.windows(2).find(|pair| {
+            let (a, b) = (pair[0], pair[1]);
+            wholes[a] != wholes[b] && doubles[a] == doubles[b]
+        });
+        merged.map(|pair| pair[1])
+    }
+
     /// Returns the elements, if they are whole numbers by their type or by their values.
     pub fn whole_numbers(&self) -> Option<Vec<i128>> {
         self.first_fraction().is_none().then(|| match self.wholes() {
@@ -271,8 +286,14 @@ impl Array<'_> {
         self.doubles().into_iter().enumerate().find(|(_, value)| odd(value))
     }
 
-    /// Returns the values, the number of samples, and the number of values of each.
-    pub fn embeddings(&self) -> Result<(Vec<f32>, usize, usize), ArrayError> {
+    /// Returns the elements as f32, of whatever type they are.
+    pub fn singles(&self) -> Vec<f32> {
+        let rounded = || self.doubles().into_iter().map(|value| value as f32).collect();
+        self.floats().unwrap_or_else(rounded)
+    }
+
+    /// Returns the number of samples, and the number of values in the embedding of each.
+    pub fn rows(&self) -> Result<(usize, usize), ArrayError> {
         let [n, rest @ ..] = self.shape.as_slice() else {
             return Err(ArrayError::NoDimensions);
         };
@@ -280,15 +301,46 @@ impl Array<'_> {
         if rest.is_empty() || n == 0 || d == 0 {
             return Err(ArrayError::EmbeddingShape(self.shape.clone()));
         }
-        let values = self
-            .floats()
-            .unwrap_or_else(|| self.doubles().into_iter().map(|value| value as f32).collect());
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok((values, n, d)),
-            Some(at) => {
-                Err(ArrayError::NotFinite { value: values[at], sample: at / d, at: at % d })
-            }
-        }
+        Ok((n, d))
+    }
+
+    /// Returns the embeddings of the samples at `rows`, in that order, as f32.
+    ///
+    /// # Errors
+    ///
+    /// Names the first value of them that is not finite.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such row.
+    pub fn embeddings_of(
+        &self,
+        rows: impl ExactSizeIterator<Item = usize> + Clone,
+    ) -> Result<Vec<f32>, ArrayError> {
+        let (_, d) = self.rows()?;
+        let each = d * self.scalar.size();
+        let count = rows.len();
+        let first = rows.clone().next().unwrap_or(0);
+        let run = rows.clone().enumerate().all(|(at, row)| row == first + at);
+        let data: Cow<'_, [u8]> = if run {
+            self.data[first * each..][..count * each].into()
+        } else {
+            let mut data = Vec::with_capacity(count * each);
+            rows.clone().for_each(|row| data.extend_from_slice(&self.data[row * each..][..each]));
+            data.into()
+        };
+        let values = Array { scalar: self.scalar, shape: vec![count, d], data }.singles();
+        let Some(at) = values.iter().position(|value| !value.is_finite()) else {
+            return Ok(values);
+        };
+        let sample = rows.clone().nth(at / d).unwrap_or(0);
+        Err(ArrayError::NotFinite { value: values[at], sample, at: at % d })
+    }
+
+    /// Returns the values, the number of samples, and the number of values of each.
+    pub fn embeddings(&self) -> Result<(Vec<f32>, usize, usize), ArrayError> {
+        let (n, d) = self.rows()?;
+        Ok((self.embeddings_of(0..n)?, n, d))
     }
 
     /// Returns the labels, each below `classes`.

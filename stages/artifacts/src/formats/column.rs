@@ -77,6 +77,14 @@ pub enum ColumnError {
         /// Its position, counted from 0.
         position: usize,
     },
+    /// A whole number is so large that a 64-bit float does not tell it from another.
+    #[error(
+        "has a score at {position} that a 64-bit float cannot tell from another: take the smallest off all of them"
+    )]
+    Merged {
+        /// Its position, counted from 0.
+        position: usize,
+    },
     /// The array has more dimensions than one.
     #[error("has {} of shape {shape:?}: expected [n]", column.name())]
     Shape {
@@ -157,6 +165,20 @@ pub enum ColumnError {
     /// The samples are no subset: an index stands there twice, say.
     #[error("{}", as_subset(.0))]
     Subset(#[from] SubsetError),
+}
+
+impl ColumnError {
+    /// Returns whether the file is text that does not make a table of what was wanted.
+    pub fn is_of_cells(&self) -> bool {
+        let Self::Array(ArrayError::Format(error)) = self else { return false };
+        matches!(
+            error,
+            FormatError::Cells { .. }
+                | FormatError::Csv { .. }
+                | FormatError::NoColumn { .. }
+                | FormatError::NoNames(_)
+        )
+    }
 }
 
 /// Returns a number as it is written, a large one with its power of ten.
@@ -276,7 +298,11 @@ pub fn doubles_in(
     given: Option<&str>,
 ) -> Result<Vec<f64>, ColumnError> {
     let found = ColumnValues::of(file, column, given)?;
-    let values = found.array(column, "a number")?.doubles();
+    let array = found.array(column, "a number")?;
+    let values = array.doubles();
+    if let Some(position) = array.first_merged(&values).filter(|_| column == Column::Scores) {
+        return Err(ColumnError::Merged { position });
+    }
     if let Some(position) = values.iter().position(|value| !(*value as f32).is_finite()) {
         return Err(ColumnError::NotFinite { column, value: values[position], position });
     }
@@ -442,6 +468,8 @@ mod tests {
         let uneven = read("u.json", uneven, |path| doubles(path, Column::Scores, None));
         let uneven = uneven.expect_err("a row has no index").to_string();
         assert_eq!(uneven, "has 2 rows in `index`, but 3 in another column");
+        let merged = says("9007199254740992\n0\n9007199254740993\n");
+        assert!(merged.starts_with("has a score at 2 that a 64-bit float cannot tell"), "{merged}");
         assert!(says("score\n1\n1e300\n2\n").contains("has 1e300 as score 1, which is beyond"));
     }
 

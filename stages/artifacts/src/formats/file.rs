@@ -12,6 +12,7 @@ use std::{
     fs,
     io::{self, Read},
     path::Path,
+    sync::Arc,
 };
 
 /// What is looked for in a file of several arrays or columns.
@@ -25,10 +26,12 @@ pub struct Wanted<'a> {
     pub setting: Option<&'static str>,
 }
 
-/// A file of arrays or columns in memory.
+/// A file of arrays or columns: memory-mapped if it is large, or in memory.
 pub struct DataFile {
     kind: FileKind,
     bytes: Bytes,
+    /// The file itself, if `bytes` are its own and not what it was unpacked to.
+    file: Option<Arc<cache::Bytes>>,
     /// What it holds, with its names, where one part cannot be read without the others.
     decoded: Option<Vec<(String, Values<'static>)>>,
 }
@@ -41,14 +44,18 @@ const ROW_NAMES: [&str; 2] = ["", "unnamed: 0"];
 const INDEX_NAMES: [&str; 5] = ["index", "indices", "idx", "sample", "sample_index"];
 
 impl DataFile {
-    /// Reads the file at `path`, and unpacks it if it is gzip.
+    /// Opens the file at `path`, and unpacks it if it is gzip.
     ///
     /// # Errors
     ///
     /// Fails if the system does not read it, it does not unpack, or it holds no arrays.
     pub fn open(path: &Path) -> Result<Self, FormatError> {
-        let bytes = retrying(|| fs::read(path)).map_err(FormatError::Unread)?;
-        Self::new(path, bytes)
+        let file = Arc::new(cache::Bytes::of_file(path).map_err(FormatError::Unread)?);
+        let (kind, unpacked) = told(path, &file)?;
+        match unpacked {
+            Some(bytes) => Self::of(kind, bytes.into(), None),
+            None => Self::of(kind, Bytes::from_owner(FileBytes(Arc::clone(&file))), Some(file)),
+        }
     }
 
     /// Returns the file called `path` with these bytes.
@@ -57,7 +64,15 @@ impl DataFile {
     ///
     /// As [`Self::open`].
     pub fn new(path: &Path, bytes: Vec<u8>) -> Result<Self, FormatError> {
-        let (kind, bytes) = told(path, bytes)?;
+        let (kind, unpacked) = told(path, &bytes)?;
+        Self::of(kind, unpacked.unwrap_or(bytes).into(), None)
+    }
+
+    fn of(
+        kind: FileKind,
+        bytes: Bytes,
+        file: Option<Arc<cache::Bytes>>,
+    ) -> Result<Self, FormatError> {
         match kind {
             FileKind::Npy
             | FileKind::Zip
@@ -68,9 +83,16 @@ impl DataFile {
             | FileKind::Parquet
             | FileKind::Arrow => {
                 let decoded = decoded(kind, &bytes)?;
-                Ok(Self { kind, bytes: bytes.into(), decoded })
+                Ok(Self { kind, bytes, file, decoded })
             }
             kind => Err(FormatError::Foreign { kind }),
+        }
+    }
+
+    /// Gives back the memory that reading it has taken so far; what is read again comes from the file again.
+    pub fn release(&self) {
+        if let Some(file) = &self.file {
+            file.release();
         }
     }
 
@@ -126,7 +148,7 @@ impl DataFile {
                 npy::Npy::Pickle(_) => Err(FormatError::Gone),
             },
             FileKind::Safetensors => Ok(Values::Numbers(tensor(&self.bytes, name)?)),
-            FileKind::Zip => Zipped::open(&self.bytes)?.get(name),
+            FileKind::Zip => Zipped::open(&self.bytes)?.get(name, &|| self.release()),
             FileKind::Parquet | FileKind::Arrow => self.columnar().get(name),
             _ => {
                 let names = self.names()?;
@@ -134,6 +156,14 @@ impl DataFile {
                 text::TextTable::open(&self.bytes)?.column(at)
             }
         }
+    }
+
+    /// Returns the lines of plain text that are not empty, whatever stands in them; `None` of another kind.
+    pub fn lines(&self) -> Option<Vec<&str>> {
+        let text =
+            (self.kind == FileKind::Text).then(|| std::str::from_utf8(&self.bytes).ok())??;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Some(text.lines().filter(|line| !line.trim().is_empty()).collect())
     }
 
     /// Returns what is `wanted`, and its name: the only one there is, that of the name given, or of one of the
@@ -241,6 +271,16 @@ impl DataFile {
     ///
     /// Fails if such a column has a position twice, or one beyond the rows.
     pub fn order(&self, n: usize) -> Result<Option<Vec<usize>>, FormatError> {
+        self.order_after(0, n)
+    }
+
+    /// As [`Self::order`], of a file that comes after others with `before` rows together: its index may count on
+    /// from theirs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::order`].
+    pub fn order_after(&self, before: usize, n: usize) -> Result<Option<Vec<usize>>, FormatError> {
         if !self.is_table() || self.is_unnamed()? {
             return Ok(None);
         }
@@ -258,7 +298,10 @@ impl DataFile {
             return Err(FormatError::Uneven { name, found, wanted: n });
         }
         // R counts from 1.
-        if wholes.iter().enumerate().all(|(row, index)| *index == row as i128 + 1) {
+        let from = |first: i128| {
+            wholes.iter().enumerate().all(|(row, index)| *index == first + row as i128)
+        };
+        if from(1) || from(before as i128) || from(before as i128 + 1) {
             return Ok(None);
         }
         let mut places = vec![usize::MAX; n];
@@ -347,18 +390,30 @@ pub fn tensor<'a>(bytes: &'a [u8], name: &str) -> Result<Array<'a>, FormatError>
 ///
 /// Fails if the system does not read it, or it does not unpack.
 pub(crate) fn unpacked(path: &Path) -> Result<(FileKind, Vec<u8>), FormatError> {
-    told(path, retrying(|| fs::read(path)).map_err(FormatError::Unread)?)
+    let bytes = retrying(|| fs::read(path)).map_err(FormatError::Unread)?;
+    let (kind, unpacked) = told(path, &bytes)?;
+    Ok((kind, unpacked.unwrap_or(bytes)))
 }
 
-/// Returns of what kind the file called `path` with these bytes is, and what is in it.
-fn told(path: &Path, bytes: Vec<u8>) -> Result<(FileKind, Vec<u8>), FormatError> {
-    let kind = FileKind::of(path, &bytes);
+/// Returns of what kind the file called `path` with these bytes is; if it is gzip, of what kind that in it is, and
+/// that.
+fn told(path: &Path, bytes: &[u8]) -> Result<(FileKind, Option<Vec<u8>>), FormatError> {
+    let kind = FileKind::of(path, bytes);
     if kind != FileKind::Gzip {
-        return Ok((kind, bytes));
+        return Ok((kind, None));
     }
     let mut unpacked = vec![];
-    unpack(&bytes, &mut unpacked).map_err(FormatError::Unpack)?;
-    Ok((FileKind::of(&path.with_extension(""), &unpacked), unpacked))
+    unpack(bytes, &mut unpacked).map_err(FormatError::Unpack)?;
+    Ok((FileKind::of(&path.with_extension(""), &unpacked), Some(unpacked)))
+}
+
+/// A file's bytes, which are shared.
+struct FileBytes(Arc<cache::Bytes>);
+
+impl AsRef<[u8]> for FileBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// Unpacks gzip, all members of it; zeros behind the last one, with which tapes and blocks are filled up, are

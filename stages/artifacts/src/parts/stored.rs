@@ -26,12 +26,17 @@ impl<'a> StoredTensor<'a> {
     #[must_use]
     pub fn f32(name: &'a str, shape: &[usize], values: impl Into<Cow<'a, [f32]>>) -> Self {
         let bytes = match values.into() {
-            Cow::Borrowed(values) if cfg!(target_endian = "little") => {
-                bytemuck::cast_slice(values).into()
-            }
-            values => values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into(),
+            Cow::Borrowed(values) => bytes_of_f32(values),
+            Cow::Owned(values) => bytes_of_f32(&values).into_owned().into(),
         };
         Self { name, dtype: Dtype::F32, shape: shape.to_vec(), bytes }
+    }
+
+    /// Returns a tensor of f64 of one dimension.
+    #[must_use]
+    pub fn f64(name: &'a str, values: &[f64]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+        Self { name, dtype: Dtype::F64, shape: vec![values.len()], bytes: bytes.into() }
     }
 
     /// Returns a tensor of bytes.
@@ -54,6 +59,15 @@ impl<'a> StoredTensor<'a> {
         let bytes = values.iter().flat_map(word).collect::<Vec<u8>>();
         Self { name, dtype: Dtype::I64, shape: vec![values.len()], bytes: bytes.into() }
     }
+}
+
+/// Returns numbers as a tensor of f32 has them, little-endian: where they are, if the machine's own are so.
+#[must_use]
+pub fn bytes_of_f32(values: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        return bytemuck::cast_slice(values).into();
+    }
+    values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
 }
 
 /// Stores `tensors` as one safetensors object. The same tensors give the same bytes.

@@ -110,9 +110,10 @@ fn take_scores(
     ground: &LabelledSamples,
 ) -> Result<Parts, StageError> {
     let path = needed(out, "scores")?;
-    let found = column::floats(&path, Column::Scores).map_err(|error| wrong(&path, error))?;
+    let found = column::doubles(&path, Column::Scores, None);
+    let found = found.map_err(|error| wrong(&path, error))?;
     ground.one_each(found.len(), "scores")?;
-    let values = Scores::harder_when_high(found);
+    let values = Scores::of_doubles(found);
     scores::put(ctx, "command", &values, ground.shared.clone(), ground.classes)
 }
 

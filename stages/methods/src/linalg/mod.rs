@@ -37,7 +37,7 @@ pub(crate) use nnls::{nonnegative, positive_solve};
 pub use pairwise::{Pairwise, PairwiseElements};
 pub(crate) use pairwise_rows::PairwiseRows;
 pub(crate) use prefetch::{RowPrefetcher, largest};
-pub(crate) use rows::{group_means, unit};
+pub(crate) use rows::{group_means, unit, unit_of};
 
 use artifacts::Matrix;
 use rayon::prelude::*;

@@ -5,14 +5,24 @@ use rayon::prelude::*;
 
 /// Returns each row divided by its Euclidean length; a row of zeros stays one.
 pub(crate) fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
-    let mut data = vectors.data().to_vec();
-    data.par_chunks_mut(vectors.cols().max(1)).with_min_len(256).for_each(|row| {
+    divided(vectors.data().to_vec(), vectors.rows(), vectors.cols())
+}
+
+/// Returns the rows at `places`, in that order, each divided by its Euclidean length: [`unit`] of some, in one copy.
+pub(crate) fn unit_of(vectors: &Matrix<'_>, places: &[u32]) -> Matrix<'static> {
+    let mut data = Vec::with_capacity(places.len() * vectors.cols());
+    places.iter().for_each(|place| data.extend_from_slice(vectors.row(*place as usize)));
+    divided(data, places.len(), vectors.cols())
+}
+
+fn divided(mut data: Vec<f32>, rows: usize, cols: usize) -> Matrix<'static> {
+    data.par_chunks_mut(cols.max(1)).with_min_len(256).for_each(|row| {
         let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
         if length > 0.0 {
             row.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
         }
     });
-    Matrix::new(data, vectors.rows(), vectors.cols())
+    Matrix::new(data, rows, cols)
 }
 
 /// Returns the mean of the rows of each of `count` groups, \[count, d\], and how many rows each has, by the
@@ -47,6 +57,7 @@ mod tests {
     fn lengths_and_means_worked_by_hand() {
         let x = Matrix::new(vec![3.0, 4.0, 0.0, 0.0, 1.0, 2.0], 3, 2);
         assert_eq!(unit(&x).data()[..4], [0.6, 0.8, 0.0, 0.0]);
+        assert_eq!(unit_of(&x, &[1, 0]).data(), [0.0, 0.0, 0.6, 0.8]);
         let (means, counts) = group_means(&x, &[2_u32, 0, 2], 3);
         assert_eq!((means.data(), counts), (&[0.0, 0.0, 0.0, 0.0, 2.0, 3.0][..], vec![1, 0, 2]));
     }

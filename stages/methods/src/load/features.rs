@@ -1,25 +1,31 @@
 //! `load.features`: embeddings that were made elsewhere, and their labels if there are any.
 
+mod pool;
+
 use super::{
-    Loaded, Loader,
+    Loader,
     columns::WantedColumns,
-    file, image_arrays,
-    labels::{self, FileLabels, refused},
-    names,
+    file,
+    file_list::{self, FileList},
+    labels::{self, FileLabels},
+    names, put_around_features,
     split_files::SplitFiles,
 };
-use crate::OwnFileError;
+use crate::{MethodError, OwnFileError};
 use artifacts::{
+    ClassId,
     columns::SampleColumns,
-    dataset::{DatasetMeta, Inputs, Split},
-    formats::{Array, ArrayError, DataFile, FileKind, Scalar, Values, Wanted},
-    parts::Parts,
+    dataset::DatasetMeta,
+    formats::{ArrayError, DataFile, FileKind, Values, Wanted},
+    parts::{self, Parts},
     units::Count,
 };
-use engine::{InputFile, Problem, StageCtx, StageError};
+use cache::Blob;
+use engine::{InputFile, Problem, StageCtx, StageError, StageProgress};
+use pool::{Embeddings, Found, Joined, OpenFile, Piece, columns_of};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::io::Write as _;
 
 /// The class of samples without labels.
 pub(super) const UNLABELLED: &str = "unlabelled";
@@ -35,18 +41,19 @@ const NO_FEATURES: [&str; 6] = ["", "unnamed: 0", "index", "idx", "id", "split"]
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct LoadFeatures {
-    /// The file with the embeddings to train on. Required.
+    /// The file with the embeddings to train on. Required. Of several, the pattern that all match, such as
+    /// `"shards/part-*.npy"`, or a list.
     #[serde(skip_serializing)]
-    train: Option<PathBuf>,
-    /// The file with their labels, if that is another one.
+    train: Option<FileList>,
+    /// The file with their labels, if that is another one, or several.
     #[serde(skip_serializing)]
-    train_labels: Option<PathBuf>,
-    /// The file with the embeddings to test on. Without it the test split is empty.
+    train_labels: Option<FileList>,
+    /// The file with the embeddings to test on, or several. Without it the test split is empty.
     #[serde(skip_serializing)]
-    test: Option<PathBuf>,
-    /// The file with their labels, if that is another one.
+    test: Option<FileList>,
+    /// The file with their labels, if that is another one, or several.
     #[serde(skip_serializing)]
-    test_labels: Option<PathBuf>,
+    test_labels: Option<FileList>,
     /// The name of the array or column of embeddings, in files that hold several.
     embeddings: String,
     /// The name of the array or column of labels, in files that hold several.
@@ -105,12 +112,19 @@ or under another usual name (`features`, `label`, `target`, `y`); the two settin
 table, embeddings are a column of lists, or all columns of numbers but labels, `index` and `id`. FileLabels may
 also stand in a file of their own. A single array in a file has no name and needs none.
 
+Several files are one pool: `train = \"shards/part-*.npy\"`, or a list. Those of a pattern are in natural order,
+`part-2` before `part-10`; a list keeps its own. Their embeddings have one length; labels and ids stand in each of them or
+in none, or labels in files of their own.
+
 Embeddings are numbers of shape [n, ...], of images too (`load.image-arrays` keeps those as images), flattened
 to [n, d] and kept as f32. A value that is not finite is refused. FileLabels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
 `classes`). Without labels all samples are of one class, `unlabelled`: enough for selectors that look at
 embeddings. Ids of the training samples (`ids`) and counts (`counts`: tokens, bytes) travel with them: exports and
 imports go by the ids, `unit` of a selector by a count. Without test files the test split is empty. Nothing is normalised. Paths are relative to the
-current directory and not part of the key: the files' bytes are.";
+current directory and not part of the key: the files' bytes are.
+
+Cost: `.npy` in C order, `.npz` that is not packed and safetensors are memory-mapped and go to the store in blocks; what
+has to be unpacked or parsed is in memory once, a file at a time.";
 
     fn problems(&self) -> Vec<Problem> {
         let mut all = names::problems(self.classes.as_deref());
@@ -123,35 +137,81 @@ current directory and not part of the key: the files' bytes are.";
     }
 
     fn load(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
-        let mut loaded = self.read(ctx.files())?;
-        ctx.check_cancelled()?;
-        loaded.limit(self.train_limit, self.test_limit);
-        loaded.put(ctx)
+        let files = OpenFiles::open(ctx.files())?;
+        let found = self.read(&files)?;
+        found.notes.iter().for_each(|note| ctx.log(note));
+        let features = found.put(ctx)?;
+        let labels = [&found.labels[0][..], &found.labels[1]];
+        put_around_features(ctx, &found.meta, features, labels, &found.columns)
     }
 }
 
-/// The embeddings of a split.
-struct Embeddings {
-    values: Vec<f32>,
-    n: usize,
-    d: usize,
-    /// The shape of an image, if they are images in truth.
-    images: Option<Vec<usize>>,
-    columns: SampleColumns,
+/// The files that were named, opened.
+struct OpenFiles<'p> {
+    train: Vec<OpenFile<'p>>,
+    train_labels: Vec<OpenFile<'p>>,
+    test: Vec<OpenFile<'p>>,
+    test_labels: Vec<OpenFile<'p>>,
 }
 
-impl Embeddings {
-    fn of(array: &Array<'_>) -> Result<Self, ArrayError> {
-        let (values, n, d) = array.embeddings()?;
-        let is_images = array.scalar == Scalar::U8 && array.shape.len() == 4;
-        let layout = image_arrays::layout(&array.shape).filter(|_| is_images);
-        let images = layout.map(image_arrays::ImageLayout::sample);
-        Ok(Self { values, n, d, images, columns: SampleColumns::default() })
+impl<'p> OpenFiles<'p> {
+    fn open(files: &'p [InputFile]) -> Result<Self, StageError> {
+        let open = |role: &str| -> Result<Vec<OpenFile<'p>>, StageError> {
+            file_list::paths(files, role).into_iter().map(OpenFile::open).collect()
+        };
+        file::path(files, "train")?;
+        Ok(Self {
+            train: open("train")?,
+            train_labels: open("train-labels")?,
+            test: open("test")?,
+            test_labels: open("test-labels")?,
+        })
+    }
+}
+
+/// What the files hold.
+struct FoundFeatures<'f> {
+    meta: DatasetMeta,
+    train: Embeddings<'f>,
+    test: Embeddings<'f>,
+    labels: [Vec<ClassId>; 2],
+    columns: SampleColumns,
+    /// What to tell of it besides.
+    notes: Vec<String>,
+}
+
+impl FoundFeatures<'_> {
+    /// Calls `see` with the object of the features, some of it at a time.
+    fn each_block(
+        &self,
+        see: &mut dyn FnMut(&[u8]) -> Result<(), StageError>,
+    ) -> Result<(), StageError> {
+        let DatasetMeta { train: n, test: m, .. } = self.meta;
+        let d = self.train.d;
+        see(&parts::header_of_f32(&[("test", vec![m, d]), ("train", vec![n, d])])?)?;
+        self.test.each_block(m, see)?;
+        self.train.each_block(n, see)
+    }
+
+    /// Stores the features.
+    fn put(&self, ctx: &StageCtx<'_>) -> Result<Blob, StageError> {
+        let mut writer = ctx.writer()?;
+        let each = 4 * self.train.d as u64;
+        let all = (self.meta.train + self.meta.test) as u64;
+        let mut done = 0;
+        self.each_block(&mut |block| {
+            ctx.check_cancelled()?;
+            writer.write_all(block).map_err(MethodError::SamplesUnwritten)?;
+            done += block.len() as u64;
+            ctx.progress(StageProgress::new((done / each).min(all), all, "sample"));
+            Ok(())
+        })?;
+        Ok(writer.finish()?)
     }
 }
 
 impl LoadFeatures {
-    fn split_files(&self) -> SplitFiles<'_> {
+    fn split_files(&self) -> SplitFiles<'_, FileList> {
         SplitFiles {
             train: self.train.as_ref(),
             train_labels: self.train_labels.as_ref(),
@@ -160,102 +220,86 @@ impl LoadFeatures {
         }
     }
 
-    fn read(&self, files: &[InputFile]) -> Result<Loaded, StageError> {
-        let (mut train, train_labels) = self.split(files, "train")?;
-        let (test, test_labels) = match files.iter().any(|file| file.role == "test") {
-            true => self.split(files, "test")?,
-            false => {
-                let columns = SampleColumns::default();
-                let none = Embeddings { values: vec![], n: 0, d: train.d, images: None, columns };
-                (none, FileLabels::None(0))
-            }
-        };
-        if test.d != train.d {
-            let error = OwnFileError::Width { found: test.d, train: train.d };
-            return Err(refused(file::path(files, "test")?, error));
+    fn read<'f>(&self, files: &'f OpenFiles<'f>) -> Result<FoundFeatures<'f>, StageError> {
+        let (train, mut joined) = self.split(&files.train, &files.train_labels)?;
+        let train_labels = joined.labels(self.classes.as_deref())?;
+        let (mut columns, note) = joined.columns(self.wanted_columns())?;
+        let (test, mut joined) = self.split(&files.test, &files.test_labels)?;
+        let test_labels = joined.labels(self.classes.as_deref())?;
+        if let Some(first) = files.test.first()
+            && test.d != train.d
+        {
+            return Err(first.wrong(OwnFileError::Width { found: test.d, train: train.d }));
         }
-        let path = |role: &str| match file::path(files, &format!("{role}-labels")) {
-            Ok(path) => Ok(path),
-            Err(_) => file::path(files, role),
+        let path = |role: &str| {
+            let [own, data] = match role {
+                "train" => [&files.train_labels, &files.train],
+                _ => [&files.test_labels, &files.test],
+            };
+            let first = own.first().or_else(|| data.first()).map(|file| file.path);
+            first.ok_or_else(|| MethodError::NoFile { role: role.to_owned() })
         };
         let given = self.classes.as_deref();
-        let (classes, labels) = labels::classes(given, [&train_labels, &test_labels], &path)?;
-        let [train_labels, test_labels] = labels;
+        let (classes, mut labels) = labels::classes(given, [&train_labels, &test_labels], &path)?;
+        let limits = [self.train_limit, self.test_limit];
+        for (labels, limit) in labels.iter_mut().zip(limits) {
+            labels.truncate(limit.map_or(usize::MAX, Count::get));
+        }
+        columns.truncate(labels[0].len());
         let meta = DatasetMeta {
             name: self.name.clone(),
             classes,
             sample: vec![train.d],
-            train: train.n,
-            test: test.n,
+            train: labels[0].len(),
+            test: labels[1].len(),
             mean: vec![0.0],
             std: vec![1.0],
             space: None,
         };
-        let split =
-            |one: Embeddings, labels| Split { inputs: Inputs::Features(one.values), labels };
-        let note = train.images.take().map(|shape| {
-            format!("these are images of {shape:?}: `load.image-arrays` keeps them as images")
-        });
-        let columns = std::mem::take(&mut train.columns);
-        let loaded = Loaded::new(meta, split(train, train_labels), split(test, test_labels));
-        Ok(Loaded { note, columns, ..loaded })
+        let notes = train.notes().into_iter().chain(note).collect();
+        Ok(FoundFeatures { meta, train, test, labels, columns, notes })
     }
 
-    /// Reads the embeddings and labels of the split called `which`.
-    fn split(
+    /// Returns the embeddings of a split in `files`, and what belongs to them; labels are in `others`, if there are
+    /// such.
+    fn split<'f>(
         &self,
-        files: &[InputFile],
-        which: &str,
-    ) -> Result<(Embeddings, FileLabels), StageError> {
-        let path = file::path(files, which)?;
-        let wrong = |error: ArrayError| refused(path, error);
-        let opened = DataFile::open(path).map_err(|error| wrong(error.into()))?;
-        let mut embeddings = self.embeddings(&opened).map_err(wrong)?;
-        let (n, d) = (embeddings.n, embeddings.d);
-        let order = opened.order(n).map_err(|error| wrong(error.into()))?;
-        if let Some(rows) = &order {
-            let row = |row: &usize| embeddings.values[row * d..][..d].iter().copied();
-            embeddings.values = rows.iter().flat_map(row).collect();
+        files: &'f [OpenFile<'f>],
+        others: &'f [OpenFile<'f>],
+    ) -> Result<(Embeddings<'f>, Joined<'f>), StageError> {
+        let (mut embeddings, mut joined) = (Embeddings::default(), Joined::new());
+        for from in files {
+            let wrong = |error: ArrayError| from.wrong(error);
+            let found = self.embeddings(&from.file).map_err(wrong)?;
+            let piece = Piece::new(from, found, embeddings.n, files.len() == 1).map_err(wrong)?;
+            joined.push_columns(from, columns_of(&piece, self.wanted_columns())?);
+            if others.is_empty() {
+                let labels = self.own_labels(&from.file, piece.n).map_err(wrong)?;
+                let labels = labels.ordered(piece.order.as_deref());
+                counted(from, labels.len(), from, piece.n)?;
+                joined.push_labels(from, labels);
+            }
+            embeddings.push(piece)?;
         }
-        if which == "train" {
-            let columns = self.wanted_columns().read(&opened, n, order.as_deref());
-            embeddings.columns = columns.map_err(wrong)?;
-        }
-        let role = format!("{which}-labels");
-        let labels = if files.iter().any(|file| file.role == role) {
-            let other = file::path(files, &role)?;
-            let wrong = |error: ArrayError| refused(other, error);
-            let opened = DataFile::open(other).map_err(|error| wrong(error.into()))?;
-            let (_, found) =
-                opened.pick(self.wanted_labels()).map_err(|error| wrong(error.into()))?;
+        let mut before = 0;
+        for other in others {
+            let wrong = |error: ArrayError| other.wrong(error);
+            let picked = other.file.pick(self.wanted_labels());
+            let (_, found) = picked.map_err(|error| wrong(error.into()))?;
             let labels = self.labels_of(found).map_err(wrong)?;
-            let order = opened.order(labels.len()).map_err(|error| wrong(error.into()))?;
-            let labels = labels.ordered(order.as_deref());
-            if labels.len() != n {
-                let error = OwnFileError::LabelCount {
-                    labels: labels.len(),
-                    embeddings: path.to_owned(),
-                    n,
-                };
-                return Err(refused(other, error));
-            }
-            labels
-        } else {
-            let labels = self.own_labels(&opened, n).map_err(wrong)?.ordered(order.as_deref());
-            if labels.len() != n {
-                let error = OwnFileError::LabelCount {
-                    labels: labels.len(),
-                    embeddings: path.to_owned(),
-                    n,
-                };
-                return Err(refused(path, error));
-            }
-            labels
-        };
-        Ok((embeddings, labels))
+            let order = other.file.order_after(before, labels.len());
+            let labels = labels.ordered(order.map_err(|error| wrong(error.into()))?.as_deref());
+            before += labels.len();
+            joined.push_labels(other, labels);
+        }
+        if let (Some(first), Some(other)) = (files.first(), others.last()) {
+            counted(other, before, first, embeddings.n)?;
+        }
+        Ok((embeddings, joined))
     }
 
-    fn embeddings(&self, file: &DataFile) -> Result<Embeddings, ArrayError> {
+    /// Returns what in a file is embeddings.
+    fn embeddings(&self, file: &DataFile) -> Result<Found, ArrayError> {
         let wanted = self.wanted_embeddings();
         let names = file.names()?;
         let is = |name: &String, names: &[&str]| {
@@ -271,12 +315,10 @@ impl LoadFeatures {
             });
             let features: Vec<String> = features.cloned().collect();
             if !features.is_empty() {
-                return Embeddings::of(&array(file.matrix(&features)?)?);
+                return Ok(Found::Columns(features));
             }
         }
-        let found = found?;
-        let values = file.get(&found)?;
-        Embeddings::of(&array(values)?)
+        Ok(Found::Array(found?))
     }
 
     /// Returns the labels in the file of the embeddings, if it has any.
@@ -312,156 +354,19 @@ fn is_table(kind: FileKind) -> bool {
     matches!(kind, FileKind::Text | FileKind::Json | FileKind::Parquet | FileKind::Arrow)
 }
 
-fn array(values: Values<'_>) -> Result<Array<'_>, ArrayError> {
-    match values {
-        Values::Numbers(array) => Ok(array),
-        Values::Texts(_) => Err(ArrayError::EmbeddingTexts),
+/// Checks that there are as many labels as embeddings.
+fn counted(
+    from: &OpenFile<'_>,
+    labels: usize,
+    first: &OpenFile<'_>,
+    n: usize,
+) -> Result<(), StageError> {
+    if labels == n {
+        return Ok(());
     }
+    let embeddings = first.path.to_owned();
+    Err(from.wrong(OwnFileError::LabelCount { labels, embeddings, n }))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::load::file::Scratch;
-    use artifacts::ClassId;
-    use half::f16;
-    use safetensors::Dtype;
-    use safetensors::tensor::TensorView;
-
-    fn f32s(values: &[f32]) -> Vec<u8> {
-        values.iter().flat_map(|one| one.to_le_bytes()).collect()
-    }
-
-    fn i64s(values: &[i64]) -> Vec<u8> {
-        values.iter().flat_map(|one| one.to_le_bytes()).collect()
-    }
-
-    type Given<'a> = (Dtype, &'a [usize], &'a [u8]);
-
-    fn view<'a>((dtype, shape, data): Given<'a>) -> TensorView<'a> {
-        TensorView::new(dtype, shape.to_vec(), data).expect("the bytes fill the shape")
-    }
-
-    fn tensors(x: Given<'_>, y: Given<'_>) -> Vec<u8> {
-        safetensors::serialize([("embeddings", view(x)), ("labels", view(y))], None)
-            .expect("it can be encoded")
-    }
-
-    fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-        let header =
-            format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
-        artifacts::formats::npy::encode(1, &header, data)
-    }
-
-    fn load(stage: &LoadFeatures) -> Result<Loaded, StageError> {
-        stage.read(&stage.files().expect("the files are there"))
-    }
-
-    #[test]
-    fn both_formats_give_the_same_data() {
-        let scratch = Scratch::new("features");
-        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-        let wide: Vec<u8> = x.iter().flat_map(|one| f64::from(*one).to_le_bytes()).collect();
-        let half: Vec<u8> = x.iter().flat_map(|one| f16::from_f32(*one).to_le_bytes()).collect();
-        let both = tensors((Dtype::F16, &[3, 1, 2], &half), (Dtype::I64, &[3], &i64s(&[2, 0, 1])));
-        let one = LoadFeatures {
-            train: Some(scratch.write("both.safetensors", &both)),
-            ..LoadFeatures::default()
-        };
-        let two = LoadFeatures {
-            train: Some(scratch.write("x.npy", &npy("<f8", "(3, 2)", &wide))),
-            train_labels: Some(scratch.write("y.npy", &npy("|u1", "(3,)", &[2, 0, 1]))),
-            test: Some(scratch.write("t.npy", &npy("<f4", "(1, 2)", &f32s(&[9.0, 8.0])))),
-            test_labels: Some(scratch.write("u.npy", &npy("<i4", "(1, 1)", &[3, 0, 0, 0]))),
-            ..LoadFeatures::default()
-        };
-        assert_eq!((one.problems(), two.problems()), (vec![], vec![]));
-        let (one, two) = (load(&one).expect("it is whole"), load(&two).expect("they are whole"));
-        assert_eq!(one.train, two.train);
-        assert_eq!(one.train.inputs, Inputs::Features(x.to_vec()));
-        assert_eq!(one.train.labels, ClassId::list([2, 0, 1]));
-        assert_eq!((one.meta.sample, one.meta.test, one.meta.classes.len()), (vec![2], 0, 3));
-        assert_eq!((two.meta.test, two.test.labels[0].index(), two.meta.classes.len()), (1, 3, 4));
-    }
-
-    #[test]
-    fn files_that_do_not_fit_are_named() {
-        let scratch = Scratch::new("features-odd");
-        let y = i64s(&[0, 1]);
-        let labels = (Dtype::I64, &[2_usize][..], &y[..]);
-        let good = f32s(&[1.0, 2.0]);
-        let bad = f32s(&[1.0, f32::NAN]);
-        let whole = tensors((Dtype::F32, &[2, 1], &good), labels);
-        for (bytes, want) in [
-            (
-                tensors((Dtype::F32, &[2, 1], &bad), labels),
-                "the value NaN in the embedding of sample 1",
-            ),
-            (tensors((Dtype::F32, &[1, 2], &good), labels), "has 2 labels, but"),
-            (tensors((Dtype::F32, &[2], &good), labels), "of shape [2]: expected [n, d]"),
-            (
-                tensors((Dtype::F32, &[2, 1], &good), (Dtype::I64, &[2], &i64s(&[0, -1]))),
-                "has label -1 for sample 1: expected 0 to 999999",
-            ),
-            (
-                tensors((Dtype::F32, &[2, 1], &good), (Dtype::F32, &[2], &bad)),
-                "has label NaN for sample 1: expected whole numbers",
-            ),
-            (whole[..whole.len() - 1].to_vec(), "is neither .npy nor whole safetensors"),
-            (u64::MAX.to_le_bytes().to_vec(), "is of a kind that is not known"),
-            (b"<!DOCTYPE html><html>".to_vec(), "is a web page"),
-        ] {
-            let train = Some(scratch.write("x", &bytes));
-            let error = load(&LoadFeatures { train, ..LoadFeatures::default() })
-                .expect_err("it does not fit");
-            let found = error.to_string();
-            assert!(found.contains(want) && found.contains("/x`"), "{found}");
-        }
-        let train = Some(scratch.write("x", &whole));
-        let labels = "target".to_owned();
-        let error =
-            load(&LoadFeatures { train, labels, ..LoadFeatures::default() }).expect_err("no such");
-        let found = error.to_string();
-        assert!(found.ends_with(
-            "has no tensor `target`: it has `embeddings`, `labels`; `labels` names another"
-        ));
-    }
-
-    #[test]
-    fn a_table_has_a_column_for_each_feature_and_texts_are_classes() {
-        let scratch = Scratch::new("features-table");
-        // The rows say where they belong.
-        let text = b"index,width,height,species\n2,5,6,cat\n0,1,2.5,cat\n1,3,4,ant\n";
-        let stage = LoadFeatures {
-            train: Some(scratch.write("x.csv", text)),
-            labels: "species".to_owned(),
-            ..LoadFeatures::default()
-        };
-        let found = load(&stage).expect("it is a table");
-        assert_eq!(found.train.inputs, Inputs::Features(vec![1.0, 2.5, 3.0, 4.0, 5.0, 6.0]));
-        assert_eq!(found.meta.classes, ["ant", "cat"]);
-        assert_eq!(found.train.labels, ClassId::list([1, 0, 1]));
-        let classes = Some(names::owned(&["cat", "dog"]));
-        let error = load(&LoadFeatures { classes, ..stage }).expect_err("ant is no class");
-        assert!(error.to_string().contains("has label `ant` for sample 1"), "{error}");
-    }
-
-    #[test]
-    fn labels_may_be_missing_and_may_not_be_identifiers() {
-        let scratch = Scratch::new("features-labels");
-        let x = scratch.write("x.npy", &npy("<f4", "(3, 1)", &f32s(&[1.0, 2.0, 3.0])));
-        let alone = LoadFeatures { train: Some(x), ..LoadFeatures::default() };
-        let found = load(&alone).expect("it is whole");
-        assert_eq!(
-            (found.meta.classes, found.train.labels),
-            (names::owned(&["unlabelled"]), ClassId::list([0; 3]))
-        );
-        let y = scratch.write("y.npy", &npy("<i8", "(3,)", &i64s(&[0, 1, 900_000])));
-        let error =
-            load(&LoadFeatures { train_labels: Some(y), ..alone }).expect_err("it is an id");
-        assert!(
-            error.to_string().contains("has label 900000, but only 3 different labels"),
-            "{error}"
-        );
-    }
-}
+mod tests;

@@ -152,7 +152,7 @@ struct FoundArrays {
 }
 
 impl ImageArrays {
-    fn split_files(&self) -> SplitFiles<'_> {
+    fn split_files(&self) -> SplitFiles<'_, PathBuf> {
         SplitFiles {
             train: self.train.as_ref(),
             train_labels: self.train_labels.as_ref(),

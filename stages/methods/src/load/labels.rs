@@ -7,7 +7,10 @@ use artifacts::{
     formats::{ArrayError, Values},
 };
 use engine::StageError;
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 /// A label beyond this is taken for a mistake: each class gets a name of its own.
 const MOST_CLASSES: usize = 1_000_000;
@@ -49,6 +52,41 @@ impl FileLabels {
                 Self::Texts(rows.iter().map(|row| labels[*row].clone()).collect())
             }
             (labels, _) => labels,
+        }
+    }
+
+    /// Returns them and `more` of another file behind, if these are of the same kind.
+    pub(super) fn and(self, more: Self) -> Option<Self> {
+        match (self, more) {
+            (Self::Numbers(mut all), Self::Numbers(mut more)) => {
+                all.append(&mut more);
+                Some(Self::Numbers(all))
+            }
+            (Self::Texts(mut all), Self::Texts(mut more)) => {
+                all.append(&mut more);
+                Some(Self::Texts(all))
+            }
+            (Self::None(n), Self::None(more)) => Some(Self::None(n + more)),
+            _ => None,
+        }
+    }
+
+    /// Returns what they are, for a message.
+    pub(super) fn what(&self) -> &'static str {
+        match self {
+            Self::Numbers(_) => "labels that are numbers",
+            Self::Texts(_) => "labels that are texts",
+            Self::None(_) => "no labels",
+        }
+    }
+
+    /// Checks that those that are texts are among `classes`, if these are given.
+    pub(super) fn known(&self, classes: Option<&[String]>) -> Result<(), ArrayError> {
+        let (Self::Texts(labels), Some(classes)) = (self, classes) else { return Ok(()) };
+        let classes: BTreeSet<&str> = classes.iter().map(String::as_str).collect();
+        match labels.iter().position(|label| !classes.contains(label.as_str())) {
+            Some(sample) => Err(ArrayError::NoSuchLabel { sample, label: labels[sample].clone() }),
+            None => Ok(()),
         }
     }
 

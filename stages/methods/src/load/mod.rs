@@ -9,6 +9,7 @@ mod emnist;
 mod error;
 mod features;
 mod file;
+mod file_list;
 mod folder_of_texts;
 mod idx;
 mod idx_file;
@@ -27,11 +28,13 @@ mod text;
 mod told;
 
 use artifacts::{
+    ClassId,
     columns::{COLUMNS, SampleColumns},
     dataset::{self, DatasetMeta, Inputs, Split},
-    parts::{DATA, Parts},
+    parts::{self, DATA, Parts},
     units::Count,
 };
+use cache::Blob;
 use engine::{
     ArtifactKind, InputFile, InputFolder, Method, Port, Problem, Stage, StageCtx, StageError,
 };
@@ -185,13 +188,11 @@ pub(crate) struct Loaded {
     test: Split,
     /// Ids and counts of the training samples.
     columns: SampleColumns,
-    /// What to tell of it besides.
-    note: Option<String>,
 }
 
 impl Loaded {
     pub(crate) fn new(meta: DatasetMeta, train: Split, test: Split) -> Self {
-        Self { meta, train, test, columns: SampleColumns::default(), note: None }
+        Self { meta, train, test, columns: SampleColumns::default() }
     }
 
     /// Keeps the first `train` and the first `test` samples.
@@ -216,7 +217,7 @@ impl Loaded {
     pub(crate) fn put(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         let told = told::lines(&self.meta, &self.train.labels, &self.test.labels);
         let columns = told::columns(&self.columns);
-        for line in told.into_iter().chain(columns).chain(self.note.clone()) {
+        for line in told.into_iter().chain(columns) {
             ctx.log(line);
         }
         let mut parts = dataset::put(ctx, &self.meta, &self.train, &self.test)?;
@@ -225,6 +226,26 @@ impl Loaded {
         }
         Ok(parts)
     }
+}
+
+/// Tells of a data set whose features are stored already, and stores what belongs to them.
+fn put_around_features(
+    ctx: &StageCtx<'_>,
+    meta: &DatasetMeta,
+    features: Blob,
+    labels: [&[ClassId]; 2],
+    columns: &SampleColumns,
+) -> Result<Parts, StageError> {
+    let told = told::lines(meta, labels[0], labels[1]);
+    told.into_iter().chain(told::columns(columns)).for_each(|line| ctx.log(line));
+    let labels = dataset::put_labels(ctx, labels[0], labels[1])?;
+    let meta = parts::put_json(ctx, meta)?;
+    let parts = [("features", features), ("labels", labels), ("meta", meta)];
+    let mut parts: Parts = parts.map(|(name, blob)| (name.to_owned(), blob)).into();
+    if !columns.is_empty() {
+        parts.insert(COLUMNS.to_owned(), columns.put(ctx)?);
+    }
+    Ok(parts)
 }
 
 /// Returns mean and standard deviation of each channel of images of shape `sample`, `[c, h, w]`, with
@@ -272,7 +293,6 @@ impl Levels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use artifacts::ClassId;
 
     #[test]
     fn moments_are_per_channel() {

@@ -5,13 +5,12 @@ mod split;
 use super::{
     Loader, file, folder_of_texts,
     labels::{self, FileLabels, refused},
-    names, told,
+    names, put_around_features,
 };
 use crate::{MethodError, OwnFileError, ngrams};
 use artifacts::{
     ClassId,
-    columns::COLUMNS,
-    dataset::{self, DatasetMeta},
+    dataset::DatasetMeta,
     formats::column,
     parts::{self, Parts},
     rows::{RowError, RowFields, Rows},
@@ -202,18 +201,10 @@ memory. Paths are relative to the current directory and not part of the key: the
             space: Some(self.space(&train)),
         };
         let columns = train.columns(self.ids.is_some())?;
-        let told = told::lines(&meta, &train_labels, &test_labels);
-        for line in told.into_iter().chain(told::columns(&columns)) {
-            ctx.log(line);
-        }
         let mut parts = train.rows.put(ctx)?;
         let features = self.put_features(ctx, &train, test.as_ref())?;
-        let labels = dataset::put_labels(ctx, &train_labels, &test_labels)?;
-        let meta = parts::put_json(ctx, &meta)?;
-        let columns = columns.put(ctx)?;
-        let named =
-            [("features", features), ("labels", labels), ("meta", meta), (COLUMNS, columns)];
-        parts.extend(named.map(|(name, blob)| (name.to_owned(), blob)));
+        let labels = [&train_labels[..], &test_labels];
+        parts.extend(put_around_features(ctx, &meta, features, labels, &columns)?);
         Ok(parts)
     }
 }

@@ -53,8 +53,8 @@ pandas writes it, each row goes where that says. What can be seen without the da
 and holds no NaN) is checked before anything runs. The path is relative to the pipeline file and not part of the
 key: the file's bytes are.
 
-Scores are kept as 32-bit floats. Where these would make scores equal that are not, as with large whole numbers,
-the smallest is taken off all first; where that does not do, their ranks are kept. The log tells.";
+Scores are kept as 32-bit floats, and as 64-bit floats where these would make scores equal that are not, as with large
+whole numbers: the log tells, and selectors rank and stratify by all 64 bits.";
 
 /// Returns the registry entry.
 pub(super) fn method() -> Method {
@@ -89,8 +89,9 @@ impl Stage for ImportScores {
         "score.import"
     }
 
+    // 2: scores that 32 bits cannot tell apart are kept as they are.
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn settings(&self) -> Value {
@@ -124,68 +125,16 @@ impl Stage for ImportScores {
             }
             None => ground.one_each(found.len(), "scores")?,
         }
-        let (found, narrowing) = narrowed(&found);
-        match narrowing {
-            Narrowing::None => {}
-            Narrowing::Shifted(by) => ctx.log(format!(
-                "{by} is taken off every score: 32-bit floats would have made some equal that are not"
-            )),
-            Narrowing::Ranked => ctx.log(
-                "the ranks of the scores are kept: 32-bit floats would have made some equal that are not"
-                    .to_owned(),
-            ),
+        let values = Scores::of_doubles(found);
+        if values.exact.is_some() {
+            ctx.log(
+                "the scores are kept as 64-bit floats: 32 bits would make some equal that are not",
+            );
         }
         let values = match self.hard {
-            Hard::High => Scores::harder_when_high(found),
-            Hard::Low => Scores::harder_when_low(found),
+            Hard::High => values,
+            Hard::Low => values.turned_round(),
         };
         scores::put(ctx, "score.import", &values, ground.shared, ground.classes)
-    }
-}
-
-/// What became of scores on the way to 32 bits.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Narrowing {
-    /// They were rounded, none to another.
-    None,
-    /// So much was taken off first.
-    Shifted(f64),
-    /// Their ranks stand for them.
-    Ranked,
-}
-
-/// Returns scores as f32, so that no two become equal that are not.
-fn narrowed(values: &[f64]) -> (Vec<f32>, Narrowing) {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.dedup();
-    let apart = |off: f64| {
-        sorted.windows(2).all(|pair| ((pair[0] - off) as f32) < ((pair[1] - off) as f32))
-    };
-    let rounded = |off: f64| values.iter().map(|value| (value - off) as f32).collect();
-    let least = sorted.first().copied().unwrap_or(0.0);
-    match () {
-        () if apart(0.0) => (rounded(0.0), Narrowing::None),
-        () if apart(least) => (rounded(least), Narrowing::Shifted(least)),
-        () => {
-            let rank = |value: &f64| sorted.partition_point(|one| one < value) as f32;
-            (values.iter().map(rank).collect(), Narrowing::Ranked)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scores_that_differ_stay_apart() {
-        assert_eq!(narrowed(&[2.5, -1.0, 2.5]), (vec![2.5, -1.0, 2.5], Narrowing::None));
-        // Beyond 2^24 a 32-bit float has no odd numbers.
-        let large = [16_777_217.0, 16_777_216.0, 16_777_219.0];
-        assert_eq!(narrowed(&large), (vec![1.0, 0.0, 3.0], Narrowing::Shifted(16_777_216.0)));
-        // Both ends of a range that no shift helps.
-        let wide = [0.0, 1e15, 1e15 + 1.0, 1e15];
-        assert_eq!(narrowed(&wide), (vec![0.0, 1.0, 2.0, 1.0], Narrowing::Ranked));
     }
 }

@@ -207,7 +207,7 @@ impl Totals {
     fn mean(self) -> Scores {
         let repeats = self.repeats as f64;
         let mean = |sums: Vec<f64>| sums.iter().map(|sum| (sum / repeats) as f32).collect();
-        Scores { scores: mean(self.scores), published: self.published.map(mean) }
+        Scores { scores: mean(self.scores), published: self.published.map(mean), exact: None }
     }
 }
 
@@ -305,7 +305,8 @@ impl TrainedProxy for Stored<'_> {
     }
 
     fn scores(&self) -> Result<Vec<f32>, StageError> {
-        scores::read_some(self.ctx, "scores", self.labels.len())
+        let scores = scores::read_some(self.ctx, "scores", self.labels.len())?;
+        Ok(scores.into_iter().map(|score| score as f32).collect())
     }
 
     fn query(&self) -> Result<Vec<SampleId>, StageError> {

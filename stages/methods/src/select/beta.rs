@@ -35,16 +35,16 @@ const EDGE: f64 = 1e-7;
 
 impl Beta {
     /// Returns the logarithm of each sample's chance, up to a constant; minus infinity for none.
-    fn log_weights(&self, scores: &[f32], probabilities: &[f32], pruned: f64) -> Vec<f64> {
+    fn log_weights(&self, scores: &[f64], probabilities: &[f32], pruned: f64) -> Vec<f64> {
         let highest = hardest_first(scores).into_iter().take(HIGHEST);
         let highest: Vec<f64> = highest.map(|at| f64::from(probabilities[at as usize])).collect();
         let mean = highest.iter().sum::<f64>() / highest.len() as f64;
         let b = (CONCENTRATION - 1.0) * (1.0 - mean) * (1.0 - pruned.powf(self.c.into()));
         let a = CONCENTRATION - b;
-        let weight = |(score, p): (&f32, &f32)| {
+        let weight = |(score, p): (&f64, &f32)| {
             let p = f64::from(*p).clamp(EDGE, 1.0 - EDGE);
             let density = (a - 1.0) * p.ln() + (b - 1.0) * (1.0 - p).ln();
-            if *score > 0.0 { f64::from(*score).ln() + density } else { f64::NEG_INFINITY }
+            if *score > 0.0 { score.ln() + density } else { f64::NEG_INFINITY }
         };
         scores.iter().zip(probabilities).map(weight).collect()
     }

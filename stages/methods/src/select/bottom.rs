@@ -24,7 +24,7 @@ proxy that was trained for its warm-up alone, ten epochs or so.";
     const READS: &'static [SelectInput] = &[SelectInput::Scores];
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let easy: Vec<f32> = group.scores().iter().map(|score| -score).collect();
+        let easy: Vec<f64> = group.scores().iter().map(|score| -score).collect();
         let mut order = hardest_first(&easy);
         order.truncate(budget);
         Ok(order.into())

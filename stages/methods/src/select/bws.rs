@@ -150,7 +150,7 @@ mod tests {
         // The class is the sign; the three hardest are mislabelled.
         let points = [-1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0];
         let labels = ClassId::list([0, 1, 0, 1, 0, 1, 0, 0, 1, 0]);
-        let scores: Vec<f32> = (0..10).map(|i| i as f32).collect();
+        let scores: Vec<f64> = (0..10).map(f64::from).collect();
         let ground = TrainingSet {
             labels: &labels,
             scores: Some(&scores),

@@ -68,7 +68,7 @@ stratum at its end.";
 
     fn remarks(&self, set: &TrainingSet<'_>) -> Vec<String> {
         // A probability less another is from -1 to 1.
-        let is_wide = |scores: &[f32]| scores.iter().any(|score| score.abs() > 1.0);
+        let is_wide = |scores: &[f64]| scores.iter().any(|score| score.abs() > 1.0);
         if set.scored_by != Some("score.aum") || !set.scores.is_some_and(is_wide) {
             return vec![];
         }
@@ -88,19 +88,19 @@ stratum at its end.";
 
 /// Returns `budget` of the samples at `kept`, spread over `strata` bins of equal width of their scores.
 pub(super) fn stratified(
-    scores: &[f32],
+    scores: &[f64],
     kept: &[u32],
     strata: Count,
     budget: usize,
     stream: &mut impl Rng,
 ) -> Vec<u32> {
     let finite = || kept.iter().map(|at| scores[*at as usize]).filter(|s| s.is_finite());
-    let low = f64::from(finite().fold(f32::INFINITY, f32::min));
-    let width = (f64::from(finite().fold(f32::NEG_INFINITY, f32::max)) - low) / strata.get() as f64;
+    let low = finite().fold(f64::INFINITY, f64::min);
+    let width = (finite().fold(f64::NEG_INFINITY, f64::max) - low) / strata.get() as f64;
     let mut bins: Vec<Vec<u32>> = vec![vec![]; strata.get()];
     for at in kept {
         // A range of no width is one stratum; NaN and minus infinity become 0.
-        let stratum = ((f64::from(scores[*at as usize]) - low) / width) as usize;
+        let stratum = ((scores[*at as usize] - low) / width) as usize;
         bins[stratum.min(strata.get() - 1)].push(*at);
     }
     bins.retain(|stratum| !stratum.is_empty());
@@ -153,8 +153,8 @@ mod tests {
 
     #[test]
     fn the_hardest_are_cut_by_a_score_of_their_own() {
-        let scores: Vec<f32> = (0..10).map(|i| i as f32).collect();
-        let cut: Vec<f32> = (0..10).map(|i| if i == 4 { 1.0 } else { 0.0 }).collect();
+        let scores: Vec<f64> = (0..10).map(f64::from).collect();
+        let cut: Vec<f64> = (0..10).map(|i| if i == 4 { 1.0 } else { 0.0 }).collect();
         let ground = TrainingSet {
             labels: &[ClassId::at(0); 10],
             scores: Some(&scores),
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn margins_of_logits_are_remarked_on() {
-        let remarks = |scored_by, scores: &[f32]| {
+        let remarks = |scored_by, scores: &[f64]| {
             let set = TrainingSet { scores: Some(scores), scored_by, ..TrainingSet::default() };
             Ccs::default().remarks(&set).len()
         };

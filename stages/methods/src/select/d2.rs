@@ -64,11 +64,11 @@ fn distances(features: &Matrix<'_>, nearest: &[Vec<u32>]) -> SparseRows {
 }
 
 /// Returns `scores` moved to 0 to 1; those that are not finite are at their end.
-pub(super) fn rescaled(scores: &[f32]) -> Vec<f64> {
-    let finite = || scores.iter().copied().filter(|score| score.is_finite()).map(f64::from);
+pub(super) fn rescaled(scores: &[f64]) -> Vec<f64> {
+    let finite = || scores.iter().copied().filter(|score| score.is_finite());
     let low = finite().fold(f64::INFINITY, f64::min);
     let width = finite().fold(f64::NEG_INFINITY, f64::max) - low;
-    let place = |score: &f32| match f64::from(*score) {
+    let place = |score: &f64| match *score {
         f64::INFINITY => 1.0,
         score if width > 0.0 => ((score - low) / width).clamp(0.0, 1.0),
         _ => 0.0,
@@ -247,7 +247,8 @@ mod tests {
         let nearest = neighbours(&x, 4, &Compute::default(), |_, _| Ok(())).expect("it goes on");
         let graph = distances(&x, &nearest);
         for rule in D2::variants() {
-            let scores = rescaled(&noise(n, 2));
+            let scores: Vec<f64> = noise(n, 2).into_iter().map(f64::from).collect();
+            let scores = rescaled(&scores);
             let mut values = rule.forward_values(&graph, &scores);
             let found = rule.traverse(&graph, values.clone(), 150, &Unwatched);
             let mut taken = vec![false; n];
@@ -276,7 +277,7 @@ mod tests {
 
     #[test]
     fn infinite_scores_are_at_the_ends() {
-        let scores = rescaled(&[f32::INFINITY, 1.0, 3.0, f32::NEG_INFINITY]);
+        let scores = rescaled(&[f64::INFINITY, 1.0, 3.0, f64::NEG_INFINITY]);
         assert_eq!(scores, [1.0, 0.0, 1.0, 0.0]);
         assert_eq!(rescaled(&[2.0, 2.0]), [0.0, 0.0]);
     }

@@ -85,8 +85,8 @@ mod tests {
         DoubleEnd { hard: fraction(hard), easy: easy.map(fraction) }
     }
 
-    fn select(rule: &DoubleEnd, cut: Option<&[f32]>, budget: usize, seed: u64) -> Vec<u32> {
-        let scores: Vec<f32> = (0..10).map(|i| i as f32).collect();
+    fn select(rule: &DoubleEnd, cut: Option<&[f64]>, budget: usize, seed: u64) -> Vec<u32> {
+        let scores: Vec<f64> = (0..10).map(f64::from).collect();
         let ground = TrainingSet {
             labels: &[ClassId::at(0); 10],
             scores: Some(&scores),

@@ -17,11 +17,11 @@ pub(crate) struct TrainingSet<'a> {
     /// One label a sample.
     pub(crate) labels: &'a [ClassId],
     /// Difficulties, none of them NaN.
-    pub(crate) scores: Option<&'a [f32]>,
+    pub(crate) scores: Option<&'a [f64]>,
     /// Which method made the scores, if it is known.
     pub(crate) scored_by: Option<&'a str>,
     /// Difficulties that tell whom to leave out, none of them NaN, if they are not the scores.
-    pub(crate) cut: Option<&'a [f32]>,
+    pub(crate) cut: Option<&'a [f64]>,
     /// The probability of each label, averaged over epochs of the proxy's training, none of them NaN.
     pub(crate) probabilities: Option<&'a [f32]>,
     /// The proxy's logits, \[n, C\], finite.
@@ -100,12 +100,12 @@ impl Group<'_> {
     }
 
     /// Returns the scores of the members.
-    pub(crate) fn scores(&self) -> Vec<f32> {
+    pub(crate) fn scores(&self) -> Vec<f64> {
         self.of_members(self.ground.scores.expect("the method reads scores"))
     }
 
     /// Returns the difficulties by which members are left out, if there are such.
-    pub(crate) fn cut(&self) -> Option<Vec<f32>> {
+    pub(crate) fn cut(&self) -> Option<Vec<f64>> {
         self.ground.cut.map(|cut| self.of_members(cut))
     }
 

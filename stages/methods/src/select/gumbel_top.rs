@@ -41,7 +41,7 @@ O(n log n).
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let temperature = f64::from(self.temperature);
-        let weight = |score: &f32| f64::from(*score) / temperature;
+        let weight = |score: &f64| score / temperature;
         let weights: Vec<f64> = group.scores().iter().map(weight).collect();
         let mut stream = group.streams.at("pick", group.index);
         Ok(draw::weighted(&mut stream, &weights, budget).into())

@@ -16,7 +16,7 @@ use engine::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where the subset is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -42,7 +42,8 @@ called `index` or `indices`, and if the samples are weighted `weight` or `weight
 read in the same ways. An array of bools is a mask: the samples where it is true are kept.
 
 Where the data has ids, a column of them (`id`, `uid`, `sample_id`, `key`), an array of texts or a text a line names the
-samples, and a column of positions beside it is not looked at; so what `coresift export` writes of a subset comes back
+samples, and a column of positions beside it is not looked at; a text file whose every line is an id is a list of ids,
+whatever commas and quotes these hold; so what `coresift export` writes of a subset comes back
 in, `kept.txt`, `kept.csv`, `kept.parquet` and `kept.npy` alike. Numbers without a name that could all be
 positions, and all ids of the data, are refused unless both mean the same samples.
 
@@ -125,6 +126,22 @@ impl Listed {
     }
 }
 
+/// Returns the lines of a text file if they look like more than numbers and, where the ids of the data are `known`, each
+/// is one of them; a first line may name them. Lines of several cells may be ids with commas.
+fn ids_in_lines(file: &DataFile, known: Option<&[String]>) -> Option<Vec<String>> {
+    let mut lines = file.lines()?;
+    let known: Option<BTreeSet<&str>> =
+        known.map(|known| known.iter().map(String::as_str).collect());
+    let is_id = |line: &&str| known.as_ref().is_none_or(|known| known.contains(line));
+    if lines.first().is_some_and(|first| !is_id(first) && columns::is_of_ids(first)) {
+        lines.remove(0);
+    }
+    // Numbers may be positions.
+    let is_more = lines.iter().any(|line| line.trim().parse::<i128>().is_err());
+    let are_ids = is_more && lines.iter().all(is_id);
+    are_ids.then(|| lines.into_iter().map(str::to_owned).collect())
+}
+
 /// Returns where each of `ids` stands among those `known`.
 fn places(ids: &[String], known: &[String]) -> Result<Vec<i128>, ColumnError> {
     if let Some((first, second)) = columns::repeated(ids) {
@@ -143,6 +160,15 @@ fn places(ids: &[String], known: &[String]) -> Result<Vec<i128>, ColumnError> {
         Ok(found)
     } else {
         Err(ColumnError::UnknownIds { unknown, all: ids.len() })
+    }
+}
+
+/// Returns the positions of the samples that `file` lists, whose ids are `known` if they have any.
+fn positions(file: &DataFile, known: Option<&[String]>) -> Result<Vec<i128>, ColumnError> {
+    let ids = known.and_then(|known| Some((ids_in_lines(file, Some(known))?, known)));
+    match ids {
+        Some((ids, known)) => places(&ids, known),
+        None => Listed::read(file)?.positions(known),
     }
 }
 
@@ -166,11 +192,20 @@ impl ImportSubset {
         let opened = DataFile::open(&file.path());
         let opened = opened.map_err(|error| ArrayError::from(error).into());
         let opened = opened.map_err(wrong("file", file))?;
-        let found = Listed::read(&opened).and_then(|listed| match listed {
-            Listed::Ids { ids, .. } if !is_whole => places(&ids, &ids),
-            Listed::Positions { positions, .. } if !is_whole => Ok(positions),
-            listed => listed.positions(known),
-        });
+        let found = if is_whole {
+            positions(&opened, known)
+        } else {
+            match Listed::read(&opened) {
+                Ok(Listed::Ids { ids, .. }) => places(&ids, &ids),
+                Ok(Listed::Positions { positions, .. }) => Ok(positions),
+                // What is no table may be ids of the data, which is not there yet.
+                Err(error) if error.is_of_cells() => match ids_in_lines(&opened, None) {
+                    Some(ids) => places(&ids, &ids),
+                    None => Err(error),
+                },
+                Err(error) => Err(error),
+            }
+        };
         let found = found.map_err(wrong("file", file))?;
         let weights = match &self.weights {
             Some(written) => {
@@ -258,8 +293,7 @@ mod tests {
         let file = DataFile::new(Path::new(name), bytes.to_vec()).expect("it is a list");
         let known: Option<Vec<String>> =
             known.map(|known| known.iter().map(|id| (*id).to_owned()).collect());
-        let found = Listed::read(&file).and_then(|listed| listed.positions(known.as_deref()));
-        found.map_err(|error| error.to_string())
+        positions(&file, known.as_deref()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -294,5 +328,21 @@ mod tests {
         assert_eq!(listed("a.csv", b"id\n1\n2\n", lines), Ok(vec![0, 1]));
         assert_eq!(listed("a.csv", b"index\n1\n2\n", lines), Ok(vec![1, 2]));
         assert_eq!(listed("a.txt", b"0\n2\n", Some(&["0", "1", "2"])), Ok(vec![0, 2]));
+    }
+
+    #[test]
+    fn ids_may_hold_commas_and_quotes() {
+        let known = Some(&["a, b/1.jpg", "c", "\"d\",e,f", "7"][..]);
+        assert_eq!(listed("a.txt", b"c\n\"d\",e,f\r\n\na, b/1.jpg\n", known), Ok(vec![1, 2, 0]));
+        assert_eq!(listed("a.txt", b"id\na, b/1.jpg\n7\n", known), Ok(vec![0, 3]));
+        // One that is no id makes a table of it again.
+        let error = listed("a.txt", b"c\na, b/2.jpg\n", known).expect_err("it is none");
+        assert_eq!(error, "has 2 cells on line 2: expected 1");
+        let ahead = |bytes: &[u8]| {
+            let file = DataFile::new(Path::new("a.txt"), bytes.to_vec()).expect("it is text");
+            ids_in_lines(&file, None)
+        };
+        assert_eq!(ahead(b"a,1\nb\n").map(|ids| ids.len()), Some(2));
+        assert_eq!(ahead(b"1\n2\n"), None);
     }
 }

@@ -72,9 +72,9 @@ pub(super) fn ports(most: &[SelectInput], least: &[SelectInput]) -> Vec<Port> {
 /// What came in on the ports of a selector, in sample order. What it does not read is absent.
 pub(super) struct SelectorInputs {
     pub(super) samples: LabelledSamples,
-    scores: Option<Vec<f32>>,
+    scores: Option<Vec<f64>>,
     scored_by: Option<String>,
-    cut: Option<Vec<f32>>,
+    cut: Option<Vec<f64>>,
     probabilities: Option<Vec<f32>>,
     logits: Option<Matrix<'static>>,
     embeddings: Option<Matrix<'static>>,

@@ -20,14 +20,19 @@ pub struct Place {
 /// A training set that is hard on methods: some samples equal, one fitted perfectly, one class rare.
 struct Samples {
     labels: Vec<ClassId>,
-    scores: Vec<f32>,
-    cut: Vec<f32>,
+    scores: Vec<f64>,
+    cut: Vec<f64>,
     probabilities: Vec<f32>,
     logits: Vec<f32>,
     embeddings: Vec<f32>,
     losses: Vec<f32>,
     counts: Vec<u64>,
     query: Vec<SampleId>,
+}
+
+/// Returns scores as selectors are given them.
+pub(super) fn doubles(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|value| f64::from(*value)).collect()
 }
 
 const EPOCHS: usize = 4;
@@ -48,12 +53,12 @@ impl Samples {
             logits[3 * CLASSES + labels[3].index()] = 1e4;
             embeddings[2 * WIDTH..3 * WIDTH].fill(0.0);
         }
-        let scores = noise(n, 3).iter().map(|v| (v * 4.0).round()).collect();
+        let scores = noise(n, 3).iter().map(|v| f64::from((v * 4.0).round())).collect();
         let probabilities = shares(noise(n, 8));
         let losses = noise(n * EPOCHS, 11);
         let query = [0, 3, 4].into_iter().filter(|at| *at < n).map(SampleId::at).collect();
         let counts = noise(n, 13).iter().map(|value| (value.abs() * 40.0) as u64).collect();
-        let cut = noise(n, 10);
+        let cut = doubles(&noise(n, 10));
         Self { labels, scores, cut, probabilities, logits, embeddings, losses, counts, query }
     }
 
@@ -68,8 +73,8 @@ impl Samples {
         let zeros = |each: usize| vec![0.0; n * each];
         Self {
             labels,
-            scores: zeros(1),
-            cut: zeros(1),
+            scores: vec![0.0; n],
+            cut: vec![0.0; n],
             probabilities: zeros(1),
             logits: zeros(CLASSES),
             embeddings: zeros(WIDTH),
@@ -85,8 +90,8 @@ impl Samples {
         let labels = ClassId::list((0..30).map(|i| i % 3));
         Self {
             labels: labels.repeat(4),
-            scores: four(noise(30, 4)),
-            cut: four(noise(30, 10)),
+            scores: doubles(&four(noise(30, 4))),
+            cut: doubles(&four(noise(30, 10))),
             probabilities: four(shares(noise(30, 9))),
             logits: four(noise(30 * CLASSES, 5)),
             embeddings: four(noise(30 * WIDTH, 6)),

@@ -110,12 +110,12 @@ fn most_worth(
 }
 
 /// Returns scores brought to 0..1; all 1 where they are equal.
-fn scaled(scores: &[f32]) -> Vec<f64> {
-    let all = || scores.iter().map(|score| f64::from(*score)).filter(|score| score.is_finite());
+fn scaled(scores: &[f64]) -> Vec<f64> {
+    let all = || scores.iter().copied().filter(|score| score.is_finite());
     let (least, most) =
         (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
-    let scale = |score: &f32| {
-        let score = f64::from(*score).clamp(least.min(most), most.max(least));
+    let scale = |score: &f64| {
+        let score = score.clamp(least.min(most), most.max(least));
         if most > least { (score - least) / (most - least) } else { 1.0 }
     };
     scores.iter().map(scale).collect()
@@ -252,6 +252,6 @@ mod tests {
     fn scores_are_brought_to_one_scale() {
         assert_eq!(scaled(&[-2.0, 0.0, 2.0]), [0.0, 0.5, 1.0]);
         assert_eq!(scaled(&[3.0, 3.0]), [1.0, 1.0]);
-        assert_eq!(scaled(&[0.0, 1.0, f32::INFINITY, f32::NEG_INFINITY]), [0.0, 1.0, 1.0, 0.0]);
+        assert_eq!(scaled(&[0.0, 1.0, f64::INFINITY, f64::NEG_INFINITY]), [0.0, 1.0, 1.0, 0.0]);
     }
 }

@@ -8,7 +8,9 @@ use super::{
     query::query_last,
     query_volume::QueryVolume,
 };
-use crate::linalg::{CoverageGains, Gram, Pairwise, PairwiseRows, cross_rows, excess, unit};
+use crate::linalg::{
+    CoverageGains, Gram, Pairwise, PairwiseRows, cross_rows, excess, unit, unit_of,
+};
 use artifacts::{Matrix, units::NonNegative};
 use engine::{Problem, StageError};
 use rayon::prelude::*;
@@ -261,9 +263,9 @@ samples and q of the query: `flqmi` O(n q d), then O(q) a gain, with n q numbers
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let (vectors, query) = (unit(&group.embeddings()), unit(&group.query().vectors));
+        let (vectors, query) = (group.embeddings(), unit(&group.query().vectors));
         let picks = query_last(group, budget, |places, count| {
-            self.pick(vectors.gather(places), &query, count, group)
+            self.pick(unit_of(&vectors, places), &query, count, group)
         })?;
         Ok(picks.into())
     }

@@ -1,7 +1,7 @@
 //! The nearest neighbours of a query set: RDS+.
 
 use super::{Group, Picks, SelectInput, Selector, Watch, query::query_last, top::hardest_first};
-use crate::linalg::{column_sums, cross_rows, times, unit};
+use crate::linalg::{column_sums, cross_rows, times, unit, unit_of};
 use artifacts::Matrix;
 use engine::StageError;
 use rayon::prelude::*;
@@ -149,9 +149,9 @@ made elsewhere and come in by `load.features`. Cost: O(n q d) in tiles for n sam
     }
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
-        let (vectors, query) = (unit(&group.embeddings()), unit(&group.query().vectors));
+        let (vectors, query) = (group.embeddings(), unit(&group.query().vectors));
         let picks = query_last(group, budget, |places, count| {
-            let pool = vectors.gather(places);
+            let pool = unit_of(&vectors, places);
             let scores = match self.mode {
                 QueryMode::RoundRobin => return in_turns(&pool, &query, count, group.watch),
                 QueryMode::Mean => mean_products(&pool, &query),

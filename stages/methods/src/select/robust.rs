@@ -128,13 +128,13 @@ mod tests {
 
     /// Two hundred samples of two classes, of which every fourth has the wrong label if `noisy`; the
     /// wrong ones score hardest.
-    fn set(noisy: bool) -> (Vec<ClassId>, Vec<f32>, Vec<f32>) {
+    fn set(noisy: bool) -> (Vec<ClassId>, Vec<f64>, Vec<f32>) {
         let truth = |at: u32| at % 2;
         let wrong = |at: u32| noisy && at.is_multiple_of(4);
         let labels = (0..200).map(|at| if wrong(at) { 1 - truth(at) } else { truth(at) });
         let labels = ClassId::list(labels);
         let scores =
-            (0..200).map(|at| at as f32 / 400.0 + if wrong(at) { 1.0 } else { 0.0 }).collect();
+            (0..200).map(|at| f64::from(at) / 400.0 + if wrong(at) { 1.0 } else { 0.0 }).collect();
         let logits =
             (0..200).flat_map(|at| if truth(at) == 0 { [3.0, 0.0] } else { [0.0, 3.0] }).collect();
         (labels, scores, logits)

@@ -136,6 +136,7 @@ impl Objective for SparseCut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::select::laws::doubles;
     use crate::{
         linalg::{Compute, neighbours, noise},
         select::{
@@ -184,7 +185,7 @@ mod tests {
         let (n, d, classes) = (120, 5, 2);
         let labels = ClassId::list((0..n as u32).map(|i| i % 3 / 2));
         let (embeddings, logits) = (noise(n * d, 1), noise(n * classes, 2));
-        let scores = noise(n, 3);
+        let scores = doubles(&noise(n, 3));
         let ground = TrainingSet {
             labels: &labels,
             scores: Some(&scores),

@@ -2,7 +2,7 @@
 //!
 //! See `crate::timing` for its variables. A tenth is selected of each; d = 512, ten classes in one group.
 
-use super::{Group, Picks, Query, Selector, TrainingSet};
+use super::{Group, Picks, Query, Selector, TrainingSet, laws::doubles};
 use crate::linalg::noise;
 use artifacts::{ClassId, Matrix, SampleId};
 use engine::Streams;
@@ -40,7 +40,7 @@ fn selectors_of(n: usize) {
     let (losses, query) = (noise(n * EPOCHS, 5), noise(QUERY * D, 6));
     let ground = TrainingSet {
         labels: &labels,
-        scores: Some(&scores),
+        scores: Some(&doubles(&scores)),
         probabilities: Some(&probabilities),
         logits: Some(Matrix::new(&logits, n, CLASSES)),
         embeddings: Some(Matrix::new(&embeddings, n, D)),

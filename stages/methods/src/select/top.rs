@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Top {}
 
 /// Returns the places of `scores` from the hardest to the easiest; of equals the earlier is first.
-pub(super) fn hardest_first(scores: &[f32]) -> Vec<u32> {
+pub(super) fn hardest_first<S: Copy + Into<f64>>(scores: &[S]) -> Vec<u32> {
     let mut order: Vec<u32> = (0..scores.len() as u32).collect();
     // Negative zero is zero: `total_cmp` would tell them apart.
-    let key = |place: u32| scores[place as usize] + 0.0;
+    let key = |place: u32| scores[place as usize].into() + 0.0;
     order.sort_by(|a, b| key(*b).total_cmp(&key(*a)).then(a.cmp(b)));
     order
 }
@@ -39,6 +39,6 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_earlier() {
-        assert_eq!(hardest_first(&[0.0, 2.0, -0.0, 2.0, f32::INFINITY]), [4, 1, 3, 0, 2]);
+        assert_eq!(hardest_first(&[0.0, 2.0, -0.0, 2.0, f64::INFINITY]), [4, 1, 3, 0, 2]);
     }
 }

@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn the_hardest_are_skipped_unless_they_are_needed() {
-        let scores: Vec<f32> = (0..10).map(|i| i as f32).collect();
+        let scores: Vec<f64> = (0..10).map(f64::from).collect();
         let ground = TrainingSet {
             labels: &[ClassId::at(0); 10],
             scores: Some(&scores),

@@ -97,7 +97,7 @@ fn deepfool_10() {
             assert_close(squares.iter().map(|s| f64::from(*s)), &closed, 5e-3, 1e-6);
         }
         // Nearest first: a short move is a hard sample.
-        let ground = TrainingSet { scores: Some(&squares), ..none(&labels) };
+        let ground = TrainingSet { scores: Some(&doubles(&squares)), ..none(&labels) };
         let picked = balanced(&Bottom::default(), &ground, case.fraction());
         assert_eq!(each_in_order(&picked), indices(key("balanced_in_order")));
         let picked = whole(&Bottom::default(), &ground, total);

@@ -10,7 +10,7 @@ mod ranking;
 mod submodular;
 mod traversal;
 
-use super::{Group, Picks, Selector, TrainingSet, budget};
+use super::{Group, Picks, Selector, TrainingSet, budget, laws::doubles};
 use crate::linalg::{Compute, stand_in::stand_in};
 use artifacts::{ClassId, Matrix, SampleId};
 use case::{Case, assert_close, floats};

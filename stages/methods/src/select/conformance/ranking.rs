@@ -36,7 +36,7 @@ fn uncertainty<S: Scorer>(name: &str, rule: &S) {
     // Theirs is low where it is hard.
     let theirs = scores.iter().map(|score| -f64::from(*score));
     assert_close(theirs, &floats(&expected["score_dataset_order"]), 1e-4, 1e-6);
-    let ground = TrainingSet { scores: Some(&scores), ..none(&labels) };
+    let ground = TrainingSet { scores: Some(&doubles(&scores)), ..none(&labels) };
     let picked = balanced(&Top::default(), &ground, case.fraction());
     assert_eq!(each_in_order(&picked), indices(&expected["balanced_in_returned_order"]));
     let budget = budget::rounded(case.fraction(), labels.len());
@@ -81,7 +81,7 @@ fn grand_07() {
     let [deepcore, fixed] = means;
     assert_close(deepcore.iter().copied(), &floats(&expected["mean_score"]), 1e-4, 1e-6);
     let scores: Vec<f32> = deepcore.iter().map(|mean| *mean as f32).collect();
-    let ground = TrainingSet { scores: Some(&scores), ..none(&labels) };
+    let ground = TrainingSet { scores: Some(&doubles(&scores)), ..none(&labels) };
     let picked = balanced(&Top::default(), &ground, case.fraction());
     assert_eq!(each_in_order(&picked), indices(&expected["balanced_in_returned_order"]));
     let picked = whole(&Top::default(), &ground, budget);
@@ -94,7 +94,7 @@ fn grand_07() {
         1e-6,
     );
     let scores: Vec<f32> = fixed.iter().map(|mean| *mean as f32).collect();
-    let ground = TrainingSet { scores: Some(&scores), ..none(&labels) };
+    let ground = TrainingSet { scores: Some(&doubles(&scores)), ..none(&labels) };
     let picked = whole(&Top::default(), &ground, budget);
     assert_eq!(in_order(&picked), indices(&expected["fixed_unbalanced_in_order"]));
 }
@@ -128,7 +128,7 @@ fn forgetting_08() {
         let wanted = if never_learnt.contains(&(at as u32)) { largest } else { *zero };
         assert_eq!(*paper, wanted, "sample {at}");
     }
-    let ground = TrainingSet { scores: Some(&scores), ..none(&labels) };
+    let ground = TrainingSet { scores: Some(&doubles(&scores)), ..none(&labels) };
     let picked = balanced(&Top::default(), &ground, case.fraction());
     assert_eq!(each_in_order(&picked), indices(&case.expected["balanced_in_returned_order"]));
     let picked = whole(&Top::default(), &ground, budget::rounded(case.fraction(), labels.len()));
