@@ -73,7 +73,9 @@ pub enum FormatError {
     #[error("is not JSON: {0}")]
     Json(serde_json::Error),
     /// It is of a kind that this build of the program does not read.
-    #[error("is {kind}, which this build does not read: build it with `--features parquet`, or write CSV or .npy")]
+    #[error(
+        "is {kind}, which this build does not read: build it with `--features parquet`, or write CSV or .npy"
+    )]
     NotBuilt {
         /// What it is.
         kind: FileKind,
