@@ -1,6 +1,7 @@
 //! ZCore: coverage of the embedding space less redundancy, told by random draws.
 
 use super::{ScoreInput, Scorer, TrainedProxy, usable_embeddings};
+use crate::linalg::in_widest;
 use artifacts::{
     Matrix, draw,
     scores::Scores,
@@ -73,6 +74,12 @@ struct Plane<'a> {
     b: &'a Dimension,
 }
 
+/// How many samples are looked at together, where many are.
+const STRIP: usize = 256;
+
+/// And where few are.
+const FEW: usize = 16;
+
 /// Of how many samples the reach of the nearest ones is estimated.
 const PROBES: usize = 1024;
 
@@ -89,14 +96,15 @@ impl Plane<'_> {
         Near { distance: (f64::from(self.a.sorted[place]) - point.0).abs() + across, sample }
     }
 
-    /// Returns the sample nearest to `point`, other than `except`.
-    fn nearest(&self, point: (f64, f64), except: Option<u32>) -> Option<Near> {
+    /// Returns the sample nearest to `point`.
+    fn nearest(&self, point: (f64, f64)) -> Option<Near> {
         let (sorted, n) = (&self.a.sorted, self.a.sorted.len());
         let along = |place: usize| (f64::from(sorted[place]) - point.0).abs();
         let mut low = sorted.partition_point(|value| f64::from(*value) < point.0);
         let mut high = low;
         let mut best: Option<Near> = None;
-        // Outwards in the first dimension, for as long as that alone is no farther than the best.
+        // Outwards in the first dimension, a few at a time, for as long as that alone is no farther than
+        // the best.
         loop {
             let within = best.map_or(f64::INFINITY, |best| best.distance);
             let down = if low > 0 { along(low - 1) } else { f64::INFINITY };
@@ -104,19 +112,35 @@ impl Plane<'_> {
             if down.min(up) > within || (low == 0 && high == n) {
                 return best;
             }
-            let place = if high == n || (low > 0 && down <= up) {
-                low -= 1;
-                low
+            let places = if high == n || (low > 0 && down <= up) {
+                let places = low.saturating_sub(FEW)..low;
+                low = places.start;
+                places
             } else {
-                high += 1;
-                high - 1
+                let places = high..n.min(high + FEW);
+                high = places.end;
+                places
             };
-            let near = self.near(place, point);
-            let better = best.is_none_or(|best| near.order(&best).is_lt());
-            if better && Some(near.sample) != except {
-                best = Some(near);
+            for place in places {
+                let near = self.near(place, point);
+                if best.is_none_or(|best| near.is_before(&best)) {
+                    best = Some(near);
+                }
             }
         }
+    }
+
+    /// Returns the first sample at the same point as `sample`, other than itself.
+    fn twin(&self, sample: u32) -> Option<u32> {
+        let (a, b) = (self.a.values[sample as usize], self.b.values[sample as usize]);
+        let from = self.a.sorted.partition_point(|value| *value < a);
+        let level = self.a.sorted[from..].iter().take_while(|value| **value == a);
+        let others = level.zip(&self.a.order[from..]).map(|(_, other)| *other);
+        let mut twins =
+            others.filter(|other| *other != sample && self.b.values[*other as usize] == b);
+        // In ascending order, unless there are zeros of both signs: those above 0 come later.
+        let signs = a == 0.0 && self.a.sorted[from].is_sign_negative();
+        if signs { twins.min() } else { twins.next() }
     }
 
     /// Puts the `count` samples nearest to `sample`, other than itself, into `found`: in no order of distance,
@@ -129,9 +153,7 @@ impl Plane<'_> {
             self.within(point, f64::INFINITY, sample, &mut found.near);
         }
         if (1..found.near.len()).contains(&count) {
-            found.sorted.clone_from(&found.near);
-            let (_, last, _) = found.sorted.select_nth_unstable_by(count - 1, Near::order);
-            found.near.retain(|near| near.order(last).is_le());
+            found.keep_nearest(count);
         }
     }
 
@@ -142,11 +164,23 @@ impl Plane<'_> {
         let low = sorted.partition_point(|value| off(value) < 0.0 && -off(value) > reach);
         let high = sorted.partition_point(|value| off(value) <= reach);
         found.clear();
-        for place in low..high {
-            let near = self.near(place, point);
-            if near.distance <= reach && near.sample != except {
-                found.push(near);
+        let (mut across, mut distances) = ([0.0f32; STRIP], [0.0f64; STRIP]);
+        let mut strip = [Near { distance: 0.0, sample: 0 }; STRIP];
+        for start in (low..high).step_by(STRIP) {
+            let places = start..high.min(start + STRIP);
+            let (samples, along) = (&self.a.order[places.clone()], &sorted[places]);
+            for (across, sample) in across.iter_mut().zip(samples) {
+                *across = self.b.values[*sample as usize];
             }
+            distances_from(point, along, &across, &mut distances);
+            // Which are near is no pattern that a processor could foresee: every one is written, and the
+            // next over it where it is none.
+            let mut count = 0;
+            for (sample, distance) in samples.iter().zip(&distances) {
+                strip[count] = Near { distance: *distance, sample: *sample };
+                count += usize::from((*distance <= reach) & (*sample != except));
+            }
+            found.extend_from_slice(&strip[..count]);
         }
     }
 
@@ -156,14 +190,23 @@ impl Plane<'_> {
         if n < 4 * PROBES {
             return f64::INFINITY;
         }
-        let mut probes: [f64; PROBES] =
-            std::array::from_fn(|at| self.near(at * n / PROBES, point).distance);
+        let mut probes: [u64; PROBES] =
+            std::array::from_fn(|at| self.near(at * n / PROBES, point).distance.to_bits());
         let expected = (count * PROBES) as f64 / n as f64;
         let rank = (expected + 3.0 * expected.sqrt() + 3.0) as usize;
         if rank >= PROBES {
             return f64::INFINITY;
         }
-        *probes.select_nth_unstable_by(rank, f64::total_cmp).1
+        f64::from_bits(*probes.select_nth_unstable(rank).1)
+    }
+}
+
+in_widest! {
+    /// Puts the L1 distances of points, by their coordinates, from `point` into `distances`.
+    fn distances_from(point: (f64, f64), along: &[f32], across: &[f32], distances: &mut [f64]) {
+        for ((distance, along), across) in distances.iter_mut().zip(along).zip(across) {
+            *distance = (f64::from(*along) - point.0).abs() + (f64::from(*across) - point.1).abs();
+        }
     }
 }
 
@@ -175,9 +218,11 @@ struct Near {
 }
 
 impl Near {
-    /// Of equally near ones the earlier is nearer.
-    fn order(&self, other: &Self) -> std::cmp::Ordering {
-        self.distance.total_cmp(&other.distance).then(self.sample.cmp(&other.sample))
+    /// Whether this is nearer than the other; of equally near ones the earlier is.
+    #[inline(always)]
+    fn is_before(&self, other: &Self) -> bool {
+        self.distance < other.distance
+            || self.distance == other.distance && self.sample < other.sample
     }
 }
 
@@ -185,7 +230,26 @@ impl Near {
 #[derive(Default)]
 struct NearRoom {
     near: Vec<Near>,
-    sorted: Vec<Near>,
+    /// Distances as bits, which are in the same order as long as none is negative.
+    distances: Vec<u64>,
+}
+
+impl NearRoom {
+    /// Keeps the `count` nearest, at least one of those there are and fewer than all, in their order.
+    fn keep_nearest(&mut self, count: usize) {
+        self.distances.clear();
+        self.distances.extend(self.near.iter().map(|near| near.distance.to_bits()));
+        // Of numbers alone, which are told apart faster than samples.
+        let (nearer, last, _) = self.distances.select_nth_unstable(count - 1);
+        let last = *last;
+        let places = count - nearer.iter().filter(|distance| **distance < last).count();
+        let last = f64::from_bits(last);
+        let tied = self.near.iter().filter(|near| near.distance == last);
+        let mut tied: Vec<u32> = tied.map(|near| near.sample).collect();
+        tied.sort_unstable();
+        let last = Near { distance: last, sample: tied[places - 1] };
+        self.near.retain(|near| !last.is_before(near));
+    }
 }
 
 /// What one draw gains and costs the samples.
@@ -201,22 +265,18 @@ fn power(base: f64, exponent: f64) -> f64 {
 
 impl ZCore {
     fn look(&self, plane: &Plane<'_>, point: (f64, f64), found: &mut NearRoom) -> Option<Drawn> {
-        let gains = plane.nearest(point, None)?.sample;
-        let costs = match plane.nearest(plane.point(gains), Some(gains)) {
-            None => vec![],
-            Some(twin) if twin.distance == 0.0 => vec![(twin.sample, 1.0)],
-            Some(nearest) => {
-                plane.neighbours(gains, self.neighbors.get(), found);
-                let exponent = f64::from(self.exponent);
-                // In units of the least distance, so that no power is infinite.
-                let share =
-                    |near: &Near| (near.sample, power(nearest.distance / near.distance, exponent));
-                let mut costs: Vec<(u32, f64)> = found.near.iter().map(share).collect();
-                let total: f64 = costs.iter().map(|(_, share)| share).sum();
-                costs.iter_mut().for_each(|(_, share)| *share /= total);
-                costs
-            }
-        };
+        let gains = plane.nearest(point)?.sample;
+        if let Some(twin) = plane.twin(gains) {
+            return Some(Drawn { gains, costs: vec![(twin, 1.0)] });
+        }
+        plane.neighbours(gains, self.neighbors.get(), found);
+        let nearest = found.near.iter().map(|near| near.distance).fold(f64::INFINITY, f64::min);
+        let exponent = f64::from(self.exponent);
+        // In units of the least distance, so that no power is infinite.
+        let share = |near: &Near| (near.sample, power(nearest / near.distance, exponent));
+        let mut costs: Vec<(u32, f64)> = found.near.iter().map(share).collect();
+        let total: f64 = costs.iter().map(|(_, share)| share).sum();
+        costs.iter_mut().for_each(|(_, share)| *share /= total);
         Some(Drawn { gains, costs })
     }
 }
@@ -317,6 +377,8 @@ mod tests {
         let x = Matrix::new(&x[..], n, 2);
         let (a, b) = (Dimension::of(&x, 0), Dimension::of(&x, 1));
         let plane = Plane { a: &a, b: &b };
+        let order =
+            |a: &Near, b: &Near| a.distance.total_cmp(&b.distance).then(a.sample.cmp(&b.sample));
         let sorted = |point: (f64, f64), except: Option<u32>| {
             let near = |sample: u32| {
                 let (u, v) = plane.point(sample);
@@ -324,18 +386,19 @@ mod tests {
             };
             let all = (0..n as u32).filter(|sample| Some(*sample) != except);
             let mut all: Vec<Near> = all.map(near).collect();
-            all.sort_by(Near::order);
+            all.sort_by(order);
             all
         };
         for sample in [0u32, 7, 1500, 5999] {
             let (point, off) = (plane.point(sample), (0.3 * f64::from(sample), -1.7));
-            assert_eq!(plane.nearest(off, None), Some(sorted(off, None)[0]));
+            assert_eq!(plane.nearest(off), Some(sorted(off, None)[0]));
             let all = sorted(point, Some(sample));
-            assert_eq!(plane.nearest(point, Some(sample)), Some(all[0]));
+            let twin = (all[0].distance == 0.0).then_some(all[0].sample);
+            assert_eq!(plane.twin(sample), twin);
             for count in [1, 10, 600, 4000, 7000] {
                 let mut found = NearRoom::default();
                 plane.neighbours(sample, count, &mut found);
-                found.near.sort_by(Near::order);
+                found.near.sort_by(order);
                 assert_eq!(found.near, all[..count.min(all.len())]);
             }
         }
@@ -361,6 +424,10 @@ mod tests {
             .look(&plane, (0.9, 0.9), &mut NearRoom::default())
             .expect("there are samples");
         assert_eq!((drawn.gains, drawn.costs), (1, vec![(2, 1.0)]));
+        // Zeros are sorted by sign, and are equal nonetheless.
+        let column = Dimension::of(&Matrix::new(&[0.0, -0.0, -0.0][..], 3, 1), 0);
+        let plane = Plane { a: &column, b: &column };
+        assert_eq!([0, 1, 2].map(|sample| plane.twin(sample)), [Some(1), Some(0), Some(0)]);
     }
 
     #[test]

@@ -129,6 +129,9 @@ fn shares(noise: Vec<f32>) -> Vec<f32> {
     noise.into_iter().map(|value| (value + 1.0) / 2.0).collect()
 }
 
+/// What a selector picks of a group for a budget.
+type SelectFn = dyn Fn(&Group<'_>, usize) -> Result<Picks, StageError> + Send + Sync;
+
 /// A selector with settings of its own, as the laws see it. It is no type parameter, so that they are compiled
 /// once and not for each selector.
 pub(super) struct Subject {
@@ -137,7 +140,7 @@ pub(super) struct Subject {
     streams: &'static [&'static str],
     may_keep_fewer: bool,
     avoids_copies: Option<usize>,
-    select: Box<dyn Fn(&Group<'_>, usize) -> Result<Picks, StageError> + Send + Sync>,
+    select: Box<SelectFn>,
 }
 
 impl Subject {

@@ -5,11 +5,13 @@ use super::{
     greedy::{self, Objective, Search},
     similarity::{self, Features},
 };
-use crate::linalg::{Gram, Pairwise, RowPrefetcher, largest};
+use crate::linalg::{Gram, Pairwise, RowPrefetcher, TILE, in_widest, largest};
 use artifacts::units::Fraction;
 use engine::StageError;
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Keeps samples so that every sample is covered to a share, and not more than that.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +35,10 @@ struct Saturation {
     least: Vec<f64>,
     taken: Vec<bool>,
     ahead: RowPrefetcher<f32>,
+    /// The similarities of samples that are nearly covered, whose rows are asked for again until they are.
+    nearly: BTreeMap<u32, Vec<f32>>,
+    /// How many of those may be held.
+    held: usize,
 }
 
 /// The largest similarity there is, with what rounding adds to it.
@@ -41,8 +47,15 @@ const MOST: f32 = 1.001;
 /// The share of a sum of similarities that rounding may leave of it once all of it was taken away.
 const ROUNDING: f64 = 1e-5;
 
+/// The losses of so many rows are summed up before the gains are lowered by them.
+const SUMMED: usize = 256;
+
+/// How many similarities are computed together, about.
+const TOGETHER: usize = 1 << 25;
+
 impl Saturation {
-    fn new(cosines: Gram<'static>, alpha: f64) -> Self {
+    /// Holds rows in up to `memory` bytes.
+    fn new(cosines: Gram<'static>, alpha: f64, memory: usize) -> Self {
         let n = cosines.len();
         let sums = cosines.row_sums();
         // A vector of no length has no cosine with itself, yet is like itself.
@@ -56,7 +69,16 @@ impl Saturation {
         let room: Vec<f32> = gains.iter().map(|sum| (alpha * sum) as f32).collect();
         let ahead = RowPrefetcher::new(false);
         let taken = vec![false; n];
-        let mut made = Self { cosines, room: vec![f32::INFINITY; n], gains, least, taken, ahead };
+        let mut made = Self {
+            cosines,
+            room: vec![f32::INFINITY; n],
+            gains,
+            least,
+            taken,
+            ahead,
+            nearly: BTreeMap::new(),
+            held: memory / (n.max(1) * size_of::<f32>()),
+        };
         made.lower(room);
         made
     }
@@ -69,22 +91,67 @@ impl Saturation {
             room[i] < MOST && room[i] < self.room[i]
         };
         let rows: Vec<u32> = (0..room.len() as u32).filter(lowered).collect();
-        let before = &self.room;
-        let losses = self.cosines.map_tiles(&rows, |rows, start, width, out| {
-            let mut losses = vec![0.0f64; width];
-            for (i, values) in rows.iter().zip(out.chunks_exact_mut(width)) {
-                let i = *i as usize;
-                Pairwise::SIMILARITY.finish_row(i, start, values);
-                for at in 0..width {
-                    losses[at] += f64::from(values[at].min(before[i]) - values[at].min(room[i]));
+        let together = (TOGETHER / room.len().max(1)).max(1).next_multiple_of(SUMMED);
+        for rows in rows.chunks(together) {
+            self.compute(rows);
+            self.subtract(rows, &room);
+            for i in rows {
+                if room[*i as usize] == 0.0 || self.nearly.len() > self.held {
+                    self.nearly.remove(i);
                 }
             }
-            losses
-        });
-        for block in losses {
-            self.gains.iter_mut().zip(block.concat()).for_each(|(gain, loss)| *gain -= loss);
         }
         self.room = room;
+    }
+
+    /// Computes those of `rows` that are not held.
+    fn compute(&mut self, rows: &[u32]) {
+        let missing = rows.iter().copied().filter(|i| !self.nearly.contains_key(i));
+        let missing: Vec<u32> = missing.collect();
+        let blocks = self.cosines.map_tiles(&missing, |rows, start, width, out| {
+            for (i, values) in rows.iter().zip(out.chunks_exact_mut(width)) {
+                Pairwise::SIMILARITY.finish_row(*i as usize, start, values);
+            }
+            (width, out.to_vec())
+        });
+        let rows = blocks.into_par_iter().flat_map_iter(|tiles| {
+            let count = tiles.first().map_or(0, |(width, values)| values.len() / width);
+            (0..count).map(move |row| {
+                let parts = tiles.iter();
+                let parts = parts.map(|(width, values)| &values[row * width..(row + 1) * width]);
+                parts.collect::<Vec<&[f32]>>().concat()
+            })
+        });
+        let rows: Vec<Vec<f32>> = rows.collect();
+        self.nearly.extend(missing.into_iter().zip(rows));
+    }
+
+    /// Lowers all gains by what `rows`, which are at hand, lose of their room.
+    fn subtract(&mut self, rows: &[u32], room: &[f32]) {
+        let lost = |i: &u32| {
+            let at = *i as usize;
+            (&self.nearly[i][..], self.room[at], room[at])
+        };
+        let rows: Vec<(&[f32], f32, f32)> = rows.iter().map(lost).collect();
+        self.gains.par_chunks_mut(TILE).enumerate().for_each(|(tile, gains)| {
+            let mut losses = vec![0.0f64; gains.len()];
+            for block in rows.chunks(SUMMED) {
+                losses.fill(0.0);
+                for (row, before, after) in block {
+                    lose(&mut losses, &row[tile * TILE..], *before, *after);
+                }
+                gains.iter_mut().zip(&losses).for_each(|(gain, loss)| *gain -= loss);
+            }
+        });
+    }
+}
+
+in_widest! {
+    /// Adds what each similarity of a row gives less once the row's room is not `before` but `after`.
+    fn lose(losses: &mut [f64], row: &[f32], before: f32, after: f32) {
+        for (loss, s) in losses.iter_mut().zip(row) {
+            *loss += f64::from(s.min(before) - s.min(after));
+        }
     }
 }
 
@@ -106,6 +173,11 @@ impl Objective for Saturation {
     }
 
     fn choose(&mut self, place: usize) {
+        if self.room.iter().all(|room| *room == 0.0) {
+            // Every sample is covered: whatever is picked changes nothing.
+            self.taken[place] = true;
+            return;
+        }
         let open = |i: usize| if self.taken[i] { f64::NEG_INFINITY } else { self.gains[i] };
         let likely = |count: usize| largest(self.gains.len(), count, open);
         let rows = |places: &[u32]| similarity::several(&self.cosines, places);
@@ -130,8 +202,9 @@ a small one spreads them. Left out it is half that share.
 
 Lin & Bilmes, *A Class of Submodular Functions for Document Summarization*, ACL 2011. Cost: O(n (C + d)) a
 pick, and O(n (C + d)) for each step in which a sample comes near to its share, of which there are some for
-every sample: O(n^2 (C + d)) in all; memory O(n) beside the vectors. `naive` and `lazy` are the same here:
-every gain is kept up to date.";
+every sample: O(n^2 (C + d)) in all. The similarities of samples that are nearly covered are held while they
+fit into `--memory`, and computed once; beside them and the vectors memory is O(n). `naive` and `lazy` are the
+same here: every gain is kept up to date.";
     const STREAMS: &'static [&'static str] = greedy::CANDIDATES;
     const READS: &'static [SelectInput] = &[SelectInput::Logits, SelectInput::Embeddings];
     const READS_AT_LEAST: &'static [SelectInput] = &[SelectInput::Embeddings];
@@ -157,7 +230,8 @@ every gain is kept up to date.";
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let cosines = similarity::cosines(group, self.features, false);
         let half = budget as f64 / (2.0 * group.len() as f64);
-        let mut saturation = Saturation::new(cosines, self.alpha.map_or(half, f64::from));
+        let alpha = self.alpha.map_or(half, f64::from);
+        let mut saturation = Saturation::new(cosines, alpha, group.compute.memory);
         Ok(greedy::maximize(&mut saturation, budget, self.search, group)?.into())
     }
 }
@@ -165,7 +239,10 @@ every gain is kept up to date.";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{linalg::noise, select::TrainingSet};
+    use crate::{
+        linalg::{Compute, noise},
+        select::TrainingSet,
+    };
     use artifacts::{ClassId, Matrix, SampleId};
     use engine::Streams;
 
@@ -185,6 +262,8 @@ mod tests {
         };
         let members: Vec<SampleId> = SampleId::all(N).collect();
         let group = Group::unwatched(&ground, &members, 0, Streams::new(0, &[]));
+        let nothing_held = Compute::new(None, 0);
+        let other = Group { compute: &nothing_held, ..group };
         // The smallest saturates within two picks, after which no pick gains, the largest never.
         for alpha in [0.04, 0.15, 1.0] {
             let value = |picks: &[usize]| -> f64 {
@@ -211,6 +290,7 @@ mod tests {
             let fast = rule.select(&group, 4).expect("nobody stops it").rows();
             let slow: Vec<u32> = slow.iter().map(|i| *i as u32).collect();
             assert_eq!(fast, slow, "alpha {alpha}");
+            assert_eq!(rule.select(&other, 4).expect("nobody stops it").rows(), slow);
         }
     }
 }

@@ -213,11 +213,11 @@ const MEMORY_HINT: &str = "`balance = \"class\"` selects class by class and take
                            runs one stage at a time; `--device cpu` works in tiles";
 
 /// A selector with its settings.
-type SelectFn<'a> = dyn Fn(&Group<'_>, usize) -> Result<Picks, StageError> + 'a;
+type RuleFn<'a> = dyn Fn(&Group<'_>, usize) -> Result<Picks, StageError> + 'a;
 
 /// Picks from every share. The budgets are in samples, or in `sizes`.
 fn pick(
-    select: &SelectFn<'_>,
+    select: &RuleFn<'_>,
     ctx: &StageCtx<'_>,
     ground: &TrainingSet<'_>,
     shares: &[Share],

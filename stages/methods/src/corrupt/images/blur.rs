@@ -1,22 +1,68 @@
 //! Blurs of the values of an image `[c, h, w]`.
 
+/// What is seen beyond the border of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Border {
+    /// The outermost pixels, repeated.
+    Repeated,
+    /// A mirror stands on the outermost pixels, which are seen once.
+    Mirrored,
+    /// A mirror stands behind the outermost pixels, which are seen twice.
+    Reflected,
+}
+
+impl Border {
+    /// Returns the position below `n` that is seen at `at`.
+    pub(super) fn place(self, at: i64, n: usize) -> usize {
+        let last = n as i64 - 1;
+        let place = match self {
+            Self::Repeated => at.clamp(0, last),
+            Self::Mirrored => {
+                let period = (2 * last).max(1);
+                let at = at.rem_euclid(period);
+                at.min(period - at).min(last)
+            }
+            Self::Reflected => {
+                let at = at.rem_euclid(2 * last + 2);
+                at.min(2 * last + 1 - at)
+            }
+        };
+        place as usize
+    }
+}
+
 /// Blurs with a Gaussian cut off at four standard deviations; beyond the border its values are repeated.
 pub(super) fn gaussian(image: &mut [f64], (h, w): (usize, usize), std: f64) {
-    let reach = (4.0 * std + 0.5) as i64;
+    gaussian_to(image, (h, w), std, (4.0, Border::Repeated));
+}
+
+/// Blurs with a Gaussian cut off at so many standard deviations.
+pub(super) fn gaussian_to(
+    image: &mut [f64],
+    (h, w): (usize, usize),
+    std: f64,
+    (cut, border): (f64, Border),
+) {
+    let reach = (cut * std + 0.5) as i64;
     let weight = |at: i64| (-0.5 * (at as f64 / std) * (at as f64 / std)).exp();
     let taps: Vec<f64> = (-reach..=reach).map(weight).collect();
     let total: f64 = taps.iter().sum();
     let taps: Vec<f64> = taps.iter().map(|tap| tap / total).collect();
     for plane in image.chunks_exact_mut(h * w) {
-        along(plane, (h, w), &taps, reach, true);
-        along(plane, (h, w), &taps, reach, false);
+        along(plane, (h, w), (&taps, reach, border), true);
+        along(plane, (h, w), (&taps, reach, border), false);
     }
 }
 
-/// Replaces each value of a plane by the sum over `taps` of those around it, down or across.
-fn along(plane: &mut [f64], (h, w): (usize, usize), taps: &[f64], reach: i64, down: bool) {
+/// Replaces each value of a plane by the sum over the taps of those around it, down or across.
+fn along(
+    plane: &mut [f64],
+    (h, w): (usize, usize),
+    (taps, reach, border): (&[f64], i64, Border),
+    down: bool,
+) {
     let before = plane.to_vec();
-    let near = |at: usize, by: i64, n: usize| (at as i64 + by).clamp(0, n as i64 - 1) as usize;
+    let near = |at: usize, by: i64, n: usize| border.place(at as i64 + by, n);
     for (at, value) in plane.iter_mut().enumerate() {
         let (y, x) = (at / w, at % w);
         let place = |by| if down { near(y, by, h) * w + x } else { y * w + near(x, by, w) };
@@ -28,6 +74,7 @@ fn along(plane: &mut [f64], (h, w): (usize, usize), taps: &[f64], reach: i64, do
 pub(super) fn defocus(image: &mut [f64], (h, w): (usize, usize), radius: f64, alias: f64) {
     let (kernel, reach) = disc(radius, alias);
     let side = (2 * reach + 1) as usize;
+    let seen = |at, n| Border::Mirrored.place(at, n);
     for plane in image.chunks_exact_mut(h * w) {
         let before = plane.to_vec();
         for (at, value) in plane.iter_mut().enumerate() {
@@ -35,7 +82,7 @@ pub(super) fn defocus(image: &mut [f64], (h, w): (usize, usize), radius: f64, al
             let mut sum = 0.0;
             for (tap, weight) in kernel.iter().enumerate() {
                 let (dy, dx) = ((tap / side) as i64 - reach, (tap % side) as i64 - reach);
-                sum += weight * before[reflected(y + dy, h) * w + reflected(x + dx, w)];
+                sum += weight * before[seen(y + dy, h) * w + seen(x + dx, w)];
             }
             *value = sum;
         }
@@ -61,13 +108,6 @@ fn disc(radius: f64, alias: f64) -> (Vec<f64>, i64) {
         sum / total
     };
     (places().map(smooth).collect(), reach)
-}
-
-/// Returns the position below `n` that is shown at `at`, where a mirror stands on the first and the last.
-fn reflected(at: i64, n: usize) -> usize {
-    let period = (2 * n as i64 - 2).max(1);
-    let at = at.rem_euclid(period);
-    at.min(period - at).min(n as i64 - 1) as usize
 }
 
 /// Makes an image coarser: it is shrunk to `share` of its sides and enlarged again, both by box filters with
@@ -171,8 +211,13 @@ mod tests {
         defocus(&mut row, (1, 3), 0.4, 0.5);
         // The second is seen on both sides of the first.
         near(&row, &[a, b, 0.0]);
-        assert_eq!([-2, -1, 0, 3, 4, 5].map(|at| reflected(at, 4)), [2, 1, 0, 3, 2, 1]);
-        assert_eq!([-1, 0, 1].map(|at| reflected(at, 1)), [0, 0, 0]);
+        let seen = |border: Border| [-5, -2, -1, 0, 3, 4, 5].map(|at| border.place(at, 4));
+        assert_eq!(seen(Border::Mirrored), [1, 2, 1, 0, 3, 2, 1]);
+        assert_eq!(seen(Border::Reflected), [3, 1, 0, 0, 3, 3, 2]);
+        assert_eq!(seen(Border::Repeated), [0, 0, 0, 0, 3, 3, 3]);
+        for border in [Border::Mirrored, Border::Reflected] {
+            assert_eq!([-1, 0, 1].map(|at| border.place(at, 1)), [0, 0, 0]);
+        }
     }
 
     #[test]

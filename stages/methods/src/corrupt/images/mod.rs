@@ -2,7 +2,11 @@
 
 mod blur;
 mod colour;
+mod elastic;
+mod jpeg;
+mod motion;
 mod noise;
+mod snow;
 mod warp;
 
 use super::{
@@ -16,8 +20,9 @@ use artifacts::{
     units::{Count, Fraction},
 };
 use engine::{Problem, StageError, Streams};
+use motion::Motion;
 use noise::Photons;
-use rand::seq::index;
+use rand::{Rng, seq::index};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,8 +59,12 @@ enum ImageCorruption {
     DefocusBlur,
     /// Seen through frosted glass.
     GlassBlur,
+    /// The blur of a camera that moves along a line.
+    MotionBlur,
     /// The blur of a camera that moves towards it.
     ZoomBlur,
+    /// It snows.
+    Snow,
     /// There is fog.
     Fog,
     /// It is brighter.
@@ -64,8 +73,12 @@ enum ImageCorruption {
     Contrast,
     /// Its colours are fainter (1, 2) or stronger (3 to 5).
     Saturate,
+    /// It is drawn out like rubber.
+    ElasticTransform,
     /// It is coarser.
     Pixelate,
+    /// It was written as a JPEG of low quality.
+    JpegCompression,
 }
 
 /// Which images something is done to.
@@ -109,15 +122,22 @@ At severities 1 to 5, of values from 0 to 1:
 - `gaussian-blur`: a Gaussian of standard deviation .4 .6 .7 .8 1.
 - `defocus-blur`: a disc of radius .3 .4 .5 1 1.5, smoothed by a Gaussian of .4 .5 .6 .2 .1.
 - `glass-blur`: a Gaussian of .05 .25 .4 .25 .4 before and after each pixel takes the place of a neighbour, once (1 to 3) or twice.
+- `motion-blur`: a one-sided Gaussian of 1 1.5 2 2 2.5 over twice 6 6 6 8 9 pixels, up to 45 degrees off the horizontal, as ImageMagick takes it.
 - `zoom-blur`: the mean of enlargements by up to 6 11 16 21 26 %.
 - `fog`: a plasma fractal of thickness .2 .5 .75 1 1.5, whose detail fades by 3 3 2.5 2 1.75 from scale to scale.
+- `snow`: flakes where normal noise of mean .1 .1 .15 .25 .3 and deviation .2 .2 .3 .3 .3, enlarged 1 1 1.75 2.25 1.25 times, reaches \
+.6 .5 .55 .6 .65; each falls by a motion blur of 3 4 4 6 12 over twice 8 10 10 12 14 pixels, and a share .05 .1 .1 .15 .2 of the image is whitened.
 - `brightness`: value of HSV plus .05 .1 .15 .2 .3. `saturate`: its saturation times .3 .1 1.5 2 2.5, plus 0 0 0 \
 .1 .2; colour images only.
 - `contrast`: the distance from each channel's mean times .75 .5 .4 .3 .15.
+- `elastic-transform`: three points move by up to .08 .07 .06 .05 .03 of the shorter side, all others with them; then, from 2 on, each \
+pixel on its own by up to 0 .05 .08 .1 .1, smoothed by a Gaussian of 0 .2 .06 .04 .03. Places in between are interpolated exactly, not at \
+one in 32. These severities are of different kinds, not each stronger than the last.
 - `pixelate`: .95 .9 .85 .75 .65 of the pixels of each side, by box filters.
+- `jpeg-compression`: quality 80 65 58 50 40, colour at half the rows and columns (4:2:0).
 
-Levels are cut off at 0 and 255 and rounded down, as in that code. Left out are kinds that need pictures of frost, \
-an encoder or what other libraries do: motion blur, snow, frost, spatter, elastic transforms and JPEG.
+Levels are cut off at 0 and 255 and rounded down, as in that code. Left out are frost, \
+which needs pictures of it, and spatter. The encoder of JPEG is based in part on the work of the Independent JPEG Group.
 
 Exactly `share` times the images of a split, rounded, are changed; every image has random numbers of its own, so \
 that those of a share do not change with others. Labels stay, as do mean and standard deviation. The output says \
@@ -179,7 +199,12 @@ impl Images {
         }
         let unfit = || MethodError::NoSuchImages { sample: sample.to_vec() };
         let &[channels, h, w] = sample else { return Err(unfit()) };
-        if self.kind == ImageCorruption::Saturate && channels != 3 {
+        let unfit_kind = match self.kind {
+            ImageCorruption::Saturate => channels != 3,
+            ImageCorruption::JpegCompression => jpeg::side(h).and(jpeg::side(w)).is_none(),
+            _ => false,
+        };
+        if unfit_kind {
             return Err(unfit());
         }
         let Inputs::Images(images) = &split.inputs else { return Err(unfit()) };
@@ -209,13 +234,12 @@ impl Images {
         photons: Option<&Photons>,
         draws: ImageDraws,
     ) {
-        if self.kind == ImageCorruption::Pixelate {
-            let coarse = blur::pixelate(levels, (h, w), self.constant());
-            levels.copy_from_slice(&coarse);
+        let rng = &mut draws.streams.at(draws.own, draws.at);
+        if let Some(changed) = self.whole_levels(levels, (channels, h, w), rng) {
+            levels.copy_from_slice(&changed);
             return;
         }
         let mut image: Vec<f64> = levels.iter().map(|level| f64::from(*level) / 255.0).collect();
-        let rng = &mut draws.streams.at(draws.own, draws.at);
         match self.kind {
             ImageCorruption::GaussianNoise => noise::gaussian(&mut image, self.constant(), rng),
             ImageCorruption::ShotNoise => {
@@ -235,6 +259,12 @@ impl Images {
                 warp::glass(&mut image, (h, w), how, rng);
             }
             ImageCorruption::ZoomBlur => warp::zoom(&mut image, (h, w), self.constant()),
+            ImageCorruption::Snow => {
+                snow::SEVERITIES[self.at()].cover(&mut image, (channels, h, w), rng);
+            }
+            ImageCorruption::ElasticTransform => {
+                elastic::SEVERITIES[self.at()].stretch(&mut image, (h, w), rng);
+            }
             ImageCorruption::Fog => {
                 warp::fog(&mut image, (h, w), (self.constant(), self.second()), rng);
             }
@@ -243,12 +273,41 @@ impl Images {
             ImageCorruption::Saturate => {
                 colour::saturate(&mut image, self.constant(), self.second())
             }
-            ImageCorruption::Pixelate => {}
+            ImageCorruption::MotionBlur
+            | ImageCorruption::Pixelate
+            | ImageCorruption::JpegCompression => {}
         }
         for (level, value) in levels.iter_mut().zip(image) {
             // Rounded down, as the authors' code does.
             *level = (value.clamp(0.0, 1.0) * 255.0) as u8;
         }
+    }
+
+    /// Returns the levels that a kind makes of levels, if this is one that has no values in between.
+    fn whole_levels(
+        &self,
+        levels: &[u8],
+        (channels, h, w): (usize, usize, usize),
+        rng: &mut impl Rng,
+    ) -> Option<Vec<u8>> {
+        match self.kind {
+            ImageCorruption::Pixelate => Some(blur::pixelate(levels, (h, w), self.constant())),
+            ImageCorruption::MotionBlur => {
+                let angle = motion::angle(0.0, rng);
+                let motion = Motion::new(self.constant(), self.second(), angle);
+                let planes = levels.chunks_exact(h * w);
+                Some(planes.flat_map(|plane| motion.blur(plane, (h, w))).collect())
+            }
+            ImageCorruption::JpegCompression => {
+                jpeg::compressed(levels, (channels, h, w), self.constant() as u8)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the severity as a position.
+    fn at(&self) -> usize {
+        self.severity.get().min(5) - 1
     }
 
     /// Returns the constant of the kind at this severity.
@@ -261,14 +320,18 @@ impl Images {
             ImageCorruption::GaussianBlur => [0.4, 0.6, 0.7, 0.8, 1.0],
             ImageCorruption::DefocusBlur => [0.3, 0.4, 0.5, 1.0, 1.5],
             ImageCorruption::GlassBlur => [0.05, 0.25, 0.4, 0.25, 0.4],
+            ImageCorruption::MotionBlur => [6.0, 6.0, 6.0, 8.0, 9.0],
             ImageCorruption::ZoomBlur => [1.06, 1.11, 1.16, 1.21, 1.26],
             ImageCorruption::Fog => [0.2, 0.5, 0.75, 1.0, 1.5],
             ImageCorruption::Brightness => [0.05, 0.1, 0.15, 0.2, 0.3],
             ImageCorruption::Contrast => [0.75, 0.5, 0.4, 0.3, 0.15],
             ImageCorruption::Saturate => [0.3, 0.1, 1.5, 2.0, 2.5],
             ImageCorruption::Pixelate => [0.95, 0.9, 0.85, 0.75, 0.65],
+            ImageCorruption::JpegCompression => [80.0, 65.0, 58.0, 50.0, 40.0],
+            // They have tables of their own.
+            ImageCorruption::Snow | ImageCorruption::ElasticTransform => [0.0; 5],
         };
-        all[self.severity.get().min(5) - 1]
+        all[self.at()]
     }
 
     /// Returns the second constant, of kinds that have one.
@@ -276,11 +339,12 @@ impl Images {
         let all = match self.kind {
             ImageCorruption::DefocusBlur => [0.4, 0.5, 0.6, 0.2, 0.1],
             ImageCorruption::GlassBlur => [1.0, 1.0, 1.0, 2.0, 2.0],
+            ImageCorruption::MotionBlur => [1.0, 1.5, 2.0, 2.0, 2.5],
             ImageCorruption::Fog => [3.0, 3.0, 2.5, 2.0, 1.75],
             ImageCorruption::Saturate => [0.0, 0.0, 0.0, 0.1, 0.2],
             _ => [0.0; 5],
         };
-        all[self.severity.get().min(5) - 1]
+        all[self.at()]
     }
 }
 
@@ -297,7 +361,7 @@ mod tests {
     use crate::corrupt::tests::{grey, run};
     use artifacts::ClassId;
 
-    const KINDS: [ImageCorruption; 13] = [
+    const KINDS: [ImageCorruption; 17] = [
         ImageCorruption::GaussianNoise,
         ImageCorruption::ShotNoise,
         ImageCorruption::ImpulseNoise,
@@ -305,12 +369,16 @@ mod tests {
         ImageCorruption::GaussianBlur,
         ImageCorruption::DefocusBlur,
         ImageCorruption::GlassBlur,
+        ImageCorruption::MotionBlur,
         ImageCorruption::ZoomBlur,
+        ImageCorruption::Snow,
         ImageCorruption::Fog,
         ImageCorruption::Brightness,
         ImageCorruption::Contrast,
         ImageCorruption::Saturate,
+        ImageCorruption::ElasticTransform,
         ImageCorruption::Pixelate,
+        ImageCorruption::JpegCompression,
     ];
 
     fn images(text: &str) -> Images {
@@ -343,7 +411,9 @@ mod tests {
                 let pairs = pixels(&split).iter().zip(&levels);
                 pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum::<u32>()
             };
-            assert!(apart(5) > apart(1) && apart(1) > 0, "{kind:?}: {} {}", apart(1), apart(5));
+            // The severities of elastic transforms move pixels in different ways, not farther.
+            let more = kind == ImageCorruption::ElasticTransform || apart(5) > apart(1);
+            assert!(more && apart(1) > 0, "{kind:?}: {} {}", apart(1), apart(5));
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) fn zoom(image: &mut [f64], (h, w): (usize, usize), most: f64) {
 }
 
 /// Adds the middle of `plane`, enlarged `times` with linear interpolation to the same size, to `sum`.
-fn enlarge(plane: &[f64], (h, w): (usize, usize), times: f64, sum: &mut [f64]) {
+pub(super) fn enlarge(plane: &[f64], (h, w): (usize, usize), times: f64, sum: &mut [f64]) {
     let (down, across) = (Enlarged::new(h, times), Enlarged::new(w, times));
     for (at, sum) in sum.iter_mut().enumerate() {
         let (y, dy) = down.place(at / w);
