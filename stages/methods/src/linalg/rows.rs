@@ -8,7 +8,7 @@ pub(crate) fn unit(vectors: &Matrix<'_>) -> Matrix<'static> {
     divided(vectors.data().to_vec(), vectors.rows(), vectors.cols())
 }
 
-/// Returns the rows at `places`, in that order, each divided by its Euclidean length: [`unit`] of some, in one copy.
+/// Returns the rows at `places`, in that order, each divided by its Euclidean length: [`unit()`] of some, in one copy.
 pub(crate) fn unit_of(vectors: &Matrix<'_>, places: &[u32]) -> Matrix<'static> {
     let mut data = Vec::with_capacity(places.len() * vectors.cols());
     places.iter().for_each(|place| data.extend_from_slice(vectors.row(*place as usize)));
