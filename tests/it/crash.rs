@@ -1,37 +1,15 @@
 //! Processes killed with real signals, stores damaged on disk.
 
-use crate::program::{Sandbox, counts};
+use crate::program::{Sandbox, counts, two_seeds};
 use std::{fs, os::unix::process::ExitStatusExt as _};
 
-const PIPELINE: &str = r#"
-[stage.data]
-use  = "load.synthetic"
-with = { n = 600, test = 100, d = 8, classes = 3 }
-[stage.proxy]
-use  = "proxy-train"
-from = { data = "data" }
-with = { model = "mlp", epochs = 6, batch = 32 }
-[stage.hardness]
-use  = "score.el2n"
-from = { proxy = "proxy" }
-[stage.subset]
-use  = "select.top"
-from = { scores = "hardness" }
-with = { keep = 0.3 }
-[stage.student]
-use  = "train"
-from = { data = "data", subset = "subset" }
-with = { model = "mlp", epochs = 12, batch = 32 }
-[stage.result]
-use  = "evaluate"
-from = { data = "data", model = "student" }
-[matrix]
-seed = [0, 1]
-"#;
+fn pipeline() -> String {
+    two_seeds("n = 600, test = 100, d = 8, classes = 3", "score.el2n", [6, 12])
+}
 
 fn whole() -> Vec<String> {
     let place = Sandbox::new();
-    place.write("p.toml", PIPELINE);
+    place.write("p.toml", &pipeline());
     place.run("p.toml", &[]);
     place.digests()
 }
@@ -40,7 +18,7 @@ fn whole() -> Vec<String> {
 fn a_killed_run_goes_on_to_the_same_end() {
     let wanted = whole();
     let place = Sandbox::new();
-    place.write("p.toml", PIPELINE);
+    place.write("p.toml", &pipeline());
     let mut killed = 0;
     // Each gets further than the one before it, which left it what it had finished.
     for event in [2, 4, 6, 9, 12, 16, 20, 24] {
@@ -59,7 +37,7 @@ fn a_killed_run_goes_on_to_the_same_end() {
 #[test]
 fn an_interrupted_run_keeps_what_is_done() {
     let place = Sandbox::new();
-    let long = PIPELINE.replace("epochs = 12", "epochs = 4000");
+    let long = pipeline().replace("epochs = 12", "epochs = 4000");
     place.write("p.toml", &long);
     let (child, mut events) = place.start_run(&["p.toml"]);
     let of = |event: &'static str, stage: &'static str| {
@@ -88,7 +66,7 @@ fn an_interrupted_run_keeps_what_is_done() {
 #[test]
 fn a_damaged_file_is_made_again_and_nothing_else() {
     let place = Sandbox::new();
-    place.write("p.toml", PIPELINE);
+    place.write("p.toml", &pipeline());
     place.run("p.toml", &[]);
     let wanted = place.digests();
     let total = counts(&place.run("p.toml", &[]).1).0;
@@ -129,7 +107,7 @@ fn a_damaged_file_is_made_again_and_nothing_else() {
 #[test]
 fn a_newer_store_is_left_alone() {
     let place = Sandbox::new();
-    place.write("p.toml", PIPELINE);
+    place.write("p.toml", &pipeline());
     place.run("p.toml", &["--target", "data"]);
     let format = place.path("store").join("format");
     fs::write(&format, "coresift store 99\n").expect("written");

@@ -7,6 +7,38 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
+/// Returns a pipeline of two seeds, of six stages each: `data` is loaded, a proxy trained for so many epochs, samples
+/// scored, the hardest kept, a student trained on them for so many, and evaluated.
+pub(crate) fn two_seeds(data: &str, score: &str, [proxy, student]: [u32; 2]) -> String {
+    format!(
+        r#"
+[stage.data]
+use  = "load.synthetic"
+with = {{ {data} }}
+[stage.proxy]
+use  = "proxy-train"
+from = {{ data = "data" }}
+with = {{ model = "mlp", epochs = {proxy}, batch = 32 }}
+[stage.hardness]
+use  = "{score}"
+from = {{ proxy = "proxy" }}
+[stage.subset]
+use  = "select.top"
+from = {{ scores = "hardness" }}
+with = {{ keep = 0.3 }}
+[stage.student]
+use  = "train"
+from = {{ data = "data", subset = "subset" }}
+with = {{ model = "mlp", epochs = {student}, batch = 32 }}
+[stage.result]
+use  = "evaluate"
+from = {{ data = "data", model = "student" }}
+[matrix]
+seed = [0, 1]
+"#
+    )
+}
+
 /// A folder with a store and pipeline files, gone at the end.
 pub(crate) struct Sandbox {
     dir: tempfile::TempDir,

@@ -1,7 +1,7 @@
 //! A second store elsewhere: a folder, a web server, a bucket.
 
 use crate::{
-    program::{Sandbox, counts, files},
+    program::{Sandbox, counts, files, two_seeds},
     server::{Manner, Server, nobody, path_in},
 };
 use cache::{Record, Store};
@@ -13,31 +13,10 @@ use std::{
 };
 
 /// Two students a seed; what the second one shares with the first comes from the remote store.
-const PIPELINE: &str = r#"
-[stage.data]
-use  = "load.synthetic"
-with = { n = 300, test = 60, d = 4, classes = 3 }
-[stage.proxy]
-use  = "proxy-train"
-from = { data = "data" }
-with = { model = "mlp", epochs = 4, batch = 32 }
-[stage.hardness]
-use  = "score.grand"
-from = { proxy = "proxy" }
-[stage.subset]
-use  = "select.top"
-from = { scores = "hardness" }
-with = { keep = 0.3 }
-[stage.student]
-use  = "train"
-from = { data = "data", subset = "subset" }
-with = { model = "mlp", epochs = 2, batch = 32 }
-[stage.result]
-use  = "evaluate"
-from = { data = "data", model = "student" }
-[matrix]
-seed = [0, 1]
-"#;
+fn pipeline() -> String {
+    two_seeds("n = 300, test = 60, d = 4, classes = 3", "score.grand", [4, 2])
+}
+
 /// How many computations that is.
 const ALL: usize = 12;
 /// Makes another student of the same subset.
@@ -46,7 +25,7 @@ const OTHER: [&str; 2] = ["--set", "student.with.epochs=3"];
 /// A machine with the pipeline and no store yet.
 fn machine() -> Sandbox {
     let place = Sandbox::new();
-    place.write("p.toml", PIPELINE);
+    place.write("p.toml", &pipeline());
     place
 }
 

@@ -196,10 +196,6 @@ mod tests {
     use super::*;
     use crate::subset::PickedSample;
 
-    fn ids(positions: &[u32]) -> Vec<SampleId> {
-        positions.iter().map(|at| SampleId::from(*at)).collect()
-    }
-
     fn pairs(pairs: &[(u32, u32)]) -> Vec<(SampleId, SampleId)> {
         pairs.iter().map(|(copy, of)| (SampleId::from(*copy), SampleId::from(*of))).collect()
     }
@@ -212,19 +208,19 @@ mod tests {
 
     #[test]
     fn copies_are_known_while_their_original_is_there() {
-        let found = five().take(&ids(&[4, 3, 1]));
+        let found = five().take(&SampleId::list([4, 3, 1]));
         assert_eq!(found.kinds, [Origin::Own, Origin::Duplicate, Origin::Duplicate]);
         assert_eq!(found.copies, pairs(&[(1, 0)]));
         let mut found = five();
-        found.set(&ids(&[0]), Origin::Foreign);
-        found.set(&ids(&[3, 4]), Origin::Changed);
+        found.set(&SampleId::list([0]), Origin::Foreign);
+        found.set(&SampleId::list([3, 4]), Origin::Changed);
         use Origin::{Changed, Duplicate, Foreign};
         assert_eq!(found.kinds, [Foreign, Duplicate, Changed, Duplicate, Changed]);
         assert_eq!(found.copies, pairs(&[(3, 4)]));
         assert_eq!(found.agree(5), Ok(()));
         // What is copied over is no original any more.
         let mut found = five();
-        found.copy(&ids(&[4, 5]), &ids(&[0, 2]));
+        found.copy(&SampleId::list([4, 5]), &SampleId::list([0, 2]));
         assert_eq!(found.copies, pairs(&[(1, 0), (4, 0), (5, 2)]));
         assert_eq!(found.kinds[3..], [Duplicate, Duplicate, Duplicate]);
     }

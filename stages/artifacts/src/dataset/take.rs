@@ -71,10 +71,6 @@ mod tests {
         dataset::{DatasetMeta, Groups, Split},
     };
 
-    fn ids(positions: &[u32]) -> Vec<SampleId> {
-        positions.iter().map(|at| SampleId::from(*at)).collect()
-    }
-
     #[test]
     fn what_is_known_about_a_sample_goes_with_it() {
         let names = ["a", "b", "c"].map(str::to_owned);
@@ -96,7 +92,10 @@ mod tests {
             meta,
             train: split(&[0.0, 0.1, 1.0, 1.1, 2.0, 2.1], &[0, 1, 2]),
             test: split(&[9.0, 9.1], &[1]),
-            clean: Some(CleanLabels { labels: ClassId::list([1, 1, 2]), touched: ids(&[0]) }),
+            clean: Some(CleanLabels {
+                labels: ClassId::list([1, 1, 2]),
+                touched: SampleId::list([0]),
+            }),
             groups: Some(Groups {
                 names: names.to_vec(),
                 train: GroupId::list([2, 1, 0]),
@@ -109,10 +108,11 @@ mod tests {
             }),
             rows: None,
         };
-        data.take(&ids(&[2, 0, 0]));
+        data.take(&SampleId::list([2, 0, 0]));
         assert_eq!(data.meta.train, 3);
         assert_eq!(data.train, split(&[2.0, 2.1, 0.0, 0.1, 0.0, 0.1], &[2, 0, 0]));
-        let clean = CleanLabels { labels: ClassId::list([2, 1, 1]), touched: ids(&[1, 2]) };
+        let clean =
+            CleanLabels { labels: ClassId::list([2, 1, 1]), touched: SampleId::list([1, 2]) };
         assert_eq!(data.clean, Some(clean));
         let groups = data.groups.as_ref().expect("they stay");
         assert_eq!(groups.train, GroupId::list([0, 2, 2]));
@@ -120,7 +120,7 @@ mod tests {
         let columns = data.columns.as_ref().expect("they stay");
         assert_eq!(columns.ids.as_deref(), Some(&["c", "a", "a"].map(str::to_owned)[..]));
         assert_eq!(columns.counts["tokens"], [9, 7, 7]);
-        data.take(&ids(&[1]));
+        data.take(&SampleId::list([1]));
         assert_eq!((data.meta.train, data.train.labels.clone()), (1, ClassId::list([0])));
         assert_eq!(data.test, split(&[9.0, 9.1], &[1]));
     }

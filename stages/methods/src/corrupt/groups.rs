@@ -1,6 +1,9 @@
 //! `corrupt.groups`: a colour that goes with the label in training and does not in the test split.
 
-use super::stage::{Corrupted, Corruption};
+use super::{
+    another,
+    stage::{Corrupted, Corruption},
+};
 use crate::{MethodError, load};
 use artifacts::{
     ClassId, GroupId,
@@ -140,8 +143,7 @@ impl SpuriousGroups {
             if rng.random::<f64>() < f64::from(self.correlation) {
                 return own;
             }
-            let other = rng.random_range(0..n - 1);
-            if other < own { other } else { other + 1 }
+            another(rng, own, n)
         };
         labels.iter().map(draw).collect()
     }

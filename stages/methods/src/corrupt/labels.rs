@@ -2,7 +2,7 @@
 //! depends on the sample itself.
 
 use super::{
-    changed,
+    another, changed,
     class_ref::{self, ClassRef},
     instance, relabelled,
     transition::{self, LabelMatrix, Preset},
@@ -245,10 +245,7 @@ impl Labels {
             *label = match map[label.index()] {
                 Some(other) => other,
                 None if self.own_class => rng.random_range(0..count).into(),
-                None => {
-                    let drawn = rng.random_range(0..count - 1);
-                    ClassId::from(if drawn < u32::from(*label) { drawn } else { drawn + 1 })
-                }
+                None => another(rng, *label, count),
             };
         }
         Ok((after, touched))
@@ -297,10 +294,6 @@ impl Labels {
 mod tests {
     use super::{class_ref::CIFAR10, *};
     use engine::Streams;
-
-    fn ids(positions: &[u32]) -> Vec<SampleId> {
-        positions.iter().map(|position| SampleId::from(*position)).collect()
-    }
 
     fn names(n: usize) -> Vec<String> {
         (0..n).map(|at| format!("class {at}")).collect()
@@ -370,7 +363,7 @@ mod tests {
         let text = r#"{"kind": "asymmetric", "rate": 1, "map": {"class 1": "class 0", "0": 2}}"#;
         let given: Labels = serde_json::from_str(text).expect("names and numbers are fine");
         let found = run(&given, &ClassId::list([0, 1, 2]), 3);
-        assert_eq!(found, (ClassId::list([2, 0, 2]), ids(&[0, 1])));
+        assert_eq!(found, (ClassId::list([2, 0, 2]), SampleId::list([0, 1])));
         assert_eq!(given.settings()["map"], json!({"class 1": "class 0", "0": 2}));
     }
 
@@ -476,7 +469,7 @@ mod tests {
         let drawn: Vec<_> = touched.iter().map(|at| after[at.index()]).collect();
         assert_eq!(
             (touched, drawn),
-            (ids(&[1, 8, 9, 15, 17, 19]), ClassId::list([0, 1, 0, 4, 3, 2]))
+            (SampleId::list([1, 8, 9, 15, 17, 19]), ClassId::list([0, 1, 0, 4, 3, 2]))
         );
         let text =
             r#"{"kind": "matrix", "matrix": [[0.5, 0.3, 0.2], [0, 0.5, 0.5], [0.2, 0, 0.8]]}"#;

@@ -22,6 +22,7 @@ use artifacts::{
 };
 use cache::Artifact;
 use engine::{ArtifactKind, Method, Port, Stage, StageCtx, StageError};
+use rand::{Rng, RngExt as _};
 use schemars::schema_for;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -105,6 +106,16 @@ impl Stage for Untouched {
     fn run(&self, ctx: &StageCtx<'_>) -> Result<Parts, StageError> {
         Ok(dataset::input(ctx, "data")?.parts.clone())
     }
+}
+
+/// Draws one of the first `count` classes, or whatever else is counted, but not `own`.
+pub(crate) fn another<I: Copy + From<u32> + Into<u32>>(
+    rng: &mut impl Rng,
+    own: I,
+    count: u32,
+) -> I {
+    let drawn = rng.random_range(0..count - 1);
+    if drawn < own.into() { drawn } else { drawn + 1 }.into()
 }
 
 /// Returns the samples whose label differs, sorted.
@@ -193,24 +204,23 @@ mod tests {
         Ok(corruption.corrupt(data, streams)?.expect("something is done").data)
     }
 
-    fn ids(positions: &[u32]) -> Vec<SampleId> {
-        positions.iter().map(|position| SampleId::from(*position)).collect()
-    }
-
     #[test]
     fn the_first_labels_stay_the_clean_ones() {
-        let first = merge(None, ClassId::list([0, 1, 2]), ids(&[0, 2]));
-        assert_eq!(first, CleanLabels { labels: ClassId::list([0, 1, 2]), touched: ids(&[0, 2]) });
-        let second = merge(Some(first), ClassId::list([1, 1, 0]), ids(&[1, 2]));
+        let first = merge(None, ClassId::list([0, 1, 2]), SampleId::list([0, 2]));
+        assert_eq!(
+            first,
+            CleanLabels { labels: ClassId::list([0, 1, 2]), touched: SampleId::list([0, 2]) }
+        );
+        let second = merge(Some(first), ClassId::list([1, 1, 0]), SampleId::list([1, 2]));
         assert_eq!(
             second,
-            CleanLabels { labels: ClassId::list([0, 1, 2]), touched: ids(&[0, 1, 2]) }
+            CleanLabels { labels: ClassId::list([0, 1, 2]), touched: SampleId::list([0, 1, 2]) }
         );
     }
 
     #[test]
     fn changed_samples_are_told_in_order() {
         let (before, after) = (ClassId::list([0, 1, 2, 3]), ClassId::list([1, 1, 2, 0]));
-        assert_eq!(changed(&before, &after), ids(&[0, 3]));
+        assert_eq!(changed(&before, &after), SampleId::list([0, 3]));
     }
 }

@@ -109,7 +109,7 @@ gzip'ed. HDF5 and MATLAB files are named, with the line that converts them.
 
 A file that holds several arrays or columns has the embeddings under `embeddings` and the labels under `labels`,
 or under another usual name (`features`, `label`, `target`, `y`); the two settings give any other. In a
-table, embeddings are a column of lists, or all columns of numbers but labels, `index` and `id`. FileLabels may
+table, embeddings are a column of lists, or all columns of numbers but labels, `index` and `id`. Labels may
 also stand in a file of their own. A single array in a file has no name and needs none.
 
 Several files are one pool: `train = \"shards/part-*.npy\"`, or a list. Those of a pattern are in natural order,
@@ -117,14 +117,14 @@ Several files are one pool: `train = \"shards/part-*.npy\"`, or a list. Those of
 in none, or labels in files of their own.
 
 Embeddings are numbers of shape [n, ...], of images too (`load.image-arrays` keeps those as images), flattened
-to [n, d] and kept as f32. A value that is not finite is refused. FileLabels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
+to [n, d] and kept as f32. A value that is not finite is refused. Labels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
 `classes`). Without labels all samples are of one class, `unlabelled`: enough for selectors that look at
 embeddings. Ids of the training samples (`ids`) and counts (`counts`: tokens, bytes) travel with them: exports and
 imports go by the ids, `unit` of a selector by a count. Without test files the test split is empty. Nothing is normalised. Paths are relative to the
 current directory and not part of the key: the files' bytes are.
 
 Cost: `.npy` in C order, `.npz` that is not packed and safetensors are memory-mapped and go to the store in blocks; what
-has to be unpacked or parsed is in memory once, a file at a time.";
+has to be unpacked or parsed is in memory once.";
 
     fn problems(&self) -> Vec<Problem> {
         let mut all = names::problems(self.classes.as_deref());

@@ -69,10 +69,12 @@ fn role_of(role: &str, at: usize) -> String {
     if at == 0 { role.to_owned() } else { format!("{role}.{at}") }
 }
 
-/// Returns where the files of a list with this role are.
+/// Returns where the files of a list with this role are, in its order.
 pub(super) fn paths<'a>(files: &'a [InputFile], role: &str) -> Vec<&'a Path> {
-    let find = |at| files.iter().find(|file| file.role == role_of(role, at));
-    (0..).map_while(find).map(|file| file.path.as_path()).collect()
+    let is = |file: &&InputFile| {
+        file.role.strip_prefix(role).is_some_and(|at| at.is_empty() || at.starts_with('.'))
+    };
+    files.iter().filter(is).map(|file| file.path.as_path()).collect()
 }
 
 /// Compares texts by the numbers in them: `part-2` is before `part-10`. Those that are equal so are compared letter

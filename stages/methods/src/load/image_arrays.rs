@@ -91,7 +91,7 @@ safetensors. CIFAR-10-C and CIFAR-10.1 have images and labels in a file each (`t
 (`x_train`, ...) hold both splits, so `train` is enough. In other files that hold several arrays, `images` and \
 `labels` say what they are called.
 
-FileLabels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of `classes`). \
+Labels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of `classes`). \
 Without labels all samples are of one class, `unlabelled`. Without images to test on the test split is empty. Mean \
 and standard deviation of each channel are measured on the whole training split, before `train-limit`. The paths are \
 not part of the key: the files' bytes are.

@@ -28,7 +28,7 @@ pub(super) enum FileLabels {
 }
 
 /// What finds the file of the labels of a split, `train` or `test`.
-pub(super) type LabelFileOf<'p, 'f> = &'f dyn Fn(&str) -> Result<&'p Path, MethodError>;
+pub(super) type FindLabelFile<'p, 'f> = &'f dyn Fn(&str) -> Result<&'p Path, MethodError>;
 
 impl FileLabels {
     /// Takes the labels out of an array or a column; `classes` are the names that the user gave.
@@ -124,7 +124,7 @@ impl FileLabels {
 pub(super) fn classes(
     given: Option<&[String]>,
     labels: [&FileLabels; 2],
-    path: LabelFileOf<'_, '_>,
+    path: FindLabelFile<'_, '_>,
 ) -> Result<(Vec<String>, [Vec<ClassId>; 2]), StageError> {
     let classes = match given {
         Some(given) => given.to_vec(),
@@ -167,7 +167,7 @@ pub(super) fn classes(
 
 /// Returns the names of the classes that labels have: the texts in their alphabetical order, or the numbers
 /// from 0 on.
-fn found(labels: [&FileLabels; 2], path: LabelFileOf<'_, '_>) -> Result<Vec<String>, StageError> {
+fn found(labels: [&FileLabels; 2], path: FindLabelFile<'_, '_>) -> Result<Vec<String>, StageError> {
     let (mut texts, mut numbers): (Vec<String>, Vec<&[ClassId]>) = (vec![], vec![]);
     for labels in labels {
         match labels {

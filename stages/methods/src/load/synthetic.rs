@@ -1,7 +1,7 @@
 //! `load.synthetic`: Gaussian classes with samples whose nature is known.
 
 use super::{Loaded, Loader, names};
-use crate::normals::normals;
+use crate::{corrupt::another, normals::normals};
 use artifacts::{
     ClassId, SampleId,
     dataset::{self, CleanLabels, DatasetMeta, Inputs, Split},
@@ -175,7 +175,7 @@ impl Synthetic {
         let mut labels: Vec<ClassId> = (0..n).map(|at| ClassId::at(at % classes)).collect();
         let mut towards = vec![None; n];
         for at in &hard {
-            towards[*at as usize] = Some(other(&mut rng, labels[*at as usize], classes));
+            towards[*at as usize] = Some(another(&mut rng, labels[*at as usize], classes as u32));
         }
         let mut values = vec![0.0; n * d];
         values.par_chunks_mut(d).enumerate().for_each(|(at, row)| {
@@ -196,7 +196,7 @@ impl Synthetic {
         }
         let before = labels.clone();
         for at in &wrong {
-            labels[*at as usize] = other(&mut rng, labels[*at as usize], classes);
+            labels[*at as usize] = another(&mut rng, labels[*at as usize], classes as u32);
         }
         let touched: Vec<SampleId> = wrong.into_iter().map(SampleId::from).collect();
         let clean = (!touched.is_empty()).then_some(CleanLabels { labels: before, touched });
@@ -248,12 +248,6 @@ impl Synthetic {
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
-}
-
-/// Returns a class drawn from all but `own`.
-fn other(rng: &mut impl Rng, own: ClassId, classes: usize) -> ClassId {
-    let drawn = rng.random_range(0..classes as u32 - 1);
-    ClassId::from(if drawn < own.into() { drawn } else { drawn + 1 })
 }
 
 /// Fills `row` with a sample of the class around `own`, or of one moved towards `far`.

@@ -4,10 +4,10 @@
 //! The checks run over the registry, so a new selector is held to them by being registered. They are
 //! public for the crate that has a real accelerator.
 
-use super::{Group, Picks, Query, Selector, TrainingSet, group::Unwatched, registered};
+use super::{Group, Picks, Query, SelectFn, Selector, TrainingSet, group::Unwatched, registered};
 use crate::linalg::{Compute, noise};
 use artifacts::{ClassId, Matrix, SampleId};
-use engine::{StageError, Streams};
+use engine::Streams;
 
 /// Where the selectors compute, and how far its picks may be from the host's.
 pub struct Place {
@@ -129,18 +129,14 @@ fn shares(noise: Vec<f32>) -> Vec<f32> {
     noise.into_iter().map(|value| (value + 1.0) / 2.0).collect()
 }
 
-/// What a selector picks of a group for a budget.
-type SelectFn = dyn Fn(&Group<'_>, usize) -> Result<Picks, StageError> + Send + Sync;
-
-/// A selector with settings of its own, as the laws see it. It is no type parameter, so that they are compiled
-/// once and not for each selector.
+/// A selector with settings of its own, as the laws see it.
 pub(super) struct Subject {
     name: &'static str,
     is_whole: bool,
     streams: &'static [&'static str],
     may_keep_fewer: bool,
     avoids_copies: Option<usize>,
-    select: Box<SelectFn>,
+    select: Box<SelectFn<'static>>,
 }
 
 impl Subject {

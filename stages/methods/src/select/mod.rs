@@ -206,6 +206,11 @@ pub(crate) trait Selector:
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError>;
 }
 
+/// A selector with its settings: what it picks of a group for a budget. It is no type parameter where it does not
+/// have to be one, so that what stands around selectors is compiled once and not for each.
+pub(crate) type SelectFn<'a> =
+    dyn Fn(&Group<'_>, usize) -> Result<Picks, StageError> + Send + Sync + 'a;
+
 /// A registered selector: its entry for pipeline files, and the check of its laws.
 struct Registered {
     method: Method,

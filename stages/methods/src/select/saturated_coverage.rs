@@ -57,14 +57,7 @@ impl Saturation {
     /// Holds rows in up to `memory` bytes.
     fn new(cosines: Gram<'static>, alpha: f64, memory: usize) -> Self {
         let n = cosines.len();
-        let sums = cosines.row_sums();
-        // A vector of no length has no cosine with itself, yet is like itself.
-        let itself = |j: usize| -> f64 {
-            let nothing = cosines.spaces().iter().any(|s| s.row(j).iter().all(|v| *v == 0.0));
-            if nothing { 0.5 } else { 0.0 }
-        };
-        let all = |(j, sum): (usize, &f64)| 0.5 * n as f64 + 0.5 * sum + itself(j);
-        let gains: Vec<f64> = sums.iter().enumerate().map(all).collect();
+        let gains = similarity::sums(&cosines);
         let least = gains.iter().map(|gain| ROUNDING * gain).collect();
         let room: Vec<f32> = gains.iter().map(|sum| (alpha * sum) as f32).collect();
         let ahead = RowPrefetcher::new(false);

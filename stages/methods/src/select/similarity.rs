@@ -35,6 +35,18 @@ pub(super) fn cosines(group: &Group<'_>, of: Features, pairs: bool) -> Gram<'sta
     Gram::new(spaces(group, of)).on(group.compute, pairs)
 }
 
+/// Returns the sum of each sample's similarities, (1 + cosine) / 2, with all samples, itself included: n numbers.
+pub(super) fn sums(cosines: &Gram<'_>) -> Vec<f64> {
+    let half = 0.5 * cosines.len() as f64;
+    // A vector of no length has no cosine with itself, yet is like itself.
+    let itself = |j: usize| -> f64 {
+        let nothing = cosines.spaces().iter().any(|s| s.row(j).iter().all(|v| *v == 0.0));
+        if nothing { 0.5 } else { 0.0 }
+    };
+    let sums = cosines.row_sums().into_iter().enumerate();
+    sums.map(|(j, sum)| half + 0.5 * sum + itself(j)).collect()
+}
+
 /// Returns the unit vectors of the members of `group` in each of the spaces whose cosines, multiplied, are
 /// theirs.
 pub(super) fn spaces(group: &Group<'_>, of: Features) -> Vec<Matrix<'static>> {

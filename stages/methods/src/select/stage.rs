@@ -1,7 +1,7 @@
 //! The stage around every selecting method: what it reads, the budgets of its groups, what it writes.
 
 use super::{
-    Group, Picks, Selector, TrainingSet, Watch,
+    Group, Picks, SelectFn, Selector, TrainingSet, Watch,
     balance::{Balance, BalanceBy, Division, Share, Strata},
     budget,
     inputs::{self, Asked, SelectorInputs},
@@ -212,12 +212,9 @@ impl<S: Selector> Stage for Select<S> {
 const MEMORY_HINT: &str = "`balance = \"class\"` selects class by class and takes less, and `--jobs 1` \
                            runs one stage at a time; `--device cpu` works in tiles";
 
-/// A selector with its settings.
-type RuleFn<'a> = dyn Fn(&Group<'_>, usize) -> Result<Picks, StageError> + 'a;
-
 /// Picks from every share. The budgets are in samples, or in `sizes`.
 fn pick(
-    select: &RuleFn<'_>,
+    select: &SelectFn<'_>,
     ctx: &StageCtx<'_>,
     ground: &TrainingSet<'_>,
     shares: &[Share],

@@ -1,5 +1,6 @@
 //! The blur of a camera that moves along a line.
 
+use super::blur::Border;
 use rand::{Rng, RngExt as _};
 
 /// A one-sided Gaussian along a line, as ImageMagick's motion blur takes it.
@@ -23,7 +24,7 @@ impl Motion {
 
     /// Returns the blurred levels of a plane, rounded; beyond the border its levels are repeated.
     pub(super) fn blur(&self, plane: &[u8], (h, w): (usize, usize)) -> Vec<u8> {
-        let near = |at: usize, by: i64, n: usize| (at as i64 + by).clamp(0, n as i64 - 1) as usize;
+        let near = |at: usize, by: i64, n: usize| Border::Repeated.place(at as i64 + by, n);
         let level = |at: usize| {
             let (y, x) = (at / w, at % w);
             let taken = |(weight, down, across): &(f64, i64, i64)| {

@@ -66,6 +66,19 @@ fn ground<'a>(
     TrainingSet { logits: Some(logits.view()), embeddings: Some(embeddings.view()), ..none(labels) }
 }
 
+/// Returns what is picked of the case's fraction: class by class, or of all together.
+fn picks(
+    rule: &impl Selector,
+    ground: &TrainingSet<'_>,
+    case: &Case,
+    balance: bool,
+) -> Vec<Vec<(u32, f32)>> {
+    if balance {
+        return balanced(rule, ground, case.fraction());
+    }
+    vec![whole(rule, ground, budget::rounded(case.fraction(), ground.labels.len()))]
+}
+
 #[test]
 fn craig_11() {
     let case = Case::open("11_craig");
@@ -80,11 +93,7 @@ fn craig_11() {
         let expected = &case.expected[name];
         let batch = count(expected["batch"].as_u64().expect("it is a number") as usize);
         let rule = DeepCoreCraig { batch, ..DeepCoreCraig::default() };
-        let picked = if balance {
-            balanced(&rule, &ground, case.fraction())
-        } else {
-            vec![whole(&rule, &ground, budget::rounded(case.fraction(), labels.len()))]
-        };
+        let picked = picks(&rule, &ground, &case, balance);
         assert_eq!(each_sorted(&picked), indices(&expected["indices"]), "{name}");
         assert_eq!(weights(&picked), floats(&expected["weights"]), "{name}");
         if name == "balanced_one_batch_per_class" {
@@ -110,11 +119,7 @@ fn gradmatch_12() {
         let expected = &case.expected[name];
         let batch = count(expected["batch"].as_u64().expect("it is a number") as usize);
         let rule = DeepCoreGradMatch { batch, ..DeepCoreGradMatch::default() };
-        let picked = if balance {
-            balanced(&rule, &ground, case.fraction())
-        } else {
-            vec![whole(&rule, &ground, budget::rounded(case.fraction(), labels.len()))]
-        };
+        let picked = picks(&rule, &ground, &case, balance);
         assert_eq!(each_sorted(&picked), indices(&expected["indices"]), "{name}");
         assert_close(weights(&picked), &floats(&expected["weights"]), 1e-3, 0.0);
     }
