@@ -11,7 +11,7 @@ mod ranks;
 pub(crate) use agreement::{jaccard, spearman};
 pub(crate) use interval::{Interval, MeanStd, bootstrap_interval, t_interval};
 pub(crate) use paired::{holm, paired_t, wilcoxon};
-pub(crate) use ranks::{friedman, mean_ranks, nemenyi_difference};
+pub(crate) use ranks::{friedman, mean_ranks, nemenyi_difference, regrets};
 
 /// The statistic and the p value of a test.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -42,6 +42,22 @@ pub(crate) fn mean_ranks(blocks: &[Vec<f64>], small_is_good: bool) -> Vec<f64> {
     sums.into_iter().map(|sum| sum / blocks.len() as f64).collect()
 }
 
+/// Returns how far each method is behind the best of its block, the mean over `blocks` and the largest: its
+/// regret, had one method been taken for all blocks. A method that is best in every block has 0.
+pub(crate) fn regrets(blocks: &[Vec<f64>], small_is_good: bool) -> Vec<(f64, f64)> {
+    let sign = if small_is_good { 1.0 } else { -1.0 };
+    let mut all = vec![(0.0, 0.0); blocks.first().map_or(0, Vec::len)];
+    for block in blocks {
+        let best = block.iter().map(|value| sign * value).fold(f64::INFINITY, f64::min);
+        for ((sum, most), value) in all.iter_mut().zip(block) {
+            let behind = sign * value - best;
+            *sum += behind;
+            *most = f64::max(*most, behind);
+        }
+    }
+    all.into_iter().map(|(sum, most)| (sum / blocks.len() as f64, most)).collect()
+}
+
 /// Returns Friedman's test that all methods rank alike (Friedman 1937), corrected for ties; `None`
 /// for fewer than three methods or two blocks, or if every block is one tie.
 pub(crate) fn friedman(blocks: &[Vec<f64>]) -> Option<Test> {
@@ -88,6 +104,19 @@ mod tests {
     fn ties_share_their_ranks() {
         assert_eq!(ranks(&[3.0, 1.0, 3.0, 2.0]), [3.5, 1.0, 3.5, 2.0]);
         assert_eq!(ties(&[3.0, 1.0, 3.0, 2.0]).collect::<Vec<_>>(), [1.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn regrets_are_means_over_blocks_of_what_the_best_has_more() {
+        let blocks = [vec![0.9, 0.8, 0.5], vec![0.6, 0.7, 0.7], vec![0.4, 0.3, 0.4]];
+        let found = regrets(&blocks, false);
+        let want = [(0.1 / 3.0, 0.1), (0.2 / 3.0, 0.1), (0.4 / 3.0, 0.4)];
+        for (found, want) in found.iter().zip(want) {
+            near(found.0, want.0);
+            near(found.1, want.1);
+        }
+        near(regrets(&blocks, true)[0].0, 0.5 / 3.0);
+        near(regrets(&blocks, true)[0].1, 0.4);
     }
 
     #[test]

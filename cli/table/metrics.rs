@@ -11,7 +11,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The metrics of a table.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Metrics {
     /// The names of those shown, in order.
     pub(super) names: Vec<String>,
@@ -104,8 +104,14 @@ impl Metrics {
 
     /// Returns a difference of two values of a metric, with its sign.
     pub(super) fn show_difference(&self, name: &str, value: f64) -> String {
+        let sign = if value.is_sign_negative() { '-' } else { '+' };
+        format!("{sign}{}", self.show_distance(name, value.abs()))
+    }
+
+    /// Returns how far two values of a metric are apart.
+    pub(super) fn show_distance(&self, name: &str, value: f64) -> String {
         let (factor, digits) = self.scale(name, 0.5);
-        format!("{:+.digits$}", value * factor)
+        format!("{:.digits$}", value * factor)
     }
 }
 

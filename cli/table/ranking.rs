@@ -9,7 +9,7 @@ use super::{
 use crate::{
     context::Failure,
     results::{CellResult, Grid},
-    stats::{Test, friedman, mean_ranks, nemenyi_difference},
+    stats::{Test, friedman, mean_ranks, nemenyi_difference, regrets},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -24,12 +24,22 @@ pub(super) enum Blocks {
     Means,
 }
 
+/// How a method stands among the others.
+struct Standing {
+    name: String,
+    rank: f64,
+    /// How far it is behind the best of a block: the mean over blocks, and the largest.
+    behind: f64,
+    most_behind: f64,
+}
+
 /// The mean ranks of the methods for one metric.
 pub(super) struct Ranking {
     metric: String,
+    metrics: Metrics,
     axis: (String, String),
     /// By mean rank.
-    ranks: Vec<(String, f64)>,
+    ranks: Vec<Standing>,
     blocks: usize,
     /// Blocks in which a method had no value.
     left_out: usize,
@@ -50,12 +60,13 @@ impl Ranking {
         over: &[bool],
         level: f64,
     ) -> Result<Vec<Self>, Failure> {
-        let one = |metric: &String| Self::one(grid, metric, by, blocks, over, 1.0 - level);
+        let one = |metric: &String| Self::one(grid, metrics, metric, by, blocks, over, 1.0 - level);
         metrics.names.iter().map(one).collect()
     }
 
     fn one(
         grid: &Grid,
+        metrics: &Metrics,
         metric: &str,
         by: usize,
         blocks: Blocks,
@@ -92,14 +103,20 @@ impl Ranking {
             );
         }
         let named = methods.iter().map(|method| grid.axes[by].values[*method].clone());
-        let mut ranks: Vec<(String, f64)> =
-            named.zip(mean_ranks(&whole, small_is_good(metric))).collect();
+        let small_is_good = small_is_good(metric);
+        let behind = regrets(&whole, small_is_good);
+        let mut ranks: Vec<Standing> = named
+            .zip(mean_ranks(&whole, small_is_good))
+            .zip(behind)
+            .map(|((name, rank), (behind, most_behind))| Standing { name, rank, behind, most_behind })
+            .collect();
         // Equal ranks stay in the order of the axis.
-        ranks.sort_by(|a, b| a.1.total_cmp(&b.1));
+        ranks.sort_by(|a, b| a.rank.total_cmp(&b.rank));
         let others = (0..grid.axes.len()).filter(|axis| *axis != by && !averaged(*axis));
         let others: Vec<&str> = others.map(|axis| grid.axes[axis].name.as_str()).collect();
         Ok(Self {
             metric: metric.to_owned(),
+            metrics: metrics.clone(),
             axis: (name.clone(), grid.axes[by].path.clone()),
             ranks,
             blocks: whole.len(),
@@ -116,7 +133,7 @@ impl Ranking {
     fn alike(&self) -> Vec<(usize, usize)> {
         let mut runs: Vec<(usize, usize)> = vec![];
         for first in 0..self.ranks.len() {
-            let near = |one: &&(String, f64)| one.1 - self.ranks[first].1 <= self.difference;
+            let near = |one: &&Standing| one.rank - self.ranks[first].rank <= self.difference;
             let last = first + self.ranks[first..].iter().take_while(near).count() - 1;
             if last > first && runs.last().is_none_or(|(_, end)| last > *end) {
                 runs.push((first, last));
@@ -131,14 +148,17 @@ impl MetricTable for Ranking {
 
     fn sheet(&self) -> Sheet {
         let runs = self.alike();
-        let row = |(place, (name, rank)): (usize, &(String, f64))| {
+        let shown = |value: f64| self.metrics.show_distance(&self.metric, value);
+        let row = |(place, one): (usize, &Standing)| {
             // One letter for each group the method is in, as statisticians mark them.
             let inside = |(group, (first, last)): (usize, &(usize, usize))| {
                 let letter = char::from(b'a' + u8::try_from(group % 26).unwrap_or(0));
                 if (*first..=*last).contains(&place) { letter } else { ' ' }
             };
             let marks: String = runs.iter().enumerate().map(inside).collect();
-            vec![name.clone(), format!("{rank:.2}"), marks.trim_end().to_owned()]
+            let marks = marks.trim_end().to_owned();
+            let (behind, most) = (shown(one.behind), shown(one.most_behind));
+            vec![one.name.clone(), format!("{:.2}", one.rank), behind, most, marks]
         };
         let first = if small_is_good(&self.metric) { "smallest" } else { "largest" };
         let caption = format!(
@@ -156,6 +176,10 @@ impl MetricTable for Ranking {
             ));
         }
         notes.push(format!(
+            "behind the best of a block by {}: the mean over blocks, and the largest",
+            self.metrics.title(&self.metric)
+        ));
+        notes.push(format!(
             "Nemenyi: ranks farther apart than {:.3} differ at {:.3}; methods that share a letter do not",
             self.difference, self.alpha
         ));
@@ -165,35 +189,50 @@ impl MetricTable for Ranking {
         }
         Sheet {
             caption: Some(caption),
-            head: [&self.axis.0, "mean rank", "alike"].map(str::to_owned).to_vec(),
+            head: [&self.axis.0, "mean rank", "behind", "most behind", "alike"]
+                .map(str::to_owned)
+                .to_vec(),
             rows: self.ranks.iter().enumerate().map(row).collect(),
-            numbers: 1..2,
+            numbers: 1..4,
             notes,
         }
     }
 
     fn csv_head(&self) -> String {
-        let head = ["metric", &self.axis.0, "mean_rank", "blocks", "critical_difference"];
+        let head = [
+            "metric",
+            &self.axis.0,
+            "mean_rank",
+            "blocks",
+            "critical_difference",
+            "behind",
+            "most_behind",
+        ];
         csv_line(&head.map(str::to_owned))
     }
 
     fn csv(&self) -> String {
-        let row = |(name, rank): &(String, f64)| {
+        let row = |one: &Standing| {
             csv_line(&[
                 self.metric.clone(),
-                name.clone(),
-                rank.to_string(),
+                one.name.clone(),
+                one.rank.to_string(),
                 self.blocks.to_string(),
                 self.difference.to_string(),
+                one.behind.to_string(),
+                one.most_behind.to_string(),
             ])
         };
         self.ranks.iter().map(row).collect()
     }
 
     fn json(&self) -> Value {
-        let rank = |(name, rank): &(String, f64)| json!({ "value": name, "rank": rank });
+        let rank = |one: &Standing| {
+            let Standing { name, rank, behind, most_behind } = one;
+            json!({ "value": name, "rank": rank, "behind": behind, "most_behind": most_behind })
+        };
         let names = |(first, last): &(usize, usize)| -> Vec<&str> {
-            self.ranks[*first..=*last].iter().map(|(name, _)| name.as_str()).collect()
+            self.ranks[*first..=*last].iter().map(|one| one.name.as_str()).collect()
         };
         json!({
             "metric": self.metric,
@@ -222,9 +261,12 @@ mod tests {
 
     #[test]
     fn methods_are_alike_up_to_the_critical_difference() {
-        let rank = |name: &str, rank: f64| (name.to_owned(), rank);
+        let rank = |name: &str, rank: f64| {
+            Standing { name: name.to_owned(), rank, behind: 0.0, most_behind: 0.0 }
+        };
         let ranking = Ranking {
             metric: "accuracy".to_owned(),
+            metrics: Metrics::default(),
             axis: ("selector".to_owned(), "selector".to_owned()),
             ranks: vec![rank("a", 1.2), rank("b", 2.0), rank("c", 2.9), rank("d", 3.9)],
             blocks: 14,
@@ -236,7 +278,7 @@ mod tests {
         };
         assert_eq!(ranking.alike(), [(0, 1), (1, 2), (2, 3)]);
         let marks: Vec<String> =
-            ranking.sheet().rows.into_iter().map(|mut row| row.remove(2)).collect();
+            ranking.sheet().rows.into_iter().map(|mut row| row.remove(4)).collect();
         assert_eq!(marks, ["a", "ab", " bc", "  c"]);
         assert_eq!(Ranking { difference: 0.5, ..ranking }.alike(), []);
     }

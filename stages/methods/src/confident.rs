@@ -18,6 +18,8 @@ const TOLERANCE: f64 = 1e-6;
 pub(crate) struct LabelIssues {
     /// The share of labels that are wrong: the mass of the calibrated joint off its diagonal.
     pub(crate) noise: f64,
+    /// The share of samples that the networks take for another class than their label says.
+    pub(crate) misread: f64,
     /// Whether each sample is flagged.
     pub(crate) flagged: Vec<bool>,
 }
@@ -88,12 +90,16 @@ pub(crate) fn label_issues(p: &[f64], labels: &[ClassId], classes: usize) -> Lab
             order[..*count].iter().for_each(|at| flagged[*at] = true);
         }
     }
+    let mut misread = 0usize;
     for (at, label) in labels.iter().enumerate() {
         let predicted: Vec<f32> = row(at).iter().map(|p| *p as f32).collect();
+        let is_misread = argmax(&predicted) != label.index();
+        misread += usize::from(is_misread);
         // Nothing is flagged that the networks predict as it is labelled.
-        flagged[at] &= argmax(&predicted) != label.index();
+        flagged[at] &= is_misread;
     }
-    LabelIssues { noise: (n - right) as f64 / n.max(1) as f64, flagged }
+    let share = |count: usize| count as f64 / n.max(1) as f64;
+    LabelIssues { noise: share(n - right), misread: share(misread), flagged }
 }
 
 /// Returns `cells` scaled to sum to `count`, rounded by the largest remainders.
@@ -123,6 +129,7 @@ mod tests {
         // Row 0: three confident in 0 and one in 1; row 1: one in 1, and .4/.6 in none.
         assert_eq!(found.flagged, [false, false, false, true, false, false]);
         assert!((found.noise - 1.0 / 6.0).abs() < 1e-12);
+        assert!((found.misread - 1.0 / 6.0).abs() < 1e-12);
         assert!((found.share() - 1.0 / 6.0).abs() < 1e-12);
     }
 

@@ -16,8 +16,8 @@ pub(crate) struct Robust {
     noise: Option<Fraction>,
     /// How much more than the wrong labels is cut, where there are any.
     slack: Fraction,
-    /// The least that is cut where a tenth or less is kept, as for clean data; it falls to 0 where half
-    /// is kept.
+    /// How much is cut of clean data where a tenth or less is kept, but no more than the networks of
+    /// the folds misread; it falls to 0 where half is kept.
     clean_cutoff: Fraction,
     /// How many strata of equal width the scores are cut into.
     strata: Count,
@@ -42,8 +42,8 @@ const FLOOR: f64 = 0.05;
 /// From this keep fraction up nothing of clean data is cut.
 const CUT_NOTHING: f64 = 0.5;
 
-/// Up to this keep fraction all of `clean-cutoff` is cut of clean data.
-const CUT_ALL: f64 = 0.3;
+/// Up to this keep fraction all that clean data bear is cut.
+const CUT_ALL: f64 = 0.1;
 
 impl Robust {
     /// Returns the share of wrong labels in the training set.
@@ -51,10 +51,11 @@ impl Robust {
         self.noise.map_or_else(|| set.label_issues().share(), f64::from)
     }
 
-    /// Returns the share of a group that is cut where the share `keep` of it is kept.
-    fn cutoff(&self, noise: f64, keep: f64) -> f64 {
+    /// Returns the share of a group that is cut where the share `keep` of it is kept, and the networks of
+    /// the folds misread `misread` of all samples.
+    fn cutoff(&self, noise: f64, misread: f64, keep: f64) -> f64 {
         let clean = ((CUT_NOTHING - keep) / (CUT_NOTHING - CUT_ALL)).clamp(0.0, 1.0);
-        let clean = clean * f64::from(self.clean_cutoff);
+        let clean = clean * f64::from(self.clean_cutoff).min(misread);
         if noise < FLOOR { clean } else { clean.max(noise + f64::from(self.slack)) }
     }
 }
@@ -65,11 +66,15 @@ impl Selector for Robust {
         "estimates the wrong labels, cuts a little more than them, covers the rest";
     const MANUAL: &'static str = "\
 Three steps. The share of wrong labels is what confident learning flags of the out-of-fold logits of `proxy`
-(prune by noise rate), or `rule.noise`. That and `rule.slack` more of the hardest samples by `scores` are cut, or
-what clean data bear at this keep fraction if that is more: nothing from 0.5 up, `rule.clean-cutoff` from 0.3
-down. What is left is covered as `select.ccs` does. Where too few would be left for the budget, fewer are
-cut. An estimate below 0.05 counts as none, for of clean data too some samples lie between two classes: then
-this is `select.ccs` with the cut of clean data.
+(prune by noise rate), or `rule.noise`. So many samples and `rule.slack` more are cut: those that are flagged, then
+the hardest by `scores`. What is left is covered as `select.ccs` does. Where too few would be left for the
+budget, fewer are cut.
+
+An estimate below 0.05 counts as none, for of clean data too some samples lie between two classes. Then the
+hardest are cut, as `select.ccs` does, but as many as these data bear: where a tenth is kept, the share that
+the networks of the folds misread, and `rule.clean-cutoff` at most; less above it, nothing where half is kept or more. A
+student of few samples cannot learn what networks of many get wrong; where they get little wrong, what is
+hard is what is worth keeping.
 
 Connect a proxy trained with `folds` to `proxy`, and `score.aum` with `rule.margin = \"probability\"` of one
 trained on everything to `scores`:
@@ -86,14 +91,17 @@ trained on everything to `scores`:
 
 Ours. The estimate is that of Northcutt, Jiang & Chuang, *Confident Learning: Estimating Uncertainty in Dataset
 Labels*, JAIR 2021, the cover that of Zheng et al., *Coverage-centric Coreset Selection for High Pruning Rates*,
-ICLR 2023. The log has the estimate. Cost: O(n C + C n log n).";
+ICLR 2023. What clean data bear was set by Fashion-MNIST and SpamAssassin. The log has the estimate. Cost: O(n C + C n log n).";
+    const REVISION: u32 = 2;
     const STREAMS: &'static [&'static str] = &["strata"];
     const READS: &'static [SelectInput] = &[SelectInput::Scores, SelectInput::Logits];
 
     fn remarks(&self, set: &TrainingSet<'_>) -> Vec<String> {
         let (noise, n) = (self.estimate(set), set.labels.len());
         let how = if self.noise.is_some() { "given" } else { "estimated" };
-        vec![format!("{:.1} % of {n} labels are wrong ({how})", noise * 100.0)]
+        let misread = set.label_issues().misread * 100.0;
+        let noise = noise * 100.0;
+        vec![format!("{noise:.1} % of {n} labels are wrong ({how}), the folds misread {misread:.1} %")]
     }
 
     fn variants() -> Vec<Self> {
@@ -103,9 +111,14 @@ ICLR 2023. The log has the estimate. Cost: O(n C + C n log n).";
 
     fn select(&self, group: &Group<'_>, budget: usize) -> Result<Picks, StageError> {
         let scores = group.scores();
-        let order = hardest_first(&scores);
+        let mut order = hardest_first(&scores);
         let keep = budget as f64 / order.len().max(1) as f64;
-        let cutoff = self.cutoff(self.estimate(group.ground), keep);
+        let (noise, issues) = (self.estimate(group.ground), group.ground.label_issues());
+        if noise >= FLOOR {
+            // What is flagged is cut before what is only hard.
+            order.sort_by_key(|at| !issues.flagged[group.members[*at as usize].index()]);
+        }
+        let cutoff = self.cutoff(noise, issues.misread, keep);
         let skip = (cutoff * order.len() as f64).round() as usize;
         let kept = &order[skip.min(order.len() - budget)..];
         let mut stream = group.streams.at("strata", group.index);
@@ -161,19 +174,42 @@ mod tests {
     }
 
     #[test]
-    fn of_clean_labels_it_is_ccs() {
-        let (labels, scores, logits) = set(false);
+    fn what_is_flagged_is_cut_before_what_is_hard() {
+        let (labels, mut scores, logits) = set(true);
+        // By the score the wrong ones are the easiest.
+        scores.iter_mut().step_by(4).for_each(|score| *score = -1.0);
         let ground = TrainingSet {
             labels: &labels,
             scores: Some(&scores),
             logits: Some(Matrix::new(&logits, 200, 2)),
             ..TrainingSet::default()
         };
-        let ours = select(&Robust::default(), &ground, 20);
-        assert_eq!(ours, select(&Ccs::default(), &ground, 20));
+        let picks = select(&Robust::default(), &ground, 60);
+        assert!(picks.iter().all(|at| !at.is_multiple_of(4)), "{picks:?}");
+        // The slack takes the hardest of the others.
+        assert!(!picks.contains(&199) && !picks.contains(&198), "{picks:?}");
+    }
+
+    /// Of labels that are right it is CCS with a cut of its own: no more than the folds misread.
+    #[test]
+    fn of_clean_labels_it_is_ccs() {
+        let (labels, scores, mut logits) = set(false);
+        // Eight of two hundred, too far from sure to be flagged.
+        logits.chunks_mut(2).take(8).for_each(|row| row.copy_from_slice(&[0.0, 0.1]));
+        logits.chunks_mut(2).skip(1).step_by(2).take(4).for_each(|row| row.reverse());
+        let ground = TrainingSet {
+            labels: &labels,
+            scores: Some(&scores),
+            logits: Some(Matrix::new(&logits, 200, 2)),
+            ..TrainingSet::default()
+        };
         let rule = Robust::default();
-        let cuts = [0.1, 0.3, 0.4, 0.5, 0.7].map(|keep| rule.cutoff(0.0, keep));
+        let issues = ground.label_issues();
+        assert_eq!((issues.share(), issues.misread), (0.0, 0.04));
+        let cut: Ccs = serde_json::from_str(r#"{ "cutoff": 0.04 }"#).expect("a setting of it");
+        assert_eq!(select(&rule, &ground, 20), select(&cut, &ground, 20));
+        let cuts = [0.05, 0.1, 0.3, 0.5, 0.7].map(|keep| rule.cutoff(0.0, 0.2, keep));
         assert!(cuts.iter().zip([0.1, 0.1, 0.05, 0.0, 0.0]).all(|(a, b)| (a - b).abs() < 1e-12));
-        assert!((rule.cutoff(0.3, 0.7) - 0.32).abs() < 1e-12);
+        assert!((rule.cutoff(0.3, 0.4, 0.7) - 0.32).abs() < 1e-12);
     }
 }
