@@ -177,7 +177,11 @@ pub enum FormatError {
     #[error("changed while it was read")]
     Gone,
     /// An index says that rows are missing, or there twice.
-    #[error("has index {found} in row {row}: expected each of 0 to {} once", n.saturating_sub(1))]
+    #[error(
+        "has index {found} in row {row}: expected each of 0 to {} once; `df.reset_index(drop=True)` numbers rows \
+         anew",
+        n.saturating_sub(1)
+    )]
     Order {
         /// What stands there.
         found: i128,

@@ -36,13 +36,6 @@ pub struct DataFile {
     decoded: Option<Vec<(String, Values<'static>)>>,
 }
 
-/// What a first column without a name of its own is called: by R and pandas, and by pandas once it was
-/// read again.
-const ROW_NAMES: [&str; 2] = ["", "unnamed: 0"];
-
-/// What a column with the position of each row is called.
-const INDEX_NAMES: [&str; 5] = ["index", "indices", "idx", "sample", "sample_index"];
-
 impl DataFile {
     /// Opens the file at `path`, and unpacks it if it is gzip.
     ///
@@ -214,12 +207,12 @@ impl DataFile {
         self.names().is_ok_and(|names| names.iter().any(named))
     }
 
-    fn is_table(&self) -> bool {
+    pub(super) fn is_table(&self) -> bool {
         matches!(self.kind, FileKind::Text | FileKind::Json | FileKind::Parquet | FileKind::Arrow)
     }
 
     /// Whether it is a table of several columns without names.
-    fn is_unnamed(&self) -> Result<bool, FormatError> {
+    pub(super) fn is_unnamed(&self) -> Result<bool, FormatError> {
         if self.kind != FileKind::Text {
             return Ok(false);
         }
@@ -262,58 +255,6 @@ impl DataFile {
         let data: Vec<u8> = rows.flat_map(f32::to_le_bytes).collect();
         let shape = vec![n, names.len()];
         Ok(Values::Numbers(Array { scalar: Scalar::F32, shape, data: data.into() }))
-    }
-
-    /// Returns where each of the `n` rows belongs, if a column of the table says so: the column called `index`,
-    /// or the first one without a name. `None` where the rows stand in order.
-    ///
-    /// # Errors
-    ///
-    /// Fails if such a column has a position twice, or one beyond the rows.
-    pub fn order(&self, n: usize) -> Result<Option<Vec<usize>>, FormatError> {
-        self.order_after(0, n)
-    }
-
-    /// As [`Self::order`], of a file that comes after others with `before` rows together: its index may count on
-    /// from theirs.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::order`].
-    pub fn order_after(&self, before: usize, n: usize) -> Result<Option<Vec<usize>>, FormatError> {
-        if !self.is_table() || self.is_unnamed()? {
-            return Ok(None);
-        }
-        let names = self.names()?;
-        let is = |name: &String, wanted: &[&str]| {
-            wanted.iter().any(|one| name.trim().eq_ignore_ascii_case(one))
-        };
-        let index = names.iter().find(|name| is(name, &INDEX_NAMES));
-        let first = names.first().filter(|name| names.len() > 1 && is(name, &ROW_NAMES));
-        let Some(name) = index.or(first) else { return Ok(None) };
-        let Values::Numbers(array) = self.get(name)? else { return Ok(None) };
-        let Some(wholes) = array.whole_numbers() else { return Ok(None) };
-        if wholes.len() != n {
-            let (name, found) = (name.clone(), wholes.len());
-            return Err(FormatError::Uneven { name, found, wanted: n });
-        }
-        // R counts from 1.
-        let from = |first: i128| {
-            wholes.iter().enumerate().all(|(row, index)| *index == first + row as i128)
-        };
-        if from(1) || from(before as i128) || from(before as i128 + 1) {
-            return Ok(None);
-        }
-        let mut places = vec![usize::MAX; n];
-        for (row, index) in wholes.iter().enumerate() {
-            let place = usize::try_from(*index).ok().and_then(|at| places.get_mut(at));
-            match place {
-                Some(place) if *place == usize::MAX => *place = row,
-                _ => return Err(FormatError::Order { found: *index, row, n }),
-            }
-        }
-        let in_order = places.iter().enumerate().all(|(place, row)| place == *row);
-        Ok((!in_order).then_some(places))
     }
 
     /// Returns the bytes in each row of the column called `name` of Parquet or Arrow; where they are missing

@@ -97,8 +97,8 @@ impl Default for LoadFeatures {
 
 impl Loader for LoadFeatures {
     const NAME: &'static str = "load.features";
-    // 2: ids of the samples are kept.
-    const REVISION: u32 = 2;
+    // 2: ids of the samples are kept. 3: pandas' index is no feature, and its texts are ids.
+    const REVISION: u32 = 3;
     const SUMMARY: &'static str =
         "embeddings, and labels if there are any, from the files of other programs";
     const MANUAL: &'static str = "\
@@ -109,7 +109,7 @@ gzip'ed. HDF5 and MATLAB files are named, with the line that converts them.
 
 A file that holds several arrays or columns has the embeddings under `embeddings` and the labels under `labels`,
 or under another usual name (`features`, `label`, `target`, `y`); the two settings give any other. In a
-table, embeddings are a column of lists, or all columns of numbers but labels, `index` and `id`. Labels may
+table, embeddings are a column of lists, or all columns of numbers but labels, `index`, `id` and pandas' index. Labels may
 also stand in a file of their own. A single array in a file has no name and needs none.
 
 Several files are one pool: `train = \"shards/part-*.npy\"`, or a list. Those of a pattern are in natural order,
@@ -309,9 +309,11 @@ impl LoadFeatures {
         if found.is_err() && wanted.given.is_none() && is_table(file.kind()) {
             // A table with a column for each feature.
             let labels = self.wanted_labels();
+            let row_names = file.row_names()?;
             let features = names.iter().filter(|name| {
                 let label = labels.given.map_or(is(name, labels.usual), |given| **name == given);
-                !label && !is(name, &NO_FEATURES) && !self.wanted_columns().has(name)
+                let is_other = row_names.contains(name) || self.wanted_columns().has(name);
+                !label && !is(name, &NO_FEATURES) && !is_other
             });
             let features: Vec<String> = features.cloned().collect();
             if !features.is_empty() {
