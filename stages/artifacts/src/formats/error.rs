@@ -50,6 +50,22 @@ pub enum FormatError {
         "holds no array of numbers or texts: save NumPy arrays or PyTorch tensors, alone or in a dictionary"
     )]
     NoArrays,
+    /// An array or a list that it holds is not read.
+    #[error(
+        "holds {}, which is not read: save plain numbers or texts, none of them missing (tensors: `.float()` of \
+         complex, 8-bit, quantised and sparse ones, `.clone()` of views)",
+        unread(name)
+    )]
+    UnreadArray {
+        /// Its name; that of a single one is empty.
+        name: String,
+    },
+    /// Several columns have one name.
+    #[error("has the name `{name}` for several columns: give each a name of its own")]
+    NameTwice {
+        /// The name.
+        name: String,
+    },
     /// It is a pickle of one of pandas' tables.
     #[error("is a pickle of a pandas table: save it with `df.to_parquet(...)` or `df.to_csv(...)`")]
     Pandas,
@@ -190,6 +206,10 @@ pub enum FormatError {
         /// How many rows there are.
         n: usize,
     },
+}
+
+fn unread(name: &str) -> String {
+    if name.is_empty() { "an array".to_owned() } else { format!("an array or list `{name}`") }
 }
 
 fn named(names: &[String]) -> String {

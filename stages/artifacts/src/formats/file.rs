@@ -1,14 +1,20 @@
 //! A file of arrays or columns, of whatever kind: what is in it, and one of them by name.
 
 use super::{
-    Array, FileKind, FormatError, Scalar, Values, archive::Zipped, columnar::Columnar, npy,
-    pickle::Pickle, python, text,
+    Array, FileKind, FormatError, Scalar, Values,
+    archive::Zipped,
+    columnar::Columnar,
+    legacy, npy,
+    pickle::Pickle,
+    python::{self, Decoded, Storages},
+    text,
 };
 use bytes::Bytes;
 use cache::retrying;
 use flate2::bufread::GzDecoder;
 use safetensors::SafeTensors;
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read},
     path::Path,
@@ -33,7 +39,7 @@ pub struct DataFile {
     /// The file itself, if `bytes` are its own and not what it was unpacked to.
     file: Option<Arc<cache::Bytes>>,
     /// What it holds, with its names, where one part cannot be read without the others.
-    decoded: Option<Vec<(String, Values<'static>)>>,
+    decoded: Option<Decoded<'static>>,
 }
 
 impl DataFile {
@@ -101,7 +107,7 @@ impl DataFile {
     /// Says what does not read.
     pub fn names(&self) -> Result<Vec<String>, FormatError> {
         if let Some(decoded) = &self.decoded {
-            return Ok(decoded.iter().map(|(name, _)| name.clone()).collect());
+            return Ok(decoded.found.iter().map(|(name, _)| name.clone()).collect());
         }
         Ok(match self.kind {
             FileKind::Npy => vec![String::new()],
@@ -132,7 +138,7 @@ impl DataFile {
     /// Says what does not read.
     pub fn get(&self, name: &str) -> Result<Values<'_>, FormatError> {
         if let Some(decoded) = &self.decoded {
-            let found = decoded.iter().find(|(one, _)| one == name);
+            let found = decoded.found.iter().find(|(one, _)| one == name);
             return found.map(|(_, values)| values.view()).ok_or(FormatError::Gone);
         }
         match self.kind {
@@ -178,14 +184,28 @@ impl DataFile {
     /// As [`Self::pick`].
     pub fn find(&self, wanted: Wanted<'_>) -> Result<String, FormatError> {
         let known = self.names()?;
-        let found = match wanted.given {
-            Some(given) => known.iter().find(|name| *name == given),
+        let among = |names: &[String]| match wanted.given {
+            Some(given) => names.iter().find(|name| *name == given).cloned(),
             None => wanted.usual.iter().find_map(|usual| {
-                known.iter().find(|name| name.trim().eq_ignore_ascii_case(usual))
+                names.iter().find(|name| name.trim().eq_ignore_ascii_case(usual)).cloned()
             }),
         };
+        let found = among(&known);
+        let unread = self.unread();
+        // What else is alone is not what was wanted if there are arrays that are not read.
+        let instead = (self.kind != FileKind::Json).then(|| unread.first().cloned()).flatten();
+        if found.is_none()
+            && let Some(name) = among(unread).or(instead)
+        {
+            return Err(FormatError::UnreadArray { name });
+        }
+        if let Some(found) = &found
+            && known.iter().filter(|name| *name == found).count() > 1
+        {
+            return Err(FormatError::NameTwice { name: found.clone() });
+        }
         match (found, &known[..]) {
-            (Some(found), _) => Ok(found.clone()),
+            (Some(found), _) => Ok(found),
             (None, []) => Err(FormatError::NoArrays),
             // A single array without a name is it, whatever it would be called.
             (None, [only]) if only.is_empty() || wanted.given.is_none() => Ok(only.clone()),
@@ -204,7 +224,12 @@ impl DataFile {
     /// Whether it has something of one of these names, where it can have several.
     pub fn has(&self, usual: &[&str]) -> bool {
         let named = |name: &String| usual.iter().any(|one| name.trim().eq_ignore_ascii_case(one));
-        self.names().is_ok_and(|names| names.iter().any(named))
+        self.unread().iter().any(named) || self.names().is_ok_and(|names| names.iter().any(named))
+    }
+
+    /// Returns the names of arrays and lists in it that are not read.
+    fn unread(&self) -> &[String] {
+        self.decoded.as_ref().map_or(&[], |decoded| &decoded.unread)
     }
 
     pub(super) fn is_table(&self) -> bool {
@@ -226,6 +251,10 @@ impl DataFile {
     ///
     /// Says what does not read.
     pub fn matrix(&self, names: &[String]) -> Result<Values<'_>, FormatError> {
+        let mut before = BTreeSet::new();
+        if let Some(name) = names.iter().find(|name| !before.insert(*name)) {
+            return Err(FormatError::NameTwice { name: name.clone() });
+        }
         if self.kind == FileKind::Text {
             let known = self.names()?;
             let at = |name: &String| known.iter().position(|one| one == name);
@@ -369,31 +398,28 @@ fn unpack(mut packed: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// Returns what a file of `kind` holds, if its parts are read together or not at all.
-fn decoded(
-    kind: FileKind,
-    bytes: &[u8],
-) -> Result<Option<Vec<(String, Values<'static>)>>, FormatError> {
-    let owned = |all: Vec<(String, Values<'_>)>| {
-        all.into_iter().map(|(name, values)| (name, values.into_owned())).collect()
-    };
+fn decoded(kind: FileKind, bytes: &[u8]) -> Result<Option<Decoded<'static>>, FormatError> {
     Ok(match kind {
         FileKind::Json => Some(text::json(bytes)?),
-        FileKind::Pickle => Some(owned(pickled(bytes)?)),
+        FileKind::Pickle => Some(match legacy::tensors(bytes)? {
+            Some(tensors) => tensors,
+            None => pickled(bytes)?.into_owned(),
+        }),
         FileKind::Npy => match npy::read(bytes)? {
             npy::Npy::Values(_) => None,
-            npy::Npy::Pickle(rest) => Some(owned(pickled(rest)?)),
+            npy::Npy::Pickle(rest) => Some(pickled(rest)?.into_owned()),
         },
         FileKind::Zip => Zipped::open(bytes)?.tensors()?,
         _ => None,
     })
 }
 
-fn pickled(bytes: &[u8]) -> Result<Vec<(String, Values<'_>)>, FormatError> {
+fn pickled(bytes: &[u8]) -> Result<Decoded<'_>, FormatError> {
     let pickle = Pickle::read(bytes)?;
-    let columns = python::columns(&pickle, &|_| None);
-    match columns.is_empty() {
-        true if python::is_pandas(&pickle) => Err(FormatError::Pandas),
-        true => Err(FormatError::NoArrays),
-        false => Ok(columns),
+    let decoded = python::columns(&pickle, &Storages::NONE);
+    match decoded.found.is_empty() {
+        _ if python::is_pandas(&pickle) => Err(FormatError::Pandas),
+        true => Err(decoded.nothing()),
+        false => Ok(decoded),
     }
 }

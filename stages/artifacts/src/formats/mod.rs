@@ -13,6 +13,7 @@ pub(crate) mod columnar;
 mod error;
 mod file;
 mod kind;
+mod legacy;
 mod mask;
 #[cfg(feature = "parquet")]
 mod nested;

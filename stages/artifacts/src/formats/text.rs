@@ -1,8 +1,9 @@
 //! Tables as text: comma or tab separated values with or without names, one value a line, JSON.
 
-use super::{Array, FormatError, Scalar, Values};
+use super::{Array, FormatError, Scalar, Values, python::Decoded};
 use csv::{Reader, ReaderBuilder, StringRecord, Trim};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// A table as text.
 pub(super) struct TextTable<'a> {
@@ -189,34 +190,40 @@ fn wrong(error: &csv::Error) -> FormatError {
 
 /// Returns the columns of a JSON file, each with its name: of a list the one without, of an object its
 /// lists, of a list of objects, or of an object a line, their fields.
-pub(super) fn json(bytes: &[u8]) -> Result<Vec<(String, Values<'static>)>, FormatError> {
+pub(super) fn json(bytes: &[u8]) -> Result<Decoded<'static>, FormatError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut documents = vec![];
     for document in serde_json::Deserializer::from_slice(bytes).into_iter::<Value>() {
         documents.push(document.map_err(FormatError::Json)?);
     }
     let top = if documents.len() == 1 { documents.remove(0) } else { Value::Array(documents) };
-    let columns = match &top {
-        Value::Array(rows) if rows.iter().all(Value::is_object) && !rows.is_empty() => {
-            let names: Vec<String> =
-                rows[0].as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
-            let cell = |row: &Value, name: &String| row.get(name).cloned().unwrap_or(Value::Null);
-            let column = |name: &String| rows.iter().map(|row| cell(row, name)).collect::<Vec<_>>();
-            names.iter().filter_map(|name| Some((name.clone(), of_list(&column(name))?))).collect()
-        }
-        Value::Array(list) => {
-            of_list(list).map(|values| (String::new(), values)).into_iter().collect()
-        }
-        Value::Object(fields) => {
-            let lists = fields.iter().filter_map(|(name, value)| {
-                let list = value.as_array().cloned().or_else(|| by_row(value))?;
-                Some((name.clone(), of_list(&list)?))
-            });
-            lists.collect()
-        }
-        _ => vec![],
+    let mut all = Decoded::default();
+    let mut push = |name: &str, list: &[Value]| match of_list(list) {
+        Some(values) => all.found.push((name.to_owned(), values)),
+        None => all.unread.push(name.to_owned()),
     };
-    if columns.is_empty() { Err(FormatError::NoArrays) } else { Ok(columns) }
+    match &top {
+        Value::Array(rows) if rows.iter().all(Value::is_object) && !rows.is_empty() => {
+            let mut known = BTreeSet::new();
+            let fields = rows.iter().filter_map(Value::as_object).flatten();
+            let names =
+                fields.filter(|(name, _)| known.insert(name.as_str())).map(|(name, _)| name);
+            let cell = |row: &Value, name: &str| row.get(name).cloned().unwrap_or(Value::Null);
+            for name in names {
+                push(name, &rows.iter().map(|row| cell(row, name)).collect::<Vec<_>>());
+            }
+        }
+        Value::Array(list) => push("", list),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if let Some(list) = value.as_array().cloned().or_else(|| by_row(value)) {
+                    push(name, &list);
+                }
+            }
+        }
+        _ => {}
+    }
+    if all.found.is_empty() { Err(all.nothing()) } else { Ok(all) }
 }
 
 /// Returns the values of an object whose keys are the numbers of rows, in their order, as pandas writes a
@@ -346,6 +353,7 @@ mod tests {
         let names = |text: &str| -> Vec<String> {
             json(text.as_bytes())
                 .expect("it has columns")
+                .found
                 .into_iter()
                 .map(|(name, _)| name)
                 .collect()
@@ -356,7 +364,13 @@ mod tests {
         assert_eq!(names("{\"i\": 1}\n{\"i\": 2}\n"), ["i"]);
         // pandas' default; the rows are 0, 2 and 10.
         let columns = json(b"{\"s\": {\"10\": 3, \"0\": 1, \"2\": 2}}").expect("it has columns");
-        assert_eq!(wholes(&columns[0].1), [1, 2, 3]);
+        assert_eq!(wholes(&columns.found[0].1), [1, 2, 3]);
+        // A label that is missing in one row is not left out in all.
+        for odd in ["null", "1"] {
+            let rows =
+                format!("[{{\"x\": 1}}, {{\"x\": 2, \"y\": \"a\"}}, {{\"x\": 3, \"y\": {odd}}}]");
+            assert_eq!(json(rows.as_bytes()).expect("it has columns").unread, ["y"]);
+        }
         assert!(json(b"{\"a\": 1}").is_err() && json(b"[1,").is_err());
     }
 }
