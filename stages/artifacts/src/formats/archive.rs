@@ -35,6 +35,13 @@ impl<'a> Zipped<'a> {
 
     /// Returns the names of the arrays of an `.npz`.
     pub(super) fn names(&self) -> Result<Vec<String>, FormatError> {
+        let has = |wanted: &str| self.archive.file_names().any(|name| name == wanted);
+        if has("xl/workbook.xml") {
+            return Err(FormatError::Workbook);
+        }
+        if has("indptr.npy") && has("indices.npy") && has("shape.npy") {
+            return Err(FormatError::Sparse);
+        }
         let members = self.archive.file_names();
         let arrays: Vec<String> =
             members.filter_map(|name| name.strip_suffix(".npy")).map(str::to_owned).collect();

@@ -10,7 +10,10 @@ use crate::{
 use engine::{Problem, SpecPath};
 use std::path::Path;
 
-pub use super::{column_error::ColumnError, mask::no_flags};
+pub use super::{
+    column_error::ColumnError,
+    mask::{is_mask, no_flags},
+};
 
 /// What a file gives for the samples of a training set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,7 +325,10 @@ mod tests {
         );
         assert!(says("1,2\n").starts_with("has several columns and no names"));
         let twice = says("index,score\n1,0.5\n1,0.25\n");
-        assert_eq!(twice, "has index 1 in row 1: expected each of 0 to 1 once");
+        assert!(
+            twice.starts_with("has index 1 in row 1: expected each of 0 to 1 once; rows"),
+            "{twice}"
+        );
         let uneven = br#"{"index": [1, 0], "scores": [1, 2, 3]}"#;
         let uneven = read("u.json", uneven, |path| doubles(path, Column::Scores, None));
         let uneven = uneven.expect_err("a row has no index").to_string();

@@ -1,6 +1,6 @@
 //! What is wrong with a column of numbers that another program made.
 
-use super::{ArrayError, FormatError, column::Column};
+use super::{ArrayError, FormatError, array::plain, column::Column};
 use crate::subset::SubsetError;
 use thiserror::Error;
 
@@ -145,11 +145,6 @@ impl ColumnError {
                 | FormatError::NoNames(_)
         )
     }
-}
-
-/// Returns a number as it is written, a large one with its power of ten.
-fn plain(value: f64) -> String {
-    if value.is_finite() && value.abs() >= 1e16 { format!("{value:e}") } else { value.to_string() }
 }
 
 /// Returns what to add of a value that is finite and too large.

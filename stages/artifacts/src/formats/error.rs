@@ -33,6 +33,14 @@ pub enum FormatError {
     /// It is a zip archive of something else.
     #[error("is a zip archive without arrays (.npy) or tensors (PyTorch): unpack it")]
     ForeignZip,
+    /// It is an Excel workbook.
+    #[error("is an Excel workbook: save its sheet as CSV (UTF-8)")]
+    Workbook,
+    /// It is one of SciPy's sparse matrices.
+    #[error(
+        "is a sparse matrix of SciPy's: save it in full, as `numpy.save(path, scipy.sparse.load_npz(...).toarray())`"
+    )]
+    Sparse,
     /// A member of an archive claims to unpack to more than any data does.
     #[error("holds `{member}`, which claims to unpack to more than a thousand times its size")]
     Bomb {
@@ -86,7 +94,7 @@ pub enum FormatError {
         dtype: Dtype,
     },
     /// Its JSON is broken.
-    #[error("is not JSON: {0}")]
+    #[error("is not JSON: {0} (NaN and Infinity, as Python writes them, are none)")]
     Json(serde_json::Error),
     /// It is of a kind that this build of the program does not read.
     #[error(
@@ -167,12 +175,19 @@ pub enum FormatError {
         wanted: u64,
     },
     /// A line has something else than a number.
-    #[error("has `{found}` on line {line}: expected a number")]
+    #[error(
+        "has {} on line {line}{}: expected a number{}",
+        cell(found),
+        in_column(column),
+        beyond(found)
+    )]
     Cell {
         /// What stands there.
         found: String,
         /// The line, counted from 1.
         line: usize,
+        /// The name of the column, if it has one.
+        column: String,
     },
     /// Its columns have no names.
     #[error("has several columns and no names: begin it with `{0},...`")]
@@ -194,8 +209,8 @@ pub enum FormatError {
     Gone,
     /// An index says that rows are missing, or there twice.
     #[error(
-        "has index {found} in row {row}: expected each of 0 to {} once; `df.reset_index(drop=True)` numbers rows \
-         anew",
+        "has index {found} in row {row}: expected each of 0 to {} once; rows that stand in order need no \
+         index (`index=False`)",
         n.saturating_sub(1)
     )]
     Order {
@@ -206,6 +221,18 @@ pub enum FormatError {
         /// How many rows there are.
         n: usize,
     },
+}
+
+fn cell(found: &str) -> String {
+    if found.is_empty() { "an empty cell".to_owned() } else { format!("`{found}`") }
+}
+
+fn in_column(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(", in column `{name}`") }
+}
+
+fn beyond(found: &str) -> &'static str {
+    if found.parse::<f64>().is_ok() { " that a 32-bit float holds" } else { "" }
 }
 
 fn unread(name: &str) -> String {

@@ -227,6 +227,15 @@ impl DataFile {
         self.unread().iter().any(named) || self.names().is_ok_and(|names| names.iter().any(named))
     }
 
+    /// Whether it holds several arrays or columns, those that are not read among them.
+    ///
+    /// # Errors
+    ///
+    /// Says what does not read.
+    pub fn has_several(&self) -> Result<bool, FormatError> {
+        Ok(self.names()?.len() + self.unread().len() > 1)
+    }
+
     /// Returns the names of arrays and lists in it that are not read.
     fn unread(&self) -> &[String] {
         self.decoded.as_ref().map_or(&[], |decoded| &decoded.unread)

@@ -19,6 +19,11 @@ pub(super) fn flags(values: &Values<'_>) -> Option<Vec<bool>> {
     }
 }
 
+/// Whether `values` are a flag for each sample.
+pub fn is_mask(values: &Values<'_>) -> bool {
+    flags(values).is_some()
+}
+
 fn flag(text: &str) -> Option<bool> {
     let is = |word: &str| text.trim().eq_ignore_ascii_case(word);
     if is("true") { Some(true) } else { is("false").then_some(false) }
@@ -67,6 +72,8 @@ mod tests {
         assert!(error.contains("3 bools") && error.contains("4 training samples"), "{error}");
         let words = of("k.csv", b"keep\nTrue\nFalse\nTrue\n");
         assert_eq!(indices_in(&words, Some(3)).ok(), Some(vec![0, 2]));
+        let bare = of("k.txt", b"True\nFalse\nTrue\n");
+        assert_eq!(indices_in(&bare, Some(3)).ok(), Some(vec![0, 2]));
         for (name, text) in [("k.json", "[]"), ("k.csv", "keep\nFalse\nfalse\n")] {
             let error = indices_in(&of(name, text.as_bytes()), None).expect_err("nothing is kept");
             assert!(matches!(error, ColumnError::Empty), "{error}");

@@ -99,6 +99,12 @@ impl Listed {
             let values = file.get(name).map_err(wrong)?;
             let is_named = columns::is_of_ids(name);
             let is_line = file.kind() == FileKind::Text && !is_named && !name.is_empty();
+            if !is_named && column::is_mask(&values) {
+                return Ok(Self::Positions {
+                    positions: column::indices_in(file, n)?,
+                    is_said: true,
+                });
+            }
             let is_alone = matches!(&values, Values::Numbers(array) if array.shape == [0]);
             if is_named || matches!(values, Values::Texts(_)) || (is_line && is_alone) {
                 // What was taken for the name of a column is an id, then.
