@@ -154,8 +154,8 @@ mod tests {
             let batch = RecordBatch::try_from_iter(names.into_iter().zip(columns));
             let batch = batch.expect("the columns fit");
             let note = format!("{{\"index_columns\": {index}}}");
-            let notes = std::collections::HashMap::from([("pandas".to_owned(), note)]);
-            let schema = Schema::clone(&batch.schema()).with_metadata(notes);
+            let mut schema = Schema::clone(&batch.schema());
+            schema.metadata.insert("pandas".to_owned(), note);
             let batch = batch.with_schema(Arc::new(schema)).expect("the schema is its own");
             let mut writer = arrow_ipc::writer::FileWriter::try_new(vec![], &batch.schema());
             let writer = writer.as_mut().expect("it can be begun");
