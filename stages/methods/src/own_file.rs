@@ -3,7 +3,7 @@
 use crate::{MethodError, load::columns};
 use artifacts::{
     formats::{
-        ArrayError, DataFile, Scalar,
+        ArrayError, DataFile, Scalar, Values,
         column::{self, ColumnError},
     },
     rows::{RowError, RowsError},
@@ -223,10 +223,39 @@ pub(crate) fn problems<T>(
 }
 
 /// Returns the row of each of the `samples` in a table, whose rows are as they are read; `None` if it has no column
-/// of ids.
+/// of ids: one that is called so, or one of texts in which all of the samples are found.
 pub(crate) fn rows(file: &DataFile, samples: &[String]) -> Result<Option<Vec<usize>>, ArrayError> {
-    let Some(ids) = columns::ids(file)? else { return Ok(None) };
-    let order = file.order(ids.len())?;
-    let ids = columns::ordered(ids, order.as_deref());
-    columns::rows_of(&ids, samples).map(Some)
+    let ordered = |ids: Vec<String>| -> Result<Vec<String>, ArrayError> {
+        let order = file.order(ids.len())?;
+        Ok(columns::ordered(ids, order.as_deref()))
+    };
+    if let Some(ids) = columns::ids(file)? {
+        return columns::rows_of(&ordered(ids)?, samples).map(Some);
+    }
+    for name in file.names()? {
+        if let Ok(Values::Texts(texts)) = file.get(&name)
+            && let Ok(rows) = columns::rows_of(&ordered(texts)?, samples)
+        {
+            return Ok(Some(rows));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod row_tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_column_of_all_ids_says_which_sample_a_row_is_of() {
+        let samples = ["a.png", "b.png"].map(str::to_owned);
+        let found = |text: &str| {
+            let file = DataFile::new(Path::new("s.csv"), text.as_bytes().to_vec());
+            rows(&file.expect("it is a table"), &samples).expect("it reads")
+        };
+        assert_eq!(found("filename,score\nb.png,1\na.png,2\n"), Some(vec![1, 0]));
+        assert_eq!(found(",score\nb.png,1\na.png,2\n"), Some(vec![1, 0]));
+        assert_eq!(found("filename,score\nb.png,1\nc.png,2\n"), None);
+    }
 }

@@ -1,6 +1,10 @@
 //! Zip archives: NumPy's `.npz`, and what `torch.save` writes.
 
-use super::{FormatError, Values, npy, pickle::Pickle, python};
+use super::{
+    FormatError, Values, npy,
+    pickle::Pickle,
+    python::{self, Decoded, Storages},
+};
 use flate2::Crc;
 use std::io::{Cursor, Read};
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
@@ -31,6 +35,13 @@ impl<'a> Zipped<'a> {
 
     /// Returns the names of the arrays of an `.npz`.
     pub(super) fn names(&self) -> Result<Vec<String>, FormatError> {
+        let has = |wanted: &str| self.archive.file_names().any(|name| name == wanted);
+        if has("xl/workbook.xml") {
+            return Err(FormatError::Workbook);
+        }
+        if has("indptr.npy") && has("indices.npy") && has("shape.npy") {
+            return Err(FormatError::Sparse);
+        }
         let members = self.archive.file_names();
         let arrays: Vec<String> =
             members.filter_map(|name| name.strip_suffix(".npy")).map(str::to_owned).collect();
@@ -87,18 +98,18 @@ impl<'a> Zipped<'a> {
     }
 
     /// Returns the tensors of a file of PyTorch's, each with its name; `None` if it is none.
-    pub(super) fn tensors(
-        &mut self,
-    ) -> Result<Option<Vec<(String, Values<'static>)>>, FormatError> {
+    pub(super) fn tensors(&mut self) -> Result<Option<Decoded<'static>>, FormatError> {
         let Some(folder) = self.torch.clone() else { return Ok(None) };
         let program = self.member(&format!("{folder}data.pkl"))?;
         let pickle = Pickle::read(&program)?;
+        let order = format!("{folder}byteorder");
+        let is_noted = self.archive.file_names().any(|name| name == order);
+        let big_endian = is_noted && self.member(&order)?.starts_with(b"big");
         // Each storage is read when its tensor is met.
         let archive = std::cell::RefCell::new(self);
-        let storage = |key: &str| archive.borrow_mut().member(&format!("{folder}data/{key}")).ok();
-        let all = python::columns(&pickle, &storage).into_iter();
-        let all: Vec<_> = all.map(|(name, values)| (name, values.into_owned())).collect();
-        if all.is_empty() { Err(FormatError::NoArrays) } else { Ok(Some(all)) }
+        let read = |key: &str| archive.borrow_mut().member(&format!("{folder}data/{key}")).ok();
+        let all = python::columns(&pickle, &Storages { read: &read, big_endian });
+        if all.found.is_empty() { Err(all.nothing()) } else { Ok(Some(all.into_owned())) }
     }
 }
 
@@ -108,9 +119,11 @@ fn array(bytes: &[u8]) -> Result<Values<'_>, FormatError> {
         npy::Npy::Values(values) => Ok(values),
         npy::Npy::Pickle(rest) => {
             let pickle = Pickle::read(rest)?;
-            let mut all = python::columns(&pickle, &|_| None).into_iter();
-            let first = all.next().ok_or(FormatError::NoArrays)?;
-            Ok(first.1.into_owned())
+            let all = python::columns(&pickle, &Storages::NONE);
+            match all.found.into_iter().next() {
+                Some((_, values)) => Ok(values.into_owned()),
+                None => Err(FormatError::NoArrays),
+            }
         }
     }
 }
@@ -188,6 +201,16 @@ mod tests {
             \x06K\x06tq\x07QK\x00K\x03K\x02\x86q\x08K\x01K\x03\x86q\x09\x89ccollections\nOrderedDict\nq\x0a)R\
             q\x0btq\x0cRq\x0dX\x01\x00\x00\x00yq\x0e]q\x0f(K\x01K\x02eu.";
         let storage: Vec<u8> = (0..6).flat_map(|one| (one as f32).to_le_bytes()).collect();
+        let swapped: Vec<u8> = (0..6).flat_map(|one| (one as f32).to_be_bytes()).collect();
+        let members = [
+            ("a/data.pkl", program.to_vec()),
+            ("a/byteorder", b"big".to_vec()),
+            ("a/data/0", swapped),
+        ];
+        let bytes = zipped(&members, CompressionMethod::Stored);
+        let file = DataFile::new(Path::new("a.pt"), bytes).expect("it is an archive");
+        let Ok(Values::Numbers(x)) = file.get("x") else { panic!("it is a tensor") };
+        assert_eq!(x.floats(), Some(vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0]));
         let members = [("a/data.pkl", program.to_vec()), ("a/data/0", storage)];
         let bytes = zipped(&members, CompressionMethod::Stored);
         let file = DataFile::new(Path::new("a.pt"), bytes).expect("it is an archive");

@@ -123,19 +123,22 @@ pub enum ArrayError {
     #[error("has embeddings without dimensions: expected [n, d]")]
     NoDimensions,
     /// Embeddings are no matrix, or an empty one.
-    #[error("has embeddings of shape {0:?}: expected [n, d]")]
+    #[error("has embeddings of shape {:?}: expected [n, d]{}", .0, shaped(.0))]
     EmbeddingShape(Vec<usize>),
     /// Embeddings are texts.
-    #[error("has texts where embeddings are expected: numbers of shape [n, d]")]
+    #[error(
+        "has texts where embeddings are expected: numbers of shape [n, d], as `a.astype('float32')` makes of digits"
+    )]
     EmbeddingTexts,
     /// An embedding holds a NaN or an infinity.
     #[error(
-        "has the value {value} in the embedding of sample {sample}, at {at}: leave the sample out, or fill it \
-         with `numpy.nan_to_num`"
+        "has the value {} in the embedding of sample {sample}, at {at}{}",
+        plain(*value),
+        finite(*value)
     )]
     NotFinite {
         /// The value.
-        value: f32,
+        value: f64,
         /// The position of the sample.
         sample: usize,
         /// The position in its embedding.
@@ -145,7 +148,7 @@ pub enum ArrayError {
     #[error("has labels of shape {0:?}: expected [n]; one-hot rows become labels by `.argmax(1)`")]
     LabelShape(Vec<usize>),
     /// A label is not whole.
-    #[error("has label {label} for sample {sample}: expected whole numbers")]
+    #[error("has label {label} for sample {sample}: expected whole numbers{}", missing(*label))]
     LabelNotWhole {
         /// The position of the sample.
         sample: usize,
@@ -153,7 +156,7 @@ pub enum ArrayError {
         label: f64,
     },
     /// A label is no class.
-    #[error("has label {label} for sample {sample}: expected 0 to {}", classes.saturating_sub(1))]
+    #[error("has label {label} for sample {sample}: expected 0 to {}{}", classes.saturating_sub(1), unlabelled(*label))]
     Label {
         /// The position of the sample.
         sample: usize,
@@ -190,6 +193,9 @@ pub enum ArrayError {
         /// The value.
         value: String,
     },
+    /// A label is an empty text.
+    #[error("has no label for sample {0}: leave the sample out, or give it the name of a class")]
+    NoLabel(usize),
     /// A label is the name of no class.
     #[error("has label `{label}` for sample {sample}, which is not one of the classes")]
     NoSuchLabel {
@@ -198,6 +204,35 @@ pub enum ArrayError {
         /// Its label.
         label: String,
     },
+}
+
+/// Returns a number as it is written, a large one with its power of ten.
+pub(super) fn plain(value: f64) -> String {
+    if value.is_finite() && value.abs() >= 1e16 { format!("{value:e}") } else { value.to_string() }
+}
+
+fn finite(value: f64) -> &'static str {
+    if value.is_finite() {
+        ", which is beyond a 32-bit float: divide them all by a constant"
+    } else {
+        ": leave the sample out, or fill it with `numpy.nan_to_num`"
+    }
+}
+
+fn shaped(shape: &[usize]) -> &'static str {
+    match shape {
+        [0, ..] => ", and n from 1",
+        [_] => "; a column becomes that by `.reshape(-1, 1)`",
+        _ => "",
+    }
+}
+
+fn missing(label: f64) -> &'static str {
+    if label.is_finite() { "" } else { "; leave out samples that have none" }
+}
+
+fn unlabelled(label: i128) -> &'static str {
+    if label < 0 { "; leave out samples without a label, which -1 often stands for" } else { "" }
 }
 
 /// Returns what `read` makes of each element.
@@ -334,7 +369,9 @@ impl Array<'_> {
             return Ok(values);
         };
         let sample = rows.clone().nth(at / d).unwrap_or(0);
-        Err(ArrayError::NotFinite { value: values[at], sample, at: at % d })
+        let row = &self.data[sample * each..][..each];
+        let row = Array { scalar: self.scalar, shape: vec![d], data: row.into() }.doubles();
+        Err(ArrayError::NotFinite { value: row[at % d], sample, at: at % d })
     }
 
     /// Returns the values, the number of samples, and the number of values of each.

@@ -2,14 +2,18 @@
 //!
 //! What is wrong comes back as a clause that follows the file's name.
 
-use super::{Array, ArrayError, DataFile, FormatError, Scalar, Values, Wanted};
+use super::{Array, ArrayError, DataFile, FormatError, Values, Wanted, mask};
 use crate::{
     SampleId,
-    subset::{PickedSample, Subset, SubsetError},
+    subset::{PickedSample, Subset},
 };
 use engine::{Problem, SpecPath};
 use std::path::Path;
-use thiserror::Error;
+
+pub use super::{
+    column_error::ColumnError,
+    mask::{is_mask, no_flags},
+};
 
 /// What a file gives for the samples of a training set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +53,7 @@ impl Column {
         }
     }
 
-    fn singular(self) -> &'static str {
+    pub(super) fn singular(self) -> &'static str {
         match self {
             Self::Scores => "score",
             Self::Indices => "index",
@@ -57,154 +61,6 @@ impl Column {
             Self::Labels => "label",
             Self::Groups => "group",
         }
-    }
-}
-
-/// What is wrong with a file of numbers: a clause that follows its name.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ColumnError {
-    /// The file does not read.
-    #[error(transparent)]
-    Array(#[from] ArrayError),
-    /// A number is a NaN or an infinity, or too large.
-    #[error("has {} as {} {position}{}", plain(*value), column.singular(), beyond(*value))]
-    NotFinite {
-        /// The column read.
-        column: Column,
-        /// The value.
-        value: f64,
-        /// Its position, counted from 0.
-        position: usize,
-    },
-    /// A whole number is so large that a 64-bit float does not tell it from another.
-    #[error(
-        "has a score at {position} that a 64-bit float cannot tell from another: take the smallest off all of them"
-    )]
-    Merged {
-        /// Its position, counted from 0.
-        position: usize,
-    },
-    /// The array has more dimensions than one.
-    #[error("has {} of shape {shape:?}: expected [n]", column.name())]
-    Shape {
-        /// The column read.
-        column: Column,
-        /// The shape.
-        shape: Vec<usize>,
-    },
-    /// An index or a label is not a whole number.
-    #[error("has {value} as {} {position}: expected whole numbers", column.singular())]
-    NotWhole {
-        /// The column read.
-        column: Column,
-        /// The value.
-        value: f64,
-        /// Its position, counted from 0.
-        position: usize,
-    },
-    /// Texts stand where numbers are expected.
-    #[error("has `{text}` as {} {position}: expected {wanted}", column.singular())]
-    Text {
-        /// The column read.
-        column: Column,
-        /// The text.
-        text: String,
-        /// Its position, counted from 0.
-        position: usize,
-        /// What should stand there.
-        wanted: &'static str,
-    },
-    /// Indices are all 0 or 1, and some stand there twice: a mask of integers.
-    #[error(
-        "has 0 and 1 alone, {0} of them, which looks like a mask: save `numpy.flatnonzero(mask)`, or the mask as bool"
-    )]
-    Mask(usize),
-    /// There is not one weight for each index.
-    #[error("has {indices} indices, but there are {weights} weights")]
-    WeightCount {
-        /// How many indices there are.
-        indices: usize,
-        /// How many weights.
-        weights: usize,
-    },
-    /// A weight is below 0.
-    #[error("goes with the weight {weight} of index {position}")]
-    NegativeWeight {
-        /// The weight.
-        weight: f32,
-        /// Its position, counted from 0.
-        position: usize,
-    },
-    /// An index is no position in the training set.
-    #[error("has index {index} at position {position}: expected 0 to {}", n.saturating_sub(1))]
-    Index {
-        /// The index.
-        index: i128,
-        /// Its position in the file, counted from 0.
-        position: usize,
-        /// How many training samples there are.
-        n: usize,
-    },
-    /// It names samples by ids that are those of no training sample.
-    #[error("has {} of {all} ids that no training sample has: {}", unknown.len(), few(unknown))]
-    UnknownIds {
-        /// What they are.
-        unknown: Vec<String>,
-        /// How many ids it has.
-        all: usize,
-    },
-    /// It names samples by ids, and the data has none.
-    #[error("names samples by ids, but the data has none: save their positions from 0, as `index`")]
-    NoIds,
-    /// Its numbers could be positions, and ids.
-    #[error(
-        "has numbers that may be positions or ids of the data: say which in a first line, `index` or `id`"
-    )]
-    PositionsOrIds,
-    /// The samples are no subset: an index stands there twice, say.
-    #[error("{}", as_subset(.0))]
-    Subset(#[from] SubsetError),
-}
-
-impl ColumnError {
-    /// Returns whether the file is text that does not make a table of what was wanted.
-    pub fn is_of_cells(&self) -> bool {
-        let Self::Array(ArrayError::Format(error)) = self else { return false };
-        matches!(
-            error,
-            FormatError::Cells { .. }
-                | FormatError::Csv { .. }
-                | FormatError::NoColumn { .. }
-                | FormatError::NoNames(_)
-        )
-    }
-}
-
-/// Returns a number as it is written, a large one with its power of ten.
-fn plain(value: f64) -> String {
-    if value.is_finite() && value.abs() >= 1e16 { format!("{value:e}") } else { value.to_string() }
-}
-
-/// Returns what to add of a value that is finite and too large.
-fn beyond(value: f64) -> &'static str {
-    if value.is_finite() {
-        ", which is beyond a 32-bit float: divide them all by a constant"
-    } else {
-        ""
-    }
-}
-
-/// Returns the first of some names.
-fn few(names: &[String]) -> String {
-    let shown: Vec<String> = names.iter().take(3).map(|name| format!("`{name}`")).collect();
-    format!("{}{}", shown.join(", "), if names.len() > 3 { " and others" } else { "" })
-}
-
-fn as_subset(error: &SubsetError) -> String {
-    match error {
-        SubsetError::Twice(sample) => format!("has index {sample} twice"),
-        other => format!("gives no subset: {other}"),
     }
 }
 
@@ -321,27 +177,33 @@ pub fn doubles_in(
 ///
 /// Says what the file has in place of them.
 pub fn indices(path: &Path) -> Result<Vec<i128>, ColumnError> {
-    indices_in(&open(path)?)
+    indices_in(&open(path)?, None)
 }
 
-/// Returns the positions in `file`, as [`indices`].
+/// Returns the positions in `file`, as [`indices`], of a training set of `n` samples if that is known: so long is a
+/// mask.
 ///
 /// # Errors
 ///
-/// As [`indices`].
-pub fn indices_in(file: &DataFile) -> Result<Vec<i128>, ColumnError> {
+/// Says what the file has in place of them.
+pub fn indices_in(file: &DataFile, n: Option<usize>) -> Result<Vec<i128>, ColumnError> {
     let column = Column::Indices;
     let found = ColumnValues::of(file, column, None)?;
-    let array = found.array(column, "a whole number")?;
-    let wholes = whole_numbers(&array, column)?;
-    if array.scalar == Scalar::Bool {
-        let kept = wholes.iter().enumerate().filter(|(_, kept)| **kept != 0);
-        return Ok(kept.map(|(at, _)| at as i128).collect());
+    let values = found.values()?;
+    if let Some(mask) = mask::flags(&values) {
+        if let Some(samples) = n.filter(|n| *n != mask.len()) {
+            return Err(ColumnError::MaskLength { mask: mask.len(), samples });
+        }
+        let kept = mask.iter().enumerate().filter(|(_, kept)| **kept);
+        let kept: Vec<i128> = kept.map(|(at, _)| at as i128).collect();
+        return if kept.is_empty() { Err(ColumnError::Empty) } else { Ok(kept) };
     }
+    drop(values);
+    let wholes = whole_numbers(&found.array(column, "a whole number")?, column)?;
     if wholes.len() > 2 && wholes.iter().all(|one| matches!(one, 0 | 1)) {
         return Err(ColumnError::Mask(wholes.len()));
     }
-    Ok(wholes)
+    if wholes.is_empty() { Err(ColumnError::Empty) } else { Ok(wholes) }
 }
 
 /// Returns the whole numbers of `column` in `path`, or of that called `given`, in the order of the samples.
@@ -463,7 +325,10 @@ mod tests {
         );
         assert!(says("1,2\n").starts_with("has several columns and no names"));
         let twice = says("index,score\n1,0.5\n1,0.25\n");
-        assert_eq!(twice, "has index 1 in row 1: expected each of 0 to 1 once");
+        assert!(
+            twice.starts_with("has index 1 in row 1: expected each of 0 to 1 once; rows"),
+            "{twice}"
+        );
         let uneven = br#"{"index": [1, 0], "scores": [1, 2, 3]}"#;
         let uneven = read("u.json", uneven, |path| doubles(path, Column::Scores, None));
         let uneven = uneven.expect_err("a row has no index").to_string();

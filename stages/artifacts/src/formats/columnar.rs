@@ -189,7 +189,8 @@ impl Columnar {
             type_name: chunk.data_type().to_string(),
         };
         let Some(first) = chunks.first() else {
-            return Ok(Values::Texts(vec![]));
+            let (scalar, shape, data) = (Scalar::F64, vec![0], vec![]);
+            return Ok(Values::Numbers(Array { scalar, shape, data: data.into() }));
         };
         if texts(first).is_some() {
             let all = chunks.iter().map(|chunk| texts(chunk).ok_or_else(|| unread(chunk)));
@@ -411,6 +412,12 @@ fn blobs(array: &ArrayRef) -> Option<Vec<Vec<u8>>> {
 /// missing ones NaN.
 fn numbers(array: &ArrayRef) -> Option<(Scalar, Vec<u8>)> {
     Some(match array.data_type() {
+        DataType::Boolean if array.null_count() > 0 => {
+            let number =
+                |flag: Option<bool>| flag.map_or(f64::NAN, |flag| f64::from(u8::from(flag)));
+            let flags = array.as_boolean().iter().map(number);
+            (Scalar::F64, flags.flat_map(f64::to_le_bytes).collect())
+        }
         DataType::Boolean => {
             let flags = array.as_boolean();
             (Scalar::Bool, flags.iter().map(|flag| u8::from(flag == Some(true))).collect())

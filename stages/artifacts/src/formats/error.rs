@@ -33,6 +33,14 @@ pub enum FormatError {
     /// It is a zip archive of something else.
     #[error("is a zip archive without arrays (.npy) or tensors (PyTorch): unpack it")]
     ForeignZip,
+    /// It is an Excel workbook.
+    #[error("is an Excel workbook: save its sheet as CSV (UTF-8)")]
+    Workbook,
+    /// It is one of SciPy's sparse matrices.
+    #[error(
+        "is a sparse matrix of SciPy's: save it in full, as `numpy.save(path, scipy.sparse.load_npz(...).toarray())`"
+    )]
+    Sparse,
     /// A member of an archive claims to unpack to more than any data does.
     #[error("holds `{member}`, which claims to unpack to more than a thousand times its size")]
     Bomb {
@@ -50,6 +58,22 @@ pub enum FormatError {
         "holds no array of numbers or texts: save NumPy arrays or PyTorch tensors, alone or in a dictionary"
     )]
     NoArrays,
+    /// An array or a list that it holds is not read.
+    #[error(
+        "holds {}, which is not read: save plain numbers or texts, none of them missing (tensors: `.float()` of \
+         complex, 8-bit, quantised and sparse ones, `.clone()` of views)",
+        unread(name)
+    )]
+    UnreadArray {
+        /// Its name; that of a single one is empty.
+        name: String,
+    },
+    /// Several columns have one name.
+    #[error("has the name `{name}` for several columns: give each a name of its own")]
+    NameTwice {
+        /// The name.
+        name: String,
+    },
     /// It is a pickle of one of pandas' tables.
     #[error("is a pickle of a pandas table: save it with `df.to_parquet(...)` or `df.to_csv(...)`")]
     Pandas,
@@ -70,7 +94,7 @@ pub enum FormatError {
         dtype: Dtype,
     },
     /// Its JSON is broken.
-    #[error("is not JSON: {0}")]
+    #[error("is not JSON: {0} (NaN and Infinity, as Python writes them, are none)")]
     Json(serde_json::Error),
     /// It is of a kind that this build of the program does not read.
     #[error(
@@ -151,12 +175,19 @@ pub enum FormatError {
         wanted: u64,
     },
     /// A line has something else than a number.
-    #[error("has `{found}` on line {line}: expected a number")]
+    #[error(
+        "has {} on line {line}{}: expected a number{}",
+        cell(found),
+        in_column(column),
+        beyond(found)
+    )]
     Cell {
         /// What stands there.
         found: String,
         /// The line, counted from 1.
         line: usize,
+        /// The name of the column, if it has one.
+        column: String,
     },
     /// Its columns have no names.
     #[error("has several columns and no names: begin it with `{0},...`")]
@@ -177,7 +208,11 @@ pub enum FormatError {
     #[error("changed while it was read")]
     Gone,
     /// An index says that rows are missing, or there twice.
-    #[error("has index {found} in row {row}: expected each of 0 to {} once", n.saturating_sub(1))]
+    #[error(
+        "has index {found} in row {row}: expected each of 0 to {} once; rows that stand in order need no \
+         index (`index=False`)",
+        n.saturating_sub(1)
+    )]
     Order {
         /// What stands there.
         found: i128,
@@ -186,6 +221,22 @@ pub enum FormatError {
         /// How many rows there are.
         n: usize,
     },
+}
+
+fn cell(found: &str) -> String {
+    if found.is_empty() { "an empty cell".to_owned() } else { format!("`{found}`") }
+}
+
+fn in_column(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(", in column `{name}`") }
+}
+
+fn beyond(found: &str) -> &'static str {
+    if found.parse::<f64>().is_ok() { " that a 32-bit float holds" } else { "" }
+}
+
+fn unread(name: &str) -> String {
+    if name.is_empty() { "an array".to_owned() } else { format!("an array or list `{name}`") }
 }
 
 fn named(names: &[String]) -> String {

@@ -1,14 +1,20 @@
 //! A file of arrays or columns, of whatever kind: what is in it, and one of them by name.
 
 use super::{
-    Array, FileKind, FormatError, Scalar, Values, archive::Zipped, columnar::Columnar, npy,
-    pickle::Pickle, python, text,
+    Array, FileKind, FormatError, Scalar, Values,
+    archive::Zipped,
+    columnar::Columnar,
+    legacy, npy,
+    pickle::Pickle,
+    python::{self, Decoded, Storages},
+    text,
 };
 use bytes::Bytes;
 use cache::retrying;
 use flate2::bufread::GzDecoder;
 use safetensors::SafeTensors;
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read},
     path::Path,
@@ -33,15 +39,8 @@ pub struct DataFile {
     /// The file itself, if `bytes` are its own and not what it was unpacked to.
     file: Option<Arc<cache::Bytes>>,
     /// What it holds, with its names, where one part cannot be read without the others.
-    decoded: Option<Vec<(String, Values<'static>)>>,
+    decoded: Option<Decoded<'static>>,
 }
-
-/// What a first column without a name of its own is called: by R and pandas, and by pandas once it was
-/// read again.
-const ROW_NAMES: [&str; 2] = ["", "unnamed: 0"];
-
-/// What a column with the position of each row is called.
-const INDEX_NAMES: [&str; 5] = ["index", "indices", "idx", "sample", "sample_index"];
 
 impl DataFile {
     /// Opens the file at `path`, and unpacks it if it is gzip.
@@ -108,7 +107,7 @@ impl DataFile {
     /// Says what does not read.
     pub fn names(&self) -> Result<Vec<String>, FormatError> {
         if let Some(decoded) = &self.decoded {
-            return Ok(decoded.iter().map(|(name, _)| name.clone()).collect());
+            return Ok(decoded.found.iter().map(|(name, _)| name.clone()).collect());
         }
         Ok(match self.kind {
             FileKind::Npy => vec![String::new()],
@@ -139,7 +138,7 @@ impl DataFile {
     /// Says what does not read.
     pub fn get(&self, name: &str) -> Result<Values<'_>, FormatError> {
         if let Some(decoded) = &self.decoded {
-            let found = decoded.iter().find(|(one, _)| one == name);
+            let found = decoded.found.iter().find(|(one, _)| one == name);
             return found.map(|(_, values)| values.view()).ok_or(FormatError::Gone);
         }
         match self.kind {
@@ -185,14 +184,28 @@ impl DataFile {
     /// As [`Self::pick`].
     pub fn find(&self, wanted: Wanted<'_>) -> Result<String, FormatError> {
         let known = self.names()?;
-        let found = match wanted.given {
-            Some(given) => known.iter().find(|name| *name == given),
+        let among = |names: &[String]| match wanted.given {
+            Some(given) => names.iter().find(|name| *name == given).cloned(),
             None => wanted.usual.iter().find_map(|usual| {
-                known.iter().find(|name| name.trim().eq_ignore_ascii_case(usual))
+                names.iter().find(|name| name.trim().eq_ignore_ascii_case(usual)).cloned()
             }),
         };
+        let found = among(&known);
+        let unread = self.unread();
+        // What else is alone is not what was wanted if there are arrays that are not read.
+        let instead = (self.kind != FileKind::Json).then(|| unread.first().cloned()).flatten();
+        if found.is_none()
+            && let Some(name) = among(unread).or(instead)
+        {
+            return Err(FormatError::UnreadArray { name });
+        }
+        if let Some(found) = &found
+            && known.iter().filter(|name| *name == found).count() > 1
+        {
+            return Err(FormatError::NameTwice { name: found.clone() });
+        }
         match (found, &known[..]) {
-            (Some(found), _) => Ok(found.clone()),
+            (Some(found), _) => Ok(found),
             (None, []) => Err(FormatError::NoArrays),
             // A single array without a name is it, whatever it would be called.
             (None, [only]) if only.is_empty() || wanted.given.is_none() => Ok(only.clone()),
@@ -211,15 +224,29 @@ impl DataFile {
     /// Whether it has something of one of these names, where it can have several.
     pub fn has(&self, usual: &[&str]) -> bool {
         let named = |name: &String| usual.iter().any(|one| name.trim().eq_ignore_ascii_case(one));
-        self.names().is_ok_and(|names| names.iter().any(named))
+        self.unread().iter().any(named) || self.names().is_ok_and(|names| names.iter().any(named))
     }
 
-    fn is_table(&self) -> bool {
+    /// Whether it holds several arrays or columns, those that are not read among them.
+    ///
+    /// # Errors
+    ///
+    /// Says what does not read.
+    pub fn has_several(&self) -> Result<bool, FormatError> {
+        Ok(self.names()?.len() + self.unread().len() > 1)
+    }
+
+    /// Returns the names of arrays and lists in it that are not read.
+    fn unread(&self) -> &[String] {
+        self.decoded.as_ref().map_or(&[], |decoded| &decoded.unread)
+    }
+
+    pub(super) fn is_table(&self) -> bool {
         matches!(self.kind, FileKind::Text | FileKind::Json | FileKind::Parquet | FileKind::Arrow)
     }
 
     /// Whether it is a table of several columns without names.
-    fn is_unnamed(&self) -> Result<bool, FormatError> {
+    pub(super) fn is_unnamed(&self) -> Result<bool, FormatError> {
         if self.kind != FileKind::Text {
             return Ok(false);
         }
@@ -233,6 +260,10 @@ impl DataFile {
     ///
     /// Says what does not read.
     pub fn matrix(&self, names: &[String]) -> Result<Values<'_>, FormatError> {
+        let mut before = BTreeSet::new();
+        if let Some(name) = names.iter().find(|name| !before.insert(*name)) {
+            return Err(FormatError::NameTwice { name: name.clone() });
+        }
         if self.kind == FileKind::Text {
             let known = self.names()?;
             let at = |name: &String| known.iter().position(|one| one == name);
@@ -262,58 +293,6 @@ impl DataFile {
         let data: Vec<u8> = rows.flat_map(f32::to_le_bytes).collect();
         let shape = vec![n, names.len()];
         Ok(Values::Numbers(Array { scalar: Scalar::F32, shape, data: data.into() }))
-    }
-
-    /// Returns where each of the `n` rows belongs, if a column of the table says so: the column called `index`,
-    /// or the first one without a name. `None` where the rows stand in order.
-    ///
-    /// # Errors
-    ///
-    /// Fails if such a column has a position twice, or one beyond the rows.
-    pub fn order(&self, n: usize) -> Result<Option<Vec<usize>>, FormatError> {
-        self.order_after(0, n)
-    }
-
-    /// As [`Self::order`], of a file that comes after others with `before` rows together: its index may count on
-    /// from theirs.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::order`].
-    pub fn order_after(&self, before: usize, n: usize) -> Result<Option<Vec<usize>>, FormatError> {
-        if !self.is_table() || self.is_unnamed()? {
-            return Ok(None);
-        }
-        let names = self.names()?;
-        let is = |name: &String, wanted: &[&str]| {
-            wanted.iter().any(|one| name.trim().eq_ignore_ascii_case(one))
-        };
-        let index = names.iter().find(|name| is(name, &INDEX_NAMES));
-        let first = names.first().filter(|name| names.len() > 1 && is(name, &ROW_NAMES));
-        let Some(name) = index.or(first) else { return Ok(None) };
-        let Values::Numbers(array) = self.get(name)? else { return Ok(None) };
-        let Some(wholes) = array.whole_numbers() else { return Ok(None) };
-        if wholes.len() != n {
-            let (name, found) = (name.clone(), wholes.len());
-            return Err(FormatError::Uneven { name, found, wanted: n });
-        }
-        // R counts from 1.
-        let from = |first: i128| {
-            wholes.iter().enumerate().all(|(row, index)| *index == first + row as i128)
-        };
-        if from(1) || from(before as i128) || from(before as i128 + 1) {
-            return Ok(None);
-        }
-        let mut places = vec![usize::MAX; n];
-        for (row, index) in wholes.iter().enumerate() {
-            let place = usize::try_from(*index).ok().and_then(|at| places.get_mut(at));
-            match place {
-                Some(place) if *place == usize::MAX => *place = row,
-                _ => return Err(FormatError::Order { found: *index, row, n }),
-            }
-        }
-        let in_order = places.iter().enumerate().all(|(place, row)| place == *row);
-        Ok((!in_order).then_some(places))
     }
 
     /// Returns the bytes in each row of the column called `name` of Parquet or Arrow; where they are missing
@@ -428,31 +407,28 @@ fn unpack(mut packed: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// Returns what a file of `kind` holds, if its parts are read together or not at all.
-fn decoded(
-    kind: FileKind,
-    bytes: &[u8],
-) -> Result<Option<Vec<(String, Values<'static>)>>, FormatError> {
-    let owned = |all: Vec<(String, Values<'_>)>| {
-        all.into_iter().map(|(name, values)| (name, values.into_owned())).collect()
-    };
+fn decoded(kind: FileKind, bytes: &[u8]) -> Result<Option<Decoded<'static>>, FormatError> {
     Ok(match kind {
         FileKind::Json => Some(text::json(bytes)?),
-        FileKind::Pickle => Some(owned(pickled(bytes)?)),
+        FileKind::Pickle => Some(match legacy::tensors(bytes)? {
+            Some(tensors) => tensors,
+            None => pickled(bytes)?.into_owned(),
+        }),
         FileKind::Npy => match npy::read(bytes)? {
             npy::Npy::Values(_) => None,
-            npy::Npy::Pickle(rest) => Some(owned(pickled(rest)?)),
+            npy::Npy::Pickle(rest) => Some(pickled(rest)?.into_owned()),
         },
         FileKind::Zip => Zipped::open(bytes)?.tensors()?,
         _ => None,
     })
 }
 
-fn pickled(bytes: &[u8]) -> Result<Vec<(String, Values<'_>)>, FormatError> {
+fn pickled(bytes: &[u8]) -> Result<Decoded<'_>, FormatError> {
     let pickle = Pickle::read(bytes)?;
-    let columns = python::columns(&pickle, &|_| None);
-    match columns.is_empty() {
-        true if python::is_pandas(&pickle) => Err(FormatError::Pandas),
-        true => Err(FormatError::NoArrays),
-        false => Ok(columns),
+    let decoded = python::columns(&pickle, &Storages::NONE);
+    match decoded.found.is_empty() {
+        _ if python::is_pandas(&pickle) => Err(FormatError::Pandas),
+        true => Err(decoded.nothing()),
+        false => Ok(decoded),
     }
 }

@@ -42,6 +42,12 @@ pub enum FileKind {
     Tar,
     /// zstd around another.
     Zstd,
+    /// bzip2 around another.
+    Bzip2,
+    /// xz around another.
+    Xz,
+    /// What Feather was before it became Arrow.
+    Feather1,
     /// An image.
     Image,
     /// The list of a checkpoint's files.
@@ -55,7 +61,7 @@ impl FileKind {
     /// bytes must be whole.
     pub fn of(path: &Path, bytes: &[u8]) -> Self {
         let starts = |magic: &[u8]| bytes.starts_with(magic);
-        let text = bytes.trim_ascii_start();
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
         let page =
             |tag: &[u8]| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
         match () {
@@ -63,11 +69,14 @@ impl FileKind {
             () if starts(b"\x93NUMPY") => Self::Npy,
             () if starts(b"PK\x03\x04") || starts(b"PK\x05\x06") => Self::Zip,
             () if starts(b"PAR1") => Self::Parquet,
-            () if starts(b"ARROW1\0\0") || starts(b"FEA1") => Self::Arrow,
+            () if starts(b"ARROW1\0\0") => Self::Arrow,
+            () if starts(b"FEA1") => Self::Feather1,
             // A stream has no magic but its continuation marker.
             () if starts(&[0xff; 4]) && bytes.len() > 8 => Self::Arrow,
             () if starts(b"\x1f\x8b") => Self::Gzip,
             () if starts(b"\x28\xb5\x2f\xfd") => Self::Zstd,
+            () if starts(b"BZh") && bytes.get(4..7) == Some(b"1AY") => Self::Bzip2,
+            () if starts(b"\xfd7zXZ\0") => Self::Xz,
             () if starts(b"\x89HDF\r\n\x1a\n") => Self::Hdf5,
             () if starts(b"MATLAB 7.3") => Self::Mat73,
             () if starts(b"MATLAB 5.0") => Self::Mat5,
@@ -84,6 +93,7 @@ impl FileKind {
                 false => Self::Json,
             },
             () if is_text(bytes) => Self::Text,
+            () if is_utf16(bytes) => Self::Utf16,
             () => Self::Unknown,
         }
     }
@@ -106,6 +116,11 @@ impl FileKind {
             Self::Utf16 => "save it as UTF-8 (PowerShell: `Out-File -Encoding utf8`)",
             Self::Tar => "unpack it",
             Self::Zstd => "unpack it with `unzstd`",
+            Self::Bzip2 => "unpack it with `bunzip2`",
+            Self::Xz => "unpack it with `unxz`",
+            Self::Feather1 => {
+                "in Python: `pyarrow.feather.write_feather(df, 'out.feather', version=2)`"
+            }
             Self::Image => "`load.folder` reads images",
             Self::Index => "name the `.safetensors` file it lists",
             _ => {
@@ -137,6 +152,9 @@ impl fmt::Display for FileKind {
             Self::Utf16 => "text in UTF-16",
             Self::Tar => "a tar archive",
             Self::Zstd => "packed with zstd",
+            Self::Bzip2 => "packed with bzip2",
+            Self::Xz => "packed with xz",
+            Self::Feather1 => "Feather of version 1",
             Self::Image => "an image",
             Self::Index => "the index of a checkpoint in several files",
             Self::Unknown => "of a kind that is not known",
@@ -158,8 +176,21 @@ pub(crate) fn named_as(path: &Path, endings: &[&str]) -> bool {
 
 fn is_json(path: &Path, text: &[u8]) -> bool {
     let opens = matches!(text.first(), Some(b'{' | b'['));
-    opens
-        && (named_as(path, &["json", "jsonl", "ndjson"]) || !named_as(path, &["csv", "tsv", "txt"]))
+    // What Python prints of a list is one line.
+    let is_list = || {
+        let text = text.trim_ascii_end();
+        text.ends_with(b"]") && !text.contains(&b'\n')
+    };
+    let is_named = named_as(path, &["json", "jsonl", "ndjson"]);
+    opens && (is_named || !named_as(path, &["csv", "tsv", "txt"]) || is_list())
+}
+
+/// Returns whether bytes look like ASCII text of two bytes a letter.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let (pairs, _) = bytes[..bytes.len().min(4096)].as_chunks::<2>();
+    let letter = |byte: u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    let all = |at: usize| pairs.iter().all(|pair| letter(pair[at]) && pair[1 - at] == 0);
+    pairs.len() > 1 && (all(0) || all(1))
 }
 
 fn contains(text: &[u8], wanted: &[u8]) -> bool {
@@ -199,6 +230,12 @@ mod tests {
                 FileKind::Index,
             ),
             ("a.csv", b"\xff\xfea\0", FileKind::Utf16),
+            ("a.csv", b"a\0,\0b\0\n\0", FileKind::Utf16),
+            ("a.csv", b"BZh91AY&SY", FileKind::Bzip2),
+            ("a.csv", b"\xfd7zXZ\0\0\x04", FileKind::Xz),
+            ("a.arrow", b"FEA1\0\0\0\0", FileKind::Feather1),
+            ("a.jsonl", b"\xef\xbb\xbf{\"a\": 1}\n{\"a\": 2}\n", FileKind::Json),
+            ("a.txt", b"[1, 2]\n", FileKind::Json),
             ("a.h5", b"\x89HDF\r\n\x1a\n", FileKind::Hdf5),
             ("a.dat", b"\0\x01\x02", FileKind::Unknown),
             ("a.pkl", b"(lp0\nI1\na.", FileKind::Pickle),

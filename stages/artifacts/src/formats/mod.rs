@@ -4,6 +4,7 @@
 mod archive;
 mod array;
 pub mod column;
+mod column_error;
 #[cfg(feature = "parquet")]
 pub(crate) mod columnar;
 #[cfg(not(feature = "parquet"))]
@@ -12,9 +13,12 @@ pub(crate) mod columnar;
 mod error;
 mod file;
 mod kind;
+mod legacy;
+mod mask;
 #[cfg(feature = "parquet")]
 mod nested;
 pub mod npy;
+mod order;
 mod pickle;
 mod python;
 mod text;

@@ -94,7 +94,7 @@ pub enum NpyError {
         fields: Vec<String>,
     },
     /// Its elements are of a type that is not read.
-    #[error("has elements of type `{0}`, which are not read: expected numbers or texts")]
+    #[error("has elements of type `{}`, which are not read: expected numbers or texts{}", .0, converted(.0))]
     Elements(String),
     /// Its elements do not fill its shape.
     #[error("holds {found} bytes of data, which are not {shape:?} of {size} bytes each")]
@@ -106,6 +106,16 @@ pub enum NpyError {
         /// How many bytes an element of the type in its header has.
         size: usize,
     },
+}
+
+/// Returns how elements of a type that is not read become others.
+fn converted(descr: &str) -> &'static str {
+    match descr.trim_start_matches(['<', '>', '=', '|']).as_bytes() {
+        [b'c', ..] => "; of complex numbers save `a.real`, or `numpy.abs(a)`",
+        [b'M' | b'm', ..] => "; of dates save `a.astype('int64')`",
+        [b'f', ..] => "; save `a.astype('float64')`",
+        _ => "",
+    }
 }
 
 /// Returns whether `bytes` begin like a `.npy` file.
@@ -136,8 +146,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Npy<'_>, NpyError> {
         return Err(NpyError::HeaderLength(length));
     }
     let (header, data) = rest.split_at_checked(length).ok_or(NpyError::Cut)?;
-    let header = std::str::from_utf8(header).map_err(|_| NpyError::HeaderText)?;
-    let layout = parse(header)?;
+    // Before version 3 names of fields are Latin-1.
+    let header: Cow<'_, str> = match std::str::from_utf8(header) {
+        Ok(header) => header.into(),
+        Err(_) if version[0] < 3 => header.iter().copied().map(char::from).collect(),
+        Err(_) => return Err(NpyError::HeaderText),
+    };
+    let layout = parse(&header)?;
     if layout.element == Element::Object {
         return Ok(Npy::Pickle(data));
     }
@@ -436,7 +451,11 @@ mod tests {
     #[test]
     fn anything_else_is_refused() {
         for (header, want) in [
-            (with("'>c8'", "True", "(1, 1)"), "elements of type `>c8`"),
+            (with("'>c8'", "True", "(1, 1)"), "texts; of complex numbers save `a.real`"),
+            (
+                with("[('gr\u{f6}\u{df}e', '<f4')]", "False", "(1,)"),
+                "of the fields gr\u{f6}\u{df}e",
+            ),
             (with("[('a', '<f4'), ('b', '<i8', (2,))]", "False", "(1,)"), "of the fields a, b"),
             (with("'<f4'", "False", "(1, 2)"), "holds 4 bytes of data, which are not [1, 2]"),
             (with("'<f8'", "False", "(9223372036854775807, 16)"), "holds 4 bytes of data"),

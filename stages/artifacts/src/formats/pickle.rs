@@ -103,6 +103,11 @@ impl<'a> Pickle<'a> {
         self.top
     }
 
+    /// Returns all objects it names.
+    pub fn objects(&self) -> impl Iterator<Item = &Object<'a>> {
+        self.objects.iter()
+    }
+
     /// Returns an object.
     pub fn get(&self, id: ObjectId) -> &Object<'a> {
         &self.objects[id.0]

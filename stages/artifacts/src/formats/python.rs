@@ -1,28 +1,60 @@
 //! What NumPy and PyTorch put into a pickle: arrays, numbers, texts, tensors. Anything else is passed over.
 
 use super::{
-    Array, Scalar, Values,
+    Array, FormatError, Scalar, Values,
     npy::{Element, Layout},
     pickle::{Object, ObjectId, Pickle},
 };
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Dictionaries within dictionaries are looked into so far.
 const DEEPEST: usize = 4;
 
-/// The bytes of a tensor's storage, by its key.
-pub(super) type Storages<'s> = dyn Fn(&str) -> Option<Vec<u8>> + 's;
+/// What tensors' elements lie in.
+pub(super) struct Storages<'s> {
+    /// Returns the bytes of a tensor's storage, by its key.
+    pub(super) read: &'s dyn Fn(&str) -> Option<Vec<u8>>,
+    /// Whether the bytes of an element begin with the most significant one.
+    pub(super) big_endian: bool,
+}
+
+impl Storages<'static> {
+    /// There are none.
+    pub(super) const NONE: Self = Self { read: &|_| None, big_endian: false };
+}
+
+/// What a file holds: arrays and texts, each with its name.
+#[derive(Debug, Default)]
+pub(super) struct Decoded<'a> {
+    pub(super) found: Vec<(String, Values<'a>)>,
+    /// The names of what is an array or a list, and is not read.
+    pub(super) unread: Vec<String>,
+}
+
+impl Decoded<'_> {
+    /// Returns what is wrong with a file that holds nothing that is read.
+    pub(super) fn nothing(&self) -> FormatError {
+        match self.unread.first() {
+            Some(name) => FormatError::UnreadArray { name: name.clone() },
+            None => FormatError::NoArrays,
+        }
+    }
+
+    /// Returns the same, independent of what it was read from.
+    pub(super) fn into_owned(self) -> Decoded<'static> {
+        let found = self.found.into_iter();
+        let found = found.map(|(name, values)| (name, values.into_owned())).collect();
+        Decoded { found, unread: self.unread }
+    }
+}
 
 /// Returns the arrays and texts of a pickle, each with its name: the keys that lead to it, joined by dots.
 /// A pickle of a single array has one without a name. A tensor whose storage is not among `storages` is
-/// passed over.
-pub(super) fn columns<'a>(
-    pickle: &Pickle<'a>,
-    storages: &Storages<'_>,
-) -> Vec<(String, Values<'a>)> {
-    let mut reader = Reader { pickle, storages, found: vec![] };
+/// not read.
+pub(super) fn columns<'a>(pickle: &Pickle<'a>, storages: &Storages<'_>) -> Decoded<'a> {
+    let mut reader = Reader { pickle, storages, decoded: Decoded::default() };
     reader.look(String::new(), pickle.top(), 0);
-    reader.found
+    reader.decoded
 }
 
 /// Whether what was pickled is one of pandas' tables or columns.
@@ -34,14 +66,18 @@ pub(super) fn is_pandas(pickle: &Pickle<'_>) -> bool {
 struct Reader<'p, 'a> {
     pickle: &'p Pickle<'a>,
     storages: &'p Storages<'p>,
-    found: Vec<(String, Values<'a>)>,
+    decoded: Decoded<'a>,
 }
 
 impl<'a> Reader<'_, 'a> {
     /// Finds what is in `id`, and in what it holds.
     fn look(&mut self, name: String, id: ObjectId, depth: usize) {
         if let Some(values) = self.values(id) {
-            self.found.push((name, values));
+            self.decoded.found.push((name, values));
+            return;
+        }
+        if self.is_array(id) && self.objects(id).is_none() {
+            self.decoded.unread.push(name);
             return;
         }
         if depth == DEEPEST {
@@ -64,14 +100,26 @@ impl<'a> Reader<'_, 'a> {
                     self.look(below(&at.to_string()), *member, depth + 1);
                 }
             }
-            // An array of one object, as `numpy.save` makes of a dictionary.
-            Object::Call { .. } => {
-                if let Some([one]) = self.objects(id).as_deref() {
-                    self.look(name, *one, depth + 1);
+            // An array of one object, as `numpy.save` makes of a dictionary; or an object with its fields.
+            Object::Call { state, .. } => match (self.objects(id).as_deref(), state) {
+                (Some([one]), _) => self.look(name, *one, depth + 1),
+                (Some(_), _) => self.decoded.unread.push(name),
+                (None, Some(state)) if matches!(self.pickle.get(*state), Object::Dict(_)) => {
+                    self.look(name, *state, depth + 1);
                 }
-            }
+                _ => {}
+            },
             _ => {}
         }
+    }
+
+    /// Whether an object is one of NumPy's arrays or PyTorch's tensors.
+    fn is_array(&self, id: ObjectId) -> bool {
+        let Some((callable, _, _)) = self.pickle.call(id) else { return false };
+        callable.starts_with("torch._utils._rebuild_")
+            || callable == "torch._tensor._rebuild_from_type_v2"
+            || (callable.starts_with("numpy.") && callable.ends_with("._reconstruct"))
+            || (callable.starts_with("numpy.") && callable.ends_with("._frombuffer"))
     }
 
     fn key(&self, id: ObjectId) -> Option<String> {
@@ -82,9 +130,10 @@ impl<'a> Reader<'_, 'a> {
     /// Returns what an object holds, if that is an array, a tensor, or a list of numbers or texts.
     fn values(&self, id: ObjectId) -> Option<Values<'a>> {
         match self.pickle.get(id) {
-            Object::List(members) | Object::Tuple(members) => self.list(members),
+            Object::List(members) => self.list(members).or_else(|| self.stacked(members)),
+            Object::Tuple(members) => self.list(members),
             Object::Call { .. } => match self.objects(id) {
-                Some(members) => self.list(&members),
+                Some(members) => self.list(&members).or_else(|| self.stacked(&members)),
                 None => self.array(id, 0),
             },
             _ => None,
@@ -216,6 +265,27 @@ impl<'a> Reader<'_, 'a> {
         Some(Values::Numbers(array))
     }
 
+    /// Returns arrays of one dimension and the same length below each other.
+    fn stacked(&self, members: &[ObjectId]) -> Option<Values<'a>> {
+        let mut all: Option<(Scalar, usize, Vec<u8>)> = None;
+        for member in members {
+            let Values::Numbers(Array { scalar, shape, data }) = self.array(*member, 0)? else {
+                return None;
+            };
+            let [width] = shape[..] else { return None };
+            match &mut all {
+                None => all = Some((scalar, width, data.into_owned())),
+                Some((first, wanted, all)) if (*first, *wanted) == (scalar, width) => {
+                    all.extend_from_slice(&data);
+                }
+                Some(_) => return None,
+            }
+        }
+        let (scalar, width, data) = all.filter(|(_, width, _)| *width > 0)?;
+        let shape = vec![members.len(), width];
+        Some(Values::Numbers(Array { scalar, shape, data: data.into() }))
+    }
+
     /// Returns one of PyTorch's tensors.
     fn tensor(&self, id: ObjectId, depth: usize) -> Option<Values<'a>> {
         let (callable, arguments, _) = self.pickle.call(id)?;
@@ -226,9 +296,9 @@ impl<'a> Reader<'_, 'a> {
             "torch._tensor._rebuild_from_type_v2" => {
                 self.rebuilt(self.pickle.members(*arguments.get(2)?)?)
             }
-            "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => {
-                self.rebuilt(arguments)
-            }
+            "torch._utils._rebuild_tensor_v2"
+            | "torch._utils._rebuild_tensor_v3"
+            | "torch._utils._rebuild_tensor" => self.rebuilt(arguments),
             _ => None,
         }
     }
@@ -238,13 +308,44 @@ impl<'a> Reader<'_, 'a> {
         let Object::Persistent(name) = self.pickle.get(*storage) else { return None };
         let [_, kind, key, ..] = self.pickle.members(*name)? else { return None };
         let Object::Global(kind) = self.pickle.get(*kind) else { return None };
-        let scalar = storage_scalar(kind)?;
-        let data = (self.storages)(&self.key(*key)?)?;
+        // Newer types have their name behind, and a storage of bytes.
+        let named = arguments.get(6).and_then(|dtype| match self.pickle.get(*dtype) {
+            Object::Global(dtype) => Some(dtype.as_str()),
+            _ => None,
+        });
+        let scalar = named.map_or_else(|| storage_scalar(kind), dtype_scalar)?;
+        // A view that turns signs round says so behind.
+        if arguments[4..].iter().any(|one| self.is_negated(*one)) {
+            return None;
+        }
+        let mut data = (self.storages.read)(&self.key(*key)?)?;
+        if self.storages.big_endian {
+            data.chunks_exact_mut(scalar.size()).for_each(<[u8]>::reverse);
+        }
         let offset = usize::try_from(self.pickle.whole(*offset)?).ok()?;
         let (shape, strides) = (self.pickle.sizes(*sizes)?, self.pickle.sizes(*strides)?);
         let data = strided(&data, scalar.size(), offset, &shape, &strides)?;
         Some(Values::Numbers(Array { scalar, shape, data: data.into() }))
     }
+
+    fn is_negated(&self, id: ObjectId) -> bool {
+        let Object::Dict(items) = self.pickle.get(id) else { return false };
+        let is_neg = |(key, value): &(ObjectId, ObjectId)| {
+            self.pickle.text(*key) == Some("neg") && self.pickle.whole(*value) == Some(1)
+        };
+        items.iter().any(is_neg)
+    }
+}
+
+/// Returns the type of the elements in each storage that a pickle names, by its key.
+pub(super) fn storages(pickle: &Pickle<'_>) -> BTreeMap<String, Scalar> {
+    let one = |object: &Object<'_>| {
+        let Object::Persistent(name) = object else { return None };
+        let [_, kind, key, ..] = pickle.members(*name)? else { return None };
+        let Object::Global(kind) = pickle.get(*kind) else { return None };
+        Some((pickle.text(*key)?.to_owned(), storage_scalar(kind)?))
+    };
+    pickle.objects().filter_map(one).collect()
 }
 
 enum PythonNumber {
@@ -285,6 +386,15 @@ fn storage_scalar(kind: &str) -> Option<Scalar> {
         "CharStorage" => Scalar::I8,
         "ByteStorage" => Scalar::U8,
         "BoolStorage" => Scalar::Bool,
+        _ => return None,
+    })
+}
+
+fn dtype_scalar(dtype: &str) -> Option<Scalar> {
+    Some(match dtype.strip_prefix("torch.")? {
+        "uint16" => Scalar::U16,
+        "uint32" => Scalar::U32,
+        "uint64" => Scalar::U64,
         _ => return None,
     })
 }
@@ -338,6 +448,41 @@ pub(super) fn strided(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Returns what a pickle holds: the names, and what of it is not read.
+    fn names(pickle: &[u8]) -> (Vec<(String, Vec<usize>)>, Vec<String>) {
+        let pickle = Pickle::read(pickle).expect("it reads");
+        let read = |_: &str| Some(vec![0; 64]);
+        let all = columns(&pickle, &Storages { read: &read, big_endian: false });
+        let shape = |values: Values<'_>| match values {
+            Values::Numbers(array) => array.shape,
+            Values::Texts(texts) => vec![texts.len()],
+        };
+        (all.found.into_iter().map(|(name, one)| (name, shape(one))).collect(), all.unread)
+    }
+
+    #[test]
+    fn what_is_not_read_is_not_passed_over() {
+        // {'x': TENSOR, 'y': [1]}, the tensor of so many complex numbers, or a negated view.
+        let tensor = |kind: &str, more: &str| {
+            let rest = "(Vstorage\nctorch\nKIND\nV0\nVcpu\nI4\ntQI0\n(I4\nt(I1\ntI00\nNMOREtR";
+            rest.replace("KIND", kind).replace("MORE", more)
+        };
+        for (tensor, unread) in [
+            (tensor("FloatStorage", ""), vec![]),
+            (tensor("ComplexFloatStorage", ""), vec!["x".to_owned()]),
+            (tensor("FloatStorage", "(dVneg\nI01\ns"), vec!["x".to_owned()]),
+        ] {
+            let pickle =
+                format!("(dVx\nctorch._utils\n_rebuild_tensor_v2\n({tensor}sVy\n(lI1\nas.");
+            let (found, left) = names(pickle.as_bytes());
+            assert_eq!((found.last(), left), (Some(&("y".to_owned(), vec![1])), unread));
+        }
+        let row = tensor("FloatStorage", "");
+        let rows = format!("ctorch._utils\n_rebuild_tensor_v2\n({row}");
+        let stacked = names(format!("(l{rows}a{rows}a.").as_bytes()).0;
+        assert_eq!(stacked, [(String::new(), vec![2, 4])]);
+    }
 
     #[test]
     fn strides_pick_rows_out_of_a_storage() {

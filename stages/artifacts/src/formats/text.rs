@@ -1,12 +1,13 @@
 //! Tables as text: comma or tab separated values with or without names, one value a line, JSON.
 
-use super::{Array, FormatError, Scalar, Values};
+use super::{Array, FormatError, Scalar, Values, python::Decoded};
 use csv::{Reader, ReaderBuilder, StringRecord, Trim};
 use serde_json::Value;
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// A table as text.
 pub(super) struct TextTable<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     delimiter: u8,
     /// The names of the columns, if the first line gives them.
     pub(super) names: Option<Vec<String>>,
@@ -19,11 +20,23 @@ pub(super) struct TextTable<'a> {
 /// What a line that is no row begins with.
 const COMMENT: char = '#';
 
-/// How cells that hold no number are written: R, pandas, Excel.
-const MISSING: [&str; 8] = ["", "nan", "na", "n/a", "null", "none", "inf", "-inf"];
+/// How cells that hold no number are written, R's, pandas' and Excel's, and flags: none of these names a column.
+const NO_NAMES: [&str; 10] =
+    ["", "nan", "na", "n/a", "null", "none", "inf", "-inf", "true", "false"];
 
 fn is_number(cell: &str) -> bool {
     cell.parse::<f64>().is_ok()
+}
+
+/// Whether a cell is a number that is too large for a float, and does not say that it is infinite.
+fn is_beyond(cell: &str) -> bool {
+    cell.bytes().any(|byte| byte.is_ascii_digit())
+        && cell.parse::<f64>().is_ok_and(|value| value.is_infinite())
+}
+
+/// As [`is_beyond`], of a 32-bit float.
+fn is_beyond_single(cell: &str) -> bool {
+    cell.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 impl<'a> TextTable<'a> {
@@ -34,11 +47,23 @@ impl<'a> TextTable<'a> {
             let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
             FormatError::NotText { line: line + 1 }
         })?;
+        // Excel is told by a first line what separates cells.
+        let (said, text) = match text.split_once('\n') {
+            Some((first, rest)) => match *first.trim_end().as_bytes() {
+                [b's', b'e', b'p', b'=', delimiter] => (Some(delimiter), rest),
+                _ => (None, text),
+            },
+            None => (None, text),
+        };
         let comment = |line: &&str| line.trim_start().starts_with(COMMENT);
         let lines = || text.lines().filter(|line| !line.trim().is_empty());
         let head = lines().find(|line| !comment(line)).unwrap_or_default();
-        let delimiter = delimiter_of(head);
-        let mut table = Self { text, delimiter, names: None, marked: false, columns: 0 };
+        let delimiter = said.unwrap_or_else(|| delimiter_of(head));
+        // Columns of numbers may stand below each other by several blanks.
+        let lined_up = || text.lines().map(one_blank).collect::<Vec<_>>().join("\n");
+        let table_text = if delimiter == b' ' { lined_up().into() } else { Cow::Borrowed(text) };
+        let mut table =
+            Self { text: table_text, delimiter, names: None, marked: false, columns: 0 };
         let first = table.reader().records().next().transpose().map_err(|e| wrong(&e))?;
         let first = first.unwrap_or_default();
         table.columns = first.len();
@@ -57,14 +82,14 @@ impl<'a> TextTable<'a> {
         }
         // Names are cells that are no numbers: a first line of which one is, and not merely missing.
         let named =
-            |cell: &str| !is_number(cell) && !MISSING.contains(&cell.to_lowercase().as_str());
+            |cell: &str| !is_number(cell) && !NO_NAMES.contains(&cell.to_lowercase().as_str());
         if first.iter().any(named) {
             table.names = Some(first.iter().map(str::to_owned).collect());
         }
         Ok(table)
     }
 
-    fn reader(&self) -> Reader<&'a [u8]> {
+    fn reader(&self) -> Reader<&[u8]> {
         ReaderBuilder::new()
             .delimiter(self.delimiter)
             .has_headers(false)
@@ -93,6 +118,7 @@ impl<'a> TextTable<'a> {
     /// Returns column `at`: whole numbers where all are, else numbers where all are, else texts. A line
     /// where a number is missing among numbers is told.
     pub(super) fn column(&self, at: usize) -> Result<Values<'static>, FormatError> {
+        let at_column = at;
         let mut cells = vec![];
         let mut lines = vec![];
         self.rows(|line, row| {
@@ -117,7 +143,7 @@ impl<'a> TextTable<'a> {
             let array = Array { scalar: Scalar::I64, shape: vec![n], data: data.into() };
             return Ok(Values::Numbers(array));
         }
-        let odd = cells.iter().position(|cell| !is_number(cell));
+        let odd = cells.iter().position(|cell| !is_number(cell) || is_beyond(cell));
         match odd {
             None => {
                 let floats = cells
@@ -132,10 +158,15 @@ impl<'a> TextTable<'a> {
             }
             // One odd cell among numbers is a mistake in one line; texts are texts in most.
             Some(at) if cells.iter().filter(|cell| is_number(cell)).count() * 2 >= n => {
-                Err(FormatError::Cell { found: cells[at].clone(), line: lines[at] })
+                Err(self.odd_cell(&cells[at], lines[at], at_column))
             }
             Some(_) => Ok(Values::Texts(cells)),
         }
+    }
+
+    fn odd_cell(&self, found: &str, line: usize, at: usize) -> FormatError {
+        let column = self.names.as_ref().and_then(|names| names.get(at)).cloned();
+        FormatError::Cell { found: found.to_owned(), line, column: column.unwrap_or_default() }
     }
 
     /// Returns columns of numbers side by side, \[n, columns\].
@@ -149,8 +180,8 @@ impl<'a> TextTable<'a> {
                     None if self.delimiter == b';' => cell.replace(',', ".").parse().ok(),
                     value => value,
                 };
-                let value =
-                    value.ok_or_else(|| FormatError::Cell { found: cell.to_owned(), line })?;
+                let value = value.filter(|value| value.is_finite() || !is_beyond_single(cell));
+                let value = value.ok_or_else(|| self.odd_cell(cell, line, *at))?;
                 data.extend(value.to_le_bytes());
             }
             n += 1;
@@ -159,6 +190,10 @@ impl<'a> TextTable<'a> {
         let shape = vec![n, columns.len()];
         Ok(Values::Numbers(Array { scalar: Scalar::F32, shape, data: data.into() }))
     }
+}
+
+fn one_blank(line: &str) -> String {
+    line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Returns what separates the cells of a line: a tab, a semicolon or a comma, the first that stands in it.
@@ -189,34 +224,40 @@ fn wrong(error: &csv::Error) -> FormatError {
 
 /// Returns the columns of a JSON file, each with its name: of a list the one without, of an object its
 /// lists, of a list of objects, or of an object a line, their fields.
-pub(super) fn json(bytes: &[u8]) -> Result<Vec<(String, Values<'static>)>, FormatError> {
+pub(super) fn json(bytes: &[u8]) -> Result<Decoded<'static>, FormatError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut documents = vec![];
     for document in serde_json::Deserializer::from_slice(bytes).into_iter::<Value>() {
         documents.push(document.map_err(FormatError::Json)?);
     }
     let top = if documents.len() == 1 { documents.remove(0) } else { Value::Array(documents) };
-    let columns = match &top {
-        Value::Array(rows) if rows.iter().all(Value::is_object) && !rows.is_empty() => {
-            let names: Vec<String> =
-                rows[0].as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
-            let cell = |row: &Value, name: &String| row.get(name).cloned().unwrap_or(Value::Null);
-            let column = |name: &String| rows.iter().map(|row| cell(row, name)).collect::<Vec<_>>();
-            names.iter().filter_map(|name| Some((name.clone(), of_list(&column(name))?))).collect()
-        }
-        Value::Array(list) => {
-            of_list(list).map(|values| (String::new(), values)).into_iter().collect()
-        }
-        Value::Object(fields) => {
-            let lists = fields.iter().filter_map(|(name, value)| {
-                let list = value.as_array().cloned().or_else(|| by_row(value))?;
-                Some((name.clone(), of_list(&list)?))
-            });
-            lists.collect()
-        }
-        _ => vec![],
+    let mut all = Decoded::default();
+    let mut push = |name: &str, list: &[Value]| match of_list(list) {
+        Some(values) => all.found.push((name.to_owned(), values)),
+        None => all.unread.push(name.to_owned()),
     };
-    if columns.is_empty() { Err(FormatError::NoArrays) } else { Ok(columns) }
+    match &top {
+        Value::Array(rows) if rows.iter().all(Value::is_object) && !rows.is_empty() => {
+            let mut known = BTreeSet::new();
+            let fields = rows.iter().filter_map(Value::as_object).flatten();
+            let names =
+                fields.filter(|(name, _)| known.insert(name.as_str())).map(|(name, _)| name);
+            let cell = |row: &Value, name: &str| row.get(name).cloned().unwrap_or(Value::Null);
+            for name in names {
+                push(name, &rows.iter().map(|row| cell(row, name)).collect::<Vec<_>>());
+            }
+        }
+        Value::Array(list) => push("", list),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if let Some(list) = value.as_array().cloned().or_else(|| by_row(value)) {
+                    push(name, &list);
+                }
+            }
+        }
+        _ => {}
+    }
+    if all.found.is_empty() { Err(all.nothing()) } else { Ok(all) }
 }
 
 /// Returns the values of an object whose keys are the numbers of rows, in their order, as pandas writes a
@@ -324,6 +365,9 @@ mod tests {
         assert_eq!(floats("# made by hand\na,b\n1,2.5\n", 1), (names.clone(), vec![2.5]));
         assert_eq!(floats("a;b\n1;2,5\n3;4\n", 1), (names, vec![2.5, 4.0]));
         assert_eq!(floats("1.0e+00 2.5e+00\n3 4\n", 1), (None, vec![2.5, 4.0]));
+        assert_eq!(floats("   1.0   2.5\n  -3.0  4\n", 1), (None, vec![2.5, 4.0]));
+        let names = Some(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(floats("sep=;\r\na;b\r\n1;2,5\r\n3;4\r\n", 1), (names, vec![2.5, 4.0]));
     }
 
     #[test]
@@ -334,8 +378,14 @@ mod tests {
         };
         assert_eq!(
             refused(b"a,b\n1,2\n3,x\n5,6\n7,8\n", 1),
-            "has `x` on line 3: expected a number"
+            "has `x` on line 3, in column `b`: expected a number"
         );
+        assert_eq!(
+            refused(b"a\n1\n\"\"\n5\n7\n", 0),
+            "has an empty cell on line 3, in column `a`: expected a number"
+        );
+        let large = refused(b"1\n1e400\n5\n7\n", 0);
+        assert_eq!(large, "has `1e400` on line 2: expected a number that a 32-bit float holds");
         assert_eq!(refused(b"a,b\n1,2\n3\n", 0), "has 1 cells on line 3: expected 2");
         let latin = TextTable::open(b"a\n\xe9\n").map(|_| ()).expect_err("it is not UTF-8");
         assert_eq!(latin.to_string(), "is not UTF-8 text: line 2 holds other bytes");
@@ -346,6 +396,7 @@ mod tests {
         let names = |text: &str| -> Vec<String> {
             json(text.as_bytes())
                 .expect("it has columns")
+                .found
                 .into_iter()
                 .map(|(name, _)| name)
                 .collect()
@@ -356,7 +407,13 @@ mod tests {
         assert_eq!(names("{\"i\": 1}\n{\"i\": 2}\n"), ["i"]);
         // pandas' default; the rows are 0, 2 and 10.
         let columns = json(b"{\"s\": {\"10\": 3, \"0\": 1, \"2\": 2}}").expect("it has columns");
-        assert_eq!(wholes(&columns[0].1), [1, 2, 3]);
+        assert_eq!(wholes(&columns.found[0].1), [1, 2, 3]);
+        // A label that is missing in one row is not left out in all.
+        for odd in ["null", "1"] {
+            let rows =
+                format!("[{{\"x\": 1}}, {{\"x\": 2, \"y\": \"a\"}}, {{\"x\": 3, \"y\": {odd}}}]");
+            assert_eq!(json(rows.as_bytes()).expect("it has columns").unread, ["y"]);
+        }
         assert!(json(b"{\"a\": 1}").is_err() && json(b"[1,").is_err());
     }
 }

@@ -309,11 +309,11 @@ fn form(path: &Path, kind: FileKind, bytes: &[u8]) -> Result<RowForm, FormatErro
     };
     let json_lines = named_as(path, &["jsonl", "ndjson"]);
     let table = named_as(path, &["csv", "tsv"]);
-    let opens_list = bytes.trim_ascii_start().first() == Some(&b'[');
+    let opens_list = bytes[behind_bom(bytes)..].trim_ascii_start().first() == Some(&b'[');
     Ok(match kind {
         FileKind::Parquet => RowForm::Parquet,
         FileKind::Arrow => RowForm::Arrow,
-        FileKind::Json if opens_list && !json_lines => RowForm::JsonList,
+        FileKind::Json if opens_list => RowForm::JsonList,
         FileKind::Json | FileKind::Index => RowForm::JsonLines,
         // Text in another script than Latin is not told from other bytes by its content.
         FileKind::Text | FileKind::Unknown if json_lines => RowForm::JsonLines,

@@ -171,7 +171,10 @@ mod tests {
         assert_eq!(says(&[2, 0], 3), "has 2 labels, but there are 3 training samples");
         assert_eq!(says(&[2, 0, 1, 1], 3), "has 4 labels, but there are 3 training samples");
         assert_eq!(says(&[2, 3], 2), "has label 3 for sample 1: expected 0 to 2");
-        assert_eq!(says(&[-1, 0], 2), "has label -1 for sample 0: expected 0 to 2");
+        assert_eq!(
+            says(&[-1, 0], 2),
+            "has label -1 for sample 0: expected 0 to 2; leave out samples without a label, which -1 often stands for"
+        );
     }
 
     #[test]

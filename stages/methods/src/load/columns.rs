@@ -37,12 +37,8 @@ impl WantedColumns<'_> {
         n: usize,
         rows: Option<&[usize]>,
     ) -> Result<SampleColumns, ArrayError> {
-        let several = file.names()?.len() > 1;
         let mut found = SampleColumns::default();
-        if several && (self.ids.is_some() || file.has(&IDS)) {
-            let wanted = Wanted { given: self.ids, usual: &IDS, setting: Some("ids") };
-            let (name, values) = file.pick(wanted)?;
-            let ids = texts(values);
+        if let Some((name, ids)) = named_rows(file, self.ids)? {
             check(&name, ids.len(), n)?;
             let ids = ordered(ids, rows);
             match repeated(&ids) {
@@ -150,11 +146,28 @@ pub(crate) fn is_of_ids(name: &str) -> bool {
 ///
 /// Says what does not read.
 pub(crate) fn ids(file: &DataFile) -> Result<Option<Vec<String>>, ArrayError> {
-    if file.names()?.len() < 2 || !file.has(&IDS) {
+    Ok(named_rows(file, None)?.map(|(_, ids)| ids))
+}
+
+/// Returns the column of ids of a table, and its name: the one that was `given`, the one of a usual name, or an
+/// index of texts that pandas wrote beside the values.
+fn named_rows(
+    file: &DataFile,
+    given: Option<&str>,
+) -> Result<Option<(String, Vec<String>)>, ArrayError> {
+    if file.names()?.len() < 2 {
         return Ok(None);
     }
-    let wanted = Wanted { given: None, usual: &IDS, setting: None };
-    Ok(Some(texts(file.pick(wanted)?.1)))
+    if given.is_some() || file.has(&IDS) {
+        let wanted = Wanted { given, usual: &IDS, setting: Some("ids") };
+        let (name, values) = file.pick(wanted)?;
+        return Ok(Some((name, texts(values))));
+    }
+    let [name] = &file.row_names()?[..] else { return Ok(None) };
+    Ok(match file.get(name)? {
+        Values::Texts(ids) => Some((name.clone(), ids)),
+        Values::Numbers(_) => None,
+    })
 }
 
 #[cfg(test)]
@@ -197,6 +210,13 @@ mod tests {
         let error = read("id,n\na,1\nb,2.5\n", None, "n").expect_err("a count is no whole number");
         assert!(error.contains("2.5"), "{error}");
         assert!(read("id,n\na,1\nb,2\n", None, "m").is_err());
+    }
+
+    #[test]
+    fn an_index_of_texts_is_ids() {
+        let found = ids(&table(",x\nb,1\na,2\n")).expect("it reads");
+        assert_eq!(found, Some(texts_of(&["b", "a"])));
+        assert_eq!(ids(&table(",x\n7,1\n5,2\n")).expect("it reads"), None);
     }
 
     #[test]

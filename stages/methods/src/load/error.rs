@@ -172,6 +172,12 @@ impl FileError {
     /// Returns what can be done about it.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::IdxType { wanted: "whole numbers", .. } => {
+                Some("write it anew with bytes: `labels.astype(numpy.uint8)`")
+            }
+            Self::Rank { found: 2, .. } => Some(
+                "`load.features` reads rows of numbers, from .npy for one: `idx2numpy` and `numpy.save`",
+            ),
             Self::IdxType { .. } => Some(
                 "write it anew with unsigned bytes: `(255 * images).astype(numpy.uint8)` of images in 0..1",
             ),

@@ -16,7 +16,7 @@ use artifacts::{
     ClassId,
     columns::SampleColumns,
     dataset::DatasetMeta,
-    formats::{ArrayError, DataFile, FileKind, Values, Wanted},
+    formats::{ArrayError, DataFile, FileKind, FormatError, Values, Wanted},
     parts::{self, Parts},
     units::Count,
 };
@@ -97,8 +97,9 @@ impl Default for LoadFeatures {
 
 impl Loader for LoadFeatures {
     const NAME: &'static str = "load.features";
-    // 2: ids of the samples are kept.
-    const REVISION: u32 = 2;
+    // 2: ids of the samples are kept. 3: pandas' index is no feature, and its texts are
+    // ids; classes have the names that Hugging Face notes.
+    const REVISION: u32 = 3;
     const SUMMARY: &'static str =
         "embeddings, and labels if there are any, from the files of other programs";
     const MANUAL: &'static str = "\
@@ -109,7 +110,7 @@ gzip'ed. HDF5 and MATLAB files are named, with the line that converts them.
 
 A file that holds several arrays or columns has the embeddings under `embeddings` and the labels under `labels`,
 or under another usual name (`features`, `label`, `target`, `y`); the two settings give any other. In a
-table, embeddings are a column of lists, or all columns of numbers but labels, `index` and `id`. Labels may
+table, embeddings are a column of lists, or all columns of numbers but labels, `index`, `id` and pandas' index. Labels may
 also stand in a file of their own. A single array in a file has no name and needs none.
 
 Several files are one pool: `train = \"shards/part-*.npy\"`, or a list. Those of a pattern are in natural order,
@@ -118,7 +119,7 @@ in none, or labels in files of their own.
 
 Embeddings are numbers of shape [n, ...], of images too (`load.image-arrays` keeps those as images), flattened
 to [n, d] and kept as f32. A value that is not finite is refused. Labels are whole numbers from 0, or texts, which become classes in alphabetical order (or in that of
-`classes`). Without labels all samples are of one class, `unlabelled`: enough for selectors that look at
+`classes`). Names of classes that Hugging Face notes in Parquet are theirs. Without labels all samples are of one class, `unlabelled`: enough for selectors that look at
 embeddings. Ids of the training samples (`ids`) and counts (`counts`: tokens, bytes) travel with them: exports and
 imports go by the ids, `unit` of a selector by a count. Without test files the test split is empty. Nothing is normalised. Paths are relative to the
 current directory and not part of the key: the files' bytes are.
@@ -239,7 +240,8 @@ impl LoadFeatures {
             let first = own.first().or_else(|| data.first()).map(|file| file.path);
             first.ok_or_else(|| MethodError::NoFile { role: role.to_owned() })
         };
-        let given = self.classes.as_deref();
+        let noted = self.noted_classes(&files.train, &train_labels)?;
+        let given = self.classes.as_deref().or(noted.as_deref());
         let (classes, mut labels) = labels::classes(given, [&train_labels, &test_labels], &path)?;
         let limits = [self.train_limit, self.test_limit];
         for (labels, limit) in labels.iter_mut().zip(limits) {
@@ -256,8 +258,27 @@ impl LoadFeatures {
             std: vec![1.0],
             space: None,
         };
-        let notes = train.notes().into_iter().chain(note).collect();
+        let missing = [&files.train, &files.test].into_iter().filter_map(|files| {
+            let paths: Vec<_> = files.iter().map(|file| file.path).collect();
+            file_list::missing_part(&paths)
+        });
+        let notes = train.notes().into_iter().chain(note).chain(missing).collect();
         Ok(FoundFeatures { meta, train, test, labels, columns, notes })
+    }
+
+    /// Returns the names of the classes that Hugging Face notes in the first file beside labels that are numbers.
+    fn noted_classes(
+        &self,
+        files: &[OpenFile<'_>],
+        labels: &FileLabels,
+    ) -> Result<Option<Vec<String>>, StageError> {
+        let (Some(first), FileLabels::Numbers(_)) = (files.first(), labels) else {
+            return Ok(None);
+        };
+        let wrong = |error: FormatError| first.wrong(ArrayError::from(error));
+        let Some(note) = first.file.note("huggingface").map_err(wrong)? else { return Ok(None) };
+        let column = first.file.find(self.wanted_labels());
+        Ok(column.ok().and_then(|column| labels::noted(&note, &column)))
     }
 
     /// Returns the embeddings of a split in `files`, and what belongs to them; labels are in `others`, if there are
@@ -309,9 +330,11 @@ impl LoadFeatures {
         if found.is_err() && wanted.given.is_none() && is_table(file.kind()) {
             // A table with a column for each feature.
             let labels = self.wanted_labels();
+            let row_names = file.row_names()?;
             let features = names.iter().filter(|name| {
                 let label = labels.given.map_or(is(name, labels.usual), |given| **name == given);
-                !label && !is(name, &NO_FEATURES) && !self.wanted_columns().has(name)
+                let is_other = row_names.contains(name) || self.wanted_columns().has(name);
+                !label && !is(name, &NO_FEATURES) && !is_other
             });
             let features: Vec<String> = features.cloned().collect();
             if !features.is_empty() {
@@ -324,7 +347,7 @@ impl LoadFeatures {
     /// Returns the labels in the file of the embeddings, if it has any.
     fn own_labels(&self, file: &DataFile, n: usize) -> Result<FileLabels, ArrayError> {
         let wanted = self.wanted_labels();
-        let several = file.names()?.len() > 1;
+        let several = file.has_several()?;
         if several && (wanted.given.is_some() || file.has(wanted.usual)) {
             return self.labels_of(file.pick(wanted)?.1);
         }

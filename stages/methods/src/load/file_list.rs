@@ -77,6 +77,26 @@ pub(super) fn paths<'a>(files: &'a [InputFile], role: &str) -> Vec<&'a Path> {
     files.iter().filter(is).map(|file| file.path.as_path()).collect()
 }
 
+/// Returns a line that tells the first file that is missing of a set whose names count their parts, as
+/// `train-00000-of-00003.parquet` does.
+pub(super) fn missing_part(paths: &[&Path]) -> Option<String> {
+    let name = |path: &&Path| Some(path.file_name()?.to_str()?.to_owned());
+    let names: BTreeSet<String> = paths.iter().filter_map(name).collect();
+    names.iter().find_map(|name| {
+        let (before, behind) = name.split_once("-of-")?;
+        let digits = before.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let (prefix, _) = before.split_at(before.len() - digits);
+        let end = behind.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(behind.len());
+        let parts: usize = behind[..end].parse().ok()?;
+        let part = |at: usize| format!("{prefix}{at:0digits$}-of-{behind}");
+        let missing = (digits > 0).then(|| (0..parts).map(part).find(|part| !names.contains(part)));
+        // Some count from 1.
+        let from_one = !names.contains(&part(0)) && names.contains(&part(parts));
+        let missing = missing?.filter(|_| !from_one)?;
+        Some(format!("`{missing}` is not among the files, though `{name}` counts {parts}"))
+    })
+}
+
 /// Compares texts by the numbers in them: `part-2` is before `part-10`. Those that are equal so are compared letter
 /// by letter.
 fn natural(a: &str, b: &str) -> Ordering {
@@ -172,6 +192,16 @@ mod tests {
         assert!(says(&["shard-*"]).starts_with("no file matches"));
         assert!(says(&["part-3.npy"]).starts_with("there is no file"));
         assert_eq!(says(&[]), "the list names no file");
+    }
+
+    #[test]
+    fn a_missing_part_is_told() {
+        let told = |names: &[&str]| missing_part(&names.iter().map(Path::new).collect::<Vec<_>>());
+        let whole = ["d/t-00000-of-00002.parquet", "d/t-00001-of-00002.parquet"];
+        assert_eq!(told(&whole), None);
+        assert_eq!(told(&["x-1-of-2.npy", "x-2-of-2.npy", "out-of-date.npy"]), None);
+        let line = told(&whole[1..]).expect("the first is missing");
+        assert!(line.starts_with("`t-00000-of-00002.parquet` is not among"), "{line}");
     }
 
     fn names_of(names: &[&str]) -> Vec<String> {

@@ -7,6 +7,7 @@ use artifacts::{
     formats::{ArrayError, Values},
 };
 use engine::StageError;
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -34,7 +35,15 @@ impl FileLabels {
     /// Takes the labels out of an array or a column; `classes` are the names that the user gave.
     pub(super) fn of(values: Values<'_>, classes: Option<&[String]>) -> Result<Self, ArrayError> {
         match values {
-            Values::Texts(texts) => Ok(Self::Texts(texts)),
+            Values::Texts(texts) => {
+                let is_class =
+                    |name: &str| classes.is_some_and(|all| all.iter().any(|one| one == name));
+                let missing = |text: &String| text.trim().is_empty() && !is_class(text);
+                match texts.iter().position(missing) {
+                    Some(sample) => Err(ArrayError::NoLabel(sample)),
+                    None => Ok(Self::Texts(texts)),
+                }
+            }
             Values::Numbers(array) => {
                 let classes = classes.map_or(MOST_CLASSES, <[_]>::len);
                 array.labels(classes).map(Self::Numbers)
@@ -191,6 +200,13 @@ fn found(labels: [&FileLabels; 2], path: FindLabelFile<'_, '_>) -> Result<Vec<St
         return Err(refused(path("train")?, OwnFileError::SparseLabels { label, distinct }));
     }
     Ok(names::numbers(&numbers))
+}
+
+/// Returns the names of classes in a note of Hugging Face's: `{"info": {"features": {"label": {"names": [..]}}}}`.
+pub(super) fn noted(note: &str, column: &str) -> Option<Vec<String>> {
+    let note: Value = serde_json::from_str(note).ok()?;
+    let names = note.get("info")?.get("features")?.get(column)?.get("names")?.as_array()?;
+    names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
 /// Returns the error of a file that a setting names and that is not what it should be.

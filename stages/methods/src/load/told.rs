@@ -1,6 +1,7 @@
 //! What a loader tells of the data set it read: samples, shape and classes, in a line of the log.
 
 use artifacts::{ClassId, columns::SampleColumns, dataset::DatasetMeta};
+use std::collections::BTreeMap;
 
 /// Of more classes than these, only the fewest and the most samples are told.
 const EACH: usize = 12;
@@ -8,8 +9,8 @@ const EACH: usize = 12;
 const NAMED: usize = 10;
 
 /// Returns what was loaded: how many samples of which shape and how many of each class, to train on and to
-/// test on. A second line names the classes without a sample to train on, and a third says that there is one
-/// class alone.
+/// test on. A second line names the classes without a sample to train on, others
+/// name classes that are called alike, and say that there is one class alone.
 pub(super) fn lines(meta: &DatasetMeta, train: &[ClassId], test: &[ClassId]) -> Vec<String> {
     let classes = meta.classes.len();
     let (train, test) = (counts(train, classes), counts(test, classes));
@@ -29,12 +30,29 @@ pub(super) fn lines(meta: &DatasetMeta, train: &[ClassId], test: &[ClassId]) -> 
     if !empty.is_empty() {
         lines.push(format!("no sample to train on of {}", some(&empty)));
     }
+    if classes > 2 && meta.classes.iter().any(|name| name == "-1") {
+        lines.push("`-1` is a class here: leave out its samples if they have no label".to_owned());
+    }
+    if let Some([a, b]) = alike(&meta.classes) {
+        lines.push(format!(
+            "the classes `{a}` and `{b}` differ in capitals or blanks alone: are they one?"
+        ));
+    }
     if let [only] = &meta.classes[..]
         && only != super::features::UNLABELLED
     {
         lines.push(format!("all samples are of one class, `{only}`: nothing can be told apart"));
     }
     lines
+}
+
+/// Returns the first two names of classes that differ in capitals or in blanks around them alone.
+fn alike(classes: &[String]) -> Option<[&str; 2]> {
+    let mut seen = BTreeMap::new();
+    classes.iter().find_map(|name| {
+        let before = seen.insert(name.trim().to_lowercase(), name.as_str());
+        before.map(|before| [before, name.as_str()])
+    })
 }
 
 /// Returns a line about the ids and counts of the training samples, if there are any.
@@ -102,6 +120,9 @@ mod tests {
                 "no sample to train on of `c1`"
             ]
         );
+        let names = ["Cat", "dog", "cat "].map(str::to_owned);
+        assert_eq!(alike(&names), Some(["Cat", "cat "]));
+        assert_eq!(alike(&names[..2]), None);
         let many: Vec<u32> = (0..13).chain([4]).collect();
         let found = told(13, &many, &many[..13]);
         let want = "14 + 13 samples of [3, 2, 2] in 13 classes: 1 to 2 to train on and 1 to test on of each";

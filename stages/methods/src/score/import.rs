@@ -48,7 +48,7 @@ must be one finite number for each of its samples, in their order.
 Which kind the file is, is told by its content: NumPy's `.npy` and `.npz`, safetensors, PyTorch's `.pt`, pickles
 of arrays, Parquet, Arrow, JSON, CSV, TSV, or one number a line. Of several arrays or columns it is the one
 called `score`, or what `column` names. Where the data has ids and the table a column of them (`id`, `uid`,
-`sample_id`, `key`), scores are joined by id, and rows of other ids passed over. In a table with a column `index`, or a first column without a name as
+`sample_id`, `key`), scores are joined by id, and rows of other ids passed over; so they are by any column of texts in which all ids of the data are found. In a table with a column `index`, or a first column without a name as
 pandas writes it, each row goes where that says. What can be seen without the data (that the file is there, reads,
 and holds no NaN) is checked before anything runs. The path is relative to the pipeline file and not part of the
 key: the file's bytes are.

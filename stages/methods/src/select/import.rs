@@ -39,7 +39,8 @@ matter: a subset is kept sorted.
 Which kind the file is, is told by its content: NumPy's `.npy` and `.npz`, safetensors, PyTorch's `.pt`, pickles
 of arrays, Parquet, Arrow, JSON, CSV, TSV, or one number a line. Of several arrays or columns it is the one
 called `index` or `indices`, and if the samples are weighted `weight` or `weights`; weights of their own file are
-read in the same ways. An array of bools is a mask: the samples where it is true are kept.
+read in the same ways. An array of bools, one a sample, is a mask: the samples where it is true are kept. A subset
+keeps a sample at least.
 
 Where the data has ids, a column of them (`id`, `uid`, `sample_id`, `key`), an array of texts or a text a line names the
 samples, and a column of positions beside it is not looked at; a text file whose every line is an id is a list of ids,
@@ -77,28 +78,44 @@ enum Listed {
 }
 
 impl Listed {
-    fn read(file: &DataFile) -> Result<Self, ColumnError> {
+    /// Reads what `file` lists, of a training set of `n` samples if that is known.
+    fn read(file: &DataFile, n: Option<usize>) -> Result<Self, ColumnError> {
         let wrong = |error| ColumnError::from(ArrayError::from(error));
         let names = file.names().map_err(wrong)?;
         let has_positions = column::has_in(file, Column::Indices);
         let name = names.iter().find(|name| columns::is_of_ids(name));
+        if has_positions || name.is_some() {
+            column::no_flags(file)?;
+        }
+        if name.is_none()
+            && !has_positions
+            && let Some(ids) = columns::ids(file)?
+        {
+            return Ok(Self::Ids { ids, positions: None });
+        }
         // An array or a line for each sample, without a name.
         let only = names.first().filter(|_| names.len() == 1 && !has_positions);
         if let Some(name) = name.or(only) {
             let values = file.get(name).map_err(wrong)?;
             let is_named = columns::is_of_ids(name);
             let is_line = file.kind() == FileKind::Text && !is_named && !name.is_empty();
+            if !is_named && column::is_mask(&values) {
+                return Ok(Self::Positions {
+                    positions: column::indices_in(file, n)?,
+                    is_said: true,
+                });
+            }
             let is_alone = matches!(&values, Values::Numbers(array) if array.shape == [0]);
             if is_named || matches!(values, Values::Texts(_)) || (is_line && is_alone) {
                 // What was taken for the name of a column is an id, then.
                 let first = is_line.then(|| name.clone());
                 let ids = first.into_iter().chain(columns::texts(values)).collect();
-                let positions = has_positions.then(|| column::indices_in(file)).transpose()?;
+                let positions = has_positions.then(|| column::indices_in(file, n)).transpose()?;
                 return Ok(Self::Ids { ids, positions });
             }
         }
         let is_said = has_positions || !matches!(file.kind(), FileKind::Text | FileKind::Json);
-        Ok(Self::Positions { positions: column::indices_in(file)?, is_said })
+        Ok(Self::Positions { positions: column::indices_in(file, n)?, is_said })
     }
 
     /// Returns the positions of the samples, whose ids are `known` if they have any.
@@ -164,11 +181,15 @@ fn places(ids: &[String], known: &[String]) -> Result<Vec<i128>, ColumnError> {
 }
 
 /// Returns the positions of the samples that `file` lists, whose ids are `known` if they have any.
-fn positions(file: &DataFile, known: Option<&[String]>) -> Result<Vec<i128>, ColumnError> {
+fn positions(
+    file: &DataFile,
+    known: Option<&[String]>,
+    n: Option<usize>,
+) -> Result<Vec<i128>, ColumnError> {
     let ids = known.and_then(|known| Some((ids_in_lines(file, Some(known))?, known)));
     match ids {
         Some((ids, known)) => places(&ids, known),
-        None => Listed::read(file)?.positions(known),
+        None => Listed::read(file, n)?.positions(known),
     }
 }
 
@@ -193,9 +214,9 @@ impl ImportSubset {
         let opened = opened.map_err(|error| ArrayError::from(error).into());
         let opened = opened.map_err(wrong("file", file))?;
         let found = if is_whole {
-            positions(&opened, known)
+            positions(&opened, known, Some(n))
         } else {
-            match Listed::read(&opened) {
+            match Listed::read(&opened, None) {
                 Ok(Listed::Ids { ids, .. }) => places(&ids, &ids),
                 Ok(Listed::Positions { positions, .. }) => Ok(positions),
                 // What is no table may be ids of the data, which is not there yet.
@@ -293,7 +314,7 @@ mod tests {
         let file = DataFile::new(Path::new(name), bytes.to_vec()).expect("it is a list");
         let known: Option<Vec<String>> =
             known.map(|known| known.iter().map(|id| (*id).to_owned()).collect());
-        positions(&file, known.as_deref()).map_err(|error| error.to_string())
+        positions(&file, known.as_deref(), None).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::super::{
     columns::WantedColumns,
     image_arrays,
     labels::{FileLabels, refused},
+    told,
 };
 use crate::OwnFileError;
 use artifacts::{
@@ -142,7 +143,14 @@ impl<'f> Embeddings<'f> {
                 .map(|one| one.from.path.display().to_string());
             format!("{} files, from `{from}` to `{to}`", self.pieces.len())
         });
-        images.into_iter().chain(types).chain(files).collect()
+        let columns = match &first.found {
+            Found::Columns(names) => {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                Some(format!("embeddings are the columns {}", told::some(&names)))
+            }
+            Found::Array(_) => None,
+        };
+        images.into_iter().chain(types).chain(files).chain(columns).collect()
     }
 
     /// Calls `see` with the first `n` of them, some at a time, f32 as they are stored.

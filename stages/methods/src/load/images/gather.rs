@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        Loaded, aside, columns,
+        Loaded, aside, columns, file_list,
         labels::{self, FileLabels, refused},
     },
     decode::{ImageError, ImageShape, decode_bytes},
@@ -74,6 +74,10 @@ pub(super) fn put(
     }
     if splits[0].labels.is_empty() {
         return Err(MethodError::NoWholeImage.into());
+    }
+    for folder in ctx.folders() {
+        let paths: Vec<&Path> = folder.files.iter().map(Path::new).collect();
+        file_list::missing_part(&paths).into_iter().for_each(|note| ctx.log(note));
     }
     finish(ctx, settings, names, splits)
 }

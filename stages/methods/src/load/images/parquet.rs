@@ -3,7 +3,7 @@
 use super::{
     super::{
         Loader, columns,
-        labels::{FileLabels, refused},
+        labels::{self, FileLabels, refused},
     },
     gather::{self, Embedded},
     shards::Shards,
@@ -16,7 +16,6 @@ use artifacts::{
 use engine::{InputFolder, Problem, StageCtx, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::path::Path;
 
 /// What columns are called that hold the bytes of images, and labels.
@@ -125,14 +124,7 @@ fn class_names(path: &Path) -> Result<Option<Vec<String>>, StageError> {
     let Ok(column) = file.find(Wanted { given: None, usual: &LABELS, setting: None }) else {
         return Ok(None);
     };
-    Ok(note.and_then(|note| noted(&note, &column)))
-}
-
-/// Returns the names of classes in a note of Hugging Face's: `{"info": {"features": {"label": {"names": [..]}}}}`.
-fn noted(note: &str, column: &str) -> Option<Vec<String>> {
-    let note: Value = serde_json::from_str(note).ok()?;
-    let names = note["info"]["features"][column]["names"].as_array()?;
-    names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+    Ok(note.and_then(|note| labels::noted(&note, &column)))
 }
 
 #[cfg(test)]
@@ -168,8 +160,8 @@ mod tests {
     #[test]
     fn classes_have_the_names_that_are_noted() {
         let note = r#"{"info": {"features": {"image": {"_type": "Image"}, "label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}"#;
-        assert_eq!(noted(note, "label"), Some(vec!["cat".to_owned(), "dog".to_owned()]));
-        assert_eq!(noted(note, "image"), None);
-        assert_eq!(noted("{", "label"), None);
+        assert_eq!(labels::noted(note, "label"), Some(vec!["cat".to_owned(), "dog".to_owned()]));
+        assert_eq!(labels::noted(note, "image"), None);
+        assert_eq!(labels::noted("{", "label"), None);
     }
 }

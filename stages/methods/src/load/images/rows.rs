@@ -90,6 +90,9 @@ impl ImageColumns<'_> {
             (Err(error), Some(_)) => return Err(wrong(error)),
             (Err(error), None) => one_hot(&table, &names).ok_or_else(|| wrong(error))?,
         };
+        if let Some(row) = labels.iter().position(String::is_empty) {
+            return Err(refused(path, ArrayError::NoLabel(row)));
+        }
         let splits = split.map(|name| texts(&name)).transpose()?;
         let rows = files.into_iter().zip(labels).enumerate().map(|(at, (file, label))| {
             let split = splits.as_ref().map(|splits| splits[at].clone());

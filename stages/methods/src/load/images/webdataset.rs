@@ -117,7 +117,8 @@ impl Sample {
     /// Returns the image with its class; `None` of a sample without an image.
     fn finish(self, path: &Path, ids: Option<&str>) -> Result<Option<Embedded>, StageError> {
         let Some(bytes) = self.image else { return Ok(None) };
-        let class = self.class.or_else(|| KEYS.iter().find_map(|key| text(&self.json[*key])));
+        let class = self.class.filter(|class| !class.is_empty());
+        let class = class.or_else(|| KEYS.iter().find_map(|key| text(&self.json[*key])));
         let label = class.ok_or_else(|| refused(path, OwnFileError::NoClass(self.key.clone())))?;
         let id = match ids {
             None => Some(self.key.clone()),
