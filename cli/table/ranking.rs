@@ -108,7 +108,12 @@ impl Ranking {
         let mut ranks: Vec<Standing> = named
             .zip(mean_ranks(&whole, small_is_good))
             .zip(behind)
-            .map(|((name, rank), (behind, most_behind))| Standing { name, rank, behind, most_behind })
+            .map(|((name, rank), (behind, most_behind))| Standing {
+                name,
+                rank,
+                behind,
+                most_behind,
+            })
             .collect();
         // Equal ranks stay in the order of the axis.
         ranks.sort_by(|a, b| a.rank.total_cmp(&b.rank));
@@ -261,8 +266,11 @@ mod tests {
 
     #[test]
     fn methods_are_alike_up_to_the_critical_difference() {
-        let rank = |name: &str, rank: f64| {
-            Standing { name: name.to_owned(), rank, behind: 0.0, most_behind: 0.0 }
+        let rank = |name: &str, rank: f64| Standing {
+            name: name.to_owned(),
+            rank,
+            behind: 0.0,
+            most_behind: 0.0,
         };
         let ranking = Ranking {
             metric: "accuracy".to_owned(),

@@ -12,6 +12,12 @@ const NAMED: usize = 12;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FormatError {
+    /// Its lists may be rows or columns.
+    #[error(
+        "has lists under numbers, which may be rows or columns: write a list of rows, \
+         `json.dump([d[key] for key in sorted(d, key=int)], file)`"
+    )]
+    Sideways,
     /// The system does not read it.
     #[error("cannot be read: {0}")]
     Unread(io::Error),

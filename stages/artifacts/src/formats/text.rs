@@ -2,7 +2,7 @@
 
 use super::{Array, FormatError, Scalar, Values, python::Decoded};
 use csv::{Reader, ReaderBuilder, StringRecord, Trim};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::{borrow::Cow, collections::BTreeSet};
 
 /// A table as text.
@@ -223,7 +223,8 @@ fn wrong(error: &csv::Error) -> FormatError {
 }
 
 /// Returns the columns of a JSON file, each with its name: of a list the one without, of an object its
-/// lists, of a list of objects, or of an object a line, their fields.
+/// lists, of a list of objects, or of an object a line, their fields. Where its keys name rows they are a column,
+/// `index` or `id`, beside the one without a name.
 pub(super) fn json(bytes: &[u8]) -> Result<Decoded<'static>, FormatError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut documents = vec![];
@@ -248,6 +249,15 @@ pub(super) fn json(bytes: &[u8]) -> Result<Decoded<'static>, FormatError> {
             }
         }
         Value::Array(list) => push("", list),
+        Value::Object(fields) if is_keyed(fields)? => {
+            let keys: Vec<Value> = fields.keys().map(|key| key.as_str().into()).collect();
+            let wholes = keys.iter().map(|key| Some(key.as_str()?.parse::<i64>().ok()?.into()));
+            match wholes.collect::<Option<Vec<Value>>>() {
+                Some(wholes) => push("index", &wholes),
+                None => push("id", &keys),
+            }
+            push("", &fields.values().cloned().collect::<Vec<_>>());
+        }
         Value::Object(fields) => {
             for (name, value) in fields {
                 if let Some(list) = value.as_array().cloned().or_else(|| by_row(value)) {
@@ -258,6 +268,26 @@ pub(super) fn json(bytes: &[u8]) -> Result<Decoded<'static>, FormatError> {
         _ => {}
     }
     if all.found.is_empty() { Err(all.nothing()) } else { Ok(all) }
+}
+
+/// Tells whether the keys of an object name rows: each has a number, or each is a number itself and has a list.
+///
+/// # Errors
+///
+/// Fails if numbered lists may as well be columns: if there are no more of them than numbers in each.
+fn is_keyed(fields: &Map<String, Value>) -> Result<bool, FormatError> {
+    if fields.is_empty() || fields.values().all(Value::is_number) {
+        return Ok(!fields.is_empty());
+    }
+    let length = |(key, value): (&String, &Value)| {
+        key.parse::<u64>().ok()?;
+        value.as_array().map(Vec::len)
+    };
+    let Some(lengths) = fields.iter().map(length).collect::<Option<Vec<usize>>>() else {
+        return Ok(false);
+    };
+    let longest = lengths.into_iter().max().unwrap_or(0);
+    if fields.len() > longest { Ok(true) } else { Err(FormatError::Sideways) }
 }
 
 /// Returns the values of an object whose keys are the numbers of rows, in their order, as pandas writes a
@@ -414,6 +444,13 @@ mod tests {
                 format!("[{{\"x\": 1}}, {{\"x\": 2, \"y\": \"a\"}}, {{\"x\": 3, \"y\": {odd}}}]");
             assert_eq!(json(rows.as_bytes()).expect("it has columns").unread, ["y"]);
         }
-        assert!(json(b"{\"a\": 1}").is_err() && json(b"[1,").is_err());
+        assert!(json(b"{\"a\": \"b\"}").is_err() && json(b"[1,").is_err());
+        // Keys that name rows.
+        assert_eq!(names("{\"b.jpg\": 1, \"a.jpg\": 2.5}"), ["id", ""]);
+        let columns = json(b"{\"10\": [3], \"0\": [1]}").expect("it has columns");
+        assert_eq!((&*columns.found[0].0, wholes(&columns.found[0].1)), ("index", vec![0, 10]));
+        let Values::Numbers(rows) = &columns.found[1].1 else { panic!("they are numbers") };
+        assert_eq!((&rows.shape[..], rows.scalar), (&[2, 1][..], Scalar::F64));
+        assert!(matches!(json(b"{\"0\": [1, 2], \"1\": [3, 4]}"), Err(FormatError::Sideways)));
     }
 }

@@ -101,7 +101,9 @@ ICLR 2023. What clean data bear was set by Fashion-MNIST and SpamAssassin. The l
         let how = if self.noise.is_some() { "given" } else { "estimated" };
         let misread = set.label_issues().misread * 100.0;
         let noise = noise * 100.0;
-        vec![format!("{noise:.1} % of {n} labels are wrong ({how}), the folds misread {misread:.1} %")]
+        vec![format!(
+            "{noise:.1} % of {n} labels are wrong ({how}), the folds misread {misread:.1} %"
+        )]
     }
 
     fn variants() -> Vec<Self> {

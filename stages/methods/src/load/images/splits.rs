@@ -100,6 +100,21 @@ pub(super) fn check_classes(dir: &Path) -> Result<(), Problem> {
                     rename them";
         return Err(problem(message, hint));
     }
+    if let Some(first) = names.first() {
+        let inside = dir.join(first);
+        let splits = ImageSplits::find(&inside)?;
+        if let (Some(train), [test, ..]) = (&splits.train, &splits.test[..])
+            && names.len() > 1
+        {
+            let message = format!(
+                "`{}` and `{}` are splits inside of a class",
+                train.display(),
+                test.display()
+            );
+            let hint = "put the classes into the splits: `train/cat`, `test/cat`";
+            return Err(problem(message, hint));
+        }
+    }
     if let [only] = &names[..] {
         let inside = dir.join(only);
         let splits = ImageSplits::find(&inside)?;
@@ -145,6 +160,12 @@ mod tests {
         scratch.write("Valid/1.jpg", b"");
         let found = check().expect_err("two look like splits");
         assert!(found.ends_with("has `Valid`, `test`, which look like splits, not like classes"));
+        let inside = Scratch::new("splits-inside");
+        for name in ["cat/train", "cat/test", "dog/train", "dog/test"] {
+            inside.write(&format!("{name}/1.jpg"), b"");
+        }
+        let problem = check_classes(inside.path()).expect_err("the splits are in the classes");
+        assert!(problem.message.ends_with("are splits inside of a class"), "{}", problem.message);
         let below = Scratch::new("splits-below");
         below.write("archive/Train/cat/1.jpg", b"");
         let problem = check_classes(below.path()).expect_err("they are one folder below");
