@@ -209,6 +209,10 @@ impl DataFile {
             (None, []) => Err(FormatError::NoArrays),
             // A single array without a name is it, whatever it would be called.
             (None, [only]) if only.is_empty() || wanted.given.is_none() => Ok(only.clone()),
+            // Nor has the one that stands beside its keys in JSON.
+            (None, many) if self.kind == FileKind::Json && many.iter().any(String::is_empty) => {
+                Ok(String::new())
+            }
             (None, _) if self.is_unnamed()? => {
                 Err(FormatError::NoNames(wanted.usual.first().copied().unwrap_or("index")))
             }

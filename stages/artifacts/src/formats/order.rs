@@ -123,6 +123,7 @@ fn places(wholes: &[i128], before: usize) -> Result<Option<Vec<usize>>, FormatEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::Wanted;
     use std::path::Path;
 
     #[test]
@@ -187,5 +188,13 @@ mod tests {
         assert_eq!(order("I0\naI1\naI2\n").ok(), Some(None));
         assert_eq!(order("I2\naI0\n").ok(), Some(None));
         assert!(order("I2\naI0\naI2\n").is_err());
+        // JSON by key: as text, 10 comes before 2.
+        let rows: Vec<String> = (0..11).map(|at| format!("\"{at}\": {at}.5")).collect();
+        let json = format!("{{{}}}", rows.join(", ")).into_bytes();
+        let file = DataFile::new(Path::new("a.json"), json).expect("it is JSON");
+        let wanted = Wanted { given: None, usual: &["scores"], setting: None };
+        assert_eq!(file.find(wanted).expect("one stands beside the keys"), "");
+        let found = file.order(11).expect("it is an order").expect("it is not that of the file");
+        assert_eq!(found[..4], [0, 1, 3, 4]);
     }
 }
