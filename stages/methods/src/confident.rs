@@ -20,6 +20,10 @@ pub(crate) struct LabelIssues {
     pub(crate) noise: f64,
     /// The share of samples that the networks take for another class than their label says.
     pub(crate) misread: f64,
+    /// The share of labels that have nothing to do with their sample: for them the label is as often among the
+    /// less probable half of the classes as chance has it, and where a sample is only hard it is among the
+    /// first. Zero below [`MANY_CLASSES`], where the second class is far down already.
+    pub(crate) unrelated: f64,
     /// Whether each sample is flagged.
     pub(crate) flagged: Vec<bool>,
 }
@@ -31,6 +35,9 @@ impl LabelIssues {
         count as f64 / self.flagged.len().max(1) as f64
     }
 }
+
+/// From how many classes on a label in the less probable half of them is no near miss.
+const MANY_CLASSES: usize = 8;
 
 /// Returns the probabilities of `logits`, \[n, C\] row by row.
 pub(crate) fn probabilities(logits: &Matrix<'_>) -> Vec<f64> {
@@ -90,16 +97,24 @@ pub(crate) fn label_issues(p: &[f64], labels: &[ClassId], classes: usize) -> Lab
             order[..*count].iter().for_each(|at| flagged[*at] = true);
         }
     }
-    let mut misread = 0usize;
+    let (mut misread, mut far) = (0usize, 0usize);
+    let half = classes / 2;
     for (at, label) in labels.iter().enumerate() {
         let predicted: Vec<f32> = row(at).iter().map(|p| *p as f32).collect();
         let is_misread = argmax(&predicted) != label.index();
         misread += usize::from(is_misread);
+        let above = row(at).iter().filter(|p| **p > row(at)[label.index()]).count();
+        far += usize::from(above >= classes - half);
         // Nothing is flagged that the networks predict as it is labelled.
         flagged[at] &= is_misread;
     }
     let share = |count: usize| count as f64 / n.max(1) as f64;
-    LabelIssues { noise: share(n - right), misread: share(misread), flagged }
+    let unrelated = if classes < MANY_CLASSES {
+        0.0
+    } else {
+        (share(far) * classes as f64 / half as f64).min(1.0)
+    };
+    LabelIssues { noise: share(n - right), misread: share(misread), unrelated, flagged }
 }
 
 /// Returns `cells` scaled to sum to `count`, rounded by the largest remainders.
@@ -150,5 +165,20 @@ mod tests {
         assert_eq!(calibrate(&[2, 1, 0], 10), [7, 3, 0]);
         assert_eq!(calibrate(&[1, 1, 1], 10), [4, 3, 3]);
         assert_eq!(calibrate(&[1, 0], 0), [0, 0]);
+    }
+
+    #[test]
+    fn labels_that_have_nothing_to_do_with_their_sample_are_counted_by_how_far_down_they_are() {
+        // Eight classes, falling from the first to the last. Labels 0 and 1 are right and nearly right, the others
+        // stand once at each place: four of eight in the lower half, of twelve samples.
+        let falling: Vec<f64> = (0..8).map(|class| f64::from(8 - class) / 36.0).collect();
+        let labels = ClassId::list([0, 0, 1, 1, 0, 1, 2, 3, 4, 5, 6, 7]);
+        let p: Vec<f64> = labels.iter().flat_map(|_| falling.clone()).collect();
+        let found = label_issues(&p, &labels, 8);
+        assert!((found.unrelated - 2.0 * 4.0 / 12.0).abs() < 1e-12);
+        assert!((found.misread - 9.0 / 12.0).abs() < 1e-12);
+        let few: Vec<f64> = labels.iter().flat_map(|_| [0.9, 0.1]).collect();
+        let two = ClassId::list(labels.iter().map(|label| u32::from(label.index() > 0)));
+        assert_eq!(label_issues(&few, &two, 2).unrelated, 0.0);
     }
 }

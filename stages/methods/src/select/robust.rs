@@ -48,7 +48,8 @@ const CUT_ALL: f64 = 0.1;
 impl Robust {
     /// Returns the share of wrong labels in the training set.
     fn estimate(&self, set: &TrainingSet<'_>) -> f64 {
-        self.noise.map_or_else(|| set.label_issues().share(), f64::from)
+        let issues = set.label_issues();
+        self.noise.map_or_else(|| issues.share().max(issues.unrelated), f64::from)
     }
 
     /// Returns the share of a group that is cut where the share `keep` of it is kept, and the networks of
@@ -65,8 +66,11 @@ impl Selector for Robust {
     const SUMMARY: &'static str =
         "estimates the wrong labels, cuts a little more than them, covers the rest";
     const MANUAL: &'static str = "\
-Three steps. The share of wrong labels is what confident learning flags of the out-of-fold logits of `proxy`
-(prune by noise rate), or `rule.noise`. So many samples and `rule.slack` more are cut: those that are flagged, then
+Three steps. The share of wrong labels is `rule.noise`, or what the out-of-fold logits of `proxy` tell: what
+confident learning flags (prune by noise rate), or how many labels have nothing to do with their sample, if that is
+more. These are told, from eight classes on, by labels among the less probable half of the classes: a label drawn by
+chance is there every other time, that of a sample which is only hard hardly ever. So samples that
+belong to no class count too, which confident learning does not flag. So many samples and `rule.slack` more are cut: those that are flagged, then
 the hardest by `scores`. What is left is covered as `select.ccs` does. Where too few would be left for the
 budget, fewer are cut.
 
