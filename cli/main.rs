@@ -1,4 +1,5 @@
-//! The program: arguments, progress, tables. The only place that prints and reads the environment.
+//! The program: arguments, progress, tables. The only place that prints, and that reads the environment but
+//! for what `command` stages pass on to their programs.
 
 mod ablate;
 mod bench;

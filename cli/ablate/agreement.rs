@@ -1,4 +1,4 @@
-//! Do the cells of an ablation score and select alike?
+//! How alike the cells of an ablation score and select: rank correlations of scores, overlaps of subsets.
 
 use crate::{
     context::{Failure, axis_names, columns},

@@ -1,4 +1,4 @@
-//! Scales, ticks, and the frame they stand on.
+//! The axes of a chart: scales, ticks, and the frame they stand on.
 
 use super::{
     drawing::{Anchor, BODY, Drawing, HEADING, Ink, SMALL},

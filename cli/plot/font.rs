@@ -1,4 +1,4 @@
-//! The letters of drawings: how wide a text is, and its outlines. DejaVu Sans, which is on board.
+//! The font of drawings: how wide a text is, and its outlines. DejaVu Sans, which is built into the program.
 
 use std::sync::OnceLock;
 use ttf_parser::{Face, OutlineBuilder};

@@ -1,4 +1,4 @@
-//! Do two orders, or two subsets, agree?
+//! Agreement of two orders (Spearman's rank correlation) and of two subsets (Jaccard index).
 
 use super::ranks::ranks;
 use artifacts::SampleId;

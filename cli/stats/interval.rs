@@ -1,4 +1,4 @@
-//! Mean, spread, and how far to trust the mean.
+//! Mean, standard deviation, and confidence intervals of the mean: Student's t and bootstrap.
 
 use super::distributions::t_quantile;
 use rand::{Rng as _, SeedableRng as _};

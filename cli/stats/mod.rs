@@ -1,4 +1,4 @@
-//! Statistics of repeated measurements: pure functions that have never heard of a table.
+//! Statistics of repeated measurements: pure functions that know nothing of tables.
 //!
 //! Tests compare them with what SciPy 1.17 says of the same numbers.
 

@@ -1,4 +1,5 @@
-//! Is one method better than another, given both under the same conditions?
+//! Paired tests of two methods under the same conditions: Student's t, Wilcoxon's signed ranks, and Holm's
+//! correction for several.
 
 use super::{
     Test,

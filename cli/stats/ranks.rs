@@ -1,4 +1,5 @@
-//! Ranks of several methods over many blocks, and how far apart they must be.
+//! Mean ranks and regrets of several methods over many blocks, Friedman's test, and Nemenyi's critical
+//! difference.
 
 use super::{
     Test,

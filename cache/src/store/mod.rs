@@ -7,7 +7,7 @@
 //! records/ab/cdef….json               what a key produced, sealed with a check
 //! checkpoints/ab/cdef…/00000010.json  the state of a trajectory after a step, sealed
 //! leases/abcdef…                      locked by the process that computes the key
-//! runs/                               documents of the engine
+//! runs/  submitted/  programs/        documents of the engine and the program
 //! collecting                          locked by a collection; runs that begin wait for it
 //! files  folders                      digests of files outside, by inode and date, sealed
 //! remote-…/  unsent/                  records of a remote tier, and keys of what is to go there

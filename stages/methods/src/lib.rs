@@ -1,5 +1,5 @@
-//! The stages that train no network: loading, corruption, scores, selectors, programs of the user's
-//! own, and the measures of an evaluation.
+//! The stages that train no network: loading, corruption, kNN graphs, scores, selectors, programs of the
+//! user's own, and the measures of an evaluation.
 //!
 //! This crate has never heard of a tensor library: what may run on an accelerator goes through
 //! [`linalg::Accelerator`].

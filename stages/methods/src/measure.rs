@@ -1,4 +1,4 @@
-//! What logits are worth against labels.
+//! Metrics of logits against labels: accuracy, loss, calibration error, Brier score, confusion.
 
 use artifacts::{ClassId, GroupId, logits::argmax};
 

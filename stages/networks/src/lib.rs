@@ -1,5 +1,5 @@
-//! The stages that train and run neural networks: `proxy-train`, `train`, `evaluate`, `score.deepfool`,
-//! and the devices they run on.
+//! The stages that train and run neural networks: `proxy-train`, `train`, `evaluate`, `score.deepfool` and
+//! `score.deepcore.deepfool`, and the devices they run on.
 //!
 //! The only crate that knows the tensor library. It has never heard of a terminal.
 

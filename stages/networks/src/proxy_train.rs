@@ -1,4 +1,5 @@
-//! `proxy-train`: a network trained on everything, watched while it learns.
+//! `proxy-train`: a network trained on all samples, on a subset or in folds, and the record of what each epoch
+//! says of each sample.
 //!
 //! What scores and selectors make of the record is their business.
 

@@ -1,4 +1,5 @@
-//! Running a program to its end, or putting an end to it.
+//! The process of a `command` stage's program: run to its end with its output logged, or stopped at its
+//! time-out or with the run.
 
 use super::ProgramEnd;
 use crate::{MethodError, Runtime};

@@ -156,7 +156,7 @@ fn loader<L: Loader>() -> Method {
     }
 }
 
-/// Returns every way to get a data set. A new one is a file and a line here.
+/// Returns every way to get a data set. A new one is a file, its `mod` above and a line here.
 pub(crate) fn methods() -> Vec<Method> {
     vec![
         loader::<OnDisk<cifar::Cifar10>>(),

@@ -1,4 +1,4 @@
-//! Names of classes.
+//! Names of classes: of a data set that has them, made from labels, or given by the user and checked.
 
 use artifacts::ClassId;
 use engine::Problem;

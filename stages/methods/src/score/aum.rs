@@ -1,4 +1,4 @@
-//! Area under the margin.
+//! AUM, the area under the margin: the label's margin, averaged over training.
 
 use super::{Means, Scorer, TrainedProxy, fold_epochs};
 use artifacts::scores::Scores;

@@ -1,4 +1,4 @@
-//! Dataset cartography.
+//! Dataset cartography: the mean and the spread of the label's probability over training.
 
 use super::{Scorer, TrainedProxy, fold_epochs};
 use artifacts::scores::Scores;

@@ -1,4 +1,4 @@
-//! Correlation of loss differences: samples that are learnt when their class is.
+//! CLD, the correlation of loss differences: samples that are learnt when their class is.
 
 use super::{Scorer, TrainedProxy, epochs_asked_for};
 use crate::MethodError;

@@ -1,4 +1,4 @@
-//! Dynamic uncertainty.
+//! Dyn-Unc, dynamic uncertainty: the spread of the label's probability in a sliding window.
 
 use super::{Scorer, TrainedProxy, fold_epochs};
 use crate::MethodError;

@@ -1,4 +1,4 @@
-//! The length of the error vector.
+//! EL2N: the length of the error vector, prediction minus label.
 
 use super::{Means, Scorer, TrainedProxy, fold_epochs};
 use artifacts::{ClassId, scores::Scores};

@@ -1,4 +1,4 @@
-//! The entropy of the final prediction.
+//! Uncertainty as the entropy of the final prediction.
 
 use super::{Scorer, TrainedProxy};
 use artifacts::scores::Scores;

@@ -1,4 +1,4 @@
-//! Forgetting events.
+//! Forgetting events: how often a learnt sample is predicted wrong again.
 
 use super::{Scorer, TrainedProxy, fold_epochs};
 use artifacts::scores::Scores;

@@ -1,4 +1,4 @@
-//! The norm of the gradient.
+//! GraNd: the norm of the loss's gradient in the last layer.
 
 use super::{Scorer, TrainedProxy};
 use crate::select::residuals;

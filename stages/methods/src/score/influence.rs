@@ -1,4 +1,4 @@
-//! Influence on a query set, by the gradients of the last layer.
+//! Influence on a query set (TracIn, LESS), by the gradients of the last layer.
 
 use super::{ScoreInput, Scorer, TrainedProxy, usable_embeddings};
 use crate::{

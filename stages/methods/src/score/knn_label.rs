@@ -1,4 +1,4 @@
-//! Labels that the nearest neighbours do not share.
+//! Label disagreement: the share of a sample's nearest neighbours that carry another label.
 
 use super::{ScoreInput, Scorer, TrainedProxy};
 use artifacts::{ClassId, scores::Scores, units::Count};

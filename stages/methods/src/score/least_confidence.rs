@@ -1,4 +1,4 @@
-//! Least confidence.
+//! Uncertainty as least confidence: the top class's probability, turned round.
 
 use super::{Scorer, TrainedProxy};
 use artifacts::logits::softmax;

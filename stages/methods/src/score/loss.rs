@@ -1,4 +1,4 @@
-//! The loss.
+//! The cross-entropy loss of the label.
 
 use super::{Means, Scorer, TrainedProxy, fold_epochs};
 use artifacts::scores::Scores;

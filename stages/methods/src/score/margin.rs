@@ -1,4 +1,4 @@
-//! The margin between the first and the second class.
+//! Uncertainty as the margin between the first and the second class.
 
 use super::{Scorer, TrainedProxy};
 use artifacts::logits::softmax;

@@ -1,4 +1,4 @@
-//! No difficulty at all.
+//! A uniform random number for each sample: the baseline of every score.
 
 use super::{ScoreInput, Scorer, TrainedProxy};
 use artifacts::scores::Scores;

@@ -1,4 +1,4 @@
-//! The easiest samples.
+//! The easiest samples: those of lowest score.
 
 use super::{Group, Picks, SelectInput, Selector, top::hardest_first};
 use engine::StageError;

@@ -1,4 +1,4 @@
-//! The best window of the difficulty.
+//! BWS, best window selection: the window of the score from which a linear classifier learns the most.
 
 use super::{Group, Picks, SelectInput, Selector, top::hardest_first};
 use crate::linalg::{cross, positive_solve, product};

@@ -1,4 +1,4 @@
-//! Contrastive samples.
+//! CAL, contrastive active learning: samples predicted otherwise than their nearest neighbours.
 
 use super::{
     Group, Picks, SelectInput, Selector, contextual_diversity::Divergence, top::hardest_first,

@@ -1,4 +1,4 @@
-//! Coverage-centric coreset selection.
+//! CCS, coverage-centric coreset selection: strata of the score, without the hardest samples.
 
 use super::{Group, Picks, SelectInput, Selector, TrainingSet, draw, top::hardest_first};
 use artifacts::units::{Count, Fraction};

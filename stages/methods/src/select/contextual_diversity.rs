@@ -1,4 +1,4 @@
-//! Contextual diversity.
+//! Contextual diversity (CDAL): farthest-first traversal by the divergence of predictions.
 
 use super::{Group, Picks, SelectInput, Selector, farthest::farthest_first, k_center::seeds};
 use artifacts::{Matrix, SampleId};

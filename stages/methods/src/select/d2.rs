@@ -1,4 +1,4 @@
-//! Difficulty and diversity passed along a graph of neighbours.
+//! D2 pruning: difficulty and diversity passed along a graph of neighbours.
 
 use super::{Group, Picks, SelectInput, Selector, sparse::SparseRows};
 use crate::linalg::squared_distance;

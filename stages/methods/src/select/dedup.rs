@@ -1,4 +1,4 @@
-//! Near copies are dropped.
+//! Deduplication in embedding space (SemDeDup, D4): near copies are dropped.
 
 use super::{Group, Picks, SelectInput, Selector, sparse::SparseRows};
 use crate::linalg::{dot, k_means, product, unit};

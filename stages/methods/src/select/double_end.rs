@@ -1,4 +1,4 @@
-//! Neither the hardest nor the easiest.
+//! Double-end pruning: neither the hardest nor the easiest samples.
 
 use super::{Group, Picks, SelectInput, Selector, draw, top::hardest_first};
 use artifacts::units::Fraction;

@@ -1,4 +1,4 @@
-//! A draw from a determinantal point process.
+//! A draw from a determinantal point process (k-DPP).
 
 use super::{Group, Picks, SelectInput, Selector, draw::uniform, similarity::lifted};
 use crate::linalg::{cross, dot, product, symmetric_eigen, unit};

@@ -1,4 +1,4 @@
-//! Facility location.
+//! Facility location: every sample is to have one like it among those kept.
 
 use super::{
     Group, Picks, SelectInput, Selector,

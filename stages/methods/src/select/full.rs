@@ -1,4 +1,4 @@
-//! Everything.
+//! The whole training set, with which subsets are compared.
 
 use super::{Group, Picks, SelectInput, Selector};
 use engine::StageError;

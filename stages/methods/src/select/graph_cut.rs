@@ -1,4 +1,4 @@
-//! Graph cut.
+//! Graph cut: samples like the rest and unlike each other.
 
 use super::{
     Group, Picks, SelectInput, Selector,

@@ -1,4 +1,4 @@
-//! Herding.
+//! Herding: a subset whose mean embedding follows that of the whole.
 
 use super::{Group, Picks, SelectInput, Selector, farthest::argmax};
 use crate::linalg::{Compute, column_sums, squared_distance};

@@ -1,4 +1,4 @@
-//! The most information: scores less what samples tell twice.
+//! InfoMax: high scores, less what neighbours tell twice.
 
 use super::{Group, Picks, SelectInput, Selector, sparse::SparseRows};
 use crate::linalg::{dot, unit};

@@ -1,4 +1,4 @@
-//! k-centre greedy.
+//! k-centre greedy: each pick is the sample farthest from those before.
 
 use super::{Group, Picks, SelectInput, Selector, draw, farthest::farthest_first};
 use crate::{

@@ -221,7 +221,7 @@ fn selector<S: Selector>() -> Registered {
     Registered { method: stage::method::<S>(), subjects: laws::Subject::of::<S> }
 }
 
-/// Every selector. A new one is a file and a line here.
+/// Every selector. A new one is a file, its `mod` above and a line here.
 fn registered() -> Vec<Registered> {
     vec![
         selector::<beta::Beta>(),

@@ -1,4 +1,4 @@
-//! Moderate coresets.
+//! Moderate coresets: samples at the median distance from their class's prototype.
 
 use super::{Group, Picks, SelectInput, Selector};
 use crate::linalg::squared_distance;

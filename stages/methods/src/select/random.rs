@@ -1,4 +1,4 @@
-//! Samples at random.
+//! Uniform random samples: the baseline of every selector.
 
 use super::{Group, Picks, SelectInput, Selector, draw};
 use engine::StageError;

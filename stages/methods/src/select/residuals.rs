@@ -1,4 +1,4 @@
-//! The gradient of the loss in the logits.
+//! The gradient of the loss in the logits: prediction minus label.
 
 use artifacts::{ClassId, Matrix, logits::softmax};
 use rayon::prelude::*;

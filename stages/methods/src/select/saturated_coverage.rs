@@ -1,4 +1,4 @@
-//! Saturated coverage.
+//! Saturated coverage: every sample is covered up to a share, and none beyond.
 
 use super::{
     Group, Picks, SelectInput, Selector,

@@ -1,4 +1,4 @@
-//! The hardest samples.
+//! The hardest samples: those of highest score.
 
 use super::{Group, Picks, SelectInput, Selector};
 use engine::StageError;

@@ -1,4 +1,4 @@
-//! The numerics of training against what PyTorch and DeepCore gave.
+//! Tests of the numerics of training against what PyTorch and DeepCore gave.
 
 use super::{
     Tensor,

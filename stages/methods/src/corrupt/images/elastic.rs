@@ -1,4 +1,4 @@
-//! Images drawn out like rubber: values of an image `[c, h, w]`.
+//! Elastic transforms of the values of an image `[c, h, w]`: it is drawn out like rubber.
 
 use super::blur::{self, Border};
 use rand::{Rng, RngExt as _};

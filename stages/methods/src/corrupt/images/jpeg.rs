@@ -1,4 +1,4 @@
-//! What JPEG loses of an image.
+//! JPEG compression: what it loses of an image.
 
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};

@@ -1,4 +1,4 @@
-//! The blur of a camera that moves along a line.
+//! Motion blur: that of a camera that moves along a line.
 
 use super::blur::Border;
 use rand::{Rng, RngExt as _};

@@ -7,7 +7,7 @@ use super::{
 use crate::normals::normals;
 use rand::Rng;
 
-/// How it snows.
+/// The parameters of a snowfall.
 pub(super) struct Snowfall {
     /// Mean and standard deviation of the normal noise that flakes are made of.
     noise: (f64, f64),

@@ -1,4 +1,4 @@
-//! Images seen through something uneven, or in movement: values of an image `[c, h, w]`.
+//! Glass blur, zoom blur and fog on the values of an image `[c, h, w]`.
 
 use super::blur::gaussian;
 use artifacts::draw;

@@ -1,4 +1,4 @@
-//! Contrastive samples as DeepCore takes them.
+//! CAL as DeepCore does it: by the lowest divergence.
 
 use super::{Group, Picks, SelectInput, Selector};
 use crate::select::{
