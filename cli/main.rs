@@ -63,7 +63,7 @@ struct CommandLine {
 enum ProgramCommand {
     /// Run a pipeline: take what the store has, make the rest.
     Run(run::RunArgs),
-    /// Hand a pipeline to Slurm as jobs, and leave.
+    /// Hand a pipeline to Slurm or Ray as jobs, and leave.
     Submit(submit::SubmitArgs),
     /// Cancel the jobs of a run that was submitted.
     Stop(stop::StopArgs),
@@ -108,7 +108,7 @@ enum ProgramCommand {
     Schema(schema::SchemaArgs),
     /// Time training and inference on random images, or compare a device with the CPU.
     Bench(bench::BenchArgs),
-    /// Check devices, CUDA libraries and the store.
+    /// Check devices, CUDA libraries, data sets and the store.
     Doctor(doctor::DoctorArgs),
     /// Print a shell's completion script.
     Completions {

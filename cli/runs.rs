@@ -116,7 +116,9 @@ pub(crate) fn find(store: &Store, name: &str) -> Result<RunRecord, Failure> {
     let found: Vec<&String> = match name {
         "last" => {
             let last = newest(store, 1, |_| true)?.pop();
-            return last.ok_or_else(|| Failure::mistake("the store remembers no run"));
+            return last.ok_or_else(|| {
+                Failure::mistake("the store remembers no run").hint("`coresift run FILE` makes one")
+            });
         }
         _ if all.iter().any(|id| id == name) => all.iter().filter(|id| *id == name).collect(),
         _ => all.iter().filter(|id| id.starts_with(name)).collect(),

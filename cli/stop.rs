@@ -4,7 +4,7 @@ use crate::{
     context::{Context, Failure, print_line},
     submit,
 };
-use engine::SubmittedRun;
+use engine::{RunStatus, SubmittedRun};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -18,6 +18,9 @@ pub(crate) fn run(args: &StopArgs, context: &Context) -> Result<ExitCode, Failur
     let store = context.store()?;
     let record = crate::runs::find(&store, &args.run)?;
     let Some(submitted) = SubmittedRun::find(&store, &record.id) else {
+        if record.status(&store)? != RunStatus::GoingOn {
+            return Err(Failure::mistake(format!("run {} has ended", record.id)));
+        }
         let what = format!("run {} was not submitted", record.id);
         let hint = format!("end the process that runs it: `{}`", record.process);
         return Err(Failure::mistake(what).hint(hint));

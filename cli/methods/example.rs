@@ -30,13 +30,16 @@ pub(super) fn example(method: &Method) -> String {
             }
             None => true,
         });
-        // An optional one that takes what another takes already stays open, as does a graph, which only saves time.
+        // An optional one that takes what another takes already stays open, as does a graph, which only saves time, and a
+        // proxy's subset: the usual one selects by the proxy.
         let kinds: Vec<_> = ports.iter().map(|port| port.kind).collect();
         let mut before = 0..;
         ports.retain(|port| {
             let before = &kinds[..before.next().unwrap_or_default()];
             port.arity != Arity::Optional
-                || !(before.contains(&port.kind) || port.kind == artifacts::parts::GRAPH)
+                || !(before.contains(&port.kind)
+                    || port.kind == artifacts::parts::GRAPH
+                    || (port.kind == artifacts::parts::SUBSET && method.name == "proxy-train"))
         });
         let pair = |port: &Port| format!("{} = \"{}\"", port.name, stage_for(port, label));
         let pairs: Vec<String> = ports.iter().map(pair).collect();

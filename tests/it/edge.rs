@@ -356,3 +356,22 @@ fn a_terminal_gets_what_it_can_show() {
     let text = on_a_terminal(&place, &[("LC_ALL", "C")], "graph p.toml").expect("it runs");
     assert!(text.is_ascii() && text.contains("<- "), "{text}");
 }
+
+#[test]
+fn what_is_not_there_is_told_once_and_with_a_way_out() {
+    let place = place();
+    let said = |args: &[&str]| {
+        let output = place.output(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        said(&output)
+    };
+    // Not that the file lacks the stage, too.
+    let text = said(&["explain", "nowhere.toml", "data"]);
+    assert!(text.contains("cannot read") && !text.contains("no stage"), "{text}");
+    let text = said(&["show", "last"]);
+    assert!(text.contains("`coresift run FILE` makes one"), "{text}");
+    // A run that is over has no process to end.
+    place.run("p.toml", &["--target", "data"]);
+    let text = said(&["stop", "last"]);
+    assert!(text.contains("has ended") && !text.contains("process"), "{text}");
+}

@@ -75,7 +75,7 @@ one forward more an epoch; with `folds` as many times. The record takes 2 n C by
 pub(crate) fn method() -> Method {
     Method {
         name: "proxy-train",
-        summary: "trains a network on all samples and records what each epoch says of each",
+        summary: "trains a network and records what each epoch says of each sample",
         manual: MANUAL,
         parse: |with| Ok(Box::new(with.read::<ProxyTrain>()?)),
         schema: || schemars::schema_for!(ProxyTrain),

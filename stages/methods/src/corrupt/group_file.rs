@@ -35,8 +35,8 @@ Only `evaluate` and the models' summaries read the groups. Groups the data had b
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct GroupFile {
-    /// The file with one group for each training sample, in their order: `.npy`, safetensors, `.json`,
-    /// `.csv` or `.txt`. Required.
+    /// The file with one group for each training sample, in their order, of any kind that
+    /// `score.import` reads. Required.
     #[serde(skip_serializing)]
     train: Option<SpecPath>,
     /// The file with one group for each test sample. Required.

@@ -88,7 +88,7 @@ Orders samples from hard to easy and looks at windows as large as the budget tha
 `rule.steps` of the order, and at the last place. On each window's embeddings, with a 1 before each, a ridge
 regression to the one-hot labels is solved, and tried on the whole group: the window with the most right
 answers is kept, of equal ones the harder. Neither end is preferred: the data decide. The score is on port
-`scores`, the embeddings are those of `proxy`.
+`scores`, the embeddings are those of `proxy`, or the features of `data`.
 
 Choi, Ki & Moon, *BWS: Best Window Selection Based on Sample Scores for Data Pruning across Broad Ranges*,
 ICML 2024; windows begin at every 5 %, and the ridge is 1. Cost: O(w (k d^2 + d^3 + n d C)) for w

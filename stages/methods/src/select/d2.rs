@@ -173,7 +173,8 @@ full:
     g_j -= exp(-gamma d_ij) g_i           (`rule.reverse = \"weighted\"`)
     g_j -= g_i                            (`\"absolute\"`)
 
-High scores are kept. The score is on port `scores`, the embeddings are those of `proxy`.
+High scores are kept. The score is on port `scores`, the embeddings are those of `proxy`, or the features of
+`data`.
 
 Maharana, Yadav & Bansal, *D2 Pruning: Message Passing for Balancing Diversity and Difficulty in Data
 Pruning*, ICLR 2024. The authors join 5 to 15 neighbours, and go class by class (`balance = \"class\"`) after

@@ -115,7 +115,8 @@ Keeps the x of 0 and 1 with the budget for its sum that makes
 large: s are the scores, brought to 0 to 1, and K is the cosine of the embeddings between a sample and its
 `rule.neighbors` nearest others, both ways, and 0 elsewhere. High scores are kept. x is relaxed to numbers
 from 0 to 1, moved along the gradient and brought back to its sum `rule.steps` times; the largest are kept.
-The score is on port `scores`, the embeddings are those of `proxy`.
+The score is on port `scores`, the embeddings are those of `proxy`, or the features of
+`data`.
 
 Tan, Wu, Du, Chen, Wang, Wang & Qi, *Data Pruning by Information Maximization*, ICLR 2025, of which the
 problem is taken; the search is our own, as are the defaults. They cut the data into random parts
