@@ -115,6 +115,16 @@ impl<'a> TextTable<'a> {
         Ok(())
     }
 
+    /// Returns the cells of column `at`.
+    pub(super) fn cells(&self, at: usize) -> Result<Vec<String>, FormatError> {
+        let mut cells = vec![];
+        self.rows(|_, row| {
+            cells.push(row.get(at).unwrap_or_default().to_owned());
+            Ok(())
+        })?;
+        Ok(cells)
+    }
+
     /// Returns column `at`: whole numbers where all are, else numbers where all are, else texts. A line
     /// where a number is missing among numbers is told.
     pub(super) fn column(&self, at: usize) -> Result<Values<'static>, FormatError> {

@@ -149,6 +149,18 @@ pub(crate) fn ids(file: &DataFile) -> Result<Option<Vec<String>>, ArrayError> {
     Ok(named_rows(file, None)?.map(|(_, ids)| ids))
 }
 
+/// Returns the ids in the column or array `name`: texts as they stand there.
+///
+/// # Errors
+///
+/// Fails if it does not read.
+pub(crate) fn ids_in(file: &DataFile, name: &str) -> Result<Vec<String>, FormatError> {
+    match file.cells(name)? {
+        Some(cells) => Ok(cells),
+        None => file.get(name).map(texts),
+    }
+}
+
 /// Returns the column of ids of a table, and its name: the one that was `given`, the one of a usual name, or an
 /// index of texts that pandas wrote beside the values.
 fn named_rows(
@@ -160,8 +172,9 @@ fn named_rows(
     }
     if given.is_some() || file.has(&IDS) {
         let wanted = Wanted { given, usual: &IDS, setting: Some("ids") };
-        let (name, values) = file.pick(wanted)?;
-        return Ok(Some((name, texts(values))));
+        let name = file.find(wanted)?;
+        let ids = ids_in(file, &name)?;
+        return Ok(Some((name, ids)));
     }
     let [name] = &file.row_names()?[..] else { return Ok(None) };
     Ok(match file.get(name)? {
@@ -177,6 +190,17 @@ mod tests {
 
     fn table(text: &str) -> DataFile {
         DataFile::new(Path::new("a.csv"), text.as_bytes().to_vec()).expect("it is a table")
+    }
+
+    #[test]
+    fn ids_are_what_stands_in_the_cells() {
+        let ids = |text: &str| ids(&table(text)).expect("it reads").expect("it has ids");
+        assert_eq!(ids("id,s\n007,1\n07,2\n"), texts_of(&["007", "07"]));
+        let long = ["12345678901234567891", "12345678901234567892"];
+        assert_eq!(ids(&format!("id,s\n{},1\n{},2\n", long[0], long[1])), texts_of(&long));
+        // Numbers above one word are no mistake in an id.
+        assert_eq!(ids("id,s\n1,1\n2,1\n3,1\na4,2\n"), texts_of(&["1", "2", "3", "a4"]));
+        assert_eq!(ids("id,s\n7.0,1\n8.0,2\n"), texts_of(&["7", "8"]));
     }
 
     fn texts_of(values: &[&str]) -> Vec<String> {

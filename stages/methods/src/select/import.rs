@@ -95,23 +95,26 @@ impl Listed {
         }
         // An array or a line for each sample, without a name.
         let only = names.first().filter(|_| names.len() == 1 && !has_positions);
-        if let Some(name) = name.or(only) {
+        let positions = || has_positions.then(|| column::indices_in(file, n)).transpose();
+        if let Some(name) = name {
+            let ids = columns::ids_in(file, name).map_err(wrong)?;
+            return Ok(Self::Ids { ids, positions: positions()? });
+        }
+        if let Some(name) = only {
             let values = file.get(name).map_err(wrong)?;
-            let is_named = columns::is_of_ids(name);
-            let is_line = file.kind() == FileKind::Text && !is_named && !name.is_empty();
-            if !is_named && column::is_mask(&values) {
+            let is_line = file.kind() == FileKind::Text && !name.is_empty();
+            if column::is_mask(&values) {
                 return Ok(Self::Positions {
                     positions: column::indices_in(file, n)?,
                     is_said: true,
                 });
             }
             let is_alone = matches!(&values, Values::Numbers(array) if array.shape == [0]);
-            if is_named || matches!(values, Values::Texts(_)) || (is_line && is_alone) {
+            if matches!(values, Values::Texts(_)) || (is_line && is_alone) {
                 // What was taken for the name of a column is an id, then.
                 let first = is_line.then(|| name.clone());
                 let ids = first.into_iter().chain(columns::texts(values)).collect();
-                let positions = has_positions.then(|| column::indices_in(file, n)).transpose()?;
-                return Ok(Self::Ids { ids, positions });
+                return Ok(Self::Ids { ids, positions: positions()? });
             }
         }
         let is_said = has_positions || !matches!(file.kind(), FileKind::Text | FileKind::Json);
