@@ -67,18 +67,20 @@ impl Selector for Robust {
         "estimates the wrong labels, cuts a little more than them, covers the rest";
     const MANUAL: &'static str = "\
 Three steps. The share of wrong labels is `rule.noise`, or what the out-of-fold logits of `proxy` tell: what
-confident learning flags (prune by noise rate), or how many labels have nothing to do with their sample, if that is
-more. These are told, from eight classes on, by labels among the less probable half of the classes: a label drawn by
-chance is there every other time, that of a sample which is only hard hardly ever. So samples that
-belong to no class count too, which confident learning does not flag. So many samples and `rule.slack` more are cut: those that are flagged, then
-the hardest by `scores`. What is left is covered as `select.ccs` does. Where too few would be left for the
-budget, fewer are cut.
+confident learning flags (prune by noise rate), or how many labels have nothing to do with their sample, if
+that is more. These are told, from eight classes on, by labels among the less probable half of the classes:
+a label drawn by chance is there every other time, that of a sample which is only hard hardly ever. So
+samples that belong to no class count too, which confident learning does not flag. Both need networks that
+have learnt the task: to one that guesses all labels are unrelated (the log has the estimate and the share
+misread). So many samples and `rule.slack` more are cut: those that are flagged, then the hardest by
+`scores`. What is left is covered as `select.ccs` does. Where too few would be left for the budget, fewer
+are cut.
 
 An estimate below 0.05 counts as none, for of clean data too some samples lie between two classes. Then the
 hardest are cut, as `select.ccs` does, but as many as these data bear: where a tenth is kept, the share that
-the networks of the folds misread, and `rule.clean-cutoff` at most; less above it, nothing where half is kept or more. A
-student of few samples cannot learn what networks of many get wrong; where they get little wrong, what is
-hard is what is worth keeping.
+the networks of the folds misread, and `rule.clean-cutoff` at most; less above it, nothing where half is
+kept or more. A student of few samples cannot learn what networks of many get wrong; where they get little
+wrong, what is hard is what is worth keeping.
 
 Connect a proxy trained with `folds` to `proxy`, and `score.aum` with `rule.margin = \"probability\"` of one
 trained on everything to `scores`:
@@ -93,9 +95,10 @@ trained on everything to `scores`:
     from = { scores = \"aum\", proxy = \"folds\" }
     with = { keep = 0.1 }
 
-Ours. The estimate is that of Northcutt, Jiang & Chuang, *Confident Learning: Estimating Uncertainty in Dataset
-Labels*, JAIR 2021, the cover that of Zheng et al., *Coverage-centric Coreset Selection for High Pruning Rates*,
-ICLR 2023. What clean data bear was set by Fashion-MNIST and SpamAssassin. The log has the estimate. Cost: O(n C + C n log n).";
+Ours. The estimate is that of Northcutt, Jiang & Chuang, *Confident Learning: Estimating Uncertainty in
+Dataset Labels*, JAIR 2021, the cover that of Zheng et al., *Coverage-centric Coreset Selection for High
+Pruning Rates*, ICLR 2023. What clean data bear was set by Fashion-MNIST and SpamAssassin, the second way to
+estimate after MNIST with foreign samples. Cost: O(n C + C n log n).";
     const REVISION: u32 = 2;
     const STREAMS: &'static [&'static str] = &["strata"];
     const READS: &'static [SelectInput] = &[SelectInput::Scores, SelectInput::Logits];
