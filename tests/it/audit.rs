@@ -1,25 +1,10 @@
 //! Results made once more, and compared.
 
-use crate::program::Sandbox;
+use crate::program::{Sandbox, of_random_subsets};
 
-const PIPELINE: &str = r#"
-[stage.data]
-use  = "load.synthetic"
-with = { n = 200, test = 40, d = 4, classes = 3 }
-[stage.subset]
-use  = "select.random"
-from = { data = "data" }
-with = { keep = 0.3 }
-[stage.student]
-use  = "train"
-from = { data = "data", subset = "subset" }
-with = { model = "mlp", epochs = 2, batch = 32 }
-[stage.result]
-use  = "evaluate"
-from = { data = "data", model = "student" }
-[matrix]
-seed = [0, 1]
-"#;
+fn pipeline() -> String {
+    of_random_subsets("n = 200, test = 40, d = 4, classes = 3", 0.3, "seed = [0, 1]")
+}
 
 /// A program that never says the same twice.
 const DICE: &str = r#"
@@ -32,7 +17,7 @@ with = { run = ["sh", "dice.sh"], files = ["dice.sh"], output = "metrics" }
 #[test]
 fn results_of_their_recipes_are_the_same_once_more_and_others_are_told() {
     let place = Sandbox::new();
-    place.write("p.toml", PIPELINE);
+    place.write("p.toml", &pipeline());
     let (made, said) = place.run("p.toml", &[]);
     assert_eq!(made, (0, 8), "{said}");
     let audit = |arguments: &[&str]| {
@@ -51,7 +36,7 @@ fn results_of_their_recipes_are_the_same_once_more_and_others_are_told() {
         "dice.sh",
         "echo \"{\\\"roll\\\": $(od -An -N4 -tu4 /dev/urandom)}\" > out/metrics.json\n",
     );
-    place.write("p.toml", &PIPELINE.replace("[matrix]", &format!("{DICE}\n[matrix]")));
+    place.write("p.toml", &pipeline().replace("[matrix]", &format!("{DICE}\n[matrix]")));
     let (made, said) = place.run("p.toml", &[]);
     assert_eq!(made, (8, 2), "{said}");
     let before = place.stored("records");

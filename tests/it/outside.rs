@@ -1,30 +1,15 @@
 //! The program from outside: command by command, all it writes and how it ends.
 
 use crate::{
-    program::{Sandbox, files, repository},
+    program::{Sandbox, files, of_random_subsets, repository},
     snapshot::Session,
 };
 
-const PIPELINE: &str = r#"
-title = "a small study"
-
-[stage.data]
-use  = "load.synthetic"
-with = { n = 200, test = 40, d = 4, classes = 2 }
-[stage.subset]
-use  = "select.random"
-from = { data = "data" }
-with = { keep = 0.25 }
-[stage.student]
-use  = "train"
-from = { data = "data", subset = "subset" }
-with = { model = "mlp", epochs = 2, batch = 32 }
-[stage.result]
-use  = "evaluate"
-from = { data = "data", model = "student" }
-[matrix]
-"subset.with.keep" = [0.25, 0.5]
-"#;
+fn pipeline() -> String {
+    let keep = "\"subset.with.keep\" = [0.25, 0.5]";
+    let cells = of_random_subsets("n = 200, test = 40, d = 4, classes = 2", 0.25, keep);
+    format!("\ntitle = \"a small study\"\n{cells}")
+}
 
 /// One stage at a time, in the order of the plan.
 const RUN: [&str; 6] = ["run", "p.toml", "--device", "cpu", "--jobs", "1"];
@@ -32,7 +17,7 @@ const METRICS: [&str; 4] = ["--metric", "accuracy", "--metric", "train_samples"]
 
 fn place() -> Sandbox {
     let place = Sandbox::new();
-    place.write("p.toml", PIPELINE);
+    place.write("p.toml", &pipeline());
     place
 }
 

@@ -7,6 +7,31 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
+/// Returns a pipeline without a proxy: of the synthetic `data` a random share `keep` is selected, a student trained on it and
+/// evaluated, for each cell of `matrix`.
+pub(crate) fn of_random_subsets(data: &str, keep: f64, matrix: &str) -> String {
+    format!(
+        r#"
+[stage.data]
+use  = "load.synthetic"
+with = {{ {data} }}
+[stage.subset]
+use  = "select.random"
+from = {{ data = "data" }}
+with = {{ keep = {keep} }}
+[stage.student]
+use  = "train"
+from = {{ data = "data", subset = "subset" }}
+with = {{ model = "mlp", epochs = 2, batch = 32 }}
+[stage.result]
+use  = "evaluate"
+from = {{ data = "data", model = "student" }}
+[matrix]
+{matrix}
+"#
+    )
+}
+
 /// Returns a pipeline of two seeds, of six stages each: `data` is loaded, a proxy trained for so many epochs, samples
 /// scored, the hardest kept, a student trained on them for so many, and evaluated.
 pub(crate) fn two_seeds(data: &str, score: &str, [proxy, student]: [u32; 2]) -> String {

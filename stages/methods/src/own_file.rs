@@ -243,7 +243,7 @@ pub(crate) fn rows(file: &DataFile, samples: &[String]) -> Result<Option<Vec<usi
 }
 
 #[cfg(test)]
-mod row_tests {
+mod tests {
     use super::*;
     use std::path::Path;
 

@@ -100,7 +100,7 @@ pub enum FormatError {
         dtype: Dtype,
     },
     /// Its JSON is broken.
-    #[error("is not JSON: {0} (NaN and Infinity, as Python writes them, are none)")]
+    #[error("is not JSON: {0} (JSON has no NaN and no Infinity, though Python writes them)")]
     Json(serde_json::Error),
     /// It is of a kind that this build of the program does not read.
     #[error(

@@ -157,8 +157,8 @@ impl DataFile {
         }
     }
 
-    /// Returns the cells of column `name` of a text as they stand there, if not all of them are numbers as a
-    /// program writes them: for ids, of which `007` is not `7`, nor is one of twenty digits rounded.
+    /// Returns the cells of column `name` of a text as they stand there: for ids, of which `007` is not `7`, nor is
+    /// one of twenty digits rounded. `None` of another file, and where whole numbers are written as floats (`7.0`).
     ///
     /// # Errors
     ///
@@ -170,11 +170,8 @@ impl DataFile {
         let names = self.names()?;
         let at = names.iter().position(|one| one == name).ok_or(FormatError::Gone)?;
         let cells = text::TextTable::open(&self.bytes)?.cells(at)?;
-        let is_plain = |cell: &String| match cell.parse::<i64>() {
-            Ok(whole) => whole.to_string() == *cell,
-            Err(_) => cell.contains('.') && cell.parse::<f64>().is_ok(),
-        };
-        Ok((!cells.iter().all(is_plain)).then_some(cells))
+        let is_float = |cell: &String| cell.contains('.') && cell.parse::<f64>().is_ok();
+        Ok((!cells.iter().all(is_float)).then_some(cells))
     }
 
     /// Returns the lines of plain text that are not empty, whatever stands in them; `None` of another kind.

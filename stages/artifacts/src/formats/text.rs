@@ -28,15 +28,15 @@ fn is_number(cell: &str) -> bool {
     cell.parse::<f64>().is_ok()
 }
 
-/// Whether a cell is a number that is too large for a float, and does not say that it is infinite.
-fn is_beyond(cell: &str) -> bool {
+/// Whether a cell is written in digits: a number that reads as infinite is then too large for its type, and does
+/// not say that it is infinite.
+fn has_digits(cell: &str) -> bool {
     cell.bytes().any(|byte| byte.is_ascii_digit())
-        && cell.parse::<f64>().is_ok_and(|value| value.is_infinite())
 }
 
-/// As [`is_beyond`], of a 32-bit float.
-fn is_beyond_single(cell: &str) -> bool {
-    cell.bytes().any(|byte| byte.is_ascii_digit())
+/// Whether a cell is a number that a 64-bit float does not hold.
+fn is_beyond(cell: &str) -> bool {
+    has_digits(cell) && cell.parse::<f64>().is_ok_and(f64::is_infinite)
 }
 
 impl<'a> TextTable<'a> {
@@ -128,7 +128,6 @@ impl<'a> TextTable<'a> {
     /// Returns column `at`: whole numbers where all are, else numbers where all are, else texts. A line
     /// where a number is missing among numbers is told.
     pub(super) fn column(&self, at: usize) -> Result<Values<'static>, FormatError> {
-        let at_column = at;
         let mut cells = vec![];
         let mut lines = vec![];
         self.rows(|line, row| {
@@ -167,8 +166,8 @@ impl<'a> TextTable<'a> {
                 }))
             }
             // One odd cell among numbers is a mistake in one line; texts are texts in most.
-            Some(at) if cells.iter().filter(|cell| is_number(cell)).count() * 2 >= n => {
-                Err(self.odd_cell(&cells[at], lines[at], at_column))
+            Some(row) if cells.iter().filter(|cell| is_number(cell)).count() * 2 >= n => {
+                Err(self.odd_cell(&cells[row], lines[row], at))
             }
             Some(_) => Ok(Values::Texts(cells)),
         }
@@ -190,7 +189,7 @@ impl<'a> TextTable<'a> {
                     None if self.delimiter == b';' => cell.replace(',', ".").parse().ok(),
                     value => value,
                 };
-                let value = value.filter(|value| value.is_finite() || !is_beyond_single(cell));
+                let value = value.filter(|value| value.is_finite() || !has_digits(cell));
                 let value = value.ok_or_else(|| self.odd_cell(cell, line, *at))?;
                 data.extend(value.to_le_bytes());
             }

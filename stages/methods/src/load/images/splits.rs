@@ -81,7 +81,7 @@ fn inner(dir: &Path, name: &str) -> Result<PathBuf, Problem> {
 ///
 /// # Errors
 ///
-/// Fails if they are called like splits, or there is a single one with splits in it.
+/// Fails if they are called like splits, or the first of them has splits in it.
 pub(super) fn check_classes(dir: &Path) -> Result<(), Problem> {
     let names = scan::folders(dir)?;
     let is_split = |name: &&String| {
@@ -100,33 +100,22 @@ pub(super) fn check_classes(dir: &Path) -> Result<(), Problem> {
                     rename them";
         return Err(problem(message, hint));
     }
-    if let Some(first) = names.first() {
-        let inside = dir.join(first);
-        let splits = ImageSplits::find(&inside)?;
-        if let (Some(train), [test, ..]) = (&splits.train, &splits.test[..])
-            && names.len() > 1
-        {
-            let message = format!(
-                "`{}` and `{}` are splits inside of a class",
-                train.display(),
-                test.display()
-            );
-            let hint = "put the classes into the splits: `train/cat`, `test/cat`";
-            return Err(problem(message, hint));
-        }
-    }
-    if let [only] = &names[..] {
-        let inside = dir.join(only);
-        let splits = ImageSplits::find(&inside)?;
-        if splits.train.is_some() {
+    let Some(first) = names.first() else { return Ok(()) };
+    let inside = dir.join(first);
+    let splits = ImageSplits::find(&inside)?;
+    match (&splits.train, &splits.test[..]) {
+        (Some(_), _) if names.len() == 1 => {
             let message = format!("the splits are one folder below `{}`", dir.display());
-            return Err(problem(
-                message,
-                &format!("set `dir = {:?}`", inside.display().to_string()),
-            ));
+            let hint = format!("set `dir = {:?}`", inside.display().to_string());
+            Err(problem(message, &hint))
         }
+        (Some(train), [test, ..]) => {
+            let (train, test) = (train.display(), test.display());
+            let message = format!("`{train}` and `{test}` are splits inside of a class");
+            Err(problem(message, "put the classes into the splits: `train/cat`, `test/cat`"))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
