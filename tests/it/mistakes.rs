@@ -52,10 +52,10 @@ fn valid_files_are_accepted() {
                 let ways = ["download", "install", "put the images there"];
                 ways.iter().any(|way| hint.starts_with(way))
             };
-            // Nor may what `scripts/brown-texts`, `mail-texts` and `mnist-digits` make, or the texts and the model of
-            // an example.
+            // Nor may what `scripts/brown-texts`, `mail-texts`, `mnist-digits` and `mlbench-tables` make, or the texts
+            // and the model of an example.
             let made = |said: &str| {
-                let folders = ["brown/", "mail/", "`mnist`", "examples/embed/"];
+                let folders = ["brown/", "mail/", "`mnist`", "tables/", "examples/embed/"];
                 let file = said.strip_prefix("there is no file `");
                 let file = file.or(said.strip_prefix("a data set of IDX files is not in "));
                 file.is_some_and(|file| folders.iter().any(|folder| file.contains(folder)))

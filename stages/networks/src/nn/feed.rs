@@ -1,8 +1,12 @@
 //! From stored samples to normalised batches, with the augmentation on the way.
 //!
 //! On the CPU the samples stay u8 in memory and a batch is built by all threads. On an accelerator
-//! they are uploaded once, as u8, and a batch is gathered, moved and normalised there; only
+//! they are uploaded once, as i16, and a batch is gathered, moved and normalised there; only
 //! positions go over. Which samples make a batch is the training loop's business.
+//!
+//! As i16, because a product of matrices of the tensor library (cubek-matmul 0.2.0) reads beyond the end of
+//! a padded row what earlier buffers left there, and counts on that times 0 being 0. Four bytes of white
+//! pixels are a NaN; two i16 of 0 to 255 are a finite f32.
 
 use super::{
     Tensor,
@@ -127,7 +131,7 @@ pub(crate) struct Feed {
 
 enum BatchSource {
     Host(Inputs),
-    /// \[n, c, h * w\], u8.
+    /// \[n, c, h * w\], i16.
     Images(Tensor<3, Int>),
     /// \[n, d\].
     Features(Tensor<2>),
@@ -159,8 +163,9 @@ impl Feed {
         let inner = device.inner();
         let store = match (inputs, &sample[..]) {
             (Inputs::Images(values), [c, h, w]) if resident => {
-                let data = TensorData::new(values.into_vec(), [n, *c, h * w]);
-                BatchSource::Images(Tensor::from_data(data, (&inner, DType::U8)))
+                let levels: Vec<i16> = values.into_vec().into_iter().map(i16::from).collect();
+                let data = TensorData::new(levels, [n, *c, h * w]);
+                BatchSource::Images(Tensor::from_data(data, (&inner, DType::I16)))
             }
             (Inputs::Features(values), [d]) if resident => {
                 BatchSource::Features(Tensor::from_data(TensorData::new(values, [n, *d]), &inner))
@@ -408,6 +413,19 @@ mod tests {
         assert_eq!(row(0, false), [4, 3, 2, 1, 0, 1]);
         assert_eq!(row(8, false), [4, 5, 4, 3, 2, 1]);
         assert_eq!(row(8, true), [1, 2, 3, 4, 5, 4]);
+    }
+
+    #[test]
+    fn no_pixels_beside_each_other_are_a_float_that_is_not_finite() {
+        // White beside anything: on a GPU a product reads them as floats (the head of this file).
+        let pixels: Vec<u8> = (0..=255).flat_map(|level| [255, 255, level, 255]).collect();
+        let inputs = Inputs::Images(pixels.into());
+        let feed = Feed::with(Device::CPU, &form(&[1, 32, 32], 1), inputs, true);
+        let BatchSource::Images(images) = &feed.store else { panic!("they are resident") };
+        let data = images.to_data();
+        let (words, _) = data.as_bytes().as_chunks::<4>();
+        assert!(words.len() >= 256);
+        assert!(words.iter().all(|word| f32::from_le_bytes(*word).is_finite()));
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl BenchmarkWork {
         let setup = self.setup()?;
         setup.plan.precision.check(device)?;
         let at_once = at_once.max(1);
-        memory::check(&setup.network, &setup.plan, device, setup.pixels.len() * at_once)?;
+        memory::check(&setup.network, &setup.plan, device, 2 * setup.pixels.len() * at_once)?;
         let each = |_| guarded(device, LESS_MEMORY, || setup.speed(device, time));
         let all: Vec<Result<Speed, StageError>> = if at_once == 1 {
             vec![each(())]

@@ -234,3 +234,25 @@ fn several_files_are_one_pool() {
     let error = load(&LoadFeatures { ids, ..stage() }).expect_err("it is there twice").to_string();
     assert!(error.contains("has the id `y`, which stands in a file before it"), "{error}");
 }
+
+#[test]
+fn columns_are_brought_to_scale_by_the_training_samples_alone() {
+    let scratch = Scratch::new("features-scale");
+    let stage = |scale| LoadFeatures {
+        train: listed(scratch.write("train.csv", b"a,b,c,label\n1,100,7,x\n3,300,7,y\n")),
+        test: listed(scratch.write("test.csv", b"a,b,c,label\n5,200,8,x\n")),
+        scale,
+        ..LoadFeatures::default()
+    };
+    // By hand: means 2 and 200, deviations 1 and 100; the third column never varies.
+    let loaded = load(&stage(Scale::Standard)).expect("it is a table");
+    let values = |split: &Split| match &split.inputs {
+        Inputs::Features(values) => values.to_vec(),
+        Inputs::Images(_) => panic!("a table has no images"),
+    };
+    assert_eq!(values(&loaded.train), [-1.0, -1.0, 0.0, 1.0, 1.0, 0.0]);
+    assert_eq!(values(&loaded.test), [3.0, 0.0, 0.0]);
+    let untouched = load(&stage(Scale::None)).expect("it is a table");
+    assert_eq!(values(&untouched.test), [5.0, 200.0, 8.0]);
+    assert!(!serde_json::json!(stage(Scale::None)).to_string().contains("scale"));
+}
