@@ -235,7 +235,7 @@ impl FoundFeatures<'_> {
             Ok(())
         })?;
         if largest > LARGE && self.scale.is_none() {
-            ctx.log(&format!(
+            ctx.log(format!(
                 "values as large as {largest}: networks train badly on such; `scale = \"standard\"` brings each column \
                  to mean 0 and deviation 1"
             ));
