@@ -24,7 +24,7 @@ use artifacts::{
 use cache::Blob;
 use engine::{InputFile, Problem, StageCtx, StageError, StageProgress};
 use pool::{Embeddings, Found, Joined, OpenFile, Piece, columns_of};
-use scale::{Moments, Scale};
+use scale::{Moments, Scale, largest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -135,10 +135,10 @@ current directory and not part of the key: the files' bytes are.
 
 Values stay as they are, unless `scale = \"standard\"` takes from each column its mean over the training samples and
 divides by its standard deviation, as scikit-learn's `StandardScaler`. Networks want that of a table whose columns have units of their
-own: with values in the hundreds the first steps can put out every unit, and accuracy stays at chance.
+own: with values in the hundreds the first steps can leave every ReLU dead, and accuracy stays at chance.
 
 Cost: `.npy` in C order, `.npz` that is not packed and safetensors are memory-mapped and go to the store in blocks; what
-has to be unpacked or parsed is in memory once.";
+has to be unpacked or parsed is in memory once. `scale` reads the training samples twice.";
 
     fn problems(&self) -> Vec<Problem> {
         let mut all = names::problems(self.classes.as_deref());
@@ -196,25 +196,31 @@ struct FoundFeatures<'f> {
 }
 
 impl FoundFeatures<'_> {
-    /// Calls `see` with the object of the features, some of it at a time.
+    /// Returns how the object of the features begins.
+    fn header(&self) -> Result<Vec<u8>, StageError> {
+        let (meta, d) = (&self.meta, self.train.d);
+        let tensors = [("test", vec![meta.test, d]), ("train", vec![meta.train, d])];
+        Ok(parts::header_of_f32(&tensors)?)
+    }
+
+    /// Calls `see` with the rest of that object, whole rows at a time; with none where it may stop.
     fn each_block(
         &self,
         see: &mut dyn FnMut(&[u8]) -> Result<(), StageError>,
     ) -> Result<(), StageError> {
         let DatasetMeta { train: n, test: m, .. } = self.meta;
-        let d = self.train.d;
-        see(&parts::header_of_f32(&[("test", vec![m, d]), ("train", vec![n, d])])?)?;
         if self.scale.is_none() {
             self.test.each_block(m, see)?;
             return self.train.each_block(n, see);
         }
-        let mut moments = Moments::new(d);
+        let mut moments = Moments::new(self.train.d);
         self.train.each_block(n, &mut |block| {
             moments.add(block);
-            Ok(())
+            see(&[])
         })?;
-        self.test.each_block(m, &mut |block| see(&moments.scaled(block)))?;
-        self.train.each_block(n, &mut |block| see(&moments.scaled(block)))
+        let columns = moments.standardiser();
+        self.test.each_block(m, &mut |block| see(&columns.scaled(block)))?;
+        self.train.each_block(n, &mut |block| see(&columns.scaled(block)))
     }
 
     /// Stores the features.
@@ -223,31 +229,24 @@ impl FoundFeatures<'_> {
         let each = 4 * self.train.d as u64;
         let all = (self.meta.train + self.meta.test) as u64;
         let mut done = 0;
-        let mut largest = 0f32;
+        let mut reach = 0f32;
+        writer.write_all(&self.header()?).map_err(MethodError::SamplesUnwritten)?;
         self.each_block(&mut |block| {
             ctx.check_cancelled()?;
-            if done > 0 {
-                largest = largest.max(largest_of(block));
-            }
+            reach = reach.max(largest(block));
             writer.write_all(block).map_err(MethodError::SamplesUnwritten)?;
             done += block.len() as u64;
-            ctx.progress(StageProgress::new((done / each).min(all), all, "sample"));
+            ctx.progress(StageProgress::new(done / each, all, "sample"));
             Ok(())
         })?;
-        if largest > LARGE && self.scale.is_none() {
+        if reach > LARGE && self.scale.is_none() {
             ctx.log(format!(
-                "values as large as {largest}: networks train badly on such; `scale = \"standard\"` brings each column \
+                "values as large as {reach}: networks train badly on such; `scale = \"standard\"` brings each column \
                  to mean 0 and deviation 1"
             ));
         }
         Ok(writer.finish()?)
     }
-}
-
-/// Returns the largest magnitude in a block of f32.
-fn largest_of(block: &[u8]) -> f32 {
-    let (words, _) = block.as_chunks::<4>();
-    words.iter().map(|word| f32::from_le_bytes(*word).abs()).fold(0.0, f32::max)
 }
 
 impl LoadFeatures {

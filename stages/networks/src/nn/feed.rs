@@ -137,6 +137,9 @@ enum BatchSource {
     Features(Tensor<2>),
 }
 
+/// How many bytes a pixel takes on an accelerator.
+pub(super) const PIXEL: usize = size_of::<i16>();
+
 // Kernels count elements in 32 bits; a split beyond that is batched on the host.
 const RESIDENT: usize = i32::MAX as usize;
 

@@ -3,7 +3,7 @@
 
 use super::{
     epoch::{EpochJob, Outputs, outputs},
-    feed::{Augment, Feed, InputNormalisation},
+    feed::{Augment, Feed, InputNormalisation, PIXEL},
     memory::{self, guarded},
     optim::Rule,
     sampler::Sampler,
@@ -125,7 +125,8 @@ impl BenchmarkWork {
         let setup = self.setup()?;
         setup.plan.precision.check(device)?;
         let at_once = at_once.max(1);
-        memory::check(&setup.network, &setup.plan, device, 2 * setup.pixels.len() * at_once)?;
+        let pixels = PIXEL * setup.pixels.len() * at_once;
+        memory::check(&setup.network, &setup.plan, device, pixels)?;
         let each = |_| guarded(device, LESS_MEMORY, || setup.speed(device, time));
         let all: Vec<Result<Speed, StageError>> = if at_once == 1 {
             vec![each(())]

@@ -46,7 +46,7 @@ fn load(stage: &LoadFeatures) -> Result<Loaded, StageError> {
     let opened = OpenFiles::open(&files)?;
     let found = stage.read(&opened)?;
     let meta = found.meta.clone();
-    let mut bytes = vec![];
+    let mut bytes = found.header()?;
     found.each_block(&mut |block| {
         bytes.extend_from_slice(block);
         Ok(())
