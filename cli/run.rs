@@ -278,7 +278,7 @@ pub(crate) fn open_device(choice: DeviceChoice, context: &Context) -> Result<Dev
     if !device.is_cpu() {
         if !kept && !context.global.quiet {
             eprint_line(
-                "kernels are compiled and the fastest picked, once for each GPU: trainings begin a minute or two late",
+                "kernels are compiled, once for each GPU and kind of network: a training begins some seconds late",
             );
         }
         let name = device.name();

@@ -6,8 +6,8 @@
 //! back is as good as a sum in f32. Nothing here is a kernel of ours, so it is tested on the CPU.
 
 use crate::{
-    device::{Device, explain},
-    nn::{Tensor, download},
+    device::{Device, beside, explain},
+    nn::{Tensor, download, read},
 };
 use artifacts::Matrix;
 use burn::tensor::{Bool, DType, Int, TensorData};
@@ -42,7 +42,7 @@ impl Accelerator for OnDevice {
     }
 
     fn upload(&self, spaces: &[Matrix<'_>], pairs: bool) -> Box<dyn DeviceVectors> {
-        Box::new(BurnVectors::new(self.device, spaces, pairs))
+        beside(|| Box::new(BurnVectors::new(self.device, spaces, pairs)))
     }
 
     fn growing_rows(&self, n: usize) -> Box<dyn DeviceRows> {
@@ -119,84 +119,99 @@ impl BurnVectors {
 
 impl DeviceVectors for BurnVectors {
     fn squared_distances(&self, to: &[f32]) -> Vec<f32> {
-        let apart = self.spaces[0].whole.clone() - upload(self.device, to.to_vec(), to.len());
-        download(&(apart.clone() * apart).sum_dim(1))
+        beside(|| {
+            let apart = self.spaces[0].whole.clone() - upload(self.device, to.to_vec(), to.len());
+            download(&(apart.clone() * apart).sum_dim(1))
+        })
     }
 
     fn times(&self, factors: &[(usize, &[f32])]) -> Vec<f32> {
-        let parts = factors.iter().map(|(space, factor)| {
-            let factor = upload(self.device, factor.to_vec(), factor.len());
-            (self.spaces[*space].whole.clone() * factor).sum_dim(1)
-        });
-        download(&parts.reduce(|a, b| a * b).expect("there is a space"))
+        beside(|| {
+            let parts = factors.iter().map(|(space, factor)| {
+                let factor = upload(self.device, factor.to_vec(), factor.len());
+                (self.spaces[*space].whole.clone() * factor).sum_dim(1)
+            });
+            download(&parts.reduce(|a, b| a * b).expect("there is a space"))
+        })
     }
 
     fn cross(&self, at: usize, t: &Matrix<'_>) -> Vec<f32> {
-        let (m, d) = (t.cols(), self.spaces[at].whole.dims()[1]);
-        let x = self.pairs(at).clone().slice([0..self.n, 0..2 * d]);
-        let t = upload(self.device, split(t, SplitSide::Right), 3 * m).slice([0..self.n, 0..2 * m]);
-        // First with first, first with last, last with first; last with last is below an f32.
-        let all = t.transpose().matmul(x);
-        let part = |row: usize, col: usize| {
-            all.clone().slice([row * m..(row + 1) * m, col * d..(col + 1) * d])
-        };
-        download(&(part(0, 0) + (part(0, 1) + part(1, 0))))
+        beside(|| {
+            let (m, d) = (t.cols(), self.spaces[at].whole.dims()[1]);
+            let x = self.pairs(at).clone().slice([0..self.n, 0..2 * d]);
+            let t =
+                upload(self.device, split(t, SplitSide::Right), 3 * m).slice([0..self.n, 0..2 * m]);
+            // First with first, first with last, last with first; last with last is below an f32.
+            let all = t.transpose().matmul(x);
+            let part = |row: usize, col: usize| {
+                all.clone().slice([row * m..(row + 1) * m, col * d..(col + 1) * d])
+            };
+            download(&(part(0, 0) + (part(0, 1) + part(1, 0))))
+        })
     }
 
     fn weighted(&self, left: usize, right: usize, w: &Matrix<'_>) -> Vec<f32> {
-        let w = upload(self.device, split(w, SplitSide::Left), 3 * w.cols());
-        let along = self.pairs(right).clone().matmul(w.transpose());
-        download(&(self.spaces[left].whole.clone() * along).sum_dim(1))
+        beside(|| {
+            let w = upload(self.device, split(w, SplitSide::Left), 3 * w.cols());
+            let along = self.pairs(right).clone().matmul(w.transpose());
+            download(&(self.spaces[left].whole.clone() * along).sum_dim(1))
+        })
     }
 
     fn row(&self, formula: &Pairwise, j: u32) -> Vec<f32> {
-        download(&self.rows(formula, &[j]))
+        beside(|| download(&self.rows(formula, &[j])))
     }
 
     fn excess(&self, formula: &Pairwise, rows: &[u32], floor: &[f32]) -> Vec<f64> {
-        let floor = upload(self.device, floor.to_vec(), floor.len());
-        let sum = |rows: &[u32]| {
-            let above = (self.rows(formula, rows) - floor.clone()).clamp_min(0.0);
-            download(&above.sum_dim(1))
-        };
-        rows.chunks(BLOCK).flat_map(sum).map(f64::from).collect()
+        beside(|| {
+            let floor = upload(self.device, floor.to_vec(), floor.len());
+            let sum = |rows: &[u32]| {
+                let above = (self.rows(formula, rows) - floor.clone()).clamp_min(0.0);
+                download(&above.sum_dim(1))
+            };
+            rows.chunks(BLOCK).flat_map(sum).map(f64::from).collect()
+        })
     }
 
     fn least(&self, formula: &Pairwise) -> f32 {
-        let all: Vec<u32> = (0..self.n as u32).collect();
-        let least = |rows: &[u32]| download(&self.rows(formula, rows).min_dim(1));
-        all.chunks(BLOCK).flat_map(least).fold(f32::INFINITY, f32::min)
+        beside(|| {
+            let all: Vec<u32> = (0..self.n as u32).collect();
+            let least = |rows: &[u32]| download(&self.rows(formula, rows).min_dim(1));
+            all.chunks(BLOCK).flat_map(least).fold(f32::INFINITY, f32::min)
+        })
     }
 
     fn smallest(&self, formula: &Pairwise, rows: &[u32], count: usize) -> Vec<Vec<u32>> {
-        if count == 0 {
-            return vec![vec![]; rows.len()];
-        }
-        let mut out = Vec::with_capacity(rows.len());
-        for rows in rows.chunks(BLOCK) {
-            let columns = self.columns();
-            let mut left = self.rows(formula, rows);
-            let mut found: Vec<Tensor<2, Int>> = Vec::with_capacity(count);
-            for _ in 0..count {
-                let place = left.clone().argmin(1);
-                let here = columns.clone().equal(place.clone().cast(DType::I32));
-                left = left.mask_fill(here, f32::INFINITY);
-                found.push(place);
+        beside(|| {
+            if count == 0 {
+                return vec![vec![]; rows.len()];
             }
-            let places = Tensor::cat(found, 1).to_data().convert::<i32>();
-            let places: Vec<i32> = places.to_vec().expect("it was converted to i32");
-            // A kernel that went wrong gives any number.
-            let wrong = places.iter().find(|place| !(0..self.n as i32).contains(*place));
-            assert!(
-                wrong.is_none(),
-                "`{}` gave position {wrong:?} of {}",
-                self.device.name(),
-                self.n
-            );
-            let row = |row: &[i32]| row.iter().map(|place| *place as u32).collect();
-            out.extend(places.chunks_exact(count).map(row).collect::<Vec<Vec<u32>>>());
-        }
-        out
+            let mut out = Vec::with_capacity(rows.len());
+            for rows in rows.chunks(BLOCK) {
+                let columns = self.columns();
+                let mut left = self.rows(formula, rows);
+                let mut found: Vec<Tensor<2, Int>> = Vec::with_capacity(count);
+                for _ in 0..count {
+                    let place = left.clone().argmin(1);
+                    let here = columns.clone().equal(place.clone().cast(DType::I32));
+                    left = left.mask_fill(here, f32::INFINITY);
+                    found.push(place);
+                }
+                let places = read(&Tensor::cat(found, 1)).convert::<i32>();
+                let places: Vec<i32> = places.try_to_vec().expect("it was converted to i32");
+                // A kernel that went wrong gives any number.
+                let wrong = places.iter().find(|place| !(0..self.n as i32).contains(*place));
+                assert!(
+                    wrong.is_none(),
+                    "`{}` gave position {wrong:?} of {}",
+                    self.device.name(),
+                    self.n
+                );
+                let row = |row: &[i32]| row.iter().map(|place| *place as u32).collect();
+                out.extend(places.chunks_exact(count).map(row).collect::<Vec<Vec<u32>>>());
+            }
+            out
+        })
     }
 }
 
@@ -245,23 +260,27 @@ const GROWTH: usize = 256;
 
 impl DeviceRows for GrowingRows {
     fn push(&mut self, row: &[f32]) {
-        let at = self.rows % GROWTH;
-        if at == 0 {
-            self.blocks.push(Tensor::zeros([GROWTH, self.n], &self.device.inner()));
-        }
-        let block = self.blocks.pop().expect("there is one for this row");
-        let row = upload(self.device, row.to_vec(), self.n);
-        self.blocks.push(block.slice_assign([at..at + 1, 0..self.n], row));
-        self.rows += 1;
+        beside(|| {
+            let at = self.rows % GROWTH;
+            if at == 0 {
+                self.blocks.push(Tensor::zeros([GROWTH, self.n], &self.device.inner()));
+            }
+            let block = self.blocks.pop().expect("there is one for this row");
+            let row = upload(self.device, row.to_vec(), self.n);
+            self.blocks.push(block.slice_assign([at..at + 1, 0..self.n], row));
+            self.rows += 1;
+        })
     }
 
     fn combined(&self, factors: &[f32]) -> Vec<f32> {
-        let parts = self.blocks.iter().zip(factors.chunks(GROWTH)).map(|(block, factors)| {
-            let mut factors = factors.to_vec();
-            factors.resize(GROWTH, 0.0);
-            (block.clone() * upload(self.device, factors, 1)).sum_dim(0)
-        });
-        parts.reduce(|a, b| a + b).map_or_else(|| vec![0.0; self.n], |sum| download(&sum))
+        beside(|| {
+            let parts = self.blocks.iter().zip(factors.chunks(GROWTH)).map(|(block, factors)| {
+                let mut factors = factors.to_vec();
+                factors.resize(GROWTH, 0.0);
+                (block.clone() * upload(self.device, factors, 1)).sum_dim(0)
+            });
+            parts.reduce(|a, b| a + b).map_or_else(|| vec![0.0; self.n], |sum| download(&sum))
+        })
     }
 }
 

@@ -85,6 +85,12 @@ impl Network {
         &self.specs
     }
 
+    /// Whether training draws at random what to leave out (dropout).
+    pub fn drops(&self) -> bool {
+        // It takes flat values, and blocks of layers pass maps on.
+        self.layers.iter().any(|(_, layer)| matches!(layer, Layer::Dropout { .. }))
+    }
+
     /// Returns how many features the head takes.
     pub fn embedding(&self) -> usize {
         self.embedding

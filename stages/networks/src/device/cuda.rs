@@ -2,8 +2,7 @@
 //! library is missing.
 
 use super::DeviceFolders;
-use burn::DispatchDevice;
-use burn_cuda::CudaDevice;
+use burn::tensor::Device as TensorDevice;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig as _, cache::CacheConfig};
 use cudarc::{
     driver::{CudaContext, DriverError, LaunchConfig, sys::CUresult},
@@ -75,8 +74,8 @@ impl Lack {
 }
 
 /// Returns the tensor library's name for GPU `index`.
-pub(super) fn device(index: usize) -> DispatchDevice {
-    DispatchDevice::Cuda(CudaDevice::new(index))
+pub(super) fn device(index: usize) -> TensorDevice {
+    TensorDevice::cuda(index)
 }
 
 /// Returns how many bytes of the GPU's memory are free.
@@ -167,31 +166,21 @@ fn context(index: usize) -> Result<Arc<CudaContext>, DriverError> {
     Ok(context)
 }
 
-/// Lets the tensor library keep its autotune choices, which kernels are fastest, in `folder`, and what it
-/// compiles in a folder within. What a `cubecl.toml` says goes first. Only the first call in a process counts.
-/// The library files compiled kernels by their names and settings alone, and a wrong one would be a wrong result:
-/// so each build of the program has a folder of its own.
+/// Lets the tensor library keep the kernels that it compiles in `folder`. What a `cubecl.toml` says goes first. Only the first call in a process counts. A kernel that another
+/// build of the program compiled is taken only if its source is the same.
 fn keep_kernels(folder: &Path) {
     // The library panics where it cannot write.
     let tag = folder.join("CACHEDIR.TAG");
-    let text = "Signature: 8a477f597d28d172789f06886806bc55\n# GPU kernels: compiled, and which are fastest here.\n";
+    let text = "Signature: 8a477f597d28d172789f06886806bc55\n# Compiled GPU kernels.\n";
     if fs::create_dir_all(folder).and_then(|()| fs::write(tag, text)).is_err() {
         return;
     }
-    let mut state = CubeClRuntimeConfig::storage().lock();
-    if state.is_some() {
-        return;
-    }
     let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
-    if matches!(config.autotune.cache, CacheConfig::Target) {
-        config.autotune.cache = CacheConfig::File(folder.to_owned());
+    if matches!(config.environment.path, CacheConfig::Target) {
+        config.environment.path = CacheConfig::Directory(folder.to_owned());
+        config.compilation.cache = true;
     }
-    if config.compilation.cache.is_none()
-        && let Some(build) = super::compiled_by_this_build()
-    {
-        config.compilation.cache = Some(CacheConfig::File(folder.join(build)));
-    }
-    *state = Some(Arc::new(config));
+    CubeClRuntimeConfig::try_set(config);
 }
 
 /// Tells `say` what there is of driver, compiler, headers and GPUs.

@@ -15,18 +15,23 @@ use std::{
 /// The first panic of a device's thread that tells a cause, else the first.
 static SEEN: Mutex<Option<Fault>> = Mutex::new(None);
 
+// How the tensor library introduces an error within an error.
+const CAUSED: &str = "Caused by:";
+
 /// What a device's thread said when it panicked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fault {
     /// What the driver calls the error, or `None` if no name was told.
     error: Option<String>,
-    /// The first line of the panic.
+    /// The line of the panic that names a lack of memory, else its last cause, else its first line.
     text: String,
 }
 
 impl Fault {
     fn of(panic: &str) -> Self {
-        let text = panic.lines().next().unwrap_or_default().to_owned();
+        let memory = panic.lines().find(|line| names_memory(line));
+        let inner = panic.rsplit_once(CAUSED).map_or(panic, |(_, inner)| inner.trim_start());
+        let text = memory.or(inner.lines().next()).unwrap_or_default().trim().to_owned();
         Self { error: driver_error(panic), text }
     }
 
@@ -114,7 +119,7 @@ fn cause(panic: &str) -> Option<Fault> {
     }
     // What goes wrong with pinned memory has no name, and lets the server fail that holds it.
     let unnamed = || panic.contains("server is in an invalid state").then(Fault::unnamed);
-    kept.or_else(unnamed)
+    kept.or_else(unnamed).or_else(|| panic.contains(CAUSED).then_some(own))
 }
 
 /// Returns whether a panic with this text is that of a thread that waited for a device in vain.
@@ -126,7 +131,7 @@ fn waits_for_device(panic: &str) -> bool {
 
 /// Returns the driver's name of the error that `panic` tells, with the driver's words for it.
 fn driver_error(panic: &str) -> Option<String> {
-    let start = panic.find("CUDA_ERROR_")?;
+    let Some(start) = panic.find("CUDA_ERROR_") else { return numbered_error(panic) };
     let rest = &panic[start..];
     let is_name =
         |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
@@ -140,6 +145,30 @@ fn driver_error(panic: &str) -> Option<String> {
             .filter(|words| !words.is_empty())
             .map_or_else(|| name.to_owned(), |words| format!("{name}, {words}")),
     )
+}
+
+/// Returns the driver's name of the error whose number `panic` tells, as in `cuStreamSynchronize failed with
+/// status 700` and `status: 700`.
+fn numbered_error(panic: &str) -> Option<String> {
+    let at = panic.find("status").filter(|at| panic[..*at].contains("cu"))?;
+    let number = panic[at..].trim_start_matches(|letter: char| !letter.is_ascii_digit());
+    let end = number.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(number.len());
+    let name = match number[..end].parse::<u32>().ok()? {
+        2 => "OUT_OF_MEMORY, out of memory",
+        214 => "ECC_UNCORRECTABLE, uncorrectable ECC error encountered",
+        700 => "ILLEGAL_ADDRESS, an illegal memory access was encountered",
+        701 => "LAUNCH_OUT_OF_RESOURCES, too many resources requested for launch",
+        702 => "LAUNCH_TIMEOUT, the launch timed out and was terminated",
+        710 => "ASSERT, device-side assert triggered",
+        714 => "HARDWARE_STACK_ERROR, hardware stack error",
+        715 => "ILLEGAL_INSTRUCTION, an illegal instruction was encountered",
+        716 => "MISALIGNED_ADDRESS, misaligned address",
+        717 => "INVALID_ADDRESS_SPACE, operation not supported on this address space",
+        718 => "INVALID_PC, invalid program counter",
+        719 => "LAUNCH_FAILED, unspecified launch failure",
+        number => return Some(format!("CUDA error {number}")),
+    };
+    Some(format!("CUDA_ERROR_{name}"))
 }
 
 /// Returns whether the driver refuses every call after this error (a sticky error).
@@ -163,9 +192,16 @@ pub(crate) fn is_lasting(error: &str) -> bool {
 
 fn names_memory(text: &str) -> bool {
     let text = text.to_lowercase();
-    ["out of memory", "out_of_memory", "outofmemory", "buffertoobig", "can't allocate buffer"]
-        .iter()
-        .any(|sign| text.contains(sign))
+    [
+        "out of memory",
+        "out of device memory",
+        "out_of_memory",
+        "outofmemory",
+        "buffertoobig",
+        "can't allocate buffer",
+    ]
+    .iter()
+    .any(|sign| text.contains(sign))
 }
 
 fn payload_text(payload: &(dyn Any + Send)) -> String {
@@ -191,6 +227,10 @@ mod tests {
             "Error while reading data: …\nCaused by:\n  The server is in an invalid state";
         let unnamed = "`cuda:0` failed: its memory or a copy was refused, and no reason given";
         assert_eq!(told(refused).as_deref(), Some(unnamed));
+        let pinned = "Error while reading data: An error happened\nCaused by:\n  An IO error\nCaused by:\n  \
+                      Unable to reserve pinned memory\nNo backtrace available";
+        let told_of = Some("`cuda:0` failed: Unable to reserve pinned memory");
+        assert_eq!(told(pinned).as_deref(), told_of);
         assert!(keep("can't allocate buffer of size: 20756480"));
         assert!(!keep("no reason given"));
         assert_eq!(told(waited), Some("`cuda:0` ran out of memory".to_owned()));
@@ -202,6 +242,12 @@ mod tests {
             assert_eq!(told(panic).as_deref(), Some(illegal));
         }
         assert_eq!(told("index out of bounds"), None);
+        let by_number = "Read(\"The device is poisoned\nCaused by:\n  cuStreamSynchronize failed with status 700\"";
+        assert_eq!(told(by_number).as_deref(), Some(illegal));
+        let nested = "Error while reading data: An error happened\nCaused by:\n  out of device memory allocating 8 bytes";
+        assert_eq!(told(nested).as_deref(), Some("`cuda:0` ran out of memory"));
+        let refused = "DriverError { op: \"cuStreamCreate\", status: 2, poisoned: false }";
+        assert_eq!(told(refused).as_deref(), Some("`cuda:0` ran out of memory"));
         let memory = told("DriverError(CUDA_ERROR_OUT_OF_MEMORY)");
         assert_eq!(memory.as_deref(), Some("`cuda:0` ran out of memory"));
     }

@@ -9,13 +9,15 @@ mod cuda;
 #[path = "no_cuda.rs"]
 mod cuda;
 mod fault;
+mod turns;
 
 pub(crate) use fault::explain;
 pub(crate) use fault::is_lasting;
 pub use fault::{explain_device_panic, keep_device_panics};
+pub(crate) use turns::{alone, beside};
 
-use burn::DispatchDevice;
-use std::{env, fmt, fs, path::PathBuf, str::FromStr, time::UNIX_EPOCH};
+use burn::tensor::Device as TensorDevice;
+use std::{fmt, fs, path::PathBuf, str::FromStr};
 use thiserror::Error;
 
 /// The folders that a GPU's kernels need. The program reads them from its environment.
@@ -23,28 +25,22 @@ use thiserror::Error;
 pub struct DeviceFolders {
     /// Where the toolkit is, headers in its `include` (CUDA_PATH). `None` looks in the usual places.
     pub toolkit: Option<PathBuf>,
-    /// Where compiled kernels, and which of them are fastest, are kept from run to run. `None` leaves
-    /// that to the tensor library.
+    /// Where compiled kernels are kept from run to run. `None` leaves that to the tensor library.
     pub kernels: Option<PathBuf>,
 }
 
+/// The file that the tensor library keeps kernels in.
+const KEPT: &str = "default.db";
+
 impl DeviceFolders {
-    /// Returns whether this build of the program has kept compiled kernels: if not, the first trainings on a
-    /// GPU wait for them.
+    /// Returns whether kernels were kept by an earlier run: if not, the first trainings on a GPU wait for them.
     #[must_use]
     pub fn has_kernels(&self) -> bool {
-        let build = compiled_by_this_build();
         let gpus = self.kernels.as_ref().and_then(|folder| fs::read_dir(folder).ok());
-        let mut gpus = gpus.into_iter().flatten().flatten();
-        build.is_some_and(|build| gpus.any(|gpu| gpu.path().join(&build).exists()))
+        gpus.is_some_and(|mut gpus| {
+            gpus.any(|gpu| gpu.is_ok_and(|gpu| gpu.path().join(KEPT).exists()))
+        })
     }
-}
-
-/// Returns the name of the folder for kernels that this build of the program compiles: its size and date.
-fn compiled_by_this_build() -> Option<String> {
-    let program = fs::metadata(env::current_exe().ok()?).ok()?;
-    let date = program.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(format!("compiled-{:x}-{:x}", program.len(), date.as_nanos()))
 }
 
 /// What the user asked for: `auto`, `cpu`, `cuda`, or `cuda:N`.
@@ -85,6 +81,8 @@ pub(crate) struct Capabilities {
     pub(crate) own_memory: bool,
     /// It computes while the host goes on: reading a result waits for all that was asked before.
     pub(crate) asynchronous: bool,
+    /// A sequence of kernels is recorded once and launched as one (CUDA graphs).
+    pub(crate) graphs: bool,
 }
 
 /// A device that was asked for and cannot be used.
@@ -197,12 +195,14 @@ impl Device {
                 bf16: false,
                 own_memory: false,
                 asynchronous: false,
+                graphs: false,
             },
             Backend::Cuda(_) => Capabilities {
                 host_kernels: false,
                 bf16: true,
                 own_memory: true,
                 asynchronous: true,
+                graphs: true,
             },
         }
     }
@@ -222,9 +222,9 @@ impl Device {
     }
 
     /// Returns the device for plain tensors.
-    pub(crate) fn inner(&self) -> DispatchDevice {
+    pub(crate) fn inner(&self) -> TensorDevice {
         match self.0 {
-            Backend::Cpu => DispatchDevice::Flex(Default::default()),
+            Backend::Cpu => TensorDevice::flex(),
             Backend::Cuda(index) => cuda::device(index),
         }
     }
@@ -257,15 +257,13 @@ mod tests {
     }
 
     #[test]
-    fn kernels_that_another_build_compiled_are_not_taken() {
+    fn kernels_of_an_earlier_run_are_seen() {
         let root = tempfile::tempdir().expect("a folder");
         let folders = DeviceFolders { kernels: Some(root.path().into()), ..Default::default() };
-        assert!(!folders.has_kernels());
         let gpu = root.path().join("nvidia-h100-sm-90-nvrtc-13.0");
-        fs::create_dir_all(gpu.join("compiled-1-2")).expect("it can be made");
+        fs::create_dir_all(&gpu).expect("it can be made");
         assert!(!folders.has_kernels());
-        fs::create_dir_all(gpu.join(compiled_by_this_build().expect("a program is running")))
-            .expect("it can be made");
+        fs::write(gpu.join(KEPT), "").expect("it can be made");
         assert!(folders.has_kernels());
     }
 

@@ -1,7 +1,7 @@
 //! What stands in for `cuda.rs` in a build without the feature `cuda`.
 
 use super::DeviceFolders;
-use burn::DispatchDevice;
+use burn::tensor::Device as TensorDevice;
 use thiserror::Error;
 
 /// The one thing that is missing.
@@ -17,8 +17,8 @@ impl Lack {
 }
 
 /// Returns the CPU: no GPU is ever opened.
-pub(super) fn device(_: usize) -> DispatchDevice {
-    DispatchDevice::Flex(Default::default())
+pub(super) fn device(_: usize) -> TensorDevice {
+    TensorDevice::flex()
 }
 
 /// Returns nothing: no GPU is ever opened.

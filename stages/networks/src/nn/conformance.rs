@@ -3,7 +3,7 @@
 use super::{
     Tensor,
     loss::{self, BatchWeights},
-    optim::{OptimizerState, Rule},
+    optim::{Factor, OptimizerState, Rule},
     schedule::{Schedule, ScheduleKind},
 };
 use crate::device::Device;
@@ -35,7 +35,7 @@ fn losses_and_steps_19() {
         let mut gradients = loss.backward();
         let gradient = leaf.grad_remove(&mut gradients).expect("it has one");
         let value = loss.to_data().as_slice::<f32>().expect("it is f32")[0];
-        (f64::from(value), gradient.to_data().to_vec::<f32>().expect("it is f32"))
+        (f64::from(value), gradient.to_data().try_to_vec::<f32>().expect("it is f32"))
     };
     let number = |name: &str| case.expected[name].as_f64().expect("it is a number");
     let (weighted, gradient) = loss_of(Some(&weights));
@@ -59,8 +59,9 @@ fn losses_and_steps_19() {
     let list = |name: &str| trace[name].as_array().expect("it is a list").clone();
     for (gradient, after) in list("grads").iter().zip(list("w_after_each_step")) {
         let gradient = tensor(floats(gradient).into_iter().map(|g| g as f32).collect());
-        optimizer.step(&mut params, vec![Some(gradient)], value("lr"));
-        let found = params[0].to_data().to_vec::<f32>().expect("it is f32");
+        let rates = optimizer.next_rates(value("lr")).map(|rate| Factor::Host(*rate));
+        optimizer.step(&mut params, vec![Some(gradient)], &rates);
+        let found = params[0].to_data().try_to_vec::<f32>().expect("it is f32");
         assert_close(found.into_iter().map(f64::from), &floats(&after), 1e-5, 1e-6);
     }
 }

@@ -5,15 +5,17 @@
 use super::{
     Tensor,
     feed::{Feed, Move},
-    forward::{self, Forward as _, Mode},
+    forward::{self, Batch, Forward as _, Mode},
     host,
     loss::{self, BatchWeights, Tally},
+    optim::Factor,
+    replay::Replays,
     sampler::{EpochDraw, Sampler},
     settings::{Length, Precision, TrainingConfig},
     state::State,
     values::{NetworkValues, download},
 };
-use crate::NetworkError;
+use crate::{NetworkError, device::beside};
 use artifacts::network::TrainedEpoch;
 use artifacts::{
     ClassId,
@@ -90,7 +92,7 @@ impl EpochJob<'_> {
 
     /// Trains for one epoch, or for what is left of the steps, and returns whether it was a whole one. With
     /// `record`, \[n, classes\] for the whole feed, the logits of each sample's own step are written at its
-    /// position.
+    /// position. `replays` are the steps recorded on an accelerator, from epoch to epoch.
     ///
     /// # Errors
     ///
@@ -98,6 +100,7 @@ impl EpochJob<'_> {
     pub(crate) fn epoch(
         &self,
         state: &mut State,
+        replays: &mut Replays,
         mut record: Option<&mut [f32]>,
         watch: &mut StepCallback<'_>,
     ) -> Result<bool, StageError> {
@@ -143,7 +146,7 @@ impl EpochJob<'_> {
                 let logits = rayon::scope(|_| self.step_on_host(host, batch, moves, lr));
                 books.add(picks, &logits, record.as_deref_mut(), index)?;
             } else {
-                let logits = self.step(state, (picks, &weights), moves, rate(reached));
+                let logits = self.step(state, replays, (picks, &weights), moves, rate(reached));
                 books.waiting.push((picks.to_vec(), logits));
                 let full = books.waiting.len() * picks.len() * self.classes >= WAITING;
                 let free = !self.feed.device().capabilities().asynchronous;
@@ -155,8 +158,9 @@ impl EpochJob<'_> {
             watch(self.position(index, (at + 1, of), done + 1), books.last)?;
         }
         books.catch_up(record, index)?;
-        if let Some(host) = host {
-            host.put(state);
+        match host {
+            Some(host) => host.put(state),
+            None => beside(|| replays.put(state)),
         }
         let sampled = self.plan.sampler != Sampler::All;
         state.history.push(TrainedEpoch {
@@ -209,11 +213,33 @@ impl EpochJob<'_> {
     fn step(
         &self,
         state: &mut State,
+        replays: &mut Replays,
         batch: (&[u32], &BatchWeights),
         moves: Option<&[Move]>,
         lr: f64,
     ) -> Tensor<2> {
         let (rows, targets) = self.targets(batch);
+        if replays.takes(self, state, rows.len()) {
+            let batch = beside(|| (self.feed.batch(&rows, moves), self.uploaded(&targets)));
+            if let Some(logits) = replays.step(self, state, batch, lr) {
+                return logits;
+            }
+        }
+        beside(|| {
+            let kernels =
+                |state: &mut State| self.step_by_kernels(state, (&rows, &targets), moves, lr);
+            replays.aside(state, kernels)
+        })
+    }
+
+    /// Takes one step kernel by kernel, with as many samples at once as the memory was said to hold.
+    fn step_by_kernels(
+        &self,
+        state: &mut State,
+        (rows, targets): (&[u32], &[f32]),
+        moves: Option<&[Move]>,
+        lr: f64,
+    ) -> Tensor<2> {
         let micro = self.plan.micro;
         let mut sums: Vec<Option<Tensor<1>>> = vec![None; state.values.params.len()];
         let mut all = vec![];
@@ -221,60 +247,28 @@ impl EpochJob<'_> {
         let parts = rows.chunks(micro).zip(targets.chunks(micro * self.classes));
         for (at, (rows, targets)) in parts.enumerate() {
             let moves = moves.map(|moves| &moves[at * micro..][..rows.len()]);
-            let (logits, gradients) = self.gradients(state, (rows, targets), moves, &mut drops);
-            all.push(logits);
-            for (sum, gradient) in sums.iter_mut().zip(gradients) {
+            let batch = (self.feed.batch(rows, moves), self.uploaded(targets));
+            let values = &state.values;
+            let pass =
+                gradients(self.network, self.plan.precision, values, batch, Some(&mut drops));
+            state.values.stats = pass.stats;
+            all.push(pass.logits);
+            for (sum, gradient) in sums.iter_mut().zip(pass.gradients) {
                 *sum = match (sum.take(), gradient) {
                     (Some(sum), Some(gradient)) => Some(sum + gradient),
                     (sum, gradient) => sum.or(gradient),
                 };
             }
         }
-        state.optimizer.step(&mut state.values.params, sums, lr);
+        let rates = state.optimizer.next_rates(lr).map(|rate| Factor::Host(*rate));
+        state.optimizer.step(&mut state.values.params, sums, &rates);
         if all.len() == 1 { all.remove(0) } else { Tensor::cat(all, 0) }
     }
 
-    /// Runs samples forward and back. Returns their logits and the parameters' gradients, and puts
-    /// the running statistics into `state`.
-    fn gradients(
-        &self,
-        state: &mut State,
-        (rows, targets): (&[u32], &[f32]),
-        moves: Option<&[Move]>,
-        drops: &mut dyn rand::Rng,
-    ) -> (Tensor<2>, Vec<Option<Tensor<1>>>) {
-        let leaves: Vec<Tensor<1>> = state
-            .values
-            .params
-            .iter()
-            .map(|param| Tensor::from_inner(param.clone()).require_grad())
-            .collect();
-        let input = self.feed.batch(rows, moves);
-        let stats = &state.values.stats;
-        let pass = match self.plan.precision {
-            Precision::F32 => {
-                self.network.forward_dropping(&leaves, stats, input.recorded(), drops)
-            }
-            Precision::Bf16 => {
-                let specs = self.network.specs().iter().filter(|spec| spec.trained());
-                let halves = leaves.iter().zip(specs).map(|(leaf, spec)| match spec.role {
-                    Role::Weight { .. } | Role::Bias { .. } => leaf.clone().cast(FloatDType::BF16),
-                    _ => leaf.clone(),
-                });
-                let halves: Vec<Tensor<1>> = halves.collect();
-                let input = input.half().recorded();
-                self.network.forward_dropping(&halves, stats, input, drops)
-            }
-        };
-        let targets = TensorData::new(targets.to_vec(), [rows.len(), self.classes]);
-        let targets = Tensor::<2>::from_data(targets, &self.feed.device().inner());
-        let out = forward::floats(pass.logits);
-        let logits = out.clone().inner();
-        let loss = loss::loss(out, Tensor::from_inner(targets));
-        let mut gradients = loss.backward();
-        let gradients = leaves.iter().map(|leaf| leaf.grad_remove(&mut gradients)).collect();
-        state.values.stats = pass.stats;
-        (logits, gradients)
+    fn uploaded(&self, targets: &[f32]) -> Tensor<2> {
+        let n = targets.len() / self.classes;
+        let data = TensorData::new(targets.to_vec(), [n, self.classes]);
+        Tensor::from_data(data, &self.feed.device().inner())
     }
 
     /// Returns how much the samples at `picks` count, each times its factor in this epoch.
@@ -286,6 +280,48 @@ impl EpochJob<'_> {
             None => weights,
         }
     }
+}
+
+/// What samples that went forward and back leave.
+pub(super) struct TrainingPass {
+    /// \[b, classes\].
+    pub(super) logits: Tensor<2>,
+    /// One for each parameter.
+    pub(super) gradients: Vec<Option<Tensor<1>>>,
+    /// The running statistics after it.
+    pub(super) stats: Vec<Tensor<1>>,
+}
+
+/// Runs samples forward and back.
+pub(super) fn gradients(
+    network: &Network,
+    precision: Precision,
+    values: &NetworkValues,
+    (input, targets): (Batch, Tensor<2>),
+    drops: Option<&mut dyn rand::Rng>,
+) -> TrainingPass {
+    let leaves = values.params.iter();
+    let leaves = leaves.map(|param| Tensor::from_inner(param.clone()).require_grad());
+    let leaves: Vec<Tensor<1>> = leaves.collect();
+    let (input, params) = match precision {
+        Precision::F32 => (input, None),
+        Precision::Bf16 => {
+            let specs = network.specs().iter().filter(|spec| spec.trained());
+            let halves = leaves.iter().zip(specs).map(|(leaf, spec)| match spec.role {
+                Role::Weight { .. } | Role::Bias { .. } => leaf.clone().cast(FloatDType::BF16),
+                _ => leaf.clone(),
+            });
+            (input.half(), Some(halves.collect::<Vec<_>>()))
+        }
+    };
+    let params = params.as_ref().unwrap_or(&leaves);
+    let pass = network.forward_training(params, &values.stats, input.recorded(), drops);
+    let out = forward::floats(pass.logits);
+    let logits = out.clone().inner();
+    let loss = loss::loss(out, Tensor::from_inner(targets));
+    let mut gradients = loss.backward();
+    let gradients = leaves.iter().map(|leaf| leaf.grad_remove(&mut gradients)).collect();
+    TrainingPass { logits, gradients, stats: pass.stats }
 }
 
 /// Losses that are pending on the device: batches whose logits have not been downloaded yet.
@@ -394,8 +430,10 @@ pub(crate) fn outputs_of(
             out.embeddings.extend(if embeddings { inner } else { vec![] });
             continue;
         }
-        let input = feed.batch(picks, None);
-        let pass = network.forward(&values.params, &values.stats, input, Mode::Eval);
+        let pass = beside(|| {
+            let input = feed.batch(picks, None);
+            network.forward(&values.params, &values.stats, input, Mode::Eval)
+        });
         waiting.push((pass.logits, embeddings.then_some(pass.embeddings)));
         // Where reading waits, a few batches are under way while one is read.
         if !device.asynchronous || waiting.len() >= 16 {

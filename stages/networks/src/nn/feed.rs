@@ -13,7 +13,10 @@ use super::{
     forward::Batch,
     zoom::{Tap, Zoom, between},
 };
-use crate::{AugmentError, device::Device};
+use crate::{
+    AugmentError,
+    device::{Device, beside},
+};
 use artifacts::dataset::Inputs;
 use artifacts::draw;
 use burn::tensor::{DType, Int, TensorData};
@@ -131,8 +134,8 @@ pub(crate) struct Feed {
 
 enum BatchSource {
     Host(Inputs),
-    /// \[n, c, h * w\], i16.
-    Images(Tensor<3, Int>),
+    /// \[n, c, h * w\], i16, and what each channel is multiplied by and what is added, \[1, c, 1\] both.
+    Images(Tensor<3, Int>, [Tensor<3>; 2]),
     /// \[n, d\].
     Features(Tensor<2>),
 }
@@ -161,21 +164,28 @@ impl Feed {
             let deviation = std(*deviation);
             ((1.0 / (full * deviation)) as f32, (-f64::from(*mean) / deviation) as f32)
         });
+        let norm: Vec<(f32, f32)> = norm.collect();
         let sample = form.sample.clone();
         let n = inputs.len() / sample.iter().product::<usize>().max(1);
         let inner = device.inner();
-        let store = match (inputs, &sample[..]) {
+        let store = beside(|| match (inputs, &sample[..]) {
             (Inputs::Images(values), [c, h, w]) if resident => {
                 let levels: Vec<i16> = values.into_vec().into_iter().map(i16::from).collect();
                 let data = TensorData::new(levels, [n, *c, h * w]);
-                BatchSource::Images(Tensor::from_data(data, (&inner, DType::I16)))
+                let column = |part: fn(&(f32, f32)) -> f32| {
+                    let values = (0..*c).map(|at| norm.get(at).or(norm.first()).map_or(0.0, part));
+                    let data = TensorData::new(values.collect::<Vec<f32>>(), [1, *c, 1]);
+                    Tensor::<3>::from_data(data, &inner)
+                };
+                let columns = [column(|norm| norm.0), column(|norm| norm.1)];
+                BatchSource::Images(Tensor::from_data(data, (&inner, DType::I16)), columns)
             }
             (Inputs::Features(values), [d]) if resident => {
                 BatchSource::Features(Tensor::from_data(TensorData::new(values, [n, *d]), &inner))
             }
             (inputs, _) => BatchSource::Host(inputs),
-        };
-        Self { device, sample, n, norm: norm.collect(), store }
+        });
+        Self { device, sample, n, norm, store }
     }
 
     /// Returns how many samples there are.
@@ -205,7 +215,7 @@ impl Feed {
                     }
                 }
             }
-            BatchSource::Images(images) => self.gathered(images, rows, moves),
+            BatchSource::Images(images, norm) => self.gathered((images, norm), rows, moves),
             BatchSource::Features(features) => {
                 let (scale, shift) = self.norm(0);
                 let rows = self.positions(rows.iter().map(|row| *row as i32).collect());
@@ -227,7 +237,7 @@ impl Feed {
     pub(super) fn on_host(&self, rows: &[u32], moves: Option<&[Move]>) -> Option<Vec<f32>> {
         match &self.store {
             BatchSource::Host(inputs) => Some(self.normalised(inputs, rows, moves)),
-            BatchSource::Images(_) | BatchSource::Features(_) => None,
+            BatchSource::Images(..) | BatchSource::Features(_) => None,
         }
     }
 
@@ -304,7 +314,12 @@ impl Feed {
         out
     }
 
-    fn gathered(&self, images: &Tensor<3, Int>, rows: &[u32], moves: Option<&[Move]>) -> Batch {
+    fn gathered(
+        &self,
+        (images, [scale, shift]): (&Tensor<3, Int>, &[Tensor<3>; 2]),
+        rows: &[u32],
+        moves: Option<&[Move]>,
+    ) -> Batch {
         let &[channels, height, width] = &self.sample[..] else {
             unreachable!("images are resident only with their three sides")
         };
@@ -327,12 +342,7 @@ impl Feed {
             let from = from.reshape([n, 1, height * width]).repeat_dim(1, channels);
             pixels = pixels.gather(2, from);
         }
-        let column = |part: fn((f32, f32)) -> f32| {
-            let values: Vec<f32> = (0..channels).map(|c| part(self.norm(c))).collect();
-            let data = TensorData::new(values, [1, channels, 1]);
-            Tensor::<3>::from_data(data, &self.device.inner())
-        };
-        let pixels = pixels * column(|norm| norm.0) + column(|norm| norm.1);
+        let pixels = pixels * scale.clone() + shift.clone();
         Batch::Map(pixels.reshape([n, channels, height, width]))
     }
 
@@ -402,7 +412,7 @@ mod tests {
 
     fn values(batch: Batch) -> Vec<f32> {
         let Batch::Map(batch) = batch else { panic!("it was images") };
-        batch.into_data().to_vec().expect("it is f32")
+        batch.into_data().try_to_vec().expect("it is f32")
     }
 
     #[test]
@@ -424,7 +434,7 @@ mod tests {
         let pixels: Vec<u8> = (0..=255).flat_map(|level| [255, 255, level, 255]).collect();
         let inputs = Inputs::Images(pixels.into());
         let feed = Feed::with(Device::CPU, &form(&[1, 32, 32], 1), inputs, true);
-        let BatchSource::Images(images) = &feed.store else { panic!("they are resident") };
+        let BatchSource::Images(images, _) = &feed.store else { panic!("they are resident") };
         let data = images.to_data();
         let (words, _) = data.as_bytes().as_chunks::<4>();
         assert!(words.len() >= 256);

@@ -1,12 +1,18 @@
 //! The forward pass of a network in the tensor library, recorded for a backward pass where its
 //! parameters require a gradient.
 
-use super::Tensor;
+use super::{
+    Tensor,
+    accelerated::{ChannelOrder, conv_by_product, factors, on_accelerator, spread},
+};
 use artifacts::{
     architecture::{Layer, NamedLayer, Network, Spec},
     draw,
 };
-use burn::tensor::{DType, FloatDType, TensorData, activation, module, ops::ConvOptions};
+use burn::tensor::{
+    DType, FloatDType, TensorData, activation, module,
+    ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions},
+};
 use rand::Rng;
 
 /// What goes in and out of a layer: a batch.
@@ -54,13 +60,14 @@ pub(crate) trait Forward {
         mode: Mode,
     ) -> ForwardOutput;
 
-    /// Does what [`Self::forward`] does in training, and draws from `drops` what dropout leaves out.
-    fn forward_dropping(
+    /// Does what [`Self::forward`] does in training, and draws from `drops` what dropout leaves out; without
+    /// it nothing is left out.
+    fn forward_training(
         &self,
         params: &[Tensor<1>],
         stats: &[Tensor<1>],
         input: Batch,
-        drops: &mut dyn Rng,
+        drops: Option<&mut dyn Rng>,
     ) -> ForwardOutput;
 }
 
@@ -72,30 +79,38 @@ impl Forward for Network {
         input: Batch,
         mode: Mode,
     ) -> ForwardOutput {
-        pass(self, params, stats, input, mode, None)
+        let last = input.on_accelerator();
+        pass(self, (params, stats), input, mode, last, None)
     }
 
-    fn forward_dropping(
+    fn forward_training(
         &self,
         params: &[Tensor<1>],
         stats: &[Tensor<1>],
         input: Batch,
-        drops: &mut dyn Rng,
+        drops: Option<&mut dyn Rng>,
     ) -> ForwardOutput {
-        pass(self, params, stats, input, Mode::Train, Some(drops))
+        let last = input.on_accelerator();
+        pass(self, (params, stats), input, Mode::Train, last, drops)
     }
 }
 
-fn pass(
+/// Runs `input` through the layers, with channels `last` in maps or second.
+pub(super) fn pass(
     network: &Network,
-    params: &[Tensor<1>],
-    stats: &[Tensor<1>],
+    (params, stats): (&[Tensor<1>], &[Tensor<1>]),
     input: Batch,
     mode: Mode,
+    last: bool,
     drops: Option<&mut dyn Rng>,
 ) -> ForwardOutput {
     let (head, body) = network.layers().split_last().expect("every family ends in its head");
+    let input = match input {
+        Batch::Map(x) if last => Batch::Map(x.permute([0, 2, 3, 1])),
+        input => input,
+    };
     let mut run = ForwardPass {
+        last,
         specs: network.specs().iter().filter(|spec| spec.trained()),
         params: params.iter(),
         stats: stats.iter(),
@@ -103,7 +118,8 @@ fn pass(
         mode,
         drops,
     };
-    let embeddings = run.all(body, input).flat();
+    let embeddings = run.all(body, input);
+    let embeddings = run.flat(embeddings);
     let logits = run.layer(&head.1, Batch::Flat(embeddings.clone())).flat();
     ForwardOutput { logits, embeddings, stats: run.updated }
 }
@@ -113,6 +129,13 @@ impl Batch {
         match self {
             Self::Flat(x) => x,
             Self::Map(x) => x.flatten(1, 3),
+        }
+    }
+
+    fn on_accelerator(&self) -> bool {
+        match self {
+            Self::Flat(x) => on_accelerator(x),
+            Self::Map(x) => on_accelerator(x),
         }
     }
 
@@ -155,6 +178,8 @@ struct ForwardPass<'a, 'd, S> {
     stats: std::slice::Iter<'a, Tensor<1>>,
     updated: Vec<Tensor<1>>,
     mode: Mode,
+    /// Whether this is an accelerator, and maps are \[n, h, w, c\] between layers; else \[n, c, h, w\].
+    last: bool,
     /// Where dropout draws from; without it nothing is dropped.
     drops: Option<&'d mut dyn Rng>,
 }
@@ -164,13 +189,33 @@ impl<'a, S: Iterator<Item = &'a Spec>> ForwardPass<'a, '_, S> {
         layers.iter().fold(input, |x, (_, layer)| self.layer(layer, x))
     }
 
+    /// Returns `x` with one row a sample, its channels one after the other.
+    fn flat(&self, x: Batch) -> Tensor<2> {
+        match x {
+            Batch::Map(x) if self.last => x.permute([0, 3, 1, 2]).flatten(1, 3),
+            x => x.flat(),
+        }
+    }
+
+    /// Does what the tensor library does to maps whose channels come second.
+    fn channels_second(&self, x: Batch, work: impl FnOnce(Tensor<4>) -> Tensor<4>) -> Batch {
+        let x = x.map();
+        Batch::Map(match self.last {
+            true => work(x.permute([0, 3, 1, 2])).permute([0, 2, 3, 1]),
+            false => work(x),
+        })
+    }
+
     fn layer(&mut self, layer: &Layer, x: Batch) -> Batch {
         match *layer {
             Layer::Conv { stride, pad, groups, bias, .. } => {
                 let weight = self.param::<4>();
                 let bias = bias.then(|| self.param::<1>());
+                if groups == 1 && self.last {
+                    return Batch::Map(conv_by_product(x.map(), weight, bias, stride, [pad; 2]));
+                }
                 let options = ConvOptions::new([stride; 2], [pad; 2], [1; 2], groups);
-                Batch::Map(module::conv2d(x.map(), weight, bias, options))
+                self.channels_second(x, |x| module::conv2d(x, weight, bias, options))
             }
             Layer::BatchNorm => Batch::Map(self.batch_norm(x.map())),
             Layer::Relu => match x {
@@ -178,8 +223,11 @@ impl<'a, S: Iterator<Item = &'a Spec>> ForwardPass<'a, '_, S> {
                 Batch::Map(x) => Batch::Map(activation::relu(x)),
             },
             Layer::Strip { height, width, .. } => {
-                let weight = self.param::<4>();
-                let options = ConvOptions::new([1; 2], [height / 2, width / 2], [1; 2], 1);
+                let (weight, pad) = (self.param::<4>(), [height / 2, width / 2]);
+                if self.last {
+                    return Batch::Map(conv_by_product(x.map(), weight, None, 1, pad));
+                }
+                let options = ConvOptions::new([1; 2], pad, [1; 2], 1);
                 Batch::Map(module::conv2d(x.map(), weight, None, options))
             }
             Layer::HardSigmoid => match x {
@@ -190,50 +238,52 @@ impl<'a, S: Iterator<Item = &'a Spec>> ForwardPass<'a, '_, S> {
                 Batch::Flat(x) => Batch::Flat(x.clone() * hard_sigmoid(x)),
                 Batch::Map(x) => Batch::Map(x.clone() * hard_sigmoid(x)),
             },
-            Layer::Dropout { percent } => Batch::Flat(self.dropout(x.flat(), percent)),
-            Layer::AvgPool { kernel, stride, pad } => Batch::Map(module::avg_pool2d(
-                x.map(),
-                [kernel; 2],
-                [stride; 2],
-                [pad; 2],
-                true,
-                false,
-            )),
+            Layer::Dropout { percent } => {
+                let x = self.flat(x);
+                Batch::Flat(self.dropout(x, percent))
+            }
+            Layer::AvgPool { kernel, stride, pad } => {
+                let options = AvgPoolOptions::new([kernel; 2]);
+                let options = options.with_stride([stride; 2]).with_padding([pad; 2]);
+                self.channels_second(x, |x| module::avg_pool2d(x, options))
+            }
+            Layer::MaxPool { kernel, stride, pad } => {
+                let options = MaxPoolOptions::new([kernel; 2]);
+                let options = options.with_stride([stride; 2]).with_padding([pad; 2]);
+                self.channels_second(x, |x| module::max_pool2d(x, options))
+            }
             Layer::Squeeze => {
                 let x = x.map();
-                let [n, c, h, w] = x.dims();
-                Batch::Map(x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c, 1, 1]))
+                let means = ChannelOrder::of(&x, self.last).means(x);
+                let [n, c] = means.dims();
+                Batch::Map(means.reshape(if self.last { [n, 1, 1, c] } else { [n, c, 1, 1] }))
             }
             Layer::Gate { ref gate } => {
                 let gates = self.all(gate, x.clone()).map();
                 let x = x.map();
-                let [n, c, h, w] = x.dims();
-                // One scalar a row, as in the normalisation.
-                let scaled = x.reshape([n * c, h * w]) * gates.reshape([n * c, 1]);
-                Batch::Map(scaled.reshape([n, c, h, w]))
+                let order = ChannelOrder::of(&x, self.last);
+                Batch::Map(order.back(order.rows(x) * order.rows(gates)))
             }
             Layer::Branches { ref branches } => {
                 let parts = branches.iter().map(|branch| self.all(branch, x.clone()).map());
-                Batch::Map(Tensor::cat(parts.collect(), 1))
+                Batch::Map(Tensor::cat(parts.collect(), if self.last { 3 } else { 1 }))
             }
-            Layer::MaxPool { kernel, stride, pad } => Batch::Map(module::max_pool2d(
-                x.map(),
-                [kernel; 2],
-                [stride; 2],
-                [pad; 2],
-                [1; 2],
-                false,
-            )),
             Layer::GlobalAvgPool => {
                 let x = x.map();
-                let [n, c, h, w] = x.dims();
-                Batch::Flat(x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c]))
+                Batch::Flat(ChannelOrder::of(&x, self.last).means(x))
             }
-            Layer::Flatten => Batch::Flat(x.flat()),
+            Layer::Flatten => Batch::Flat(self.flat(x)),
             Layer::Linear { .. } => {
                 let weight = self.param::<2>();
                 let bias = self.param::<1>();
-                Batch::Flat(x.flat().matmul(weight.transpose()) + bias.unsqueeze())
+                let y = self.flat(x).matmul(weight.transpose());
+                if !self.last {
+                    return Batch::Flat(y + bias.unsqueeze());
+                }
+                let [n, out] = y.dims();
+                let [some, others] = factors(n);
+                let bias = spread(bias, [some, others, out]).reshape([n, out]);
+                Batch::Flat(y + bias)
             }
             Layer::Residual { ref main, ref shortcut } => {
                 let around = x.clone();
@@ -270,24 +320,19 @@ impl<'a, S: Iterator<Item = &'a Spec>> ForwardPass<'a, '_, S> {
         // Sums over a batch and the statistics are in f32, whatever goes in.
         let (x, half) = (floats(x.clone()), x.dtype() != DType::F32);
         let back = |y: Tensor<4>| if half { y.cast(FloatDType::BF16) } else { y };
-        let [n, c, h, w] = x.dims();
-        // One row a sample and channel: the CPU's kernels are fast for one scalar a row, and walk
-        // any other broadcast element by element.
-        let x = x.reshape([n * c, h * w]);
-        let rows = |t: Tensor<1>| t.reshape([1, c]).repeat_dim(0, n).reshape([n * c, 1]);
+        let order = ChannelOrder::of(&x, self.last);
+        let x = order.rows(x);
         if self.mode == Mode::Eval {
             // One multiplication and one addition an element.
             let scale = scale / (like(&variance, &x) + EPSILON).sqrt();
             let shift = shift - like(&mean, &x) * scale.clone();
             self.updated.extend([mean, variance]);
-            return back((x * rows(scale) + rows(shift)).reshape([n, c, h, w]));
+            return back(order.back(x * order.each(scale) + order.each(shift)));
         }
-        let count = (n * h * w) as f64;
-        let over =
-            |t: Tensor<2>| t.sum_dim(1).reshape([n, c]).sum_dim(0).div_scalar(count).reshape([c]);
-        let batch_mean = over(x.clone());
-        let centred = x - rows(batch_mean.clone());
-        let batch_variance = over(centred.clone() * centred.clone());
+        let count = order.count();
+        let batch_mean = order.sums(x.clone()).div_scalar(count);
+        let centred = x - order.each(batch_mean.clone());
+        let batch_variance = order.sums(centred.clone() * centred.clone()).div_scalar(count);
         let toward = |old: Tensor<1>, new: Tensor<1>, weight: f64| {
             let new = if is_recorded(&new) { new.inner() } else { new };
             old.mul_scalar(1.0 - MOMENTUM) + new.mul_scalar(weight)
@@ -297,7 +342,7 @@ impl<'a, S: Iterator<Item = &'a Spec>> ForwardPass<'a, '_, S> {
         self.updated.push(toward(mean, batch_mean, MOMENTUM));
         self.updated.push(toward(variance, batch_variance.clone(), unbiased));
         let scale = scale / (batch_variance + EPSILON).sqrt();
-        back((centred * rows(scale) + rows(shift)).reshape([n, c, h, w]))
+        back(order.back(centred * order.each(scale) + order.each(shift)))
     }
 }
 
@@ -312,7 +357,7 @@ fn hard_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// Whether `tensor` lives where operations are recorded.
 fn is_recorded<const D: usize>(tensor: &Tensor<D>) -> bool {
-    matches!(tensor.device(), burn::DispatchDevice::Autodiff(_))
+    tensor.device().is_autodiff()
 }
 
 /// Returns `tensor` as a constant where `other` lives.

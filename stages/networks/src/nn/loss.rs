@@ -146,7 +146,7 @@ mod tests {
         for (weights, smoothing, want) in cases {
             let weights = BatchWeights::of(weights.map(<[f32]>::to_vec), 2);
             let target = matrix(targets(&[ClassId::at(0); 2], &weights, 3, smoothing));
-            let found = loss(matrix(logits.clone()), target).into_scalar();
+            let found = loss(matrix(logits.clone()), target).into_scalar::<f32>();
             assert!((f64::from(found) - want).abs() < 1e-6, "{found} is not {want}");
             let mut tally = Tally::default();
             let (found, each) = tally.add(&logits, &[ClassId::at(0); 2], &weights, smoothing);

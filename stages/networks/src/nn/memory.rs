@@ -10,10 +10,11 @@ use engine::StageError;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Returns how many bytes training takes at least: the values with their gradients and what the
-/// optimiser remembers, and every layer's output for the samples that go through at once.
-pub(super) fn estimate(network: &Network, plan: &TrainingConfig) -> f64 {
+/// optimiser remembers, and every layer's output for the samples that go through at once; where convolutions
+/// are products of matrices, what goes into these.
+pub(super) fn estimate(network: &Network, plan: &TrainingConfig, products: bool) -> f64 {
     let values: f64 = network.specs().iter().map(|spec| spec.len() as f64).sum();
-    let passed = outputs(network.layers(), network.input()).0;
+    let passed = outputs(network.layers(), network.input(), products).0;
     let samples = plan.micro.min(plan.batch) as f64;
     4.0 * (values * (2.0 + plan.rule.slots() as f64) + samples * passed)
 }
@@ -25,8 +26,9 @@ pub(super) fn check(
     device: Device,
     data: usize,
 ) -> Result<(), NetworkError> {
-    let copied = if device.capabilities().own_memory { data as f64 } else { 0.0 };
-    let needed = estimate(network, plan) + copied;
+    let accelerator = device.capabilities().own_memory;
+    let copied = if accelerator { data as f64 } else { 0.0 };
+    let needed = estimate(network, plan, accelerator) + copied;
     let Some(free) = device.free_memory().filter(|free| needed > *free as f64) else {
         return Ok(());
     };
@@ -50,7 +52,7 @@ pub(crate) fn guarded<T>(
 }
 
 /// Returns how many numbers `layers` pass on for one sample, and the shape they end in.
-fn outputs(layers: &[NamedLayer], mut shape: Shape) -> (f64, Shape) {
+fn outputs(layers: &[NamedLayer], mut shape: Shape, products: bool) -> (f64, Shape) {
     let mut total = 0.0;
     for named in layers {
         let next = trace(std::slice::from_ref(named), "", shape, &mut vec![]);
@@ -59,7 +61,17 @@ fn outputs(layers: &[NamedLayer], mut shape: Shape) -> (f64, Shape) {
             Shape::Flat(d) => d as f64,
             Shape::Map(sides) => sides.iter().map(|side| *side as f64).product(),
         };
+        // Each output pixel of a convolution has the pixels that it looks at side by side.
+        let seen = |taps: usize| match (shape, next) {
+            (Shape::Map([c, _, _]), Shape::Map([_, rows, columns])) if products && taps > 1 => {
+                (c * taps * rows * columns) as f64
+            }
+            _ => 0.0,
+        };
+        let outputs = |layers, shape| outputs(layers, shape, products);
         total += match &named.1 {
+            Layer::Conv { kernel, groups: 1, .. } => size + seen(kernel * kernel),
+            Layer::Strip { height, width, .. } => size + seen(height * width),
             // In place, or a view.
             Layer::Relu | Layer::Flatten => 0.0,
             Layer::Gate { gate } => size + outputs(gate, shape).0,

@@ -3,6 +3,7 @@
 //! Which device the tensors live on is a value here, no type. Which device that may be is
 //! `device`'s business.
 
+mod accelerated;
 pub(crate) mod epoch;
 pub(crate) mod feed;
 mod forward;
@@ -13,6 +14,7 @@ mod memory;
 pub(crate) mod model;
 mod optim;
 mod precision;
+pub(crate) mod replay;
 pub(crate) mod sampler;
 pub(crate) mod schedule;
 pub(crate) mod settings;
@@ -22,11 +24,10 @@ pub(crate) mod training;
 pub(crate) mod values;
 mod zoom;
 
-pub(crate) use values::download;
+pub(crate) use values::{download, read};
 
 /// A tensor on any device.
-pub(crate) type Tensor<const D: usize, K = burn::tensor::Float> =
-    burn::tensor::Tensor<burn::Dispatch, D, K>;
+pub(crate) type Tensor<const D: usize, K = burn::tensor::Float> = burn::tensor::Tensor<D, K>;
 
 #[cfg(test)]
 mod conformance;

@@ -24,6 +24,25 @@ const EPSILON: f64 = 1e-8;
 // How many values one thread moves at a time.
 const PIECE: usize = 1 << 14;
 
+/// A number of one step: the host's, or a tensor of one element where a recorded step is given another each
+/// time.
+#[derive(Clone)]
+pub(super) enum Factor {
+    Host(f64),
+    /// \[1\].
+    Device(Tensor<1>),
+}
+
+/// What one step takes from the learning rate and from how many steps were taken.
+pub(super) struct Rates<T = Factor> {
+    /// What the direction is multiplied by.
+    pub(super) rate: T,
+    /// AdamW: what the parameter is multiplied by, for its decay.
+    pub(super) shrink: T,
+    /// Adam: what the root of the second moment is divided by.
+    pub(super) root: T,
+}
+
 /// An update rule and its state (momentum, moments), as tensors or on the host.
 #[derive(Clone)]
 pub(crate) struct OptimizerState<T = Tensor<1>> {
@@ -34,12 +53,52 @@ pub(crate) struct OptimizerState<T = Tensor<1>> {
     steps: u64,
 }
 
+impl Factor {
+    fn times(&self, tensor: Tensor<1>) -> Tensor<1> {
+        match self {
+            Self::Host(number) => tensor.mul_scalar(*number),
+            Self::Device(factor) => tensor * factor.clone(),
+        }
+    }
+
+    fn divides(&self, tensor: Tensor<1>) -> Tensor<1> {
+        match self {
+            Self::Host(number) => tensor.div_scalar(*number),
+            Self::Device(factor) => tensor / factor.clone(),
+        }
+    }
+}
+
+impl<T> Rates<T> {
+    /// Returns them with each number turned into something else.
+    pub(super) fn map<U>(&self, turn: impl Fn(&T) -> U) -> Rates<U> {
+        let Self { rate, shrink, root } = self;
+        Rates { rate: turn(rate), shrink: turn(shrink), root: turn(root) }
+    }
+}
+
 impl Rule {
     /// Returns how many tensors are remembered for each parameter.
     pub(super) fn slots(&self) -> usize {
         match self {
             Self::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
             Self::Adam { .. } => 2,
+        }
+    }
+
+    /// Returns the numbers of the step that is the `steps`-th, counted from 1.
+    fn rates(self, lr: f64, steps: u64) -> Rates<f64> {
+        match self {
+            Self::Sgd { .. } => Rates { rate: lr, shrink: 1.0, root: 1.0 },
+            Self::Adam { weight_decay, .. } => {
+                let age = steps as f64;
+                let (unbias_1, unbias_2) = (1.0 - BETAS.0.powf(age), 1.0 - BETAS.1.powf(age));
+                Rates {
+                    rate: lr / unbias_1,
+                    shrink: 1.0 - lr * weight_decay,
+                    root: unbias_2.sqrt(),
+                }
+            }
         }
     }
 
@@ -70,10 +129,7 @@ impl Rule {
                 }
             }
             Self::Adam { weight_decay, decoupled } => {
-                let age = steps as f64;
-                let (unbias_1, unbias_2) = (1.0 - BETAS.0.powf(age), 1.0 - BETAS.1.powf(age));
-                let (rate, root) = ((lr / unbias_1) as f32, unbias_2.sqrt() as f32);
-                let shrink = (1.0 - lr * weight_decay) as f32;
+                let Rates { rate, shrink, root } = self.rates(lr, steps).map(|rate| *rate as f32);
                 let decay = weight_decay as f32;
                 let (keep_1, keep_2) = (BETAS.0 as f32, BETAS.1 as f32);
                 let (take_1, take_2) = ((1.0 - BETAS.0) as f32, (1.0 - BETAS.1) as f32);
@@ -164,12 +220,31 @@ impl OptimizerState {
         &self.slots
     }
 
+    pub(super) fn slots_mut(&mut self) -> &mut [Vec<Tensor<1>>] {
+        &mut self.slots
+    }
+
+    /// Replaces what is remembered.
+    pub(super) fn put_slots(&mut self, slots: Vec<Vec<Tensor<1>>>) {
+        self.slots = slots;
+    }
+
+    /// Returns the numbers of the next step.
+    pub(super) fn next_rates(&self, lr: f64) -> Rates<f64> {
+        self.rule.rates(lr, self.steps + 1)
+    }
+
+    /// Counts a step that was taken elsewhere.
+    pub(super) fn count_step(&mut self) {
+        self.steps += 1;
+    }
+
     /// Moves each of `params` against its gradient. A parameter without one stays.
     pub(super) fn step(
         &mut self,
         params: &mut [Tensor<1>],
         gradients: Vec<Option<Tensor<1>>>,
-        lr: f64,
+        rates: &Rates,
     ) {
         self.steps += 1;
         for (at, (param, gradient)) in params.iter_mut().zip(gradients).enumerate() {
@@ -185,11 +260,11 @@ impl OptimizerState {
                         move_by =
                             if nesterov { move_by + buffer.mul_scalar(momentum) } else { buffer };
                     }
-                    old - move_by.mul_scalar(lr)
+                    old - rates.rate.times(move_by)
                 }
                 Rule::Adam { weight_decay, decoupled } => {
                     let (old, gradient) = if decoupled {
-                        (old.mul_scalar(1.0 - lr * weight_decay), gradient)
+                        (rates.shrink.times(old), gradient)
                     } else {
                         let gradient = decayed(gradient, &old, weight_decay);
                         (old, gradient)
@@ -202,11 +277,9 @@ impl OptimizerState {
                         first[at].clone().mul_scalar(BETAS.0) + gradient.mul_scalar(1.0 - BETAS.0);
                     second[at] =
                         second[at].clone().mul_scalar(BETAS.1) + squared.mul_scalar(1.0 - BETAS.1);
-                    let age = self.steps as f64;
-                    let (unbias_1, unbias_2) = (1.0 - BETAS.0.powf(age), 1.0 - BETAS.1.powf(age));
-                    let scale = second[at].clone().sqrt().div_scalar(unbias_2.sqrt());
+                    let scale = rates.root.divides(second[at].clone().sqrt());
                     let direction = first[at].clone() / scale.add_scalar(EPSILON);
-                    old - direction.mul_scalar(lr / unbias_1)
+                    old - rates.rate.times(direction)
                 }
             };
         }
@@ -229,7 +302,8 @@ mod tests {
         let mut optimizer = OptimizerState::new(rule, &params);
         [0.5, 0.25].map(|gradient| {
             let gradient = Tensor::<1>::from_floats([gradient], &device);
-            optimizer.step(&mut params, vec![Some(gradient)], 0.1);
+            let rates = optimizer.next_rates(0.1).map(|rate| Factor::Host(*rate));
+            optimizer.step(&mut params, vec![Some(gradient)], &rates);
             params[0].to_data().as_slice::<f32>().expect("it is f32")[0]
         })
     }

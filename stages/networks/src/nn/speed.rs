@@ -6,6 +6,7 @@ use super::{
     feed::{Augment, Feed, InputNormalisation, PIXEL},
     memory::{self, guarded},
     optim::Rule,
+    replay::Replays,
     sampler::Sampler,
     schedule::Schedule,
     settings::{Length, TrainingConfig},
@@ -157,7 +158,7 @@ impl BenchmarkWork {
         setup.plan.precision.check(device)?;
         let feed = setup.feed(Device::CPU);
         let mut state = setup.start(Device::CPU);
-        setup.job(&feed).epoch(&mut state, None, &mut |_, _| Ok(()))?;
+        setup.job(&feed).epoch(&mut state, &mut Replays::default(), None, &mut |_, _| Ok(()))?;
         let here = setup.outputs(&state.values, &feed)?;
         let values = state.values.moved(device);
         let there = guarded(device, LESS_MEMORY, || setup.outputs(&values, &setup.feed(device)))?;
@@ -188,7 +189,8 @@ impl Setup {
         let mut state = self.start(device);
         let job = self.job(&feed);
         // The books are read at the end of an epoch: then the device has done it.
-        let mut epoch = || job.epoch(&mut state, None, &mut |_, _| Ok(())).map(drop);
+        let mut replays = Replays::default();
+        let mut epoch = || job.epoch(&mut state, &mut replays, None, &mut |_, _| Ok(())).map(drop);
         let train = self.rate(time, &mut epoch)?;
         let forward = self.rate(time, || self.outputs(&state.values, &feed).map(drop))?;
         Ok(Speed { train, forward })
@@ -219,6 +221,7 @@ impl TimedJob<'_> {
     fn epoch(
         &self,
         state: &mut State,
+        replays: &mut Replays,
         record: Option<&mut [f32]>,
         watch: &mut super::epoch::StepCallback<'_>,
     ) -> Result<bool, StageError> {
@@ -232,7 +235,7 @@ impl TimedJob<'_> {
             streams: Streams::new(0, STREAMS),
             recorded: false,
         };
-        job.epoch(state, record, watch)
+        job.epoch(state, replays, record, watch)
     }
 }
 

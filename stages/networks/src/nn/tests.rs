@@ -4,10 +4,11 @@ use super::{
     Tensor,
     epoch::{EpochJob, outputs},
     feed::{Augment, Feed, InputNormalisation},
-    forward::{Batch, Forward as _, Mode},
+    forward::{Batch, Forward as _, Mode, pass},
     input_gradients::{self, input_gradients, normalised},
     model::Model,
     optim::Rule,
+    replay::Replays,
     sampler::Sampler,
     schedule::Schedule,
     settings::{Length, Precision, TrainingConfig},
@@ -190,7 +191,8 @@ impl Toy {
             recorded: self.recorded,
         };
         while state.history.len() < epochs {
-            job.epoch(state, None, &mut |_, _| Ok(())).expect("nothing stops it");
+            job.epoch(state, &mut Replays::default(), None, &mut |_, _| Ok(()))
+                .expect("nothing stops it");
         }
     }
 
@@ -419,7 +421,8 @@ fn a_recorded_row_is_the_samples_own() {
         recorded: false,
     };
     let mut record = vec![f32::NAN; 40 * 4];
-    job.epoch(&mut state, Some(&mut record), &mut |_, _| Ok(())).expect("nothing stops it");
+    job.epoch(&mut state, &mut Replays::default(), Some(&mut record), &mut |_, _| Ok(()))
+        .expect("nothing stops it");
     let all = outputs(&toy.network, &state.values, &toy.feed, false, &mut |_| Ok(()))
         .expect("nothing stops it");
     for (at, (one, other)) in record.iter().zip(&all.logits).enumerate() {
@@ -448,5 +451,49 @@ fn how_fast() {
         outputs(&toy.network, &state.values, &toy.feed, true, &mut |_| Ok(())).expect("it runs");
         let forward = n as f64 / began.elapsed().as_secs_f64();
         println!("{name:?}: {train:.0} images/s trained, {forward:.0} forward");
+    }
+}
+
+#[test]
+fn channels_last_give_the_same_logits_and_gradients() {
+    let device = Device::CPU.inner();
+    // A network of many normalisations over six samples makes much of the last bits.
+    for (family, width, sample, near) in [
+        (Family::Mlp, Some(8), [1, 6, 6], 1e-4),
+        (Family::Lenet, None, [1, 28, 28], 1e-4),
+        (Family::Resnet18, Some(2), [3, 16, 16], 2e-3),
+        (Family::MobilenetV3Small, None, [3, 32, 32], 2e-3),
+        (Family::InceptionV3, None, [3, 32, 32], 0.1),
+    ] {
+        let network = network(family, width, &sample, 3);
+        let mut rng = Streams::new(1, &["init"]).get("init");
+        let values = NetworkValues::start(&network, Device::CPU, &mut rng);
+        let n = 6 * sample.iter().product::<usize>();
+        let pixels: Vec<f32> = (0..n).map(|at| ((at * 37) % 29) as f32 / 29.0 - 0.5).collect();
+        let by = |last: bool| {
+            let data = TensorData::new(pixels.clone(), [6, sample[0], sample[1], sample[2]]);
+            let x = Batch::Map(Tensor::from_data(data, &device)).recorded();
+            let leaves = values.params.iter();
+            let leaves: Vec<Tensor<1>> =
+                leaves.map(|param| Tensor::from_inner(param.clone()).require_grad()).collect();
+            let out = pass(&network, (&leaves, &values.stats), x, Mode::Train, last, None);
+            let logits = out.logits.clone().inner();
+            let weights = Tensor::from_inner(logits.clone()).cos();
+            let gradients = (out.logits * weights).sum().backward();
+            let mut all = vec![download(&logits)];
+            all.extend(out.stats.iter().map(|one| download(one)));
+            all.extend(
+                leaves.iter().map(|leaf| download(&leaf.grad(&gradients).expect("it is used"))),
+            );
+            all
+        };
+        for (at, (one, other)) in by(true).into_iter().zip(by(false)).enumerate() {
+            let size = other.iter().map(|value| value.abs()).fold(1e-2, f32::max);
+            let off = one.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(
+                one.len() == other.len() && off < near * size,
+                "{family:?}, tensor {at}: {off} of {size}"
+            );
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     epoch::{EpochJob, accuracy, outputs},
     feed::{Feed, InputNormalisation},
     memory::{self, guarded},
+    replay::Replays,
     settings::{Length, TrainingConfig},
     state::State,
     values::NetworkValues,
@@ -202,6 +203,7 @@ struct TrainingLoop<'a, 'f> {
     recording: Recording,
     fold: Option<FoldWatch<'f>>,
     trained: Trained,
+    replays: Replays,
     /// The state after the last whole epoch, if it is not in the store.
     whole: Option<(State, Parts)>,
     kept: Instant,
@@ -233,6 +235,7 @@ impl<'a> TrainingLoop<'a, '_> {
             recording,
             fold: None,
             trained,
+            replays: Replays::default(),
             whole: None,
             kept: Instant::now(),
         })
@@ -248,18 +251,20 @@ impl<'a> TrainingLoop<'a, '_> {
             Some(fold) => (fold.before, fold.total),
             None => (0, job.steps()),
         };
-        let whole = job.epoch(state, logits.as_deref_mut(), &mut |done, loss| {
-            ctx.check_cancelled()?;
-            if done == job.steps() || told.is_none_or(|told| told.elapsed() >= NEWS) {
-                told = Some(Instant::now());
-                let figure = loss.map(|loss| ("loss", loss));
-                ctx.progress(StageProgress {
-                    figure: figure.map(|(name, value): (&'static str, f64)| (name.into(), value)),
-                    ..StageProgress::new(before + done, all, "step")
-                });
-            }
-            Ok(())
-        })?;
+        let whole =
+            job.epoch(state, &mut self.replays, logits.as_deref_mut(), &mut |done, loss| {
+                ctx.check_cancelled()?;
+                if done == job.steps() || told.is_none_or(|told| told.elapsed() >= NEWS) {
+                    told = Some(Instant::now());
+                    let figure = loss.map(|loss| ("loss", loss));
+                    ctx.progress(StageProgress {
+                        figure: figure
+                            .map(|(name, value): (&'static str, f64)| (name.into(), value)),
+                        ..StageProgress::new(before + done, all, "step")
+                    });
+                }
+                Ok(())
+            })?;
         if self.recording.what == RecordMode::Clean {
             let feed = &self.setup.train;
             let mut pause = |_| ctx.check_cancelled();

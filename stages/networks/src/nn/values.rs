@@ -1,10 +1,10 @@
 //! The values of a network: on the device, and as a state dict that PyTorch loads.
 
 use super::Tensor;
-use crate::device::Device;
+use crate::device::{Device, beside};
 use artifacts::architecture::{Network, Role};
 use artifacts::{ArtifactError, parts};
-use burn::tensor::TensorData;
+use burn::tensor::{TensorData, kind::Basic};
 use rand::Rng;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use thiserror::Error;
@@ -31,6 +31,12 @@ impl NetworkValues {
             if spec.trained() { params.push(tensor) } else { stats.push(tensor) }
         }
         Self { params, stats }
+    }
+
+    /// Returns them with each tensor turned into another.
+    pub(super) fn map(&self, turn: fn(&Tensor<1>) -> Tensor<1>) -> Self {
+        let all = |tensors: &[Tensor<1>]| tensors.iter().map(turn).collect();
+        Self { params: all(&self.params), stats: all(&self.stats) }
     }
 
     /// Returns the same values on `device`.
@@ -118,12 +124,21 @@ impl StateDict<'_> {
 /// Puts `values` on `device`.
 pub(super) fn upload(values: Vec<f32>, device: Device) -> Tensor<1> {
     let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), &device.inner())
+    beside(|| Tensor::from_data(TensorData::new(values, [n]), &device.inner()))
 }
 
 /// Returns the values of `tensor`, row-major.
 pub(crate) fn download<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    tensor.to_data().to_vec().expect("every float here is f32")
+    read(tensor).try_to_vec().unwrap_or_else(|error| panic!("{UNREAD} {error:?}"))
+}
+
+// A device that failed is told as a panic, which `guarded` turns into the error of a stage.
+const UNREAD: &str = "Error while reading data:";
+
+/// Returns what `tensor` holds, after all that it waits for.
+pub(crate) fn read<const D: usize, K: Basic>(tensor: &Tensor<D, K>) -> TensorData {
+    let data = beside(|| tensor.try_to_data());
+    data.unwrap_or_else(|error| panic!("{UNREAD} {error:?}"))
 }
 
 /// Returns tensor `name` of `stored`, which must be f32 and of this shape.

@@ -1,0 +1,196 @@
+//! Layers as the kernels of an accelerator are fast with them.
+//!
+//! Nothing is tried out there to find the fastest kernel: that takes minutes for every new size, and another
+//! one on another day would round differently. So what is asked is what the kernels at hand do well: products
+//! of matrices, on the matrix units, and sums along short sides.
+
+use super::Tensor;
+use crate::device::Device;
+use burn::tensor::Slice;
+
+/// Returns a convolution as one product of matrices: the pixels that each output looks at, side by side
+/// (im2col; Chellapilla, Puri and Simard, *High Performance Convolutional Neural Networks for Document
+/// Processing*, 2006), times the weights. Maps are \[n, h, w, c\]. It takes the memory of as many inputs as a
+/// kernel has pixels.
+pub(super) fn conv_by_product(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    stride: usize,
+    pad: [usize; 2],
+) -> Tensor<4> {
+    let [n, height, width, c] = x.dims();
+    let [out, _, down, right] = weight.dims();
+    let (tall, wide) = (height + 2 * pad[0], width + 2 * pad[1]);
+    let (rows, columns) = ((tall - down) / stride + 1, (wide - right) / stride + 1);
+    let mut x = x;
+    if pad != [0, 0] {
+        let padded = Tensor::zeros([n, tall, wide, c], (&x.device(), x.dtype()));
+        let inside = [0..n, pad[0]..pad[0] + height, pad[1]..pad[1] + width, 0..c];
+        x = padded.slice_assign(inside, x);
+    }
+    let along = |from: usize, count: usize| {
+        Slice::new(from as isize, Some((from + (count - 1) * stride + 1) as isize), stride as isize)
+    };
+    let whole = Slice::full();
+    let beside = |mut parts: Vec<Tensor<4>>| {
+        if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, 3) }
+    };
+    // First those of a row, then the rows: fewer and longer copies than pixel by pixel.
+    let row = (0..right).map(|j| x.clone().slice([whole, whole, along(j, columns), whole]));
+    let x = beside(row.collect());
+    let seen = (0..down).map(|i| x.clone().slice([whole, along(i, rows), whole, whole]));
+    let seen = beside(seen.collect());
+    let taps = down * right;
+    let weight = weight.permute([2, 3, 1, 0]).reshape([1, taps * c, out]);
+    // The gradient of few weights is a product with long sums: one for each sample, and then over these.
+    let apart = if taps * c * out < MANY_WEIGHTS { n } else { 1 };
+    let y = seen.reshape([apart, n / apart * rows * columns, taps * c]).matmul(weight);
+    let y = y.reshape([n, rows, columns, out]);
+    match bias {
+        Some(bias) => y + spread(bias, [n, rows, columns, out]),
+        None => y,
+    }
+}
+
+const MANY_WEIGHTS: usize = 1 << 17;
+
+/// Returns one value for each of the last side, as a tensor of this shape. The other sides are added one by
+/// one, and so the gradient is summed side by side: in one go, it would be one long sum for each value, and
+/// few threads at work.
+pub(super) fn spread<const D: usize>(values: Tensor<1>, shape: [usize; D]) -> Tensor<D> {
+    let mut sides = [1; D];
+    sides[D - 1] = shape[D - 1];
+    let mut out = values.reshape(sides);
+    for at in 0..D - 1 {
+        sides[at] = shape[at];
+        out = out.expand(sides);
+    }
+    out
+}
+
+/// Returns two factors of `n`, as near to each other as there are.
+pub(super) fn factors(n: usize) -> [usize; 2] {
+    let small = (1..=n.isqrt()).rev().find(|at| n.is_multiple_of(*at)).unwrap_or(1);
+    [small, n / small.max(1)]
+}
+
+/// In which order the sides of maps are, and what is done to each channel: in neither does it move a value.
+#[derive(Clone, Copy)]
+pub(super) struct ChannelOrder {
+    n: usize,
+    c: usize,
+    height: usize,
+    width: usize,
+    /// \[n, h, w, c\], as the products of an accelerator leave them; else \[n, c, h, w\].
+    last: bool,
+}
+
+impl ChannelOrder {
+    /// Returns the order of `x`, whose channels are its last side or its second.
+    pub(super) fn of(x: &Tensor<4>, last: bool) -> Self {
+        let [n, a, b, d] = x.dims();
+        let (c, height, width) = if last { (d, a, b) } else { (a, b, d) };
+        Self { n, c, height, width, last }
+    }
+
+    /// Returns how many values a channel has.
+    pub(super) fn count(self) -> f64 {
+        (self.n * self.height * self.width) as f64
+    }
+
+    /// Returns `x` as rows. Channels last, the samples as two factors: one thread of an accelerator adds up one
+    /// side, and short sides keep many at work. Else one row for each sample and channel:
+    /// the CPU's kernels are fast for one scalar a row, and walk any other broadcast element by element.
+    pub(super) fn rows(self, x: Tensor<4>) -> Tensor<5> {
+        let [n, a, b, d] = x.dims();
+        if self.last {
+            let [some, others] = factors(n);
+            x.reshape([some, others, a, b, d])
+        } else {
+            x.reshape([1, 1, 1, n * a, b * d])
+        }
+    }
+
+    pub(super) fn back(self, x: Tensor<5>) -> Tensor<4> {
+        let Self { n, c, height, width, last } = self;
+        x.reshape(if last { [n, height, width, c] } else { [n, c, height, width] })
+    }
+
+    /// Returns one value a channel, \[c\], as what goes with its rows.
+    pub(super) fn each(self, values: Tensor<1>) -> Tensor<5> {
+        let Self { n, c, height, width, last } = self;
+        if last {
+            let [some, others] = factors(n);
+            spread(values, [some, others, height, width, c])
+        } else {
+            values.reshape([1, c]).repeat_dim(0, n).reshape([1, 1, 1, n * c, 1])
+        }
+    }
+
+    /// Returns the sum of each channel, \[c\].
+    pub(super) fn sums(self, x: Tensor<5>) -> Tensor<1> {
+        if self.last {
+            x.sum_dim(0).sum_dim(1).sum_dim(2).sum_dim(3).reshape([self.c])
+        } else {
+            self.sums_of_maps(x).sum_dim(0).reshape([self.c])
+        }
+    }
+
+    /// Returns the mean of each map, \[n, c\].
+    pub(super) fn means(self, x: Tensor<4>) -> Tensor<2> {
+        self.sums_of_maps(self.rows(x)).div_scalar((self.height * self.width) as f64)
+    }
+
+    fn sums_of_maps(self, x: Tensor<5>) -> Tensor<2> {
+        let x = if self.last { x.sum_dim(2).sum_dim(3) } else { x.sum_dim(4) };
+        x.reshape([self.n, self.c])
+    }
+}
+
+/// Whether `x` lies in an accelerator's memory.
+pub(super) fn on_accelerator<const D: usize>(x: &Tensor<D>) -> bool {
+    x.device().inner() != Device::CPU.inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::TensorData;
+
+    #[test]
+    fn factors_are_near_each_other() {
+        let cases = [(128, [8, 16]), (127, [1, 127]), (1, [1, 1]), (0, [1, 0]), (36, [6, 6])];
+        for (n, wanted) in cases {
+            assert_eq!(factors(n), wanted);
+        }
+    }
+
+    #[test]
+    fn both_orders_of_channels_give_the_same_sums() {
+        let values: Vec<f32> = (0..6 * 3 * 4 * 5).map(|i| ((i * 31) % 23) as f32 - 9.0).collect();
+        let data = TensorData::new(values, [6, 3, 4, 5]);
+        let x = Tensor::<4>::from_data(data, &Device::CPU.inner());
+        let near = |one: Vec<f32>, other: Vec<f32>| {
+            let off = one.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(one.len() == other.len() && off < 1e-4, "{one:?} and {other:?}");
+        };
+        let by = |last: bool| {
+            let x = if last { x.clone().permute([0, 2, 3, 1]) } else { x.clone() };
+            let order = ChannelOrder::of(&x, last);
+            assert_eq!(order.count(), 120.0);
+            let (rows, maps) = (order.rows(x.clone()), order.means(x));
+            let sums = order.sums(rows.clone());
+            let scaled = order.back(rows * order.each(sums.clone()));
+            let scaled = if last { scaled.permute([0, 3, 1, 2]) } else { scaled };
+            [
+                super::super::download(&sums),
+                super::super::download(&maps),
+                super::super::download(&scaled),
+            ]
+        };
+        for (one, other) in by(true).into_iter().zip(by(false)) {
+            near(one, other);
+        }
+    }
+}
