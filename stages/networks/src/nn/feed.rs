@@ -135,7 +135,7 @@ pub(crate) struct Feed {
 enum BatchSource {
     Host(Inputs),
     /// \[n, c, h * w\], i16, and what each channel is multiplied by and what is added, \[1, c, 1\] both.
-    Images(Tensor<3, Int>, [Tensor<3>; 2]),
+    Images(Tensor<3, Int>, Box<[Tensor<3>; 2]>),
     /// \[n, d\].
     Features(Tensor<2>),
 }
@@ -177,7 +177,7 @@ impl Feed {
                     let data = TensorData::new(values.collect::<Vec<f32>>(), [1, *c, 1]);
                     Tensor::<3>::from_data(data, &inner)
                 };
-                let columns = [column(|norm| norm.0), column(|norm| norm.1)];
+                let columns = Box::new([column(|norm| norm.0), column(|norm| norm.1)]);
                 BatchSource::Images(Tensor::from_data(data, (&inner, DType::I16)), columns)
             }
             (Inputs::Features(values), [d]) if resident => {

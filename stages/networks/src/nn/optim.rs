@@ -30,7 +30,7 @@ const PIECE: usize = 1 << 14;
 pub(super) enum Factor {
     Host(f64),
     /// \[1\].
-    Device(Tensor<1>),
+    Device(Box<Tensor<1>>),
 }
 
 /// What one step takes from the learning rate and from how many steps were taken.
@@ -57,14 +57,14 @@ impl Factor {
     fn times(&self, tensor: Tensor<1>) -> Tensor<1> {
         match self {
             Self::Host(number) => tensor.mul_scalar(*number),
-            Self::Device(factor) => tensor * factor.clone(),
+            Self::Device(factor) => tensor * (**factor).clone(),
         }
     }
 
     fn divides(&self, tensor: Tensor<1>) -> Tensor<1> {
         match self {
             Self::Host(number) => tensor.div_scalar(*number),
-            Self::Device(factor) => tensor / factor.clone(),
+            Self::Device(factor) => tensor / (**factor).clone(),
         }
     }
 }

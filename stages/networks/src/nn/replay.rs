@@ -188,7 +188,7 @@ impl FixedValues {
     }
 
     fn rates(&self) -> Rates {
-        let at = |i: usize| Factor::Device(self.rates.clone().slice([i..i + 1]));
+        let at = |i: usize| Factor::Device(Box::new(self.rates.clone().slice(i..i + 1)));
         Rates { rate: at(0), shrink: at(1), root: at(2) }
     }
 

@@ -481,7 +481,7 @@ fn channels_last_give_the_same_logits_and_gradients() {
             let weights = Tensor::from_inner(logits.clone()).cos();
             let gradients = (out.logits * weights).sum().backward();
             let mut all = vec![download(&logits)];
-            all.extend(out.stats.iter().map(|one| download(one)));
+            all.extend(out.stats.iter().map(download));
             all.extend(
                 leaves.iter().map(|leaf| download(&leaf.grad(&gradients).expect("it is used"))),
             );
