@@ -7,7 +7,7 @@
 
 use crate::{
     device::{Device, beside, explain},
-    nn::{Tensor, download, read},
+    nn::{Tensor, download, least_of_rows, sums_of_rows},
 };
 use artifacts::Matrix;
 use burn::tensor::{Bool, DType, Int, TensorData};
@@ -167,7 +167,7 @@ impl DeviceVectors for BurnVectors {
             let floor = upload(self.device, floor.to_vec(), floor.len());
             let sum = |rows: &[u32]| {
                 let above = (self.rows(formula, rows) - floor.clone()).clamp_min(0.0);
-                download(&above.sum_dim(1))
+                download(&sums_of_rows(above))
             };
             rows.chunks(BLOCK).flat_map(sum).map(f64::from).collect()
         })
@@ -176,7 +176,7 @@ impl DeviceVectors for BurnVectors {
     fn least(&self, formula: &Pairwise) -> f32 {
         beside(|| {
             let all: Vec<u32> = (0..self.n as u32).collect();
-            let least = |rows: &[u32]| download(&self.rows(formula, rows).min_dim(1));
+            let least = |rows: &[u32]| download(&least_of_rows(self.rows(formula, rows)));
             all.chunks(BLOCK).flat_map(least).fold(f32::INFINITY, f32::min)
         })
     }
@@ -188,17 +188,24 @@ impl DeviceVectors for BurnVectors {
             }
             let mut out = Vec::with_capacity(rows.len());
             for rows in rows.chunks(BLOCK) {
-                let columns = self.columns();
+                // As floats, which hold them exactly: a block has fewer than 2^24 columns.
+                let columns = self.columns().float();
                 let mut left = self.rows(formula, rows);
-                let mut found: Vec<Tensor<2, Int>> = Vec::with_capacity(count);
+                let mut found: Vec<Tensor<2>> = Vec::with_capacity(count);
                 for _ in 0..count {
-                    let place = left.clone().argmin(1);
-                    let here = columns.clone().equal(place.clone().cast(DType::I32));
-                    left = left.mask_fill(here, f32::INFINITY);
+                    // The first place of the least.
+                    let least = least_of_rows(left.clone());
+                    let places = columns.clone().expand([rows.len(), self.n]);
+                    let place = least_of_rows(
+                        places.mask_fill(left.clone().not_equal(least), f32::INFINITY),
+                    );
+                    left = left.mask_fill(columns.clone().equal(place.clone()), f32::INFINITY);
                     found.push(place);
                 }
-                let places = read(&Tensor::cat(found, 1)).convert::<i32>();
-                let places: Vec<i32> = places.try_to_vec().expect("it was converted to i32");
+                let places: Vec<i32> = download(&Tensor::cat(found, 1))
+                    .into_iter()
+                    .map(|place| place as i32)
+                    .collect();
                 // A kernel that went wrong gives any number.
                 let wrong = places.iter().find(|place| !(0..self.n as i32).contains(*place));
                 assert!(

@@ -3,10 +3,14 @@
 use super::{
     Group, Picks, SelectInput, Selector, TrainingSet, ccs::stratified, top::hardest_first,
 };
-use artifacts::units::{Count, Fraction};
+use artifacts::{
+    ClassId,
+    units::{Count, Fraction},
+};
 use engine::StageError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Strata of the score after a cut a little above the share of wrong labels, which is estimated.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +23,8 @@ pub(crate) struct Robust {
     /// How much is cut of clean data where a tenth or less is kept, but no more than the networks of
     /// the folds misread; it falls to 0 where half is kept.
     clean_cutoff: Fraction,
+    /// How much of a class is cut at most, unless more is cut of all: the networks misread rare classes.
+    class_cutoff: Fraction,
     /// How many strata of equal width the scores are cut into.
     strata: Count,
 }
@@ -30,6 +36,7 @@ impl Default for Robust {
             noise: None,
             slack: fraction(0.02),
             clean_cutoff: fraction(0.1),
+            class_cutoff: fraction(0.5),
             strata: Count::try_from(50).expect("it is above 0"),
         }
     }
@@ -50,6 +57,22 @@ impl Robust {
     fn estimate(&self, set: &TrainingSet<'_>) -> f64 {
         let issues = set.label_issues();
         self.noise.map_or_else(|| issues.share().max(issues.unrelated), f64::from)
+    }
+
+    /// Returns `order` without the first `skip` of it, or without fewer: of no class more than `share`.
+    fn without(skip: usize, share: f64, order: &[u32], group: &Group<'_>) -> Vec<u32> {
+        let class = |at: u32| group.ground.labels[group.members[at as usize].index()];
+        let mut left: BTreeMap<ClassId, usize> = BTreeMap::new();
+        order.iter().for_each(|at| *left.entry(class(*at)).or_default() += 1);
+        left.values_mut().for_each(|size| *size = (share * *size as f64).round() as usize);
+        let mut skip = skip;
+        let mut is_cut = |at: u32| {
+            let left = left.get_mut(&class(at)).expect("every class was counted");
+            let is_cut = skip > 0 && *left > 0;
+            (skip, *left) = if is_cut { (skip - 1, *left - 1) } else { (skip, *left) };
+            is_cut
+        };
+        order.iter().copied().filter(|at| !is_cut(*at)).collect()
     }
 
     /// Returns the share of a group that is cut where the share `keep` of it is kept, and the networks of
@@ -73,8 +96,9 @@ a label drawn by chance is there every other time, that of a sample which is onl
 samples that belong to no class count too, which confident learning does not flag. Both need networks that
 have learnt the task: to one that guesses all labels are unrelated (the log has the estimate and the share
 misread). So many samples and `rule.slack` more are cut: those that are flagged, then the hardest by
-`scores`. What is left is covered as `select.ccs` does. Where too few would be left for the budget, fewer
-are cut.
+`scores`; but no more than `rule.class-cutoff` of a class, for networks misread what is rare, and without
+its rare classes a training set teaches none. What is left is covered as `select.ccs` does. Where too few
+would be left for the budget, fewer are cut.
 
 An estimate below 0.05 counts as none, for of clean data too some samples lie between two classes. Then the
 hardest are cut, as `select.ccs` does, but as many as these data bear: where a tenth is kept, the share that
@@ -99,7 +123,7 @@ Ours. The estimate is that of Northcutt, Jiang & Chuang, *Confident Learning: Es
 Dataset Labels*, JAIR 2021, the cover that of Zheng et al., *Coverage-centric Coreset Selection for High
 Pruning Rates*, ICLR 2023. What clean data bear was set by Fashion-MNIST and SpamAssassin, the second way to
 estimate after MNIST with foreign samples. Cost: O(n C + C n log n).";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const STREAMS: &'static [&'static str] = &["strata"];
     const READS: &'static [SelectInput] = &[SelectInput::Scores, SelectInput::Logits];
 
@@ -129,9 +153,10 @@ estimate after MNIST with foreign samples. Cost: O(n C + C n log n).";
         }
         let cutoff = self.cutoff(noise, issues.misread, keep);
         let skip = (cutoff * order.len() as f64).round() as usize;
-        let kept = &order[skip.min(order.len() - budget)..];
+        let share = cutoff.max(self.class_cutoff.into());
+        let kept = Self::without(skip.min(order.len() - budget), share, &order, group);
         let mut stream = group.streams.at("strata", group.index);
-        Ok(stratified(&scores, kept, self.strata, budget, &mut stream).into())
+        Ok(stratified(&scores, &kept, self.strata, budget, &mut stream).into())
     }
 }
 
@@ -180,6 +205,32 @@ mod tests {
         }
         let given = Robust { noise: Fraction::try_from(0.25).ok(), ..Robust::default() };
         assert_eq!(select(&given, &ground, 60), select(&Robust::default(), &ground, 60));
+    }
+
+    #[test]
+    fn a_class_that_is_misread_keeps_its_half() {
+        // Twenty samples of a rare class, which the networks take for another.
+        let class = |at: u32| if at < 180 { at % 2 } else { 2 };
+        let labels = ClassId::list((0..200).map(class));
+        let scores: Vec<f64> = (0..200).map(f64::from).collect();
+        let logits: Vec<f32> = (0..200)
+            .flat_map(|at| if class(at) == 1 { [0.0, 3.0, 0.0] } else { [3.0, 0.0, 0.0] })
+            .collect();
+        let ground = TrainingSet {
+            labels: &labels,
+            scores: Some(&scores),
+            logits: Some(Matrix::new(&logits, 200, 3)),
+            ..TrainingSet::default()
+        };
+        let rare = |most: f64| {
+            let fraction = |value: f64| Fraction::try_from(value).expect("it is a fraction");
+            let (noise, class_cutoff) = (Some(fraction(0.1)), fraction(most));
+            let rule = Robust { noise, class_cutoff, ..Robust::default() };
+            let picks = select(&rule, &ground, 176);
+            assert_eq!(picks.len(), 176);
+            picks.iter().filter(|at| class(**at) == 2).count()
+        };
+        assert_eq!((rare(1.0), rare(0.5), rare(0.0)), (0, 10, 18));
     }
 
     #[test]

@@ -69,6 +69,43 @@ pub(super) fn spread<const D: usize>(values: Tensor<1>, shape: [usize; D]) -> Te
     out
 }
 
+/// Returns the sum of each row, \[b, 1\].
+pub(crate) fn sums_of_rows(x: Tensor<2>) -> Tensor<2> {
+    by_parts(x, |x| x.sum_dim(1), |x| x.sum_dim(1))
+}
+
+/// Returns the least of each row, \[b, 1\].
+pub(crate) fn least_of_rows(x: Tensor<2>) -> Tensor<2> {
+    by_parts(x, |x| x.min_dim(1), |x| x.min_dim(1))
+}
+
+// How many numbers one thread goes through.
+const PART: usize = 256;
+
+/// Does to each row of `x` what `of_three` does to parts of it, \[b, part, parts\] along the second side, and
+/// `of_two` to the last few. With one thread for a whole row of many numbers, an accelerator would have little
+/// to do at a time.
+fn by_parts(
+    mut x: Tensor<2>,
+    of_three: fn(Tensor<3>) -> Tensor<3>,
+    of_two: fn(Tensor<2>) -> Tensor<2>,
+) -> Tensor<2> {
+    loop {
+        let [rows, columns] = x.dims();
+        let parts = columns / PART;
+        if parts < 2 {
+            return of_two(x);
+        }
+        let whole = x.clone().slice([0..rows, 0..parts * PART]).reshape([rows, PART, parts]);
+        let whole = of_three(whole).reshape([rows, parts]);
+        let rest = parts * PART..columns;
+        x = match rest.is_empty() {
+            true => whole,
+            false => Tensor::cat(vec![whole, of_two(x.slice([0..rows, rest]))], 1),
+        };
+    }
+}
+
 /// Returns two factors of `n`, as near to each other as there are.
 pub(super) fn factors(n: usize) -> [usize; 2] {
     let small = (1..=n.isqrt()).rev().find(|at| n.is_multiple_of(*at)).unwrap_or(1);
@@ -163,6 +200,23 @@ mod tests {
         let cases = [(128, [8, 16]), (127, [1, 127]), (1, [1, 1]), (0, [1, 0]), (36, [6, 6])];
         for (n, wanted) in cases {
             assert_eq!(factors(n), wanted);
+        }
+    }
+
+    #[test]
+    fn rows_by_parts_are_whole_rows() {
+        for columns in [1, 255, 511, 512, 513, 70_000] {
+            let values: Vec<f32> =
+                (0..2 * columns).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
+            let data = TensorData::new(values.clone(), [2, columns]);
+            let x = Tensor::<2>::from_data(data, &Device::CPU.inner());
+            let rows = || values.chunks_exact(columns);
+            // Whole numbers: no order of adding them rounds.
+            let sums: Vec<f32> = rows().map(|row| row.iter().sum()).collect();
+            let least: Vec<f32> =
+                rows().map(|row| row.iter().copied().fold(0.0, f32::min)).collect();
+            assert_eq!(super::super::download(&sums_of_rows(x.clone())), sums, "{columns}");
+            assert_eq!(super::super::download(&least_of_rows(x)), least, "{columns}");
         }
     }
 

@@ -24,7 +24,8 @@ pub(crate) mod training;
 pub(crate) mod values;
 mod zoom;
 
-pub(crate) use values::{download, read};
+pub(crate) use accelerated::{least_of_rows, sums_of_rows};
+pub(crate) use values::download;
 
 /// A tensor on any device.
 pub(crate) type Tensor<const D: usize, K = burn::tensor::Float> = burn::tensor::Tensor<D, K>;

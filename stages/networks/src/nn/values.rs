@@ -4,7 +4,7 @@ use super::Tensor;
 use crate::device::{Device, beside};
 use artifacts::architecture::{Network, Role};
 use artifacts::{ArtifactError, parts};
-use burn::tensor::{TensorData, kind::Basic};
+use burn::tensor::TensorData;
 use rand::Rng;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use thiserror::Error;
@@ -136,7 +136,7 @@ pub(crate) fn download<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
 const UNREAD: &str = "Error while reading data:";
 
 /// Returns what `tensor` holds, after all that it waits for.
-pub(crate) fn read<const D: usize, K: Basic>(tensor: &Tensor<D, K>) -> TensorData {
+fn read<const D: usize>(tensor: &Tensor<D>) -> TensorData {
     let data = beside(|| tensor.try_to_data());
     data.unwrap_or_else(|error| panic!("{UNREAD} {error:?}"))
 }
