@@ -23,8 +23,9 @@ pub(crate) struct Robust {
     /// How much is cut of clean data where a tenth or less is kept, but no more than the networks of
     /// the folds misread; it falls to 0 where half is kept.
     clean_cutoff: Fraction,
-    /// How much of a class is cut at most, unless more is cut of all: the networks misread rare classes.
-    class_cutoff: Fraction,
+    /// Which classes are rare: those of less than this part of the mean size. Networks misread what is rare, so
+    /// no larger share of such a class is cut than of all.
+    rare: Fraction,
     /// How many strata of equal width the scores are cut into.
     strata: Count,
 }
@@ -36,7 +37,7 @@ impl Default for Robust {
             noise: None,
             slack: fraction(0.02),
             clean_cutoff: fraction(0.1),
-            class_cutoff: fraction(0.5),
+            rare: fraction(0.5),
             strata: Count::try_from(50).expect("it is above 0"),
         }
     }
@@ -59,12 +60,15 @@ impl Robust {
         self.noise.map_or_else(|| issues.share().max(issues.unrelated), f64::from)
     }
 
-    /// Returns `order` without the first `skip` of it, or without fewer: of no class more than `share`.
-    fn without(skip: usize, share: f64, order: &[u32], group: &Group<'_>) -> Vec<u32> {
+    /// Returns `order` without the first `skip` of it; of a rare class no more than the share `cutoff`.
+    fn without(&self, skip: usize, cutoff: f64, order: &[u32], group: &Group<'_>) -> Vec<u32> {
         let class = |at: u32| group.ground.labels[group.members[at as usize].index()];
         let mut left: BTreeMap<ClassId, usize> = BTreeMap::new();
         order.iter().for_each(|at| *left.entry(class(*at)).or_default() += 1);
-        left.values_mut().for_each(|size| *size = (share * *size as f64).round() as usize);
+        let few = f64::from(self.rare) * order.len() as f64 / left.len().max(1) as f64;
+        left.values_mut().filter(|size| (**size as f64) < few).for_each(|size| {
+            *size = (cutoff * *size as f64).round() as usize;
+        });
         let mut skip = skip;
         let mut is_cut = |at: u32| {
             let left = left.get_mut(&class(at)).expect("every class was counted");
@@ -96,9 +100,9 @@ a label drawn by chance is there every other time, that of a sample which is onl
 samples that belong to no class count too, which confident learning does not flag. Both need networks that
 have learnt the task: to one that guesses all labels are unrelated (the log has the estimate and the share
 misread). So many samples and `rule.slack` more are cut: those that are flagged, then the hardest by
-`scores`; but no more than `rule.class-cutoff` of a class, for networks misread what is rare, and without
-its rare classes a training set teaches none. What is left is covered as `select.ccs` does. Where too few
-would be left for the budget, fewer are cut.
+`scores`. Networks misread what is rare, so of a class of less than `rule.rare` of the mean size no larger
+share is cut than of all. What is left is covered as `select.ccs` does. Where too few would be left for the
+budget, fewer are cut.
 
 An estimate below 0.05 counts as none, for of clean data too some samples lie between two classes. Then the
 hardest are cut, as `select.ccs` does, but as many as these data bear: where a tenth is kept, the share that
@@ -153,8 +157,7 @@ estimate after MNIST with foreign samples. Cost: O(n C + C n log n).";
         }
         let cutoff = self.cutoff(noise, issues.misread, keep);
         let skip = (cutoff * order.len() as f64).round() as usize;
-        let share = cutoff.max(self.class_cutoff.into());
-        let kept = Self::without(skip.min(order.len() - budget), share, &order, group);
+        let kept = self.without(skip.min(order.len() - budget), cutoff, &order, group);
         let mut stream = group.streams.at("strata", group.index);
         Ok(stratified(&scores, &kept, self.strata, budget, &mut stream).into())
     }
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_is_misread_keeps_its_half() {
+    fn a_rare_class_that_is_misread_loses_its_share_and_no_more() {
         // Twenty samples of a rare class, which the networks take for another.
         let class = |at: u32| if at < 180 { at % 2 } else { 2 };
         let labels = ClassId::list((0..200).map(class));
@@ -222,15 +225,15 @@ mod tests {
             logits: Some(Matrix::new(&logits, 200, 3)),
             ..TrainingSet::default()
         };
-        let rare = |most: f64| {
+        let kept_of_rare = |rare: f64| {
             let fraction = |value: f64| Fraction::try_from(value).expect("it is a fraction");
-            let (noise, class_cutoff) = (Some(fraction(0.1)), fraction(most));
-            let rule = Robust { noise, class_cutoff, ..Robust::default() };
-            let picks = select(&rule, &ground, 176);
+            let (noise, rare) = (Some(fraction(0.1)), fraction(rare));
+            let picks = select(&Robust { noise, rare, ..Robust::default() }, &ground, 176);
             assert_eq!(picks.len(), 176);
             picks.iter().filter(|at| class(**at) == 2).count()
         };
-        assert_eq!((rare(1.0), rare(0.5), rare(0.0)), (0, 10, 18));
+        // With the slack 0.12 is cut: 24 samples, and 2 of 20.
+        assert_eq!((kept_of_rare(0.0), kept_of_rare(0.5)), (0, 18));
     }
 
     #[test]
