@@ -13,7 +13,7 @@ use burn::tensor::Slice;
 /// Processing*, 2006), times the weights. Maps are \[n, h, w, c\]. It takes the memory of as many inputs as a
 /// kernel has pixels.
 pub(super) fn conv_by_product(
-    x: Tensor<4>,
+    mut x: Tensor<4>,
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
     stride: usize,
@@ -23,7 +23,6 @@ pub(super) fn conv_by_product(
     let [out, _, down, right] = weight.dims();
     let (tall, wide) = (height + 2 * pad[0], width + 2 * pad[1]);
     let (rows, columns) = ((tall - down) / stride + 1, (wide - right) / stride + 1);
-    let mut x = x;
     if pad != [0, 0] {
         let padded = Tensor::zeros([n, tall, wide, c], (&x.device(), x.dtype()));
         let inside = [0..n, pad[0]..pad[0] + height, pad[1]..pad[1] + width, 0..c];
@@ -112,7 +111,7 @@ pub(super) fn factors(n: usize) -> [usize; 2] {
     [small, n / small.max(1)]
 }
 
-/// In which order the sides of maps are, and what is done to each channel: in neither does it move a value.
+/// The order of a map's sides, and what is done to each channel in it without moving a value.
 #[derive(Clone, Copy)]
 pub(super) struct ChannelOrder {
     n: usize,
@@ -136,53 +135,104 @@ impl ChannelOrder {
         (self.n * self.height * self.width) as f64
     }
 
-    /// Returns `x` as rows. Channels last, the samples as two factors: one thread of an accelerator adds up one
-    /// side, and short sides keep many at work. Else one row for each sample and channel:
-    /// the CPU's kernels are fast for one scalar a row, and walk any other broadcast element by element.
-    pub(super) fn rows(self, x: Tensor<4>) -> Tensor<5> {
-        let [n, a, b, d] = x.dims();
+    /// Returns `x` times a factor for each channel, plus a term for each, \[c\] both.
+    pub(super) fn scaled(self, x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<4> {
         if self.last {
-            let [some, others] = factors(n);
-            x.reshape([some, others, a, b, d])
+            let rows = self.parts(x) * self.spread(scale) + self.spread(shift);
+            self.back(rows)
         } else {
-            x.reshape([1, 1, 1, n * a, b * d])
+            let rows = self.rows(x) * self.each(scale) + self.each(shift);
+            self.back(rows)
         }
     }
 
-    pub(super) fn back(self, x: Tensor<5>) -> Tensor<4> {
-        let Self { n, c, height, width, last } = self;
-        x.reshape(if last { [n, height, width, c] } else { [n, c, height, width] })
-    }
-
-    /// Returns one value a channel, \[c\], as what goes with its rows.
-    pub(super) fn each(self, values: Tensor<1>) -> Tensor<5> {
-        let Self { n, c, height, width, last } = self;
-        if last {
-            let [some, others] = factors(n);
-            spread(values, [some, others, height, width, c])
-        } else {
-            values.reshape([1, c]).repeat_dim(0, n).reshape([1, 1, 1, n * c, 1])
-        }
-    }
-
-    /// Returns the sum of each channel, \[c\].
-    pub(super) fn sums(self, x: Tensor<5>) -> Tensor<1> {
+    /// Returns `x` brought to mean 0 and variance 1 in each channel, then scaled, and the mean and the
+    /// variance.
+    pub(super) fn normalised(
+        self,
+        x: Tensor<4>,
+        epsilon: f64,
+        (scale, shift): (Tensor<1>, Tensor<1>),
+    ) -> (Tensor<4>, [Tensor<1>; 2]) {
         if self.last {
-            x.sum_dim(0).sum_dim(1).sum_dim(2).sum_dim(3).reshape([self.c])
+            let sums =
+                |x: Tensor<5>| x.sum_dim(0).sum_dim(1).sum_dim(2).sum_dim(3).reshape([self.c]);
+            let each = |values| self.spread(values);
+            let numbers = (self.count(), epsilon);
+            let (y, found) = normalised(self.parts(x), numbers, (scale, shift), sums, each);
+            (self.back(y), found)
         } else {
-            self.sums_of_maps(x).sum_dim(0).reshape([self.c])
+            let sums =
+                |x: Tensor<2>| x.sum_dim(1).reshape([self.n, self.c]).sum_dim(0).reshape([self.c]);
+            let each = |values| self.each(values);
+            let numbers = (self.count(), epsilon);
+            let (y, found) = normalised(self.rows(x), numbers, (scale, shift), sums, each);
+            (self.back(y), found)
         }
+    }
+
+    /// Returns each map of `x` times its own factor, a map of one pixel.
+    pub(super) fn gated(self, x: Tensor<4>, gates: Tensor<4>) -> Tensor<4> {
+        // Channels last, one pixel goes with all as it lies.
+        if self.last { x * gates } else { self.back(self.rows(x) * self.rows(gates)) }
     }
 
     /// Returns the mean of each map, \[n, c\].
     pub(super) fn means(self, x: Tensor<4>) -> Tensor<2> {
-        self.sums_of_maps(self.rows(x)).div_scalar((self.height * self.width) as f64)
+        let Self { n, c, height, width, last } = self;
+        let sums = match last {
+            true => x.sum_dim(1).sum_dim(2).reshape([n, c]),
+            false => self.rows(x).sum_dim(1).reshape([n, c]),
+        };
+        sums.div_scalar((height * width) as f64)
     }
 
-    fn sums_of_maps(self, x: Tensor<5>) -> Tensor<2> {
-        let x = if self.last { x.sum_dim(2).sum_dim(3) } else { x.sum_dim(4) };
-        x.reshape([self.n, self.c])
+    /// Returns `x` with the samples as two factors: one thread of an accelerator adds up one side, and short
+    /// sides keep many at work.
+    fn parts(self, x: Tensor<4>) -> Tensor<5> {
+        let [some, others] = factors(self.n);
+        x.reshape([some, others, self.height, self.width, self.c])
     }
+
+    /// Returns one value a channel, \[c\], as what goes with [`Self::parts`].
+    fn spread(self, values: Tensor<1>) -> Tensor<5> {
+        let [some, others] = factors(self.n);
+        spread(values, [some, others, self.height, self.width, self.c])
+    }
+
+    /// Returns `x` with one row for each sample and channel: the CPU's kernels are fast for two sides, and for
+    /// one scalar a row, and walk what has more element by element.
+    fn rows(self, x: Tensor<4>) -> Tensor<2> {
+        let [n, c, height, width] = x.dims();
+        x.reshape([n * c, height * width])
+    }
+
+    /// Returns one value a channel, \[c\], as what goes with [`Self::rows`].
+    fn each(self, values: Tensor<1>) -> Tensor<2> {
+        let Self { n, c, .. } = self;
+        values.reshape([1, c]).repeat_dim(0, n).reshape([n * c, 1])
+    }
+
+    fn back<const D: usize>(self, x: Tensor<D>) -> Tensor<4> {
+        let Self { n, c, height, width, last } = self;
+        x.reshape(if last { [n, height, width, c] } else { [n, c, height, width] })
+    }
+}
+
+/// Does what [`ChannelOrder::normalised`] does, where `sums` adds up each channel and `each` makes of one value a
+/// channel what goes with `x`. `count` is how many values a channel has.
+fn normalised<const D: usize>(
+    x: Tensor<D>,
+    (count, epsilon): (f64, f64),
+    (scale, shift): (Tensor<1>, Tensor<1>),
+    sums: impl Fn(Tensor<D>) -> Tensor<1>,
+    each: impl Fn(Tensor<1>) -> Tensor<D>,
+) -> (Tensor<D>, [Tensor<1>; 2]) {
+    let mean = sums(x.clone()).div_scalar(count);
+    let centred = x - each(mean.clone());
+    let variance = sums(centred.clone() * centred.clone()).div_scalar(count);
+    let scale = scale / (variance.clone() + epsilon).sqrt();
+    (centred * each(scale) + each(shift), [mean, variance])
 }
 
 /// Whether `x` lies in an accelerator's memory.
@@ -193,6 +243,7 @@ pub(super) fn on_accelerator<const D: usize>(x: &Tensor<D>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::download;
     use burn::tensor::TensorData;
 
     #[test]
@@ -215,8 +266,8 @@ mod tests {
             let sums: Vec<f32> = rows().map(|row| row.iter().sum()).collect();
             let least: Vec<f32> =
                 rows().map(|row| row.iter().copied().fold(0.0, f32::min)).collect();
-            assert_eq!(super::super::download(&sums_of_rows(x.clone())), sums, "{columns}");
-            assert_eq!(super::super::download(&least_of_rows(x)), least, "{columns}");
+            assert_eq!(download(&sums_of_rows(x.clone())), sums, "{columns}");
+            assert_eq!(download(&least_of_rows(x)), least, "{columns}");
         }
     }
 
@@ -233,15 +284,12 @@ mod tests {
             let x = if last { x.clone().permute([0, 2, 3, 1]) } else { x.clone() };
             let order = ChannelOrder::of(&x, last);
             assert_eq!(order.count(), 120.0);
-            let (rows, maps) = (order.rows(x.clone()), order.means(x));
-            let sums = order.sums(rows.clone());
-            let scaled = order.back(rows * order.each(sums.clone()));
+            let ones = || Tensor::ones([3], &Device::CPU.inner());
+            let maps = order.means(x.clone());
+            let (normal, [mean, variance]) = order.normalised(x, 1e-5, (ones(), ones()));
+            let scaled = order.scaled(normal, mean.clone(), variance.clone());
             let scaled = if last { scaled.permute([0, 3, 1, 2]) } else { scaled };
-            [
-                super::super::download(&sums),
-                super::super::download(&maps),
-                super::super::download(&scaled),
-            ]
+            [download(&mean), download(&variance), download(&maps), download(&scaled)]
         };
         for (one, other) in by(true).into_iter().zip(by(false)) {
             near(one, other);

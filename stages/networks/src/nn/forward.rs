@@ -262,7 +262,7 @@ impl<'a, S: Iterator<Item = &'a Spec>> ForwardPass<'a, '_, S> {
                 let gates = self.all(gate, x.clone()).map();
                 let x = x.map();
                 let order = ChannelOrder::of(&x, self.last);
-                Batch::Map(order.back(order.rows(x) * order.rows(gates)))
+                Batch::Map(order.gated(x, gates))
             }
             Layer::Branches { ref branches } => {
                 let parts = branches.iter().map(|branch| self.all(branch, x.clone()).map());
@@ -321,28 +321,24 @@ impl<'a, S: Iterator<Item = &'a Spec>> ForwardPass<'a, '_, S> {
         let (x, half) = (floats(x.clone()), x.dtype() != DType::F32);
         let back = |y: Tensor<4>| if half { y.cast(FloatDType::BF16) } else { y };
         let order = ChannelOrder::of(&x, self.last);
-        let x = order.rows(x);
         if self.mode == Mode::Eval {
             // One multiplication and one addition an element.
             let scale = scale / (like(&variance, &x) + EPSILON).sqrt();
             let shift = shift - like(&mean, &x) * scale.clone();
             self.updated.extend([mean, variance]);
-            return back(order.back(x * order.each(scale) + order.each(shift)));
+            return back(order.scaled(x, scale, shift));
         }
-        let count = order.count();
-        let batch_mean = order.sums(x.clone()).div_scalar(count);
-        let centred = x - order.each(batch_mean.clone());
-        let batch_variance = order.sums(centred.clone() * centred.clone()).div_scalar(count);
+        let (y, [batch_mean, batch_variance]) = order.normalised(x, EPSILON, (scale, shift));
         let toward = |old: Tensor<1>, new: Tensor<1>, weight: f64| {
             let new = if is_recorded(&new) { new.inner() } else { new };
             old.mul_scalar(1.0 - MOMENTUM) + new.mul_scalar(weight)
         };
         // The running variance is the unbiased one, the one normalised by is not.
+        let count = order.count();
         let unbiased = MOMENTUM * count / (count - 1.0).max(1.0);
         self.updated.push(toward(mean, batch_mean, MOMENTUM));
-        self.updated.push(toward(variance, batch_variance.clone(), unbiased));
-        let scale = scale / (batch_variance + EPSILON).sqrt();
-        back(order.back(centred * order.each(scale) + order.each(shift)))
+        self.updated.push(toward(variance, batch_variance, unbiased));
+        back(y)
     }
 }
 
