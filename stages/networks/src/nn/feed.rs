@@ -4,8 +4,8 @@
 //! they are uploaded once, as i16, and a batch is gathered, moved and normalised there; only
 //! positions go over. Which samples make a batch is the training loop's business.
 //!
-//! As i16, because a product of matrices of the tensor library (cubek-matmul 0.2.0) reads beyond the end of
-//! a padded row what earlier buffers left there, and counts on that times 0 being 0. Four bytes of white
+//! As i16, because a product of matrices of the tensor library (in cubek-matmul 0.2.0) read beyond the end of
+//! a padded row what earlier buffers left there, and counted on that times 0 being 0. Four bytes of white
 //! pixels are a NaN; two i16 of 0 to 255 are a finite f32.
 
 use super::{

@@ -224,9 +224,9 @@ impl OptimizerState {
         &mut self.slots
     }
 
-    /// Replaces what is remembered.
-    pub(super) fn put_slots(&mut self, slots: Vec<Vec<Tensor<1>>>) {
-        self.slots = slots;
+    /// Takes what `other` remembers, and none of its steps.
+    pub(super) fn take_slots_of(&mut self, other: Self) {
+        self.slots = other.slots;
     }
 
     /// Returns the numbers of the next step.

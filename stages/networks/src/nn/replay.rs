@@ -96,7 +96,7 @@ impl Replays {
         let Some(values) = &self.values else { return step(state) };
         let mut values = values.borrow_mut();
         state.values = values.network.clone();
-        state.optimizer.put_slots(values.optimizer.slots().to_vec());
+        state.optimizer.take_slots_of(values.optimizer.clone());
         let out = step(state);
         values.assign(&state.values, &state.optimizer);
         out
@@ -107,7 +107,7 @@ impl Replays {
         if let Some(values) = &self.values {
             let values = values.borrow();
             state.values = values.network.map(copied);
-            state.optimizer.put_slots(slots(&values.optimizer));
+            state.optimizer.take_slots_of(values.optimizer.map(copied));
         }
     }
 
@@ -180,9 +180,7 @@ fn recordable(
 
 impl FixedValues {
     fn new(state: &State) -> Rc<RefCell<Self>> {
-        let mut optimizer = state.optimizer.clone();
-        optimizer.put_slots(slots(&state.optimizer));
-        let network = state.values.map(copied);
+        let (network, optimizer) = (state.values.map(copied), state.optimizer.map(copied));
         let rates = Tensor::ones([3], &network.params[0].device());
         Rc::new(RefCell::new(Self { network, optimizer, rates }))
     }
@@ -239,8 +237,4 @@ fn assign<const D: usize>(fixed: &mut Tensor<D>, new: Tensor<D>) {
 /// Returns the same numbers in a buffer of their own.
 fn copied<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
     tensor.clone().mul_scalar(1.0)
-}
-
-fn slots(optimizer: &OptimizerState) -> Vec<Vec<Tensor<1>>> {
-    optimizer.slots().iter().map(|slot| slot.iter().map(copied).collect()).collect()
 }

@@ -4,7 +4,7 @@ use super::{
     Tensor,
     epoch::{EpochJob, outputs},
     feed::{Augment, Feed, InputNormalisation},
-    forward::{Batch, Forward as _, Mode, pass},
+    forward::{Batch, Forward as _, Mode},
     input_gradients::{self, input_gradients, normalised},
     model::Model,
     optim::Rule,
@@ -451,51 +451,5 @@ fn how_fast() {
         outputs(&toy.network, &state.values, &toy.feed, true, &mut |_| Ok(())).expect("it runs");
         let forward = n as f64 / began.elapsed().as_secs_f64();
         println!("{name:?}: {train:.0} images/s trained, {forward:.0} forward");
-    }
-}
-
-#[test]
-fn channels_last_give_the_same_logits_and_gradients() {
-    let device = Device::CPU.inner();
-    // A network of many normalisations over six samples makes much of the last bits.
-    for (family, width, sample, near) in [
-        (Family::Mlp, Some(8), [1, 6, 6], 1e-4),
-        (Family::Lenet, None, [1, 28, 28], 1e-4),
-        (Family::Resnet18, Some(2), [3, 16, 16], 1e-3),
-        (Family::MobilenetV3Small, None, [3, 32, 32], 1e-2),
-        (Family::InceptionV3, None, [3, 32, 32], 0.1),
-    ] {
-        let network = network(family, width, &sample, 3);
-        let mut rng = Streams::new(1, &["init"]).get("init");
-        let values = NetworkValues::start(&network, Device::CPU, &mut rng);
-        let n = 6 * sample.iter().product::<usize>();
-        let pixels: Vec<f32> = (0..n).map(|at| ((at * 37) % 29) as f32 / 29.0 - 0.5).collect();
-        let by = |last: bool| {
-            let data = TensorData::new(pixels.clone(), [6, sample[0], sample[1], sample[2]]);
-            let x = Batch::Map(Tensor::from_data(data, &device)).recorded();
-            let leaves = values.params.iter();
-            let leaves: Vec<Tensor<1>> =
-                leaves.map(|param| Tensor::from_inner(param.clone()).require_grad()).collect();
-            let out = pass(&network, (&leaves, &values.stats), x, Mode::Train, last, None);
-            let logits = out.logits.clone().inner();
-            let weights = Tensor::from_inner(logits.clone()).cos();
-            let gradients = (out.logits * weights).sum().backward();
-            let mut all = vec![download(&logits)];
-            all.extend(out.stats.iter().map(download));
-            all.extend(
-                leaves.iter().map(|leaf| download(&leaf.grad(&gradients).expect("it is used"))),
-            );
-            all
-        };
-        let [ours, theirs] = [true, false].map(by);
-        let norm = |all: &mut dyn Iterator<Item = f64>| all.map(|x| x * x).sum::<f64>().sqrt();
-        for part in [0..1, 1..ours.len()] {
-            let both =
-                ours[part.clone()].iter().flatten().zip(theirs[part.clone()].iter().flatten());
-            let mut apart = both.map(|(a, b)| f64::from(*a) - f64::from(*b));
-            let mut all = theirs[part].iter().flatten().map(|value| f64::from(*value));
-            let off = norm(&mut apart) / norm(&mut all);
-            assert!(off < near, "{family:?}: off by {off}");
-        }
     }
 }

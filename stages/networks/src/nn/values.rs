@@ -129,16 +129,10 @@ pub(super) fn upload(values: Vec<f32>, device: Device) -> Tensor<1> {
 
 /// Returns the values of `tensor`, row-major.
 pub(crate) fn download<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    read(tensor).try_to_vec().unwrap_or_else(|error| panic!("{UNREAD} {error:?}"))
-}
-
-// A device that failed is told as a panic, which `guarded` turns into the error of a stage.
-const UNREAD: &str = "Error while reading data:";
-
-/// Returns what `tensor` holds, after all that it waits for.
-fn read<const D: usize>(tensor: &Tensor<D>) -> TensorData {
-    let data = beside(|| tensor.try_to_data());
-    data.unwrap_or_else(|error| panic!("{UNREAD} {error:?}"))
+    let data = beside(|| tensor.try_to_data()).map_err(|error| format!("{error:?}"));
+    let values = data.and_then(|data| data.try_to_vec().map_err(|error| format!("{error:?}")));
+    // A device that failed is told as a panic, which `guarded` turns into the error of a stage.
+    values.unwrap_or_else(|error| panic!("Error while reading data: {error}"))
 }
 
 /// Returns tensor `name` of `stored`, which must be f32 and of this shape.
